@@ -1,0 +1,248 @@
+/* difftune: tunes a pre-trained diffusion transformer to a folder of images by Diff-Tuning
+ * (Zhong, Guo, Dong, Long: "Diffusion Tuning: Transferring Diffusion Models via Chain of Forgetting", 2024).
+ *
+ * A complete program: make the memory bank, tune, draw samples.
+ *
+ *     #include <difftune.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         dt_context *ctx = NULL;
+ *         dt_settings s;
+ *         dt_settings_init(&s);
+ *         snprintf(s.pretrained_model, sizeof s.pretrained_model, "base.safetensors");
+ *         snprintf(s.train_data, sizeof s.train_data, "my_images");
+ *         snprintf(s.bank, sizeof s.bank, "bank");
+ *         snprintf(s.output_dir, sizeof s.output_dir, "run");
+ *         s.bank_size = 16;
+ *         s.max_train_steps = 4;
+ *         dt_status status = dt_open(&ctx, &s);
+ *         if (status == DT_OK) status = dt_bank(ctx, &s, NULL);
+ *         if (status == DT_OK) status = dt_train(ctx, &s, NULL);
+ *         if (status != DT_OK) fprintf(stderr, "%s\n", dt_message(ctx));
+ *         dt_close(ctx);
+ *         return status;
+ *     }
+ *
+ * Contracts that hold everywhere:
+ *  - Every function that can fail returns a dt_status; the sentence that explains a failure (object, expected, found)
+ *    is dt_message(ctx). The library never prints, never exits, and installs no signal handlers.
+ *  - A failed call leaves existing files as they were: outputs are written beside, synced and renamed.
+ *  - There is no global mutable state; two contexts in one process do not disturb each other. One context is used by
+ *    one thread at a time; inside, the work is spread over `threads` threads with the same bits for any number.
+ *  - t is 0-based, 0..999, as in DiT's code; t = 0 is the cleanest step. Images are RGB in [-1, 1], layout [N,C,H,W].
+ */
+#ifndef DIFFTUNE_H
+#define DIFFTUNE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum dt_status {
+    DT_OK = 0,
+    DT_ERR_ARG,         /* a setting is out of range, unknown or contradicts another one */
+    DT_ERR_IO,          /* the operating system refused: missing file, no permission, disk full */
+    DT_ERR_FORMAT,      /* a file is not what it says it is */
+    DT_ERR_SHAPE,       /* a tensor has another name, type or shape than the model needs */
+    DT_ERR_MEMORY,      /* not enough memory */
+    DT_ERR_NUMERIC,     /* five steps in a row were not finite */
+    DT_ERR_INTERRUPTED, /* stopped on request; a checkpoint was written and the same call goes on from it */
+    DT_ERR_UNSUPPORTED, /* this build, machine or file version does not offer it */
+    DT_ERR_CONFLICT,    /* an output belongs to another run, or two settings exclude each other */
+} dt_status;
+
+/* One word for a status, e.g. "format". Never NULL. */
+const char *dt_status_name(dt_status status);
+
+enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256 };
+
+/* ---- settings: one flat struct; src/train/settings.c has the table with each key's range, default and help ---- */
+
+typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
+typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED } dt_preset;
+typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE } dt_psi;
+typedef enum dt_xi { DT_XI_PRESET, DT_XI_ONE_MINUS, DT_XI_MIRROR, DT_XI_TABLE } dt_xi;
+typedef enum dt_t_law { DT_T_SAMPLE, DT_T_WEIGHT } dt_t_law;
+typedef enum dt_ablation { DT_ABLATION_NONE, DT_ABLATION_RETENTION_ONLY, DT_ABLATION_RECONSOLIDATION_ONLY } dt_ablation;
+typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
+typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
+typedef enum dt_lr_schedule { DT_LR_CONSTANT, DT_LR_LINEAR, DT_LR_COSINE } dt_lr_schedule;
+typedef enum dt_sampler { DT_SAMPLER_DDIM, DT_SAMPLER_DDPM } dt_sampler;
+typedef enum dt_spacing { DT_SPACING_DDIM, DT_SPACING_SECTIONS, DT_SPACING_LEADING } dt_spacing;
+typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
+typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
+typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
+typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET } dt_feature;
+typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2 } dt_isa;
+
+typedef struct dt_settings {
+    /* machine */
+    int64_t threads; /* 0: all cores */
+    dt_isa isa;      /* highest instruction set used */
+    int64_t seed;
+
+    /* model */
+    char pretrained_model[DT_PATH_MAX]; /* safetensors with DiT's names */
+    char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
+    int64_t hidden_size, depth, num_heads, patch_size, in_channels;
+    bool learn_sigma;
+    double class_dropout_prob;
+    dt_label_init label_init;           /* new classes' first rows in the label table */
+    dt_file_dtype save_dtype;           /* of final/model.safetensors */
+
+    /* data */
+    char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar of them */
+    char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
+    int64_t resolution;                /* 0: the model's */
+    bool random_flip;
+    char background[DT_TEXT_MAX];      /* colour behind transparent pixels, "#rrggbb" */
+    bool strict;                       /* a broken image is an error instead of a skipped and listed file */
+
+    /* method */
+    dt_method method;
+    dt_preset preset;
+    double tau;              /* psi = t^tau */
+    double tau_retention;    /* mirror form of xi only; negative: same as tau */
+    dt_psi psi;
+    char psi_table[DT_PATH_MAX];
+    dt_xi xi;
+    char xi_table[DT_PATH_MAX];
+    dt_t_law t_law;
+    char bank[DT_PATH_MAX];  /* folder made by dt_bank, or a folder of images */
+    double bank_fraction;    /* share of the batch; negative: the preset's */
+    double retention_weight; /* negative: the preset's */
+    dt_ablation ablation;
+
+    /* training */
+    char output_dir[DT_PATH_MAX];
+    int64_t max_train_steps, train_batch_size, gradient_accumulation_steps;
+    double learning_rate;
+    dt_lr_schedule lr_scheduler;
+    int64_t lr_warmup_steps;
+    double adam_beta1, adam_beta2, adam_epsilon, adam_weight_decay;
+    double max_grad_norm; /* 0: no clipping */
+    dt_precision mixed_precision;
+    bool gradient_checkpointing;
+    double ema_decay;
+    int64_t checkpointing_steps, checkpoints_total_limit; /* 0: only at the end; 0: keep all */
+    int64_t logging_steps, validation_steps, validation_count, sample_steps; /* 0: never */
+    int64_t eval_steps, eval_count; /* every so many steps, Frechet distance of so many samples; 0: never */
+    bool tensorboard;
+
+    /* sampling */
+    dt_sampler sampler;
+    int64_t num_inference_steps;
+    dt_spacing timestep_spacing;
+    double eta, guidance_scale;
+    dt_guidance_channels guidance_channels;
+    char classes[DT_TEXT_MAX]; /* "0,3,7" or names; empty: spread over all classes */
+    int64_t num_samples, sample_batch_size;
+    dt_weights weights;        /* sampling from a run folder: averaged or last weights */
+
+    /* bank */
+    int64_t bank_size, bank_shard_size;
+
+    /* measures */
+    char reference[DT_PATH_MAX];  /* eval: folder, tar, or saved statistics to compare with */
+    char candidate[DT_PATH_MAX];  /* eval: folder, tar, or saved statistics to judge */
+    dt_feature feature;
+    char feature_weights[DT_PATH_MAX];
+    char save_statistics[DT_PATH_MAX];
+
+    /* predict */
+    char input[DT_PATH_MAX], output[DT_PATH_MAX];
+    bool gradients;
+
+    /* report */
+    char runs[DT_PATH_MAX]; /* run folders, separated by commas */
+    char title[DT_TEXT_MAX];
+} dt_settings;
+
+typedef struct dt_context dt_context;
+
+/* All defaults of the table. */
+void dt_settings_init(dt_settings *s);
+
+/* Sets one key from text ("learning_rate" or "learning-rate", "1e-4"). DT_ERR_ARG names key, value and what is
+ * allowed, and for an unknown key the nearest valid one; *s is then unchanged. `message` may be NULL. */
+dt_status dt_settings_set(dt_settings *s, const char *key, const char *text, char message[], int64_t message_size);
+
+/* Reads a YAML mapping of keys on top of *s. Unknown keys are refused with line and nearest valid name. */
+dt_status dt_settings_load(dt_settings *s, const char *path, char message[], int64_t message_size);
+
+/* Writes every key with its value; dt_settings_load of that file gives back the same struct. */
+dt_status dt_settings_save(const dt_settings *s, const char *path, char message[], int64_t message_size);
+
+/* ---- context ---- */
+
+/* Opens an engine for s->threads and s->isa. *out is set even on failure (so that dt_message works), except when
+ * memory for the context itself is missing; close it in every case. */
+dt_status dt_open(dt_context **out, const dt_settings *s);
+void dt_close(dt_context *ctx);
+
+/* The sentence of the last failure of this context, "" if none. Owned by the context. */
+const char *dt_message(const dt_context *ctx);
+
+/* Version, engines, instruction sets and libraries in use, several lines. Static text. */
+const char *dt_version(void);
+
+/* ---- what a caller may watch ---- */
+
+typedef struct dt_progress {
+    const char *task;        /* "bank", "train", "sample", "eval" */
+    int64_t step, step_count;
+    double loss_target, loss_bank; /* NaN where there is none */
+    double grad_norm, learning_rate;
+    double samples_per_second, seconds_left;
+    int64_t memory_bytes;    /* peak resident memory so far */
+} dt_progress;
+
+typedef struct dt_observer {
+    void *user;
+    void (*progress)(void *user, const dt_progress *p); /* called after each step; may be NULL */
+    void (*log)(void *user, const char *line);          /* one sentence, no newline; may be NULL */
+    bool (*should_stop)(void *user);                    /* asked between steps; may be NULL */
+} dt_observer;
+
+/* ---- the verbs. `observer` may be NULL. Each uses the settings its name says in settings.c ---- */
+
+/* Draws s->bank_size samples of the unconditional branch of s->pretrained_model into s->bank (safetensors shards and
+ * manifest.json). Goes on where an earlier call stopped; the same bits however often it was interrupted. */
+dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+/* Tunes (or pre-trains) into s->output_dir; goes on from its newest whole checkpoint. */
+dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+/* Draws s->num_samples images into s->output_dir: NNNNNN.png each and grid.png. */
+dt_status dt_sample(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+typedef struct dt_eval_result {
+    char measure[DT_TEXT_MAX]; /* "FD-base" or "FD-squeezenet" */
+    double frechet_distance;
+    double kernel_distance, kernel_distance_std; /* KID over subsets; NaN where only statistics are at hand */
+    int64_t reference_count, candidate_count;
+} dt_eval_result;
+
+/* Distance between s->reference and s->candidate in the features of s->feature. */
+dt_status dt_eval(dt_context *ctx, const dt_settings *s, const dt_observer *observer, dt_eval_result *result);
+
+/* One forward pass on the tensors x [N,C,H,W], t [N], y [N] of s->input (with x0 and noise instead of x: also the loss
+ * terms, and with s->gradients every parameter's gradient) into s->output. */
+dt_status dt_predict(dt_context *ctx, const dt_settings *s);
+
+/* JSON text of what is in a model file, bank or run folder. Free it with dt_free. */
+dt_status dt_inspect(dt_context *ctx, const char *path, char **json);
+void dt_free(void *p);
+
+/* Writes s->output, one self-contained HTML page about the run folders in s->runs. */
+dt_status dt_report(dt_context *ctx, const dt_settings *s);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,23 @@
+/* How failures travel: a status is returned, the sentence is kept here. */
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include "difftune.h"
+
+enum { DT_MESSAGE_MAX = 2048 };
+
+typedef struct dt_error {
+    dt_status status; /* DT_OK: nothing has failed */
+    char message[DT_MESSAGE_MAX];
+} dt_error;
+
+/* Records a failure and returns `status`. The first failure wins; later ones while it stands keep its message, and the
+ * function then returns the first status. The message names object, expected and found; no trailing newline. */
+dt_status error_set(dt_error *e, dt_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Appends ": <strerror(errno)>" to an I/O failure. */
+dt_status error_set_errno(dt_error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+void error_clear(dt_error *e);
+
+#endif

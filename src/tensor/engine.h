@@ -1,0 +1,118 @@
+/* The engine table: one function pointer per kernel and direction. Ops call the table and nothing else; an engine is
+ * a way of filling it. The CPU engine fills it with portable C first and overwrites entries with the versions compiled
+ * for the instruction sets the machine has (cpu/engine_cpu.c).
+ *
+ * Sizes legend (used everywhere): N batch, C channels, H W height and width, S tokens, D model width, K heads, E head
+ * width, P patch side, O I outputs and inputs of a linear map.
+ *
+ * Argument order: outputs, inputs, sizes, scalars. All arrays are contiguous and row-major unless a leading dimension
+ * is given. Kernels named *_bwd add into their outputs (the caller clears); an output that is NULL is not wanted.
+ * Kernels do the same additions in the same order for any number of threads: no sum is split between threads. */
+#ifndef TENSOR_ENGINE_H
+#define TENSOR_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/real.h"
+
+enum {
+    GEMM_TRANS_A = 1,    /* A is stored [K,M] */
+    GEMM_TRANS_B = 2,    /* B is stored [N,K] */
+    GEMM_ACCUMULATE = 4, /* C += instead of C = */
+    GEMM_BF16 = 8,       /* operands are rounded to bfloat16 (nearest even), sums stay f32 */
+};
+
+/* Where a vector per sample lies inside a packed modulation m [N,count*D]: entry d of sample n is
+ * m[n*stride + index*D + d]. */
+typedef struct modulation_sizes {
+    int64_t n, s, d;
+    int64_t stride; /* row length of m, count*D */
+} modulation_sizes;
+
+/* Per-sample constants of the diffusion loss at that sample's t; diffusion/schedule.h fills them. */
+typedef struct loss_coefficients {
+    real sqrt_recip_abar, sqrt_recipm1_abar;       /* x0 = a*x_t - b*eps */
+    real posterior_mean_x0, posterior_mean_xt;     /* mean of q(x_{t-1} | x_t, x0) */
+    real posterior_log_variance, log_beta;         /* clipped posterior log variance; log beta */
+    bool at_zero;                                  /* t == 0: discretised likelihood in place of the KL */
+} loss_coefficients;
+
+typedef struct adamw_coefficients {
+    real learning_rate, beta1, beta2, epsilon, weight_decay;
+    real bias1, bias2;  /* 1 - beta^step */
+    real ema_decay;     /* ema = ema_decay*ema + (1-ema_decay)*w */
+    real grad_scale;    /* clipping factor */
+} adamw_coefficients;
+
+typedef struct engine {
+    char name[64]; /* e.g. "cpu avx2" */
+
+    /* C[M,N] = op(A)[M,K] op(B)[K,N] (+ C) (+ bias[N]); lda, ldb, ldc are the stored row lengths. bias may be NULL. */
+    void (*gemm)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+                 int64_t ldb, int64_t ldc, int flags);
+    /* db[n] += sum over rows of dy[M,N] */
+    void (*bias_bwd)(real *db, const real *dy, int64_t m, int64_t n);
+
+    /* y = a + b */
+    void (*add_fwd)(real *y, const real *a, const real *b, int64_t count);
+    /* dst += src: the backward of everything that passes a gradient through */
+    void (*accumulate)(real *dst, const real *src, int64_t count);
+    /* y[N,R] = x[N,R] + r[R] */
+    void (*add_row_fwd)(real *y, const real *x, const real *r, int64_t n, int64_t r_count);
+
+    /* y = x * sigmoid(x) */
+    void (*silu_fwd)(real *y, const real *x, int64_t count);
+    void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+    /* y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    void (*gelu_fwd)(real *y, const real *x, int64_t count);
+    void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+
+    /* y = (x - mean) * rstd * (1 + scale) + shift, per token; mean, rstd: [N*S] kept for backward */
+    void (*norm_modulate_fwd)(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
+                              int64_t shift, int64_t scale, real epsilon);
+    void (*norm_modulate_bwd)(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
+                              const real *m, modulation_sizes z, int64_t shift, int64_t scale);
+    /* y = x + gate * h */
+    void (*gated_add_fwd)(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate);
+    void (*gated_add_bwd)(real *dx, real *dh, real *dm, const real *dy, const real *h, const real *m,
+                          modulation_sizes z, int64_t gate);
+
+    /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward */
+    void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e);
+    void (*attention_bwd)(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
+                          int64_t s, int64_t k, int64_t e);
+
+    /* y[N,D] = table[index[n]] */
+    void (*embedding_fwd)(real *y, const real *table, const int32_t *index, int64_t n, int64_t d);
+    void (*embedding_bwd)(real *dtable, const real *dy, const int32_t *index, int64_t n, int64_t d);
+    /* y[N,D] = mean over tokens of x[N,S,D] */
+    void (*mean_tokens_fwd)(real *y, const real *x, int64_t n, int64_t s, int64_t d);
+    void (*mean_tokens_bwd)(real *dx, const real *dy, int64_t n, int64_t s, int64_t d);
+
+    /* tokens[N,S,C*P*P] (channel-major) from x[N,C,H,W]; S = (H/P)(W/P), row-major */
+    void (*patchify_fwd)(real *y, const real *x, int64_t n, int64_t c, int64_t h, int64_t w, int64_t p);
+    void (*patchify_bwd)(real *dx, const real *dy, int64_t n, int64_t c, int64_t h, int64_t w, int64_t p);
+    /* y[N,C,H,W] from tokens[N,S,P*P*C] (channel fastest) */
+    void (*unpatchify_fwd)(real *y, const real *x, int64_t n, int64_t c, int64_t h, int64_t w, int64_t p);
+    void (*unpatchify_bwd)(real *dx, const real *dy, int64_t n, int64_t c, int64_t h, int64_t w, int64_t p);
+
+    /* mse[n], vb[n] of out[N,C or 2C,R] against noise[N,C,R] (R = H*W); vb only when out has 2C channels */
+    void (*diffusion_loss_fwd)(real *mse, real *vb, const real *out, const real *noise, const real *x0, const real *xt,
+                               const loss_coefficients *coef, int64_t n, int64_t c, int64_t r, bool learned_variance);
+    /* dout += weight[n] * d(mse[n] + vb[n])/dout; the noise part is detached inside vb */
+    void (*diffusion_loss_bwd)(real *dout, const real *weight, const real *out, const real *noise, const real *x0,
+                               const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
+                               bool learned_variance);
+
+    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none); g is cleared */
+    void (*adamw)(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k);
+    /* sum of squares in double, in blocks of fixed size; non-finite when any element is */
+    double (*sum_squares)(const real *x, int64_t count);
+} engine;
+
+/* Aborts with the entry's position if an entry is NULL: a missing kernel is found here, never in the middle of a run. */
+void engine_check_complete(const engine *e);
+
+#endif

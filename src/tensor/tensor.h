@@ -1,0 +1,109 @@
+/* Tensors, the context that owns them, and the tape.
+ *
+ * A tensor is contiguous, row-major, at most five dimensions, of `real`. It lives in one of the context's arenas and is
+ * never freed by itself. An op runs at once; when one of its inputs needs a gradient and the tape is on, it appends a
+ * record. tape_backward walks the records in reverse. */
+#ifndef TENSOR_TENSOR_H
+#define TENSOR_TENSOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/real.h"
+#include "tensor/engine.h"
+
+enum { TENSOR_DIM_MAX = 5 };
+
+typedef struct tensor {
+    int dim_count;
+    int64_t dim[TENSOR_DIM_MAX];
+    real *data;
+    real *grad;     /* same shape; NULL until a backward pass or an optimiser asks for it */
+    bool need_grad; /* trainable, or computed from something trainable */
+} tensor;
+
+typedef struct tape_record tape_record;
+
+/* Sticky failure: once ctx->error is set every op returns NULL and does nothing, so models have no error branches. */
+struct dt_context {
+    dt_error error;
+    engine engine;
+    arena model;   /* weights, optimiser, whole life of a run */
+    arena step;    /* activations, gradients, records; released each step */
+    arena scratch; /* inside one op or one helper; released by whoever took it */
+    tape_record *tape;    /* newest record, linked backwards; NULL: empty */
+    bool recording;       /* ops append records */
+    int gemm_flags;       /* 0, or GEMM_BF16: the precision of matrix products */
+    int threads;
+};
+typedef struct dt_context ctx;
+
+/* Opens arenas and engine. threads 0: all cores. */
+dt_status ctx_open(ctx *c, int threads, dt_isa isa);
+void ctx_close(ctx *c);
+
+static inline bool ctx_failed(const ctx *c)
+{
+    return c->error.status != DT_OK;
+}
+
+/* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
+void ctx_enter(const ctx *c);
+
+static inline int64_t tensor_count(const tensor *t)
+{
+    int64_t count = 1;
+    for (int i = 0; i < t->dim_count; i++) count *= t->dim[i];
+    return count;
+}
+
+/* Uninitialised tensor in `a`; NULL (sticky) when memory is out. Shape is given as the dims, e.g.
+ * tensor_new(c, &c->step, 2, (int64_t[]){n, d}). */
+tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[]);
+tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
+
+/* The gradient buffer, made (zeroed, in the step arena) when missing. NULL if t needs none or the context failed. */
+real *tensor_grad(ctx *c, tensor *t);
+
+/* Same data under another shape; counts must agree. Gradients flow through. */
+tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[]);
+
+/* ---- tape ---- */
+
+struct tape_record {
+    void (*backward)(ctx *c, const tape_record *r);
+    tape_record *previous;
+    tensor *out;
+    tensor *in[5];
+    const void *saved; /* op's own struct, in the step arena */
+};
+
+/* True when the op must leave a record: recording is on and an input (NULLs allowed) needs a gradient. Marks `out`. */
+bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count);
+
+/* Appends a record with a zeroed copy slot of `saved_size` bytes taken from *saved (may be NULL). */
+void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out, tensor *const in[], int in_count,
+               const void *saved, size_t saved_size);
+
+/* Walks the records back to `until` (exclusive; NULL: all) and removes them. The caller has seeded gradients. */
+void tape_backward(ctx *c, tape_record *until);
+
+/* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back":
+ * memory of one f at a time instead of all (activation checkpointing). f must be deterministic and return one tensor
+ * made from x and c (both in the step arena, c may be NULL). */
+typedef tensor *tape_function(ctx *c, const void *arg, tensor *x, tensor *cond);
+tensor *tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond);
+
+/* Runs f with recording off, moves its result down over its activations: inference keeps one f's memory at a time. */
+tensor *tape_inference(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond);
+
+/* Aborts with file, line and shapes: a wrong shape between ops is our own bug, not the user's. */
+#define TENSOR_CHECK(condition, ...)                                                                                   \
+    do {                                                                                                               \
+        if (!(condition)) tensor_check_failed(__FILE__, __LINE__, #condition, (const tensor *[]){__VA_ARGS__, NULL});  \
+    } while (0)
+_Noreturn void tensor_check_failed(const char *file, int line, const char *condition, const tensor *const list[]);
+
+#endif
