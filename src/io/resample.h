@@ -1,0 +1,22 @@
+/* Resizing of 8-bit RGB, the same to the last bit as Pillow's Image.resize.
+ *
+ * The published DiT models saw their pictures through it, and a different resize is a different data set: the filter
+ * widens with the shrink factor, weights are normalised in double and rounded to 22 fractional bits, the horizontal
+ * pass comes first and is rounded to 8 bits, and a side that keeps its size is not filtered. */
+#ifndef IO_RESAMPLE_H
+#define IO_RESAMPLE_H
+
+#include "io/image.h"
+
+typedef enum resample_filter { RESAMPLE_BOX, RESAMPLE_BILINEAR, RESAMPLE_BICUBIC } resample_filter;
+
+/* Resizes `in` to width x height. *out may not be `in`; free it with image_close. */
+dt_status resample_image(image *out, const image *in, int64_t width, int64_t height, resample_filter filter,
+                         dt_error *err);
+
+/* DiT's center_crop_arr (from ADM): the picture is halved by BOX while its short side is at least twice `size`, brought
+ * to a short side of `size` by BICUBIC, and the middle square is written to rgb [size, size, 3]. Only the middle is
+ * computed, so that a strip of 1 x 100,000 pixels costs no more than a square. */
+dt_status resample_centre_crop(uint8_t *rgb, const image *in, int64_t size, dt_error *err);
+
+#endif
