@@ -31,6 +31,14 @@ typedef struct modulation_sizes {
     int64_t stride; /* row length of m, count*D */
 } modulation_sizes;
 
+/* A square window of side `side` moved over images [N,H,W,C]: window (i, j) starts at row i*stride - pad, column
+ * j*stride - pad, and there are [OH,OW] of them. The last ones may reach over the edge. */
+typedef struct window_sizes {
+    int64_t n, h, w, c;
+    int64_t side, stride, pad;
+    int64_t out_h, out_w;
+} window_sizes;
+
 /* Per-sample constants of the diffusion loss at that sample's t; diffusion/schedule.h fills them. */
 typedef struct loss_coefficients {
     real sqrt_recip_abar, sqrt_recipm1_abar;       /* x0 = a*x_t - b*eps */
@@ -110,6 +118,21 @@ typedef struct engine {
     void (*adamw)(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k);
     /* sum of squares in double, in blocks of fixed size; non-finite when any element is */
     double (*sum_squares)(const real *x, int64_t count);
+
+    /* images, channels last */
+    /* cols[N*OH*OW, side*side*C] (channel fastest): the pixels of x[N,H,W,C] under each window, 0 outside the image */
+    void (*im2col_fwd)(real *cols, const real *x, window_sizes z);
+    void (*im2col_bwd)(real *dx, const real *dcols, window_sizes z);
+    /* y[N,OH,OW,C] = greatest of x under each window, what lies outside the image left out; NaN wins. The gradient goes
+     * to the first greatest pixel in row-major order. */
+    void (*max_pool_fwd)(real *y, const real *x, window_sizes z);
+    void (*max_pool_bwd)(real *dx, const real *dy, const real *x, window_sizes z);
+    /* y = max(x, 0); NaN stays NaN; the gradient at 0 is 0 */
+    void (*relu_fwd)(real *y, const real *x, int64_t count);
+    void (*relu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+    /* y[M,A+B] = a[M,A] beside b[M,B] */
+    void (*concat_fwd)(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count);
+    void (*concat_bwd)(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count);
 } engine;
 
 /* Aborts with the entry's position if an entry is NULL: a missing kernel is found here, never in the middle of a run. */

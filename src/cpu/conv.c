@@ -1,0 +1,152 @@
+/* What a convolution needs beside the matrix product, on images [N,H,W,C]. Channels last: every inner loop runs over the
+ * channels of one pixel, which lie together. */
+#include <string.h>
+
+#include "cpu/kernel.h"
+
+static inline const real *pixel(const real *x, window_sizes z, int64_t n, int64_t row, int64_t column)
+{
+    return x + ((n * z.h + row) * z.w + column) * z.c;
+}
+
+static inline bool inside(window_sizes z, int64_t row, int64_t column)
+{
+    return row >= 0 && row < z.h && column >= 0 && column < z.w;
+}
+
+static void im2col_fwd(real *cols, const real *x, window_sizes z)
+{
+    const size_t pixel_bytes = (size_t)z.c * sizeof(real);
+#pragma omp parallel for schedule(static)
+    for (int64_t line = 0; line < z.n * z.out_h; line++) {
+        int64_t n = line / z.out_h, top = line % z.out_h * z.stride - z.pad;
+        real *out = cols + line * z.out_w * z.side * z.side * z.c;
+        for (int64_t i = 0; i < z.out_w; i++)
+            for (int64_t row = top; row < top + z.side; row++)
+                for (int64_t k = 0, column = i * z.stride - z.pad; k < z.side; k++, column++, out += z.c)
+                    if (inside(z, row, column))
+                        memcpy(out, pixel(x, z, n, row, column), pixel_bytes);
+                    else
+                        memset(out, 0, pixel_bytes);
+    }
+}
+
+/* The index of the window that has `position` at its place k; -1 when there is none. */
+static inline int64_t window_with(int64_t position, int64_t k, int64_t stride, int64_t pad, int64_t count)
+{
+    int64_t start = position + pad - k;
+    return start >= 0 && start % stride == 0 && start / stride < count ? start / stride : -1;
+}
+
+/* Each pixel collects from the windows that hold it, so threads share no output. */
+static void im2col_bwd(real *dx, const real *dcols, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t line = 0; line < z.n * z.h; line++) {
+        int64_t n = line / z.h, row = line % z.h;
+        for (int64_t place = 0; place < z.w * z.side * z.side; place++) {
+            int64_t column = place / (z.side * z.side), ky = place / z.side % z.side, kx = place % z.side;
+            int64_t i = window_with(row, ky, z.stride, z.pad, z.out_h);
+            int64_t j = window_with(column, kx, z.stride, z.pad, z.out_w);
+            if (i < 0 || j < 0) continue;
+            int64_t window = (n * z.out_h + i) * z.out_w + j;
+            const real *from = dcols + ((window * z.side + ky) * z.side + kx) * z.c;
+            real *to = dx + (line * z.w + column) * z.c;
+            for (int64_t c = 0; c < z.c; c++) to[c] += from[c];
+        }
+    }
+}
+
+/* The part of window i that lies inside an image side of `size`: [*first, *end). */
+static inline void clip_window(int64_t *first, int64_t *end, int64_t i, window_sizes z, int64_t size)
+{
+    int64_t start = i * z.stride - z.pad, stop = start + z.side;
+    *first = start > 0 ? start : 0;
+    *end = stop < size ? stop : size;
+}
+
+static inline bool replaces(real value, real best)
+{
+    return value > best || value != value;
+}
+
+static void max_pool_fwd(real *y, const real *x, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
+        int64_t n = window / (z.out_h * z.out_w), top, bottom, left, right;
+        clip_window(&top, &bottom, window / z.out_w % z.out_h, z, z.h);
+        clip_window(&left, &right, window % z.out_w, z, z.w);
+        real *best = y + window * z.c;
+        memcpy(best, pixel(x, z, n, top, left), (size_t)z.c * sizeof(real));
+        for (int64_t row = top; row < bottom; row++)
+            for (int64_t column = left; column < right; column++) {
+                const real *value = pixel(x, z, n, row, column);
+                for (int64_t c = 0; c < z.c; c++) best[c] = replaces(value[c], best[c]) ? value[c] : best[c];
+            }
+    }
+}
+
+/* Windows overlap, so one thread has a whole image. */
+static void max_pool_bwd(real *dx, const real *dy, const real *x, window_sizes z)
+{
+    const int64_t windows = z.out_h * z.out_w;
+#pragma omp parallel for schedule(static)
+    for (int64_t n = 0; n < z.n; n++)
+        for (int64_t entry = 0; entry < windows * z.c; entry++) {
+            int64_t window = entry / z.c, c = entry % z.c, top, bottom, left, right;
+            clip_window(&top, &bottom, window / z.out_w, z, z.h);
+            clip_window(&left, &right, window % z.out_w, z, z.w);
+            const real *best = pixel(x, z, n, top, left) + c;
+            for (int64_t row = top; row < bottom; row++)
+                for (int64_t column = left; column < right; column++) {
+                    const real *value = pixel(x, z, n, row, column) + c;
+                    if (replaces(*value, *best)) best = value;
+                }
+            dx[best - x] += dy[n * windows * z.c + entry];
+        }
+}
+
+static void relu_fwd(real *y, const real *x, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+static void relu_bwd(real *dx, const real *dy, const real *x, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) dx[i] += x[i] > 0 ? dy[i] : 0;
+}
+
+static void concat_fwd(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        real *row = y + i * (a_count + b_count);
+        memcpy(row, a + i * a_count, (size_t)a_count * sizeof(real));
+        memcpy(row + a_count, b + i * b_count, (size_t)b_count * sizeof(real));
+    }
+}
+
+static void concat_bwd(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        const real *row = dy + i * (a_count + b_count);
+        for (int64_t j = 0; da && j < a_count; j++) da[i * a_count + j] += row[j];
+        for (int64_t j = 0; db && j < b_count; j++) db[i * b_count + j] += row[a_count + j];
+    }
+}
+
+void CPU_FN(cpu_register_conv)(engine *e)
+{
+    e->im2col_fwd = im2col_fwd;
+    e->im2col_bwd = im2col_bwd;
+    e->max_pool_fwd = max_pool_fwd;
+    e->max_pool_bwd = max_pool_bwd;
+    e->relu_fwd = relu_fwd;
+    e->relu_bwd = relu_bwd;
+    e->concat_fwd = concat_fwd;
+    e->concat_bwd = concat_bwd;
+}
