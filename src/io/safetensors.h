@@ -14,6 +14,10 @@
 #include "base/error.h"
 #include "io/file.h"
 
+enum { SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as the reference library */
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are copied between memory and file as they are");
+
 /* In the reference library's order, which is also the order of the data in a file, from the last to the first. */
 typedef enum safetensors_dtype {
     SAFETENSORS_BOOL,
@@ -25,6 +29,8 @@ typedef enum safetensors_dtype {
     SAFETENSORS_F8_E5M2,
     SAFETENSORS_F8_E4M3,
     SAFETENSORS_F8_E8M0,
+    SAFETENSORS_F8_E4M3FNUZ,
+    SAFETENSORS_F8_E5M2FNUZ,
     SAFETENSORS_I16,
     SAFETENSORS_U16,
     SAFETENSORS_F16,
@@ -108,7 +114,7 @@ typedef struct safetensors_pair {
 
 /* Replaces `path` by a file of these tensors (any order; written by type, then name) and metadata (kept in order).
  * `hash` (may be NULL) receives the SHA-256 of the file, taken while writing. DT_ERR_ARG: a name twice, a name that is
- * not UTF-8, a size that overflows. */
+ * not UTF-8, a shape without a size, neither or both of values and data. */
 dt_status safetensors_write(const char *path, const safetensors_source sources[], size_t count,
                             const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err);
 
