@@ -128,6 +128,26 @@ static bool in_range(const settings_key *key, double value)
     return value >= key->min && value <= key->max;
 }
 
+static bool is_word(const settings_key *key, int value)
+{
+    int count = 0;
+    while (key->words[count]) count++;
+    return value >= 0 && value < count;
+}
+
+bool settings_in_range(const dt_settings *s, const settings_key *key)
+{
+    const void *member = (const char *)s + key->offset;
+    switch (key->type) {
+    case SETTINGS_TEXT: return memchr(member, 0, key->size) && is_printable_utf8(member);
+    case SETTINGS_INT: return in_range(key, (double)*(const int64_t *)member);
+    case SETTINGS_REAL: return in_range(key, *(const double *)member);
+    case SETTINGS_BOOL: return true;
+    case SETTINGS_ENUM: return is_word(key, *(const int *)member);
+    }
+    return false;
+}
+
 void settings_allowed(char text[DT_TEXT_MAX], const settings_key *key)
 {
     int n = 0;

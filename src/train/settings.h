@@ -57,6 +57,9 @@ enum { SETTINGS_VALUE_MAX = DT_PATH_MAX };
 /* The value of one key as text that settings_set reads back to the same bits. */
 void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key);
 
+/* Whether the member holds a value that settings_set could have put there. */
+bool settings_in_range(const dt_settings *s, const settings_key *key);
+
 /* What may be written for a key, e.g. "a whole number from 1 to 64" or "one of: ema, last". */
 void settings_allowed(char text[DT_TEXT_MAX], const settings_key *key);
 

@@ -1,0 +1,172 @@
+/* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
+#include "train/settings.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+dt_xi settings_xi(const dt_settings *s)
+{
+    if (s->xi != DT_XI_PRESET) return s->xi;
+    return s->preset == DT_PRESET_PAPER ? DT_XI_ONE_MINUS : DT_XI_MIRROR;
+}
+
+double settings_bank_fraction(const dt_settings *s)
+{
+    if (s->bank_fraction >= 0) return s->bank_fraction;
+    return s->preset == DT_PRESET_PAPER ? 0.5 : 0.2;
+}
+
+double settings_retention_weight(const dt_settings *s)
+{
+    if (s->retention_weight >= 0) return s->retention_weight;
+    return s->preset == DT_PRESET_PAPER ? 1.0 : 0.1;
+}
+
+bool settings_retains(const dt_settings *s)
+{
+    bool xi_is_zero = s->psi == DT_PSI_POWER && s->tau == 0 && settings_xi(s) == DT_XI_ONE_MINUS;
+    return s->method == DT_METHOD_DIFF_TUNING && s->ablation != DT_ABLATION_RECONSOLIDATION_ONLY &&
+           settings_bank_fraction(s) > 0 && settings_retention_weight(s) > 0 && !xi_is_zero;
+}
+
+/* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
+#define RULE(broken, ...) ((broken) ? (void)error_set(err, DT_ERR_ARG, __VA_ARGS__) : (void)0)
+
+static void require(const char *value, const char *key, const char *verb, dt_error *err)
+{
+    RULE(!value[0], "%s needs %s", verb, key);
+}
+
+static void check_background(const dt_settings *s, dt_error *err)
+{
+    bool good = s->background[0] == '#' && strlen(s->background) == 7;
+    for (int i = 1; good && i < 7; i++) good = isxdigit((unsigned char)s->background[i]);
+    RULE(!good, "background must be a colour such as #ffffff, not '%s'", s->background);
+}
+
+static void check_sampler(const dt_settings *s, dt_error *err)
+{
+    RULE(s->sampler == DT_SAMPLER_DDPM && s->eta > 0, "eta is for sampler ddim; ddpm has no such choice");
+}
+
+static void check_feature(const dt_settings *s, dt_error *err)
+{
+    RULE(s->feature == DT_FEATURE_SQUEEZENET && !s->feature_weights[0], "feature squeezenet needs feature_weights");
+    RULE(s->feature == DT_FEATURE_BASE && s->feature_weights[0], "feature_weights is given, but feature is base");
+}
+
+/* Widths of a network that is made from nothing. */
+static void check_new_model(const dt_settings *s, dt_error *err)
+{
+    int64_t patch = s->patch_size;
+    RULE(s->pretrained_model[0], "method pretrain starts from nothing; leave out pretrained_model");
+    RULE(s->resolution == 0, "method pretrain needs resolution");
+    if (strcmp(s->model, "custom")) return;
+    RULE(patch != 1 && patch != 2 && patch != 4 && patch != 8, "patch_size must be 1, 2, 4 or 8, not %" PRId64, patch);
+    RULE(s->hidden_size % s->num_heads, "hidden_size %" PRId64 " is not divisible by num_heads %" PRId64,
+         s->hidden_size, s->num_heads);
+    RULE(s->hidden_size % 4,
+         "hidden_size %" PRId64 " is not divisible by 4, which the positions' sines and cosines need", s->hidden_size);
+    RULE(s->resolution % patch, "resolution %" PRId64 " is not divisible by patch_size %" PRId64, s->resolution, patch);
+}
+
+static void check_method(const dt_settings *s, dt_error *err)
+{
+    bool tunes = s->method == DT_METHOD_DIFF_TUNING;
+    RULE(!tunes && s->ablation != DT_ABLATION_NONE, "ablation is for method diff-tuning");
+    RULE(s->psi == DT_PSI_TABLE && !s->psi_table[0], "psi table needs psi_table");
+    RULE(s->psi != DT_PSI_TABLE && s->psi_table[0], "psi_table is given, but psi is not table");
+    RULE(s->xi == DT_XI_TABLE && !s->xi_table[0], "xi table needs xi_table");
+    RULE(s->xi != DT_XI_TABLE && s->xi_table[0], "xi_table is given, but xi is not table");
+    RULE(s->tau_retention >= 0 && settings_xi(s) != DT_XI_MIRROR, "tau_retention is given, but xi is not mirror");
+    RULE(s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY && s->bank_fraction > 0,
+         "ablation reconsolidation-only uses no bank; leave out bank_fraction");
+    RULE(tunes && settings_bank_fraction(s) == 1, "bank_fraction 1 leaves no image of train_data in the batch");
+    if (!settings_retains(s)) {
+        RULE(s->ablation == DT_ABLATION_RETENTION_ONLY, "ablation retention-only, but nothing is retained: "
+                                                        "bank_fraction, retention_weight or tau is 0");
+        return;
+    }
+    RULE(!s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
+    RULE((int64_t)((double)s->train_batch_size * settings_bank_fraction(s)) == 0,
+         "train_batch_size %" PRId64 " times bank_fraction %g leaves no image of the bank in the batch",
+         s->train_batch_size, settings_bank_fraction(s));
+}
+
+static void check_train(const dt_settings *s, dt_error *err)
+{
+    require(s->train_data, "train_data", "train", err);
+    require(s->output_dir, "output_dir", "train", err);
+    if (s->method == DT_METHOD_PRETRAIN)
+        check_new_model(s, err);
+    else
+        RULE(!s->pretrained_model[0], "train needs pretrained_model, unless method is pretrain");
+    check_method(s, err);
+    check_sampler(s, err);
+    check_background(s, err);
+    RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
+    RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
+    RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
+         s->lr_warmup_steps, s->max_train_steps);
+    if (s->eval_steps == 0) return;
+    RULE(!s->validation_data[0], "eval_steps needs validation_data to compare with");
+    RULE(s->feature == DT_FEATURE_BASE && s->method == DT_METHOD_PRETRAIN,
+         "eval_steps with method pretrain needs feature squeezenet, as there is no base model");
+    check_feature(s, err);
+}
+
+static void check_eval(const dt_settings *s, dt_error *err)
+{
+    require(s->reference, "reference", "eval", err);
+    RULE(!s->candidate[0] && !s->save_statistics[0], "eval needs candidate, or save_statistics");
+    RULE(s->feature == DT_FEATURE_BASE && !s->pretrained_model[0], "feature base needs pretrained_model");
+    check_feature(s, err);
+    check_background(s, err);
+}
+
+static void check_predict(const dt_settings *s, dt_error *err)
+{
+    require(s->pretrained_model, "pretrained_model", "predict", err);
+    require(s->input, "input", "predict", err);
+    require(s->output, "output", "predict", err);
+    RULE(!strcmp(s->input, s->output), "output must not be the file of input");
+}
+
+/* A caller in C writes the members without settings_set; the rules may rely on the table's ranges. */
+static void check_ranges(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *key = &settings_keys[i];
+        char allowed[DT_TEXT_MAX];
+        if (!(key->verbs & verb) || settings_in_range(s, key)) continue;
+        settings_allowed(allowed, key);
+        RULE(true, "%s must be %s", key->name, allowed);
+    }
+}
+
+dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    check_ranges(s, verb, err);
+    if (err->status != DT_OK) return err->status;
+    switch (verb) {
+    case SETTINGS_BANK:
+        require(s->pretrained_model, "pretrained_model", "bank", err);
+        require(s->bank, "bank", "bank", err);
+        check_sampler(s, err);
+        break;
+    case SETTINGS_TRAIN: check_train(s, err); break;
+    case SETTINGS_SAMPLE:
+        require(s->pretrained_model, "pretrained_model", "sample", err);
+        require(s->output_dir, "output_dir", "sample", err);
+        check_sampler(s, err);
+        break;
+    case SETTINGS_EVAL: check_eval(s, err); break;
+    case SETTINGS_PREDICT: check_predict(s, err); break;
+    case SETTINGS_REPORT:
+        require(s->runs, "runs", "report", err);
+        require(s->output, "output", "report", err);
+        break;
+    }
+    return err->status;
+}
