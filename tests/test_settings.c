@@ -1,0 +1,603 @@
+/* Settings: the table itself, text in and out, YAML files, and the rules across keys. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "train/settings.h"
+
+static char folder[256], file[512];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/difftune-settings-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(file, sizeof file, "%s/settings.yaml", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(file);
+    return rmdir(folder);
+}
+
+static void write_file(const char *text, size_t size)
+{
+    FILE *f = fopen(file, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, size, f), size);
+    fclose(f);
+}
+
+static void assert_mentions(const char *sentence, const char *part)
+{
+    if (!strstr(sentence, part)) fail_msg("'%s' does not mention '%s'", sentence, part);
+}
+
+/* ---- the table ---- */
+
+static void every_row_is_complete_and_its_default_is_allowed(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *k = &settings_keys[i];
+        dt_error err = {0};
+        assert_non_null(k->group);
+        assert_non_null(k->metavar);
+        assert_true(strlen(k->help) > 0 && strlen(k->help) < 80);
+        assert_int_not_equal(k->verbs, 0);
+        assert_int_equal(settings_set(&s, k->name, k->initial, &err), DT_OK);
+        assert_true(settings_in_range(&s, k));
+        assert_ptr_equal(settings_find(k->name), k);
+    }
+}
+
+static void every_member_of_the_struct_has_exactly_one_row(void **state)
+{
+    (void)state;
+    static unsigned char covered[sizeof(dt_settings)];
+    memset(covered, 0, sizeof covered);
+    for (int i = 0; i < settings_key_count; i++)
+        for (size_t b = 0; b < settings_keys[i].size; b++) assert_int_equal(covered[settings_keys[i].offset + b]++, 0);
+    size_t gap = 0; /* what the compiler put between members for alignment is at most 7 bytes long */
+    for (size_t b = 0; b < sizeof covered; b++) {
+        gap = covered[b] ? 0 : gap + 1;
+        assert_in_range(gap, 0, 7);
+    }
+}
+
+static void rows_of_a_group_stand_together(void **state)
+{
+    (void)state;
+    for (int i = 1; i < settings_key_count; i++)
+        for (int j = 0; j < i - 1; j++)
+            if (!strcmp(settings_keys[i].group, settings_keys[j].group))
+                assert_string_equal(settings_keys[i].group, settings_keys[i - 1].group);
+}
+
+static void defaults_are_those_of_the_paper(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    assert_int_equal(s.method, DT_METHOD_DIFF_TUNING);
+    assert_int_equal(s.max_train_steps, 24000);
+    assert_int_equal(s.train_batch_size, 32);
+    assert_true(s.learning_rate == 1e-4 && s.ema_decay == 0.9999 && s.tau == 1 && s.guidance_scale == 1.5);
+    assert_true(settings_bank_fraction(&s) == 0.5 && settings_retention_weight(&s) == 1);
+    assert_int_equal(settings_xi(&s), DT_XI_ONE_MINUS);
+    assert_true(s.random_flip && s.tensorboard && s.learn_sigma && !s.strict);
+    assert_string_equal(s.background, "#ffffff");
+}
+
+static void the_released_preset_is_a_fifth_of_the_batch_with_a_tenth_of_the_weight(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    s.preset = DT_PRESET_RELEASED;
+    assert_true(settings_bank_fraction(&s) == 0.2 && settings_retention_weight(&s) == 0.1);
+    assert_int_equal(settings_xi(&s), DT_XI_MIRROR);
+    s.bank_fraction = 0.25;
+    s.retention_weight = 0.5;
+    s.xi = DT_XI_ONE_MINUS;
+    assert_true(settings_bank_fraction(&s) == 0.25 && settings_retention_weight(&s) == 0.5);
+    assert_int_equal(settings_xi(&s), DT_XI_ONE_MINUS);
+}
+
+/* ---- one key from text ---- */
+
+static void hyphens_and_underscores_are_the_same(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    assert_int_equal(dt_settings_set(&s, "learning-rate", "3e-5", NULL, 0), DT_OK);
+    assert_true(s.learning_rate == 3e-5);
+    assert_int_equal(dt_settings_set(&s, "learning_rate", "0.25", NULL, 0), DT_OK);
+    assert_true(s.learning_rate == 0.25);
+    assert_int_equal(dt_settings_set(&s, "method", "diff_tuning", NULL, 0), DT_OK);
+    assert_int_equal(dt_settings_set(&s, "label-init", "nearest-name", NULL, 0), DT_OK);
+    assert_int_equal(s.label_init, DT_LABEL_NEAREST_NAME);
+}
+
+static void text_that_is_not_allowed_is_refused_and_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {
+        {"depth", ""},
+        {"depth", "six"},
+        {"depth", "6x"},
+        {"depth", "6.5"},
+        {"depth", " 6"},
+        {"depth", "0"},
+        {"depth", "-1"},
+        {"depth", "1025"},
+        {"seed", "-1"},
+        {"depth", "1e2"},
+        {"seed", "99999999999999999999"},
+        {"learning_rate", "inf"},
+        {"learning_rate", "nan"},
+        {"learning_rate", "1e999"},
+        {"learning_rate", "-0.1"},
+        {"learning_rate", "0,1"},
+        {"ema_decay", "1.01"},
+        {"random_flip", "maybe"},
+        {"random_flip", "1"},
+        {"method", "lora"},
+        {"method", ""},
+        {"title", "two\nlines"},
+        {"title", "\xff\xfe"},
+        {"title", "\xc0\xaf"},
+        {"title", "\xed\xa0\x80"},
+        {"title", "\xe2\x82"},
+        {"title", "\x7f"},
+    };
+    dt_settings s, before;
+    dt_settings_init(&s);
+    before = s;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char message[512] = "";
+        assert_int_equal(dt_settings_set(&s, bad[i][0], bad[i][1], message, sizeof message), DT_ERR_ARG);
+        assert_mentions(message, bad[i][0]);
+        assert_mentions(message, bad[i][1]);
+        assert_memory_equal(&s, &before, sizeof s);
+    }
+}
+
+static void a_refusal_says_what_is_allowed(void **state)
+{
+    (void)state;
+    dt_settings s;
+    char message[512];
+    dt_settings_init(&s);
+    dt_settings_set(&s, "depth", "0", message, sizeof message);
+    assert_mentions(message, "a whole number from 1 to 1024");
+    dt_settings_set(&s, "eta", "2", message, sizeof message);
+    assert_mentions(message, "a number from 0 to 1");
+    dt_settings_set(&s, "sampler", "euler", message, sizeof message);
+    assert_mentions(message, "ddim, ddpm");
+    dt_settings_set(&s, "strict", "2", message, sizeof message);
+    assert_mentions(message, "true or false");
+}
+
+static void the_ends_of_a_range_are_allowed(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *k = &settings_keys[i];
+        if (k->type != SETTINGS_INT && k->type != SETTINGS_REAL) continue;
+        const double ends[2] = {k->min, k->max};
+        for (int e = 0; e < 2; e++) {
+            char text[64];
+            snprintf(text, sizeof text, k->type == SETTINGS_INT ? "%.0f" : "%.17g", ends[e]);
+            assert_int_equal(dt_settings_set(&s, k->name, text, NULL, 0), DT_OK);
+        }
+    }
+}
+
+static void a_text_that_just_fits_is_kept_and_a_longer_one_refused(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    char text[DT_TEXT_MAX + 1];
+    memset(text, 'a', sizeof text);
+    text[DT_TEXT_MAX] = '\0';
+    assert_int_equal(dt_settings_set(&s, "title", text, NULL, 0), DT_ERR_ARG);
+    text[DT_TEXT_MAX - 1] = '\0';
+    assert_int_equal(dt_settings_set(&s, "title", text, NULL, 0), DT_OK);
+    assert_string_equal(s.title, text);
+}
+
+static void an_unknown_key_gets_the_nearest_name(void **state)
+{
+    (void)state;
+    static const char *const typos[][2] = {
+        {"learnin-rate", "learning_rate"},       {"max_train_step", "max_train_steps"}, {"ema", "eta"},
+        {"train_bach_size", "train_batch_size"}, {"guidence-scale", "guidance_scale"},
+    };
+    dt_settings s;
+    dt_settings_init(&s);
+    for (size_t i = 0; i < sizeof typos / sizeof typos[0]; i++) {
+        char message[512];
+        assert_int_equal(dt_settings_set(&s, typos[i][0], "1", message, sizeof message), DT_ERR_ARG);
+        assert_mentions(message, typos[i][0]);
+        assert_mentions(message, typos[i][1]);
+    }
+    char endless[4096];
+    memset(endless, 'x', sizeof endless);
+    endless[sizeof endless - 1] = '\0';
+    assert_int_equal(dt_settings_set(&s, endless, "1", NULL, 0), DT_ERR_ARG);
+}
+
+static void a_short_message_buffer_is_never_overrun(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    char message[8] = "1234567";
+    assert_int_equal(dt_settings_set(&s, "nonsense", "1", message, 4), DT_ERR_ARG);
+    assert_int_equal(strlen(message), 3);
+    assert_string_equal(message + 4, "567");
+}
+
+/* ---- YAML ---- */
+
+/* A value for every key that is unlike its default and awkward to write. */
+static void set_unusual_values(dt_settings *s)
+{
+    static const char *const texts[] = {"a b", "#hash", "true",       "1e5",
+                                        "~",   "null",  "it's \"q\"", "k: v",
+                                        "- x", " lead", "trail ",     "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
+                                        "*a",  "&b",    "%c",         "\\n"};
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *k = &settings_keys[i];
+        char *member = (char *)s + k->offset;
+        switch (k->type) {
+        case SETTINGS_TEXT:
+            memset(member, 0, k->size);
+            snprintf(member, k->size, "%s", texts[i % (int)(sizeof texts / sizeof texts[0])]);
+            break;
+        case SETTINGS_INT: *(int64_t *)member = (int64_t)(k->min + (k->max - k->min) / 3); break;
+        case SETTINGS_REAL: *(double *)member = k->min + (k->max - k->min) / (3 + i); break;
+        case SETTINGS_BOOL: *(bool *)member = !*(bool *)member; break;
+        case SETTINGS_ENUM: *(int *)member = 1; break;
+        }
+    }
+}
+
+static void saving_and_loading_gives_back_every_bit(void **state)
+{
+    (void)state;
+    dt_settings s, back;
+    dt_settings_init(&s);
+    set_unusual_values(&s);
+    dt_settings_init(&back);
+    char message[512] = "";
+    assert_int_equal(dt_settings_save(&s, file, message, sizeof message), DT_OK);
+    dt_status status = dt_settings_load(&back, file, message, sizeof message);
+    if (status != DT_OK) fail_msg("%s", message);
+    assert_memory_equal(&s, &back, sizeof s);
+}
+
+static void the_longest_texts_survive_a_file(void **state)
+{
+    (void)state;
+    dt_settings s, back;
+    dt_settings_init(&s);
+    memset(s.train_data, 'x', sizeof s.train_data - 1);
+    memset(s.train_data + 500, ' ', 20);
+    dt_settings_init(&back);
+    assert_int_equal(dt_settings_save(&s, file, NULL, 0), DT_OK);
+    assert_int_equal(dt_settings_load(&back, file, NULL, 0), DT_OK);
+    assert_memory_equal(&s, &back, sizeof s);
+}
+
+static dt_status load_text(dt_settings *s, const char *text, char message[512])
+{
+    write_file(text, strlen(text));
+    message[0] = '\0';
+    return dt_settings_load(s, file, message, 512);
+}
+
+static void a_file_changes_only_the_keys_it_names(void **state)
+{
+    (void)state;
+    dt_settings s, expected;
+    dt_settings_init(&s);
+    dt_settings_init(&expected);
+    expected.depth = 9;
+    expected.random_flip = false;
+    expected.learning_rate = 0.5;
+    snprintf(expected.background, sizeof expected.background, "#102030");
+    expected.mixed_precision = DT_PRECISION_F32;
+    char message[512];
+    const char *text =
+        "# mine\ndepth: 9\nrandom_flip: no\nlearning-rate: 0.5\nbackground: '#102030'\nmixed_precision: no\n";
+    assert_int_equal(load_text(&s, text, message), DT_OK);
+    assert_memory_equal(&s, &expected, sizeof s);
+}
+
+static void an_empty_file_changes_nothing(void **state)
+{
+    (void)state;
+    dt_settings s, before;
+    dt_settings_init(&s);
+    before = s;
+    char message[512];
+    assert_int_equal(load_text(&s, "", message), DT_OK);
+    assert_int_equal(load_text(&s, "# only a comment\n", message), DT_OK);
+    assert_memory_equal(&s, &before, sizeof s);
+}
+
+static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"depth: 7\nlerning_rate: 1\n", ":2:", "learning_rate"},
+        {"depth: 7\n\n# c\nlearning_rate: fast\n", ":4:", "learning_rate must be a number from 0 to 1000, not 'fast'"},
+        {"depth: 7\nseed: 1\ndepth: 8\n", ":3:", "depth is set twice"},
+        {"lr_scheduler: cosine\nlr-scheduler: linear\n", ":2:", "lr_scheduler is set twice"},
+        {"seed: 1\ndepth: [7]\n", ":2:", "depth needs a single value"},
+        {"seed: 1\ndepth: {a: 7}\n", ":2:", "depth needs a single value"},
+        {"seed: &x 1\ndepth: *x\n", ":2:", "depth needs a single value"},
+        {"seed: 1\ndepth: 7: 8\n", ":2:", "not YAML"},
+        {"seed: 1\n\ttitle: x\n", ":2:", "not YAML"},
+        {"depth:\n", ":1:", "depth must be a whole number"},
+        {"- depth\n", "settings.yaml", "mapping"},
+        {"depth\n", "settings.yaml", "mapping"},
+        {"seed: 1\n---\nseed: 2\n", "settings.yaml", "documents"},
+        {"? [a]\n: 1\n", "settings.yaml", "mapping"},
+        {"title: \"two\\nlines\"\n", ":1:", "title must be printable"},
+    };
+    dt_settings s, before;
+    dt_settings_init(&s);
+    before = s;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char message[512];
+        assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
+        assert_mentions(message, bad[i][1]);
+        assert_mentions(message, bad[i][2]);
+        assert_memory_equal(&s, &before, sizeof s);
+    }
+}
+
+static void a_missing_or_huge_file_is_refused(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    char message[512];
+    assert_int_equal(dt_settings_load(&s, "/nonexistent/settings.yaml", message, sizeof message), DT_ERR_IO);
+    assert_mentions(message, "/nonexistent/settings.yaml");
+    FILE *f = fopen(file, "wb");
+    assert_non_null(f);
+    assert_int_equal(ftruncate(fileno(f), 1 << 30), 0);
+    fclose(f);
+    assert_int_not_equal(dt_settings_load(&s, file, message, sizeof message), DT_OK);
+}
+
+/* Every prefix and many single-byte changes of a good file: refused or read, never a crash or a value out of range. */
+static void damaged_files_never_give_values_out_of_range(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    assert_int_equal(dt_settings_save(&s, file, NULL, 0), DT_OK);
+    static char good[65536], damaged[65536];
+    FILE *f = fopen(file, "rb");
+    assert_non_null(f);
+    size_t size = fread(good, 1, sizeof good, f);
+    fclose(f);
+    uint32_t noise = 12345;
+    for (int trial = 0; trial < 1500; trial++) {
+        memcpy(damaged, good, size);
+        noise = noise * 1664525u + 1013904223u;
+        size_t at = (noise >> 8) % size;
+        damaged[at] = (char)(noise >> 3);
+        write_file(damaged, trial % 2 ? size : at);
+        dt_settings got;
+        dt_settings_init(&got);
+        dt_settings_load(&got, file, NULL, 0);
+        for (int i = 0; i < settings_key_count; i++) assert_true(settings_in_range(&got, &settings_keys[i]));
+    }
+}
+
+/* ---- the rules across keys ---- */
+
+static dt_settings good_train(void)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "base.safetensors");
+    snprintf(s.train_data, sizeof s.train_data, "images");
+    snprintf(s.bank, sizeof s.bank, "bank");
+    snprintf(s.output_dir, sizeof s.output_dir, "run");
+    return s;
+}
+
+/* Settings as "key=value key=value" on top of `s`; the check must fail and mention `part`, or pass if `part` is NULL. */
+static void assert_check(dt_settings s, settings_verb verb, const char *changes, const char *part)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s", changes);
+    for (char *rest, *item = strtok_r(text, " ", &rest); item; item = strtok_r(NULL, " ", &rest)) {
+        char *value = strchr(item, '=');
+        *value++ = '\0';
+        assert_int_equal(dt_settings_set(&s, item, value, NULL, 0), DT_OK);
+    }
+    dt_error err = {0};
+    dt_status status = settings_check(&s, verb, &err);
+    if (part && status != DT_ERR_ARG) fail_msg("'%s' was not refused", changes);
+    if (part) assert_mentions(err.message, part);
+    if (!part && status != DT_OK) fail_msg("'%s' was refused: %s", changes, err.message);
+}
+
+static void train_says_what_it_needs_and_what_contradicts(void **state)
+{
+    (void)state;
+    static const char *const rules[][2] = {
+        {"", NULL},
+        {"train_data=", "train needs train_data"},
+        {"output_dir=", "train needs output_dir"},
+        {"pretrained_model=", "train needs pretrained_model"},
+        {"bank=", "needs bank"},
+        {"bank= method=finetune", NULL},
+        {"bank= ablation=reconsolidation-only", NULL},
+        {"bank= tau=0", NULL},
+        {"bank= tau=0 preset=released", "needs bank"},
+        {"bank= bank_fraction=0", NULL},
+        {"bank= retention_weight=0", NULL},
+        {"ablation=retention-only", NULL},
+        {"ablation=retention-only bank_fraction=0", "nothing is retained"},
+        {"ablation=reconsolidation-only bank_fraction=0.5", "bank_fraction"},
+        {"method=finetune ablation=retention-only", "ablation"},
+        {"bank_fraction=1", "bank_fraction 1"},
+        {"train_batch_size=1", "train_batch_size 1"},
+        {"train_batch_size=4 preset=released", "train_batch_size 4"},
+        {"train_batch_size=5 preset=released", NULL},
+        {"xi=table", "xi_table"},
+        {"xi_table=x.txt", "xi is not table"},
+        {"psi=table", "psi_table"},
+        {"psi_table=x.txt", "psi is not table"},
+        {"psi=table psi_table=x.txt", NULL},
+        {"tau_retention=2", "tau_retention"},
+        {"tau_retention=2 xi=mirror", NULL},
+        {"tau_retention=2 preset=released", NULL},
+        {"sampler=ddpm eta=0.5", "eta"},
+        {"background=white", "background"},
+        {"background=#12345g", "background"},
+        {"output_dir=images", "output_dir"},
+        {"output_dir=bank", "output_dir"},
+        {"max_train_steps=10 lr_warmup_steps=11", "lr_warmup_steps 11"},
+        {"eval_steps=5", "validation_data"},
+        {"eval_steps=5 validation_data=v", NULL},
+        {"eval_steps=5 validation_data=v feature=squeezenet", "feature_weights"},
+        {"method=pretrain", "leave out pretrained_model"},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        assert_check(good_train(), SETTINGS_TRAIN, rules[i][0], rules[i][1]);
+}
+
+static void pretrain_checks_the_widths_of_the_new_network(void **state)
+{
+    (void)state;
+    dt_settings s = good_train();
+    memset(s.pretrained_model, 0, sizeof s.pretrained_model);
+    s.method = DT_METHOD_PRETRAIN;
+    static const char *const rules[][2] = {
+        {"", "resolution"},
+        {"resolution=32", NULL},
+        {"resolution=32 num_heads=5", "num_heads 5"},
+        {"resolution=32 hidden_size=9", "hidden_size 9"},
+        {"resolution=32 patch_size=3", "patch_size"},
+        {"resolution=30", "resolution 30"},
+        {"resolution=32 eval_steps=5 validation_data=v", "squeezenet"},
+        {"resolution=32 num_heads=5 model=DiT-S/2", NULL},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        assert_check(s, SETTINGS_TRAIN, rules[i][0], rules[i][1]);
+}
+
+static void the_other_verbs_say_what_they_need(void **state)
+{
+    (void)state;
+    static const struct {
+        settings_verb verb;
+        const char *changes, *part;
+    } rules[] = {
+        {SETTINGS_BANK, "bank=b", "bank needs pretrained_model"},
+        {SETTINGS_BANK, "pretrained_model=m", "bank needs bank"},
+        {SETTINGS_BANK, "pretrained_model=m bank=b", NULL},
+        {SETTINGS_SAMPLE, "pretrained_model=m", "sample needs output_dir"},
+        {SETTINGS_SAMPLE, "output_dir=o", "sample needs pretrained_model"},
+        {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o", NULL},
+        {SETTINGS_EVAL, "candidate=c pretrained_model=m", "eval needs reference"},
+        {SETTINGS_EVAL, "reference=r pretrained_model=m", "eval needs candidate"},
+        {SETTINGS_EVAL, "reference=r pretrained_model=m save_statistics=f", NULL},
+        {SETTINGS_EVAL, "reference=r candidate=c", "feature base needs pretrained_model"},
+        {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet", "feature_weights"},
+        {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet feature_weights=w", NULL},
+        {SETTINGS_EVAL, "reference=r candidate=c pretrained_model=m feature_weights=w", "feature is base"},
+        {SETTINGS_PREDICT, "input=i output=o", "pretrained_model"},
+        {SETTINGS_PREDICT, "pretrained_model=m output=o", "input"},
+        {SETTINGS_PREDICT, "pretrained_model=m input=i", "output"},
+        {SETTINGS_PREDICT, "pretrained_model=m input=i output=i", "output"},
+        {SETTINGS_PREDICT, "pretrained_model=m input=i output=o", NULL},
+        {SETTINGS_REPORT, "runs=a", "output"},
+        {SETTINGS_REPORT, "output=o", "runs"},
+        {SETTINGS_REPORT, "runs=a,b output=o", NULL},
+    };
+    dt_settings s;
+    dt_settings_init(&s);
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        assert_check(s, rules[i].verb, rules[i].changes, rules[i].part);
+}
+
+static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    dt_settings s = good_train();
+    s.num_heads = 0;
+    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
+    assert_mentions(err.message, "num_heads");
+    error_clear(&err);
+    s = good_train();
+    s.learning_rate = NAN;
+    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
+    error_clear(&err);
+    s = good_train();
+    s.sampler = (dt_sampler)7;
+    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
+    error_clear(&err);
+    s = good_train();
+    memset(s.classes, 'x', sizeof s.classes);
+    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_complete_and_its_default_is_allowed),
+        cmocka_unit_test(every_member_of_the_struct_has_exactly_one_row),
+        cmocka_unit_test(rows_of_a_group_stand_together),
+        cmocka_unit_test(defaults_are_those_of_the_paper),
+        cmocka_unit_test(the_released_preset_is_a_fifth_of_the_batch_with_a_tenth_of_the_weight),
+        cmocka_unit_test(hyphens_and_underscores_are_the_same),
+        cmocka_unit_test(text_that_is_not_allowed_is_refused_and_changes_nothing),
+        cmocka_unit_test(a_refusal_says_what_is_allowed),
+        cmocka_unit_test(the_ends_of_a_range_are_allowed),
+        cmocka_unit_test(a_text_that_just_fits_is_kept_and_a_longer_one_refused),
+        cmocka_unit_test(an_unknown_key_gets_the_nearest_name),
+        cmocka_unit_test(a_short_message_buffer_is_never_overrun),
+        cmocka_unit_test(saving_and_loading_gives_back_every_bit),
+        cmocka_unit_test(the_longest_texts_survive_a_file),
+        cmocka_unit_test(a_file_changes_only_the_keys_it_names),
+        cmocka_unit_test(an_empty_file_changes_nothing),
+        cmocka_unit_test(a_bad_file_is_refused_with_its_line_and_changes_nothing),
+        cmocka_unit_test(a_missing_or_huge_file_is_refused),
+        cmocka_unit_test(damaged_files_never_give_values_out_of_range),
+        cmocka_unit_test(train_says_what_it_needs_and_what_contradicts),
+        cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),
+        cmocka_unit_test(the_other_verbs_say_what_they_need),
+        cmocka_unit_test(values_put_into_the_struct_by_hand_are_checked_too),
+    };
+    return cmocka_run_group_tests_name("settings", tests, make_folder, remove_folder);
+}
