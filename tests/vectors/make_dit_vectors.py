@@ -53,7 +53,7 @@ def make_model(dit, config, generator):
 
 
 def images(shape, generator):
-    """Like pictures in [-1, 1], with some pixels exactly on the edges, where the likelihood at t = 0 has its own rule."""
+    """Like pictures in [-1, 1]; some pixels lie on the edges, where the likelihood at t = 0 has its own rule."""
     return (0.8 * torch.randn(shape, generator=generator)).clamp(-1, 1)
 
 

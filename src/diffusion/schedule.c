@@ -1,0 +1,169 @@
+#include "diffusion/schedule.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* Everything that follows from beta[0..count). */
+static void fill_tables(schedule *s)
+{
+    double abar = 1;
+    for (int64_t i = 0; i < s->count; i++) {
+        const double beta = s->beta[i], prev = abar;
+        abar *= 1 - beta;
+        s->abar[i] = abar;
+        s->abar_prev[i] = prev;
+        s->posterior_variance[i] = beta * (1 - prev) / (1 - abar);
+        s->posterior_log_variance[i] = log(s->posterior_variance[i]);
+        s->posterior_mean_x0[i] = beta * sqrt(prev) / (1 - abar);
+        s->posterior_mean_xt[i] = (1 - prev) * sqrt(1 - beta) / (1 - abar);
+    }
+    /* Entry 0 is log 0. A single step has no entry 1; it adds no noise either, so any finite value serves. */
+    s->posterior_log_variance[0] = s->count > 1 ? s->posterior_log_variance[1] : log(s->beta[0]);
+    s->ddim_final_abar = 1;
+}
+
+void schedule_full(schedule *s)
+{
+    const double first = 1e-4, last = 0.02, stride = (last - first) / (SCHEDULE_STEPS - 1);
+    s->count = SCHEDULE_STEPS;
+    for (int32_t t = 0; t < SCHEDULE_STEPS; t++) {
+        s->original[t] = t;
+        s->beta[t] = first + t * stride;
+    }
+    s->beta[SCHEDULE_STEPS - 1] = last;
+    fill_tables(s);
+}
+
+static int64_t ddim_count(int64_t stride)
+{
+    return (SCHEDULE_STEPS + stride - 1) / stride;
+}
+
+static dt_status keep_ddim(int32_t kept[], int64_t count, dt_error *err)
+{
+    int64_t stride = 1;
+    while (stride < SCHEDULE_STEPS - 1 && ddim_count(stride) > count) stride++;
+    if (ddim_count(stride) > count)
+        return error_set(err, DT_ERR_ARG, "ddim spacing: no stride gives %" PRId64 " steps, the fewest are %" PRId64,
+                         count, ddim_count(stride));
+    if (ddim_count(stride) < count)
+        return error_set(err, DT_ERR_ARG,
+                         "ddim spacing: no stride gives %" PRId64 " steps, the nearest are %" PRId64 " and %" PRId64,
+                         count, ddim_count(stride), ddim_count(stride - 1));
+    for (int64_t i = 0; i < count; i++) kept[i] = (int32_t)(i * stride);
+    return DT_OK;
+}
+
+/* The position is summed up, not multiplied: so does the official code, and ties depend on it. rint rounds half to even
+ * in the rounding mode every program starts with. */
+static void keep_sections(int32_t kept[], int64_t count)
+{
+    const double stride = count > 1 ? (SCHEDULE_STEPS - 1) / (double)(count - 1) : 1;
+    double position = 0;
+    for (int64_t i = 0; i < count; i++) {
+        kept[i] = (int32_t)rint(position);
+        position += stride;
+    }
+}
+
+static dt_status keep_leading(int32_t kept[], int64_t count, dt_error *err)
+{
+    const int64_t stride = SCHEDULE_STEPS / count, last = (count - 1) * stride + 1;
+    if (last >= SCHEDULE_STEPS)
+        return error_set(err, DT_ERR_ARG, "leading spacing: expected 1 to %d steps, found %" PRId64, SCHEDULE_STEPS - 1,
+                         count);
+    for (int64_t i = 0; i < count; i++) kept[i] = (int32_t)(i * stride + 1);
+    return DT_OK;
+}
+
+static dt_status keep(int32_t kept[], dt_spacing spacing, int64_t count, dt_error *err)
+{
+    if (count < 1 || count > SCHEDULE_STEPS)
+        return error_set(err, DT_ERR_ARG, "sampling steps: expected 1 to %d, found %" PRId64, SCHEDULE_STEPS, count);
+    switch (spacing) {
+    case DT_SPACING_DDIM: return keep_ddim(kept, count, err);
+    case DT_SPACING_SECTIONS: keep_sections(kept, count); return DT_OK;
+    case DT_SPACING_LEADING: return keep_leading(kept, count, err);
+    }
+    return error_set(err, DT_ERR_ARG, "timestep spacing: expected ddim, sections or leading, found number %d",
+                     (int)spacing);
+}
+
+dt_status schedule_respaced(schedule *s, dt_spacing spacing, int64_t count, dt_error *err)
+{
+    int32_t kept[SCHEDULE_STEPS];
+    const dt_status status = keep(kept, spacing, count, err);
+    if (status != DT_OK) return status;
+
+    schedule_full(s);
+    const double abar_at_zero = s->abar[0];
+    double prev = 1;
+    s->count = count;
+    for (int64_t i = 0; i < count; i++) {
+        const double abar = s->abar[kept[i]];
+        s->original[i] = kept[i];
+        s->beta[i] = 1 - abar / prev;
+        prev = abar;
+    }
+    fill_tables(s);
+    if (spacing == DT_SPACING_LEADING) s->ddim_final_abar = abar_at_zero;
+    return DT_OK;
+}
+
+static double sqrt_recip_abar(const schedule *s, int64_t i)
+{
+    return sqrt(1 / s->abar[i]);
+}
+
+static double sqrt_recipm1_abar(const schedule *s, int64_t i)
+{
+    return sqrt(1 / s->abar[i] - 1);
+}
+
+loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i)
+{
+    return (loss_coefficients){
+        .sqrt_recip_abar = (real)sqrt_recip_abar(s, i),
+        .sqrt_recipm1_abar = (real)sqrt_recipm1_abar(s, i),
+        .posterior_mean_x0 = (real)s->posterior_mean_x0[i],
+        .posterior_mean_xt = (real)s->posterior_mean_xt[i],
+        .posterior_log_variance = (real)s->posterior_log_variance[i],
+        .log_beta = (real)log(s->beta[i]),
+        .at_zero = i == 0,
+    };
+}
+
+void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i)
+{
+    const real signal = (real)sqrt(s->abar[i]), sigma = (real)sqrt(1 - s->abar[i]);
+    for (int64_t j = 0; j < count; j++) xt[j] = signal * x0[j] + sigma * noise[j];
+}
+
+/* The official code derives the noise again from the predicted x0, for the sake of clipped predictions. Nothing is
+ * clipped here, so the predicted noise is that noise. */
+void schedule_ddim_step(real *out, const real *x, const real *eps, const real *noise, int64_t count, const schedule *s,
+                        int64_t i, double eta)
+{
+    const double abar = s->abar[i], prev = i > 0 ? s->abar_prev[i] : s->ddim_final_abar;
+    const double sigma = i > 0 ? eta * sqrt((1 - prev) / (1 - abar)) * sqrt(1 - abar / prev) : 0;
+    const real a = (real)sqrt_recip_abar(s, i), b = (real)sqrt_recipm1_abar(s, i);
+    const real to_x0 = (real)sqrt(prev), to_eps = (real)sqrt(fmax(0, 1 - prev - sigma * sigma));
+    for (int64_t j = 0; j < count; j++) out[j] = to_x0 * (a * x[j] - b * eps[j]) + to_eps * eps[j];
+    if (sigma > 0)
+        for (int64_t j = 0; j < count; j++) out[j] += (real)sigma * noise[j];
+}
+
+void schedule_ancestral_step(real *out, const real *x, const real *eps, const real *v, const real *noise, int64_t count,
+                             const schedule *s, int64_t i)
+{
+    const real a = (real)sqrt_recip_abar(s, i), b = (real)sqrt_recipm1_abar(s, i);
+    const real to_x0 = (real)s->posterior_mean_x0[i], to_x = (real)s->posterior_mean_xt[i];
+    for (int64_t j = 0; j < count; j++) out[j] = to_x0 * (a * x[j] - b * eps[j]) + to_x * x[j];
+    if (i == 0) return;
+
+    const double low = s->posterior_log_variance[i], high = log(s->beta[i]);
+    for (int64_t j = 0; j < count; j++) {
+        const double share = v ? ((double)v[j] + 1) / 2 : 1;
+        out[j] += (real)exp(0.5 * (share * high + (1 - share) * low)) * noise[j];
+    }
+}

@@ -1,0 +1,59 @@
+/* The noise schedule of DiT's diffusion and the steps of its two samplers.
+ *
+ * Source: facebookresearch/DiT, diffusion/gaussian_diffusion.py and diffusion/respace.py. Betas are linear from 1e-4 to
+ * 0.02 over 1000 steps, all tables in double; the network predicts the noise and, with learned variance, where the log
+ * variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps; its tables are made anew from
+ * betas that join the kept ones, while the network is still asked at the original step.
+ *
+ * i counts the kept steps, 0 is the cleanest. In a full schedule i = t. */
+#ifndef DIFFUSION_SCHEDULE_H
+#define DIFFUSION_SCHEDULE_H
+
+#include "base/error.h"
+#include "base/real.h"
+#include "tensor/engine.h"
+
+enum { SCHEDULE_STEPS = 1000 };
+
+typedef struct schedule {
+    int64_t count;                    /* kept steps */
+    int32_t original[SCHEDULE_STEPS]; /* t of each, ascending: what the network is told */
+    double beta[SCHEDULE_STEPS];
+    double abar[SCHEDULE_STEPS];                   /* product of 1 - beta up to and including i */
+    double abar_prev[SCHEDULE_STEPS];              /* abar[i - 1]; 1 for i = 0 */
+    double posterior_variance[SCHEDULE_STEPS];     /* of q(x_{i-1} | x_i, x0); 0 for i = 0 */
+    double posterior_log_variance[SCHEDULE_STEPS]; /* its log, entry 0 replaced by entry 1 */
+    double posterior_mean_x0[SCHEDULE_STEPS], posterior_mean_xt[SCHEDULE_STEPS];
+    double ddim_final_abar; /* where DDIM's last step goes: 1, and in the LEADING form abar at t = 0 */
+} schedule;
+
+/* All 1000 steps. */
+void schedule_full(schedule *s);
+
+/* Keeps `count` steps.
+ *   DDIM      0, s, 2s, .. with the smallest stride s that gives exactly `count` ("ddimN"). Not every count has one;
+ *             DT_ERR_ARG then names the nearest that have.
+ *   SECTIONS  from 0 to 999 with a fractional stride, each rounded half to even ("N"). 1..1000.
+ *   LEADING   1, s+1, 2s+1, .. with s = 1000 / count rounded down: Stable Diffusion's form with offset 1. 1..999.
+ * *s is unchanged on failure. */
+dt_status schedule_respaced(schedule *s, dt_spacing spacing, int64_t count, dt_error *err);
+
+/* Constants of the training loss at step i. */
+loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i);
+
+/* xt[count] = sqrt(abar) x0 + sqrt(1 - abar) noise: a draw of q(x_i | x0). */
+void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i);
+
+/* The sampler steps go from x_i to x_{i-1}; predictions of x0 are not clipped. All arrays are [count], `out` may be `x`,
+ * eps is the predicted noise, guided or not. The last step (i = 0) adds no noise: `noise` is not read, may be NULL. */
+
+/* DDIM (Song, Meng, Ermon 2020, equation 12). eta 0 (noise may be NULL) .. 1. */
+void schedule_ddim_step(real *out, const real *x, const real *eps, const real *noise, int64_t count, const schedule *s,
+                        int64_t i, double eta);
+
+/* Ancestral (DDPM). v: the network's raw variance output, -1 at the posterior variance, 1 at beta, unbounded. NULL: the
+ * model has none and the variance is beta ("fixed large", what the official code takes for such models). */
+void schedule_ancestral_step(real *out, const real *x, const real *eps, const real *v, const real *noise, int64_t count,
+                             const schedule *s, int64_t i);
+
+#endif

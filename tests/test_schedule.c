@@ -1,0 +1,342 @@
+/* The noise schedule: against figures taken from the official DiT code (vectors/schedule.json) and against laws. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "diffusion/schedule.h"
+
+static json_t *vectors;
+
+static int load_vectors(void **state)
+{
+    (void)state;
+    json_error_t error;
+    vectors = json_load_file("vectors/schedule.json", 0, &error);
+    return vectors ? 0 : -1;
+}
+
+static int free_vectors(void **state)
+{
+    (void)state;
+    json_decref(vectors);
+    return 0;
+}
+
+static void assert_close(double found, double expected, double tolerance, const char *what, int64_t i)
+{
+    if (!(fabs(found - expected) <= tolerance * fabs(expected)))
+        fail_msg("%s[%lld]: expected %.17g, found %.17g", what, (long long)i, expected, found);
+}
+
+/* "ddim50" and "50" as the official code writes them. */
+static schedule respaced(const char *text)
+{
+    const bool ddim = strncmp(text, "ddim", 4) == 0;
+    schedule s;
+    dt_error err = {0};
+    schedule_respaced(&s, ddim ? DT_SPACING_DDIM : DT_SPACING_SECTIONS, atoll(text + (ddim ? 4 : 0)), &err);
+    if (err.status != DT_OK) fail_msg("%s: %s", text, err.message);
+    return s;
+}
+
+static void check_tables(const schedule *s, json_t *expected, double tolerance)
+{
+    const struct {
+        const char *name;
+        const double *table;
+    } tables[] = {{"beta", s->beta},
+                  {"abar", s->abar},
+                  {"abar_prev", s->abar_prev},
+                  {"posterior_variance", s->posterior_variance},
+                  {"posterior_log_variance", s->posterior_log_variance},
+                  {"posterior_mean_x0", s->posterior_mean_x0},
+                  {"posterior_mean_xt", s->posterior_mean_xt}};
+    json_t *at = json_object_get(expected, "at"), *value;
+    size_t i;
+    for (size_t k = 0; k < sizeof tables / sizeof tables[0]; k++)
+        json_array_foreach(json_object_get(expected, tables[k].name), i, value)
+        {
+            const int64_t step = json_integer_value(json_array_get(at, i));
+            assert_close(tables[k].table[step], json_real_value(value), tolerance, tables[k].name, step);
+        }
+}
+
+static void the_full_tables_are_the_official_ones(void **state)
+{
+    (void)state;
+    schedule s;
+    schedule_full(&s);
+    assert_int_equal(s.count, 1000);
+    check_tables(&s, json_object_get(vectors, "full"), 1e-12);
+}
+
+static void published_figures_of_the_schedule_hold(void **state)
+{
+    (void)state;
+    schedule s;
+    schedule_full(&s);
+    const struct {
+        int t;
+        double abar;
+    } figures[] = {{0, 0.9999},       {1, 0.99978009},   {20, 0.99373543},    {41, 0.97886876},    {99, 0.89701815},
+                   {250, 0.52142303}, {499, 0.07858724}, {980, 5.9037514e-5}, {999, 4.03582977e-5}};
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++)
+        assert_close(s.abar[figures[i].t], figures[i].abar, 1e-7, "abar", figures[i].t);
+    assert_close(s.posterior_variance[1], 5.45318766e-5, 1e-8, "posterior_variance", 1);
+    assert_close(s.posterior_log_variance[0], -9.81672514, 1e-8, "posterior_log_variance", 0);
+    assert_true(s.posterior_variance[0] == 0 && s.abar_prev[0] == 1 && s.ddim_final_abar == 1);
+}
+
+static void the_kept_steps_are_the_official_ones(void **state)
+{
+    (void)state;
+    const char *text;
+    json_t *expected, *t;
+    size_t i;
+    json_object_foreach(json_object_get(vectors, "timesteps"), text, expected)
+    {
+        const schedule s = respaced(text);
+        assert_int_equal(s.count, json_array_size(expected));
+        json_array_foreach(expected, i, t) assert_int_equal(s.original[i], json_integer_value(t));
+    }
+}
+
+static void respaced_tables_are_the_official_ones(void **state)
+{
+    (void)state;
+    const char *text;
+    json_t *expected;
+    json_object_foreach(json_object_get(vectors, "respaced"), text, expected)
+    {
+        const schedule s = respaced(text);
+        check_tables(&s, expected, 1e-10);
+    }
+    assert_close(respaced("50").beta[49], 0.32980907, 1e-7, "beta of \"50\"", 49);
+    assert_close(respaced("ddim50").beta[49], 0.32461447, 1e-7, "beta of \"ddim50\"", 49);
+}
+
+static void a_respaced_schedule_keeps_the_noise_level_of_its_steps(void **state)
+{
+    (void)state;
+    schedule full, s;
+    dt_error err = {0};
+    schedule_full(&full);
+    for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+        assert_int_equal(schedule_respaced(&s, (dt_spacing)spacing, 50, &err), DT_OK);
+        for (int64_t i = 0; i < s.count; i++) assert_close(s.abar[i], full.abar[s.original[i]], 1e-12, "abar", i);
+    }
+}
+
+static void leading_spacing_is_stable_diffusions(void **state)
+{
+    (void)state;
+    schedule s;
+    dt_error err = {0};
+    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 50, &err), DT_OK);
+    for (int64_t i = 0; i < 50; i++) assert_int_equal(s.original[i], 20 * i + 1);
+    assert_close(s.ddim_final_abar, 0.9999, 1e-12, "ddim_final_abar", 0);
+    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 30, &err), DT_OK); /* 1000/30 = 33 */
+    assert_int_equal(s.original[29], 29 * 33 + 1);
+    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 999, &err), DT_OK);
+    assert_int_equal(s.original[998], 999);
+}
+
+static void a_count_that_cannot_be_kept_is_refused_with_the_nearest(void **state)
+{
+    (void)state;
+    const struct {
+        dt_spacing spacing;
+        int64_t count;
+        const char *mentions;
+    } cases[] = {
+        {DT_SPACING_DDIM, 51, "nearest are 50 and 53"}, /* strides 20 and 19 */
+        {DT_SPACING_DDIM, 501, "nearest are 500 and 1000"},
+        {DT_SPACING_DDIM, 1, "fewest are 2"},
+        {DT_SPACING_LEADING, 1000, "expected 1 to 999 steps, found 1000"},
+        {DT_SPACING_SECTIONS, 0, "expected 1 to 1000, found 0"},
+        {DT_SPACING_SECTIONS, 1001, "expected 1 to 1000, found 1001"},
+        {DT_SPACING_DDIM, -7, "found -7"},
+        {(dt_spacing)9, 50, "number 9"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        schedule s;
+        schedule_full(&s);
+        const schedule before = s;
+        dt_error err = {0};
+        assert_int_equal(schedule_respaced(&s, cases[i].spacing, cases[i].count, &err), DT_ERR_ARG);
+        if (!strstr(err.message, cases[i].mentions))
+            fail_msg("'%s' does not mention '%s'", err.message, cases[i].mentions);
+        assert_memory_equal(&s, &before, sizeof s);
+    }
+}
+
+static void every_count_gives_ascending_steps_in_range_and_finite_tables(void **state)
+{
+    (void)state;
+    for (int64_t count = 1; count < 1000; count++)
+        for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+            schedule s;
+            dt_error err = {0};
+            if (schedule_respaced(&s, (dt_spacing)spacing, count, &err) != DT_OK) {
+                assert_int_equal(spacing, DT_SPACING_DDIM);
+                continue;
+            }
+            assert_int_equal(s.count, count);
+            for (int64_t i = 0; i < count; i++) {
+                assert_in_range(s.original[i], i ? s.original[i - 1] + 1 : 0, 999);
+                assert_true(s.beta[i] > 0 && s.beta[i] < 1 && isfinite(s.posterior_log_variance[i]));
+            }
+        }
+}
+
+static void loss_coefficients_undo_the_noising(void **state)
+{
+    (void)state;
+    schedule s;
+    schedule_full(&s);
+    for (int64_t t = 0; t < 1000; t++) {
+        const real x0 = 0.5, eps = -1.25;
+        real xt;
+        schedule_add_noise(&xt, &x0, &eps, 1, &s, t);
+        const loss_coefficients k = schedule_loss_coefficients(&s, t);
+        const double scale = fabs(k.sqrt_recip_abar * xt) + fabs(k.sqrt_recipm1_abar * eps);
+        assert_true(fabs(k.sqrt_recip_abar * xt - k.sqrt_recipm1_abar * eps - x0) < 4e-7 * scale);
+        assert_int_equal(k.at_zero, t == 0);
+        assert_true(k.posterior_log_variance < k.log_beta); /* the two ends of the learned range */
+    }
+    assert_close(schedule_loss_coefficients(&s, 999).log_beta, log(0.02), 1e-6, "log_beta", 999);
+}
+
+static void loss_coefficients_are_the_official_ones(void **state)
+{
+    (void)state;
+    schedule s;
+    schedule_full(&s);
+    json_t *full = json_object_get(vectors, "full"), *at = json_object_get(full, "at"), *t;
+    size_t i;
+    json_array_foreach(at, i, t)
+    {
+        const loss_coefficients k = schedule_loss_coefficients(&s, json_integer_value(t));
+        const struct {
+            const char *name;
+            real value;
+        } entries[] = {{"sqrt_recip_abar", k.sqrt_recip_abar},
+                       {"sqrt_recipm1_abar", k.sqrt_recipm1_abar},
+                       {"posterior_mean_x0", k.posterior_mean_x0},
+                       {"posterior_mean_xt", k.posterior_mean_xt},
+                       {"posterior_log_variance", k.posterior_log_variance}};
+        for (size_t e = 0; e < sizeof entries / sizeof entries[0]; e++)
+            assert_close(entries[e].value, json_real_value(json_array_get(json_object_get(full, entries[e].name), i)),
+                         1e-7, entries[e].name, json_integer_value(t));
+    }
+}
+
+/* ---- sampler steps ---- */
+
+enum { STEP_COUNT = 6 }; /* numbers in each array of the vectors' steps */
+
+static void read_numbers(real out[STEP_COUNT], json_t *step, const char *name)
+{
+    for (size_t i = 0; i < STEP_COUNT; i++)
+        out[i] = (real)json_real_value(json_array_get(json_object_get(step, name), i));
+}
+
+static void check_step(const real found[STEP_COUNT], json_t *step, const char *name)
+{
+    real expected[STEP_COUNT], largest = 0;
+    read_numbers(expected, step, name);
+    for (int i = 0; i < STEP_COUNT; i++) largest = fmaxf(largest, fabsf(expected[i]));
+    for (int i = 0; i < STEP_COUNT; i++)
+        if (!(fabsf(found[i] - expected[i]) <= 1e-5f * largest))
+            fail_msg("%s, step %lld, entry %d: expected %.9g, found %.9g", name,
+                     (long long)json_integer_value(json_object_get(step, "index")), i, expected[i], found[i]);
+}
+
+static void sampler_steps_are_the_official_ones(void **state)
+{
+    (void)state;
+    const schedule s = respaced("ddim50");
+    json_t *step;
+    size_t k;
+    json_array_foreach(json_object_get(vectors, "steps"), k, step)
+    {
+        const int64_t i = json_integer_value(json_object_get(step, "index"));
+        const bool learned = json_is_true(json_object_get(step, "learned"));
+        real x[STEP_COUNT], eps[STEP_COUNT], v[STEP_COUNT], noise[STEP_COUNT], out[STEP_COUNT];
+        read_numbers(x, step, "x");
+        read_numbers(eps, step, "eps");
+        read_numbers(v, step, "v");
+        read_numbers(noise, step, "noise");
+        schedule_ddim_step(out, x, eps, NULL, STEP_COUNT, &s, i, 0);
+        check_step(out, step, "ddim");
+        schedule_ddim_step(out, x, eps, noise, STEP_COUNT, &s, i, json_real_value(json_object_get(step, "eta")));
+        check_step(out, step, "ddim_eta");
+        schedule_ancestral_step(x, x, eps, learned ? v : NULL, noise, STEP_COUNT, &s, i); /* in place */
+        check_step(x, step, "ancestral");
+    }
+    assert_int_equal(k, 8);
+}
+
+static void ddim_with_the_true_noise_follows_the_noising(void **state)
+{
+    (void)state;
+    schedule s;
+    dt_error err = {0};
+    const real x0[3] = {-1, 0.25, 1}, eps[3] = {0.5, -2, 1.5};
+    for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+        assert_int_equal(schedule_respaced(&s, (dt_spacing)spacing, 50, &err), DT_OK);
+        real x[3], expected[3];
+        schedule_add_noise(x, x0, eps, 3, &s, 49);
+        for (int64_t i = 49; i > 0; i--) {
+            schedule_ddim_step(x, x, eps, NULL, 3, &s, i, 0);
+            schedule_add_noise(expected, x0, eps, 3, &s, i - 1);
+            for (int j = 0; j < 3; j++) assert_true(fabsf(x[j] - expected[j]) < 2e-4f);
+        }
+        schedule_ddim_step(x, x, eps, NULL, 3, &s, 0, 0);
+        for (int j = 0; j < 3; j++) {
+            const double level = s.ddim_final_abar; /* 1: x0 itself; else still a little noise */
+            assert_true(fabs(x[j] - (sqrt(level) * x0[j] + sqrt(1 - level) * eps[j])) < 2e-4);
+        }
+    }
+}
+
+static void the_last_step_reads_no_noise(void **state)
+{
+    (void)state;
+    schedule s;
+    dt_error err = {0};
+    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 10, &err), DT_OK);
+    const real x[2] = {0.5, -0.5}, eps[2] = {1, 2}, v[2] = {0, 1};
+    real ddim[2], ancestral[2];
+    schedule_ddim_step(ddim, x, eps, NULL, 2, &s, 0, 1);
+    schedule_ancestral_step(ancestral, x, eps, v, NULL, 2, &s, 0);
+    assert_true(isfinite(ddim[0]) && isfinite(ancestral[0]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_full_tables_are_the_official_ones),
+        cmocka_unit_test(published_figures_of_the_schedule_hold),
+        cmocka_unit_test(the_kept_steps_are_the_official_ones),
+        cmocka_unit_test(respaced_tables_are_the_official_ones),
+        cmocka_unit_test(a_respaced_schedule_keeps_the_noise_level_of_its_steps),
+        cmocka_unit_test(leading_spacing_is_stable_diffusions),
+        cmocka_unit_test(a_count_that_cannot_be_kept_is_refused_with_the_nearest),
+        cmocka_unit_test(every_count_gives_ascending_steps_in_range_and_finite_tables),
+        cmocka_unit_test(loss_coefficients_undo_the_noising),
+        cmocka_unit_test(loss_coefficients_are_the_official_ones),
+        cmocka_unit_test(sampler_steps_are_the_official_ones),
+        cmocka_unit_test(ddim_with_the_true_noise_follows_the_noising),
+        cmocka_unit_test(the_last_step_reads_no_noise),
+    };
+    return cmocka_run_group_tests(tests, load_vectors, free_vectors);
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Makes resample_vectors.txt: what Pillow's resize and DiT's centre crop give for pictures made by a formula.
+
+Needs Pillow and NumPy: python3 tests/vectors/make_resample_vectors.py > tests/vectors/resample_vectors.txt
+Each line: what, width, height, new width, new height, SHA-256 of the resulting RGB bytes. test_resample.c makes the
+same pictures and compares the hashes, so that a single wrong bit is found.
+"""
+import hashlib
+
+import numpy as np
+import PIL
+from PIL import Image
+
+FILTERS = {"box": Image.BOX, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
+RESIZES = [(1, 1, 1, 1), (1, 1, 7, 5), (2, 3, 1, 1), (5, 5, 2, 2), (17, 9, 17, 4), (17, 9, 6, 9), (31, 33, 32, 32),
+           (64, 48, 32, 24), (101, 67, 13, 29), (40, 30, 123, 77), (255, 3, 4, 200), (333, 250, 299, 299)]
+CROPS = [(1, 1, 8), (1, 50, 4), (3, 2, 5), (32, 32, 32), (33, 32, 32), (45, 32, 32), (64, 64, 32), (65, 131, 32),
+         (63, 200, 32), (127, 129, 32), (250, 333, 64), (301, 199, 256), (640, 427, 48), (29, 23, 24), (19, 13, 6)]
+
+
+def picture(width, height):
+    """Busy in all directions, and with flat black and white areas, where the bicubic filter overshoots."""
+    y, x, c = np.mgrid[0:height, 0:width, 0:3].astype(np.int64)
+    busy = (x * 73 + y * 151 + c * 199 + x * y * 17 + x * x * (y + c) % 251 * 3) & 255
+    flat = (x // 5 + y // 7 + c) % 2 * 255
+    return np.where((x // 16 + y // 16) % 2 == 0, busy, flat).astype(np.uint8)
+
+
+def centre_crop(image, size):
+    """The rule of DiT's center_crop_arr, written anew."""
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.size[0] // 2, image.size[1] // 2), Image.BOX)
+    scale = size / min(image.size)
+    image = image.resize((round(image.size[0] * scale), round(image.size[1] * scale)), Image.BICUBIC)
+    left, top = (image.size[0] - size) // 2, (image.size[1] - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def line(what, before, after):
+    digest = hashlib.sha256(np.asarray(after).tobytes()).hexdigest()
+    print(what, *before.size, *after.size, digest)
+
+
+print("# made by make_resample_vectors.py with Pillow", PIL.__version__)
+for width, height, new_width, new_height in RESIZES:
+    before = Image.fromarray(picture(width, height))
+    for name, method in FILTERS.items():
+        line(name, before, before.resize((new_width, new_height), method))
+for width, height, size in CROPS:
+    before = Image.fromarray(picture(width, height))
+    line("crop", before, centre_crop(before, size))
