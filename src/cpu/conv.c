@@ -1,5 +1,5 @@
-/* What a convolution needs beside the matrix product, on images [N,H,W,C]. Channels last: every inner loop runs over the
- * channels of one pixel, which lie together. */
+/* What a convolution needs beside the matrix product, on images [N,H,W,C]. Channels last: every inner loop runs over
+ * the channels of one pixel, which lie together. */
 #include <string.h>
 
 #include "cpu/kernel.h"

@@ -1,0 +1,21 @@
+/* Ops on images, channels last: x[N,H,W,C]. The rules of op/op.h hold here as well. */
+#ifndef OP_CONV_H
+#define OP_CONV_H
+
+#include "tensor/tensor.h"
+
+/* y[N,OH,OW,O] = correlation of x with w[O,side,side,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
+ * OH = (H + 2 pad - side) / stride + 1, rounded down. Files keep such weights as [O,C,side,side]: permute once. */
+tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
+
+/* Greatest value under each window of side x side. OH is rounded up (Caffe's rule, "ceil mode" elsewhere): the last
+ * window may reach over the edge, what lies outside does not count. side <= H, W and stride <= side. */
+tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride);
+
+/* y = max(x, 0) */
+tensor *op_relu(ctx *c, tensor *x);
+
+/* y[..,A+B] = a[..,A] beside b[..,B]; the leading dimensions are those of a. */
+tensor *op_concat(ctx *c, tensor *a, tensor *b);
+
+#endif
