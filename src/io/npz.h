@@ -1,0 +1,47 @@
+/* numpy's .npz: a zip of .npy arrays, as pytorch-fid keeps its statistics (`mu` [D], `sigma` [D,D], float64) and
+ * guided-diffusion's evaluator its samples. Reading accepts stored and deflated members, npy versions 1 to 3, C order and
+ * little-endian numbers; everything else is refused with file, array, expected and found. Writing stores uncompressed. */
+#ifndef IO_NPZ_H
+#define IO_NPZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+enum { NPZ_ARRAY_MAX = 32, NPZ_NAME_MAX = 64, NPZ_DIM_MAX = 8 };
+
+typedef enum npz_dtype { NPZ_F64, NPZ_F32, NPZ_I64, NPZ_I32, NPZ_U8, NPZ_DTYPE_COUNT } npz_dtype;
+
+typedef struct npz_array {
+    char name[NPZ_NAME_MAX]; /* without ".npy" */
+    npz_dtype dtype;
+    int dim_count; /* 0: a scalar */
+    int64_t dims[NPZ_DIM_MAX];
+    const void *data; /* row-major; owned by the npz it was read into */
+} npz_array;
+
+typedef struct npz {
+    npz_array arrays[NPZ_ARRAY_MAX];
+    size_t count;
+} npz;
+
+/* Reads all arrays. More than `byte_limit` bytes of data together are refused before memory is taken. On failure *z is
+ * empty and may be freed. DT_ERR_FORMAT: no zip, a lying header, a wrong checksum; DT_ERR_UNSUPPORTED: a kind of array
+ * outside the list above. */
+dt_status npz_read(npz *z, const char *path, int64_t byte_limit, dt_error *err);
+void npz_free(npz *z);
+
+/* NULL when there is no such array. */
+const npz_array *npz_find(const npz *z, const char *name);
+
+/* Product of the dims. */
+int64_t npz_count(const npz_array *a);
+
+/* All values, of any type, as double (I64 rounded to nearest). `out` holds npz_count(a) values. */
+void npz_to_f64(double *out, const npz_array *a);
+
+/* Replaces `path` atomically by these arrays; names are ASCII and differ, shapes are valid. */
+dt_status npz_write(const char *path, const npz_array arrays[], size_t count, dt_error *err);
+
+#endif
