@@ -69,19 +69,7 @@ dt_status settings_load(dt_settings *s, const char *path, dt_error *err);
 dt_status settings_save(const dt_settings *s, const char *path, dt_error *err);
 
 /* The rules across keys for one verb: what it cannot do without, and settings that contradict each other. DT_ERR_ARG
- * with one sentence that names the keys. */
+ * with one sentence that names the keys. For train, psi_table and xi_table are read as well, with their own errors. */
 dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err);
-
-/* xi with the preset put in: never DT_XI_PRESET. */
-dt_xi settings_xi(const dt_settings *s);
-
-/* Whether training reads the bank for its loss: false for pretrain, finetune, the ablation without retention, a bank
- * share or retention weight of zero, and tau = 0 under xi = 1 - t^tau, where retention has no weight at any t. */
-bool settings_retains(const dt_settings *s);
-
-/* The preset's value put in where the key is negative. Paper (section 3.3, Algorithm 1): half the batch, weight 1.
- * Released (thuml/Diffusion-Tuning:train.py, --LWF-ratio and --LWF-weight): 0.2 of the batch, weight 0.1. */
-double settings_bank_fraction(const dt_settings *s);
-double settings_retention_weight(const dt_settings *s);
 
 #endif

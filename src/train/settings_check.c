@@ -5,30 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-dt_xi settings_xi(const dt_settings *s)
-{
-    if (s->xi != DT_XI_PRESET) return s->xi;
-    return s->preset == DT_PRESET_PAPER ? DT_XI_ONE_MINUS : DT_XI_MIRROR;
-}
-
-double settings_bank_fraction(const dt_settings *s)
-{
-    if (s->bank_fraction >= 0) return s->bank_fraction;
-    return s->preset == DT_PRESET_PAPER ? 0.5 : 0.2;
-}
-
-double settings_retention_weight(const dt_settings *s)
-{
-    if (s->retention_weight >= 0) return s->retention_weight;
-    return s->preset == DT_PRESET_PAPER ? 1.0 : 0.1;
-}
-
-bool settings_retains(const dt_settings *s)
-{
-    bool xi_is_zero = s->psi == DT_PSI_POWER && s->tau == 0 && settings_xi(s) == DT_XI_ONE_MINUS;
-    return s->method == DT_METHOD_DIFF_TUNING && s->ablation != DT_ABLATION_RECONSOLIDATION_ONLY &&
-           settings_bank_fraction(s) > 0 && settings_retention_weight(s) > 0 && !xi_is_zero;
-}
+#include "method/difftuning.h"
 
 /* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
 #define RULE(broken, ...) ((broken) ? (void)error_set(err, DT_ERR_ARG, __VA_ARGS__) : (void)0)
@@ -74,24 +51,24 @@ static void check_new_model(const dt_settings *s, dt_error *err)
 static void check_method(const dt_settings *s, dt_error *err)
 {
     bool tunes = s->method == DT_METHOD_DIFF_TUNING;
+    bool mirrors = s->xi == DT_XI_MIRROR || (s->xi == DT_XI_PRESET && s->preset == DT_PRESET_RELEASED);
     RULE(!tunes && s->ablation != DT_ABLATION_NONE, "ablation is for method diff-tuning");
     RULE(s->psi == DT_PSI_TABLE && !s->psi_table[0], "psi table needs psi_table");
     RULE(s->psi != DT_PSI_TABLE && s->psi_table[0], "psi_table is given, but psi is not table");
     RULE(s->xi == DT_XI_TABLE && !s->xi_table[0], "xi table needs xi_table");
     RULE(s->xi != DT_XI_TABLE && s->xi_table[0], "xi_table is given, but xi is not table");
-    RULE(s->tau_retention >= 0 && settings_xi(s) != DT_XI_MIRROR, "tau_retention is given, but xi is not mirror");
+    RULE(s->tau_retention >= 0 && !mirrors, "tau_retention is given, but xi is not mirror");
     RULE(s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY && s->bank_fraction > 0,
          "ablation reconsolidation-only uses no bank; leave out bank_fraction");
-    RULE(tunes && settings_bank_fraction(s) == 1, "bank_fraction 1 leaves no image of train_data in the batch");
-    if (!settings_retains(s)) {
-        RULE(s->ablation == DT_ABLATION_RETENTION_ONLY, "ablation retention-only, but nothing is retained: "
-                                                        "bank_fraction, retention_weight or tau is 0");
-        return;
-    }
-    RULE(!s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
-    RULE((int64_t)((double)s->train_batch_size * settings_bank_fraction(s)) == 0,
-         "train_batch_size %" PRId64 " times bank_fraction %g leaves no image of the bank in the batch",
-         s->train_batch_size, settings_bank_fraction(s));
+    RULE(s->bank_fraction == 1, "bank_fraction 1 leaves no image of train_data in the batch");
+
+    difftuning d;
+    if (err->status != DT_OK || difftuning_open(&d, s, err) != DT_OK) return;
+    bool retains = d.bank_fraction > 0;
+    RULE(retains && !s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
+    RULE(retains && s->train_batch_size < 2, "train_batch_size must be at least 2: one image and one of the bank");
+    RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,
+         "ablation retention-only, but nothing is retained: bank_fraction is 0, or tau is 0 with xi one-minus");
 }
 
 static void check_train(const dt_settings *s, dt_error *err)

@@ -32,6 +32,7 @@ static const char *const sampler_words[] = {"ddim", "ddpm", NULL};
 static const char *const spacing_words[] = {"ddim", "sections", "leading", NULL};
 static const char *const channels_words[] = {"three", "all", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
+static const char *const bank_labels_words[] = {"null", "classes", NULL};
 static const char *const feature_words[] = {"base", "squeezenet", NULL};
 
 // clang-format off
@@ -118,15 +119,16 @@ const settings_key settings_keys[] = {
     INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, "steps from noise to image"),
     ENUM(sampling, timestep_spacing, "sections", spacing_words, DRAWS, "which of the 1000 steps are taken"),
     REAL(sampling, eta, "0", 0, 1, DRAWS, "noise added by ddim; 0: none"),
-    REAL(sampling, guidance_scale, "1.5", 0, 100, TRAIN | SAMPLE, "classifier-free guidance; 1: none"),
-    ENUM(sampling, guidance_channels, "three", channels_words, TRAIN | SAMPLE, "channels guided: first three, or all"),
+    REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, "classifier-free guidance; 1: none"),
+    ENUM(sampling, guidance_channels, "three", channels_words, DRAWS, "channels guided: the first three, or all"),
     TEXT(sampling, classes, "", "LIST", TRAIN | SAMPLE, "0,3,7 or names; empty: spread over all classes"),
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE, "images drawn; train: images of a sample grid"),
-    INT(sampling, sample_batch_size, "32", 1, 65536, COMPUTES, "images drawn or measured together"),
-    ENUM(sampling, weights, "ema", weights_words, SAMPLE, "which weights of a run folder"),
+    INT(sampling, sample_batch_size, "32", 1, 256, COMPUTES, "images drawn or measured together"),
+    ENUM(sampling, weights, "ema", weights_words, TRAIN, "weights of the samples and of the run's result"),
 
     INT(bank, bank_size, "5000", 1, 1e8, BANK, "images of the bank"),
     INT(bank, bank_shard_size, "512", 1, 1e6, BANK, "images of one file of the bank"),
+    ENUM(bank, bank_labels, "null", bank_labels_words, BANK, "without a class, or all classes in turn with guidance"),
 
     TEXT(measures, reference, "", "PATH", EVAL, "folder, tar or saved statistics to compare with"),
     TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar or saved statistics to judge"),
