@@ -216,6 +216,25 @@ dt_status file_write_atomic(const char *path, const void *data, size_t size, dt_
     return file_writer_commit(&w, NULL, err);
 }
 
+dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err)
+{
+    if (*fd < 0) return error_set(err, DT_ERR_IO, "cannot write %s: an earlier write failed", path);
+    off_t before = lseek(*fd, 0, SEEK_END);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(*fd, (const char *)data + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            error_set_errno(err, "cannot write %s", path);
+            if (ftruncate(*fd, before) == 0) return err->status;
+            close(*fd);
+            *fd = -1;
+            return err->status;
+        }
+        done += (size_t)n;
+    }
+    return DT_OK;
+}
+
 /* ---- folders ---- */
 
 bool file_exists(const char *path)

@@ -70,6 +70,10 @@ void file_writer_abort(file_writer *w);
 /* begin, write and commit in one. */
 dt_status file_write_atomic(const char *path, const void *data, size_t size, dt_error *err);
 
+/* Appends to a log opened with O_APPEND, all of the data or nothing of it: what a failed write left is cut off again.
+ * Where even that fails *fd is closed and becomes -1, and every later call is refused. `path` is for messages. */
+dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err);
+
 /* ---- folders ---- */
 
 bool file_exists(const char *path); /* anything of that name; links are followed */
