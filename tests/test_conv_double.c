@@ -1,0 +1,303 @@
+/* The ops on images: values against loops written from the definition, gradients against central differences. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "op/conv.h"
+
+enum { INPUT_MAX = 3 };
+
+typedef struct grad_case {
+    const char *name;
+    int input_count;
+    int64_t dim[INPUT_MAX][4];
+    int dim_count[INPUT_MAX];
+    tensor *(*build)(ctx *c, tensor *const in[]);
+} grad_case;
+
+static ctx context;
+
+static int setup(void **state)
+{
+    (void)state;
+    return ctx_open(&context, 2, DT_ISA_PORTABLE) == DT_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ctx_close(&context);
+    return 0;
+}
+
+static tensor *random_tensor(int dim_count, const int64_t dim[], uint32_t number)
+{
+    tensor *t = tensor_new(&context, &context.model, dim_count, dim);
+    rng_normal(t->data, tensor_count(t), (rng_key){.seed = 21, .purpose = RNG_INIT, .step = number});
+    return t;
+}
+
+static tensor *random_image(int64_t n, int64_t h, int64_t w, int64_t channels)
+{
+    return random_tensor(4, (int64_t[]){n, h, w, channels}, 0);
+}
+
+/* ---- values ---- */
+
+static double at(const tensor *x, int64_t n, int64_t row, int64_t column, int64_t channel)
+{
+    if (row < 0 || row >= x->dim[1] || column < 0 || column >= x->dim[2]) return 0;
+    return x->data[((n * x->dim[1] + row) * x->dim[2] + column) * x->dim[3] + channel];
+}
+
+/* One value of the convolution, from its definition. */
+static double conv_at(const tensor *x, const tensor *w, const tensor *bias, int64_t stride, int64_t pad,
+                      const int64_t place[4])
+{
+    double sum = bias ? bias->data[place[3]] : 0;
+    for (int64_t i = 0; i < w->dim[1]; i++)
+        for (int64_t j = 0; j < w->dim[2]; j++)
+            for (int64_t k = 0; k < w->dim[3]; k++)
+                sum += at(x, place[0], place[1] * stride - pad + i, place[2] * stride - pad + j, k) *
+                       at(w, place[3], i, j, k);
+    return sum;
+}
+
+static void check_conv(tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad, const int64_t size[2])
+{
+    tensor *y = op_conv2d(&context, x, w, bias, stride, pad);
+    assert_non_null(y);
+    assert_int_equal(y->dim[0], x->dim[0]);
+    assert_int_equal(y->dim[1], size[0]);
+    assert_int_equal(y->dim[2], size[1]);
+    assert_int_equal(y->dim[3], w->dim[0]);
+    int64_t p[4], i = 0;
+    for (p[0] = 0; p[0] < y->dim[0]; p[0]++)
+        for (p[1] = 0; p[1] < y->dim[1]; p[1]++)
+            for (p[2] = 0; p[2] < y->dim[2]; p[2]++)
+                for (p[3] = 0; p[3] < y->dim[3]; p[3]++, i++)
+                    assert_true(fabs(y->data[i] - conv_at(x, w, bias, stride, pad, p)) < 1e-12);
+}
+
+static void convolution_is_the_sum_of_its_definition(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 7, 6, 3), *bias = random_tensor(1, (int64_t[]){4}, 1);
+    tensor *three = random_tensor(4, (int64_t[]){4, 3, 3, 3}, 2), *one = random_tensor(4, (int64_t[]){4, 1, 1, 3}, 3);
+    check_conv(x, three, bias, 1, 1, (int64_t[]){7, 6});
+    check_conv(x, three, bias, 2, 0, (int64_t[]){3, 2});
+    check_conv(x, three, NULL, 2, 1, (int64_t[]){4, 3});
+    check_conv(x, one, bias, 1, 0, (int64_t[]){7, 6});
+    check_conv(x, one, bias, 2, 0, (int64_t[]){4, 3});
+}
+
+/* Each image alone fills the scratch for rows, so that three chunks are needed. */
+static void large_images_are_convolved_in_chunks(void **state)
+{
+    (void)state;
+    tensor *x = random_image(3, 64, 66, 16), *w = random_tensor(4, (int64_t[]){2, 3, 3, 16}, 2);
+    check_conv(x, w, NULL, 1, 1, (int64_t[]){64, 66});
+}
+
+static void max_pooling_reaches_over_the_edge_when_it_must(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 6, 7, 3), *y = op_max_pool(&context, x, 3, 2);
+    assert_int_equal(y->dim[1], 3); /* rows 0-2, 2-4, 4-5 */
+    assert_int_equal(y->dim[2], 3); /* columns 0-2, 2-4, 4-6: exact */
+    for (int64_t i = 0; i < tensor_count(y); i++) {
+        int64_t n = i / 27, row = i / 9 % 3, column = i / 3 % 3, channel = i % 3;
+        double best = -1e300;
+        for (int64_t k = 0; k < 9; k++) {
+            int64_t r = 2 * row + k / 3, q = 2 * column + k % 3;
+            if (r < 6 && q < 7) best = fmax(best, at(x, n, r, q, channel));
+        }
+        assert_true(y->data[i] == best);
+    }
+}
+
+static void what_is_not_a_number_stays_visible(void **state)
+{
+    (void)state;
+    tensor *x = random_image(1, 3, 3, 2);
+    for (int64_t pixel = 0; pixel < 9; pixel++) {
+        double kept = x->data[2 * pixel];
+        x->data[2 * pixel] = NAN;
+        const tensor *pooled = op_max_pool(&context, x, 3, 2), *rectified = op_relu(&context, x);
+        assert_true(isnan(pooled->data[0]));
+        assert_false(isnan(pooled->data[1]));
+        assert_true(isnan(rectified->data[2 * pixel]));
+        x->data[2 * pixel] = kept;
+    }
+}
+
+static void concatenation_puts_channels_side_by_side(void **state)
+{
+    (void)state;
+    tensor *a = random_image(2, 2, 2, 3), *b = random_tensor(4, (int64_t[]){2, 2, 2, 1}, 1);
+    const tensor *y = op_concat(&context, a, b);
+    assert_int_equal(y->dim[3], 4);
+    for (int64_t i = 0; i < 32; i++)
+        assert_true(y->data[i] == (i % 4 < 3 ? a->data[i / 4 * 3 + i % 4] : b->data[i / 4]));
+}
+
+/* ---- gradients ---- */
+
+static double weight_of(int64_t i)
+{
+    return rng_uniform((rng_key){.seed = 22, .purpose = RNG_INIT}, (uint32_t)i) - 0.3;
+}
+
+static double weighted_sum(const grad_case *k, tensor *const in[])
+{
+    size_t mark = arena_mark(&context.step);
+    const tensor *y = k->build(&context, in);
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_count(y); i++) sum += weight_of(i) * y->data[i];
+    arena_release(&context.step, mark);
+    return sum;
+}
+
+/* Makes inputs whose gradients (in the model arena) are those of weighted_sum. */
+static void differentiate(tensor *in[], const grad_case *k)
+{
+    ctx *c = &context;
+    for (int i = 0; i < k->input_count; i++) {
+        in[i] = random_tensor(k->dim_count[i], k->dim[i], 10 + (uint32_t)i);
+        in[i]->need_grad = true;
+        in[i]->grad = arena_alloc_zeroed(&c->model, (size_t)tensor_count(in[i]) * sizeof(real), &c->error);
+    }
+    c->recording = true;
+    tensor *y = k->build(c, in);
+    real *dy = tensor_grad(c, y);
+    assert_non_null(dy);
+    for (int64_t i = 0; i < tensor_count(y); i++) dy[i] = weight_of(i);
+    tape_backward(c, NULL);
+    c->recording = false;
+    assert_int_equal(c->error.status, DT_OK);
+}
+
+/* Largest difference from central differences over the input's largest gradient, `stride` values apart. */
+static double worst_error(const grad_case *k, tensor *const in[], int64_t stride)
+{
+    const double h = 1e-5;
+    double worst = 0;
+    for (int i = 0; i < k->input_count; i++) {
+        double scale = 1e-12, difference = 0;
+        for (int64_t j = 0; j < tensor_count(in[i]); j += stride) {
+            double kept = in[i]->data[j];
+            in[i]->data[j] = kept + h;
+            double up = weighted_sum(k, in);
+            in[i]->data[j] = kept - h;
+            double numeric = (up - weighted_sum(k, in)) / (2 * h);
+            in[i]->data[j] = kept;
+            scale = fmax(scale, fabs(numeric));
+            difference = fmax(difference, fabs(numeric - in[i]->grad[j]));
+        }
+        worst = fmax(worst, difference / scale);
+    }
+    return worst;
+}
+
+static tensor *build_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d(c, in[0], in[1], in[2], 1, 1);
+}
+
+static tensor *build_strided_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d(c, in[0], in[1], NULL, 2, 1);
+}
+
+static tensor *build_unpadded_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d(c, in[0], in[1], in[2], 2, 0);
+}
+
+static tensor *build_pointwise_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d(c, in[0], in[1], in[2], 1, 0);
+}
+
+static tensor *build_max_pool(ctx *c, tensor *const in[])
+{
+    return op_max_pool(c, in[0], 3, 2);
+}
+
+static tensor *build_relu(ctx *c, tensor *const in[])
+{
+    return op_relu(c, in[0]);
+}
+
+static tensor *build_concat(ctx *c, tensor *const in[])
+{
+    return op_concat(c, in[0], in[1]);
+}
+
+/* One input taken twice: both gradients must arrive. */
+static tensor *build_fire(ctx *c, tensor *const in[])
+{
+    tensor *squeezed = op_relu(c, op_conv2d(c, in[0], in[1], NULL, 1, 0));
+    return op_max_pool(c, op_concat(c, squeezed, op_conv2d(c, squeezed, in[2], NULL, 1, 1)), 3, 2);
+}
+
+static const grad_case cases[] = {
+    {"conv2d", 3, {{2, 5, 4, 3}, {2, 3, 3, 3}, {2}}, {4, 4, 1}, build_conv},
+    {"conv2d, stride 2, pad 1", 2, {{2, 6, 5, 2}, {3, 3, 3, 2}}, {4, 4}, build_strided_conv},
+    {"conv2d, stride 2", 3, {{2, 6, 5, 2}, {3, 3, 3, 2}, {3}}, {4, 4, 1}, build_unpadded_conv},
+    {"conv2d, 1x1", 3, {{2, 3, 4, 3}, {5, 1, 1, 3}, {5}}, {4, 4, 1}, build_pointwise_conv},
+    {"max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
+    {"relu", 1, {{3, 17}}, {2}, build_relu},
+    {"concat", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
+    {"fire module", 3, {{1, 5, 6, 3}, {2, 1, 1, 3}, {3, 3, 3, 2}}, {4, 4, 4}, build_fire},
+};
+
+static void each_op_agrees_with_central_differences(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tensor *in[INPUT_MAX];
+        differentiate(in, &cases[i]);
+        double error = worst_error(&cases[i], in, 1);
+        print_message("%-24s %.2e\n", cases[i].name, error);
+        assert_true(error < 1e-6);
+    }
+}
+
+static void gradients_are_summed_over_chunks(void **state)
+{
+    (void)state;
+    const grad_case large = {"large", 3, {{3, 64, 64, 16}, {2, 3, 3, 16}, {2}}, {4, 4, 1}, build_conv};
+    tensor *in[INPUT_MAX];
+    differentiate(in, &large);
+    assert_true(worst_error(&large, in, 19997) < 1e-6); /* a value or more of each image, one of w, one of the bias */
+}
+
+static void a_planted_sign_error_is_seen(void **state)
+{
+    (void)state;
+    tensor *in[INPUT_MAX];
+    differentiate(in, &cases[0]);
+    for (int64_t i = 0; i < tensor_count(in[1]); i++) in[1]->grad[i] = -in[1]->grad[i];
+    assert_true(worst_error(&cases[0], in, 1) > 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(convolution_is_the_sum_of_its_definition, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_images_are_convolved_in_chunks, setup, teardown),
+        cmocka_unit_test_setup_teardown(max_pooling_reaches_over_the_edge_when_it_must, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_not_a_number_stays_visible, setup, teardown),
+        cmocka_unit_test_setup_teardown(concatenation_puts_channels_side_by_side, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_op_agrees_with_central_differences, setup, teardown),
+        cmocka_unit_test_setup_teardown(gradients_are_summed_over_chunks, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_planted_sign_error_is_seen, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
