@@ -1,0 +1,303 @@
+/* The curves of the report. A series is gathered from the records of one run through a function that reads a value. */
+#include "report/page.h"
+#include "report/chart.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { POINTS_MAX = 400 }; /* of a line; longer ones are thinned to means */
+enum { T_HIGH = RUN_BANDS * RUN_BAND_STEPS };
+static const char t_label[] = "t (0: clean, 999: noise)";
+
+/* The series of one chart, with the memory that their points lie in. */
+typedef struct plot {
+    chart chart;
+    chart_series series[2 * REPORT_RUNS_MAX + RUN_BANDS];
+    double *memory[2 * REPORT_RUNS_MAX + RUN_BANDS];
+    char labels[2 * REPORT_RUNS_MAX + RUN_BANDS][REPORT_LABEL_MAX];
+} plot;
+
+/* Room for a series of `count` points: x first, y behind. NULL when memory is out; the line is then missing. */
+static double *plot_add(plot *p, const char *label, const char *colour, int64_t count)
+{
+    int64_t at = p->chart.series_count;
+    double *x = calloc(2 * (size_t)count + 1, sizeof *x);
+    if (!x) return NULL;
+    snprintf(p->labels[at], sizeof p->labels[at], "%s", label ? label : "");
+    p->memory[at] = x;
+    p->series[at] =
+        (chart_series){.label = label ? p->labels[at] : NULL, .colour = colour, .count = count, .x = x, .y = x + count};
+    p->chart.series_count++;
+    return x;
+}
+
+static chart_series *plot_newest(plot *p)
+{
+    return &p->series[p->chart.series_count - 1];
+}
+
+static void plot_write(html *out, plot *p)
+{
+    p->chart.series = p->series;
+    chart_write(out, &p->chart);
+    for (int64_t i = 0; i < p->chart.series_count; i++) free(p->memory[i]);
+}
+
+/* ---- distances ---- */
+
+static double get_frechet(const run_eval *e)
+{
+    return e->frechet_distance;
+}
+
+static double get_kernel(const run_eval *e)
+{
+    return e->kernel_distance;
+}
+
+static void eval_chart(html *out, const report *r, const char *measure, const char *title, const char *y_label,
+                       double (*get)(const run_eval *))
+{
+    plot p = {.chart = {.title = title, .x_label = "step", .y_label = y_label, .allow_log = true}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        double *x = plot_add(&p, r->runs[i].label, r->runs[i].colour, one->eval_count);
+        if (!x) continue;
+        double *y = x + one->eval_count;
+        int64_t count = 0;
+        for (int64_t e = 0; e < one->eval_count; e++) {
+            if (strcmp(one->eval[e].measure, measure) != 0) continue;
+            x[count] = one->eval[e].step;
+            y[count++] = get(&one->eval[e]);
+        }
+        plot_newest(&p)->count = count;
+        plot_newest(&p)->markers = true;
+    }
+    plot_write(out, &p);
+}
+
+void page_distance_charts(html *out, const report *r)
+{
+    if (r->measure_count == 0) return;
+    html_markup(out, "<section class=\"card\"><h2>Distance to held-out images</h2>\n"
+                     "<p>Between samples of the tuned model and images it has not seen; lower is better. Step 0 is the "
+                     "model before tuning.</p>\n<div class=\"charts\">\n");
+    for (int64_t m = 0; m < r->measure_count; m++) {
+        char title[RUN_NAME_MAX + 32];
+        snprintf(title, sizeof title, "%s over steps", r->measures[m]);
+        eval_chart(out, r, r->measures[m], title, r->measures[m], get_frechet);
+        snprintf(title, sizeof title, "KID, features of %s", r->measures[m]);
+        eval_chart(out, r, r->measures[m], title, "kernel distance", get_kernel);
+    }
+    html_markup(out, "</div></section>\n");
+}
+
+/* ---- training ---- */
+
+static double get_loss_target(const run_train *t)
+{
+    return t->loss_target;
+}
+
+static double get_loss_bank(const run_train *t)
+{
+    return t->loss_bank;
+}
+
+static double get_grad_norm(const run_train *t)
+{
+    return t->grad_norm;
+}
+
+static double get_rate(const run_train *t)
+{
+    return t->lr;
+}
+
+/* One faint line of the records and one smoothed line; the smoothed one alone for the learning rate's like. */
+static void train_series(plot *p, const report_run *r, double (*get)(const run_train *), bool smooth)
+{
+    int64_t count = r->run.train_count;
+    double *x = plot_add(p, smooth ? NULL : r->label, r->colour, count);
+    if (!x) return;
+    double *y = x + count;
+    for (int64_t i = 0; i < count; i++) {
+        x[i] = r->run.train[i].step;
+        y[i] = get(&r->run.train[i]);
+    }
+    chart_series *raw = plot_newest(p);
+    if (smooth) {
+        double *smooth_x = plot_add(p, r->label, r->colour, count);
+        if (!smooth_x) return;
+        memcpy(smooth_x, x, (size_t)count * sizeof *x);
+        chart_smooth(smooth_x + count, y, count, fmax(1, (double)count / 50));
+        plot_newest(p)->count = chart_thin(smooth_x, smooth_x + count, count, POINTS_MAX);
+        raw->faint = true;
+    }
+    raw->count = chart_thin(x, y, count, POINTS_MAX);
+}
+
+static void train_chart(html *out, const report *r, const char *title, const char *y_label,
+                        double (*get)(const run_train *), bool smooth)
+{
+    plot p = {.chart = {.title = title, .x_label = "step", .y_label = y_label, .allow_log = smooth}};
+    bool any = false;
+    for (int64_t i = 0; i < r->count; i++) {
+        bool has = false;
+        for (int64_t t = 0; t < r->runs[i].run.train_count; t++) has = has || isfinite(get(&r->runs[i].run.train[t]));
+        if (has) train_series(&p, &r->runs[i], get, smooth);
+        if (has) p.chart.x_high = fmax(p.chart.x_high, r->runs[i].summary.steps);
+        any = any || has;
+    }
+    if (any) plot_write(out, &p);
+}
+
+void page_training_charts(html *out, const report *r)
+{
+    html_markup(out, "<section class=\"card\"><h2>Training loss</h2>\n"
+                     "<p>Faint: as recorded. Strong: exponential mean. The two parts of a batch draw t from different "
+                     "laws under Diff-Tuning, so that levels of different methods do not compare; trends do.</p>\n"
+                     "<div class=\"charts\">\n");
+    train_chart(out, r, "On the target images", "loss", get_loss_target, true);
+    train_chart(out, r, "On the memory bank", "loss", get_loss_bank, true);
+    html_markup(out, "</div><details><summary>Gradient norm and learning rate</summary><div class=\"charts\">\n");
+    train_chart(out, r, "Gradient norm before clipping", "norm", get_grad_norm, true);
+    train_chart(out, r, "Learning rate", "rate", get_rate, false);
+    html_markup(out, "</div></details></section>\n");
+}
+
+/* ---- the chain of forgetting ---- */
+
+static const char *const set_names[RUN_SETS] = {[RUN_TARGET] = "target images", [RUN_BANK] = "memory bank"};
+
+static const run_validation *last_validation(const run *r, int set)
+{
+    return r->validation_count[set] ? &r->validation[set][r->validation_count[set] - 1] : NULL;
+}
+
+static void loss_chart(html *out, const report *r, int set)
+{
+    char title[64];
+    snprintf(title, sizeof title, "Over steps, %s", set_names[set]);
+    plot p = {.chart = {.title = title, .x_label = "step", .y_label = "validation loss", .allow_log = true}};
+    for (int64_t i = 0; i < r->count; i++) {
+        int64_t count = r->runs[i].run.validation_count[set];
+        double *x = count ? plot_add(&p, r->runs[i].label, r->runs[i].colour, count) : NULL;
+        for (int64_t v = 0; x && v < count; v++) {
+            x[v] = r->runs[i].run.validation[set][v].step;
+            x[count + v] = r->runs[i].run.validation[set][v].loss;
+        }
+        if (x) plot_newest(&p)->count = chart_thin(x, x + count, count, POINTS_MAX);
+    }
+    plot_write(out, &p);
+}
+
+static double band_middle(int band)
+{
+    return RUN_BAND_STEPS * (band + 0.5);
+}
+
+static void profile_series(plot *p, const char *label, const char *colour, const double mse[RUN_BANDS])
+{
+    double *x = plot_add(p, label, colour, RUN_BANDS);
+    if (!x) return;
+    for (int b = 0; b < RUN_BANDS; b++) {
+        x[b] = band_middle(b);
+        x[RUN_BANDS + b] = mse[b];
+    }
+    plot_newest(p)->markers = true;
+}
+
+/* The last validation of every run over t, and the first run's validation at step 0 as the model before tuning. */
+static void profile_chart(html *out, const report *r, int set)
+{
+    char title[64];
+    snprintf(title, sizeof title, "Last, by t, %s", set_names[set]);
+    plot p = {.chart = {.title = title, .x_label = t_label, .x_high = T_HIGH, .y_label = "MSE", .allow_log = true}};
+    bool base_done = false;
+    for (int64_t i = 0; i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        if (!base_done && one->validation_count[set] && one->validation[set][0].step == 0) {
+            profile_series(&p, "before tuning", "base", one->validation[set][0].band_mse);
+            plot_newest(&p)->dashed = true;
+            base_done = true;
+        }
+    }
+    for (int64_t i = 0; i < r->count; i++) {
+        const run_validation *last = last_validation(&r->runs[i].run, set);
+        if (last) profile_series(&p, r->runs[i].label, r->runs[i].colour, last->band_mse);
+    }
+    plot_write(out, &p);
+}
+
+static double change(double now, double then)
+{
+    return then > 0 ? 100 * (now / then - 1) : NAN;
+}
+
+static void change_chart(html *out, const report *r, int set)
+{
+    char title[64];
+    snprintf(title, sizeof title, "Change since the start, by t, %s", set_names[set]);
+    plot p = {
+        .chart = {
+            .title = title, .x_label = t_label, .x_high = T_HIGH, .y_label = "MSE, change in %", .zero_line = true}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        double moved[RUN_BANDS];
+        if (one->validation_count[set] < 2) continue;
+        for (int b = 0; b < RUN_BANDS; b++)
+            moved[b] = change(last_validation(one, set)->band_mse[b], one->validation[set][0].band_mse[b]);
+        profile_series(&p, r->runs[i].label, r->runs[i].colour, moved);
+    }
+    plot_write(out, &p);
+}
+
+static void bands_chart(html *out, const report_run *r, int set)
+{
+    static const char *const colours[RUN_BANDS] = {"b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "b9"};
+    char title[REPORT_LABEL_MAX + 32];
+    snprintf(title, sizeof title, "%s, %s", r->label, set_names[set]);
+    plot p = {.chart = {.title = title, .x_label = "step", .y_label = "MSE, change in %", .zero_line = true}};
+    int64_t count = r->run.validation_count[set];
+    const run_validation *v = r->run.validation[set];
+    for (int b = 0; count > 1 && b < RUN_BANDS; b++) {
+        char label[16];
+        snprintf(label, sizeof label, "t %d\xe2\x80\x93%d", b * RUN_BAND_STEPS, (b + 1) * RUN_BAND_STEPS - 1);
+        double *x = plot_add(&p, label, colours[b], count);
+        for (int64_t i = 0; x && i < count; i++) {
+            x[i] = v[i].step;
+            x[count + i] = change(v[i].band_mse[b], v[0].band_mse[b]);
+        }
+        if (x) plot_newest(&p)->count = chart_thin(x, x + count, count, POINTS_MAX);
+    }
+    plot_write(out, &p);
+}
+
+static void write_pair(html *out, const report *r, void (*write)(html *, const report *, int))
+{
+    html_markup(out, "<div class=\"charts\">\n");
+    for (int set = 0; set < RUN_SETS; set++) write(out, r, set);
+    html_markup(out, "</div>\n");
+}
+
+void page_forgetting_charts(html *out, const report *r)
+{
+    html_markup(
+        out,
+        "<section class=\"card\"><h2>What was learned and what was forgotten</h2>\n"
+        "<p>The validation loss at fixed noise and fixed t, on the target images and on the memory bank, which "
+        "stands for what the base model knew. The paper&rsquo;s <i>chain of forgetting</i> says that denoising at "
+        "small t (clean images) is general skill that transfers, and that with growing t the knowledge belongs more "
+        "and more to the old images and has to be replaced. A line above zero on the memory bank is forgetting at "
+        "that t; a line below zero on the target images is learning.</p>\n");
+    write_pair(out, r, change_chart);
+    write_pair(out, r, profile_chart);
+    write_pair(out, r, loss_chart);
+    html_markup(out, "<details><summary>Every band of t over steps</summary><div class=\"charts\">\n");
+    for (int64_t i = 0; i < r->count; i++)
+        for (int set = 0; set < RUN_SETS; set++)
+            if (r->runs[i].run.validation_count[set] > 1) bands_chart(out, &r->runs[i], set);
+    html_markup(out, "</div></details></section>\n");
+}

@@ -1,0 +1,195 @@
+/* metrics.jsonl: one JSON object a line. Three kinds are read; others are left to other readers. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "report/run.h"
+
+enum { METRICS_LIMIT = 512 << 20 };
+
+/* The line in hand: where it is, and what is wrong with it. */
+typedef struct line {
+    const char *path;
+    long long number;
+    json_t *record;
+    dt_error *err;
+} line;
+
+static dt_status refuse(const line *l, const char *what)
+{
+    return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: %s", l->path, l->number, what);
+}
+
+/* NaN for a number that is missing or null: JSON has no other way to say "not a number". */
+static dt_status get_number(double *out, const line *l, const json_t *from, const char *key)
+{
+    const json_t *value = json_object_get(from, key);
+    *out = NAN;
+    if (!value || json_is_null(value)) return DT_OK;
+    if (!json_is_number(value))
+        return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: '%s' is not a number", l->path, l->number, key);
+    *out = json_number_value(value);
+    return DT_OK;
+}
+
+static dt_status get_step(double *step, const line *l)
+{
+    const json_t *value = json_object_get(l->record, "step");
+    if (!json_is_integer(value) || json_integer_value(value) < 0)
+        return refuse(l, "expected a 'step' that is a whole number, not negative");
+    *step = (double)json_integer_value(value);
+    return DT_OK;
+}
+
+/* Room for one more element of `size` bytes; capacities are powers of two, so `count` tells when one is full. */
+static dt_status reserve(void **items, int64_t count, size_t size, const line *l)
+{
+    if (count & (count - 1)) return DT_OK;
+    void *grown = realloc(*items, (size_t)(count ? 2 * count : 1) * size);
+    if (!grown) return error_set(l->err, DT_ERR_MEMORY, "%s: not enough memory for its records", l->path);
+    *items = grown;
+    return DT_OK;
+}
+
+static dt_status add_train(run *r, const line *l)
+{
+    run_train t = {0};
+    const struct {
+        const char *key;
+        double *value;
+    } fields[] = {{"loss_target", &t.loss_target},
+                  {"loss_bank", &t.loss_bank},
+                  {"grad_norm", &t.grad_norm},
+                  {"lr", &t.lr},
+                  {"samples_per_second", &t.samples_per_second},
+                  {"time_s", &t.time_s},
+                  {"memory_bytes", &t.memory_bytes}};
+    dt_status status = get_step(&t.step, l);
+    for (size_t i = 0; status == DT_OK && i < sizeof fields / sizeof *fields; i++)
+        status = get_number(fields[i].value, l, l->record, fields[i].key);
+    if (status != DT_OK) return status;
+    while (r->train_count > 0 && r->train[r->train_count - 1].step >= t.step) r->train_count--;
+    status = reserve((void **)&r->train, r->train_count, sizeof t, l);
+    if (status == DT_OK) r->train[r->train_count++] = t;
+    return status;
+}
+
+static dt_status get_bands(run_validation *v, const line *l)
+{
+    const json_t *bands = json_object_get(l->record, "bands"), *band;
+    size_t i;
+    for (int b = 0; b < RUN_BANDS; b++) v->band_loss[b] = v->band_mse[b] = NAN;
+    if (!bands) return DT_OK;
+    if (!json_is_array(bands)) return refuse(l, "'bands' is not a list");
+    json_array_foreach(bands, i, band)
+    {
+        const json_t *first = json_object_get(band, "t_first");
+        json_int_t t = json_is_integer(first) ? json_integer_value(first) : -1;
+        if (t < 0 || t >= RUN_BANDS * RUN_BAND_STEPS || t % RUN_BAND_STEPS)
+            return refuse(l, "expected bands whose 't_first' is one of 0, 100, .. 900");
+        dt_status status = get_number(&v->band_loss[t / RUN_BAND_STEPS], l, band, "loss");
+        if (status == DT_OK) status = get_number(&v->band_mse[t / RUN_BAND_STEPS], l, band, "mse");
+        if (status != DT_OK) return status;
+    }
+    return DT_OK;
+}
+
+static dt_status add_validation(run *r, const line *l)
+{
+    run_validation v = {0};
+    const char *name = json_string_value(json_object_get(l->record, "set"));
+    if (!name || (strcmp(name, "target") != 0 && strcmp(name, "bank") != 0))
+        return refuse(l, "expected a 'set' that is \"target\" or \"bank\"");
+    int set = strcmp(name, "bank") == 0 ? RUN_BANK : RUN_TARGET;
+    dt_status status = get_step(&v.step, l);
+    if (status == DT_OK) status = get_number(&v.loss, l, l->record, "loss");
+    if (status == DT_OK) status = get_bands(&v, l);
+    if (status != DT_OK) return status;
+    int64_t *count = &r->validation_count[set];
+    while (*count > 0 && r->validation[set][*count - 1].step >= v.step) --*count;
+    status = reserve((void **)&r->validation[set], *count, sizeof v, l);
+    if (status == DT_OK) r->validation[set][(*count)++] = v;
+    return status;
+}
+
+static dt_status add_eval(run *r, const line *l)
+{
+    run_eval e = {0};
+    const char *measure = json_string_value(json_object_get(l->record, "measure"));
+    if (!measure || strlen(measure) == 0 || strlen(measure) >= sizeof e.measure)
+        return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: expected a 'measure' of 1 to %zu bytes", l->path,
+                         l->number, sizeof e.measure - 1);
+    strcpy(e.measure, measure);
+    const struct {
+        const char *key;
+        double *value;
+    } fields[] = {{"frechet_distance", &e.frechet_distance},
+                  {"kernel_distance", &e.kernel_distance},
+                  {"kernel_distance_std", &e.kernel_distance_std},
+                  {"count", &e.count},
+                  {"reference_count", &e.reference_count}};
+    dt_status status = get_step(&e.step, l);
+    for (size_t i = 0; status == DT_OK && i < sizeof fields / sizeof *fields; i++)
+        status = get_number(fields[i].value, l, l->record, fields[i].key);
+    if (status != DT_OK) return status;
+    while (r->eval_count > 0 && r->eval[r->eval_count - 1].step > e.step) r->eval_count--;
+    for (int64_t i = r->eval_count; i-- > 0 && r->eval[i].step == e.step;) {
+        if (strcmp(r->eval[i].measure, e.measure) != 0) continue;
+        r->eval[i] = e;
+        return DT_OK;
+    }
+    status = reserve((void **)&r->eval, r->eval_count, sizeof e, l);
+    if (status == DT_OK) r->eval[r->eval_count++] = e;
+    return status;
+}
+
+static dt_status add_record(run *r, const line *l)
+{
+    static const struct {
+        const char *name;
+        dt_status (*add)(run *r, const line *l);
+    } kinds[] = {{"train", add_train}, {"validation", add_validation}, {"eval", add_eval}};
+    if (!json_is_object(l->record)) return refuse(l, "expected a JSON object");
+    const char *kind = json_string_value(json_object_get(l->record, "kind"));
+    if (!kind) return refuse(l, "expected a 'kind'");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kind, kinds[i].name) == 0) return kinds[i].add(r, l);
+    return DT_OK;
+}
+
+static dt_status read_lines(run *r, const char *path, const char *text, size_t size, dt_error *err)
+{
+    line l = {path, 0, NULL, err};
+    dt_status status = DT_OK;
+    const char *end;
+    /* What follows the last newline is a line that a living run is still writing. */
+    for (const char *at = text; status == DT_OK && (end = memchr(at, '\n', size - (size_t)(at - text))); at = end + 1) {
+        json_error_t where;
+        l.number++;
+        l.record = json_loadb(at, (size_t)(end - at), JSON_REJECT_DUPLICATES, &where);
+        if (!l.record)
+            return error_set(err, DT_ERR_FORMAT, "%s: line %lld, column %d: not JSON: %s", path, l.number, where.column,
+                             where.text);
+        status = add_record(r, &l);
+        json_decref(l.record);
+    }
+    return status;
+}
+
+dt_status run_read_metrics(run *r, dt_error *err)
+{
+    char path[DT_PATH_MAX + 16], *text = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", r->folder);
+    if (!file_exists(path))
+        return error_set(err, DT_ERR_IO, "run folder '%s': has no metrics.jsonl; was a training run started in it?",
+                         r->folder);
+    dt_status status = file_read_all(&text, &size, path, METRICS_LIMIT, err);
+    if (status != DT_OK) return status;
+    status = read_lines(r, path, text, size, err);
+    free(text);
+    if (status == DT_OK && r->train_count + r->eval_count + r->validation_count[0] + r->validation_count[1] == 0)
+        status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
+    return status;
+}

@@ -1,0 +1,44 @@
+/* The parts of the report page. Each writes one section and none fails: the page remembers a lack of memory itself,
+ * and a section without data says so or stays away. */
+#ifndef REPORT_PAGE_H
+#define REPORT_PAGE_H
+
+#include "report/html.h"
+#include "report/run.h"
+
+enum { REPORT_RUNS_MAX = 8, REPORT_LABEL_MAX = 320 };
+
+typedef struct report_run {
+    run run;
+    run_summary summary;
+    char label[REPORT_LABEL_MAX]; /* unique in the report: the method's name, with the folder's where runs share it */
+    const char *colour;           /* class of the style, for lines and swatches */
+} report_run;
+
+typedef struct report {
+    report_run runs[REPORT_RUNS_MAX];
+    int64_t count;
+    char measures[RUN_MEASURES_MAX][RUN_NAME_MAX]; /* in order of appearance */
+    int64_t measure_count;
+} report;
+
+extern const char report_style[]; /* the page's CSS */
+
+/* verdict.c: what came out, in sentences made from the numbers. */
+void page_verdict(html *out, const report *r);
+
+/* tables.c */
+void page_run_table(html *out, const report *r);
+void page_differences(html *out, const report *r); /* settings that the runs do not share, and every config.yaml */
+void page_data(html *out, const report *r);        /* data reports */
+void page_origins(html *out, const report *r);     /* folders, tool, hashes, classes */
+
+/* figures.c */
+void page_distance_charts(html *out, const report *r);
+void page_training_charts(html *out, const report *r);
+void page_forgetting_charts(html *out, const report *r);
+
+/* grids.c: the sample grids, embedded. DT_ERR_FORMAT when a grid is not a PNG or above 32 MiB. */
+dt_status page_grids(html *out, const report *r, dt_error *err);
+
+#endif

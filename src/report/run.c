@@ -1,0 +1,250 @@
+#include "report/run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <yaml.h>
+
+#include "io/file.h"
+
+enum { RUN_JSON_LIMIT = 4 << 20, CONFIG_LIMIT = 1 << 20, DATA_REPORT_LIMIT = 64 << 20, GRIDS_MAX = 100000 };
+
+static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *name, dt_error *err)
+{
+    int length = snprintf(path, DT_PATH_MAX, "%s/%s", r->folder, name);
+    if (length >= DT_PATH_MAX)
+        return error_set(err, DT_ERR_ARG, "run folder '%s': a path is longer than %d bytes", r->folder,
+                         DT_PATH_MAX - 1);
+    return DT_OK;
+}
+
+static dt_status read_json(json_t **out, const char *path, size_t limit, dt_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    json_error_t where;
+    dt_status status = file_read_all(&text, &size, path, limit, err);
+    if (status != DT_OK) return status;
+    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
+    free(text);
+    if (!*out) return error_set(err, DT_ERR_FORMAT, "%s: line %d: not JSON: %s", path, where.line, where.text);
+    if (!json_is_object(*out)) return error_set(err, DT_ERR_FORMAT, "%s: expected a JSON object", path);
+    return DT_OK;
+}
+
+static dt_status read_descriptions(run *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    dt_status status = file_in_run(path, r, "run.json", err);
+    if (status == DT_OK && !file_exists(path))
+        status = error_set(err, DT_ERR_IO,
+                           "run folder '%s': has no run.json; is it the --output-dir of a training run?", r->folder);
+    if (status == DT_OK) status = read_json(&r->info, path, RUN_JSON_LIMIT, err);
+    if (status == DT_OK) status = file_in_run(path, r, "data_report.json", err);
+    if (status == DT_OK && file_exists(path)) status = read_json(&r->data_report, path, DATA_REPORT_LIMIT, err);
+    return status;
+}
+
+/* The pairs of scalars at the top of the document; whatever else is there is only shown as text. */
+static bool collect_settings(run *r, yaml_document_t *document)
+{
+    yaml_node_t *root = yaml_document_get_root_node(document);
+    if (!root || root->type != YAML_MAPPING_NODE) return true;
+    size_t pairs = (size_t)(root->data.mapping.pairs.top - root->data.mapping.pairs.start);
+    r->setting = calloc(pairs ? pairs : 1, sizeof *r->setting);
+    if (!r->setting) return false;
+    for (size_t i = 0; i < pairs; i++) {
+        yaml_node_pair_t pair = root->data.mapping.pairs.start[i];
+        yaml_node_t *key = yaml_document_get_node(document, pair.key);
+        yaml_node_t *value = yaml_document_get_node(document, pair.value);
+        if (key->type != YAML_SCALAR_NODE || value->type != YAML_SCALAR_NODE) continue;
+        run_setting *s = &r->setting[r->setting_count++];
+        s->key = strdup((const char *)key->data.scalar.value);
+        s->value = strdup((const char *)value->data.scalar.value);
+        if (!s->key || !s->value) return false;
+        for (char *c = s->key; *c; c++)
+            if (*c == '-') *c = '_';
+    }
+    return true;
+}
+
+static dt_status parse_config(run *r, const char *path, size_t size, dt_error *err)
+{
+    yaml_parser_t parser;
+    yaml_document_t document;
+    if (!yaml_parser_initialize(&parser)) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)r->config, size);
+    dt_status status = DT_OK;
+    if (!yaml_parser_load(&parser, &document)) {
+        status = error_set(err, DT_ERR_FORMAT, "%s: line %zu: not YAML: %s", path, parser.problem_mark.line + 1,
+                           parser.problem ? parser.problem : "not enough memory");
+    } else {
+        if (!collect_settings(r, &document)) status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+        yaml_document_delete(&document);
+    }
+    yaml_parser_delete(&parser);
+    return status;
+}
+
+static dt_status read_config(run *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    size_t size = 0;
+    dt_status status = file_in_run(path, r, "config.yaml", err);
+    if (status != DT_OK || !file_exists(path)) return status;
+    status = file_read_all(&r->config, &size, path, CONFIG_LIMIT, err);
+    return status == DT_OK ? parse_config(r, path, size, err) : status;
+}
+
+/* The step in "step_00000500.png"; -1 for any other name. */
+static int64_t grid_step(const char *name)
+{
+    char *end = NULL;
+    if (strncmp(name, "step_", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
+    long long step = strtoll(name + 5, &end, 10);
+    return strcmp(end, ".png") == 0 && step >= 0 ? (int64_t)step : -1;
+}
+
+static int compare_grids(const void *a, const void *b)
+{
+    int64_t left = ((const run_grid *)a)->step, right = ((const run_grid *)b)->step;
+    return (left > right) - (left < right);
+}
+
+static dt_status find_grids(run *r, dt_error *err)
+{
+    char folder[DT_PATH_MAX];
+    file_names names = {0};
+    dt_status status = file_in_run(folder, r, "samples", err);
+    if (status != DT_OK || !file_is_folder(folder)) return status;
+    status = file_list(&names, folder, err);
+    if (status == DT_OK && names.count > GRIDS_MAX)
+        status =
+            error_set(err, DT_ERR_FORMAT, "%s: holds %zu files, at most %d are read", folder, names.count, GRIDS_MAX);
+    if (status == DT_OK) {
+        r->grid = calloc(names.count + 1, sizeof *r->grid);
+        if (!r->grid) status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
+    }
+    for (size_t i = 0; status == DT_OK && i < names.count; i++) {
+        run_grid *g = &r->grid[r->grid_count];
+        g->step = grid_step(names.name[i]);
+        if (g->step < 0) continue;
+        if (asprintf(&g->path, "%s/%s", folder, names.name[i]) < 0) {
+            g->path = NULL;
+            status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
+        }
+        r->grid_count++;
+    }
+    file_names_free(&names);
+    if (status == DT_OK) qsort(r->grid, (size_t)r->grid_count, sizeof *r->grid, compare_grids);
+    return status;
+}
+
+dt_status run_open(run *out, const char *folder, dt_error *err)
+{
+    *out = (run){0};
+    if (strlen(folder) >= sizeof out->folder)
+        return error_set(err, DT_ERR_ARG, "run folder: the path is longer than %zu bytes", sizeof out->folder - 1);
+    strcpy(out->folder, folder);
+    dt_status status = DT_OK;
+    if (!file_is_folder(folder)) status = error_set(err, DT_ERR_IO, "run folder '%s': no such folder", folder);
+    if (status == DT_OK) status = read_descriptions(out, err);
+    if (status == DT_OK) status = read_config(out, err);
+    if (status == DT_OK) status = run_read_metrics(out, err);
+    if (status == DT_OK) status = find_grids(out, err);
+    if (status != DT_OK) run_close(out);
+    return status;
+}
+
+void run_close(run *r)
+{
+    json_decref(r->info);
+    json_decref(r->data_report);
+    for (int64_t i = 0; i < r->setting_count; i++) {
+        free(r->setting[i].key);
+        free(r->setting[i].value);
+    }
+    for (int64_t i = 0; i < r->grid_count; i++) free(r->grid[i].path);
+    for (int set = 0; set < RUN_SETS; set++) free(r->validation[set]);
+    free(r->setting);
+    free(r->config);
+    free(r->grid);
+    free(r->train);
+    free(r->eval);
+    *r = (run){0};
+}
+
+const char *run_text(const run *r, const char *key)
+{
+    const char *text = json_string_value(json_object_get(r->info, key));
+    return text ? text : "";
+}
+
+const char *run_setting_text(const run *r, const char *key)
+{
+    for (int64_t i = 0; i < r->setting_count; i++)
+        if (strcmp(r->setting[i].key, key) == 0) return r->setting[i].value;
+    return NULL;
+}
+
+double run_setting_number(const run *r, const char *key)
+{
+    const char *text = run_setting_text(r, key);
+    char *end = NULL;
+    if (!text) return NAN;
+    double value = strtod(text, &end);
+    return end != text && *end == '\0' ? value : NAN;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* The median of the speeds, which a pause for sampling or a busy machine moves less than it moves the mean. */
+static double median_speed(const run *r)
+{
+    double median = NAN, *speed = calloc((size_t)r->train_count + 1, sizeof *speed);
+    int64_t count = 0;
+    if (!speed) return NAN;
+    for (int64_t i = 0; i < r->train_count; i++)
+        if (isfinite(r->train[i].samples_per_second)) speed[count++] = r->train[i].samples_per_second;
+    qsort(speed, (size_t)count, sizeof *speed, compare_doubles);
+    if (count > 0) median = (speed[count / 2] + speed[(count - 1) / 2]) / 2;
+    free(speed);
+    return median;
+}
+
+run_summary run_summarise(const run *r)
+{
+    run_summary s = {
+        NAN, run_setting_number(r, "max_train_steps"), run_setting_number(r, "train_batch_size"), NAN, median_speed(r),
+        NAN};
+    double accumulation = run_setting_number(r, "gradient_accumulation_steps");
+    if (isfinite(accumulation)) s.batch *= accumulation;
+    if (r->train_count > 0) s.steps = r->train[r->train_count - 1].step;
+    for (int64_t i = 0; i < r->train_count; i++) {
+        s.seconds = fmax(s.seconds, r->train[i].time_s);
+        s.memory_bytes = fmax(s.memory_bytes, r->train[i].memory_bytes);
+    }
+    return s;
+}
+
+run_evals run_find_evals(const run *r, const char *measure)
+{
+    run_evals found = {0};
+    for (int64_t i = 0; i < r->eval_count; i++) {
+        const run_eval *e = &r->eval[i];
+        if (strcmp(e->measure, measure) != 0) continue;
+        if (e->step == 0) {
+            found.base = e;
+            continue;
+        }
+        found.last = e;
+        if (isfinite(e->frechet_distance) && (!found.best || e->frechet_distance < found.best->frechet_distance))
+            found.best = e;
+    }
+    return found;
+}

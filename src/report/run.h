@@ -1,0 +1,93 @@
+/* A run folder as the trainer leaves it, read into memory for the report.
+ *
+ *   run.json           what the run is: tool, method, preset, hashes, classes, one line that states the method
+ *   config.yaml        the resolved settings, flat
+ *   data_report.json   what was found in the training data
+ *   metrics.jsonl      one record a line; the kinds "train", "validation" and "eval" are read, others passed over
+ *   samples/step_N.png sample grids
+ *
+ * run.json and metrics.jsonl must be there; the others may be missing. Everything in them is taken as hostile. */
+#ifndef REPORT_RUN_H
+#define REPORT_RUN_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
+
+typedef struct run_train {
+    double step, loss_target, loss_bank, grad_norm, lr, samples_per_second, time_s, memory_bytes;
+} run_train;
+
+typedef struct run_validation {
+    double step, loss;
+    double band_loss[RUN_BANDS], band_mse[RUN_BANDS];
+} run_validation;
+
+enum { RUN_MEASURES_MAX = 4, RUN_NAME_MAX = 64 };
+
+typedef struct run_eval {
+    char measure[RUN_NAME_MAX]; /* "FD-base", "FD-squeezenet" */
+    double step, frechet_distance, kernel_distance, kernel_distance_std, count, reference_count;
+} run_eval;
+
+typedef enum run_set { RUN_TARGET, RUN_BANK, RUN_SETS } run_set;
+
+typedef struct run_grid {
+    int64_t step;
+    char *path;
+} run_grid;
+
+typedef struct run_setting {
+    char *key, *value;
+} run_setting;
+
+/* Records are in order of their steps; a number that is missing or null is NaN. Where a run was stopped and went on
+ * from an earlier checkpoint, the later record of a step is the one that counts. */
+typedef struct run {
+    char folder[DT_PATH_MAX];
+    json_t *info;         /* run.json, an object */
+    json_t *data_report;  /* NULL: none */
+    char *config;         /* text of config.yaml; NULL: none */
+    run_setting *setting; /* its keys and values */
+    int64_t setting_count;
+    run_train *train;
+    int64_t train_count;
+    run_validation *validation[RUN_SETS];
+    int64_t validation_count[RUN_SETS];
+    run_eval *eval;
+    int64_t eval_count;
+    run_grid *grid; /* by step */
+    int64_t grid_count;
+} run;
+
+/* Reads a run folder. Errors: DT_ERR_IO (no such folder, no run.json or metrics.jsonl), DT_ERR_FORMAT (not JSON, not
+ * what it should be: file and line are named; longer than the limits), DT_ERR_MEMORY. On failure *out is empty. */
+dt_status run_open(run *out, const char *folder, dt_error *err);
+void run_close(run *r);
+
+/* The value of a text field of run.json, or "" when there is none. */
+const char *run_text(const run *r, const char *key);
+
+/* The value of a setting as text, or NULL; as number, or NaN. */
+const char *run_setting_text(const run *r, const char *key);
+double run_setting_number(const run *r, const char *key);
+
+/* What the report says in numbers about a run; NaN where nothing was recorded. */
+typedef struct run_summary {
+    double steps, planned_steps, batch, seconds, samples_per_second, memory_bytes; /* batch: with accumulation */
+} run_summary;
+run_summary run_summarise(const run *r);
+
+/* Records of one measure: `base` at step 0, before tuning; `last`; `best`, the lowest finite distance after step 0.
+ * NULL where there is none. */
+typedef struct run_evals {
+    const run_eval *base, *last, *best;
+} run_evals;
+run_evals run_find_evals(const run *r, const char *measure);
+
+/* Fills a run's records from metrics.jsonl in its folder. Called by run_open. */
+dt_status run_read_metrics(run *r, dt_error *err);
+
+#endif

@@ -1,0 +1,520 @@
+/* The report page, made from run folders that these tests write: what it says, what it refuses, what it shows. */
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+#include <nettle/base64.h>
+
+#include "io/file.h"
+#include "report/chart.h"
+#include "report/report.h"
+
+typedef struct fixture {
+    char root[256], page[300], runs[DT_PATH_MAX];
+    dt_error err;
+} fixture;
+
+static int set_up(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    const char *tmp = getenv("TMPDIR");
+    snprintf(f->root, sizeof f->root, "%s/difftune-report-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(f->root)) return -1;
+    snprintf(f->page, sizeof f->page, "%s/report.html", f->root);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fixture *f = *state;
+    dt_error err = {0};
+    int failed = file_remove_tree(f->root, &err) != DT_OK;
+    free(f);
+    return failed;
+}
+
+/* ---- writing run folders ---- */
+
+static void write_file(const fixture *f, const char *run, const char *name, const char *text)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s/%s", f->root, run, name);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void add_folder(fixture *f, const char *run)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", f->root, run);
+    mkdir(path, 0700);
+    size_t used = strlen(f->runs);
+    snprintf(f->runs + used, sizeof f->runs - used, "%s%s", used ? "," : "", path);
+}
+
+static void add_eval(const fixture *f, const char *run, int step, double distance)
+{
+    char line[300];
+    snprintf(line, sizeof line,
+             "{\"kind\":\"eval\",\"step\":%d,\"measure\":\"FD-base\",\"frechet_distance\":%g,\"kernel_distance\":0.01,"
+             "\"kernel_distance_std\":0.001,\"count\":512,\"reference_count\":300}\n",
+             step, distance);
+    write_file(f, run, "metrics.jsonl", line);
+}
+
+static void add_train(const fixture *f, const char *run, int step)
+{
+    char line[300];
+    snprintf(line, sizeof line,
+             "{\"kind\":\"train\",\"step\":%d,\"loss_target\":0.25,\"loss_bank\":null,\"grad_norm\":1.5,\"lr\":0.0001,"
+             "\"samples_per_second\":99,\"time_s\":%d,\"memory_bytes\":104857600}\n",
+             step, step);
+    write_file(f, run, "metrics.jsonl", line);
+}
+
+static void add_validation(const fixture *f, const char *run, const char *set, int step, double level)
+{
+    char line[300];
+    snprintf(line, sizeof line,
+             "{\"kind\":\"validation\",\"step\":%d,\"set\":\"%s\",\"loss\":%g,\"bands\":[{\"t_first\":0,\"t_last\":99,"
+             "\"loss\":%g,\"mse\":%g},{\"t_first\":900,\"t_last\":999,\"loss\":null}]}\n",
+             step, set, level, level, level);
+    write_file(f, run, "metrics.jsonl", line);
+}
+
+/* A run of `steps` steps that measures 40 before tuning and `distance` at its end. */
+static void add_run(fixture *f, const char *run, const char *method, int steps, double distance)
+{
+    char text[600];
+    add_folder(f, run);
+    snprintf(
+        text, sizeof text,
+        "{\"tool\":\"difftune 0.1.0\",\"method\":\"%s\",\"preset\":\"paper\",\"base_sha256\":\"00\",\"data_sha256\":"
+        "\"11\",\"classes\":[\"a\",\"b\"],\"parameters\":12,\"method_line\":\"tau = 1\"}",
+        method);
+    write_file(f, run, "run.json", text);
+    snprintf(text, sizeof text, "method: %s\ntau: 1\ntrain_batch_size: 8\ngradient_accumulation_steps: 2\nseed: 3\n",
+             method);
+    write_file(f, run, "config.yaml", text);
+    add_eval(f, run, 0, 40);
+    add_train(f, run, steps / 2);
+    add_train(f, run, steps);
+    if (distance > 0) add_eval(f, run, steps, distance);
+}
+
+static void add_png(const fixture *f, const char *run, const char *name, const unsigned char *png, size_t size)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s/samples", f->root, run);
+    mkdir(path, 0700);
+    snprintf(path, sizeof path, "%s/%s/samples/%s", f->root, run, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(png, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- reading pages ---- */
+
+static char *make_page(fixture *f, const char *title)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (report_write(f->page, f->runs, title, &f->err) != DT_OK) fail_msg("%s", f->err.message);
+    assert_int_equal(file_read_all(&text, &size, f->page, 64 << 20, &f->err), DT_OK);
+    return text;
+}
+
+static void assert_says(const char *page, const char *what)
+{
+    if (!strstr(page, what)) fail_msg("the page does not say '%s'", what);
+}
+
+static void assert_silent(const char *page, const char *what)
+{
+    const char *at = strstr(page, what);
+    if (at) fail_msg("the page says '%.120s'", at);
+}
+
+static void assert_refused(fixture *f, dt_status status, const char *message)
+{
+    assert_int_equal(report_write(f->page, f->runs, "", &f->err), status);
+    if (!strstr(f->err.message, message)) fail_msg("'%s' does not hold '%s'", f->err.message, message);
+    assert_false(file_exists(f->page));
+}
+
+/* ---- what it says ---- */
+
+static void a_lower_distance_of_diff_tuning_is_stated_as_ahead(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_run(f, "ft", "finetune", 100, 20);
+    char *page = make_page(f, "");
+    assert_says(page,
+                "<strong>Diff-Tuning</strong> (paper preset) ended at FD-base <b>15</b>, <strong>plain fine-tuning"
+                "</strong> at <b>20</b>: 25.0&nbsp;% lower. Lower is better, so <strong>Diff-Tuning</strong> (paper "
+                "preset) came out ahead");
+    assert_says(page, "Same budget for all runs: 100 steps of 16 images");
+    assert_says(page, "Before tuning (step 0) the model stood at FD-base 40; Diff-Tuning ended 62.5&nbsp;% below that");
+    assert_says(page, "512 samples with 300 held-out images");
+    free(page);
+}
+
+static void a_higher_distance_of_diff_tuning_is_stated_as_plainly(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 30);
+    add_run(f, "ft", "finetune", 100, 20);
+    char *page = make_page(f, "");
+    assert_says(page, ": 50.0&nbsp;% higher. Lower is better, so <strong>plain fine-tuning</strong> came out ahead");
+    assert_silent(page, "<strong>Diff-Tuning</strong> (paper preset) came out ahead");
+    free(page);
+}
+
+static void distances_within_two_percent_are_called_a_tie(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 20.2);
+    add_run(f, "ft", "finetune", 100, 20);
+    char *page = make_page(f, "");
+    assert_says(page, "this is a tie");
+    assert_silent(page, "came out ahead");
+    free(page);
+}
+
+static void different_budgets_are_said_to_differ(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_run(f, "ft", "finetune", 50, 20);
+    char *page = make_page(f, "");
+    assert_says(page, "The budgets differ");
+    assert_silent(page, "Same budget");
+    free(page);
+}
+
+static void runs_without_a_final_distance_are_not_ranked(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 0);
+    add_run(f, "ft", "finetune", 100, 20);
+    char *page = make_page(f, "");
+    assert_says(page, "cannot be compared by FD-base");
+    assert_silent(page, "came out ahead");
+    free(page);
+}
+
+static void forgetting_is_stated_from_the_bank_and_shown_as_change(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_validation(f, "ft", "bank", 0, 0.5);
+    add_validation(f, "ft", "bank", 100, 0.6);
+    char *page = make_page(f, "");
+    assert_says(page, "validation loss on the memory bank: plain fine-tuning 20.0&nbsp;% higher than at step 0");
+    assert_says(page, "t (0: clean, 999: noise) 50\nMSE, change in % 20</title>");
+    free(page);
+}
+
+static void runs_of_one_method_are_told_apart_by_their_folders(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "first", "diff-tuning", 100, 15);
+    add_run(f, "second", "diff-tuning", 100, 30);
+    char *page = make_page(f, "");
+    assert_says(page, "Diff-Tuning (first)");
+    assert_says(page, "<strong>Diff-Tuning (second)</strong> (paper preset) ended at FD-base <b>30</b>");
+    free(page);
+}
+
+static void after_a_resume_the_later_record_of_a_step_counts(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 5);
+    add_train(f, "ft", 60);
+    add_train(f, "ft", 100);
+    add_eval(f, "ft", 60, 22);
+    add_eval(f, "ft", 100, 25);
+    char *page = make_page(f, "");
+    assert_says(page, "ended at FD-base <b>25</b>");
+    assert_says(page, "plain fine-tuning 22 at step 60");
+    free(page);
+}
+
+/* ---- hostile and missing input ---- */
+
+static void a_broken_line_is_refused_with_its_number(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"train\",\"step\":\n");
+    assert_refused(f, DT_ERR_FORMAT, "ft/metrics.jsonl: line 5, column");
+}
+
+static void a_text_where_a_number_belongs_is_refused(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"train\",\"step\":101,\"lr\":\"fast\"}\n");
+    assert_refused(f, DT_ERR_FORMAT, "line 5: 'lr' is not a number");
+}
+
+static void wrong_steps_sets_bands_and_measures_are_refused(void **state)
+{
+    static const char *const lines[] = {
+        "[1]\n",
+        "{\"kind\":\"train\"}\n",
+        "{\"kind\":\"train\",\"step\":-1}\n",
+        "{\"kind\":\"validation\",\"step\":1,\"set\":\"moon\"}\n",
+        "{\"kind\":\"validation\",\"step\":1,\"set\":\"bank\",\"bands\":[{\"t_first\":1000,\"mse\":1}]}\n",
+        "{\"kind\":\"validation\",\"step\":1,\"set\":\"bank\",\"bands\":[{\"t_first\":50,\"mse\":1}]}\n",
+        "{\"kind\":\"validation\",\"step\":1,\"set\":\"bank\",\"bands\":7}\n",
+        "{\"kind\":\"eval\",\"step\":1,\"frechet_distance\":1}\n",
+    };
+    fixture *f = *state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "run%zu", i);
+        f->runs[0] = '\0';
+        error_clear(&f->err);
+        add_run(f, name, "finetune", 100, 20);
+        write_file(f, name, "metrics.jsonl", lines[i]);
+        assert_refused(f, DT_ERR_FORMAT, "line 5: ");
+    }
+}
+
+static void a_line_still_being_written_is_not_read(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"tra");
+    free(make_page(f, ""));
+}
+
+static void records_of_other_kinds_are_passed_over(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"weather\",\"rain\":true}\n");
+    free(make_page(f, ""));
+}
+
+static void folders_that_are_no_runs_are_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    assert_refused(f, DT_ERR_ARG, "found none");
+    snprintf(f->runs, sizeof f->runs, "%s/absent", f->root);
+    error_clear(&f->err);
+    assert_refused(f, DT_ERR_IO, "absent': no such folder");
+    f->runs[0] = '\0';
+    add_folder(f, "empty");
+    error_clear(&f->err);
+    assert_refused(f, DT_ERR_IO, "empty': has no run.json");
+    write_file(f, "empty", "run.json", "{\"method\":\"finetune\"}");
+    error_clear(&f->err);
+    assert_refused(f, DT_ERR_IO, "empty': has no metrics.jsonl");
+    write_file(f, "empty", "metrics.jsonl", "");
+    error_clear(&f->err);
+    assert_refused(f, DT_ERR_FORMAT, "holds no records yet");
+}
+
+static void more_than_eight_runs_are_refused(void **state)
+{
+    fixture *f = *state;
+    for (int i = 0; i < 9; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "run%d", i);
+        add_run(f, name, "finetune", 100, 20);
+    }
+    assert_refused(f, DT_ERR_ARG, "more than 8 run folders");
+}
+
+static void a_failed_report_leaves_the_old_page(void **state)
+{
+    fixture *f = *state;
+    char *text = NULL;
+    size_t size;
+    add_run(f, "ft", "finetune", 100, 20);
+    free(make_page(f, "old"));
+    write_file(f, "ft", "metrics.jsonl", "broken\n");
+    assert_int_equal(report_write(f->page, f->runs, "new", &f->err), DT_ERR_FORMAT);
+    error_clear(&f->err);
+    assert_int_equal(file_read_all(&text, &size, f->page, 1 << 20, &f->err), DT_OK);
+    assert_says(text, "<h1>old</h1>");
+    free(text);
+}
+
+static void markup_from_files_and_title_is_escaped(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "evil");
+    write_file(
+        f, "evil", "run.json",
+        "{\"method\":\"<script>1\",\"preset\":\"<script>2\",\"tool\":\"<script>3\",\"method_line\":\"<script>4\","
+        "\"classes\":[\"<script>5\"],\"<script>6\":1}");
+    write_file(f, "evil", "config.yaml", "method: \"<script>7\"\ntau: '\"><script>8'\n");
+    write_file(f, "evil", "data_report.json", "{\"skipped\":[{\"file\":\"<script>9\"}]}");
+    write_file(f, "evil", "metrics.jsonl",
+               "{\"kind\":\"eval\",\"step\":1,\"measure\":\"<script>10\",\"frechet_distance\":3}\n");
+    char *page = make_page(f, "</title><script>11");
+    assert_silent(page, "<script");
+    assert_says(page, "&lt;script&gt;1");
+    for (int i = 1; i <= 11; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "&lt;script&gt;%d", i);
+        assert_says(page, text);
+    }
+    free(page);
+}
+
+static void missing_numbers_are_dashes_and_gaps(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "bare");
+    write_file(f, "bare", "run.json", "{}");
+    write_file(
+        f, "bare", "metrics.jsonl",
+        "{\"kind\":\"train\",\"step\":1,\"loss_target\":1}\n{\"kind\":\"train\",\"step\":2,\"loss_target\":null}\n"
+        "{\"kind\":\"train\",\"step\":3,\"loss_target\":2}\n"
+        "{\"kind\":\"eval\",\"step\":3,\"measure\":\"FD-base\",\"frechet_distance\":null}\n");
+    char *page = make_page(f, "");
+    assert_silent(page, "nan");
+    assert_silent(page, "inf");
+    assert_says(page, "&ndash;");
+    assert_says(page, "No finite values were recorded.");
+    const char *line = strstr(page, "class=\"line s0 faint\" d=\"M");
+    assert_non_null(line);
+    assert_non_null(strchr(line + 26, 'M'));
+    assert_true(strchr(line + 26, 'M') < strchr(line + 26, '>'));
+    free(page);
+}
+
+/* ---- what it shows ---- */
+
+/* A PNG header as far as it is measured, 5 x 3 pixels, and a tail of bytes of any kind. */
+static size_t small_png(unsigned char png[64])
+{
+    static const unsigned char head[] = "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\5\0\0\0\3";
+    memcpy(png, head, 24);
+    for (int i = 24; i < 64; i++) png[i] = (unsigned char)(37 * i);
+    return 64;
+}
+
+static void grids_are_embedded_byte_for_byte(void **state)
+{
+    fixture *f = *state;
+    unsigned char png[64], decoded[200];
+    size_t size = small_png(png), length = sizeof decoded;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_png(f, "ft", "step_00000100.png", png, size);
+    add_png(f, "ft", "step_100.jpg", (const unsigned char *)"no grid", 7);
+    char *page = make_page(f, "");
+    const char *image = strstr(page, "width=\"5\" height=\"3\" src=\"data:image/png;base64,");
+    assert_non_null(image);
+    image = strchr(image, ',') + 1;
+    struct base64_decode_ctx base64;
+    base64_decode_init(&base64);
+    assert_true(base64_decode_update(&base64, &length, decoded, strcspn(image, "\""), image));
+    assert_int_equal(length, size);
+    assert_memory_equal(decoded, png, size);
+    assert_says(page, "plain fine-tuning, step 100");
+    free(page);
+}
+
+static void the_page_is_self_contained(void **state)
+{
+    fixture *f = *state;
+    unsigned char png[64];
+    size_t size = small_png(png);
+    add_run(f, "ft", "finetune", 100, 20);
+    add_png(f, "ft", "step_00000000.png", png, size);
+    add_png(f, "ft", "step_00000100.png", png, size);
+    char *page = make_page(f, "");
+    assert_silent(page, "http:");
+    assert_silent(page, "https:");
+    assert_silent(page, "url(");
+    for (const char *at = page; (at = strstr(at, "src=\"")); at++) assert_memory_equal(at, "src=\"data:", 10);
+    free(page);
+}
+
+static void a_grid_that_is_no_png_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_png(f, "ft", "step_00000100.png", (const unsigned char *)"GIF89a", 6);
+    assert_refused(f, DT_ERR_FORMAT, "samples/step_00000100.png: not a PNG file");
+}
+
+static void a_locale_with_decimal_commas_changes_nothing(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15.5);
+    if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) skip();
+    char *page = make_page(f, "");
+    setlocale(LC_NUMERIC, "C");
+    assert_says(page, "ended at FD-base <b>15.5</b>");
+    free(page);
+}
+
+static void thinning_keeps_means_and_gaps(void **state)
+{
+    (void)state;
+    double x[] = {0, 1, 2, 3, 4, 5}, y[] = {1, 3, NAN, 5, NAN, NAN};
+    assert_int_equal(chart_thin(x, y, 6, 3), 3);
+    assert_true(x[0] == 0.5 && x[1] == 2.5 && x[2] == 4.5);
+    assert_true(y[0] == 2 && y[1] == 5 && isnan(y[2]));
+    assert_int_equal(chart_thin(x, y, 3, 3), 3);
+}
+
+static void smoothing_has_no_bias_at_the_start(void **state)
+{
+    (void)state;
+    double y[] = {4, 4, NAN, 4, 0}, smooth[5];
+    chart_smooth(smooth, y, 5, 1);
+    assert_true(fabs(smooth[0] - 4) < 1e-12 && fabs(smooth[1] - 4) < 1e-12 && isnan(smooth[2]));
+    assert_true(fabs(smooth[4] - 4 * 7.0 / 15.0) < 1e-12); /* weights 1/16, 1/8, 1/4 on fours, 1/2 on the zero */
+}
+
+#define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REPORT_TEST(a_lower_distance_of_diff_tuning_is_stated_as_ahead),
+        REPORT_TEST(a_higher_distance_of_diff_tuning_is_stated_as_plainly),
+        REPORT_TEST(distances_within_two_percent_are_called_a_tie),
+        REPORT_TEST(different_budgets_are_said_to_differ),
+        REPORT_TEST(runs_without_a_final_distance_are_not_ranked),
+        REPORT_TEST(forgetting_is_stated_from_the_bank_and_shown_as_change),
+        REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
+        REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
+        REPORT_TEST(a_broken_line_is_refused_with_its_number),
+        REPORT_TEST(a_text_where_a_number_belongs_is_refused),
+        REPORT_TEST(wrong_steps_sets_bands_and_measures_are_refused),
+        REPORT_TEST(a_line_still_being_written_is_not_read),
+        REPORT_TEST(records_of_other_kinds_are_passed_over),
+        REPORT_TEST(folders_that_are_no_runs_are_refused_by_name),
+        REPORT_TEST(more_than_eight_runs_are_refused),
+        REPORT_TEST(a_failed_report_leaves_the_old_page),
+        REPORT_TEST(markup_from_files_and_title_is_escaped),
+        REPORT_TEST(missing_numbers_are_dashes_and_gaps),
+        REPORT_TEST(grids_are_embedded_byte_for_byte),
+        REPORT_TEST(the_page_is_self_contained),
+        REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),
+        REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
+        cmocka_unit_test(thinning_keeps_means_and_gaps),
+        cmocka_unit_test(smoothing_has_no_bias_at_the_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
