@@ -1,4 +1,5 @@
-/* Resizing of 8-bit RGB, the same to the last bit as Pillow's Image.resize.
+/* Resizing of 8-bit RGB, the same to the last bit as Pillow's Image.resize up to Pillow 12. (Pillow 13 filters columns
+ * before rows where the height shrinks much more than the width, python-pillow/Pillow #9549, which moves last bits.)
  *
  * The published DiT models saw their pictures through it, and a different resize is a different data set: the filter
  * widens with the shrink factor, weights are normalised in double and rounded to 22 fractional bits, the horizontal
@@ -15,8 +16,8 @@ dt_status resample_image(image *out, const image *in, int64_t width, int64_t hei
                          dt_error *err);
 
 /* DiT's center_crop_arr (from ADM): the picture is halved by BOX while its short side is at least twice `size`, brought
- * to a short side of `size` by BICUBIC, and the middle square is written to rgb [size, size, 3]. Only the middle is
- * computed, so that a strip of 1 x 100,000 pixels costs no more than a square. */
-dt_status resample_centre_crop(uint8_t *rgb, const image *in, int64_t size, dt_error *err);
+ * to a short side of `size` by BICUBIC, and *out is the middle square, size x size. Of the second step only the middle is
+ * computed, so that a strip of 1 x 100,000 pixels costs no more than a square. Free it with image_close. */
+dt_status resample_centre_crop(image *out, const image *in, int64_t size, dt_error *err);
 
 #endif

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes resample_vectors.txt: what Pillow's resize and DiT's centre crop give for pictures made by a formula.
 
-Needs Pillow and NumPy: python3 tests/vectors/make_resample_vectors.py > tests/vectors/resample_vectors.txt
+Needs NumPy and Pillow below 13, which changed the order of the passes for some shapes:
+    python3 tests/vectors/make_resample_vectors.py > tests/vectors/resample_vectors.txt
 Each line: what, width, height, new width, new height, SHA-256 of the resulting RGB bytes. test_resample.c makes the
 same pictures and compares the hashes, so that a single wrong bit is found.
 """
@@ -41,6 +42,7 @@ def line(what, before, after):
     print(what, *before.size, *after.size, digest)
 
 
+assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 filters some shapes in another order"
 print("# made by make_resample_vectors.py with Pillow", PIL.__version__)
 for width, height, new_width, new_height in RESIZES:
     before = Image.fromarray(picture(width, height))
