@@ -1,0 +1,72 @@
+/* A folder below $TMPDIR for the tests of one program, made and removed by cmocka's group set-up and tear-down. */
+#ifndef TESTS_TEMP_FOLDER_H
+#define TESTS_TEMP_FOLDER_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include "io/file.h"
+
+static char temp_folder[256];
+
+static inline int temp_folder_make(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(temp_folder, sizeof temp_folder, "%s/difftune-test-XXXXXX", tmp ? tmp : P_tmpdir);
+    return mkdtemp(temp_folder) ? 0 : -1;
+}
+
+static inline int temp_folder_remove(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    return file_remove_tree(temp_folder, &err) == DT_OK ? 0 : -1;
+}
+
+/* The path of a name in the folder; the four latest results stay valid. */
+static inline const char *temp_path(const char *name)
+{
+    static char paths[4][512];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", temp_folder, name);
+    return path;
+}
+
+static inline void temp_write(const char *name, const void *data, size_t size)
+{
+    dt_error err = {0};
+    file_write_atomic(temp_path(name), data, size, &err);
+    assert_string_equal(err.message, "");
+}
+
+static inline size_t temp_count(void)
+{
+    dt_error err = {0};
+    file_names names;
+    assert_int_equal(file_list(&names, temp_folder, &err), DT_OK);
+    size_t count = names.count;
+    file_names_free(&names);
+    return count;
+}
+
+/* From here on a write that makes a file longer than `bytes` fails, as on a full disk. */
+static inline void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+#endif

@@ -1,0 +1,295 @@
+/* Files: mapping, hashes, atomic replacement under failures and kills, folders. */
+#include "temp_folder.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void assert_content(const char *path, const char *expected)
+{
+    dt_error err = {0};
+    char *data;
+    size_t size;
+    assert_int_equal(file_read_all(&data, &size, path, 1 << 24, &err), DT_OK);
+    assert_string_equal(data, expected);
+    assert_int_equal(size, strlen(expected));
+    free(data);
+}
+
+static void a_mapping_shows_the_bytes_of_a_file(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_map m;
+    temp_write("bytes", "a\0b", 3);
+    assert_int_equal(file_map_open(&m, temp_path("bytes"), &err), DT_OK);
+    assert_int_equal(m.size, 3);
+    assert_memory_equal(m.data, "a\0b", 3);
+    file_map_close(&m);
+    temp_write("empty", "", 0);
+    assert_int_equal(file_map_open(&m, temp_path("empty"), &err), DT_OK);
+    assert_non_null(m.data);
+    assert_int_equal(m.size, 0);
+    file_map_close(&m);
+}
+
+static void only_regular_files_are_read(void **state)
+{
+    (void)state;
+    file_map m;
+    const char *names[] = {"missing", "pipe", "."};
+    assert_int_equal(mkfifo(temp_path("pipe"), 0600), 0);
+    for (int i = 0; i < 3; i++) {
+        dt_error err = {0};
+        assert_int_equal(file_map_open(&m, temp_path(names[i]), &err), DT_ERR_IO);
+        assert_non_null(strstr(err.message, temp_path(names[i])));
+        file_map_close(&m);
+    }
+    unlink(temp_path("pipe"));
+}
+
+static void a_file_above_the_limit_is_refused(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    char *data;
+    size_t size;
+    temp_write("ten", "0123456789", 10);
+    assert_int_equal(file_read_all(&data, &size, temp_path("ten"), 9, &err), DT_ERR_FORMAT);
+    assert_null(data);
+    assert_content(temp_path("ten"), "0123456789");
+}
+
+static void sha256_agrees_with_the_standard(void **state)
+{
+    (void)state;
+    static const char of_abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    dt_error err = {0};
+    file_hash hash;
+    file_sha256_bytes(&hash, "abc", 3);
+    assert_string_equal(hash.hex, of_abc);
+    temp_write("abc", "abc", 3);
+    assert_int_equal(file_sha256(&hash, temp_path("abc"), &err), DT_OK);
+    assert_string_equal(hash.hex, of_abc);
+}
+
+static void a_new_file_is_seen_at_the_commit_and_not_before(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_writer w;
+    file_hash hash, expected;
+    temp_write("target", "old", 3);
+    size_t before = temp_count();
+    assert_int_equal(file_writer_begin(&w, temp_path("target"), &err), DT_OK);
+    assert_int_equal(file_writer_reserve(&w, 6, &err), DT_OK);
+    assert_int_equal(file_writer_write(&w, "new", 3, &err), DT_OK);
+    assert_int_equal(file_writer_write(&w, "est", 3, &err), DT_OK);
+    assert_content(temp_path("target"), "old");
+    assert_int_equal(file_writer_commit(&w, &hash, &err), DT_OK);
+    assert_content(temp_path("target"), "newest");
+    file_sha256_bytes(&expected, "newest", 6);
+    assert_string_equal(hash.hex, expected.hex);
+    assert_int_equal(temp_count(), before);
+}
+
+static void an_aborted_file_leaves_nothing(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_writer w;
+    temp_write("target", "old", 3);
+    size_t before = temp_count();
+    assert_int_equal(file_writer_begin(&w, temp_path("target"), &err), DT_OK);
+    assert_int_equal(file_writer_write(&w, "new", 3, &err), DT_OK);
+    file_writer_abort(&w);
+    file_writer_abort(&w);
+    assert_content(temp_path("target"), "old");
+    assert_int_equal(temp_count(), before);
+}
+
+static void a_full_disk_keeps_the_old_file(void **state)
+{
+    (void)state;
+    static const char big[100000];
+    file_writer w;
+    dt_error wrote = {0}, reserved = {0};
+    temp_write("target", "old", 3);
+    size_t before = temp_count();
+    limit_file_size(5000);
+    assert_int_equal(file_write_atomic(temp_path("target"), big, sizeof big, &wrote), DT_ERR_IO);
+    assert_int_equal(file_writer_begin(&w, temp_path("target"), &reserved), DT_OK);
+    dt_status status = file_writer_reserve(&w, sizeof big, &reserved);
+    file_writer_abort(&w);
+    limit_file_size(RLIM_INFINITY);
+    assert_true(status == DT_OK || status == DT_ERR_IO); /* not every file system can reserve */
+    assert_non_null(strstr(wrote.message, temp_path("target")));
+    assert_content(temp_path("target"), "old");
+    assert_int_equal(temp_count(), before);
+}
+
+static void what_is_not_a_file_is_never_replaced(void **state)
+{
+    (void)state;
+    dt_error missing = {0}, folder = {0}, pipe = {0};
+    assert_int_equal(mkfifo(temp_path("pipe"), 0600), 0);
+    assert_int_equal(file_write_atomic(temp_path("no/such"), "x", 1, &missing), DT_ERR_IO);
+    assert_int_equal(file_write_atomic(temp_folder, "x", 1, &folder), DT_ERR_IO);
+    assert_int_equal(file_write_atomic(temp_path("pipe"), "x", 1, &pipe), DT_ERR_IO);
+    assert_true(file_is_folder(temp_folder));
+    assert_non_null(strstr(pipe.message, "not a regular file"));
+    unlink(temp_path("pipe"));
+}
+
+/* Replaces the file by 64 KiB of one letter after another until it is killed. */
+static void replace_for_ever(const char *path)
+{
+    static char data[65536];
+    for (char letter = 'a';; letter = letter == 'z' ? 'a' : letter + 1) {
+        dt_error err = {0};
+        memset(data, letter, sizeof data);
+        if (file_write_atomic(path, data, sizeof data, &err) != DT_OK) _exit(1);
+    }
+}
+
+static void a_killed_writer_leaves_a_whole_file(void **state)
+{
+    (void)state;
+    static char data[65536];
+    memset(data, 'a', sizeof data);
+    temp_write("target", data, sizeof data);
+    for (int i = 0; i < 60; i++) {
+        pid_t child = fork();
+        if (child == 0) replace_for_ever(temp_path("target"));
+        usleep((useconds_t)(500 + i * 137 % 4000));
+        int status;
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        dt_error err = {0};
+        file_map m;
+        assert_int_equal(file_map_open(&m, temp_path("target"), &err), DT_OK);
+        assert_int_equal(m.size, sizeof data);
+        memset(data, m.data[0], sizeof data);
+        assert_memory_equal(m.data, data, sizeof data);
+        file_map_close(&m);
+    }
+}
+
+static void an_append_is_whole_or_nothing(void **state)
+{
+    (void)state;
+    static const char big[100000];
+    dt_error err = {0};
+    temp_write("log", "one\n", 4);
+    int fd = open(temp_path("log"), O_WRONLY | O_APPEND);
+    assert_int_equal(file_append(&fd, temp_path("log"), "two\n", 4, &err), DT_OK);
+    limit_file_size(5000);
+    dt_status status = file_append(&fd, temp_path("log"), big, sizeof big, &err);
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(status, DT_ERR_IO);
+    error_clear(&err);
+    assert_int_equal(file_append(&fd, temp_path("log"), "three\n", 6, &err), DT_OK);
+    close(fd);
+    assert_content(temp_path("log"), "one\ntwo\nthree\n");
+}
+
+static void folders_are_made_with_their_parents(void **state)
+{
+    (void)state;
+    dt_error err = {0}, blocked = {0}, nameless = {0};
+    int64_t bytes;
+    assert_int_equal(file_make_dirs(temp_path("a/b//c/"), &err), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("a/b/c"), &err), DT_OK);
+    assert_true(file_is_folder(temp_path("a/b/c")));
+    assert_int_equal(file_free_bytes(&bytes, temp_path("a"), &err), DT_OK);
+    assert_true(bytes > 0);
+    temp_write("a/file", "x", 1);
+    assert_int_equal(file_make_dirs(temp_path("a/file/d"), &blocked), DT_ERR_IO);
+    assert_int_equal(file_make_dirs("", &nameless), DT_ERR_IO);
+}
+
+static void a_tree_is_removed_whole(void **state)
+{
+    (void)state;
+    dt_error err = {0}, gone = {0};
+    assert_int_equal(file_make_dirs(temp_path("tree/x/y"), &err), DT_OK);
+    temp_write("tree/x/y/file", "x", 1);
+    temp_write("tree/file", "x", 1);
+    assert_int_equal(file_remove_tree(temp_path("tree"), &err), DT_OK);
+    assert_false(file_exists(temp_path("tree")));
+    assert_int_equal(file_remove_tree(temp_path("tree"), &gone), DT_ERR_IO);
+}
+
+static void a_tree_with_a_link_is_left_as_it_is(void **state)
+{
+    (void)state;
+    dt_error err = {0}, refused = {0}, link = {0};
+    assert_int_equal(file_make_dirs(temp_path("tree/x"), &err), DT_OK);
+    temp_write("tree/file", "x", 1);
+    temp_write("precious", "x", 1);
+    assert_int_equal(symlink(temp_folder, temp_path("tree/x/link")), 0);
+    assert_int_equal(file_remove_tree(temp_path("tree"), &refused), DT_ERR_IO);
+    assert_non_null(strstr(refused.message, "link"));
+    assert_int_equal(file_remove_tree(temp_path("tree/x/link"), &link), DT_ERR_IO);
+    assert_true(file_exists(temp_path("tree/file")));
+    assert_true(file_exists(temp_path("precious")));
+    unlink(temp_path("tree/x/link"));
+    assert_int_equal(file_remove_tree(temp_path("tree"), &err), DT_OK);
+}
+
+static void names_are_listed_in_byte_order(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_names names;
+    char name[32];
+    assert_int_equal(file_make_dirs(temp_path("many"), &err), DT_OK);
+    for (int i = 0; i < 100; i++) {
+        snprintf(name, sizeof name, "many/%02d", i * 37 % 100);
+        temp_write(name, "", 0);
+    }
+    assert_int_equal(file_list(&names, temp_path("many"), &err), DT_OK);
+    assert_int_equal(names.count, 100);
+    for (size_t i = 1; i < names.count; i++) assert_true(strcmp(names.name[i - 1], names.name[i]) < 0);
+    file_names_free(&names);
+    assert_int_equal(file_list(&names, temp_path("missing"), &err), DT_ERR_IO);
+    file_names_free(&names);
+}
+
+static void a_folder_is_published_by_its_name(void **state)
+{
+    (void)state;
+    dt_error err = {0}, refused = {0};
+    assert_int_equal(file_make_dirs(temp_path("staging"), &err), DT_OK);
+    temp_write("staging/file", "whole", 5);
+    assert_int_equal(file_rename(temp_path("staging"), temp_path("published"), &err), DT_OK);
+    assert_content(temp_path("published/file"), "whole");
+    assert_int_equal(file_make_dirs(temp_path("staging"), &err), DT_OK);
+    assert_int_equal(file_rename(temp_path("staging"), temp_path("published"), &refused), DT_ERR_IO);
+    assert_content(temp_path("published/file"), "whole");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_mapping_shows_the_bytes_of_a_file),
+        cmocka_unit_test(only_regular_files_are_read),
+        cmocka_unit_test(a_file_above_the_limit_is_refused),
+        cmocka_unit_test(sha256_agrees_with_the_standard),
+        cmocka_unit_test(a_new_file_is_seen_at_the_commit_and_not_before),
+        cmocka_unit_test(an_aborted_file_leaves_nothing),
+        cmocka_unit_test(a_full_disk_keeps_the_old_file),
+        cmocka_unit_test(what_is_not_a_file_is_never_replaced),
+        cmocka_unit_test(a_killed_writer_leaves_a_whole_file),
+        cmocka_unit_test(an_append_is_whole_or_nothing),
+        cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(a_tree_is_removed_whole),
+        cmocka_unit_test(a_tree_with_a_link_is_left_as_it_is),
+        cmocka_unit_test(names_are_listed_in_byte_order),
+        cmocka_unit_test(a_folder_is_published_by_its_name),
+    };
+    return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
+}

@@ -1,0 +1,463 @@
+/* safetensors: round trips, the reference library's own files, hostile files, failing writes. */
+#include "temp_folder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "io/half.h"
+#include "io/safetensors.h"
+
+enum { MANY = 5000 };
+
+/* ---- helpers ---- */
+
+/* Header text with its length in front, then `data_bytes` bytes of data. */
+static void make_file(const char *header, size_t data_bytes)
+{
+    uint64_t length = strlen(header);
+    size_t size = sizeof length + length + data_bytes;
+    unsigned char *bytes = calloc(size, 1);
+    assert_non_null(bytes);
+    memcpy(bytes, &length, sizeof length);
+    memcpy(bytes + sizeof length, header, length);
+    temp_write("hostile", bytes, size);
+    free(bytes);
+}
+
+static dt_status try_open(dt_error *err)
+{
+    safetensors f;
+    *err = (dt_error){0};
+    dt_status status = safetensors_open(&f, temp_path("hostile"), err);
+    safetensors_close(&f);
+    return status;
+}
+
+/* The file is refused, and the sentence names it and says `why`. */
+static void assert_refused(const char *why)
+{
+    dt_error err;
+    dt_status status = try_open(&err);
+    if (status != DT_ERR_FORMAT || !strstr(err.message, why))
+        fail_msg("expected \"%s\", found \"%s\"", why, err.message);
+    assert_non_null(strstr(err.message, "hostile"));
+}
+
+static const safetensors_entry *need(const safetensors *f, const char *name)
+{
+    const safetensors_entry *e = safetensors_find(f, name);
+    if (!e) fail_msg("no tensor %s", name);
+    return e;
+}
+
+static void open_sound(safetensors *f, const char *path)
+{
+    dt_error err = {0};
+    safetensors_open(f, path, &err);
+    assert_string_equal(err.message, "");
+}
+
+/* ---- round trips ---- */
+
+static void every_type_comes_back_as_it_was_written(void **state)
+{
+    (void)state;
+    const float values[6] = {1, -2.5f, NAN, INFINITY, 0.1f, 70000};
+    const double doubles[2] = {0.1, -1e300};
+    const int64_t wide[2] = {INT64_MIN, 7};
+    const int32_t narrow[2] = {-5, 1 << 30};
+    const uint8_t bytes[3] = {0, 128, 255};
+    const safetensors_source sources[] = {
+        {"bf16", SAFETENSORS_BF16, 2, (int64_t[]){2, 3}, values, NULL},
+        {"f16", SAFETENSORS_F16, 2, (int64_t[]){3, 2}, values, NULL},
+        {"f32", SAFETENSORS_F32, 1, (int64_t[]){6}, values, NULL},
+        {"f64", SAFETENSORS_F64, 1, (int64_t[]){2}, NULL, doubles},
+        {"i32", SAFETENSORS_I32, 1, (int64_t[]){2}, NULL, narrow},
+        {"i64", SAFETENSORS_I64, 1, (int64_t[]){2}, NULL, wide},
+        {"u8", SAFETENSORS_U8, 3, (int64_t[]){3, 1, 1}, NULL, bytes},
+        {"scalar", SAFETENSORS_F32, 0, NULL, values, NULL},
+        {"nothing", SAFETENSORS_F32, 2, (int64_t[]){4, 0}, NULL, NULL},
+    };
+    const safetensors_pair metadata[] = {{"format", "pt"}, {"note", "gr\xc3\xbc\xc3\x9f \"dich\"\n"}};
+    dt_error err = {0};
+    file_hash hash, of_file;
+    safetensors f;
+    safetensors_write(temp_path("types"), sources, 9, metadata, 2, &hash, &err);
+    assert_string_equal(err.message, "");
+    assert_int_equal(file_sha256(&of_file, temp_path("types"), &err), DT_OK);
+    assert_string_equal(hash.hex, of_file.hex);
+
+    open_sound(&f, temp_path("types"));
+    assert_int_equal(f.count, 9);
+    assert_string_equal(safetensors_metadata(&f, "note"), metadata[1].value);
+    assert_null(safetensors_metadata(&f, "other"));
+    assert_null(safetensors_find(&f, "other"));
+    for (size_t i = 0; i < 9; i++) {
+        const safetensors_entry *e = need(&f, sources[i].name);
+        assert_int_equal(e->dtype, sources[i].dtype);
+        assert_int_equal(e->dim_count, sources[i].dim_count);
+        for (int d = 0; d < e->dim_count; d++) assert_int_equal(e->dims[d], sources[i].dims[d]);
+    }
+    float back[6];
+    safetensors_read_f32(back, need(&f, "f32"), &err);
+    assert_memory_equal(back, values, sizeof values);
+    safetensors_read_f32(back, need(&f, "bf16"), &err);
+    for (int i = 0; i < 6; i++) assert_int_equal(half_bf16_from_f32(back[i]), half_bf16_from_f32(values[i]));
+    safetensors_read_f32(back, need(&f, "f16"), &err);
+    for (int i = 0; i < 6; i++) assert_int_equal(half_f16_from_f32(back[i]), half_f16_from_f32(values[i]));
+    safetensors_read_f32(back, need(&f, "f64"), &err);
+    assert_true(back[0] == 0.1f && back[1] == -INFINITY);
+    safetensors_read_number_f32(back, need(&f, "u8"), &err);
+    assert_true(back[0] == 0 && back[1] == 128 && back[2] == 255);
+    safetensors_read_f32(back, need(&f, "scalar"), &err);
+    assert_true(back[0] == 1);
+    safetensors_read_f32(back, need(&f, "nothing"), &err);
+    int64_t integers[3];
+    safetensors_read_i64(integers, need(&f, "i64"), &err);
+    assert_true(integers[0] == INT64_MIN && integers[1] == 7);
+    safetensors_read_i64(integers, need(&f, "i32"), &err);
+    assert_true(integers[0] == -5 && integers[1] == 1 << 30);
+    safetensors_read_i64(integers, need(&f, "u8"), &err);
+    assert_true(integers[1] == 128 && integers[2] == 255);
+    assert_string_equal(err.message, "");
+    safetensors_close(&f);
+}
+
+static void a_part_of_a_tensor_is_read_and_no_more(void **state)
+{
+    (void)state;
+    float values[100], part[3];
+    dt_error err = {0}, outside = {0}, wrong = {0};
+    safetensors f;
+    for (int i = 0; i < 100; i++) values[i] = (float)i;
+    const safetensors_source source = {"rows", SAFETENSORS_BF16, 2, (int64_t[]){10, 10}, values, NULL};
+    safetensors_write(temp_path("part"), &source, 1, NULL, 0, NULL, &err);
+    open_sound(&f, temp_path("part"));
+    assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), 97, 3, &err), DT_OK);
+    assert_true(part[0] == 97 && part[2] == 99);
+    assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), 98, 3, &outside), DT_ERR_SHAPE);
+    error_clear(&outside);
+    assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), INT64_MAX, 3, &outside), DT_ERR_SHAPE);
+    assert_int_equal(safetensors_read_i64((int64_t[100]){0}, need(&f, "rows"), &wrong), DT_ERR_SHAPE);
+    assert_non_null(strstr(wrong.message, "tensor rows: type BF16"));
+    safetensors_close(&f);
+}
+
+static void integers_are_no_weights_unless_asked_for(void **state)
+{
+    (void)state;
+    dt_error err = {0}, wrong = {0}, big = {0};
+    safetensors f;
+    float value;
+    int64_t integer;
+    const safetensors_source sources[] = {{"i", SAFETENSORS_I16, 0, NULL, NULL, &(int16_t){-300}},
+                                          {"u", SAFETENSORS_U64, 0, NULL, NULL, &(uint64_t){UINT64_MAX}}};
+    safetensors_write(temp_path("integers"), sources, 2, NULL, 0, NULL, &err);
+    open_sound(&f, temp_path("integers"));
+    assert_int_equal(safetensors_read_f32(&value, need(&f, "i"), &wrong), DT_ERR_SHAPE);
+    assert_int_equal(safetensors_read_number_f32(&value, need(&f, "i"), &err), DT_OK);
+    assert_true(value == -300);
+    assert_int_equal(safetensors_read_number_f32(&value, need(&f, "u"), &err), DT_OK);
+    assert_true(value == 0x1p64f);
+    assert_int_equal(safetensors_read_i64(&integer, need(&f, "u"), &big), DT_ERR_FORMAT);
+    safetensors_close(&f);
+}
+
+static void five_thousand_tensors_are_found_by_name(void **state)
+{
+    (void)state;
+    static char names[MANY][32];
+    static safetensors_source sources[MANY];
+    static int64_t values[MANY];
+    const int64_t one = 1;
+    dt_error err = {0};
+    safetensors f;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "blocks.%d.weight", i * 1237 % MANY);
+        values[i] = i;
+        sources[i] = (safetensors_source){names[i], SAFETENSORS_I64, 1, &one, NULL, &values[i]};
+    }
+    safetensors_write(temp_path("many"), sources, MANY, NULL, 0, NULL, &err);
+    open_sound(&f, temp_path("many"));
+    assert_int_equal(f.count, MANY);
+    for (int i = 0; i < MANY; i++) {
+        int64_t value;
+        safetensors_read_i64(&value, need(&f, names[i]), &err);
+        assert_int_equal(value, i);
+    }
+    safetensors_close(&f);
+}
+
+/* vectors/dit_patch1.safetensors was written by the reference library. */
+static void a_file_of_the_reference_library_is_written_again_byte_by_byte(void **state)
+{
+    (void)state;
+    static const char original[] = "vectors/dit_patch1.safetensors";
+    dt_error err = {0};
+    safetensors f;
+    file_hash ours, theirs;
+    open_sound(&f, original);
+    safetensors_source *sources = calloc(f.count, sizeof *sources);
+    assert_true(sources && f.count > 10);
+    for (size_t i = 0; i < f.count; i++) {
+        const safetensors_entry *e = &f.entries[i];
+        sources[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+    }
+    const safetensors_pair metadata = {"config", safetensors_metadata(&f, "config")};
+    safetensors_write(temp_path("again"), sources, f.count, &metadata, 1, &ours, &err);
+    assert_int_equal(file_sha256(&theirs, original, &err), DT_OK);
+    assert_string_equal(ours.hex, theirs.hex);
+    free(sources);
+    safetensors_close(&f);
+}
+
+static void a_file_is_saved_over_itself_while_it_is_mapped(void **state)
+{
+    (void)state;
+    static float values[20000], back[20000];
+    dt_error err = {0};
+    safetensors f;
+    for (int i = 0; i < 20000; i++) values[i] = (float)i;
+    const safetensors_source first = {"x", SAFETENSORS_F32, 1, (int64_t[]){20000}, values, NULL};
+    safetensors_write(temp_path("self"), &first, 1, NULL, 0, NULL, &err);
+    open_sound(&f, temp_path("self"));
+    const safetensors_source mapped = {"y", SAFETENSORS_F32, 1, (int64_t[]){20000}, NULL, f.entries[0].data};
+    safetensors_write(temp_path("self"), &mapped, 1, NULL, 0, NULL, &err);
+    safetensors_close(&f);
+    open_sound(&f, temp_path("self"));
+    safetensors_read_f32(back, need(&f, "y"), &err);
+    assert_memory_equal(back, values, sizeof values);
+    safetensors_close(&f);
+}
+
+/* ---- refusals of the writer ---- */
+
+static void impossible_tensors_are_not_written(void **state)
+{
+    (void)state;
+    const float one = 1;
+    const struct {
+        safetensors_source source;
+        const char *why;
+    } cases[] = {
+        {{"x", SAFETENSORS_F32, 1, (int64_t[]){-1}, &one, NULL}, "no size"},
+        {{"x", SAFETENSORS_F32, 2, (int64_t[]){INT64_MAX, 4}, &one, NULL}, "no size"},
+        {{"x", SAFETENSORS_F4, 1, (int64_t[]){1}, NULL, &one}, "no size"},
+        {{"x", SAFETENSORS_F32, 0, NULL, NULL, NULL}, "either"},
+        {{"x", SAFETENSORS_F32, 0, NULL, &one, &one}, "either"},
+        {{"x", SAFETENSORS_I32, 0, NULL, &one, NULL}, "F32, BF16 or F16"},
+        {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, "taken"},
+        {{"__metadata__", SAFETENSORS_F32, 0, NULL, &one, NULL}, "taken"},
+        {{"\xff", SAFETENSORS_F32, 0, NULL, &one, NULL}, "UTF-8"},
+    };
+    temp_write("target", "old", 3);
+    size_t before = temp_count();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const safetensors_source sources[] = {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, cases[i].source};
+        dt_error err = {0};
+        assert_int_equal(safetensors_write(temp_path("target"), sources, 2, NULL, 0, NULL, &err), DT_ERR_ARG);
+        assert_non_null(strstr(err.message, cases[i].why));
+    }
+    const safetensors_pair doubled[] = {{"k", "1"}, {"k", "2"}};
+    dt_error err = {0};
+    assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, doubled, 2, NULL, &err), DT_ERR_ARG);
+    assert_int_equal(temp_count(), before);
+}
+
+static void a_failed_write_keeps_the_old_model(void **state)
+{
+    (void)state;
+    static float values[50000];
+    dt_error err = {0}, full = {0};
+    safetensors f;
+    values[9] = 42;
+    const safetensors_source small = {"x", SAFETENSORS_F32, 1, (int64_t[]){10}, values, NULL};
+    const safetensors_source big = {"x", SAFETENSORS_F16, 1, (int64_t[]){50000}, values, NULL};
+    safetensors_write(temp_path("model"), &small, 1, NULL, 0, NULL, &err);
+    size_t before = temp_count();
+    limit_file_size(4096);
+    dt_status status = safetensors_write(temp_path("model"), &big, 1, NULL, 0, NULL, &full);
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(status, DT_ERR_IO);
+    assert_non_null(strstr(full.message, temp_path("model")));
+    assert_int_equal(temp_count(), before);
+    float back[10];
+    open_sound(&f, temp_path("model"));
+    safetensors_read_f32(back, need(&f, "x"), &err);
+    assert_true(back[9] == 42);
+    safetensors_close(&f);
+}
+
+/* ---- hostile files ---- */
+
+#define ENTRY(name, dtype, shape, offsets)                                                                             \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+
+static void every_kind_of_lying_header_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header;
+        size_t data_bytes;
+        const char *why;
+    } cases[] = {
+        {"", 8, "begin with '{'"},
+        {" {}", 0, "begin with '{'"},
+        {"[]", 0, "begin with '{'"},
+        {"{", 0, "not valid JSON"},
+        {"{} x", 0, "not valid JSON"},
+        {"{\"\xff\":1}", 0, "not valid JSON"},
+        {"{}", 1, "1 bytes after the last tensor"},
+        {"{\"x\":5}", 0, "not an object"},
+        {"{\"x\":{}}", 0, "no dtype"},
+        {"{\"x\":{\"dtype\":\"U8\"}}", 0, "no shape"},
+        {"{\"x\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "data_offsets are not two"},
+        {"{\"__metadata__\":[]}", 0, "not an object"},
+        {"{\"__metadata__\":{\"k\":1}}", 0, "not a string"},
+        {"{" ENTRY("x", "F99", "[1]", "[0,1]") "}", 1, "unknown dtype F99"},
+        {"{" ENTRY("x", "U8", "[-1]", "[0,1]") "}", 1, "whole number"},
+        {"{" ENTRY("x", "U8", "[1.0]", "[0,1]") "}", 1, "whole number"},
+        {"{" ENTRY("x", "U8", "[\"1\"]", "[0,1]") "}", 1, "whole number"},
+        {"{" ENTRY("x", "U8", "[9223372036854775807,9223372036854775807]", "[0,1]") "}", 1, "too large"},
+        {"{" ENTRY("x", "F64", "[4294967296,4294967296]", "[0,0]") "}", 0, "too large"},
+        {"{" ENTRY("x", "F32", "[4611686018427387904]", "[0,0]") "}", 0, "too large"},
+        {"{" ENTRY("x", "U8", "[99999999999999999999]", "[0,1]") "}", 1, "too big integer"},
+        {"{" ENTRY("x", "F4", "[3]", "[0,2]") "}", 2, "whole bytes"},
+        {"{" ENTRY("x", "F32", "[2]", "[0,4]") "}", 4, "4 bytes of data, expected 8"},
+        {"{" ENTRY("x", "U8", "[4]", "[0,4]") "}", 3, "the file has 3 bytes"},
+        {"{" ENTRY("x", "U8", "[4]", "[4,0]") "}", 4, "bytes 4 to 0"},
+        {"{" ENTRY("x", "U8", "[4]", "[-4,0]") "}", 4, "data_offsets are not two"},
+        {"{" ENTRY("x", "U8", "[4]", "[0,4,8]") "}", 4, "data_offsets are not two"},
+        {"{" ENTRY("x", "U8", "[0]", "[9223372036854775807,9223372036854775807]") "}", 0, "the file has 0 bytes"},
+        {"{" ENTRY("x", "U8", "[4]", "[1,5]") "}", 5, "a hole"},
+        {"{" ENTRY("x", "U8", "[2]", "[0,2]") "," ENTRY("y", "U8", "[2]", "[3,5]") "}", 5, "tensor y: a hole"},
+        {"{" ENTRY("x", "U8", "[2]", "[0,2]") "," ENTRY("y", "U8", "[2]", "[1,3]") "}", 3, "overlaps"},
+        {"{" ENTRY("x", "U8", "[2]", "[0,2]") "," ENTRY("y", "U8", "[2]", "[0,2]") "}", 2, "overlaps"},
+        {"{" ENTRY("x", "U8", "[2]", "[0,2]") "," ENTRY("x", "U8", "[2]", "[2,4]") "}", 4, "duplicate"},
+        {"{\"x\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "duplicate"},
+        {"{" ENTRY("x", "U8", "[2]", "[0,2]") "}", 9, "7 bytes after the last tensor"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        make_file(cases[i].header, cases[i].data_bytes);
+        assert_refused(cases[i].why);
+    }
+}
+
+static void what_the_format_allows_is_read(void **state)
+{
+    (void)state;
+    static const char *headers[] = {
+        "{}",
+        "{}        ",
+        "{\"__metadata__\":{}}",
+        "{\"x\":{\"data_offsets\":[0,0],\"later\":[[{}]],\"shape\":[0,7],\"dtype\":\"U8\"}}",
+        "{" ENTRY("x", "F4", "[0]", "[0,0]") "," ENTRY("y", "BOOL", "[3,0]", "[0,0]") "}",
+    };
+    for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
+        dt_error err;
+        make_file(headers[i], 0);
+        try_open(&err);
+        assert_string_equal(err.message, "");
+    }
+}
+
+static void a_length_beyond_the_file_or_the_cap_is_refused(void **state)
+{
+    (void)state;
+    const uint64_t lengths[] = {3, 1000, 100000000, 100000001, UINT64_C(1) << 63, UINT64_MAX, UINT64_MAX - 8};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        unsigned char bytes[10] = {[8] = '{', [9] = '}'};
+        memcpy(bytes, &lengths[i], 8);
+        temp_write("hostile", bytes, sizeof bytes);
+        assert_refused(lengths[i] > SAFETENSORS_HEADER_MAX ? "at most 100000000" : "cut off");
+    }
+    temp_write("hostile", "1234567", 7);
+    assert_refused("expected at least 8");
+}
+
+/* Such headers cost the parser far more memory or stack than they have bytes. */
+static void a_header_that_would_burst_the_parser_is_refused(void **state)
+{
+    (void)state;
+    enum { DEEP = 100000, WIDE = 9000000 };
+    char *text = malloc(WIDE + 1);
+    assert_non_null(text);
+    memset(text, '[', DEEP);
+    memcpy(text, "{\"x\":", 5);
+    text[DEEP] = '\0';
+    make_file(text, 0);
+    assert_refused("nested deeper");
+    for (int i = 0; i < WIDE; i++) text[i] = i % 2 ? '0' : ',';
+    memcpy(text, "{\"x\":[0", 7);
+    text[WIDE] = '\0';
+    make_file(text, 0);
+    assert_refused("more than");
+    free(text);
+}
+
+static size_t read_sound_file(char **bytes)
+{
+    static const float values[6] = {1, 2, 3, 4, 5, 6};
+    const safetensors_source sources[] = {{"a", SAFETENSORS_F32, 2, (int64_t[]){2, 3}, values, NULL},
+                                          {"b", SAFETENSORS_BF16, 1, (int64_t[]){6}, values, NULL}};
+    dt_error err = {0};
+    size_t size;
+    safetensors_write(temp_path("hostile"), sources, 2, &(safetensors_pair){"k", "v"}, 1, NULL, &err);
+    assert_int_equal(file_read_all(bytes, &size, temp_path("hostile"), 4096, &err), DT_OK);
+    return size;
+}
+
+static void a_file_cut_off_anywhere_is_refused(void **state)
+{
+    (void)state;
+    char *bytes;
+    dt_error err;
+    size_t size = read_sound_file(&bytes);
+    for (size_t length = 0; length < size; length++) {
+        temp_write("hostile", bytes, length);
+        assert_int_equal(try_open(&err), DT_ERR_FORMAT);
+    }
+    free(bytes);
+}
+
+/* Whatever a changed byte makes of the file, it is refused or read; the sanitizers watch that nothing else happens. */
+static void a_file_with_any_byte_changed_is_refused_or_read(void **state)
+{
+    (void)state;
+    char *bytes;
+    dt_error err;
+    int refused = 0;
+    size_t size = read_sound_file(&bytes);
+    for (size_t at = 0; at < size; at++)
+        for (int bit = 0; bit < 8; bit += 3) {
+            bytes[at] = (char)(bytes[at] ^ 1 << bit);
+            temp_write("hostile", bytes, size);
+            dt_status status = try_open(&err);
+            assert_true(status == DT_OK || status == DT_ERR_FORMAT);
+            refused += status != DT_OK;
+            bytes[at] = (char)(bytes[at] ^ 1 << bit);
+        }
+    assert_true(refused > 300);
+    free(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_type_comes_back_as_it_was_written),
+        cmocka_unit_test(a_part_of_a_tensor_is_read_and_no_more),
+        cmocka_unit_test(integers_are_no_weights_unless_asked_for),
+        cmocka_unit_test(five_thousand_tensors_are_found_by_name),
+        cmocka_unit_test(a_file_of_the_reference_library_is_written_again_byte_by_byte),
+        cmocka_unit_test(a_file_is_saved_over_itself_while_it_is_mapped),
+        cmocka_unit_test(impossible_tensors_are_not_written),
+        cmocka_unit_test(a_failed_write_keeps_the_old_model),
+        cmocka_unit_test(every_kind_of_lying_header_is_refused),
+        cmocka_unit_test(what_the_format_allows_is_read),
+        cmocka_unit_test(a_length_beyond_the_file_or_the_cap_is_refused),
+        cmocka_unit_test(a_header_that_would_burst_the_parser_is_refused),
+        cmocka_unit_test(a_file_cut_off_anywhere_is_refused),
+        cmocka_unit_test(a_file_with_any_byte_changed_is_refused_or_read),
+    };
+    return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
+}
