@@ -76,6 +76,7 @@ typedef enum dt_sampler { DT_SAMPLER_DDIM, DT_SAMPLER_DDPM } dt_sampler;
 typedef enum dt_spacing { DT_SPACING_DDIM, DT_SPACING_SECTIONS, DT_SPACING_LEADING } dt_spacing;
 typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
+typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
 typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET } dt_feature;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2 } dt_isa;
@@ -87,7 +88,7 @@ typedef struct dt_settings {
     int64_t seed;
 
     /* model */
-    char pretrained_model[DT_PATH_MAX]; /* safetensors with DiT's names */
+    char pretrained_model[DT_PATH_MAX]; /* safetensors with DiT's names, or a run folder */
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
     int64_t hidden_size, depth, num_heads, patch_size, in_channels;
     bool learn_sigma;
@@ -142,10 +143,11 @@ typedef struct dt_settings {
     dt_guidance_channels guidance_channels;
     char classes[DT_TEXT_MAX]; /* "0,3,7" or names; empty: spread over all classes */
     int64_t num_samples, sample_batch_size;
-    dt_weights weights;        /* sampling from a run folder: averaged or last weights */
+    dt_weights weights;        /* which weights a training run draws its samples with and ends in */
 
     /* bank */
     int64_t bank_size, bank_shard_size;
+    dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
     char reference[DT_PATH_MAX];  /* eval: folder, tar, or saved statistics to compare with */

@@ -1,0 +1,20 @@
+/* What the public calls share: entering a context, leaving it, and an observer that is never NULL. */
+#ifndef API_API_H
+#define API_API_H
+
+#include "tensor/tensor.h"
+#include "train/settings.h"
+
+/* Clears the last failure and checks the settings for this verb. */
+dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb);
+
+/* Gives back all that the call took in the arenas; returns the call's status. */
+dt_status api_leave(ctx *c);
+
+/* `observer`, or one that watches nothing. */
+const dt_observer *api_observer(const dt_observer *observer);
+
+/* False when the observer asks to stop. */
+bool api_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds);
+
+#endif

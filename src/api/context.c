@@ -1,0 +1,70 @@
+#include "api/api.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "train/run_log.h"
+
+dt_status dt_open(dt_context **out, const dt_settings *s)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out) return DT_ERR_MEMORY;
+    return ctx_open(*out, (int)s->threads, s->isa);
+}
+
+void dt_close(dt_context *c)
+{
+    if (!c) return;
+    ctx_close(c);
+    free(c);
+}
+
+const char *dt_message(const dt_context *c)
+{
+    return c ? c->error.message : "out of memory";
+}
+
+void dt_free(void *p)
+{
+    free(p);
+}
+
+dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb)
+{
+    error_clear(&c->error);
+    ctx_enter(c);
+    c->tape = NULL;
+    c->recording = false;
+    c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
+    return settings_check(s, verb, &c->error);
+}
+
+dt_status api_leave(ctx *c)
+{
+    arena_release(&c->model, 0);
+    arena_release(&c->step, 0);
+    arena_release(&c->scratch, 0);
+    c->tape = NULL;
+    return c->error.status;
+}
+
+const dt_observer *api_observer(const dt_observer *observer)
+{
+    static const dt_observer nobody = {0};
+    return observer ? observer : &nobody;
+}
+
+bool api_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds)
+{
+    double rate = seconds > 0 ? (double)done / seconds : 0;
+    dt_progress p = {.task = task,
+                     .step = done,
+                     .step_count = count,
+                     .loss_target = (double)NAN,
+                     .loss_bank = (double)NAN,
+                     .samples_per_second = rate,
+                     .seconds_left = rate > 0 ? (double)(count - done) / rate : 0,
+                     .memory_bytes = run_log_memory()};
+    if (observer->progress) observer->progress(observer->user, &p);
+    return !observer->should_stop || !observer->should_stop(observer->user);
+}

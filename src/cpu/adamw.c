@@ -1,0 +1,52 @@
+/* The optimiser's pass over the weights: decoupled weight decay (Loshchilov and Hutter 2019), bias correction as in
+ * torch.optim.AdamW, the moving average of the weights and the reset of the gradient, all in one pass over memory. */
+#include "cpu/kernel.h"
+
+enum { BLOCK = 4096 };
+
+static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k)
+{
+    real step = k.learning_rate / k.bias1, root = 1 / (real)sqrt(k.bias2);
+    real decay = 1 - k.learning_rate * k.weight_decay;
+#pragma omp parallel for schedule(static)
+    for (int64_t block = 0; block < count; block += BLOCK) {
+        int64_t end = block + BLOCK < count ? block + BLOCK : count;
+#pragma omp simd
+        for (int64_t i = block; i < end; i++) {
+            real grad = g[i] * k.grad_scale;
+            m[i] = k.beta1 * m[i] + (1 - k.beta1) * grad;
+            v[i] = k.beta2 * v[i] + (1 - k.beta2) * grad * grad;
+            w[i] = decay * w[i] - step * m[i] / ((real)sqrt(v[i]) * root + k.epsilon);
+            g[i] = 0;
+        }
+        if (!ema) continue;
+#pragma omp simd
+        for (int64_t i = block; i < end; i++) ema[i] = k.ema_decay * ema[i] + (1 - k.ema_decay) * w[i];
+    }
+}
+
+/* Blocks are summed by themselves and then in order, so the result does not depend on who summed which. */
+static double sum_squares(const real *x, int64_t count)
+{
+    enum { BLOCKS_AT_ONCE = 1024 };
+    double total = 0, partial[BLOCKS_AT_ONCE];
+    for (int64_t start = 0; start < count; start += (int64_t)BLOCK * BLOCKS_AT_ONCE) {
+        int64_t left = (count - start + BLOCK - 1) / BLOCK, blocks = left < BLOCKS_AT_ONCE ? left : BLOCKS_AT_ONCE;
+#pragma omp parallel for schedule(static)
+        for (int64_t b = 0; b < blocks; b++) {
+            int64_t first = start + b * BLOCK, end = first + BLOCK < count ? first + BLOCK : count;
+            double sum = 0;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = first; i < end; i++) sum += (double)x[i] * (double)x[i];
+            partial[b] = sum;
+        }
+        for (int64_t b = 0; b < blocks; b++) total += partial[b];
+    }
+    return total;
+}
+
+void CPU_FN(cpu_register_adamw)(engine *e)
+{
+    e->adamw = adamw;
+    e->sum_squares = sum_squares;
+}

@@ -1,0 +1,293 @@
+#include "method/bank.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/dataset.h"
+#include "io/safetensors.h"
+
+#define BANK_FORMAT "difftune bank 1"
+
+static void join(char out[DT_PATH_MAX], const char *folder, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+}
+
+static void shard_name(char out[32], int64_t shard)
+{
+    snprintf(out, 32, "shard-%05lld.safetensors", (long long)shard);
+}
+
+/* ---- manifest ---- */
+
+static json_t *read_manifest(const char *folder, dt_error *err)
+{
+    char path[DT_PATH_MAX], *text;
+    size_t size;
+    join(path, folder, "manifest.json");
+    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
+    json_error_t where;
+    json_t *manifest = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    free(text);
+    const char *format = json_string_value(json_object_get(manifest, "format"));
+    if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
+        json_is_object(json_object_get(manifest, "drawing")))
+        return manifest;
+    error_set(err, DT_ERR_FORMAT, "%s: not a manifest of \"" BANK_FORMAT "\"", path);
+    json_decref(manifest);
+    return NULL;
+}
+
+static dt_status write_manifest(const char *folder, const json_t *manifest, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    join(path, folder, "manifest.json");
+    char *text = json_dumps(manifest, JSON_INDENT(1));
+    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing the manifest", path);
+    file_write_atomic(path, text, strlen(text), err);
+    free(text);
+    return err->status;
+}
+
+/* What an image of the bank depends on besides its index. */
+static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *base_sha256)
+{
+    static const char *const spacing[] = {"ddim", "sections", "leading"};
+    return json_pack("{s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256, "sampler",
+                     s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps", (json_int_t)s->num_inference_steps,
+                     "timestep_spacing", spacing[s->timestep_spacing], "eta", s->eta, "labels",
+                     s->bank_labels == DT_BANK_NULL ? "null" : "classes", "guidance_scale",
+                     s->bank_labels == DT_BANK_NULL ? 1.0 : s->guidance_scale, "seed", (json_int_t)s->seed, "shape",
+                     (json_int_t)m->config.channels, (json_int_t)m->config.input_size, (json_int_t)m->config.input_size,
+                     "shard_size", (json_int_t)s->bank_shard_size);
+}
+
+static dt_status check_same_drawing(const json_t *manifest, const json_t *drawing, const char *folder, dt_error *err)
+{
+    const json_t *found = json_object_get(manifest, "drawing");
+    if (json_equal(found, drawing)) return DT_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)drawing, key, value)
+    {
+        json_t *other = json_object_get(found, key);
+        if (json_equal(other, value)) continue;
+        char *a = json_dumps(other, JSON_ENCODE_ANY), *b = json_dumps(value, JSON_ENCODE_ANY);
+        error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s %s, this call asks for %s", folder, key,
+                  a ? a : "missing", b ? b : "?");
+        free(a);
+        free(b);
+    }
+    return error_set(err, DT_ERR_CONFLICT, "%s: holds another bank", folder);
+}
+
+/* ---- reading ---- */
+
+static dt_status check_shape(const safetensors_entry *e, const char *path, const dit *m, dt_error *err)
+{
+    int64_t c = m->config.channels, r = m->config.input_size;
+    if (e && e->dim_count == 4 && e->dims[1] == c && e->dims[2] == r && e->dims[3] == r && e->dtype == SAFETENSORS_F32)
+        return DT_OK;
+    return error_set(err, DT_ERR_SHAPE, "%s: a tensor x [n,%lld,%lld,%lld] of F32 is expected", path, (long long)c,
+                     (long long)r, (long long)r);
+}
+
+static dt_status append_shard(bank *b, const char *folder, const json_t *shard, const dit *m, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    const char *file = json_string_value(json_object_get(shard, "file"));
+    const char *expected = json_string_value(json_object_get(shard, "sha256"));
+    if (!file || !expected || strchr(file, '/'))
+        return error_set(err, DT_ERR_FORMAT, "%s/manifest.json: a shard lacks its file or sha256", folder);
+    join(path, folder, file);
+    safetensors f;
+    file_hash hash;
+    if (safetensors_open(&f, path, err) != DT_OK) return err->status;
+    file_sha256_bytes(&hash, f.map.data, f.map.size);
+    const safetensors_entry *e = safetensors_find(&f, "x");
+    if (strcmp(hash.hex, expected))
+        error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
+    else if (check_shape(e, path, m, err) == DT_OK) {
+        float *grown = realloc(b->x, (size_t)((b->count + e->dims[0]) * b->image_size) * sizeof *grown);
+        if (!grown) error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)(b->count + e->dims[0]));
+        else {
+            b->x = grown;
+            safetensors_read_f32(b->x + b->count * b->image_size, e, err);
+            b->count += e->dims[0];
+        }
+    }
+    safetensors_close(&f);
+    return err->status;
+}
+
+static dt_status open_shards(bank *b, const char *folder, const dit *m, const char *base_sha256, dt_error *err)
+{
+    json_t *manifest = read_manifest(folder, err);
+    if (!manifest) return err->status;
+    const char *base = json_string_value(json_object_get(json_object_get(manifest, "drawing"), "base_sha256"));
+    if (base_sha256 && (!base || strcmp(base, base_sha256)))
+        error_set(err, DT_ERR_CONFLICT, "%s: this bank was drawn from another base model (sha256 %.12s.., not %.12s..)",
+                  folder, base ? base : "?", base_sha256);
+    size_t i;
+    json_t *shard;
+    json_array_foreach(json_object_get(manifest, "shards"), i, shard)
+    {
+        if (err->status == DT_OK) append_shard(b, folder, shard, m, err);
+    }
+    if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
+    char *text = json_dumps(manifest, JSON_SORT_KEYS);
+    if (text) {
+        file_hash hash;
+        file_sha256_bytes(&hash, text, strlen(text));
+        memcpy(b->sha256, hash.hex, sizeof b->sha256);
+    }
+    free(text);
+    json_decref(manifest);
+    return err->status;
+}
+
+/* The released code's bank: images in folders, whose labels are not used. */
+static dt_status open_images(bank *b, const char *path, const dit *m, const dt_settings *s, dt_error *err)
+{
+    dataset d;
+    dataset_options options = {.resolution = m->config.input_size, .background = s->background, .strict = s->strict};
+    if (m->config.channels != 3)
+        return error_set(err, DT_ERR_SHAPE, "%s: a bank of RGB images needs a model of 3 channels, this one has %lld", path,
+                         (long long)m->config.channels);
+    if (dataset_open(&d, path, &options, err) != DT_OK) return err->status;
+    b->count = d.count;
+    b->x = malloc((size_t)(b->count * b->image_size) * sizeof *b->x);
+    if (!b->x) error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)b->count);
+    for (int64_t i = 0; b->x && i < b->count; i++) dataset_image(b->x + i * b->image_size, &d, i, false);
+    memcpy(b->sha256, d.sha256, sizeof b->sha256);
+    dataset_close(&d);
+    return err->status;
+}
+
+dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s, dt_error *err)
+{
+    *b = (bank){.image_size = m->config.channels * m->config.input_size * m->config.input_size};
+    char manifest[DT_PATH_MAX];
+    join(manifest, path, "manifest.json");
+    if (file_exists(manifest)) open_shards(b, path, m, base_sha256, err);
+    else open_images(b, path, m, s, err);
+    if (err->status != DT_OK) bank_close(b);
+    return err->status;
+}
+
+void bank_close(bank *b)
+{
+    free(b->x);
+    *b = (bank){0};
+}
+
+/* ---- making ---- */
+
+static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
+{
+    return dit_forward(c, m, x, t, y);
+}
+
+static dt_status prepare_sampler(sampler *p, const dit *m, const dt_settings *s, dt_error *err)
+{
+    if (sampler_from_settings(p, s, err) != DT_OK) return err->status;
+    p->model = ask_dit;
+    p->weights = m;
+    p->channels = m->config.channels;
+    p->size = m->config.input_size;
+    p->null_class = (int32_t)dit_null_class(m);
+    p->start = RNG_BANK_START;
+    p->step = RNG_BANK_STEP;
+    if (s->bank_labels == DT_BANK_NULL) p->guidance_scale = 1;
+    return DT_OK;
+}
+
+/* Images first..first+n-1 into x, in batches; false when the watcher wants to stop: a shard is kept whole or not at all. */
+static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_t n, const dt_settings *s, bank_watcher *watch,
+                       void *user)
+{
+    int64_t image_size = p->channels * p->size * p->size;
+    for (int64_t done = 0; done < n && !ctx_failed(c);) {
+        int32_t y[256];
+        uint32_t index[256];
+        int64_t batch = s->sample_batch_size < n - done ? s->sample_batch_size : n - done;
+        if (batch > 256) batch = 256;
+        for (int64_t i = 0; i < batch; i++) {
+            index[i] = (uint32_t)(first + done + i);
+            y[i] = s->bank_labels == DT_BANK_NULL ? p->null_class : (int32_t)(index[i] % (uint32_t)p->null_class);
+        }
+        sampler_draw(c, p, x + done * image_size, y, index, batch);
+        done += batch;
+        if (watch && !watch(user, first + done, s->bank_size)) return false;
+    }
+    return true;
+}
+
+static dt_status write_shard(const char *folder, json_t *manifest, const float *x, const int64_t dims[4], int64_t shard,
+                             dt_error *err)
+{
+    char name[32], path[DT_PATH_MAX];
+    file_hash hash;
+    shard_name(name, shard);
+    join(path, folder, name);
+    safetensors_source source = {.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x};
+    if (safetensors_write(path, &source, 1, NULL, 0, &hash, err) != DT_OK) return err->status;
+    json_t *shards = json_object_get(manifest, "shards");
+    json_t *entry = json_pack("{s:s, s:s, s:I}", "file", name, "sha256", hash.hex, "count", (json_int_t)dims[0]);
+    if ((int64_t)json_array_size(shards) > shard) json_array_set_new(shards, (size_t)shard, entry);
+    else json_array_append_new(shards, entry);
+    return write_manifest(folder, manifest, err);
+}
+
+/* The manifest of an earlier call, or a new one in a folder that is missing or empty. */
+static json_t *begin_manifest(const char *folder, json_t *drawing, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    join(path, folder, "manifest.json");
+    if (file_exists(path)) {
+        json_t *manifest = read_manifest(folder, err);
+        if (manifest) check_same_drawing(manifest, drawing, folder, err);
+        return manifest;
+    }
+    file_names names = {0};
+    if (file_make_dirs(folder, err) == DT_OK && file_list(&names, folder, err) == DT_OK && names.count > 0)
+        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no bank", folder, names.name[0]);
+    file_names_free(&names);
+    return json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", drawing, "shards");
+}
+
+/* Shards are full but for the last one, which a larger bank_size draws again to its new length: image i does not change. */
+static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_settings *s, bank_watcher *watch, void *user)
+{
+    const json_t *shards = json_object_get(manifest, "shards");
+    int64_t image_size = p->channels * p->size * p->size, size = s->bank_shard_size;
+    size_t mark = arena_mark(&c->model);
+    float *x = arena_alloc(&c->model, (size_t)(size * image_size) * sizeof *x, &c->error);
+    for (int64_t shard = 0; shard * size < s->bank_size && !ctx_failed(c); shard++) {
+        int64_t first = shard * size, n = s->bank_size - first < size ? s->bank_size - first : size;
+        const json_t *found = json_array_get(shards, (size_t)shard);
+        if (json_integer_value(json_object_get(found, "count")) >= n) continue;
+        if (!draw_shard(c, p, x, first, n, s, watch, user)) {
+            error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld finished shards; the same command goes on",
+                      s->bank, (long long)shard);
+            break;
+        }
+        int64_t dims[4] = {n, p->channels, p->size, p->size};
+        if (!ctx_failed(c)) write_shard(s->bank, manifest, x, dims, shard, &c->error);
+    }
+    arena_release(&c->model, mark);
+    return c->error.status;
+}
+
+dt_status bank_make(ctx *c, const dit *m, const char *base_sha256, const dt_settings *s, bank_watcher *watch, void *user)
+{
+    sampler p;
+    if (prepare_sampler(&p, m, s, &c->error) != DT_OK) return c->error.status;
+    json_t *drawing = describe_drawing(s, m, base_sha256);
+    json_t *manifest = begin_manifest(s->bank, drawing, &c->error);
+    if (!ctx_failed(c)) fill_bank(c, &p, manifest, s, watch, user);
+    json_decref(manifest);
+    json_decref(drawing);
+    return c->error.status;
+}

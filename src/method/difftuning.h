@@ -1,0 +1,55 @@
+/* Diff-Tuning (Zhong, Guo, Dong, Long 2024): what distinguishes it from plain fine-tuning, and nothing else.
+ *
+ * Section 3.2 trains on two losses of the same form,
+ *     (3)  L_retention(theta)  = E [ xi(t)  || eps - f_theta(sqrt(abar_t) x^s + sqrt(1-abar_t) eps, t) ||^2 ]   x^s: bank
+ *     (4)  L_adaptation(theta) = E [ psi(t) || eps - f_theta(sqrt(abar_t) x   + sqrt(1-abar_t) eps, t) ||^2 ]   x: target
+ *     (5)  L = L_retention + L_adaptation,
+ * with psi rising and xi falling in t. Algorithm 1 (appendix B) draws t from the categorical distributions of xi and psi
+ * instead of weighting the loss; both are offered (dt_t_law). Retention acts on the unconditional branch (the null class),
+ * reconsolidation on both. The released code (thuml/Diffusion-Tuning) differs from the paper in batch split, weight and
+ * xi; the presets keep the two apart. */
+#ifndef METHOD_DIFFTUNING_H
+#define METHOD_DIFFTUNING_H
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "diffusion/schedule.h"
+
+enum { METHOD_T = SCHEDULE_STEPS };
+
+/* One of the two coefficient functions as a table over t, with the cumulated distribution that t is drawn from. */
+typedef struct time_table {
+    double value[METHOD_T];    /* psi(t) or xi(t), >= 0 */
+    double cumulated[METHOD_T]; /* of value / sum(value); the last entry is 1 */
+    double sum;                /* 0: nothing is to be drawn */
+} time_table;
+
+typedef struct difftuning {
+    time_table psi, xi;
+    dt_t_law t_law;
+    double bank_fraction;    /* share of the batch that comes from the bank; 0: plain fine-tuning */
+    double retention_weight; /* factor of the retention loss */
+    char line[512];          /* what is in force, in one sentence: for logs, metadata and tables */
+} difftuning;
+
+/* Settles preset, overrides and ablation into tables and numbers. For the methods finetune and pretrain: t uniform, no
+ * bank. DT_ERR_ARG / DT_ERR_IO / DT_ERR_FORMAT for table files (METHOD_T numbers >= 0, separated by white space or commas). */
+dt_status difftuning_open(difftuning *d, const dt_settings *s, dt_error *err);
+
+/* Of a batch of `batch` samples, how many come from the bank: the fraction's whole part, and at least one sample of each
+ * half when both are wanted. The target samples come first in a batch. */
+int64_t difftuning_bank_count(const difftuning *d, int64_t batch);
+
+typedef struct difftuning_time {
+    int32_t t;
+    double weight; /* of this sample's loss, before the mean over its half */
+} difftuning_time;
+
+/* Draws t for one sample of the target half or of the bank half (Algorithm 1), or uniformly with the weight of Equation 3
+ * or 4 (DT_T_WEIGHT). */
+difftuning_time difftuning_draw(const difftuning *d, bool from_bank, rng_key key);
+
+/* The factor of one sample's loss in Equation 5: each half is averaged over its samples, retention times its weight. */
+double difftuning_share(const difftuning *d, bool from_bank, int64_t target_count, int64_t bank_count);
+
+#endif

@@ -1,0 +1,302 @@
+#include "model/dit_file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading ---- */
+
+void dit_file_info_free(dit_file_info *info)
+{
+    for (int64_t i = 0; i < info->class_name_count; i++) free(info->class_name[i]);
+    free(info->class_name);
+    *info = (dit_file_info){0};
+}
+
+dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
+{
+    snprintf(out, DT_PATH_MAX, "%s", model);
+    if (!file_is_folder(model)) return DT_OK;
+    snprintf(out, DT_PATH_MAX, "%.*s/final/model.safetensors", DT_PATH_MAX - 64, model);
+    if (file_exists(out)) return DT_OK;
+    return error_set(err, DT_ERR_IO, "%s: a folder without final/model.safetensors: no model file and no finished run", model);
+}
+
+static const safetensors_entry *need(const safetensors *f, const char *name, int dim_count, dt_error *err)
+{
+    const safetensors_entry *e = safetensors_find(f, name);
+    if (!e)
+        error_set(err, DT_ERR_SHAPE, "%s: tensor %s is missing; a DiT checkpoint with the published names is expected",
+                  f->path, name);
+    else if (e->dim_count != dim_count)
+        error_set(err, DT_ERR_SHAPE, "%s: tensor %s: %d dimensions expected, found %d", f->path, name, dim_count,
+                  e->dim_count);
+    return err->status == DT_OK ? e : NULL;
+}
+
+static int64_t count_blocks(const safetensors *f)
+{
+    for (int64_t i = 0;; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blocks.%d.attn.qkv.weight", (int)i);
+        if (!safetensors_find(f, name)) return i;
+    }
+}
+
+static int64_t heads_of(const safetensors *f, int64_t hidden)
+{
+    const char *said = safetensors_metadata(f, "difftune.heads");
+    if (said) return strtoll(said, NULL, 10);
+    if (hidden == 1024 || hidden == 1152) return 16;
+    return hidden / 64;
+}
+
+dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
+{
+    const safetensors_entry *pos = need(f, "pos_embed", 3, err);
+    const safetensors_entry *patch = need(f, "x_embedder.proj.weight", 4, err);
+    const safetensors_entry *table = need(f, "y_embedder.embedding_table.weight", 2, err);
+    const safetensors_entry *final = need(f, "final_layer.linear.weight", 2, err);
+    if (err->status != DT_OK) return err->status;
+
+    int64_t p = patch->dims[2], channels = patch->dims[1], tokens = pos->dims[1];
+    int64_t grid = (int64_t)llround(sqrt((double)(tokens < (1 << 24) ? tokens : 0)));
+    if (grid < 1 || grid * grid != tokens)
+        return error_set(err, DT_ERR_SHAPE, "%s: pos_embed has %lld tokens, which is not a square grid", f->path,
+                         (long long)tokens);
+    if (p < 1 || p > 64 || channels < 1 || channels > 1024 || final->dims[0] % (p * p * channels) ||
+        final->dims[0] / (p * p * channels) < 1 || final->dims[0] / (p * p * channels) > 2)
+        return error_set(err, DT_ERR_SHAPE, "%s: final_layer.linear.weight has %lld rows; patch %lld and %lld channels "
+                         "need once or twice %lld", f->path, (long long)final->dims[0], (long long)p,
+                         (long long)channels, (long long)(p * p * channels));
+    *k = (dit_config){.input_size = grid * p,
+                      .patch = p,
+                      .channels = channels,
+                      .hidden = patch->dims[0],
+                      .depth = count_blocks(f),
+                      .heads = heads_of(f, patch->dims[0]),
+                      .class_count = table->dims[0] - 1,
+                      .learn_sigma = final->dims[0] == 2 * p * p * channels};
+    return dit_config_check(k, f->path, err);
+}
+
+static void describe_shape(char *out, size_t size, int count, const int64_t *dims)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, i ? ",%lld" : "%lld", (long long)dims[i]);
+    if (used < size) snprintf(out + used, size - used, "]");
+}
+
+static dt_status check_shape(const param *row, const safetensors_entry *e, dt_error *err)
+{
+    bool same = row->file_dim_count == e->dim_count;
+    for (int i = 0; same && i < e->dim_count; i++) same = row->file_dim[i] == e->dims[i];
+    if (same) return DT_OK;
+    char expected[96], found[96];
+    describe_shape(expected, sizeof expected, row->file_dim_count, row->file_dim);
+    describe_shape(found, sizeof found, e->dim_count, e->dims);
+    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, row->name, expected, found);
+}
+
+static dt_status fill_row(const param *row, const safetensors *f, dt_error *err)
+{
+    const safetensors_entry *e = need(f, row->name, row->file_dim_count, err);
+    if (!e || check_shape(row, e, err) != DT_OK) return err->status;
+    return safetensors_read_f32(row->tensor->data, e, err);
+}
+
+static dt_status refuse_strangers(const params *p, const safetensors *f, dt_error *err)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (!params_find(p, f->entries[i].name))
+            return error_set(err, DT_ERR_SHAPE, "%s: tensor %s is not part of a DiT of this shape", f->path,
+                             f->entries[i].name);
+    return DT_OK;
+}
+
+static dt_status read_info(dit_file_info *info, const safetensors *f, int64_t class_count, dt_error *err)
+{
+    *info = (dit_file_info){0};
+    file_hash hash;
+    file_sha256_bytes(&hash, f->map.data, f->map.size);
+    memcpy(info->sha256, hash.hex, sizeof info->sha256);
+    const char *text = safetensors_metadata(f, "difftune.classes");
+    json_t *list = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (text && (!json_is_array(list) || (int64_t)json_array_size(list) != class_count))
+        error_set(err, DT_ERR_FORMAT, "%s: metadata difftune.classes is not a list of %lld names", f->path,
+                  (long long)class_count);
+    if (list && err->status == DT_OK) info->class_name = calloc((size_t)class_count, sizeof *info->class_name);
+    for (int64_t i = 0; info->class_name && i < class_count; i++) {
+        const char *name = json_string_value(json_array_get(list, (size_t)i));
+        info->class_name[i] = strdup(name ? name : "");
+        info->class_name_count = i + 1;
+    }
+    json_decref(list);
+    return err->status;
+}
+
+dt_status dit_load(ctx *c, dit *m, dit_file_info *info, const char *path)
+{
+    return dit_load_for_classes(c, m, info, path, NULL);
+}
+
+/* ---- new classes ---- */
+
+/* Edit distance of two names without regard to case; names are cut at 127 letters. */
+static int name_distance(const char *a, const char *b)
+{
+    int row[128], la = (int)strnlen(a, 127), lb = (int)strnlen(b, 127);
+    for (int j = 0; j <= lb; j++) row[j] = j;
+    for (int i = 1; i <= la; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= lb; j++) {
+            int change = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32)), least = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            diagonal = row[j];
+            row[j] = change < least + 1 ? change : least + 1;
+        }
+    }
+    return row[lb];
+}
+
+static int64_t nearest_name(const dit_file_info *info, const char *name)
+{
+    int64_t best = 0;
+    int best_distance = 1 << 30;
+    for (int64_t i = 0; i < info->class_name_count; i++) {
+        int d = name_distance(name, info->class_name[i]);
+        if (d < best_distance) {
+            best_distance = d;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void table_mean(real *out, const real *table, int64_t rows, int64_t d)
+{
+    for (int64_t j = 0; j < d; j++) {
+        double sum = 0;
+        for (int64_t i = 0; i < rows; i++) sum += table[i * d + j];
+        out[j] = (real)(sum / (double)rows);
+    }
+}
+
+/* Row i of the new table, from the old one with `rows` classes. */
+static void start_row(real *out, int64_t i, const real *old, int64_t rows, int64_t d, const dit_labels *l,
+                      const dit_file_info *info)
+{
+    int64_t source = -1;
+    if (l->init == DT_LABEL_ROWS && i < rows) source = i;
+    if (l->init == DT_LABEL_NEAREST_NAME) source = nearest_name(info, l->class_name[i]);
+    if (source >= 0) {
+        memcpy(out, old + source * d, (size_t)d * sizeof *out);
+    } else if (l->init == DT_LABEL_RANDOM) {
+        rng_normal(out, d, (rng_key){l->seed, RNG_LABEL_ROWS, 0, (uint32_t)i});
+        for (int64_t j = 0; j < d; j++) out[j] *= (real)0.02;
+    } else {
+        table_mean(out, old, rows, d);
+    }
+}
+
+static bool same_classes(const dit_labels *l, const dit_file_info *info, int64_t file_classes)
+{
+    if (l->class_count != file_classes) return false;
+    for (int64_t i = 0; l->class_name && i < info->class_name_count; i++)
+        if (strcmp(l->class_name[i], info->class_name[i])) return false;
+    return info->class_name_count > 0 || !l->class_name;
+}
+
+static void say(const dit_labels *l, int64_t file_classes)
+{
+    static const char *const how[] = {"the mean of its rows", "random rows", "its first rows in order",
+                                      "the row with the nearest name"};
+    char line[256];
+    snprintf(line, sizeof line, "label table: %lld classes instead of the model's %lld, each starts from %s; the null class "
+             "is kept", (long long)l->class_count, (long long)file_classes, how[l->init]);
+    if (l->log) l->log(l->user, line);
+}
+
+static dt_status fill_labels(ctx *c, dit *m, const safetensors *f, const dit_file_info *info, const dit_labels *l,
+                             int64_t file_classes)
+{
+    param *row = params_find(&m->params, "y_embedder.embedding_table.weight");
+    const safetensors_entry *e = safetensors_find(f, row->name);
+    int64_t d = m->config.hidden;
+    if (l->init == DT_LABEL_NEAREST_NAME && (!info->class_name || !l->class_name))
+        return error_set(&c->error, DT_ERR_ARG, "label_init nearest-name: %s does not name its classes", f->path);
+    size_t mark = arena_mark(&c->scratch);
+    real *old = arena_alloc(&c->scratch, (size_t)e->count * sizeof *old, &c->error);
+    if (old && safetensors_read_f32(old, e, &c->error) == DT_OK) {
+        for (int64_t i = 0; i < l->class_count; i++)
+            start_row(row->tensor->data + i * d, i, old, file_classes, d, l, info);
+        memcpy(row->tensor->data + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
+        say(l, file_classes);
+    }
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status fill_model(ctx *c, dit *m, const safetensors *f, const dit_file_info *info, const dit_labels *labels,
+                            int64_t file_classes)
+{
+    bool relabel = labels && !same_classes(labels, info, file_classes);
+    refuse_strangers(&m->params, f, &c->error);
+    for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
+        const param *row = &m->params.row[i];
+        if (relabel && row->tensor == m->y_table) fill_labels(c, m, f, info, labels, file_classes);
+        else fill_row(row, f, &c->error);
+    }
+    return c->error.status;
+}
+
+dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *path, const dit_labels *labels)
+{
+    safetensors f;
+    dit_config config;
+    dit_file_info own = {0};
+    if (safetensors_open(&f, path, &c->error) != DT_OK) return c->error.status;
+    if (dit_file_config(&config, &f, &c->error) == DT_OK && read_info(&own, &f, config.class_count, &c->error) == DT_OK) {
+        int64_t file_classes = config.class_count;
+        if (labels) config.class_count = labels->class_count;
+        if (dit_open(c, m, &config) == DT_OK) fill_model(c, m, &f, &own, labels, file_classes);
+    }
+    safetensors_close(&f);
+    if (info && !ctx_failed(c)) *info = own;
+    else dit_file_info_free(&own);
+    return c->error.status;
+}
+
+/* ---- writing ---- */
+
+static safetensors_dtype file_dtype(dt_file_dtype dtype)
+{
+    return dtype == DT_FILE_BF16 ? SAFETENSORS_BF16 : dtype == DT_FILE_F16 ? SAFETENSORS_F16 : SAFETENSORS_F32;
+}
+
+dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
+                   const safetensors_pair metadata[], size_t metadata_count, file_hash *hash)
+{
+    size_t mark = arena_mark(&c->scratch), rows = (size_t)m->params.count;
+    safetensors_source *source = arena_alloc_zeroed(&c->scratch, rows * sizeof *source, &c->error);
+    safetensors_pair *pair = arena_alloc(&c->scratch, (metadata_count + 1) * sizeof *pair, &c->error);
+    if (ctx_failed(c)) return c->error.status;
+    for (size_t i = 0; i < rows; i++) {
+        const param *row = &m->params.row[i];
+        const real *data = values && values[i] ? values[i] : row->tensor->data;
+        source[i] = (safetensors_source){.name = row->name,
+                                         .dtype = file_dtype(dtype),
+                                         .dim_count = row->file_dim_count,
+                                         .dims = row->file_dim,
+                                         .values = (const float *)data};
+    }
+    char heads[32];
+    snprintf(heads, sizeof heads, "%lld", (long long)m->config.heads);
+    if (metadata_count) memcpy(pair, metadata, metadata_count * sizeof *pair);
+    pair[metadata_count] = (safetensors_pair){"difftune.heads", heads};
+    safetensors_write(path, source, rows, pair, metadata_count + 1, hash, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}

@@ -1,0 +1,8 @@
+#include "nn/layer.h"
+
+#include "op/op.h"
+
+tensor *lin(ctx *c, const lin_w *l, tensor *x)
+{
+    return op_linear(c, x, l->w, l->b);
+}

@@ -1,0 +1,15 @@
+/* The one function in which weights meet the math; adapters will join it here. */
+#ifndef NN_LAYER_H
+#define NN_LAYER_H
+
+#include "tensor/tensor.h"
+
+typedef struct lin_w {
+    tensor *w; /* [O,I] */
+    tensor *b; /* [O] */
+} lin_w;
+
+/* y[..,O] = x[..,I] w^T + b */
+tensor *lin(ctx *c, const lin_w *l, tensor *x);
+
+#endif

@@ -1,0 +1,70 @@
+/* Sums and activations, element by element. */
+#include "op/op.h"
+
+static void add_bwd(ctx *c, const tape_record *r)
+{
+    for (int i = 0; i < 2; i++) {
+        real *d = tensor_grad(c, r->in[i]);
+        if (d) c->engine.accumulate(d, r->out->grad, tensor_count(r->out));
+    }
+}
+
+tensor *op_add(ctx *c, tensor *a, tensor *b)
+{
+    if (ctx_failed(c)) return NULL;
+    TENSOR_CHECK(tensor_count(a) == tensor_count(b), a, b);
+    tensor *y = tensor_new(c, &c->step, a->dim_count, a->dim);
+    if (!y) return NULL;
+    c->engine.add_fwd(y->data, a->data, b->data, tensor_count(y));
+    tensor *in[] = {a, b};
+    if (tape_wants(c, y, in, 2)) tape_push(c, add_bwd, y, in, 2, NULL, 0);
+    return y;
+}
+
+static void add_row_bwd(ctx *c, const tape_record *r)
+{
+    c->engine.accumulate(tensor_grad(c, r->in[0]), r->out->grad, tensor_count(r->out));
+}
+
+tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
+{
+    if (ctx_failed(c)) return NULL;
+    TENSOR_CHECK(tensor_count(x) == tensor_count(r) * x->dim[0], x, r);
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    c->engine.add_row_fwd(y->data, x->data, r->data, x->dim[0], tensor_count(r));
+    if (tape_wants(c, y, &x, 1)) tape_push(c, add_row_bwd, y, &x, 1, NULL, 0);
+    return y;
+}
+
+/* y = x sigmoid(x);  dx = dy sigmoid(x) (1 + x (1 - sigmoid(x))) */
+static void silu_bwd(ctx *c, const tape_record *r)
+{
+    c->engine.silu_bwd(tensor_grad(c, r->in[0]), r->out->grad, r->in[0]->data, tensor_count(r->out));
+}
+
+tensor *op_silu(ctx *c, tensor *x)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    c->engine.silu_fwd(y->data, x->data, tensor_count(y));
+    if (tape_wants(c, y, &x, 1)) tape_push(c, silu_bwd, y, &x, 1, NULL, 0);
+    return y;
+}
+
+/* y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3);  dx = dy ((1 + tanh u)/2 + x/2 (1 - tanh^2 u) u') */
+static void gelu_bwd(ctx *c, const tape_record *r)
+{
+    c->engine.gelu_bwd(tensor_grad(c, r->in[0]), r->out->grad, r->in[0]->data, tensor_count(r->out));
+}
+
+tensor *op_gelu(ctx *c, tensor *x)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    c->engine.gelu_fwd(y->data, x->data, tensor_count(y));
+    if (tape_wants(c, y, &x, 1)) tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
+    return y;
+}

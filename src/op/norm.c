@@ -1,0 +1,66 @@
+/* The two ends of an adaLN-Zero residual branch (Peebles and Xie 2023, section 3.2): normalise and modulate at its
+ * start, gate and add at its end. Shift, scale and gate are slices of one packed tensor. */
+#include "op/op.h"
+
+typedef struct norm_saved {
+    modulation_sizes sizes;
+    int shift, scale;
+    real *mean, *rstd; /* [N*S] */
+} norm_saved;
+
+static modulation_sizes sizes_of(const tensor *x, const tensor *m)
+{
+    TENSOR_CHECK(x->dim_count == 3 && m->dim_count == 2 && m->dim[0] == x->dim[0] && m->dim[1] % x->dim[2] == 0, x, m);
+    return (modulation_sizes){x->dim[0], x->dim[1], x->dim[2], m->dim[1]};
+}
+
+/* y = xhat (1 + scale) + shift; the derivation stands above the kernel in cpu/norm.c. */
+static void norm_modulate_bwd(ctx *c, const tape_record *r)
+{
+    const norm_saved *s = r->saved;
+    tensor *x = r->in[0], *m = r->in[1];
+    c->engine.norm_modulate_bwd(tensor_grad(c, x), tensor_grad(c, m), r->out->grad, x->data, s->mean, s->rstd, m->data,
+                                s->sizes, s->shift, s->scale);
+}
+
+tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, real epsilon)
+{
+    if (ctx_failed(c)) return NULL;
+    norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale};
+    size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    s.mean = arena_alloc(&c->step, bytes, &c->error);
+    s.rstd = arena_alloc(&c->step, bytes, &c->error);
+    if (ctx_failed(c)) return NULL;
+    c->engine.norm_modulate_fwd(y->data, s.mean, s.rstd, x->data, m->data, s.sizes, shift, scale, epsilon);
+    tensor *in[] = {x, m};
+    if (tape_wants(c, y, in, 2)) tape_push(c, norm_modulate_bwd, y, in, 2, &s, sizeof s);
+    return y;
+}
+
+typedef struct gate_saved {
+    modulation_sizes sizes;
+    int gate;
+} gate_saved;
+
+/* y = x + gate h;  dx = dy,  dh = gate dy,  dgate = sum over tokens of h dy */
+static void gated_add_bwd(ctx *c, const tape_record *r)
+{
+    const gate_saved *s = r->saved;
+    tensor *x = r->in[0], *h = r->in[1], *m = r->in[2];
+    c->engine.gated_add_bwd(tensor_grad(c, x), tensor_grad(c, h), tensor_grad(c, m), r->out->grad, h->data, m->data,
+                            s->sizes, s->gate);
+}
+
+tensor *op_gated_add(ctx *c, tensor *x, tensor *h, tensor *m, int gate)
+{
+    if (ctx_failed(c)) return NULL;
+    gate_saved s = {sizes_of(x, m), gate};
+    TENSOR_CHECK(tensor_count(x) == tensor_count(h), x, h);
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    c->engine.gated_add_fwd(y->data, x->data, h->data, m->data, s.sizes, gate);
+    tensor *in[] = {x, h, m};
+    if (tape_wants(c, y, in, 3)) tape_push(c, gated_add_bwd, y, in, 3, &s, sizeof s);
+    return y;
+}

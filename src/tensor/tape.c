@@ -1,0 +1,117 @@
+#include "tensor/tensor.h"
+
+#include <string.h>
+
+bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count)
+{
+    if (!c->recording || !out) return false;
+    for (int i = 0; i < in_count; i++)
+        if (in[i] && in[i]->need_grad) out->need_grad = true;
+    return out->need_grad;
+}
+
+void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out, tensor *const in[], int in_count,
+               const void *saved, size_t saved_size)
+{
+    tape_record *r = arena_alloc_zeroed(&c->step, sizeof *r, &c->error);
+    void *copy = saved_size && r ? arena_alloc(&c->step, saved_size, &c->error) : NULL;
+    if (ctx_failed(c)) return;
+    if (saved_size) memcpy(copy, saved, saved_size);
+    *r = (tape_record){.backward = backward, .previous = c->tape, .out = out, .saved = copy};
+    memcpy(r->in, in, (size_t)in_count * sizeof in[0]);
+    c->tape = r;
+}
+
+/* A record whose output never received a gradient has nothing to pass on. */
+void tape_backward(ctx *c, tape_record *until)
+{
+    while (c->tape != until && !ctx_failed(c)) {
+        const tape_record *r = c->tape;
+        if (r->out->grad) r->backward(c, r);
+        c->tape = r->previous;
+    }
+}
+
+static void reshape_bwd(ctx *c, const tape_record *r)
+{
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.accumulate(dx, r->out->grad, tensor_count(r->out));
+}
+
+tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[])
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = arena_alloc_zeroed(&c->step, sizeof *y, &c->error);
+    if (!y) return NULL;
+    y->dim_count = dim_count;
+    memcpy(y->dim, dim, (size_t)dim_count * sizeof dim[0]);
+    y->data = x->data;
+    TENSOR_CHECK(tensor_count(y) == tensor_count(x), x, y);
+    if (tape_wants(c, y, &x, 1)) tape_push(c, reshape_bwd, y, &x, 1, NULL, 0);
+    return y;
+}
+
+/* Runs f unrecorded and keeps only its result: the result's block is copied to where f's first allocation was. The
+ * header and data of the kept tensor are made before f runs, so nothing of f survives above them. */
+static tensor *run_and_release(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
+{
+    if (ctx_failed(c)) return NULL;
+    bool recording = c->recording;
+    c->recording = false;
+    size_t mark = arena_mark(&c->step);
+    tensor *inside = f(c, arg, x, cond);
+    c->recording = recording;
+    if (ctx_failed(c)) return NULL;
+
+    /* Through scratch, because the kept copy may overlap the block it comes from. */
+    tensor shape = *inside;
+    size_t bytes = (size_t)tensor_count(inside) * sizeof(real), scratch_mark = arena_mark(&c->scratch);
+    real *copy = arena_alloc(&c->scratch, bytes, &c->error);
+    if (!copy) return NULL;
+    memcpy(copy, inside->data, bytes);
+    arena_release(&c->step, mark);
+    tensor *kept = tensor_new(c, &c->step, shape.dim_count, shape.dim);
+    if (kept) memcpy(kept->data, copy, bytes);
+    arena_release(&c->scratch, scratch_mark);
+    return kept;
+}
+
+tensor *tape_inference(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
+{
+    return run_and_release(c, f, arg, x, cond);
+}
+
+typedef struct checkpoint_saved {
+    tape_function *f;
+    const void *arg;
+} checkpoint_saved;
+
+/* Gradient buffers of the inputs are made first, so that they lie below the mark and survive the release. */
+static void checkpoint_bwd(ctx *c, const tape_record *r)
+{
+    const checkpoint_saved *s = r->saved;
+    tensor_grad(c, r->in[0]);
+    tensor_grad(c, r->in[1]);
+    size_t mark = arena_mark(&c->step);
+    tape_record *until = c->tape;
+    bool recording = c->recording;
+    c->recording = true;
+    tensor *again = s->f(c, s->arg, r->in[0], r->in[1]);
+    c->recording = recording;
+    if (ctx_failed(c)) return;
+    again->grad = r->out->grad;
+    tape_backward(c, until);
+    arena_release(&c->step, mark);
+}
+
+/* The function's own weights may be trainable even when x and cond are not, so the result always wants a gradient. */
+tensor *tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
+{
+    if (!c->recording) return run_and_release(c, f, arg, x, cond);
+    tensor *y = run_and_release(c, f, arg, x, cond);
+    if (!y) return NULL;
+    y->need_grad = true;
+    checkpoint_saved saved = {f, arg};
+    tape_push(c, checkpoint_bwd, y, (tensor *[]){x, cond}, 2, &saved, sizeof saved);
+    return y;
+}

@@ -1,0 +1,27 @@
+/* A batch for the diffusion loss, and one pass of a model over it. */
+#ifndef TRAIN_BATCH_H
+#define TRAIN_BATCH_H
+
+#include "diffusion/schedule.h"
+#include "model/dit.h"
+
+/* Everything a loss needs, in the step arena. Target samples come first, bank samples after them. */
+typedef struct batch {
+    int64_t count, target_count;
+    tensor *x0, *noise, *xt;  /* [N,C,H,W] */
+    int32_t *t, *y;           /* [N] */
+    real *weight;             /* [N] factor of each sample's loss in the sum */
+    loss_coefficients *coef;  /* [N] at t */
+    real *mse, *vb;           /* [N] terms of the last pass */
+} batch;
+
+/* An unfilled batch of n samples of the model's input shape. False after a failure of the context. */
+bool batch_new(ctx *c, batch *b, const dit *m, int64_t n);
+
+/* x_t and the loss coefficients from x0, noise and t. */
+void batch_diffuse(batch *b, const schedule *s);
+
+/* Forward pass and weighted loss (tensor [1]); mse and vb are filled. */
+tensor *batch_loss(ctx *c, const dit *m, batch *b);
+
+#endif

@@ -1,0 +1,249 @@
+#include "train/checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
+enum { WEIGHT_FILE_COUNT = 3, MODEL = 0, EMA = 1, OPTIMIZER = 2 };
+
+static void folder_of(char out[DT_PATH_MAX], const trainer *t, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/checkpoints/%s", DT_PATH_MAX - 128, t->s->output_dir, name);
+}
+
+static void file_in(char out[DT_PATH_MAX], const char *folder, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+}
+
+/* ---- saving ---- */
+
+/* Moments under the names exp_avg.<weight> and exp_avg_sq.<weight>, as PyTorch calls them. */
+static dt_status save_moments(trainer *t, const char *path, file_hash *hash)
+{
+    ctx *c = t->c;
+    const params *p = &t->model.params;
+    size_t mark = arena_mark(&c->scratch), count = 0;
+    safetensors_source *source = arena_alloc_zeroed(&c->scratch, 2 * (size_t)p->count * sizeof *source, &c->error);
+    char(*name)[96] = arena_alloc(&c->scratch, 2 * (size_t)p->count * sizeof *name, &c->error);
+    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
+        const param *row = &p->row[i];
+        for (int second = 0; second < 2 && t->optimizer.m[i]; second++, count++) {
+            snprintf(name[count], sizeof name[count], "%s.%s", second ? "exp_avg_sq" : "exp_avg", row->name);
+            source[count] = (safetensors_source){.name = name[count],
+                                                 .dtype = SAFETENSORS_F32,
+                                                 .dim_count = row->file_dim_count,
+                                                 .dims = row->file_dim,
+                                                 .values = second ? t->optimizer.v[i] : t->optimizer.m[i]};
+        }
+    }
+    if (!ctx_failed(c)) safetensors_write(path, source, count, NULL, 0, hash, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status save_json(const char *folder, const char *name, json_t *value, file_hash *hash, dt_error *err)
+{
+    char path[DT_PATH_MAX], *text = json_dumps(value, JSON_INDENT(1));
+    json_decref(value);
+    file_in(path, folder, name);
+    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
+    if (hash) file_sha256_bytes(hash, text, strlen(text));
+    file_write_atomic(path, text, strlen(text), err);
+    free(text);
+    return err->status;
+}
+
+static dt_status save_files(trainer *t, const char *folder)
+{
+    char path[DT_PATH_MAX];
+    file_hash hash[WEIGHT_FILE_COUNT], state_hash;
+    dt_error *err = &t->c->error;
+    file_in(path, folder, weight_files[MODEL]);
+    dit_save(t->c, &t->model, NULL, path, DT_FILE_F32, NULL, 0, &hash[MODEL]);
+    file_in(path, folder, weight_files[EMA]);
+    dit_save(t->c, &t->model, t->optimizer.ema, path, DT_FILE_F32, NULL, 0, &hash[EMA]);
+    file_in(path, folder, weight_files[OPTIMIZER]);
+    save_moments(t, path, &hash[OPTIMIZER]);
+    if (err->status != DT_OK) return err->status;
+    json_t *state = json_pack("{s:I, s:I, s:I, s:I}", "step", (json_int_t)t->step, "update_count",
+                              (json_int_t)t->optimizer.update_count, "skipped", (json_int_t)t->skipped, "skipped_in_row",
+                              (json_int_t)t->skipped_in_row);
+    if (save_json(folder, "state.json", state, &state_hash, err) != DT_OK) return err->status;
+    json_t *manifest = json_pack("{s:s}", "state.json", state_hash.hex);
+    for (int i = 0; i < WEIGHT_FILE_COUNT; i++) json_object_set_new(manifest, weight_files[i], json_string(hash[i].hex));
+    return save_json(folder, "manifest.json", manifest, NULL, err);
+}
+
+/* Names of finished checkpoints, oldest first: step numbers are zero-padded, so byte order is age. */
+static bool is_checkpoint_name(const char *name)
+{
+    return !strncmp(name, "step-", 5) && strspn(name + 5, "0123456789") == strlen(name + 5) && name[5];
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error *err)
+{
+    char folder[DT_PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s/checkpoints", DT_PATH_MAX - 32, t->s->output_dir);
+    *names = (file_names){0};
+    if (!file_is_folder(folder) || file_list(names, folder, err) != DT_OK) return err->status;
+    size_t kept = 0;
+    for (size_t i = 0; i < names->count; i++) {
+        char *name = names->name[i];
+        if (is_checkpoint_name(name)) names->name[kept++] = name;
+        else free(name);
+    }
+    names->count = kept;
+    if (kept) qsort(names->name, kept, sizeof names->name[0], compare_names);
+    return DT_OK;
+}
+
+static void remove_old(trainer *t)
+{
+    int64_t limit = t->s->checkpoints_total_limit;
+    file_names names;
+    if (limit <= 0 || list_checkpoints(&names, t, &t->c->error) != DT_OK) return;
+    for (int64_t i = 0; i < (int64_t)names.count - limit; i++) {
+        char folder[DT_PATH_MAX];
+        folder_of(folder, t, names.name[i]);
+        file_remove_tree(folder, &t->c->error);
+    }
+    file_names_free(&names);
+}
+
+/* A leftover of an attempt that was killed is in the way and holds nothing finished. */
+static dt_status make_fresh_folder(const char *folder, dt_error *err)
+{
+    if (file_exists(folder) && file_remove_tree(folder, err) != DT_OK) return err->status;
+    return file_make_dirs(folder, err);
+}
+
+dt_status checkpoint_save(trainer *t)
+{
+    char name[64], folder[DT_PATH_MAX], unfinished[DT_PATH_MAX];
+    dt_error *err = &t->c->error;
+    snprintf(name, sizeof name, "step-%08lld", (long long)t->step);
+    folder_of(folder, t, name);
+    if (file_exists(folder)) return DT_OK; /* this very state was saved before, for instance by a stop right after it */
+    folder_of(unfinished, t, "unfinished");
+    if (make_fresh_folder(unfinished, err) != DT_OK) return err->status;
+    if (save_files(t, unfinished) == DT_OK) file_rename(unfinished, folder, err);
+    if (err->status != DT_OK) {
+        dt_error ignored = {0};
+        file_remove_tree(unfinished, &ignored);
+        return err->status;
+    }
+    trainer_log(t, "checkpoint %s", folder);
+    remove_old(t);
+    return err->status;
+}
+
+/* ---- resuming ---- */
+
+static json_t *load_json(const char *folder, const char *name, dt_error *err)
+{
+    char path[DT_PATH_MAX], *text;
+    size_t size;
+    file_in(path, folder, name);
+    if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return NULL;
+    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    free(text);
+    if (!json_is_object(value)) error_set(err, DT_ERR_FORMAT, "%s: not a JSON object", path);
+    return value;
+}
+
+/* Every file that belongs to a checkpoint has the hash that the manifest states. */
+static dt_status verify(const char *folder, dt_error *err)
+{
+    json_t *manifest = load_json(folder, "manifest.json", err);
+    for (int i = 0; i <= WEIGHT_FILE_COUNT && err->status == DT_OK; i++) {
+        char path[DT_PATH_MAX];
+        file_hash hash;
+        const char *name = i < WEIGHT_FILE_COUNT ? weight_files[i] : "state.json";
+        const char *expected = json_string_value(json_object_get(manifest, name));
+        file_in(path, folder, name);
+        if (file_sha256(&hash, path, err) == DT_OK && (!expected || strcmp(expected, hash.hex)))
+            error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
+    }
+    json_decref(manifest);
+    return err->status;
+}
+
+/* Fills rows from a file whose tensors are called prefix + name. */
+static dt_status load_rows(const trainer *t, const char *folder, const char *file, const char *prefix, real *const into[],
+                           dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    safetensors f;
+    file_in(path, folder, file);
+    if (safetensors_open(&f, path, err) != DT_OK) return err->status;
+    for (int i = 0; i < t->model.params.count && err->status == DT_OK; i++) {
+        const param *row = &t->model.params.row[i];
+        char name[96];
+        real *out = into ? into[i] : row->tensor->data;
+        if (!out) continue;
+        snprintf(name, sizeof name, "%s%s", prefix, row->name);
+        const safetensors_entry *e = safetensors_find(&f, name);
+        if (!e || e->count != tensor_count(row->tensor))
+            error_set(err, DT_ERR_SHAPE, "%s: tensor %s with %lld values expected, found %lld", path, name,
+                      (long long)tensor_count(row->tensor), e ? (long long)e->count : 0LL);
+        else
+            safetensors_read_f32(out, e, err);
+    }
+    safetensors_close(&f);
+    return err->status;
+}
+
+static dt_status load(trainer *t, const char *folder, dt_error *err)
+{
+    load_rows(t, folder, weight_files[MODEL], "", NULL, err);
+    load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema, err);
+    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m, err);
+    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v, err);
+    if (err->status != DT_OK) return err->status;
+    json_t *state = load_json(folder, "state.json", err);
+    if (state) {
+        t->step = json_integer_value(json_object_get(state, "step"));
+        t->optimizer.update_count = json_integer_value(json_object_get(state, "update_count"));
+        t->skipped = json_integer_value(json_object_get(state, "skipped"));
+        t->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
+    }
+    json_decref(state);
+    return err->status;
+}
+
+dt_status checkpoint_resume(trainer *t)
+{
+    file_names names;
+    bool found = false;
+    if (list_checkpoints(&names, t, &t->c->error) != DT_OK) return t->c->error.status;
+    for (size_t i = names.count; i-- > 0 && !found && !ctx_failed(t->c);) {
+        char folder[DT_PATH_MAX];
+        dt_error broken = {0};
+        folder_of(folder, t, names.name[i]);
+        if (verify(folder, &broken) != DT_OK) {
+            trainer_log(t, "checkpoint passed over: %s", broken.message);
+            continue;
+        }
+        found = true;
+        if (load(t, folder, &t->c->error) == DT_OK) trainer_log(t, "resuming from %s", folder);
+    }
+    file_names_free(&names);
+    return t->c->error.status;
+}
+
+int64_t checkpoint_disk_bytes(const trainer *t)
+{
+    const dt_settings *s = t->s;
+    int64_t one = params_count(&t->model.params, true) * (int64_t)sizeof(float);
+    int64_t made = s->checkpointing_steps > 0 ? s->max_train_steps / s->checkpointing_steps : 0;
+    int64_t kept = s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
+    return 4 * one * (kept + 1) + one;
+}

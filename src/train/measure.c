@@ -1,0 +1,175 @@
+#include "train/measure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/image.h"
+
+enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
+
+/* ---- validation loss by band ---- */
+
+typedef struct band_sums {
+    double loss[BAND_COUNT], mse[BAND_COUNT];
+    int64_t count[BAND_COUNT];
+} band_sums;
+
+/* Image i of a set with its label: of the validation data, of the training data, or of the bank. */
+typedef void fetch_image(const trainer *t, int64_t i, float *x0, int32_t *y);
+
+static void fetch_target(const trainer *t, int64_t i, float *x0, int32_t *y)
+{
+    const dataset *d = t->validation.count ? &t->validation : &t->train;
+    int64_t index = i * (d->count / t->s->validation_count > 0 ? d->count / t->s->validation_count : 1) % d->count;
+    dataset_image(x0, d, index, false);
+    *y = d->label[index];
+}
+
+static void fetch_bank(const trainer *t, int64_t i, float *x0, int32_t *y)
+{
+    memcpy(x0, t->bank.x + i % t->bank.count * t->bank.image_size, (size_t)t->bank.image_size * sizeof *x0);
+    *y = (int32_t)dit_null_class(&t->model);
+}
+
+/* Item k is image k / BAND_COUNT at a fixed t inside band k % BAND_COUNT. */
+static void fill_validation(const trainer *t, batch *b, int64_t first, fetch_image *fetch)
+{
+    int64_t size = tensor_count(b->x0) / b->count;
+    for (int64_t i = 0; i < b->count; i++) {
+        int64_t item = first + i;
+        rng_key key = {(uint64_t)t->s->seed, RNG_VALIDATION, 0, (uint32_t)item};
+        fetch(t, item / BAND_COUNT, b->x0->data + i * size, &b->y[i]);
+        b->t[i] = (int32_t)(item % BAND_COUNT * BAND_WIDTH + (int64_t)rng_below(key, 1 << 20, BAND_WIDTH));
+        b->weight[i] = 0;
+        rng_normal(b->noise->data + i * size, size, key);
+    }
+    batch_diffuse(b, &t->schedule);
+}
+
+static void add_batch(band_sums *sums, const batch *b)
+{
+    for (int64_t i = 0; i < b->count; i++) {
+        int band = b->t[i] / BAND_WIDTH;
+        sums->mse[band] += (double)b->mse[i];
+        sums->loss[band] += (double)b->mse[i] + (double)b->vb[i];
+        sums->count[band]++;
+    }
+}
+
+static void validate(trainer *t, band_sums *sums, fetch_image *fetch)
+{
+    ctx *c = t->c;
+    int64_t items = t->s->validation_count * BAND_COUNT, n = t->s->sample_batch_size;
+    for (int64_t first = 0; first < items && !ctx_failed(c); first += n) {
+        size_t mark = arena_mark(&c->step);
+        batch b;
+        if (!batch_new(c, &b, &t->model, items - first < n ? items - first : n)) return;
+        fill_validation(t, &b, first, fetch);
+        batch_loss(c, &t->model, &b);
+        if (!ctx_failed(c)) add_batch(sums, &b);
+        arena_release(&c->step, mark);
+    }
+}
+
+static dt_status write_bands(trainer *t, const band_sums *sums, const char *set)
+{
+    json_t *bands = json_array();
+    double total = 0;
+    for (int i = 0; i < BAND_COUNT; i++) {
+        double count = (double)sums->count[i], loss = sums->loss[i] / count;
+        char tag[64];
+        total += loss / BAND_COUNT;
+        json_array_append_new(bands, json_pack("{s:i, s:i, s:f, s:f}", "t_first", i * BAND_WIDTH, "t_last",
+                                               (i + 1) * BAND_WIDTH - 1, "loss", loss, "mse", sums->mse[i] / count));
+        snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
+        run_log_scalar(&t->log, tag, t->step, loss, &t->c->error);
+    }
+    trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, total);
+    return run_log_write(&t->log,
+                         json_pack("{s:s, s:I, s:s, s:f, s:o}", "kind", "validation", "step", (json_int_t)t->step, "set", set,
+                                   "loss", total, "bands", bands),
+                         &t->c->error);
+}
+
+dt_status measure_validation(trainer *t)
+{
+    band_sums on_target = {0}, on_bank = {0};
+    if (ctx_failed(t->c)) return t->c->error.status;
+    validate(t, &on_target, fetch_target);
+    if (t->bank.count) validate(t, &on_bank, fetch_bank);
+    if (ctx_failed(t->c)) return t->c->error.status;
+    write_bands(t, &on_target, "target");
+    if (t->bank.count) write_bands(t, &on_bank, "bank");
+    return t->c->error.status;
+}
+
+/* ---- samples ---- */
+
+static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
+{
+    return dit_forward(c, m, x, t, y);
+}
+
+/* Images first..first+n-1 with classes in turn, drawn with the weights that the settings name. */
+static dt_status draw(trainer *t, float *x, int64_t first, int64_t n)
+{
+    sampler p;
+    int32_t y[256];
+    uint32_t index[256];
+    if (sampler_from_settings(&p, t->s, &t->c->error) != DT_OK) return t->c->error.status;
+    p.model = ask_dit;
+    p.weights = &t->model;
+    p.channels = t->model.config.channels;
+    p.size = t->model.config.input_size;
+    p.null_class = (int32_t)dit_null_class(&t->model);
+    for (int64_t i = 0; i < n; i++) {
+        index[i] = (uint32_t)(first + i);
+        y[i] = (int32_t)((first + i) % t->model.config.class_count);
+    }
+    bool averaged = t->s->weights == DT_WEIGHTS_EMA;
+    if (averaged) optimizer_swap_average(&t->optimizer);
+    sampler_draw(t->c, &p, x, y, index, n);
+    if (averaged) optimizer_swap_average(&t->optimizer);
+    return t->c->error.status;
+}
+
+static int64_t batch_at(const trainer *t, int64_t done, int64_t count)
+{
+    return count - done < t->s->sample_batch_size ? count - done : t->s->sample_batch_size;
+}
+
+static dt_status save_grid(trainer *t, const float *x, int64_t count)
+{
+    const dit_config *k = &t->model.config;
+    dt_error *err = &t->c->error;
+    char path[DT_PATH_MAX];
+    image grid = {0};
+    uint8_t *png = NULL;
+    size_t size = 0;
+    int64_t columns = (int64_t)ceil(sqrt((double)count)), shown = k->channels == 3 || k->channels == 1 ? k->channels : 1;
+    snprintf(path, sizeof path, "%.*s/samples/step_%08lld.png", DT_PATH_MAX - 64, t->s->output_dir, (long long)t->step);
+    image_text text = {"difftune", t->method.line};
+    if (image_grid(&grid, x, count * k->channels / shown, shown, k->input_size, k->input_size, columns, 2, err) == DT_OK &&
+        image_encode_png(&png, &size, grid.rgb, grid.width, grid.height, &text, 1, err) == DT_OK &&
+        file_write_atomic(path, png, size, err) == DT_OK)
+        run_log_image(&t->log, "samples", t->step, png, size, grid.width, grid.height, err);
+    free(png);
+    image_close(&grid);
+    return err->status;
+}
+
+dt_status measure_grid(trainer *t)
+{
+    ctx *c = t->c;
+    if (ctx_failed(c)) return c->error.status;
+    int64_t count = t->s->num_samples, size = t->model.config.channels * t->model.config.input_size * t->model.config.input_size;
+    size_t mark = arena_mark(&c->step);
+    float *x = arena_alloc(&c->step, (size_t)(count * size) * sizeof *x, &c->error);
+    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
+        draw(t, x + done * size, done, batch_at(t, done, count));
+    if (!ctx_failed(c)) save_grid(t, x, count);
+    arena_release(&c->step, mark);
+    return c->error.status;
+}

@@ -1,0 +1,96 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool trains(const param *row)
+{
+    return row->tensor->need_grad;
+}
+
+dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings *s)
+{
+    *o = (optimizer){.table = table,
+                     .beta1 = s->adam_beta1,
+                     .beta2 = s->adam_beta2,
+                     .epsilon = s->adam_epsilon,
+                     .weight_decay = s->adam_weight_decay,
+                     .ema_decay = s->ema_decay,
+                     .max_grad_norm = s->max_grad_norm};
+    params_train(c, table);
+    size_t pointers = (size_t)table->count * sizeof(real *);
+    o->m = arena_alloc_zeroed(&c->model, pointers, &c->error);
+    o->v = arena_alloc_zeroed(&c->model, pointers, &c->error);
+    o->ema = arena_alloc_zeroed(&c->model, pointers, &c->error);
+    for (int i = 0; i < table->count && !ctx_failed(c); i++) {
+        const tensor *t = table->row[i].tensor;
+        if (!trains(&table->row[i])) continue;
+        size_t bytes = (size_t)tensor_count(t) * sizeof(real);
+        o->m[i] = arena_alloc_zeroed(&c->model, bytes, &c->error);
+        o->v[i] = arena_alloc_zeroed(&c->model, bytes, &c->error);
+        o->ema[i] = arena_alloc(&c->model, bytes, &c->error);
+        if (!ctx_failed(c)) memcpy(o->ema[i], t->data, bytes);
+    }
+    return c->error.status;
+}
+
+double optimizer_grad_norm(const ctx *c, const optimizer *o)
+{
+    double sum = 0;
+    for (int i = 0; i < o->table->count; i++) {
+        const tensor *t = o->table->row[i].tensor;
+        if (trains(&o->table->row[i])) sum += c->engine.sum_squares(t->grad, tensor_count(t));
+    }
+    return sqrt(sum);
+}
+
+void optimizer_update(const ctx *c, optimizer *o, double learning_rate, double grad_norm)
+{
+    o->update_count++;
+    bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
+    adamw_coefficients k = {.learning_rate = (real)learning_rate,
+                            .beta1 = (real)o->beta1,
+                            .beta2 = (real)o->beta2,
+                            .epsilon = (real)o->epsilon,
+                            .weight_decay = (real)o->weight_decay,
+                            .bias1 = (real)(1 - pow(o->beta1, (double)o->update_count)),
+                            .bias2 = (real)(1 - pow(o->beta2, (double)o->update_count)),
+                            .ema_decay = (real)o->ema_decay,
+                            .grad_scale = clip ? (real)(o->max_grad_norm / grad_norm) : 1};
+    for (int i = 0; i < o->table->count; i++) {
+        tensor *t = o->table->row[i].tensor;
+        if (trains(&o->table->row[i]))
+            c->engine.adamw(t->data, o->m[i], o->v[i], o->ema[i], t->grad, tensor_count(t), k);
+    }
+}
+
+void optimizer_skip(optimizer *o)
+{
+    for (int i = 0; i < o->table->count; i++) {
+        tensor *t = o->table->row[i].tensor;
+        if (trains(&o->table->row[i])) memset(t->grad, 0, (size_t)tensor_count(t) * sizeof(real));
+    }
+}
+
+void optimizer_swap_average(optimizer *o)
+{
+    for (int i = 0; i < o->table->count; i++) {
+        tensor *t = o->table->row[i].tensor;
+        if (!trains(&o->table->row[i])) continue;
+        real *weights = t->data;
+        t->data = o->ema[i];
+        o->ema[i] = weights;
+    }
+}
+
+double optimizer_learning_rate(const dt_settings *s, int64_t step)
+{
+    if (step < s->lr_warmup_steps) return s->learning_rate * (double)(step + 1) / (double)s->lr_warmup_steps;
+    int64_t span = s->max_train_steps - s->lr_warmup_steps;
+    double done = span > 0 ? (double)(step - s->lr_warmup_steps) / (double)span : 0;
+    switch (s->lr_scheduler) {
+    case DT_LR_LINEAR: return s->learning_rate * (1 - done);
+    case DT_LR_COSINE: return s->learning_rate * 0.5 * (1 + cos(3.14159265358979323846 * done));
+    default: return s->learning_rate;
+    }
+}

@@ -1,0 +1,193 @@
+#include "train/run_folder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "train/settings.h"
+
+/* Keys that may change between two calls of one run without changing its bits. */
+static const char *const free_keys[] = {"threads", "output_dir", "checkpointing_steps", "checkpoints_total_limit",
+                                        "logging_steps", "validation_steps", "validation_count", "sample_steps",
+                                        "eval_steps", "eval_count", "tensorboard", "save_dtype", "weights",
+                                        "num_samples", "sample_batch_size", "num_inference_steps", "sampler",
+                                        "timestep_spacing", "eta", "guidance_scale", "guidance_channels", "classes",
+                                        "feature", "feature_weights", "pretrained_model", "train_data",
+                                        "validation_data", "bank", "gradient_checkpointing", "strict"};
+
+static bool is_free(const dt_settings *s, const char *key)
+{
+    for (size_t i = 0; i < sizeof free_keys / sizeof free_keys[0]; i++)
+        if (!strcmp(free_keys[i], key)) return true;
+    return s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key, "max_train_steps");
+}
+
+/* Settings that shape the run, and the hashes of what its paths name. */
+static json_t *identity_of(const trainer *t)
+{
+    json_t *identity = json_object();
+    for (int i = 0; i < settings_key_count; i++) {
+        char text[SETTINGS_VALUE_MAX];
+        const settings_key *key = &settings_keys[i];
+        if (!(key->verbs & SETTINGS_TRAIN) || is_free(t->s, key->name)) continue;
+        settings_text(text, t->s, key);
+        json_object_set_new(identity, key->name, json_string(text));
+    }
+    json_object_set_new(identity, "data_sha256", json_string(t->train.sha256));
+    json_object_set_new(identity, "base_sha256", json_string(t->base.sha256));
+    json_object_set_new(identity, "bank_sha256", json_string(t->bank.sha256));
+    return identity;
+}
+
+static void path_in(char out[DT_PATH_MAX], const trainer *t, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, t->s->output_dir, name);
+}
+
+static dt_status write_text(const trainer *t, const char *name, const char *text, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    path_in(path, t, name);
+    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
+    return file_write_atomic(path, text, strlen(text), err);
+}
+
+static json_t *class_list(const trainer *t)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < t->train.class_count; i++) json_array_append_new(list, json_string(t->train.class_name[i]));
+    return list;
+}
+
+static const char *method_name(const dt_settings *s)
+{
+    static const char *const names[] = {"diff-tuning", "finetune", "pretrain"};
+    return names[s->method];
+}
+
+static json_t *describe_run(const trainer *t)
+{
+    char started[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION, "method",
+                     method_name(t->s), "preset", t->s->preset == DT_PRESET_PAPER ? "paper" : "released", "method_line",
+                     t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256, "data_sha256",
+                     t->train.sha256, "classes", class_list(t), "started", started, "parameters",
+                     (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
+}
+
+static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
+{
+    json_t *mine = identity_of(t);
+    const char *key;
+    json_t *value;
+    json_object_foreach(mine, key, value)
+    {
+        const char *other = json_string_value(json_object_get(found, key));
+        if (other && !strcmp(other, json_string_value(value))) continue;
+        error_set(err, DT_ERR_CONFLICT, "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
+                  t->s->output_dir, key, other ? other : "(unknown)", json_string_value(value));
+    }
+    json_decref(mine);
+    return err->status;
+}
+
+static dt_status recognise(const trainer *t, const char *path, dt_error *err)
+{
+    char *text;
+    size_t size;
+    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return err->status;
+    json_t *run = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    free(text);
+    const json_t *identity = json_object_get(run, "identity");
+    if (!json_is_object(identity)) error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
+    else compare_identity(t, identity, err);
+    json_decref(run);
+    return err->status;
+}
+
+static dt_status refuse_strangers(const trainer *t, dt_error *err)
+{
+    file_names names = {0};
+    if (file_exists(t->s->output_dir) && file_list(&names, t->s->output_dir, err) == DT_OK && names.count > 0)
+        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no run; choose another output_dir",
+                  t->s->output_dir, names.name[0]);
+    file_names_free(&names);
+    return err->status;
+}
+
+static dt_status make_sub_folders(const trainer *t, dt_error *err)
+{
+    static const char *const names[] = {"samples", "checkpoints", "final"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[DT_PATH_MAX];
+        path_in(path, t, names[i]);
+        if (file_make_dirs(path, err) != DT_OK) return err->status;
+    }
+    return DT_OK;
+}
+
+/* run.json comes last: a folder with it is complete. */
+static dt_status make_folder(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX], message[DT_MESSAGE_MAX];
+    if (refuse_strangers(t, err) != DT_OK || make_sub_folders(t, err) != DT_OK) return err->status;
+    path_in(path, t, "config.yaml");
+    dt_status status = dt_settings_save(t->s, path, message, sizeof message);
+    if (status != DT_OK) return error_set(err, status, "%s", message);
+    char *report = dataset_report_json(&t->train);
+    write_text(t, "data_report.json", report, err);
+    free(report);
+    json_t *run = describe_run(t);
+    char *text = json_dumps(run, JSON_INDENT(1));
+    json_decref(run);
+    if (err->status == DT_OK) write_text(t, "run.json", text, err);
+    free(text);
+    return err->status;
+}
+
+dt_status run_folder_open(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    path_in(path, t, "run.json");
+    return file_exists(path) ? recognise(t, path, err) : make_folder(t, err);
+}
+
+/* ---- the result ---- */
+
+dt_status run_folder_finish(trainer *t)
+{
+    char path[DT_PATH_MAX], step[32], seed[32], images[32];
+    json_t *list = class_list(t);
+    char *classes = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    snprintf(step, sizeof step, "%lld", (long long)t->step);
+    snprintf(seed, sizeof seed, "%lld", (long long)t->s->seed);
+    snprintf(images, sizeof images, "%lld", (long long)t->train.count);
+    const safetensors_pair metadata[] = {
+        {"format", "pt"},
+        {"difftune.tool", "difftune " DT_VERSION},
+        {"difftune.method", method_name(t->s)},
+        {"difftune.method_line", t->method.line},
+        {"difftune.preset", t->s->method == DT_METHOD_DIFF_TUNING ? (t->s->preset == DT_PRESET_PAPER ? "paper" : "released") : ""},
+        {"difftune.base_sha256", t->base.sha256},
+        {"difftune.bank_sha256", t->bank.sha256},
+        {"difftune.data_sha256", t->train.sha256},
+        {"difftune.images", images},
+        {"difftune.steps", step},
+        {"difftune.seed", seed},
+        {"difftune.weights", t->s->weights == DT_WEIGHTS_EMA ? "ema" : "last"},
+        {"difftune.classes", classes},
+    };
+    path_in(path, t, "final/model.safetensors");
+    if (!classes) error_set(&t->c->error, DT_ERR_MEMORY, "%s: listing the classes", path);
+    else if (!ctx_failed(t->c))
+        dit_save(t->c, &t->model, t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL, path, t->s->save_dtype, metadata,
+                 sizeof metadata / sizeof metadata[0], NULL);
+    free(classes);
+    if (!ctx_failed(t->c)) trainer_log(t, "wrote %s", path);
+    return t->c->error.status;
+}

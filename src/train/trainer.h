@@ -1,0 +1,71 @@
+/* A training run: what it owns, and its step. trainer.c shows one step on one screen; feed.c fills batches, the run folder
+ * (run_folder.c), checkpoints (checkpoint.c) and measurements (measure.c) stand beside it. */
+#ifndef TRAIN_TRAINER_H
+#define TRAIN_TRAINER_H
+
+#include "diffusion/sampler.h"
+#include "io/dataset.h"
+#include "method/bank.h"
+#include "method/difftuning.h"
+#include "model/dit_file.h"
+#include "train/batch.h"
+#include "train/optimizer.h"
+#include "train/run_log.h"
+
+/* A shuffled walk through `count` items, epoch after epoch, kept for one epoch at a time. */
+typedef struct shuffled {
+    int64_t count, epoch; /* epoch -1: nothing shuffled yet */
+    int32_t *order;       /* [count], in the model arena */
+    uint64_t seed;
+    rng_purpose purpose;
+} shuffled;
+
+typedef struct trainer {
+    ctx *c;
+    const dt_settings *s;
+    const dt_observer *observer; /* never NULL */
+    /* what is trained */
+    dit model;
+    dit_file_info base;          /* of the pre-trained model; empty when pre-training */
+    optimizer optimizer;
+    /* what with */
+    dataset train, validation;   /* validation.count 0: none given */
+    bank bank;                   /* count 0: none */
+    shuffled train_order, bank_order;
+    schedule schedule;
+    difftuning method;
+    /* where it stands */
+    int64_t step;                /* steps done, skipped ones included */
+    int64_t skipped, skipped_in_row;
+    run_log log;
+} trainer;
+
+typedef struct step_result {
+    double loss_target, loss_bank; /* mean over the step's samples of each half; NaN: no such samples */
+    double grad_norm, learning_rate;
+    bool finite;                   /* false: the step was skipped */
+} step_result;
+
+/* Reads everything s names into *t: model, data, bank, method. Nothing is written. */
+dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer);
+void trainer_close(trainer *t);
+
+/* One optimiser step: accumulation, backward, update. False when the context failed. */
+bool trainer_step(trainer *t, step_result *r);
+
+/* Steps from t->step to s->max_train_steps with all that happens between steps. */
+dt_status trainer_run(trainer *t);
+
+/* Tells the observer one line, printf-like. */
+void trainer_log(const trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- feed.c ---- */
+
+void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpose purpose);
+/* Item number `position` of the endless walk. */
+int64_t shuffled_at(shuffled *o, int64_t position);
+
+/* Fills a training batch: micro-batch `micro` of step t->step. */
+void feed_batch(trainer *t, batch *b, int64_t micro);
+
+#endif

@@ -1,0 +1,341 @@
+/* Every op, block and a tiny model against central differences, in double: signed, relative error below 1e-6. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "model/dit.h"
+#include "op/op.h"
+
+
+/* One case: makes the result from its inputs; every input of it that trains is varied element by element. */
+typedef struct grad_case {
+    const char *op; /* name of the op, or of a block */
+    int input_count;
+    int64_t dim[4][TENSOR_DIM_MAX];
+    int dim_count[4];
+    tensor *(*build)(ctx *c, tensor *const in[]);
+} grad_case;
+
+static ctx context;
+
+static int setup(void **state)
+{
+    (void)state;
+    return ctx_open(&context, 2, DT_ISA_PORTABLE) == DT_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ctx_close(&context);
+    return 0;
+}
+
+/* sum of random weights times the result */
+static double weighted_sum(const tensor *y)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < tensor_count(y); i++)
+        sum += y->data[i] * (rng_uniform((rng_key){7, RNG_INIT, 1, 0}, (uint32_t)i) - 0.3);
+    return sum;
+}
+
+static double evaluate(ctx *c, tensor *(*build)(ctx *, tensor *const[]), tensor *const in[])
+{
+    size_t mark = arena_mark(&c->step);
+    c->recording = false;
+    double value = weighted_sum(build(c, in));
+    arena_release(&c->step, mark);
+    return value;
+}
+
+/* Analytic gradients of all inputs land in in[i]->grad. */
+static void differentiate(ctx *c, tensor *(*build)(ctx *, tensor *const[]), tensor *const in[])
+{
+    c->recording = true;
+    tensor *y = build(c, in);
+    real *dy = tensor_grad(c, y);
+    assert_non_null(dy);
+    for (int64_t i = 0; i < tensor_count(y); i++)
+        dy[i] = rng_uniform((rng_key){7, RNG_INIT, 1, 0}, (uint32_t)i) - 0.3;
+    tape_backward(c, NULL);
+    c->recording = false;
+    assert_int_equal(c->error.status, DT_OK);
+}
+
+/* Largest signed difference of analytic and numeric gradient over the largest gradient of that input. */
+static double worst_error(ctx *c, tensor *(*build)(ctx *, tensor *const[]), tensor *const in[], int count)
+{
+    double worst = 0;
+    for (int i = 0; i < count; i++) {
+        int64_t n = tensor_count(in[i]);
+        double scale = 1e-12, difference = 0;
+        for (int64_t j = 0; j < n; j++) {
+            double kept = in[i]->data[j], h = 1e-5;
+            in[i]->data[j] = kept + h;
+            double up = evaluate(c, build, in);
+            in[i]->data[j] = kept - h;
+            double down = evaluate(c, build, in);
+            in[i]->data[j] = kept;
+            double numeric = (up - down) / (2 * h), analytic = in[i]->grad[j];
+            if (fabs(numeric) > scale) scale = fabs(numeric);
+            if (fabs(numeric - analytic) > difference) difference = fabs(numeric - analytic);
+        }
+        if (difference / scale > worst) worst = difference / scale;
+    }
+    return worst;
+}
+
+/* ---- cases ---- */
+
+static tensor *build_linear(ctx *c, tensor *const in[])
+{
+    return op_linear(c, in[0], in[1], in[2]);
+}
+
+static tensor *build_add(ctx *c, tensor *const in[])
+{
+    return op_add(c, in[0], in[1]);
+}
+
+static tensor *build_add_row(ctx *c, tensor *const in[])
+{
+    tensor *fixed = tensor_zeros(c, &c->step, 2, (int64_t[]){3, 4});
+    fixed->data[5] = 2;
+    return op_add_row(c, in[0], fixed);
+}
+
+static tensor *build_silu(ctx *c, tensor *const in[])
+{
+    return op_silu(c, in[0]);
+}
+
+static tensor *build_gelu(ctx *c, tensor *const in[])
+{
+    return op_gelu(c, in[0]);
+}
+
+static tensor *build_norm_modulate(ctx *c, tensor *const in[])
+{
+    return op_norm_modulate(c, in[0], in[1], 2, 0, 1e-6);
+}
+
+static tensor *build_gated_add(ctx *c, tensor *const in[])
+{
+    return op_gated_add(c, in[0], in[1], in[2], 1);
+}
+
+static tensor *build_attention(ctx *c, tensor *const in[])
+{
+    return op_attention(c, in[0], 2);
+}
+
+static tensor *build_embedding(ctx *c, tensor *const in[])
+{
+    return op_embedding(c, in[0], (int32_t[]){3, 0, 3, 1}, 4);
+}
+
+static tensor *build_mean_tokens(ctx *c, tensor *const in[])
+{
+    return op_mean_tokens(c, in[0]);
+}
+
+static tensor *build_patchify(ctx *c, tensor *const in[])
+{
+    return op_patchify(c, in[0], 2);
+}
+
+static tensor *build_unpatchify(ctx *c, tensor *const in[])
+{
+    return op_unpatchify(c, in[0], 2, 3, 4, 6);
+}
+
+static tensor *build_reshape(ctx *c, tensor *const in[])
+{
+    return op_gelu(c, op_reshape(c, in[0], 2, (int64_t[]){6, 4}));
+}
+
+/* Two samples: one at t = 0 (discretised likelihood, with values in and beyond the open bins), one inside. */
+static tensor *build_loss(ctx *c, tensor *const in[])
+{
+    const loss_coefficients coef[2] = {{1.00005, 0.01, 0.9, 0.1, -7.0, -6.0, true}, {1.4, 0.9, 0.3, 0.65, -5.0, -4.5, false}};
+    int64_t dim[4] = {2, 2, 3, 3};
+    tensor *noise = tensor_new(c, &c->step, 4, dim), *x0 = tensor_new(c, &c->step, 4, dim), *xt = tensor_new(c, &c->step, 4, dim);
+    for (int64_t i = 0; i < tensor_count(noise); i++) {
+        noise->data[i] = sin((double)i);
+        x0->data[i] = i % 7 == 0 ? -1.0 : i % 5 == 0 ? 1.0 : 0.4 * cos(3.0 * (double)i);
+        xt->data[i] = x0->data[i] + 0.02 * sin(2.0 * (double)i);
+    }
+    real mse[2], vb[2], weight[2] = {0.7, 1.3};
+    return op_diffusion_loss(c, mse, vb, in[0], noise, x0, xt, coef, weight);
+}
+
+/* The variance half only: the bound must not differentiate through the noise half (detached on purpose). */
+static tensor *build_loss_variance(ctx *c, tensor *const in[])
+{
+    int64_t dim[4] = {2, 4, 3, 3};
+    tensor *out = tensor_zeros(c, &c->step, 4, dim);
+    out->need_grad = c->recording;
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t i = 0; i < 18; i++) {
+            out->data[n * 36 + i] = 0.3 * sin((double)(n * 18 + i)) + 0.2;
+            out->data[n * 36 + 18 + i] = in[0]->data[n * 18 + i];
+        }
+    tensor *loss = build_loss(c, (tensor *[]){out});
+    if (!c->recording) return loss;
+    /* Hand the variance half of the gradient back to the input. */
+    real *d = tensor_grad(c, loss);
+    d[0] = rng_uniform((rng_key){7, RNG_INIT, 1, 0}, 0) - 0.3;
+    tape_backward(c, NULL);
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t i = 0; i < 18; i++) in[0]->grad[n * 18 + i] = out->grad[n * 36 + 18 + i];
+    return loss;
+}
+
+static const grad_case cases[] = {
+    {"op_linear", 3, {{2, 3, 5}, {4, 5}, {4}}, {3, 2, 1}, build_linear},
+    {"op_add", 2, {{2, 7}, {2, 7}}, {2, 2}, build_add},
+    {"op_add_row", 1, {{2, 3, 4}}, {3}, build_add_row},
+    {"op_silu", 1, {{3, 11}}, {2}, build_silu},
+    {"op_gelu", 1, {{3, 11}}, {2}, build_gelu},
+    {"op_norm_modulate", 2, {{2, 3, 5}, {2, 15}}, {3, 2}, build_norm_modulate},
+    {"op_gated_add", 3, {{2, 3, 5}, {2, 3, 5}, {2, 10}}, {3, 3, 2}, build_gated_add},
+    {"op_attention", 1, {{2, 5, 18}}, {3}, build_attention},
+    {"op_embedding", 1, {{4, 5}}, {2}, build_embedding},
+    {"op_mean_tokens", 1, {{2, 3, 5}}, {3}, build_mean_tokens},
+    {"op_patchify", 1, {{2, 3, 4, 6}}, {4}, build_patchify},
+    {"op_unpatchify", 1, {{2, 6, 12}}, {3}, build_unpatchify},
+    {"op_reshape", 1, {{2, 3, 4}}, {3}, build_reshape},
+    {"op_diffusion_loss", 1, {{2, 2, 3, 3}}, {4}, build_loss},
+};
+
+static tensor *random_input(ctx *c, int dim_count, const int64_t dim[], int number)
+{
+    tensor *t = tensor_new(c, &c->model, dim_count, dim);
+    rng_normal(t->data, tensor_count(t), (rng_key){.seed = 11, .purpose = RNG_INIT, .step = (uint32_t)number});
+    t->need_grad = true;
+    t->grad = arena_alloc_zeroed(&c->model, (size_t)tensor_count(t) * sizeof(real), &c->error);
+    return t;
+}
+
+static void each_op_agrees_with_central_differences(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const grad_case *k = &cases[i];
+        tensor *in[4] = {0};
+        for (int j = 0; j < k->input_count; j++) in[j] = random_input(&context, k->dim_count[j], k->dim[j], j);
+        differentiate(&context, k->build, in);
+        double error = worst_error(&context, k->build, in, k->input_count);
+        print_message("%-20s %.2e\n", k->op, error);
+        assert_true(error < 1e-6);
+    }
+}
+
+static void the_bound_reaches_the_variance_half_only(void **state)
+{
+    (void)state;
+    tensor *in = random_input(&context, 3, (int64_t[]){2, 2, 9}, 3);
+    context.recording = true;
+    build_loss_variance(&context, &in);
+    double error = worst_error(&context, build_loss_variance, &in, 1);
+    print_message("variance half        %.2e\n", error);
+    assert_true(error < 1e-6);
+}
+
+static void a_planted_sign_error_is_seen(void **state)
+{
+    (void)state;
+    tensor *in = random_input(&context, 2, (int64_t[]){3, 5}, 4);
+    differentiate(&context, build_gelu, &in);
+    for (int64_t i = 0; i < tensor_count(in); i++) in->grad[i] = -in->grad[i];
+    assert_true(worst_error(&context, build_gelu, &in, 1) > 1);
+}
+
+/* Every "tensor *op_...(" that a header of src/op declares must be a case here or in a sibling test. */
+static void no_op_is_without_a_gradient_check(void **state)
+{
+    (void)state;
+    FILE *f = fopen("../src/op/op.h", "r");
+    assert_non_null(f);
+    char line[512];
+    while (fgets(line, sizeof line, f)) {
+        char name[64];
+        if (sscanf(line, "tensor *%63[a-z_0-9](", name) != 1) continue;
+        bool found = false;
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) found |= !strcmp(cases[i].op, name);
+        if (!found) fail_msg("%s has no gradient check", name);
+    }
+    fclose(f);
+}
+
+/* ---- a whole tiny model, plain and with block checkpointing ---- */
+
+static dit tiny;
+
+static tensor *build_model(ctx *c, tensor *const in[])
+{
+    (void)in;
+    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
+    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
+    return dit_forward(c, &tiny, x, (int32_t[]){3, 977}, (int32_t[]){1, 3});
+}
+
+static void check_model(bool checkpointing)
+{
+    ctx *c = &context;
+    dit_config k = {.input_size = 4, .patch = 2, .channels = 2, .hidden = 8, .depth = 2, .heads = 2, .class_count = 3, .learn_sigma = true};
+    assert_int_equal(dit_open(c, &tiny, &k), DT_OK);
+    tiny.checkpoint_blocks = checkpointing;
+    tensor *in[64];
+    int count = 0;
+    params_train(c, &tiny.params);
+    for (int i = 0; i < tiny.params.count; i++) {
+        tensor *t = tiny.params.row[i].tensor;
+        if (tiny.params.row[i].init == PARAM_FIXED) continue;
+        rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
+        in[count++] = t;
+    }
+    differentiate(c, build_model, in);
+    double worst = 0;
+    for (int i = 0; i < count; i++) {
+        double e = worst_error(c, build_model, &in[i], 1);
+        if (e > worst) worst = e;
+    }
+    print_message("model%s %.2e\n", checkpointing ? ", checkpointed   " : "                ", worst);
+    assert_true(worst < 1e-6);
+}
+
+static void a_tiny_model_agrees_with_central_differences(void **state)
+{
+    (void)state;
+    check_model(false);
+}
+
+static void block_checkpointing_gives_the_same_gradients(void **state)
+{
+    (void)state;
+    check_model(true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_op_agrees_with_central_differences, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_bound_reaches_the_variance_half_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_planted_sign_error_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_op_is_without_a_gradient_check, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tiny_model_agrees_with_central_differences, setup, teardown),
+        cmocka_unit_test_setup_teardown(block_checkpointing_gives_the_same_gradients, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
