@@ -1,0 +1,318 @@
+/* The matrix product of every instruction set this machine has, against a plain triple loop in double. */
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cpu/engine_cpu.h"
+#include "cpu/gemm.h"
+
+enum { GUARD = 64 };
+static const float GUARD_VALUE = -7.125e20F;
+
+typedef struct shape {
+    int64_t m, n, k, lda, ldb, ldc;
+    int flags;
+    bool with_bias;
+} shape;
+
+typedef struct operands {
+    float *a, *b, *bias, *c;
+    int64_t a_count, b_count, c_count; /* c_count without the guard zones before and after */
+} operands;
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005U + 1442695040888963407U;
+    return *state >> 33;
+}
+
+static float random_value(uint64_t *state)
+{
+    return (float)((int64_t)(next_random(state) % 2001) - 1000) / 256.0F;
+}
+
+/* Nearest bfloat16, ties to even, by comparing distances in double instead of by adding to bits. */
+static float expected_bf16(float x)
+{
+    uint32_t bits;
+    if (isnan(x) || isinf(x)) return x;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t toward_zero = bits & 0xffff0000U, away = toward_zero + 0x10000U;
+    float low, high;
+    memcpy(&low, &toward_zero, sizeof low);
+    memcpy(&high, &away, sizeof high);
+    double above = isinf(high) ? ldexp(1, 128) : fabs((double)high);
+    double down = fabs((double)x) - fabs((double)low), up = above - fabs((double)x);
+    if (down == up) return toward_zero & 0x10000U ? high : low;
+    return down < up ? low : high;
+}
+
+/* The padding of a row holds NaN, so that a read beyond the matrix spoils the result. */
+static float *new_matrix(int64_t rows, int64_t columns, int64_t stride, int64_t *count, uint64_t *state)
+{
+    *count = rows > 0 ? (rows - 1) * stride + columns : 0;
+    float *x = malloc(sizeof(float) * (size_t)(*count > 0 ? *count : 1));
+    assert_non_null(x);
+    for (int64_t i = 0; i < *count; i++) x[i] = i % stride < columns ? random_value(state) : NAN;
+    return x;
+}
+
+static operands new_operands(shape s, uint64_t seed)
+{
+    operands o;
+    int64_t unused;
+    bool ta = s.flags & GEMM_TRANS_A, tb = s.flags & GEMM_TRANS_B;
+    o.a = new_matrix(ta ? s.k : s.m, ta ? s.m : s.k, s.lda, &o.a_count, &seed);
+    o.b = new_matrix(tb ? s.n : s.k, tb ? s.k : s.n, s.ldb, &o.b_count, &seed);
+    o.bias = new_matrix(1, s.n, s.n > 0 ? s.n : 1, &unused, &seed);
+    o.c_count = s.m * s.ldc;
+    o.c = malloc(sizeof(float) * (size_t)(o.c_count + 2 * GUARD));
+    assert_non_null(o.c);
+    for (int64_t i = 0; i < o.c_count + 2 * GUARD; i++) {
+        int64_t at = i - GUARD;
+        bool inside = at >= 0 && at < o.c_count && at % s.ldc < s.n;
+        o.c[i] = inside ? random_value(&seed) : GUARD_VALUE;
+    }
+    return o;
+}
+
+static void free_operands(operands o)
+{
+    free(o.a);
+    free(o.b);
+    free(o.bias);
+    free(o.c);
+}
+
+static void run(const engine *e, operands o, shape s)
+{
+    e->gemm(o.c + GUARD, o.a, o.b, s.with_bias ? o.bias : NULL, s.m, s.n, s.k, s.lda, s.ldb, s.ldc, s.flags);
+}
+
+static double operand(const float *x, int64_t row, int64_t column, int64_t stride, bool transposed, bool rounded)
+{
+    float value = transposed ? x[column * stride + row] : x[row * stride + column];
+    return rounded ? expected_bf16(value) : value;
+}
+
+static void assert_element(const operands *o, shape s, float before, float got, int64_t i, int64_t j)
+{
+    double sum = 0, size = 0;
+    bool rounded = s.flags & GEMM_BF16;
+    for (int64_t p = 0; p < s.k; p++) {
+        double term = operand(o->a, i, p, s.lda, s.flags & GEMM_TRANS_A, rounded) *
+                      operand(o->b, p, j, s.ldb, s.flags & GEMM_TRANS_B, rounded);
+        sum += term;
+        size += fabs(term);
+    }
+    double extra = (s.flags & GEMM_ACCUMULATE ? before : 0) + (s.with_bias ? (double)o->bias[j] : 0);
+    double bound = ldexp((double)s.k + 4, -24) * (size + fabs((double)before) + fabs((double)o->bias[j]));
+    if (!(fabs(got - (sum + extra)) <= bound))
+        fail_msg("m %ld n %ld k %ld flags %d: c[%ld,%ld] is %g, expected %g", (long)s.m, (long)s.n, (long)s.k, s.flags,
+                 (long)i, (long)j, got, sum + extra);
+}
+
+static void assert_product(const engine *e, shape s)
+{
+    operands o = new_operands(s, 17 + (uint64_t)s.flags);
+    size_t bytes = sizeof(float) * (size_t)(o.c_count + 2 * GUARD);
+    float *before = malloc(bytes);
+    assert_non_null(before);
+    memcpy(before, o.c, bytes);
+    run(e, o, s);
+    for (int64_t i = 0; i < o.c_count + 2 * GUARD; i++) {
+        int64_t at = i - GUARD;
+        if (at >= 0 && at < o.c_count && at % s.ldc < s.n)
+            assert_element(&o, s, before[i], o.c[i], at / s.ldc, at % s.ldc);
+        else
+            assert_true(o.c[i] == GUARD_VALUE);
+    }
+    free(before);
+    free_operands(o);
+}
+
+static shape shape_with(int64_t m, int64_t n, int64_t k, int flags, bool with_bias, int64_t padding)
+{
+    int64_t a_columns = flags & GEMM_TRANS_A ? m : k, b_columns = flags & GEMM_TRANS_B ? k : n;
+    return (shape){m, n, k, a_columns + padding, b_columns + padding / 2, n + padding, flags, with_bias};
+}
+
+/* Calls check(engine) for each instruction set that this machine has. */
+static void for_each_engine(void (*check)(const engine *e))
+{
+    static const dt_isa sets[] = {DT_ISA_PORTABLE, DT_ISA_AVX2};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        engine e;
+        dt_error err = {0};
+        if (engine_cpu_fill(&e, sets[i], &err) == DT_OK) check(&e);
+    }
+}
+
+static void check_small(const engine *e)
+{
+    for (int flags = 0; flags < 16; flags++)
+        for (int64_t m = 1; m <= 14; m += 1 + (flags & 1))
+            for (int64_t n = 1; n <= 35; n += 3)
+                for (int64_t k = 1; k <= 9; k += 2) {
+                    assert_product(e, shape_with(m, n, k, flags, n & 1, 0));
+                    assert_product(e, shape_with(m, n, k, flags, m & 1, 3));
+                }
+}
+
+static void small_products_of_all_sizes_and_flags_agree_with_double(void **state)
+{
+    (void)state;
+    for_each_engine(check_small);
+}
+
+static void check_blocks(const engine *e)
+{
+    static const int64_t sizes[][3] = {{97, 17, 385},  {193, 31, 40},   {5, 769, 33},  {7, 400, 801}, {200, 385, 64},
+                                       {64, 64, 1153}, {100, 100, 100}, {1, 1, 20000}, {1, 500, 96},  {300, 1, 77}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int flags = 0; flags < 16; flags++)
+            assert_product(e, shape_with(sizes[i][0], sizes[i][1], sizes[i][2], flags, flags % 3 != 0, flags & 5));
+}
+
+static void products_of_several_blocks_agree_with_double(void **state)
+{
+    (void)state;
+    for_each_engine(check_blocks);
+}
+
+static void check_empty(const engine *e)
+{
+    for (int flags = 0; flags < 16; flags++)
+        for (int with_bias = 0; with_bias <= 1; with_bias++) {
+            assert_product(e, shape_with(5, 21, 0, flags, with_bias, 2));
+            assert_product(e, shape_with(0, 21, 4, flags, with_bias, 2));
+            assert_product(e, shape_with(5, 0, 4, flags, with_bias, 2));
+        }
+}
+
+static void an_empty_contraction_leaves_bias_or_zero_and_an_empty_output_is_not_touched(void **state)
+{
+    (void)state;
+    for_each_engine(check_empty);
+}
+
+static void check_threads(const engine *e)
+{
+    static const int64_t sizes[][3] = {
+        {257, 193, 500}, {32, 1152, 192}, {770, 190, 801}, {19, 1000, 67}, {1, 4000, 40}};
+    static const int threads[] = {2, 3, 5};
+    int before = omp_get_max_threads();
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int flags = 0; flags < 16; flags++) {
+            shape s = shape_with(sizes[i][0], sizes[i][1], sizes[i][2], flags, flags & 1, 1);
+            size_t bytes = sizeof(float) * (size_t)(s.m * s.ldc + 2 * GUARD);
+            operands one = new_operands(s, 5);
+            omp_set_num_threads(1);
+            run(e, one, s);
+            for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
+                operands many = new_operands(s, 5);
+                omp_set_num_threads(threads[t]);
+                run(e, many, s);
+                assert_memory_equal(one.c, many.c, bytes);
+                free_operands(many);
+            }
+            free_operands(one);
+        }
+    omp_set_num_threads(before);
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for_each_engine(check_threads);
+}
+
+static void the_serial_form_gives_the_same_bits(void **state)
+{
+    (void)state;
+    engine e;
+    dt_error err = {0};
+    shape s = shape_with(130, 400, 450, GEMM_TRANS_B | GEMM_ACCUMULATE, true, 2);
+    operands parallel = new_operands(s, 9), serial = new_operands(s, 9);
+    assert_int_equal(engine_cpu_fill(&e, DT_ISA_PORTABLE, &err), DT_OK);
+    run(&e, parallel, s);
+    gemm_serial_portable(serial.c + GUARD, serial.a, serial.b, serial.bias, s.m, s.n, s.k, s.lda, s.ldb, s.ldc,
+                         s.flags);
+    assert_memory_equal(serial.c, parallel.c, sizeof(float) * (size_t)(s.m * s.ldc + 2 * GUARD));
+    free_operands(parallel);
+    free_operands(serial);
+}
+
+/* Every bfloat16 with eleven low halves around zero, the tie and the end; the number is an operand of a product with 1,
+ * once as A and once as B, so that the result is its rounding. */
+static void check_rounding(const engine *e)
+{
+    static const uint32_t low[] = {0, 1, 2, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0x8002, 0xc000, 0xfffe, 0xffff};
+    enum { COUNT = 65536 };
+    float *x = malloc(COUNT * sizeof *x), *y = malloc(COUNT * sizeof *y);
+    assert_true(x && y);
+    float one = 1;
+    for (size_t i = 0; i < sizeof low / sizeof *low; i++)
+        for (int as_b = 0; as_b <= 1; as_b++) {
+            for (uint32_t high = 0; high < COUNT; high++) {
+                uint32_t bits = high << 16 | low[i];
+                memcpy(&x[high], &bits, sizeof bits);
+            }
+            if (as_b)
+                e->gemm(y, &one, x, NULL, 1, COUNT, 1, 1, COUNT, COUNT, GEMM_BF16);
+            else
+                e->gemm(y, x, &one, NULL, COUNT, 1, 1, 1, 1, 1, GEMM_BF16);
+            for (uint32_t high = 0; high < COUNT; high++) {
+                if (isnan(x[high]))
+                    assert_true(isnan(y[high]));
+                else
+                    assert_true(y[high] == expected_bf16(x[high]));
+            }
+        }
+    free(x);
+    free(y);
+}
+
+static void operands_are_rounded_to_the_nearest_bf16_and_nan_stays_nan(void **state)
+{
+    (void)state;
+    for_each_engine(check_rounding);
+}
+
+static void check_nan_rows(const engine *e)
+{
+    shape s = shape_with(40, 40, 40, 0, false, 0);
+    operands o = new_operands(s, 3);
+    o.a[13 * s.lda + 7] = NAN;
+    run(e, o, s);
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++) assert_int_equal(isnan(o.c[GUARD + i * s.ldc + j]) != 0, i == 13);
+    free_operands(o);
+}
+
+static void a_nan_reaches_its_own_row_and_no_other(void **state)
+{
+    (void)state;
+    for_each_engine(check_nan_rows);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_products_of_all_sizes_and_flags_agree_with_double),
+        cmocka_unit_test(products_of_several_blocks_agree_with_double),
+        cmocka_unit_test(an_empty_contraction_leaves_bias_or_zero_and_an_empty_output_is_not_touched),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(the_serial_form_gives_the_same_bits),
+        cmocka_unit_test(operands_are_rounded_to_the_nearest_bf16_and_nan_stays_nan),
+        cmocka_unit_test(a_nan_reaches_its_own_row_and_no_other),
+    };
+    return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);
+}
