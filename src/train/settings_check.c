@@ -1,10 +1,10 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
 #include "train/settings.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "io/image.h"
 #include "method/difftuning.h"
 
 /* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
@@ -17,9 +17,9 @@ static void require(const char *value, const char *key, const char *verb, dt_err
 
 static void check_background(const dt_settings *s, dt_error *err)
 {
-    bool good = s->background[0] == '#' && strlen(s->background) == 7;
-    for (int i = 1; good && i < 7; i++) good = isxdigit((unsigned char)s->background[i]);
-    RULE(!good, "background must be a colour such as #ffffff, not '%s'", s->background);
+    uint8_t rgb[3];
+    dt_error why = {0};
+    RULE(image_parse_colour(rgb, s->background, &why) != DT_OK, "background: %s", why.message);
 }
 
 static void check_sampler(const dt_settings *s, dt_error *err)

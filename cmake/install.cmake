@@ -1,0 +1,25 @@
+# What is installed: program, man page, header, static and shared library, pkg-config file.
+include(GNUInstallDirs)
+
+# Only dt_* leaves the shared library.
+target_link_options(difftune_shared PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/difftune.map)
+set_target_properties(difftune_shared PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/difftune.map)
+
+set(DT_MAN_PAGE ${PROJECT_BINARY_DIR}/difftune.1)
+add_custom_command(OUTPUT ${DT_MAN_PAGE}
+  COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:difftune> -DPROJECT_VERSION=${PROJECT_VERSION}
+    -DTEMPLATE=${PROJECT_SOURCE_DIR}/docs/difftune.1.in -DOUTPUT=${DT_MAN_PAGE} -P ${PROJECT_SOURCE_DIR}/cmake/man.cmake
+  DEPENDS difftune docs/difftune.1.in cmake/man.cmake
+  VERBATIM)
+add_custom_target(man ALL DEPENDS ${DT_MAN_PAGE})
+
+# What a program that links the static library needs besides.
+string(JOIN " " DT_PRIVATE_LIBS ${DEPS_LDFLAGS} ${OpenMP_C_FLAGS} -lm)
+# Relative, so that the tree may be installed anywhere or moved.
+file(RELATIVE_PATH DT_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(cmake/difftune.pc.in difftune.pc @ONLY)
+
+install(TARGETS difftune difftune_static difftune_shared)
+install(FILES include/difftune.h TYPE INCLUDE)
+install(FILES ${PROJECT_BINARY_DIR}/difftune.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${DT_MAN_PAGE} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -1,0 +1,423 @@
+/* The program as a user meets it: help that agrees with the table, exit codes, one line for each mistake, signals. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/file.h"
+#include "io/image.h"
+#include "train/settings.h"
+
+enum { ARGUMENTS_MAX = 64 };
+
+static char folder[256], base[512];
+static char *printed, *complained; /* what the last call wrote to its standard output and standard error */
+
+static const struct {
+    const char *name;
+    unsigned keys;
+} verb_names[] = {{"bank", SETTINGS_BANK},    {"train", SETTINGS_TRAIN},     {"sample", SETTINGS_SAMPLE},
+                  {"eval", SETTINGS_EVAL},    {"predict", SETTINGS_PREDICT}, {"inspect", 0},
+                  {"report", SETTINGS_REPORT}};
+enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };
+
+static void assert_mentions(const char *text, const char *part)
+{
+    if (!strstr(text, part)) fail_msg("'%s' does not mention '%s'", text, part);
+}
+
+/* folder/name in one of four buffers that take turns. */
+static const char *at(const char *name)
+{
+    static char path[4][512];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+/* ---- running the program ---- */
+
+static pid_t start(const char *command)
+{
+    char text[4096], *argument[ARGUMENTS_MAX] = {DT_PROGRAM};
+    snprintf(text, sizeof text, "%s", command);
+    int n = 1;
+    for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) argument[n++] = word;
+    pid_t child = fork();
+    if (child != 0) return child;
+    int out = open(at("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int err = open(at("err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (out < 0 || err < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || chdir(folder)) _exit(99);
+    execv(argument[0], argument);
+    _exit(99);
+}
+
+/* The exit status; -n when signal n ended it. */
+static int finish(pid_t child)
+{
+    int status;
+    size_t size;
+    dt_error err = {0};
+    assert_int_equal(waitpid(child, &status, 0), child);
+    free(printed);
+    free(complained);
+    printed = complained = NULL;
+    assert_int_equal(file_read_all(&printed, &size, at("out"), 1 << 24, &err), DT_OK);
+    assert_int_equal(file_read_all(&complained, &size, at("err"), 1 << 24, &err), DT_OK);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int run(const char *command)
+{
+    return finish(start(command));
+}
+
+/* The call fails with `code`, prints nothing, and complains in one line that mentions `part`. */
+static void assert_refused(const char *command, int code, const char *part)
+{
+    int got = run(command);
+    if (got != code) fail_msg("'%s' ended with %d, not %d: %s", command, got, code, complained);
+    assert_string_equal(printed, "");
+    assert_mentions(complained, "difftune: ");
+    assert_mentions(complained, part);
+    char *end = strchr(complained, '\n');
+    assert_true(end && end[1] == '\0');
+}
+
+/* ---- a folder with images and a tiny model of its own ---- */
+
+static void make_images(void)
+{
+    for (int class = 0; class < 2; class ++) {
+        dt_error err = {0};
+        char name[64];
+        snprintf(name, sizeof name, "images/class%d", class);
+        assert_int_equal(file_make_dirs(at(name), &err), DT_OK);
+        for (int i = 0; i < 4; i++) {
+            uint8_t rgb[8 * 8 * 3];
+            for (int k = 0; k < 8 * 8 * 3; k++) rgb[k] = (uint8_t)(class * 100 + i * 20 + k);
+            snprintf(name, sizeof name, "images/class%d/%d.png", class, i);
+            assert_int_equal(image_write_png(at(name), rgb, 8, 8, NULL, 0, &err), DT_OK);
+        }
+    }
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/difftune-cli-XXXXXX", tmp ? tmp : "/tmp");
+    if (!mkdtemp(folder)) return -1;
+    make_images();
+    int code =
+        run("train --method pretrain --train-data images --output-dir base --resolution 8 --hidden-size 16 "
+            "--depth 1 --num-heads 2 --patch-size 4 --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
+            "--sample-steps 0");
+    if (code != 0) fprintf(stderr, "no tiny base model: %s", complained);
+    snprintf(base, sizeof base, "%s", at("base/final/model.safetensors"));
+    return code;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    free(printed);
+    free(complained);
+    return file_remove_tree(folder, &err) == DT_OK ? 0 : -1;
+}
+
+/* ---- help ---- */
+
+static void version_says_what_is_in_use(void **state)
+{
+    (void)state;
+    assert_int_equal(run("--version"), 0);
+    assert_mentions(printed, "difftune ");
+    assert_string_equal(complained, "");
+}
+
+static void without_a_verb_the_usage_is_shown_and_it_is_a_mistake(void **state)
+{
+    (void)state;
+    assert_int_equal(run(""), 2);
+    assert_mentions(complained, "usage: difftune VERB");
+    assert_string_equal(printed, "");
+}
+
+static void help_lists_every_verb(void **state)
+{
+    (void)state;
+    assert_int_equal(run("help"), 0);
+    for (int i = 0; i < VERB_COUNT; i++) assert_mentions(printed, verb_names[i].name);
+    char *first = strdup(printed);
+    assert_int_equal(run("--help"), 0);
+    assert_string_equal(printed, first);
+    free(first);
+}
+
+/* "  --some-key " as the help starts a key's line. */
+static void help_flag(char flag[128], const settings_key *key)
+{
+    snprintf(flag, 128, "\n  --%s%s ", key->type == SETTINGS_BOOL ? "[no-]" : "", key->name);
+    for (char *p = flag; *p; p++) *p = *p == '_' ? '-' : *p;
+}
+
+static void help_of_a_verb_shows_exactly_its_keys_with_help_and_default(void **state)
+{
+    (void)state;
+    for (int v = 0; v < VERB_COUNT; v++) {
+        char command[64];
+        snprintf(command, sizeof command, "%s --help", verb_names[v].name);
+        assert_int_equal(run(command), 0);
+        assert_mentions(printed, "Example:\n  difftune ");
+        for (int i = 0; i < settings_key_count; i++) {
+            const settings_key *key = &settings_keys[i];
+            char flag[128], *line;
+            help_flag(flag, key);
+            line = strstr(printed, flag);
+            assert_int_equal(line != NULL, (key->verbs & verb_names[v].keys) != 0);
+            if (!line) continue;
+            char words[4][32] = {"", "", "", ""};
+            sscanf(key->help, "%31s %31s", words[0], words[1]);
+            assert_mentions(line, words[0]);
+            assert_mentions(line, words[1]);
+            assert_mentions(line, key->initial);
+        }
+        snprintf(command, sizeof command, "help %s", verb_names[v].name);
+        char *first = strdup(printed);
+        assert_int_equal(run(command), 0);
+        assert_string_equal(printed, first);
+        free(first);
+    }
+}
+
+static void the_man_page_has_every_verb_and_key_and_each_key_once(void **state)
+{
+    (void)state;
+    char path[1024], *text;
+    size_t size;
+    dt_error err = {0};
+    snprintf(path, sizeof path, "%s.1", DT_PROGRAM);
+    if (file_read_all(&text, &size, path, 1 << 20, &err) != DT_OK) fail_msg("%s", err.message);
+    for (int v = 0; v < VERB_COUNT; v++) {
+        char heading[64];
+        snprintf(heading, sizeof heading, ".SS \"difftune %s", verb_names[v].name);
+        assert_mentions(text, heading);
+    }
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *key = &settings_keys[i];
+        bool is_bool = key->type == SETTINGS_BOOL;
+        char heading[256] = ".TP\n.B \\-\\-";
+        if (is_bool) strcat(heading, "[no\\-]");
+        for (const char *p = key->name; *p; p++) strncat(heading, *p == '_' ? "\\-" : p, *p == '_' ? 2 : 1);
+        strcat(heading, is_bool ? "\n" : " ");
+        char *found = strstr(text, heading);
+        if (!found) fail_msg("the man page lacks %s", key->name);
+        assert_null(strstr(found + 1, heading));
+    }
+    assert_null(strstr(text, "@"));
+    free(text);
+}
+
+/* ---- mistakes ---- */
+
+static void mistakes_on_the_command_line_are_one_line_and_status_2(void **state)
+{
+    (void)state;
+    static const char *const mistakes[][2] = {
+        {"tune", "unknown verb 'tune'"},
+        {"help tune", "difftune help"},
+        {"train --learning-rat 1", "--learning_rate"},
+        {"train --learning-rate", "--learning-rate needs a value: a number from 0 to 1000"},
+        {"train --learning-rate --seed 1", "--learning-rate needs a value"},
+        {"train --learning-rate fast", "learning_rate must be a number"},
+        {"train --learning-rate=", "learning_rate must be a number"},
+        {"train --learning-rate nan", "learning_rate must be a number"},
+        {"train --max-train-steps 1e3", "max_train_steps must be a whole number"},
+        {"train --random-flip=maybe", "random_flip must be true or false"},
+        {"train --no-learning-rate", "unknown flag '--no-learning-rate'"},
+        {"train extra", "unexpected argument 'extra'"},
+        {"train -x", "unexpected argument '-x'"},
+        {"train --", "unexpected argument '--'"},
+        {"sample --learning-rate 1", "--learning-rate is not used by sample"},
+        {"inspect", "inspect needs PATH"},
+        {"inspect a b", "unexpected argument 'b'"},
+        {"inspect --config x a", "--config is not used by inspect"},
+        {"train --config", "--config needs a file"},
+        {"train --config a --config b", "--config is given twice"},
+        {"train", "train needs train_data"},
+        {"bank --bank b", "bank needs pretrained_model"},
+        {"sample --output-dir o", "sample needs pretrained_model"},
+        {"eval", "eval needs reference"},
+        {"predict", "predict needs pretrained_model"},
+        {"report", "report needs runs"},
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) assert_refused(mistakes[i][0], 2, mistakes[i][1]);
+}
+
+static void missing_files_are_one_line_and_status_1(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {
+        "train --config /nonexistent/x",
+        "inspect /nonexistent/x",
+        "sample --pretrained-model /nonexistent/x --output-dir o",
+        "bank --pretrained-model /nonexistent/x --bank b",
+        "predict --pretrained-model /nonexistent/x --input i --output o",
+        "train --method pretrain --resolution 8 --train-data /nonexistent/x --output-dir o",
+        "report --runs /nonexistent/x --output r.html",
+    };
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) assert_refused(calls[i], 1, "/nonexistent/x");
+}
+
+static void write_text(const char *name, const char *text)
+{
+    dt_error err = {0};
+    assert_int_equal(file_write_atomic(at(name), text, strlen(text), &err), DT_OK);
+}
+
+static void a_mistake_in_the_settings_file_names_its_line(void **state)
+{
+    (void)state;
+    write_text("bad.yaml", "seed: 1\nlearning_rat: 2\n");
+    assert_refused("train --config bad.yaml", 2, "bad.yaml:2: unknown setting 'learning_rat'");
+    write_text("bad.yaml", "seed: 1\n\ndepth: deep\n");
+    assert_refused("train --config=bad.yaml", 2, "bad.yaml:3: depth must be a whole number");
+}
+
+static void a_flag_beats_the_file_wherever_it_stands(void **state)
+{
+    (void)state;
+    write_text("good.yaml", "pretrained_model: /nonexistent/from-file\noutput-dir: o\nlearning_rate: 1\n");
+    assert_refused("sample --config good.yaml", 1, "/nonexistent/from-file");
+    assert_refused("sample --config good.yaml --pretrained-model /nonexistent/from-flag", 1, "/nonexistent/from-flag");
+    assert_refused("sample --pretrained_model=/nonexistent/from-flag --config good.yaml", 1, "/nonexistent/from-flag");
+}
+
+static void output_that_cannot_be_written_is_a_failure(void **state)
+{
+    (void)state;
+    char command[1024];
+    snprintf(command, sizeof command, "%s --version > /dev/full 2> '%s'", DT_PROGRAM, at("err"));
+    int status = system(command);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+}
+
+/* ---- real work ---- */
+
+static void saved_settings_can_be_fed_back(void **state)
+{
+    (void)state;
+    assert_int_equal(run("train --config base/config.yaml --output-dir again"), 0);
+    char *first, *second;
+    size_t size;
+    dt_error err = {0};
+    assert_int_equal(file_read_all(&first, &size, at("base/config.yaml"), 1 << 20, &err), DT_OK);
+    assert_int_equal(file_read_all(&second, &size, at("again/config.yaml"), 1 << 20, &err), DT_OK);
+    char *line = strstr(first, "output_dir: base\n"), *other = strstr(second, "output_dir: again\n");
+    assert_non_null(line);
+    assert_non_null(other);
+    *line = *other = '\0';
+    assert_string_equal(first, second);
+    assert_string_equal(strchr(line + 1, '\n'), strchr(other + 1, '\n'));
+    free(first);
+    free(second);
+}
+
+static void inspect_prints_json_about_a_model(void **state)
+{
+    (void)state;
+    assert_int_equal(run("inspect base/final/model.safetensors"), 0);
+    assert_int_equal(printed[0], '{');
+    assert_mentions(printed, "x_embedder.proj.weight");
+}
+
+static void progress_in_a_file_is_plain_lines(void **state)
+{
+    (void)state;
+    char command[1024];
+    snprintf(command, sizeof command, "bank --pretrained-model %s --bank few --bank-size 8 --num-inference-steps 2",
+             base);
+    assert_int_equal(run(command), 0);
+    assert_mentions(complained, "bank 8/8");
+    assert_null(strchr(complained, '\r'));
+    assert_null(strchr(complained, '\033'));
+}
+
+/* Starts a bank that would take hours and waits until it is at work. */
+static pid_t start_long_work(void)
+{
+    char command[1024];
+    snprintf(command, sizeof command,
+             "bank --pretrained-model %s --bank long --bank-size 1000000 --bank-shard-size 8 --num-inference-steps 2",
+             base);
+    dt_error err = {0};
+    if (file_exists(at("long"))) assert_int_equal(file_remove_tree(at("long"), &err), DT_OK);
+    pid_t child = start(command);
+    for (int i = 0; i < 600 && !file_exists(at("long/shard-00000.safetensors")); i++) usleep(50000);
+    if (!file_exists(at("long/shard-00000.safetensors"))) {
+        kill(child, SIGKILL);
+        finish(child);
+        fail_msg("no shard after 30 seconds: %s", complained);
+    }
+    return child;
+}
+
+static void a_signal_stops_with_status_75(void **state)
+{
+    (void)state;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
+        pid_t child = start_long_work();
+        kill(child, numbers[i]);
+        assert_int_equal(finish(child), 75);
+        assert_mentions(complained, "difftune: ");
+    }
+}
+
+static void a_second_signal_ends_at_once(void **state)
+{
+    (void)state;
+    pid_t child = start_long_work();
+    kill(child, SIGSTOP); /* so that both are pending and arrive together */
+    kill(child, SIGINT);
+    kill(child, SIGTERM);
+    kill(child, SIGCONT);
+    int code = finish(child);
+    assert_true(code == 128 + SIGINT || code == 128 + SIGTERM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(version_says_what_is_in_use),
+        cmocka_unit_test(without_a_verb_the_usage_is_shown_and_it_is_a_mistake),
+        cmocka_unit_test(help_lists_every_verb),
+        cmocka_unit_test(help_of_a_verb_shows_exactly_its_keys_with_help_and_default),
+        cmocka_unit_test(the_man_page_has_every_verb_and_key_and_each_key_once),
+        cmocka_unit_test(mistakes_on_the_command_line_are_one_line_and_status_2),
+        cmocka_unit_test(missing_files_are_one_line_and_status_1),
+        cmocka_unit_test(a_mistake_in_the_settings_file_names_its_line),
+        cmocka_unit_test(a_flag_beats_the_file_wherever_it_stands),
+        cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
+        cmocka_unit_test(saved_settings_can_be_fed_back),
+        cmocka_unit_test(inspect_prints_json_about_a_model),
+        cmocka_unit_test(progress_in_a_file_is_plain_lines),
+        cmocka_unit_test(a_signal_stops_with_status_75),
+        cmocka_unit_test(a_second_signal_ends_at_once),
+    };
+    return cmocka_run_group_tests_name("cli", tests, open_folder, close_folder);
+}

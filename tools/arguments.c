@@ -1,0 +1,98 @@
+/* Flags: --key value, --key=value; booleans also --key and --no-key. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct assignment {
+    const settings_key *key;
+    const char *value;
+} assignment;
+
+typedef struct reader {
+    const verb *verb;
+    char **next, **end; /* arguments still to read */
+    const char *config;
+    assignment *list; /* in the order of the command line, to be done after the file */
+    int count;
+} reader;
+
+/* The row for a flag's name without its dashes. A --no-key of a boolean sets *value to "false". */
+static const settings_key *find_key(const char **value, const char *name)
+{
+    const settings_key *key = settings_find(name);
+    if (key || *value || (strncmp(name, "no-", 3) && strncmp(name, "no_", 3))) return key;
+    key = settings_find(name + 3);
+    if (!key || key->type != SETTINGS_BOOL) return NULL;
+    *value = "false";
+    return key;
+}
+
+/* The value of a flag that had no '='. Text that begins with two dashes is the next flag, not a value. */
+static const char *take_value(reader *r)
+{
+    if (r->next == r->end || !strncmp(*r->next, "--", 2)) return NULL;
+    return *r->next++;
+}
+
+static dt_status read_config(reader *r, const char *value, dt_error *err)
+{
+    if (r->verb->keys == 0) return error_set(err, DT_ERR_ARG, "--config is not used by %s", r->verb->name);
+    if (r->config) return error_set(err, DT_ERR_ARG, "--config is given twice");
+    r->config = value ? value : take_value(r);
+    return r->config ? DT_OK : error_set(err, DT_ERR_ARG, "--config needs a file");
+}
+
+static dt_status read_flag(reader *r, char *flag, dt_error *err)
+{
+    char *name = flag + 2, *equals = strchr(name, '=');
+    const char *value = equals ? equals + 1 : NULL;
+    if (equals) *equals = '\0';
+    if (!strcmp(name, "config")) return read_config(r, value, err);
+
+    const settings_key *key = find_key(&value, name);
+    if (!key)
+        return error_set(err, DT_ERR_ARG, "unknown flag '--%s'; the nearest one is '--%s'", name,
+                         settings_nearest(name));
+    if (!(key->verbs & r->verb->keys)) return error_set(err, DT_ERR_ARG, "--%s is not used by %s", name, r->verb->name);
+    if (!value) value = key->type == SETTINGS_BOOL ? "true" : take_value(r);
+    if (!value) {
+        char allowed[DT_TEXT_MAX];
+        settings_allowed(allowed, key);
+        return error_set(err, DT_ERR_ARG, "--%s needs a value: %s", name, allowed);
+    }
+    r->list[r->count++] = (assignment){key, value};
+    return DT_OK;
+}
+
+static dt_status read_all(arguments *a, reader *r, dt_error *err)
+{
+    while (r->next < r->end && !a->help && err->status == DT_OK) {
+        char *text = *r->next++;
+        if (!strcmp(text, "--help") || !strcmp(text, "-h"))
+            a->help = true;
+        else if (!strncmp(text, "--", 2) && text[2])
+            read_flag(r, text, err);
+        else if (text[0] == '-' || !r->verb->operand || a->operand)
+            error_set(err, DT_ERR_ARG, "unexpected argument '%s'; see 'difftune %s --help'", text, r->verb->name);
+        else
+            a->operand = text;
+    }
+    if (r->verb->operand && !a->operand && !a->help)
+        error_set(err, DT_ERR_ARG, "%s needs %s", r->verb->name, r->verb->operand);
+    return err->status;
+}
+
+dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, char **argv, dt_error *err)
+{
+    *a = (arguments){0};
+    reader r = {.verb = v, .next = argv, .end = argv + argc};
+    r.list = calloc((size_t)argc + 1, sizeof *r.list);
+    if (!r.list) return error_set(err, DT_ERR_MEMORY, "no memory to read the command line");
+    dt_status status = read_all(a, &r, err);
+    if (status == DT_OK && !a->help && r.config) status = settings_load(s, r.config, err);
+    for (int i = 0; i < r.count && status == DT_OK && !a->help; i++)
+        status = settings_set(s, r.list[i].key->name, r.list[i].value, err);
+    free(r.list);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* The command line: one verb per file, listed in main.c. A verb says what it is and calls the library; reading flags,
+ * help, progress, signals and exit codes are the same for all and live in the files beside. */
+#ifndef TOOLS_CLI_H
+#define TOOLS_CLI_H
+
+#include <stdio.h>
+
+#include "train/settings.h"
+
+typedef struct verb {
+    const char *name, *summary; /* summary: half a line */
+    const char *description;    /* sentences, wrapped by the help */
+    const char *example;        /* shell lines */
+    unsigned keys;              /* the settings_verb whose keys it takes; 0: none */
+    const char *operand;        /* placeholder of its one argument without a flag, or NULL */
+    dt_status (*run)(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer);
+} verb;
+
+extern const verb bank_verb, train_verb, sample_verb, eval_verb, predict_verb, inspect_verb, report_verb;
+extern const verb *const verbs[]; /* ends with NULL */
+
+/* NULL for an unknown name. */
+const verb *verb_find(const char *name);
+
+/* ---- arguments.c ---- */
+
+typedef struct arguments {
+    bool help;           /* --help or -h was there */
+    const char *operand; /* NULL: none */
+} arguments;
+
+/* Reads what follows the verb: the file of --config first, then the flags on top. DT_ERR_ARG for everything that `v`
+ * does not take; *s is then half changed. Cuts argv's strings at '='. */
+dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, char **argv, dt_error *err);
+
+/* ---- help.c ---- */
+
+void help_overview(FILE *out);
+void help_verb(FILE *out, const verb *v);
+
+/* The sections VERBS and SETTINGS of the man page, in roff. */
+void help_roff(FILE *out);
+
+/* ---- progress.c: a live line on a terminal, plain lines elsewhere ---- */
+
+typedef struct progress {
+    FILE *out;
+    bool terminal, line_open;
+    int64_t logging_steps; /* 0: only the last step is shown in plain lines */
+    double last_drawn_s;
+} progress;
+
+void progress_open(progress *p, FILE *out, const dt_settings *s);
+void progress_step(void *user, const dt_progress *state);
+void progress_log(void *user, const char *line);
+
+/* Ends a line that is still open, so that what follows starts on its own. */
+void progress_close(progress *p);
+
+/* ---- interrupt.c ---- */
+
+/* SIGINT, SIGTERM and SIGHUP ask for a stop; the second of them ends the process at once with 128 + its number. */
+void interrupt_install(void);
+
+/* dt_observer.should_stop. */
+bool interrupt_requested(void *user);
+
+#endif

@@ -1,0 +1,28 @@
+#include "cli.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+{
+    (void)operand;
+    dt_eval_result r;
+    dt_status status = dt_eval(ctx, s, observer, &r);
+    if (status != DT_OK) return status;
+    if (!isnan(r.frechet_distance)) printf("%s %.6g  ", r.measure, r.frechet_distance);
+    if (!isnan(r.kernel_distance)) printf("KID %.6g +- %.3g  ", r.kernel_distance, r.kernel_distance_std);
+    printf("reference %" PRId64 " images, candidate %" PRId64 " images\n", r.reference_count, r.candidate_count);
+    return DT_OK;
+}
+
+const verb eval_verb = {
+    .name = "eval",
+    .summary = "Frechet and kernel distance between two sets of images",
+    .description = "Compares the images of --candidate with those of --reference (folders, tars or saved statistics) "
+                   "in the features of a network: the middle of the model itself (FD-base) or SqueezeNet v1.1 "
+                   "(FD-squeezenet). Prints the Frechet distance and, where images are at hand, the kernel distance "
+                   "(KID) with its spread over subsets. Neither number is an FID.",
+    .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n",
+    .keys = SETTINGS_EVAL,
+    .run = run,
+};

@@ -1,0 +1,23 @@
+#include "cli.h"
+
+static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+{
+    (void)s;
+    (void)observer;
+    char *json = NULL;
+    dt_status status = dt_inspect(ctx, operand, &json);
+    if (status == DT_OK) puts(json);
+    dt_free(json);
+    return status;
+}
+
+const verb inspect_verb = {
+    .name = "inspect",
+    .summary = "what is in a model file, bank or run folder, as JSON",
+    .description =
+        "Prints what is in a model file, a memory bank or a run folder as JSON: names, shapes, number types, "
+        "metadata and hashes.",
+    .example = "  difftune inspect run/final/model.safetensors\n",
+    .operand = "PATH",
+    .run = run,
+};

@@ -1,0 +1,99 @@
+/* difftune VERB [--key VALUE]...: finds the verb, reads its settings, calls it, and makes its status an exit code. */
+#include "cli.h"
+
+#include <signal.h>
+#include <string.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
+
+const verb *const verbs[] = {&bank_verb,    &train_verb,   &sample_verb, &eval_verb,
+                             &predict_verb, &inspect_verb, &report_verb, NULL};
+
+const verb *verb_find(const char *name)
+{
+    for (const verb *const *v = verbs; *v; v++)
+        if (!strcmp((*v)->name, name)) return *v;
+    return NULL;
+}
+
+static int exit_code(dt_status status)
+{
+    switch (status) {
+    case DT_OK: return EXIT_DONE;
+    case DT_ERR_ARG: return EXIT_USAGE;
+    case DT_ERR_INTERRUPTED: return EXIT_STOPPED;
+    default: return EXIT_FAILED;
+    }
+}
+
+static int fail(dt_status status, const char *sentence)
+{
+    fprintf(stderr, "difftune: %s\n", sentence);
+    return exit_code(status);
+}
+
+/* What was printed may be waiting still for a full disk. */
+static int close_output(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    return fail(DT_ERR_IO, "cannot write to standard output");
+}
+
+static int run_verb(const verb *v, int argc, char **argv)
+{
+    dt_settings s;
+    arguments a;
+    dt_error err = {0};
+    dt_settings_init(&s);
+    if (arguments_read(&a, &s, v, argc, argv, &err) != DT_OK) return fail(err.status, err.message);
+    if (a.help) {
+        help_verb(stdout, v);
+        return close_output(EXIT_DONE);
+    }
+
+    progress bar;
+    progress_open(&bar, stderr, &s);
+    dt_observer observer = {
+        .user = &bar, .progress = progress_step, .log = progress_log, .should_stop = interrupt_requested};
+    interrupt_install();
+    dt_context *ctx = NULL;
+    dt_status status = dt_open(&ctx, &s);
+    if (status == DT_OK) status = v->run(ctx, &s, a.operand, &observer);
+    progress_close(&bar);
+    int code = status == DT_OK ? EXIT_DONE : fail(status, ctx ? dt_message(ctx) : "no memory to start");
+    dt_close(ctx);
+    return close_output(code);
+}
+
+static int show_help(const char *topic)
+{
+    const verb *v = topic ? verb_find(topic) : NULL;
+    if (!topic)
+        help_overview(stdout);
+    else if (!strcmp(topic, "--roff"))
+        help_roff(stdout);
+    else if (v)
+        help_verb(stdout, v);
+    else
+        return fail(DT_ERR_ARG, "help knows the verbs only; 'difftune help' lists them");
+    return close_output(EXIT_DONE);
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, not a death in the middle of a run */
+    if (argc < 2) {
+        help_overview(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        fputs(dt_version(), stdout);
+        return close_output(EXIT_DONE);
+    }
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return show_help(argc > 2 ? argv[2] : NULL);
+    const verb *v = verb_find(argv[1]);
+    if (v) return run_verb(v, argc - 2, argv + 2);
+    fprintf(stderr, "difftune: unknown verb '%s'; 'difftune help' lists them\n", argv[1]);
+    return EXIT_USAGE;
+}

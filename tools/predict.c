@@ -1,0 +1,21 @@
+#include "cli.h"
+
+static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+{
+    (void)operand;
+    (void)observer;
+    return dt_predict(ctx, s);
+}
+
+const verb predict_verb = {
+    .name = "predict",
+    .summary = "one forward pass on tensors from a file",
+    .description = "Runs the model once on the tensors x [N,C,H,W], t [N] and y [N] of the safetensors file --input "
+                   "and writes the prediction into --output. With x0 and noise instead of x it also writes the terms "
+                   "of the training loss and, with --gradients, every parameter's gradient. For debugging, and for "
+                   "comparison with other implementations.",
+    .example =
+        "  difftune predict --pretrained-model base.safetensors --input in.safetensors --output out.safetensors\n",
+    .keys = SETTINGS_PREDICT,
+    .run = run,
+};

@@ -1,0 +1,17 @@
+#include "cli.h"
+
+static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+{
+    (void)operand;
+    return dt_sample(ctx, s, observer);
+}
+
+const verb sample_verb = {
+    .name = "sample",
+    .summary = "draws images from a model",
+    .description = "Draws images from a model file or a run folder into --output-dir: one PNG each, with its settings "
+                   "in the PNG's text, and a labelled grid.png. The same seed gives the same images.",
+    .example = "  difftune sample --pretrained-model run --output-dir samples --classes 0,3 --num-samples 32\n",
+    .keys = SETTINGS_SAMPLE,
+    .run = run,
+};
