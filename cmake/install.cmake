@@ -16,7 +16,7 @@ add_custom_target(man ALL DEPENDS ${DT_MAN_PAGE})
 # What a program that links the static library needs besides.
 string(JOIN " " DT_PRIVATE_LIBS ${DEPS_LDFLAGS} ${OpenMP_C_FLAGS} -lm)
 # Relative, so that the tree may be installed anywhere or moved.
-file(RELATIVE_PATH DT_PREFIX_FROM_PC /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "[^/]+" ".." DT_PREFIX_FROM_PC ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_file(cmake/difftune.pc.in difftune.pc @ONLY)
 
 install(TARGETS difftune difftune_static difftune_shared)
