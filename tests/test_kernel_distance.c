@@ -80,6 +80,7 @@ static void subsets_scatter_around_the_estimate_of_all(void **state)
     assert_int_equal(r.subset_size, 200);
     assert_true(r.std > 1e-4);
     assert_true(fabs(r.mean - all) < 5 * r.std / sqrt(KERNEL_DISTANCE_SUBSETS));
+    assert_true(measure(200, y, COUNT_MAX, 2).std > 1e-4); /* the other side is drawn anew as well */
 }
 
 static void no_subset_is_larger_than_a_thousand(void **state)
