@@ -317,8 +317,6 @@ static void gemm(real *c, const real *a, const real *b, const real *bias, int64_
         multiply_parallel(&g, threads);
 }
 
-void CPU_FN(cpu_register_gemm)(engine *e);
-
 void CPU_FN(cpu_register_gemm)(engine *e)
 {
     e->gemm = gemm;
