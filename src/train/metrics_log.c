@@ -67,6 +67,7 @@ dt_status metrics_log_open(metrics_log *m, const char *path, int64_t last_step, 
 
 dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err)
 {
+    if (!json_is_object(object)) return error_set(err, DT_ERR_ARG, "a line of %s is not a JSON object", m->path);
     size_t length = json_dumpb(object, NULL, 0, DUMP_FLAGS);
     char *line = malloc(length + 1);
     if (!line || length == 0) {

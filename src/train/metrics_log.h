@@ -18,8 +18,8 @@ typedef struct metrics_log {
 dt_status metrics_log_open(metrics_log *m, const char *path, int64_t last_step, dt_error *err);
 
 /* Appends one object; the caller keeps it. Reals get nine digits, which carry every float exactly. JSON knows no NaN:
- * leave such a key out or make it null. A failed write is DT_ERR_IO and leaves no part of the line (see
- * file_append). */
+ * leave such a key out or make it null; json_pack of a NaN gives no object, which is DT_ERR_ARG. A failed write is
+ * DT_ERR_IO and leaves no part of the line (see file_append). */
 dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err);
 
 void metrics_log_close(metrics_log *m);
