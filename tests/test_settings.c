@@ -1,4 +1,5 @@
 /* Settings: the table itself, text in and out, YAML files, and the rules across keys. */
+#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -239,6 +240,21 @@ static void a_short_message_buffer_is_never_overrun(void **state)
     assert_int_equal(dt_settings_set(&s, "nonsense", "1", message, 4), DT_ERR_ARG);
     assert_int_equal(strlen(message), 3);
     assert_string_equal(message + 4, "567");
+}
+
+static void numbers_have_a_point_also_where_the_locale_has_a_comma(void **state)
+{
+    (void)state;
+    if (!setlocale(LC_ALL, "de_DE.UTF-8") && !setlocale(LC_ALL, "fr_FR.UTF-8")) skip();
+    dt_settings s;
+    char text[SETTINGS_VALUE_MAX];
+    dt_settings_init(&s);
+    dt_status status = dt_settings_set(&s, "tau", "0.75", NULL, 0);
+    settings_text(text, &s, settings_find("tau"));
+    setlocale(LC_ALL, "C");
+    assert_int_equal(status, DT_OK);
+    assert_string_equal(text, "0.75");
+    assert_true(s.tau == 0.75 && s.learning_rate == 1e-4 && s.ema_decay == 0.9999);
 }
 
 /* ---- YAML ---- */
@@ -569,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_text_that_just_fits_is_kept_and_a_longer_one_refused),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_name),
         cmocka_unit_test(a_short_message_buffer_is_never_overrun),
+        cmocka_unit_test(numbers_have_a_point_also_where_the_locale_has_a_comma),
         cmocka_unit_test(saving_and_loading_gives_back_every_bit),
         cmocka_unit_test(the_longest_texts_survive_a_file),
         cmocka_unit_test(a_file_changes_only_the_keys_it_names),
