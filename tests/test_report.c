@@ -18,6 +18,7 @@
 
 typedef struct fixture {
     char root[256], page[300], runs[DT_PATH_MAX];
+    char *text; /* of the page made last */
     dt_error err;
 } fixture;
 
@@ -37,6 +38,7 @@ static int tear_down(void **state)
     fixture *f = *state;
     dt_error err = {0};
     int failed = file_remove_tree(f->root, &err) != DT_OK;
+    free(f->text);
     free(f);
     return failed;
 }
@@ -62,6 +64,14 @@ static void add_folder(fixture *f, const char *run)
     snprintf(f->runs + used, sizeof f->runs - used, "%s%s", used ? "," : "", path);
 }
 
+static void rewrite_config(const fixture *f, const char *run, const char *text)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s/config.yaml", f->root, run);
+    assert_int_equal(remove(path), 0);
+    write_file(f, run, "config.yaml", text);
+}
+
 static void add_eval(const fixture *f, const char *run, int step, double distance)
 {
     char line[300];
@@ -77,8 +87,8 @@ static void add_train(const fixture *f, const char *run, int step)
     char line[300];
     snprintf(line, sizeof line,
              "{\"kind\":\"train\",\"step\":%d,\"loss_target\":0.25,\"loss_bank\":null,\"grad_norm\":1.5,\"lr\":0.0001,"
-             "\"samples_per_second\":99,\"time_s\":%d,\"memory_bytes\":104857600}\n",
-             step, step);
+             "\"samples_per_second\":%d,\"time_s\":%d,\"memory_bytes\":104857600}\n",
+             step, 2 * step, step);
     write_file(f, run, "metrics.jsonl", line);
 }
 
@@ -126,13 +136,14 @@ static void add_png(const fixture *f, const char *run, const char *name, const u
 
 /* ---- reading pages ---- */
 
-static char *make_page(fixture *f, const char *title)
+static const char *make_page(fixture *f, const char *title)
 {
-    char *text = NULL;
     size_t size = 0;
+    free(f->text);
+    f->text = NULL;
     if (report_write(f->page, f->runs, title, &f->err) != DT_OK) fail_msg("%s", f->err.message);
-    assert_int_equal(file_read_all(&text, &size, f->page, 64 << 20, &f->err), DT_OK);
-    return text;
+    assert_int_equal(file_read_all(&f->text, &size, f->page, 64 << 20, &f->err), DT_OK);
+    return f->text;
 }
 
 static void assert_says(const char *page, const char *what)
@@ -160,7 +171,7 @@ static void a_lower_distance_of_diff_tuning_is_stated_as_ahead(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 15);
     add_run(f, "ft", "finetune", 100, 20);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page,
                 "<strong>Diff-Tuning</strong> (paper preset) ended at FD-base <b>15</b>, <strong>plain fine-tuning"
                 "</strong> at <b>20</b>: 25.0&nbsp;% lower. Lower is better, so <strong>Diff-Tuning</strong> (paper "
@@ -168,7 +179,9 @@ static void a_lower_distance_of_diff_tuning_is_stated_as_ahead(void **state)
     assert_says(page, "Same budget for all runs: 100 steps of 16 images");
     assert_says(page, "Before tuning (step 0) the model stood at FD-base 40; Diff-Tuning ended 62.5&nbsp;% below that");
     assert_says(page, "512 samples with 300 held-out images");
-    free(page);
+    assert_says(page, "speed, images a second (median)</th><td>150</td>");
+    assert_says(page, "peak memory, MiB</th><td>100</td>");
+    assert_says(page, "same features, last</th><td>0.01 &plusmn; 0.001</td>");
 }
 
 static void a_higher_distance_of_diff_tuning_is_stated_as_plainly(void **state)
@@ -176,10 +189,9 @@ static void a_higher_distance_of_diff_tuning_is_stated_as_plainly(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 30);
     add_run(f, "ft", "finetune", 100, 20);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, ": 50.0&nbsp;% higher. Lower is better, so <strong>plain fine-tuning</strong> came out ahead");
     assert_silent(page, "<strong>Diff-Tuning</strong> (paper preset) came out ahead");
-    free(page);
 }
 
 static void distances_within_two_percent_are_called_a_tie(void **state)
@@ -187,10 +199,9 @@ static void distances_within_two_percent_are_called_a_tie(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 20.2);
     add_run(f, "ft", "finetune", 100, 20);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "this is a tie");
     assert_silent(page, "came out ahead");
-    free(page);
 }
 
 static void different_budgets_are_said_to_differ(void **state)
@@ -198,10 +209,22 @@ static void different_budgets_are_said_to_differ(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 15);
     add_run(f, "ft", "finetune", 50, 20);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "The budgets differ");
     assert_silent(page, "Same budget");
-    free(page);
+}
+
+static void different_batches_are_different_budgets(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "config.yaml", "max_train_steps: 400\n");
+    assert_says(make_page(f, ""), "Same budget");
+    assert_says(f->text, "<td>100 of 400</td>");
+    add_run(f, "small", "diff-tuning", 100, 15);
+    rewrite_config(f, "small", "train_batch_size: 4\n");
+    assert_says(make_page(f, ""), "The budgets differ");
 }
 
 static void runs_without_a_final_distance_are_not_ranked(void **state)
@@ -209,10 +232,9 @@ static void runs_without_a_final_distance_are_not_ranked(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 0);
     add_run(f, "ft", "finetune", 100, 20);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "cannot be compared by FD-base");
     assert_silent(page, "came out ahead");
-    free(page);
 }
 
 static void forgetting_is_stated_from_the_bank_and_shown_as_change(void **state)
@@ -221,10 +243,9 @@ static void forgetting_is_stated_from_the_bank_and_shown_as_change(void **state)
     add_run(f, "ft", "finetune", 100, 20);
     add_validation(f, "ft", "bank", 0, 0.5);
     add_validation(f, "ft", "bank", 100, 0.6);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "validation loss on the memory bank: plain fine-tuning 20.0&nbsp;% higher than at step 0");
     assert_says(page, "t (0: clean, 999: noise) 50\nMSE, change in % 20</title>");
-    free(page);
 }
 
 static void runs_of_one_method_are_told_apart_by_their_folders(void **state)
@@ -232,10 +253,9 @@ static void runs_of_one_method_are_told_apart_by_their_folders(void **state)
     fixture *f = *state;
     add_run(f, "first", "diff-tuning", 100, 15);
     add_run(f, "second", "diff-tuning", 100, 30);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "Diff-Tuning (first)");
     assert_says(page, "<strong>Diff-Tuning (second)</strong> (paper preset) ended at FD-base <b>30</b>");
-    free(page);
 }
 
 static void after_a_resume_the_later_record_of_a_step_counts(void **state)
@@ -246,10 +266,13 @@ static void after_a_resume_the_later_record_of_a_step_counts(void **state)
     add_train(f, "ft", 100);
     add_eval(f, "ft", 60, 22);
     add_eval(f, "ft", 100, 25);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_says(page, "ended at FD-base <b>25</b>");
     assert_says(page, "plain fine-tuning 22 at step 60");
-    free(page);
+    assert_says(page, "Budget: 100 steps");
+    add_train(f, "ft", 70);
+    assert_says(make_page(f, ""), "Budget: 70 steps");
+    assert_says(f->text, "(median)</th><td>120</td>"); /* of the steps 50, 60, 70 */
 }
 
 /* ---- hostile and missing input ---- */
@@ -299,7 +322,7 @@ static void a_line_still_being_written_is_not_read(void **state)
     fixture *f = *state;
     add_run(f, "ft", "finetune", 100, 20);
     write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"tra");
-    free(make_page(f, ""));
+    make_page(f, "");
 }
 
 static void records_of_other_kinds_are_passed_over(void **state)
@@ -307,7 +330,7 @@ static void records_of_other_kinds_are_passed_over(void **state)
     fixture *f = *state;
     add_run(f, "ft", "finetune", 100, 20);
     write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"weather\",\"rain\":true}\n");
-    free(make_page(f, ""));
+    make_page(f, "");
 }
 
 static void folders_that_are_no_runs_are_refused_by_name(void **state)
@@ -343,16 +366,15 @@ static void more_than_eight_runs_are_refused(void **state)
 static void a_failed_report_leaves_the_old_page(void **state)
 {
     fixture *f = *state;
-    char *text = NULL;
     size_t size;
     add_run(f, "ft", "finetune", 100, 20);
-    free(make_page(f, "old"));
+    make_page(f, "old");
     write_file(f, "ft", "metrics.jsonl", "broken\n");
     assert_int_equal(report_write(f->page, f->runs, "new", &f->err), DT_ERR_FORMAT);
     error_clear(&f->err);
-    assert_int_equal(file_read_all(&text, &size, f->page, 1 << 20, &f->err), DT_OK);
-    assert_says(text, "<h1>old</h1>");
-    free(text);
+    free(f->text);
+    assert_int_equal(file_read_all(&f->text, &size, f->page, 1 << 20, &f->err), DT_OK);
+    assert_says(f->text, "<h1>old</h1>");
 }
 
 static void markup_from_files_and_title_is_escaped(void **state)
@@ -366,16 +388,16 @@ static void markup_from_files_and_title_is_escaped(void **state)
     write_file(f, "evil", "config.yaml", "method: \"<script>7\"\ntau: '\"><script>8'\n");
     write_file(f, "evil", "data_report.json", "{\"skipped\":[{\"file\":\"<script>9\"}]}");
     write_file(f, "evil", "metrics.jsonl",
-               "{\"kind\":\"eval\",\"step\":1,\"measure\":\"<script>10\",\"frechet_distance\":3}\n");
-    char *page = make_page(f, "</title><script>11");
+               "{\"kind\":\"eval\",\"step\":1,\"measure\":\"<script>10\\\" onload=\\\"1\",\"frechet_distance\":3}\n");
+    const char *page = make_page(f, "</title><script>11");
     assert_silent(page, "<script");
+    assert_silent(page, "\" onload=");
     assert_says(page, "&lt;script&gt;1");
     for (int i = 1; i <= 11; i++) {
         char text[32];
         snprintf(text, sizeof text, "&lt;script&gt;%d", i);
         assert_says(page, text);
     }
-    free(page);
 }
 
 static void missing_numbers_are_dashes_and_gaps(void **state)
@@ -388,7 +410,7 @@ static void missing_numbers_are_dashes_and_gaps(void **state)
         "{\"kind\":\"train\",\"step\":1,\"loss_target\":1}\n{\"kind\":\"train\",\"step\":2,\"loss_target\":null}\n"
         "{\"kind\":\"train\",\"step\":3,\"loss_target\":2}\n"
         "{\"kind\":\"eval\",\"step\":3,\"measure\":\"FD-base\",\"frechet_distance\":null}\n");
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_silent(page, "nan");
     assert_silent(page, "inf");
     assert_says(page, "&ndash;");
@@ -397,7 +419,6 @@ static void missing_numbers_are_dashes_and_gaps(void **state)
     assert_non_null(line);
     assert_non_null(strchr(line + 26, 'M'));
     assert_true(strchr(line + 26, 'M') < strchr(line + 26, '>'));
-    free(page);
 }
 
 /* ---- what it shows ---- */
@@ -419,7 +440,7 @@ static void grids_are_embedded_byte_for_byte(void **state)
     add_run(f, "ft", "finetune", 100, 20);
     add_png(f, "ft", "step_00000100.png", png, size);
     add_png(f, "ft", "step_100.jpg", (const unsigned char *)"no grid", 7);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     const char *image = strstr(page, "width=\"5\" height=\"3\" src=\"data:image/png;base64,");
     assert_non_null(image);
     image = strchr(image, ',') + 1;
@@ -429,7 +450,6 @@ static void grids_are_embedded_byte_for_byte(void **state)
     assert_int_equal(length, size);
     assert_memory_equal(decoded, png, size);
     assert_says(page, "plain fine-tuning, step 100");
-    free(page);
 }
 
 static void the_page_is_self_contained(void **state)
@@ -440,19 +460,19 @@ static void the_page_is_self_contained(void **state)
     add_run(f, "ft", "finetune", 100, 20);
     add_png(f, "ft", "step_00000000.png", png, size);
     add_png(f, "ft", "step_00000100.png", png, size);
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     assert_silent(page, "http:");
     assert_silent(page, "https:");
     assert_silent(page, "url(");
     for (const char *at = page; (at = strstr(at, "src=\"")); at++) assert_memory_equal(at, "src=\"data:", 10);
-    free(page);
 }
 
 static void a_grid_that_is_no_png_is_refused_by_name(void **state)
 {
     fixture *f = *state;
     add_run(f, "ft", "finetune", 100, 20);
-    add_png(f, "ft", "step_00000100.png", (const unsigned char *)"GIF89a", 6);
+    static const unsigned char gif[64] = {'G', 'I', 'F', '8', '9', 'a', [19] = 1, [23] = 1};
+    add_png(f, "ft", "step_00000100.png", gif, sizeof gif);
     assert_refused(f, DT_ERR_FORMAT, "samples/step_00000100.png: not a PNG file");
 }
 
@@ -461,10 +481,9 @@ static void a_locale_with_decimal_commas_changes_nothing(void **state)
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 15.5);
     if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) skip();
-    char *page = make_page(f, "");
+    const char *page = make_page(f, "");
     setlocale(LC_NUMERIC, "C");
     assert_says(page, "ended at FD-base <b>15.5</b>");
-    free(page);
 }
 
 static void thinning_keeps_means_and_gaps(void **state)
@@ -495,6 +514,7 @@ int main(void)
         REPORT_TEST(a_higher_distance_of_diff_tuning_is_stated_as_plainly),
         REPORT_TEST(distances_within_two_percent_are_called_a_tie),
         REPORT_TEST(different_budgets_are_said_to_differ),
+        REPORT_TEST(different_batches_are_different_budgets),
         REPORT_TEST(runs_without_a_final_distance_are_not_ranked),
         REPORT_TEST(forgetting_is_stated_from_the_bank_and_shown_as_change),
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
