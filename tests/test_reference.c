@@ -1,0 +1,511 @@
+/* The network, its loss, its training step and its samplers against the official DiT code: vectors/README.md says how
+ * the vectors were made. Errors are relative to the largest expected value of a tensor. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "diffusion/sampler.h"
+#include "io/safetensors.h"
+#include "train/batch.h"
+#include "train/optimizer.h"
+
+static const char *const models[] = {"dit_patch1", "dit_patch2", "dit_patch4", "dit_patch8"};
+enum { MODEL_COUNT = sizeof models / sizeof models[0] };
+
+static dt_isa isa; /* of all contexts of the running group */
+
+/* ---- a model with its vectors ---- */
+
+typedef struct fixture {
+    ctx c;
+    dit m;
+    safetensors f;
+    double guidance_scale, learning_rate, ema_decay;
+} fixture;
+
+static void must(const fixture *x, const char *what)
+{
+    if (x->c.error.status != DT_OK) fail_msg("%s: %s", what, x->c.error.message);
+}
+
+static const safetensors_entry *entry(const fixture *x, const char *prefix, const char *name)
+{
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const safetensors_entry *e = safetensors_find(&x->f, full);
+    if (!e) fail_msg("%s: no tensor %s", x->f.path, full);
+    return e;
+}
+
+static bool has(const fixture *x, const char *name)
+{
+    return safetensors_find(&x->f, name) != NULL;
+}
+
+/* A tensor of the file in the step arena. */
+static tensor *load(fixture *x, const char *prefix, const char *name)
+{
+    const safetensors_entry *e = entry(x, prefix, name);
+    tensor *t = tensor_new(&x->c, &x->c.step, e->dim_count, e->dims);
+    if (t) safetensors_read_f32(t->data, e, &x->c.error);
+    must(x, name);
+    return t;
+}
+
+static int32_t *load_integers(fixture *x, const char *prefix, const char *name)
+{
+    const safetensors_entry *e = entry(x, prefix, name);
+    int64_t *wide = arena_alloc(&x->c.step, (size_t)e->count * sizeof *wide, &x->c.error);
+    int32_t *out = arena_alloc(&x->c.step, (size_t)e->count * sizeof *out, &x->c.error);
+    if (out) safetensors_read_i64(wide, e, &x->c.error);
+    must(x, name);
+    for (int64_t i = 0; i < e->count; i++) out[i] = (int32_t)wide[i];
+    return out;
+}
+
+static dit_config read_config(fixture *x)
+{
+    json_t *k = json_loads(safetensors_metadata(&x->f, "config"), 0, NULL);
+    assert_non_null(k);
+    const dit_config config = {.input_size = json_integer_value(json_object_get(k, "input_size")),
+                               .patch = json_integer_value(json_object_get(k, "patch_size")),
+                               .channels = json_integer_value(json_object_get(k, "in_channels")),
+                               .hidden = json_integer_value(json_object_get(k, "hidden_size")),
+                               .depth = json_integer_value(json_object_get(k, "depth")),
+                               .heads = json_integer_value(json_object_get(k, "num_heads")),
+                               .class_count = json_integer_value(json_object_get(k, "num_classes")),
+                               .learn_sigma = json_is_true(json_object_get(k, "learn_sigma"))};
+    x->guidance_scale = json_real_value(json_object_get(k, "guidance_scale"));
+    x->learning_rate = json_real_value(json_object_get(k, "learning_rate"));
+    x->ema_decay = json_real_value(json_object_get(k, "ema_decay"));
+    json_decref(k);
+    return config;
+}
+
+static void open_fixture(fixture *x, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "vectors/%s.safetensors", name);
+    ctx_open(&x->c, 2, isa);
+    safetensors_open(&x->f, path, &x->c.error);
+    must(x, path);
+    const dit_config config = read_config(x);
+    dit_open(&x->c, &x->m, &config);
+    must(x, path);
+    for (int i = 0; i < x->m.params.count; i++) {
+        const param *row = &x->m.params.row[i];
+        const safetensors_entry *e = entry(x, "w.", row->name);
+        assert_int_equal(e->dim_count, row->file_dim_count);
+        assert_memory_equal(e->dims, row->file_dim, (size_t)e->dim_count * sizeof e->dims[0]);
+        if (row->init != PARAM_FIXED) safetensors_read_f32(row->tensor->data, e, &x->c.error);
+    }
+    must(x, path);
+}
+
+static void close_fixture(fixture *x)
+{
+    must(x, x->f.path);
+    safetensors_close(&x->f);
+    ctx_close(&x->c);
+}
+
+/* DT_REFERENCE_ERRORS=1 prints every error that is measured. */
+static void check_error(const fixture *x, const char *what, double error, double bound)
+{
+    if (getenv("DT_REFERENCE_ERRORS")) printf("%.2e %s %s\n", error, x->f.path, what);
+    if (!(error <= bound)) fail_msg("%s: %s is off by %.2e, allowed %.0e", x->f.path, what, error, bound);
+}
+
+/* The largest distance, over the largest expected value. */
+static double error_of(const real *found, const real *expected, int64_t count)
+{
+    double worst = 0, largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double distance = fabs((double)found[i] - (double)expected[i]);
+        if (!isfinite(distance)) return INFINITY;
+        worst = fmax(worst, distance);
+        largest = fmax(largest, fabs((double)expected[i]));
+    }
+    return worst / largest;
+}
+
+static void check_close(fixture *x, const real *found, const char *prefix, const char *name, double bound)
+{
+    const tensor *expected = load(x, prefix, name);
+    char what[128];
+    snprintf(what, sizeof what, "%s%s", prefix, name);
+    check_error(x, what, error_of(found, expected->data, tensor_count(expected)), bound);
+}
+
+/* ---- forward ---- */
+
+static void positions_are_the_official_ones(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++) {
+        fixture x;
+        open_fixture(&x, models[i]);
+        check_close(&x, x.m.pos_embed->data, "w.", "pos_embed", 1e-7);
+        close_fixture(&x);
+    }
+}
+
+static void the_forward_pass_is_the_official_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++)
+        for (int recording = 0; recording < 2; recording++) {
+            fixture x;
+            open_fixture(&x, models[i]);
+            x.c.recording = recording;
+            if (recording) params_train(&x.c, &x.m.params);
+            const tensor *out =
+                dit_forward(&x.c, &x.m, load(&x, "", "x"), load_integers(&x, "", "t"), load_integers(&x, "", "y"));
+            must(&x, "forward");
+            assert_int_equal(tensor_count(out), entry(&x, "", "out")->count);
+            check_close(&x, out->data, "", "out", 1e-5);
+            close_fixture(&x);
+        }
+}
+
+static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
+{
+    return dit_forward(c, m, x, t, y);
+}
+
+static sampler make_sampler(const fixture *x)
+{
+    return (sampler){.model = ask_dit,
+                     .weights = &x->m,
+                     .channels = x->m.config.channels,
+                     .size = x->m.config.input_size,
+                     .null_class = (int32_t)dit_null_class(&x->m),
+                     .kind = DT_SAMPLER_DDIM,
+                     .guidance_scale = x->guidance_scale,
+                     .guidance_channels = DT_GUIDE_THREE};
+}
+
+/* The guided noise of one image, seen through a sampler of a single step made so that x' = sqrt(2) x - eps. */
+static void guided_noise(fixture *x, real *eps, const real *image, int32_t t, int32_t y, dt_guidance_channels channels)
+{
+    sampler s = make_sampler(x);
+    s.guidance_channels = channels;
+    s.schedule.count = 1;
+    s.schedule.original[0] = t;
+    s.schedule.abar[0] = 0.5;
+    s.schedule.ddim_final_abar = 1;
+    const int64_t count = s.channels * s.size * s.size;
+    memcpy(eps, image, (size_t)count * sizeof *eps);
+    sampler_continue(&x->c, &s, eps, &y, (uint32_t[]){0}, 1);
+    must(x, "guided sampling step");
+    for (int64_t j = 0; j < count; j++) eps[j] = (real)sqrt(2) * image[j] - eps[j];
+}
+
+static void check_guidance(fixture *x, const char *name, dt_guidance_channels channels)
+{
+    const tensor *image = load(x, "", "cfg.x"), *expected = load(x, "", name);
+    const int32_t *t = load_integers(x, "", "cfg.t"), *y = load_integers(x, "", "cfg.y");
+    const int64_t n = image->dim[0], count = tensor_count(image) / n, stride = tensor_count(expected) / n;
+    for (int64_t i = 0; i < n; i++) {
+        tensor *eps = tensor_new(&x->c, &x->c.step, 1, &count);
+        guided_noise(x, eps->data, image->data + i * count, t[i], y[i], channels);
+        check_error(x, name, error_of(eps->data, expected->data + i * stride, count), 1e-5);
+    }
+}
+
+static void guided_noise_is_the_official_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++) {
+        fixture x;
+        open_fixture(&x, models[i]);
+        check_guidance(&x, "cfg.all", DT_GUIDE_ALL);
+        if (has(&x, "cfg.three")) check_guidance(&x, "cfg.three", DT_GUIDE_THREE);
+        close_fixture(&x);
+    }
+}
+
+/* ---- loss and gradients ---- */
+
+static void fill_batch(batch *b, const schedule *s, const real *x0, const real *noise, const int32_t *t,
+                       const int32_t *y)
+{
+    const size_t bytes = (size_t)tensor_count(b->x0) * sizeof(real), labels = (size_t)b->count * sizeof(int32_t);
+    memcpy(b->x0->data, x0, bytes);
+    memcpy(b->noise->data, noise, bytes);
+    memcpy(b->t, t, labels);
+    memcpy(b->y, y, labels);
+    for (int64_t i = 0; i < b->count; i++) b->weight[i] = 1 / (real)b->count;
+    batch_diffuse(b, s);
+}
+
+static void read_batch(fixture *x, batch *b)
+{
+    schedule s;
+    schedule_full(&s);
+    const tensor *x0 = load(x, "", "x0"), *noise = load(x, "", "noise");
+    assert_true(batch_new(&x->c, b, &x->m, x0->dim[0]));
+    fill_batch(b, &s, x0->data, noise->data, load_integers(x, "", "t"), load_integers(x, "", "y"));
+}
+
+/* Each sample for itself: the bound at t = 437 is a hundred times smaller than at t = 0. */
+static void check_terms(fixture *x, const batch *b)
+{
+    const tensor *mse = load(x, "", "mse"), *vb = has(x, "vb") ? load(x, "", "vb") : NULL;
+    for (int64_t k = 0; k < b->count; k++) {
+        char what[64];
+        snprintf(what, sizeof what, "mse at t %d", b->t[k]);
+        check_error(x, what, error_of(&b->mse[k], &mse->data[k], 1), 1e-5);
+        snprintf(what, sizeof what, "vb at t %d", b->t[k]);
+        if (vb)
+            check_error(x, what, error_of(&b->vb[k], &vb->data[k], 1), 1e-5);
+        else
+            assert_true(b->vb[k] == 0);
+    }
+}
+
+static void the_loss_terms_are_the_official_ones(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++) {
+        fixture x;
+        batch b;
+        open_fixture(&x, models[i]);
+        read_batch(&x, &b);
+        const tensor *loss = batch_loss(&x.c, &x.m, &b);
+        must(&x, "loss");
+        check_close(&x, b.xt->data, "", "x_t", 1e-6);
+        double mean = 0;
+        for (int64_t k = 0; k < b.count; k++) mean += ((double)b.mse[k] + (double)b.vb[k]) / (double)b.count;
+        assert_true(fabs((double)loss->data[0] - mean) < 1e-6 * mean);
+        check_terms(&x, &b);
+        close_fixture(&x);
+    }
+}
+
+static void check_gradients(const char *name, bool checkpoint_blocks)
+{
+    fixture x;
+    batch b;
+    open_fixture(&x, name);
+    params_train(&x.c, &x.m.params);
+    x.m.checkpoint_blocks = checkpoint_blocks;
+    x.c.recording = true;
+    read_batch(&x, &b);
+    tensor *loss = batch_loss(&x.c, &x.m, &b);
+    must(&x, "loss");
+    tensor_grad(&x.c, loss)[0] = 1;
+    tape_backward(&x.c, NULL);
+    must(&x, "backward");
+    for (int i = 0; i < x.m.params.count; i++) {
+        const param *row = &x.m.params.row[i];
+        if (row->init == PARAM_FIXED)
+            assert_null(row->tensor->grad);
+        else
+            check_close(&x, row->tensor->grad, "g.", row->name, 1e-4);
+    }
+    close_fixture(&x);
+}
+
+static void every_gradient_is_the_official_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++) check_gradients(models[i], false);
+}
+
+static void gradients_with_checkpointed_blocks_are_the_official_ones(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MODEL_COUNT; i++) check_gradients(models[i], true);
+}
+
+/* ---- ten steps ---- */
+
+static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_count)
+{
+    schedule s;
+    schedule_full(&s);
+    const tensor *x0 = load(x, "train.", "x0"), *noise = load(x, "train.", "noise");
+    const int32_t *t = load_integers(x, "train.", "t"), *y = load_integers(x, "train.", "y");
+    const int64_t n = x0->dim[1], size = tensor_count(x0) / step_count;
+    for (int64_t i = 0; i < step_count; i++) {
+        const size_t mark = arena_mark(&x->c.step);
+        batch b;
+        assert_true(batch_new(&x->c, &b, &x->m, n));
+        fill_batch(&b, &s, x0->data + i * size, noise->data + i * size, t + i * n, y + i * n);
+        x->c.recording = true;
+        tensor *loss = batch_loss(&x->c, &x->m, &b);
+        must(x, "loss");
+        losses[i] = loss->data[0];
+        tensor_grad(&x->c, loss)[0] = 1;
+        tape_backward(&x->c, NULL);
+        optimizer_update(&x->c, o, x->learning_rate, optimizer_grad_norm(&x->c, o));
+        arena_release(&x->c.step, mark);
+    }
+}
+
+static void check_training(const char *prefix, double weight_decay)
+{
+    fixture x;
+    optimizer o;
+    dt_settings settings;
+    open_fixture(&x, "dit_run");
+    dt_settings_init(&settings);
+    settings.adam_weight_decay = weight_decay;
+    settings.ema_decay = x.ema_decay;
+    settings.max_grad_norm = 0;
+    optimizer_open(&x.c, &o, &x.m.params, &settings);
+    must(&x, "optimizer");
+    real losses[10];
+    take_steps(&x, &o, losses, 10);
+    check_close(&x, losses, prefix, "losses", 1e-4);
+    int compared = 0;
+    for (int i = 0; i < x.m.params.count; i++) {
+        const param *row = &x.m.params.row[i];
+        char weight[128], average[128];
+        snprintf(weight, sizeof weight, "%sw.%s", prefix, row->name);
+        snprintf(average, sizeof average, "%sema.%s", prefix, row->name);
+        if (!has(&x, weight)) continue;
+        check_close(&x, row->tensor->data, "", weight, 1e-4);
+        check_close(&x, o.ema[i], "", average, 1e-5);
+        compared++;
+    }
+    assert_int_equal(compared, 6);
+    close_fixture(&x);
+}
+
+static void ten_training_steps_are_the_official_ones(void **state)
+{
+    (void)state;
+    check_training("adamw.", 0);
+}
+
+static void ten_training_steps_with_weight_decay_are_the_official_ones(void **state)
+{
+    (void)state;
+    check_training("adamw_decay.", 0.01);
+}
+
+/* ---- samples ---- */
+
+static void ddim_samples_are_the_official_ones(void **state)
+{
+    (void)state;
+    const char *const names[] = {
+        [DT_SPACING_DDIM] = "ddim50", [DT_SPACING_SECTIONS] = "sections50", [DT_SPACING_LEADING] = "leading50"};
+    fixture x;
+    open_fixture(&x, "dit_run");
+    for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+        sampler s = make_sampler(&x);
+        schedule_respaced(&s.schedule, (dt_spacing)spacing, 50, &x.c.error);
+        tensor *image = load(&x, "sample.", "start");
+        sampler_continue(&x.c, &s, image->data, load_integers(&x, "sample.", "y"), (uint32_t[]){0, 1}, 2);
+        must(&x, names[spacing]);
+        check_close(&x, image->data, "sample.", names[spacing], 1e-4);
+    }
+    close_fixture(&x);
+}
+
+typedef void sampler_step(const fixture *x, const schedule *s, real *image, const real *out, const real *noise,
+                          int64_t i);
+
+static void ancestral_step(const fixture *x, const schedule *s, real *image, const real *out, const real *noise,
+                           int64_t i)
+{
+    const int64_t count = x->m.config.channels * x->m.config.input_size * x->m.config.input_size;
+    schedule_ancestral_step(image, image, out, out + count, noise, count, s, i);
+}
+
+static void ddim_step_eta1(const fixture *x, const schedule *s, real *image, const real *out, const real *noise,
+                           int64_t i)
+{
+    const int64_t count = x->m.config.channels * x->m.config.input_size * x->m.config.input_size;
+    schedule_ddim_step(image, image, out, noise, count, s, i, 1);
+}
+
+/* Both classes and twice the null class in one pass; guides the first three channels of the conditional half. */
+static tensor *guided_output(fixture *x, const tensor *image, const int32_t y[2], int32_t t)
+{
+    const int64_t count = tensor_count(image);
+    tensor *both = tensor_new(&x->c, &x->c.step, 4, (int64_t[]){4, image->dim[1], image->dim[2], image->dim[3]});
+    memcpy(both->data, image->data, (size_t)count * sizeof(real));
+    memcpy(both->data + count, image->data, (size_t)count * sizeof(real));
+    const int32_t null_class = (int32_t)dit_null_class(&x->m);
+    tensor *out =
+        dit_forward(&x->c, &x->m, both, (int32_t[]){t, t, t, t}, (int32_t[]){y[0], y[1], null_class, null_class});
+    must(x, "forward");
+    const int64_t stride = tensor_count(out) / 4, guided = 3 * image->dim[2] * image->dim[3];
+    for (int64_t j = 0; j < 2 * stride; j++) {
+        const real uncond = out->data[j + 2 * stride];
+        if (j % stride < guided) out->data[j] = uncond + (real)x->guidance_scale * (out->data[j] - uncond);
+    }
+    return out;
+}
+
+static void check_noisy_samples(dt_spacing spacing, sampler_step *step, const char *name)
+{
+    fixture x;
+    schedule s;
+    open_fixture(&x, "dit_run");
+    schedule_respaced(&s, spacing, 10, &x.c.error);
+    must(&x, name);
+    tensor *image = load(&x, "sample.", "start");
+    const tensor *noise = load(&x, "sample.", "noise");
+    const int32_t *y = load_integers(&x, "sample.", "y");
+    const int64_t count = tensor_count(image);
+    for (int64_t i = 9; i >= 0; i--) {
+        const tensor *out = guided_output(&x, image, y, s.original[i]);
+        for (int64_t k = 0; k < 2; k++)
+            step(&x, &s, image->data + k * count / 2, out->data + k * tensor_count(out) / 4,
+                 noise->data + (9 - i) * count + k * count / 2, i);
+    }
+    check_close(&x, image->data, "sample.", name, 1e-4);
+    close_fixture(&x);
+}
+
+static void samples_with_given_noise_are_the_official_ones(void **state)
+{
+    (void)state;
+    check_noisy_samples(DT_SPACING_SECTIONS, ancestral_step, "ancestral10");
+    check_noisy_samples(DT_SPACING_DDIM, ddim_step_eta1, "ddim10_eta1");
+}
+
+static int use_portable(void **state)
+{
+    (void)state;
+    isa = DT_ISA_PORTABLE;
+    return 0;
+}
+
+static int use_fastest(void **state)
+{
+    (void)state;
+    isa = DT_ISA_AUTO;
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(positions_are_the_official_ones),
+        cmocka_unit_test(the_forward_pass_is_the_official_one),
+        cmocka_unit_test(guided_noise_is_the_official_one),
+        cmocka_unit_test(the_loss_terms_are_the_official_ones),
+        cmocka_unit_test(every_gradient_is_the_official_one),
+        cmocka_unit_test(gradients_with_checkpointed_blocks_are_the_official_ones),
+        cmocka_unit_test(ten_training_steps_are_the_official_ones),
+        cmocka_unit_test(ten_training_steps_with_weight_decay_are_the_official_ones),
+        cmocka_unit_test(ddim_samples_are_the_official_ones),
+        cmocka_unit_test(samples_with_given_noise_are_the_official_ones),
+    };
+    const int failed = cmocka_run_group_tests_name("portable", tests, use_portable, NULL);
+    return failed + cmocka_run_group_tests_name("fastest", tests, use_fastest, NULL);
+}
