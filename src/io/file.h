@@ -53,7 +53,7 @@ typedef struct file_writer {
     struct sha256_ctx hash;           /* of all bytes so far, taken while they are in the cache */
 } file_writer;
 
-/* The folder must exist. A path that names a folder or a device is refused; a symbolic link is replaced, not followed. */
+/* The folder must exist. A path that names a folder or a device is refused; a symbolic link is replaced itself. */
 dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err);
 
 /* Takes `bytes` of disk now, where the file system can, so that a full disk is found before the work. */

@@ -1,5 +1,5 @@
-/* The two 16-bit floats of model files, to and from float: exact upwards, nearest-even downwards. Subnormals, infinities
- * and the payload's upper bits of NaNs are kept; a NaN never becomes an infinity. */
+/* The two 16-bit floats of model files, to and from float: exact upwards, nearest-even downwards. Subnormals,
+ * infinities and the payload's upper bits of NaNs are kept; a NaN never becomes an infinity. */
 #ifndef IO_HALF_H
 #define IO_HALF_H
 

@@ -1,6 +1,7 @@
 /* numpy's .npz: a zip of .npy arrays, as pytorch-fid keeps its statistics (`mu` [D], `sigma` [D,D], float64) and
- * guided-diffusion's evaluator its samples. Reading accepts stored and deflated members, npy versions 1 to 3, C order and
- * little-endian numbers; everything else is refused with file, array, expected and found. Writing stores uncompressed. */
+ * guided-diffusion's evaluator its samples. Reading accepts stored and deflated members, npy versions 1 to 3, C order
+ * and little-endian numbers; everything else is refused with file, array, expected and found. Writing stores without
+ * compression. */
 #ifndef IO_NPZ_H
 #define IO_NPZ_H
 

@@ -282,7 +282,7 @@ const char *safetensors_metadata(const safetensors *f, const char *key)
 
 /* ---- values ---- */
 
-/* Reads `count` values of `type` at the possibly unaligned `data`, each through memcpy, into out[i] = expression of v. */
+/* out[i] = expression of v, for `count` values v of `type` at `data`, which may be unaligned: hence memcpy. */
 #define CONVERT(type, expression)                                                                                      \
     for (int64_t i = 0; i < count; i++) {                                                                              \
         type v;                                                                                                        \

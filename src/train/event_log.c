@@ -198,7 +198,7 @@ dt_status event_log_image(event_log *e, const char *tag, int64_t step, const voi
 
 /* ---- file ---- */
 
-/* TensorBoard reads a folder's files in the order of their names, so a name that is taken gives way to the next second. */
+/* TensorBoard reads a folder's files in the order of their names: a name that is taken gives way to the next second. */
 static dt_status make_file(event_log *e, const char *folder, dt_error *err)
 {
     char host[65] = "";

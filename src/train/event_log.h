@@ -1,8 +1,8 @@
 /* TensorBoard event files: scalars and PNG images over steps.
  *
  * A file is a row of records (u64 length, masked CRC-32C of the length, data, masked CRC-32C of the data), each one
- * Event message in protocol buffer encoding (tensorflow/tensorboard: event.proto, summary.proto, record_writer). A record
- * reaches the file in one write, so a killed run leaves whole records; there is nothing to flush. */
+ * Event message in protocol buffer encoding (tensorflow/tensorboard: event.proto, summary.proto, record_writer). A
+ * record reaches the file in one write, so a killed run leaves whole records; there is nothing to flush. */
 #ifndef TRAIN_EVENT_LOG_H
 #define TRAIN_EVENT_LOG_H
 
@@ -16,8 +16,8 @@ typedef struct event_log {
     int fd; /* -1: closed */
 } event_log;
 
-/* Makes a new events.out.tfevents.<seconds>.<host> in an existing folder. TensorBoard then ignores what earlier files in
- * that folder say about steps >= first_step, so a resumed run shows one curve. */
+/* Makes a new events.out.tfevents.<seconds>.<host> in an existing folder. TensorBoard then ignores what earlier files
+ * in that folder say about steps >= first_step, so a resumed run shows one curve. */
 dt_status event_log_open(event_log *e, const char *folder, int64_t first_step, dt_error *err);
 
 /* A failed write is DT_ERR_IO; the file keeps its whole records (see file_append). */
