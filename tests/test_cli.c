@@ -1,26 +1,16 @@
 /* The program as a user meets it: help that agrees with the table, exit codes, one line for each mistake, signals. */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "io/file.h"
+#include "temp_folder.h"
 #include "io/image.h"
 #include "train/settings.h"
 
 enum { ARGUMENTS_MAX = 64 };
 
-static char folder[256], base[512];
+static char base[512];
 static char *printed, *complained; /* what the last call wrote to its standard output and standard error */
 
 static const struct {
@@ -36,16 +26,6 @@ static void assert_mentions(const char *text, const char *part)
     if (!strstr(text, part)) fail_msg("'%s' does not mention '%s'", text, part);
 }
 
-/* folder/name in one of four buffers that take turns. */
-static const char *at(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
-
 /* ---- running the program ---- */
 
 static pid_t start(const char *command)
@@ -56,9 +36,9 @@ static pid_t start(const char *command)
     for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) argument[n++] = word;
     pid_t child = fork();
     if (child != 0) return child;
-    int out = open(at("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    int err = open(at("err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (out < 0 || err < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || chdir(folder)) _exit(99);
+    int out = open(temp_path("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int err = open(temp_path("err"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (out < 0 || err < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || chdir(temp_folder)) _exit(99);
     execv(argument[0], argument);
     _exit(99);
 }
@@ -73,8 +53,8 @@ static int finish(pid_t child)
     free(printed);
     free(complained);
     printed = complained = NULL;
-    assert_int_equal(file_read_all(&printed, &size, at("out"), 1 << 24, &err), DT_OK);
-    assert_int_equal(file_read_all(&complained, &size, at("err"), 1 << 24, &err), DT_OK);
+    assert_int_equal(file_read_all(&printed, &size, temp_path("out"), 1 << 24, &err), DT_OK);
+    assert_int_equal(file_read_all(&complained, &size, temp_path("err"), 1 << 24, &err), DT_OK);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
@@ -103,39 +83,34 @@ static void make_images(void)
         dt_error err = {0};
         char name[64];
         snprintf(name, sizeof name, "images/class%d", class);
-        assert_int_equal(file_make_dirs(at(name), &err), DT_OK);
+        assert_int_equal(file_make_dirs(temp_path(name), &err), DT_OK);
         for (int i = 0; i < 4; i++) {
             uint8_t rgb[8 * 8 * 3];
             for (int k = 0; k < 8 * 8 * 3; k++) rgb[k] = (uint8_t)(class * 100 + i * 20 + k);
             snprintf(name, sizeof name, "images/class%d/%d.png", class, i);
-            assert_int_equal(image_write_png(at(name), rgb, 8, 8, NULL, 0, &err), DT_OK);
+            assert_int_equal(image_write_png(temp_path(name), rgb, 8, 8, NULL, 0, &err), DT_OK);
         }
     }
 }
 
 static int open_folder(void **state)
 {
-    (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/difftune-cli-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder)) return -1;
+    if (temp_folder_make(state)) return -1;
     make_images();
     int code =
         run("train --method pretrain --train-data images --output-dir base --resolution 8 --hidden-size 16 "
             "--depth 1 --num-heads 2 --patch-size 4 --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
             "--sample-steps 0");
     if (code != 0) fprintf(stderr, "no tiny base model: %s", complained);
-    snprintf(base, sizeof base, "%s", at("base/final/model.safetensors"));
+    snprintf(base, sizeof base, "%s", temp_path("base/final/model.safetensors"));
     return code;
 }
 
 static int close_folder(void **state)
 {
-    (void)state;
-    dt_error err = {0};
     free(printed);
     free(complained);
-    return file_remove_tree(folder, &err) == DT_OK ? 0 : -1;
+    return temp_folder_remove(state);
 }
 
 /* ---- help ---- */
@@ -284,8 +259,7 @@ static void missing_files_are_one_line_and_status_1(void **state)
 
 static void write_text(const char *name, const char *text)
 {
-    dt_error err = {0};
-    assert_int_equal(file_write_atomic(at(name), text, strlen(text), &err), DT_OK);
+    temp_write(name, text, strlen(text));
 }
 
 static void a_mistake_in_the_settings_file_names_its_line(void **state)
@@ -310,7 +284,7 @@ static void output_that_cannot_be_written_is_a_failure(void **state)
 {
     (void)state;
     char command[1024];
-    snprintf(command, sizeof command, "%s --version > /dev/full 2> '%s'", DT_PROGRAM, at("err"));
+    snprintf(command, sizeof command, "%s --version > /dev/full 2> '%s'", DT_PROGRAM, temp_path("err"));
     int status = system(command);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 1);
@@ -325,8 +299,8 @@ static void saved_settings_can_be_fed_back(void **state)
     char *first, *second;
     size_t size;
     dt_error err = {0};
-    assert_int_equal(file_read_all(&first, &size, at("base/config.yaml"), 1 << 20, &err), DT_OK);
-    assert_int_equal(file_read_all(&second, &size, at("again/config.yaml"), 1 << 20, &err), DT_OK);
+    assert_int_equal(file_read_all(&first, &size, temp_path("base/config.yaml"), 1 << 20, &err), DT_OK);
+    assert_int_equal(file_read_all(&second, &size, temp_path("again/config.yaml"), 1 << 20, &err), DT_OK);
     char *line = strstr(first, "output_dir: base\n"), *other = strstr(second, "output_dir: again\n");
     assert_non_null(line);
     assert_non_null(other);
@@ -365,10 +339,10 @@ static pid_t start_long_work(void)
              "bank --pretrained-model %s --bank long --bank-size 1000000 --bank-shard-size 8 --num-inference-steps 2",
              base);
     dt_error err = {0};
-    if (file_exists(at("long"))) assert_int_equal(file_remove_tree(at("long"), &err), DT_OK);
+    if (file_exists(temp_path("long"))) assert_int_equal(file_remove_tree(temp_path("long"), &err), DT_OK);
     pid_t child = start(command);
-    for (int i = 0; i < 600 && !file_exists(at("long/shard-00000.safetensors")); i++) usleep(50000);
-    if (!file_exists(at("long/shard-00000.safetensors"))) {
+    for (int i = 0; i < 600 && !file_exists(temp_path("long/shard-00000.safetensors")); i++) usleep(50000);
+    if (!file_exists(temp_path("long/shard-00000.safetensors"))) {
         kill(child, SIGKILL);
         finish(child);
         fail_msg("no shard after 30 seconds: %s", complained);

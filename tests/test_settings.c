@@ -1,44 +1,19 @@
 /* Settings: the table itself, text in and out, YAML files, and the rules across keys. */
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "temp_folder.h"
 #include "train/settings.h"
 
-static char folder[256], file[512];
+static char file[512];
 
 static int make_folder(void **state)
 {
-    (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/difftune-settings-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(file, sizeof file, "%s/settings.yaml", folder);
+    if (temp_folder_make(state)) return -1;
+    snprintf(file, sizeof file, "%s", temp_path("settings.yaml"));
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    unlink(file);
-    return rmdir(folder);
-}
-
-static void write_file(const char *text, size_t size)
-{
-    FILE *f = fopen(file, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(text, 1, size, f), size);
-    fclose(f);
 }
 
 static void assert_mentions(const char *sentence, const char *part)
@@ -311,7 +286,7 @@ static void the_longest_texts_survive_a_file(void **state)
 
 static dt_status load_text(dt_settings *s, const char *text, char message[512])
 {
-    write_file(text, strlen(text));
+    temp_write("settings.yaml", text, strlen(text));
     message[0] = '\0';
     return dt_settings_load(s, file, message, 512);
 }
@@ -411,7 +386,7 @@ static void damaged_files_never_give_values_out_of_range(void **state)
         noise = noise * 1664525u + 1013904223u;
         size_t at = (noise >> 8) % size;
         damaged[at] = (char)(noise >> 3);
-        write_file(damaged, trial % 2 ? size : at);
+        temp_write("settings.yaml", damaged, trial % 2 ? size : at);
         dt_settings got;
         dt_settings_init(&got);
         dt_settings_load(&got, file, NULL, 0);
@@ -598,5 +573,5 @@ int main(void)
         cmocka_unit_test(the_other_verbs_say_what_they_need),
         cmocka_unit_test(values_put_into_the_struct_by_hand_are_checked_too),
     };
-    return cmocka_run_group_tests_name("settings", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("settings", tests, make_folder, temp_folder_remove);
 }

@@ -1,15 +1,8 @@
 /* The usage example of difftune.h, cut out of the header by the build: it compiles, and on a tiny model and a few
  * images it does what its first line says. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "io/file.h"
+#include "temp_folder.h"
 #include "io/image.h"
 
 int usage_example(void);
@@ -17,7 +10,7 @@ int usage_example(void);
 #include "usage_example.c"
 #undef main
 
-static char folder[256], home[1024];
+static char home[1024];
 
 static void make_images(void)
 {
@@ -56,19 +49,13 @@ static void make_base(void)
 
 static int enter_folder(void **state)
 {
-    (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/difftune-usage-XXXXXX", tmp ? tmp : "/tmp");
-    if (!getcwd(home, sizeof home) || !mkdtemp(folder) || chdir(folder)) return -1;
-    return 0;
+    if (!getcwd(home, sizeof home) || temp_folder_make(state)) return -1;
+    return chdir(temp_folder);
 }
 
 static int leave_folder(void **state)
 {
-    (void)state;
-    dt_error err = {0};
-    if (chdir(home)) return -1;
-    return file_remove_tree(folder, &err) == DT_OK ? 0 : -1;
+    return chdir(home) ? -1 : temp_folder_remove(state);
 }
 
 static void the_usage_example_makes_a_bank_and_a_tuned_model(void **state)

@@ -54,6 +54,7 @@ static const char *const feature_words[] = {"base", "squeezenet", NULL};
 const settings_key settings_keys[] = {
     INT(machine, threads, "0", 0, 1024, COMPUTES, "threads to use; 0: all cores; results do not depend on it"),
     ENUM(machine, isa, "auto", isa_words, COMPUTES, "highest instruction set used"),
+    ENUM(machine, mixed_precision, "no", precision_words, COMPUTES, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, COMPUTES, "of all random numbers"),
 
     TEXT(model, pretrained_model, "", "PATH", COMPUTES, "safetensors file with DiT's names, or a run folder"),
@@ -101,7 +102,6 @@ const settings_key settings_keys[] = {
     REAL(training, adam_epsilon, "1e-8", 1e-30, 1, TRAIN, "added to the root of the second moment"),
     REAL(training, adam_weight_decay, "0", 0, 100, TRAIN, "decoupled weight decay"),
     REAL(training, max_grad_norm, "0", 0, 1e9, TRAIN, "clip the gradient's norm to this; 0: no clipping"),
-    ENUM(training, mixed_precision, "no", precision_words, TRAIN, "bf16: products in bf16, master weights in f32"),
     BOOL(training, gradient_checkpointing, "false", TRAIN, "compute each block twice and keep less memory"),
     REAL(training, ema_decay, "0.9999", 0, 1, TRAIN, "decay of the averaged weights"),
     INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, "steps between checkpoints; 0: only at the end"),
