@@ -275,6 +275,15 @@ static void after_a_resume_the_later_record_of_a_step_counts(void **state)
     assert_says(f->text, "(median)</th><td>120</td>"); /* of the steps 50, 60, 70 */
 }
 
+static void seconds_are_summed_over_resumptions(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    write_file(f, "ft", "metrics.jsonl",
+               "{\"kind\":\"train\",\"step\":101,\"time_s\":3}\n{\"kind\":\"train\",\"step\":102,\"time_s\":5}\n");
+    assert_says(make_page(f, ""), "time, seconds</th><td>105</td>");
+}
+
 /* ---- hostile and missing input ---- */
 
 static void a_broken_line_is_refused_with_its_number(void **state)
@@ -519,6 +528,7 @@ int main(void)
         REPORT_TEST(forgetting_is_stated_from_the_bank_and_shown_as_change),
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
         REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
+        REPORT_TEST(seconds_are_summed_over_resumptions),
         REPORT_TEST(a_broken_line_is_refused_with_its_number),
         REPORT_TEST(a_text_where_a_number_belongs_is_refused),
         REPORT_TEST(wrong_steps_sets_bands_and_measures_are_refused),

@@ -64,7 +64,8 @@ static dt_status add_train(run *r, const line *l)
                   {"lr", &t.lr},
                   {"samples_per_second", &t.samples_per_second},
                   {"time_s", &t.time_s},
-                  {"memory_bytes", &t.memory_bytes}};
+                  {"memory_bytes", &t.memory_bytes},
+                  {"skipped", &t.skipped}};
     dt_status status = get_step(&t.step, l);
     for (size_t i = 0; status == DT_OK && i < sizeof fields / sizeof *fields; i++)
         status = get_number(fields[i].value, l, l->record, fields[i].key);

@@ -217,17 +217,34 @@ static double median_speed(const run *r)
     return median;
 }
 
+/* The clock starts again with each resumption, so that a fall of it marks the end of a stretch. */
+static double total_seconds(const run *r)
+{
+    double before = 0, last = NAN;
+    for (int64_t i = 0; i < r->train_count; i++) {
+        double now = r->train[i].time_s;
+        if (!isfinite(now)) continue;
+        if (now < last) before += last;
+        last = now;
+    }
+    return before + last;
+}
+
 run_summary run_summarise(const run *r)
 {
-    run_summary s = {
-        NAN, run_setting_number(r, "max_train_steps"), run_setting_number(r, "train_batch_size"), NAN, median_speed(r),
-        NAN};
+    run_summary s = {.steps = NAN,
+                     .planned_steps = run_setting_number(r, "max_train_steps"),
+                     .batch = run_setting_number(r, "train_batch_size"),
+                     .seconds = total_seconds(r),
+                     .samples_per_second = median_speed(r),
+                     .memory_bytes = NAN,
+                     .skipped = NAN};
     double accumulation = run_setting_number(r, "gradient_accumulation_steps");
     if (isfinite(accumulation)) s.batch *= accumulation;
-    if (r->train_count > 0) s.steps = r->train[r->train_count - 1].step;
     for (int64_t i = 0; i < r->train_count; i++) {
-        s.seconds = fmax(s.seconds, r->train[i].time_s);
+        s.steps = r->train[i].step;
         s.memory_bytes = fmax(s.memory_bytes, r->train[i].memory_bytes);
+        s.skipped = fmax(s.skipped, r->train[i].skipped);
     }
     return s;
 }

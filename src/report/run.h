@@ -17,7 +17,9 @@
 enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
 
 typedef struct run_train {
-    double step, loss_target, loss_bank, grad_norm, lr, samples_per_second, time_s, memory_bytes;
+    double step, loss_target, loss_bank, grad_norm, lr, samples_per_second, memory_bytes;
+    double time_s;  /* since the run was started or last resumed */
+    double skipped; /* steps so far whose loss or gradient was not finite */
 } run_train;
 
 typedef struct run_validation {
@@ -74,9 +76,10 @@ const char *run_text(const run *r, const char *key);
 const char *run_setting_text(const run *r, const char *key);
 double run_setting_number(const run *r, const char *key);
 
-/* What the report says in numbers about a run; NaN where nothing was recorded. */
+/* What the report says in numbers about a run; NaN where nothing was recorded. The batch is that of one step, with
+ * gradient accumulation; the seconds are summed over resumptions; the speed is the median, the memory the peak. */
 typedef struct run_summary {
-    double steps, planned_steps, batch, seconds, samples_per_second, memory_bytes; /* batch: with accumulation */
+    double steps, planned_steps, batch, seconds, samples_per_second, memory_bytes, skipped;
 } run_summary;
 run_summary run_summarise(const run *r);
 

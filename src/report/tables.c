@@ -53,6 +53,12 @@ static void cell_speed(html *out, const report_run *r, const char *key)
     html_number(out, r->summary.samples_per_second);
 }
 
+static void cell_skipped(html *out, const report_run *r, const char *key)
+{
+    (void)key;
+    html_number(out, r->summary.skipped);
+}
+
 static void cell_memory(html *out, const report_run *r, const char *key)
 {
     (void)key;
@@ -127,6 +133,7 @@ void page_run_table(html *out, const report *r)
         {"time, seconds", NULL, cell_seconds},
         {"speed, images a second (median)", NULL, cell_speed},
         {"peak memory, MiB", NULL, cell_memory},
+        {"steps skipped as not finite", NULL, cell_skipped},
     };
     static const table_row measured[] = {
         {", last", NULL, cell_last_distance},
@@ -207,21 +214,35 @@ static void write_json_more(html *out, size_t total)
     if (total > JSON_ITEMS_MAX) html_markup(out, "<li>&hellip; and %zu more</li>", total - JSON_ITEMS_MAX);
 }
 
+static bool is_flat(json_t *object)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value)
+    {
+        if (json_is_object(value) || json_is_array(value)) return false;
+    }
+    return true;
+}
+
+/* A list of its members; below the first level those without further structure stand in one line. */
 static void write_json_object(html *out, json_t *object, int depth)
 {
     const char *key;
     json_t *value;
     size_t shown = 0;
-    html_markup(out, "<ul class=\"json\">");
+    bool line = depth > 0 && json_object_size(object) <= JSON_ITEMS_MAX && is_flat(object);
+    html_markup(out, "%s", line ? "" : "<ul class=\"json\">");
     json_object_foreach(object, key, value)
     {
         if (shown++ == JSON_ITEMS_MAX) break;
-        html_element(out, "<li><span class=\"quiet\">", key, "</span> ");
+        html_element(out, line ? "<span class=\"item\">" : "<li>", "", "<span class=\"quiet\">");
+        html_element(out, "", key, "</span> ");
         write_json(out, value, depth + 1);
-        html_markup(out, "</li>");
+        html_markup(out, "%s", line ? "</span> " : "</li>");
     }
     write_json_more(out, json_object_size(object));
-    html_markup(out, "</ul>\n");
+    html_markup(out, "%s", line ? "" : "</ul>\n");
 }
 
 static void write_json_array(html *out, const json_t *array, int depth)
@@ -249,7 +270,7 @@ static void write_json(html *out, const json_t *value, int depth)
     else if (json_is_array(value))
         write_json_array(out, value, depth);
     else if (json_is_string(value))
-        html_escaped(out, json_string_value(value));
+        html_escaped(out, *json_string_value(value) ? json_string_value(value) : "\xe2\x80\x93");
     else if (json_is_integer(value))
         html_markup(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_real(value))
