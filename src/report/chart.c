@@ -42,8 +42,8 @@ static double nice_step(double range, int64_t count)
 static void linear_axis(axis *a, double low, double high, int64_t count)
 {
     if (!(high - low > 1e-9 * fmax(fabs(low), fabs(high)))) { /* one value only: give it room */
-        double room = low == 0 ? 1 : 0.1 * fabs(low);
-        low -= room, high += room;
+        low -= 0.1 * fabs(low);
+        high += high == 0 ? 1 : 0.1 * fabs(high);
     }
     double step = nice_step(high - low, count);
     a->low = low, a->high = high, a->log = false, a->tick_count = 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { POINTS_MAX = 400 }; /* of a line; longer ones are thinned to means */
+enum { MARKERS_MAX = 40 }; /* points of a line that are marked one by one */
 enum { T_HIGH = RUN_BANDS * RUN_BAND_STEPS };
 static const char t_label[] = "t (0: clean, 999: noise)";
 
@@ -37,10 +38,11 @@ static chart_series *plot_newest(plot *p)
     return &p->series[p->chart.series_count - 1];
 }
 
+/* A chart that nothing was recorded for is left out. */
 static void plot_write(html *out, plot *p)
 {
     p->chart.series = p->series;
-    chart_write(out, &p->chart);
+    if (p->chart.series_count > 0) chart_write(out, &p->chart);
     for (int64_t i = 0; i < p->chart.series_count; i++) free(p->memory[i]);
 }
 
@@ -142,15 +144,13 @@ static void train_chart(html *out, const report *r, const char *title, const cha
                         double (*get)(const run_train *), bool smooth)
 {
     plot p = {.chart = {.title = title, .x_label = "step", .y_label = y_label, .allow_log = smooth}};
-    bool any = false;
     for (int64_t i = 0; i < r->count; i++) {
         bool has = false;
         for (int64_t t = 0; t < r->runs[i].run.train_count; t++) has = has || isfinite(get(&r->runs[i].run.train[t]));
         if (has) train_series(&p, &r->runs[i], get, smooth);
         if (has) p.chart.x_high = fmax(p.chart.x_high, r->runs[i].summary.steps);
-        any = any || has;
     }
-    if (any) plot_write(out, &p);
+    plot_write(out, &p);
 }
 
 void page_training_charts(html *out, const report *r)
@@ -188,7 +188,9 @@ static void loss_chart(html *out, const report *r, int set)
             x[v] = r->runs[i].run.validation[set][v].step;
             x[count + v] = r->runs[i].run.validation[set][v].loss;
         }
-        if (x) plot_newest(&p)->count = chart_thin(x, x + count, count, POINTS_MAX);
+        if (!x) continue;
+        plot_newest(&p)->count = chart_thin(x, x + count, count, POINTS_MAX);
+        plot_newest(&p)->markers = count <= MARKERS_MAX;
     }
     plot_write(out, &p);
 }
@@ -226,7 +228,7 @@ static void profile_chart(html *out, const report *r, int set)
     }
     for (int64_t i = 0; i < r->count; i++) {
         const run_validation *last = last_validation(&r->runs[i].run, set);
-        if (last) profile_series(&p, r->runs[i].label, r->runs[i].colour, last->band_mse);
+        if (last && last->step > 0) profile_series(&p, r->runs[i].label, r->runs[i].colour, last->band_mse);
     }
     plot_write(out, &p);
 }
@@ -284,6 +286,10 @@ static void write_pair(html *out, const report *r, void (*write)(html *, const r
 
 void page_forgetting_charts(html *out, const report *r)
 {
+    int64_t records = 0;
+    for (int64_t i = 0; i < r->count; i++)
+        for (int set = 0; set < RUN_SETS; set++) records += r->runs[i].run.validation_count[set];
+    if (records == 0) return;
     html_markup(
         out,
         "<section class=\"card\"><h2>What was learned and what was forgotten</h2>\n"

@@ -51,9 +51,11 @@ static dt_status write_base(html *out, const report *r, dt_error *err)
     return DT_OK;
 }
 
+/* Step 0 is the base, which stands before. */
 static dt_status write_last(html *out, const report_run *r, dt_error *err)
 {
     char caption[REPORT_LABEL_MAX + 48];
+    if (r->run.grid_count == 0 || r->run.grid[r->run.grid_count - 1].step == 0) return DT_OK;
     const run_grid *last = &r->run.grid[r->run.grid_count - 1];
     snprintf(caption, sizeof caption, "%s, step %lld", r->label, (long long)last->step);
     return write_grid(out, last, caption, err);
@@ -84,8 +86,7 @@ dt_status page_grids(html *out, const report *r, dt_error *err)
                 "<section class=\"card\"><h2>Samples</h2>\n<p>The same noise and the same classes at each place of "
                 "the grids, where the runs share seed and settings.</p>\n<div class=\"grids\">\n");
     dt_status status = write_base(out, r, err);
-    for (int64_t i = 0; status == DT_OK && i < r->count; i++)
-        if (r->runs[i].run.grid_count > 0) status = write_last(out, &r->runs[i], err);
+    for (int64_t i = 0; status == DT_OK && i < r->count; i++) status = write_last(out, &r->runs[i], err);
     html_markup(out, "</div>\n");
     for (int64_t i = 0; status == DT_OK && i < r->count; i++)
         if (r->runs[i].run.grid_count > 1) status = write_strip(out, &r->runs[i], err);

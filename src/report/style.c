@@ -55,7 +55,8 @@ const char report_style[] =
     "pre{overflow-x:auto;background:var(--paper);border:1px solid var(--rule);border-radius:8px;padding:12px;"
     "font-size:.84rem;line-height:1.45}code{overflow-wrap:anywhere}\n"
     ".json{list-style:none;padding-left:14px;overflow-wrap:anywhere}.card>.json{padding-left:0}"
-    ".item{margin-right:1.2em}\n"
+    ".many{columns:17rem}.many>li{break-inside:avoid}.item{margin-right:1.2em}\n"
+    ".card>.json>li>.quiet,details>.json>li>.quiet{display:inline-block;min-width:8em}\n"
     "@media(max-width:560px){.card{padding:16px 14px;border-radius:10px}h1{font-size:1.5rem}"
     ".verdict{font-size:1.05rem}svg text{font-size:14px}}\n"
     "@media print{body{background:#fff}.card{break-inside:avoid}}\n";

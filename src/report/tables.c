@@ -250,7 +250,7 @@ static void write_json_array(html *out, const json_t *array, int depth)
     size_t count = json_array_size(array);
     bool nested = count > 0 && (json_is_object(json_array_get(array, 0)) || json_is_array(json_array_get(array, 0)));
     if (count == 0) html_markup(out, "none");
-    if (nested) html_markup(out, "<ul class=\"json\">");
+    if (nested) html_markup(out, "<ul class=\"json many\">");
     for (size_t i = 0; i < count && i < JSON_ITEMS_MAX; i++) {
         html_markup(out, "%s", nested ? "<li>" : i ? ", " : "");
         write_json(out, json_array_get(array, i), depth + 1);

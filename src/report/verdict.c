@@ -165,12 +165,16 @@ static void budget_of(html *out, const report_run *r)
 
 static void state_budget(html *out, const report *r)
 {
-    bool equal = true;
-    for (int64_t i = 1; i < r->count; i++) equal = equal && same_budget(&r->runs[0], &r->runs[i]);
+    bool equal = true, with_bank = false;
+    for (int64_t i = 0; i < r->count; i++) {
+        equal = equal && (i == 0 || same_budget(&r->runs[0], &r->runs[i]));
+        with_bank = with_bank || is_method(&r->runs[i], "diff-tuning");
+    }
     if (equal) {
         html_markup(out, "<li>%s ", r->count > 1 ? "Same budget for all runs:" : "Budget:");
         budget_of(out, &r->runs[0]);
-        html_markup(out, " (for Diff-Tuning the memory bank&rsquo;s share is part of the batch).</li>\n");
+        html_markup(out, "%s.</li>\n",
+                    with_bank ? " (for Diff-Tuning the memory bank&rsquo;s share is part of the batch)" : "");
         return;
     }
     html_markup(out, "<li class=\"warn\">The budgets differ, so the comparison is not like for like: ");
@@ -221,9 +225,8 @@ void page_verdict(html *out, const report *r)
     const report_run *baseline = find_baseline(r);
     html_markup(out, "<section class=\"card\"><h2>What came out</h2>\n");
     if (r->measure_count == 0)
-        html_markup(out,
-                    "<p class=\"verdict\">No distance to held-out images was measured in these runs, so they cannot "
-                    "be ranked.</p>\n");
+        html_markup(out, "<p class=\"verdict\">No distance to held-out images was measured%s.</p>\n",
+                    r->count > 1 ? ", so the runs cannot be ranked" : "");
     for (int64_t m = 0; m < r->measure_count; m++) {
         if (r->count == 1) state_single(out, r, r->measures[m]);
         for (int64_t i = 0; i < r->count; i++)
