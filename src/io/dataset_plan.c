@@ -152,7 +152,8 @@ static int compare_files(const void *left, const void *right, void *prefix)
 {
     const source_file *a = left, *b = right;
     const char *a_rest = a->name + *(const size_t *)prefix, *b_rest = b->name + *(const size_t *)prefix;
-    int order = compare_spans(a_rest, first_folder(a_rest), b_rest, first_folder(b_rest));
+    size_t a_class = first_folder(a_rest), b_class = first_folder(b_rest);
+    int order = compare_spans(a_rest, a_class - (a_class > 0), b_rest, b_class - (b_class > 0)); /* without slash */
     const char *a_slash = strrchr(a_rest, '/'), *b_slash = strrchr(b_rest, '/');
     size_t a_folder = a_slash ? (size_t)(a_slash - a_rest) : 0, b_folder = b_slash ? (size_t)(b_slash - b_rest) : 0;
     if (!order) order = compare_spans(a_rest, a_folder, b_rest, b_folder);

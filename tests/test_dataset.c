@@ -1,0 +1,627 @@
+/* Data sets from folders and tars: order, classes, splits, what is passed over, limits, hostile archives. */
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "io/dataset.h"
+#include "io/file.h"
+#include "picture_files.h"
+
+/* ---- making data ---- */
+
+static char root[512]; /* of one test, made anew for each */
+
+static int make_root(void **state)
+{
+    (void)state;
+    const char *folder = getenv("TMPDIR");
+    snprintf(root, sizeof root, "%s/difftune-dataset-XXXXXX", folder ? folder : "/tmp");
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk)
+{
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static int remove_root(void **state)
+{
+    (void)state;
+    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char *at(const char *name)
+{
+    static char path[4][2048];
+    static int turn;
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof path[0], "%s/%s", root, name);
+    return p;
+}
+
+static void make_folder(const char *name)
+{
+    dt_error err = {0};
+    if (file_make_dirs(at(name), &err) != DT_OK) fail_msg("%s", err.message);
+}
+
+static void put(const char *name, bytes file)
+{
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s", name);
+    char *slash = strrchr(folder, '/');
+    if (slash) {
+        *slash = '\0';
+        make_folder(folder);
+    }
+    FILE *f = fopen(at(name), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(file.data, 1, file.size, f), file.size);
+    fclose(f);
+    free(file.data);
+}
+
+/* A PNG of one colour; `shade` tells pictures apart. */
+static bytes picture(int shade, int width, int height)
+{
+    uint8_t *rgb = malloc((size_t)(width * height * 3));
+    for (int i = 0; i < width * height; i++) memcpy(rgb + 3 * i, (uint8_t[]){(uint8_t)shade, 100, 200}, 3);
+    bytes file = make_png(rgb, (size_t)width * 3, width, height, (png_recipe){.type = PNG_COLOR_TYPE_RGB, .depth = 8});
+    free(rgb);
+    return file;
+}
+
+static bytes text_file(const char *text)
+{
+    bytes file = {0};
+    bytes_add(&file, text, strlen(text));
+    return file;
+}
+
+typedef enum packing { PLAIN, GZIP, XZ } packing;
+
+static struct archive *begin_tar(const char *name, packing how)
+{
+    struct archive *a = archive_write_new();
+    archive_write_set_format_ustar(a);
+    if (how == GZIP) archive_write_add_filter_gzip(a);
+    if (how == XZ) archive_write_add_filter_xz(a);
+    assert_int_equal(archive_write_open_filename(a, at(name)), ARCHIVE_OK);
+    return a;
+}
+
+/* Consumes `file`; a name that ends in a slash is a folder. */
+static void add_to_tar(struct archive *a, const char *name, bytes file)
+{
+    struct archive_entry *entry = archive_entry_new();
+    bool folder = name[strlen(name) - 1] == '/';
+    archive_entry_set_pathname(entry, name);
+    archive_entry_set_filetype(entry, folder ? AE_IFDIR : AE_IFREG);
+    archive_entry_set_perm(entry, 0755);
+    archive_entry_set_size(entry, (la_int64_t)file.size);
+    assert_int_equal(archive_write_header(a, entry), ARCHIVE_OK);
+    if (file.size) assert_int_equal(archive_write_data(a, file.data, file.size), file.size);
+    archive_entry_free(entry);
+    free(file.data);
+}
+
+static void end_tar(struct archive *a)
+{
+    assert_int_equal(archive_write_close(a), ARCHIVE_OK);
+    archive_write_free(a);
+}
+
+/* ---- reading it ---- */
+
+static const dataset_options plain = {.resolution = 8, .background = "#ffffff", .threads = 2};
+
+static dataset open_with(const char *path, const dataset_options *options)
+{
+    dt_error err = {0};
+    dataset d;
+    if (dataset_open(&d, path, options, &err) != DT_OK) fail_msg("%s", err.message);
+    return d;
+}
+
+/* Checks the failure, that its message holds `why`, and that nothing is left behind. */
+static void assert_fails(const char *path, const dataset_options *options, dt_status expected, const char *why)
+{
+    dt_error err = {0};
+    dataset d;
+    dt_status status = dataset_open(&d, path, options, &err);
+    if (status != expected) fail_msg("%s instead of %s", dt_status_name(status), dt_status_name(expected));
+    if (!strstr(err.message, why)) fail_msg("\"%s\" does not say \"%s\"", err.message, why);
+    assert_null(d.pixels);
+    assert_int_equal(d.count, 0);
+}
+
+static void assert_skipped(const dataset *d, const char *file, const char *reason)
+{
+    for (int64_t i = 0; i < d->report.skip_count; i++) {
+        const dataset_skip *skip = &d->report.skip[i];
+        if (strcmp(skip->file, file) == 0 && strstr(skip->reason, reason)) return;
+    }
+    fail_msg("%s (%s) is not among the %d skipped", file, reason, (int)d->report.skip_count);
+}
+
+static void assert_image(const dataset *d, int64_t index, const char *name, int label, int shade)
+{
+    assert_string_equal(d->name[index], name);
+    assert_int_equal(d->label[index], label);
+    const uint8_t *rgb = d->pixels + index * d->resolution * d->resolution * 3;
+    assert_int_equal(rgb[0], shade);
+    assert_int_equal(rgb[d->resolution * d->resolution * 3 - 3], shade);
+}
+
+static void classes_and_images_come_in_the_order_of_image_folder(void **state)
+{
+    (void)state;
+    put("b/2.png", picture(1, 8, 8));
+    put("b/10.PNG", picture(2, 9, 8));
+    put("a-b/x.png", picture(3, 8, 8));
+    put("a/z.png", picture(4, 8, 8));
+    put("a/deep/a.png", picture(5, 8, 8));
+    put("a/deep-er/a.png", picture(6, 8, 8));
+    put("B/only.jpeg", picture(7, 8, 8)); /* a PNG in truth, and read as one */
+    dataset d = open_with(root, &plain);
+    assert_int_equal(d.class_count, 4);
+    const char *classes[] = {"B", "a", "a-b", "b"};
+    for (int c = 0; c < 4; c++) assert_string_equal(d.class_name[c], classes[c]);
+    assert_int_equal(d.count, 7);
+    assert_image(&d, 0, "B/only.jpeg", 0, 7);
+    assert_image(&d, 1, "a/z.png", 1, 4);
+    assert_image(&d, 2, "a/deep-er/a.png", 1, 6);
+    assert_image(&d, 3, "a/deep/a.png", 1, 5);
+    assert_image(&d, 4, "a-b/x.png", 2, 3);
+    assert_image(&d, 5, "b/10.PNG", 3, 2);
+    assert_image(&d, 6, "b/2.png", 3, 1);
+    assert_int_equal(d.class_size[1], 3);
+    dataset_close(&d);
+}
+
+static void an_image_is_given_as_planes_from_minus_one_to_one_and_flipped(void **state)
+{
+    (void)state;
+    uint8_t rgb[8 * 8 * 3];
+    for (int i = 0; i < 8 * 8 * 3; i++) rgb[i] = (uint8_t)(i + i / 191 * 64); /* the last byte is 255 */
+    put("c/1.png", make_png(rgb, 24, 8, 8, (png_recipe){.type = PNG_COLOR_TYPE_RGB, .depth = 8}));
+    dataset d = open_with(root, &plain);
+    float straight[192], flipped[192];
+    dataset_image(straight, &d, 0, false);
+    dataset_image(flipped, &d, 0, true);
+    for (int c = 0; c < 3; c++) {
+        for (int y = 0; y < 8; y++) {
+            for (int x = 0; x < 8; x++) {
+                float expected = (float)rgb[(y * 8 + x) * 3 + c] / 127.5f - 1.0f;
+                assert_true(straight[(c * 8 + y) * 8 + x] == expected);
+                assert_true(flipped[(c * 8 + y) * 8 + 7 - x] == expected);
+            }
+        }
+    }
+    assert_true(straight[0] == -1.0f && straight[191] == 1.0f);
+    dataset_close(&d);
+}
+
+static void images_without_class_folders_are_one_class(void **state)
+{
+    (void)state;
+    put("1.png", picture(1, 8, 8));
+    put("0.png", picture(2, 8, 8));
+    dataset d = open_with(root, &plain);
+    assert_int_equal(d.class_count, 1);
+    assert_string_equal(d.class_name[0], "all");
+    assert_image(&d, 0, "0.png", 0, 2);
+    assert_image(&d, 1, "1.png", 0, 1);
+    dataset_close(&d);
+}
+
+static void a_tar_of_any_packing_is_the_same_data_as_the_folder(void **state)
+{
+    (void)state;
+    const char *names[] = {"tench/1.png", "dog/a/2.png", "dog/1.png", "cat/9.png"};
+    const char *tars[] = {"set.tar", "set.tar.gz", "set.tar.xz"};
+    for (int i = 0; i < 4; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "folder/%s", names[i]);
+        put(name, picture(40 * i, 20 + i, 11));
+    }
+    dataset folder = open_with(at("folder"), &plain);
+    for (packing how = PLAIN; how <= XZ; how++) {
+        struct archive *a = begin_tar(tars[how], how);
+        add_to_tar(a, "./lead/", (bytes){0});
+        for (int i = 0; i < 4; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "./lead/set/%s", names[i]);
+            add_to_tar(a, name, picture(40 * i, 20 + i, 11));
+        }
+        end_tar(a);
+        dataset d = open_with(at(tars[how]), &plain);
+        assert_string_equal(d.sha256, folder.sha256);
+        assert_int_equal(d.class_count, 3);
+        assert_image(&d, 2, "dog/a/2.png", 1, 40);
+        assert_string_equal(d.split, "");
+        dataset_close(&d);
+    }
+    dataset_close(&folder);
+}
+
+static void the_content_hash_tells_data_apart_and_not_threads(void **state)
+{
+    (void)state;
+    char name[32];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "x/%02d.png", i);
+        put(name, picture(i, 10 + i, 17));
+    }
+    dataset_options options = plain;
+    dataset first = open_with(root, &options);
+    options.threads = 7;
+    dataset second = open_with(root, &options);
+    assert_string_equal(first.sha256, second.sha256);
+    dataset_close(&second);
+    put("x/07.png", picture(99, 17, 17));
+    second = open_with(root, &options);
+    assert_string_not_equal(first.sha256, second.sha256);
+    dataset_close(&second);
+    dataset_close(&first);
+}
+
+static void make_split_tar(const char *name)
+{
+    struct archive *a = begin_tar(name, GZIP);
+    add_to_tar(a, "set/readme.png", picture(0, 8, 8));
+    add_to_tar(a, "set/val/cat/1.png", picture(1, 8, 8));
+    add_to_tar(a, "set/train/cat/2.png", picture(2, 8, 8));
+    add_to_tar(a, "set/train/dog/3.png", picture(3, 8, 8));
+    end_tar(a);
+}
+
+static void a_split_is_chosen_after_the_colon_and_is_train_otherwise(void **state)
+{
+    (void)state;
+    make_split_tar("s.tar.gz");
+    dataset d = open_with(at("s.tar.gz"), &plain);
+    assert_string_equal(d.split, "train");
+    assert_int_equal(d.count, 2);
+    assert_image(&d, 1, "dog/3.png", 1, 3);
+    assert_int_equal(d.report.skip_count, 1); /* the other split is not listed */
+    assert_skipped(&d, "set/readme.png", "not inside a class folder");
+    dataset_close(&d);
+    d = open_with(at("s.tar.gz:val"), &plain);
+    assert_string_equal(d.split, "val");
+    assert_int_equal(d.count, 1);
+    assert_image(&d, 0, "cat/1.png", 0, 1);
+    dataset_close(&d);
+    assert_fails(at("s.tar.gz:test"), &plain, DT_ERR_ARG, "no split \"test\", only val, train");
+    put("plain/cat/1.png", picture(1, 8, 8));
+    assert_fails(at("plain:val"), &plain, DT_ERR_ARG, "no splits");
+    put("parted/train/cat/1.png", picture(1, 8, 8));
+    put("parted/test/cat/1.png", picture(2, 8, 8));
+    d = open_with(at("parted:test"), &plain);
+    assert_image(&d, 0, "cat/1.png", 0, 2);
+    dataset_close(&d);
+}
+
+static void a_single_class_in_a_tar_keeps_its_name(void **state)
+{
+    (void)state;
+    const char *names[] = {"cat/1.png", "set/cat/1.png", "set/train/cat/1.png", "set/train/cat/deep/1.png"};
+    for (int i = 0; i < 4; i++) {
+        struct archive *a = begin_tar("one.tar", PLAIN);
+        add_to_tar(a, names[i], picture(9, 8, 8));
+        end_tar(a);
+        dataset d = open_with(at("one.tar"), &plain);
+        assert_int_equal(d.class_count, 1);
+        assert_string_equal(d.class_name[0], "cat");
+        dataset_close(&d);
+    }
+}
+
+static void a_name_twice_in_a_tar_means_the_later_one(void **state)
+{
+    (void)state;
+    struct archive *a = begin_tar("twice.tar", PLAIN);
+    add_to_tar(a, "cat/1.png", picture(1, 8, 8));
+    add_to_tar(a, "dog/1.png", picture(2, 8, 8));
+    add_to_tar(a, "cat/1.png", picture(3, 8, 8));
+    end_tar(a);
+    dataset d = open_with(at("twice.tar"), &plain);
+    assert_int_equal(d.count, 2);
+    assert_image(&d, 0, "cat/1.png", 0, 3);
+    assert_image(&d, 1, "dog/1.png", 1, 2);
+    dataset_close(&d);
+}
+
+/* ---- classes ---- */
+
+static void an_empty_class_folder_is_an_error_that_names_it(void **state)
+{
+    (void)state;
+    put("set/cat/1.png", picture(1, 8, 8));
+    make_folder("set/dog");
+    assert_fails(at("set"), &plain, DT_ERR_FORMAT, "\"dog\" holds no image");
+    put("set/dog/notes.txt", text_file("x"));
+    assert_fails(at("set"), &plain, DT_ERR_FORMAT, "\"dog\" holds no image");
+    struct archive *a = begin_tar("e.tar", PLAIN);
+    add_to_tar(a, "lead/cat/1.png", picture(1, 8, 8));
+    add_to_tar(a, "lead/eel/", (bytes){0});
+    end_tar(a);
+    assert_fails(at("e.tar"), &plain, DT_ERR_FORMAT, "\"lead/eel\" holds no image");
+}
+
+static void held_out_data_is_labelled_by_the_training_classes(void **state)
+{
+    (void)state;
+    char *names[] = {"ape", "bee", "cat", "dog"};
+    dataset_options options = plain;
+    options.class_name = names;
+    options.class_count = 4;
+    put("dog/1.png", picture(1, 8, 8));
+    put("bee/1.png", picture(2, 8, 8));
+    put("bee/2.png", picture(3, 8, 8));
+    dataset d = open_with(root, &options);
+    assert_int_equal(d.class_count, 4);
+    assert_image(&d, 0, "bee/1.png", 1, 2);
+    assert_image(&d, 2, "dog/1.png", 3, 1);
+    assert_int_equal(d.class_size[0], 0);
+    assert_int_equal(d.class_size[1], 2);
+    dataset_close(&d);
+    put("fox/1.png", picture(4, 8, 8));
+    assert_fails(root, &options, DT_ERR_ARG, "class \"fox\" is not among the 4");
+}
+
+/* ---- what is passed over ---- */
+
+static void broken_images_are_listed_or_with_strict_an_error(void **state)
+{
+    (void)state;
+    put("cat/1.png", picture(1, 8, 8));
+    bytes cut = picture(2, 30, 30);
+    cut.size /= 2;
+    put("cat/2.png", cut);
+    put("cat/3.jpg", text_file("not a picture"));
+    put("cat/4.png", picture(4, 8, 8));
+    dataset d = open_with(root, &plain);
+    assert_int_equal(d.count, 2);
+    assert_image(&d, 1, "cat/4.png", 0, 4);
+    assert_int_equal(d.class_size[0], 2);
+    assert_int_equal(d.report.skip_count, 2);
+    assert_skipped(&d, "cat/2.png", "broken PNG");
+    assert_skipped(&d, "cat/3.jpg", "neither JPEG nor PNG nor WebP");
+    dataset_close(&d);
+    dataset_options strict = plain;
+    strict.strict = true;
+    assert_fails(root, &strict, DT_ERR_FORMAT, "cat/2.png");
+    put("dog/1.png", text_file("also broken"));
+    assert_fails(root, &plain, DT_ERR_FORMAT, "no image of the class \"dog\" can be read");
+}
+
+static void hidden_folders_other_files_and_loose_images_are_listed(void **state)
+{
+    (void)state;
+    put("cat/1.png", picture(1, 8, 8));
+    put("cat/1.txt", text_file("a caption"));
+    put(".git/objects/1.png", picture(2, 8, 8));
+    put("cat/.thumbs/1.png", picture(2, 8, 8));
+    put("metadata.csv", text_file("a,b"));
+    put("cover.jpg", picture(3, 8, 8));
+    assert_int_equal(symlink("nowhere", at("cat/dead.png")), 0);
+    assert_int_equal(symlink("..", at("cat/loop")), 0);
+    assert_int_equal(mkfifo(at("cat/pipe.png"), 0600), 0);
+    dataset d = open_with(root, &plain);
+    assert_int_equal(d.count, 1);
+    assert_int_equal(d.class_count, 1);
+    assert_int_equal(d.report.skip_count, 8);
+    assert_skipped(&d, ".git", "hidden");
+    assert_skipped(&d, "cat/.thumbs", "hidden");
+    assert_skipped(&d, "cat/1.txt", "not a .jpg");
+    assert_skipped(&d, "metadata.csv", "not a .jpg");
+    assert_skipped(&d, "cover.jpg", "not inside a class folder");
+    assert_skipped(&d, "cat/dead.png", "link to nothing");
+    assert_skipped(&d, "cat/loop", "link back");
+    assert_skipped(&d, "cat/pipe.png", "not a regular file");
+    dataset_close(&d);
+}
+
+static void images_of_one_pixel_and_of_a_billion_are_handled(void **state)
+{
+    (void)state;
+    put("c/billion.png", make_lying_png(40000, 25000));
+    put("c/one.png", picture(77, 1, 1));
+    put("c/strip.png", picture(5, 3, 20000));
+    dataset d = open_with(root, &plain);
+    assert_int_equal(d.count, 2);
+    assert_image(&d, 0, "c/one.png", 0, 77);
+    assert_image(&d, 1, "c/strip.png", 0, 5);
+    assert_skipped(&d, "c/billion.png", "40000 x 25000 pixels");
+    assert_int_equal(d.report.enlarged, 2);
+    dataset_close(&d);
+}
+
+/* ---- errors ---- */
+
+static void missing_and_imageless_data_are_clear_errors(void **state)
+{
+    (void)state;
+    assert_fails(at("nothing"), &plain, DT_ERR_IO, "nothing");
+    assert_fails(at("nothing:val"), &plain, DT_ERR_IO, "nothing:val");
+    assert_fails(root, &plain, DT_ERR_FORMAT, "holds no .jpg");
+    assert_fails("/dev/null", &plain, DT_ERR_FORMAT, "neither a folder nor a tar");
+    put("a.png", picture(1, 8, 8));
+    assert_fails(at("a.png"), &plain, DT_ERR_FORMAT, "not a readable tar");
+    put("empty.tar", text_file(""));
+    assert_fails(at("empty.tar"), &plain, DT_ERR_FORMAT, "empty.tar");
+    char path[DT_PATH_MAX + 8];
+    memset(path, 'x', sizeof path);
+    path[sizeof path - 1] = '\0';
+    assert_fails(path, &plain, DT_ERR_ARG, "too long");
+}
+
+static void options_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    put("c/1.png", picture(1, 8, 8));
+    dataset_options options = plain;
+    options.resolution = 0;
+    assert_fails(root, &options, DT_ERR_ARG, "resolution 0");
+    options.resolution = INT64_MAX;
+    assert_fails(root, &options, DT_ERR_ARG, "1 to 16384");
+    options = plain;
+    options.background = "white";
+    assert_fails(root, &options, DT_ERR_ARG, "#rrggbb");
+}
+
+static void the_memory_limit_is_checked_before_memory_is_taken(void **state)
+{
+    (void)state;
+    put("c/1.png", picture(1, 8, 8));
+    put("c/2.png", picture(1, 600, 600));
+    dataset_options options = plain;
+    options.resolution = 16384; /* 768 MiB an image */
+    options.memory_limit_bytes = (int64_t)1 << 30;
+    assert_fails(root, &options, DT_ERR_MEMORY, "need 1536 MiB, the limit is 1024 MiB");
+    options.resolution = 8;
+    options.memory_limit_bytes = 1 << 20; /* enough for the data, not for decoding the larger image */
+    dataset d = open_with(root, &options);
+    assert_int_equal(d.count, 1);
+    assert_skipped(&d, "c/2.png", "600 x 600");
+    dataset_close(&d);
+}
+
+static void a_damaged_archive_is_an_error(void **state)
+{
+    (void)state;
+    for (packing how = PLAIN; how <= XZ; how++) {
+        make_folder("t");
+        struct archive *a = begin_tar("t/whole", how);
+        for (int i = 0; i < 6; i++) {
+            char name[32];
+            uint8_t noise[40 * 40 * 3];
+            for (size_t k = 0; k < sizeof noise; k++) noise[k] = (uint8_t)((k * k * 2654435761u + (size_t)i * k) >> 11);
+            snprintf(name, sizeof name, "s/c/%d.png", i);
+            add_to_tar(a, name, make_png(noise, 120, 40, 40, (png_recipe){.type = PNG_COLOR_TYPE_RGB, .depth = 8}));
+        }
+        end_tar(a);
+        char *data;
+        size_t size;
+        dt_error err = {0};
+        assert_int_equal(file_read_all(&data, &size, at("t/whole"), 1 << 24, &err), DT_OK);
+        for (size_t cut = 0; cut + 16384 < size; cut += 64 * 13) {
+            bytes part = {0};
+            bytes_add(&part, data, cut);
+            put("t/cut", part);
+            dt_error why = {0};
+            dataset d;
+            dt_status status = dataset_open(&d, at("t/cut"), &plain, &why);
+            /* A plain tar that ends between two members is a whole, shorter tar. */
+            if (status == DT_OK)
+                assert_true(how == PLAIN && d.count < 6);
+            else
+                assert_int_equal(status, DT_ERR_FORMAT);
+            dataset_close(&d);
+        }
+        free(data);
+    }
+}
+
+/* ---- the report ---- */
+
+static void the_report_tells_what_was_found(void **state)
+{
+    (void)state;
+    uint8_t grey[64] = {0}, rgba[64 * 4] = {0};
+    put("cat/grey.png", make_png(grey, 8, 8, 8, (png_recipe){.type = PNG_COLOR_TYPE_GRAY, .depth = 8}));
+    put("cat/glass.webp", make_webp(rgba, 8, 8, 0));
+    put("dog/turned.jpg", make_jpeg(rgba, 16, 4, (jpeg_recipe){JCS_RGB, 3, 0, 6}));
+    put("dog/caf\xe9.png", picture(1, 100, 40)); /* Latin-1, which JSON cannot hold */
+    put("dog/br\xf6ken.png", text_file(""));
+    dataset d = open_with(root, &plain);
+    char *text = dataset_report_json(&d);
+    json_t *report = json_loads(text, 0, NULL);
+    assert_non_null(report);
+    int images, cats, short_min, short_median, long_max, png, jpeg, webp, is_grey, transparent, rotated, enlarged;
+    const char *cat, *skipped, *hash;
+    assert_int_equal(
+        json_unpack(report,
+                    "{s:i, s:[{s:s, s:i}, {}], s:{s:i, s:i}, s:{s:i}, s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i},"
+                    " s:[{s:s}], s:s}",
+                    "images", &images, "classes", "name", &cat, "images", &cats, "short_side", "min", &short_min,
+                    "median", &short_median, "long_side", "max", &long_max, "formats", "png", &png, "jpeg", &jpeg,
+                    "webp", &webp, "converted", "grey", &is_grey, "transparent", &transparent, "rotated", &rotated,
+                    "enlarged", &enlarged, "skipped", "file", &skipped, "sha256", &hash),
+        0);
+    assert_int_equal(images, 4);
+    assert_string_equal(cat, "cat");
+    assert_int_equal(cats, 2);
+    assert_int_equal(short_min, 4);
+    assert_int_equal(short_median, 8);
+    assert_int_equal(long_max, 100);
+    assert_true(png == 2 && jpeg == 1 && webp == 1);
+    assert_true(is_grey == 1 && transparent == 1 && rotated == 1 && enlarged == 1);
+    assert_string_equal(skipped, "dog/br?ken.png");
+    assert_string_equal(hash, d.sha256);
+    json_decref(report);
+    free(text);
+    dataset_close(&d);
+}
+
+static void real_data_reads_where_it_is_at_hand(void **state)
+{
+    (void)state;
+    const char *shared = getenv("DT_SHARED");
+    char path[DT_PATH_MAX];
+    snprintf(path, sizeof path, "%s/data/tinyimagenet_32.tar.xz", shared ? shared : "../../shared");
+    if (access(path, R_OK) != 0) skip();
+    strcat(path, ":val");
+    dataset_options options = {.resolution = 32, .background = "#000000", .strict = true};
+    dataset d = open_with(path, &options);
+    assert_int_equal(d.count, 10000);
+    assert_int_equal(d.class_count, 200);
+    for (int c = 0; c < 200; c++) assert_int_equal(d.class_size[c], 50);
+    assert_string_equal(d.class_name[0], "n01443537");
+    assert_int_equal(d.report.skip_count, 0);
+    dataset_close(&d);
+}
+
+#define ON_DISK(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_DISK(classes_and_images_come_in_the_order_of_image_folder),
+        ON_DISK(an_image_is_given_as_planes_from_minus_one_to_one_and_flipped),
+        ON_DISK(images_without_class_folders_are_one_class),
+        ON_DISK(a_tar_of_any_packing_is_the_same_data_as_the_folder),
+        ON_DISK(the_content_hash_tells_data_apart_and_not_threads),
+        ON_DISK(a_split_is_chosen_after_the_colon_and_is_train_otherwise),
+        ON_DISK(a_single_class_in_a_tar_keeps_its_name),
+        ON_DISK(a_name_twice_in_a_tar_means_the_later_one),
+        ON_DISK(an_empty_class_folder_is_an_error_that_names_it),
+        ON_DISK(held_out_data_is_labelled_by_the_training_classes),
+        ON_DISK(broken_images_are_listed_or_with_strict_an_error),
+        ON_DISK(hidden_folders_other_files_and_loose_images_are_listed),
+        ON_DISK(images_of_one_pixel_and_of_a_billion_are_handled),
+        ON_DISK(missing_and_imageless_data_are_clear_errors),
+        ON_DISK(options_out_of_range_are_refused),
+        ON_DISK(the_memory_limit_is_checked_before_memory_is_taken),
+        ON_DISK(a_damaged_archive_is_an_error),
+        ON_DISK(the_report_tells_what_was_found),
+        cmocka_unit_test(real_data_reads_where_it_is_at_hand),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
