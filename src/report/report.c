@@ -8,6 +8,7 @@
 #include "io/file.h"
 #include "report/page.h"
 #include "tensor/tensor.h"
+#include "train/settings.h"
 
 static const char *method_name(const run *r)
 {
@@ -166,5 +167,6 @@ dt_status report_write(const char *output, const char *runs, const char *title, 
 dt_status dt_report(dt_context *context, const dt_settings *s)
 {
     error_clear(&context->error);
+    if (settings_check(s, SETTINGS_REPORT, &context->error) != DT_OK) return context->error.status;
     return report_write(s->output, s->runs, s->title, &context->error);
 }
