@@ -92,6 +92,8 @@ static void a_new_file_is_seen_at_the_commit_and_not_before(void **state)
     assert_content(temp_path("target"), "newest");
     file_sha256_bytes(&expected, "newest", 6);
     assert_string_equal(hash.hex, expected.hex);
+    assert_int_equal(file_write_atomic(temp_path("target"), "last", 4, &err), DT_OK);
+    assert_content(temp_path("target"), "last");
     assert_int_equal(temp_count(), before);
 }
 
@@ -133,13 +135,19 @@ static void a_full_disk_keeps_the_old_file(void **state)
 static void what_is_not_a_file_is_never_replaced(void **state)
 {
     (void)state;
-    dt_error missing = {0}, folder = {0}, pipe = {0};
+    dt_error missing = {0}, folder = {0}, pipe = {0}, late = {0}, err = {0};
+    file_writer w;
     assert_int_equal(mkfifo(temp_path("pipe"), 0600), 0);
     assert_int_equal(file_write_atomic(temp_path("no/such"), "x", 1, &missing), DT_ERR_IO);
     assert_int_equal(file_write_atomic(temp_folder, "x", 1, &folder), DT_ERR_IO);
     assert_int_equal(file_write_atomic(temp_path("pipe"), "x", 1, &pipe), DT_ERR_IO);
     assert_true(file_is_folder(temp_folder));
     assert_non_null(strstr(pipe.message, "not a regular file"));
+    size_t before = temp_count();
+    assert_int_equal(file_writer_begin(&w, temp_path("late"), &err), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("late/folder"), &err), DT_OK);
+    assert_int_equal(file_writer_commit(&w, NULL, &late), DT_ERR_IO);
+    assert_int_equal(temp_count(), before + 1);
     unlink(temp_path("pipe"));
 }
 

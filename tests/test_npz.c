@@ -118,6 +118,9 @@ static void arrays_come_back_as_they_were_written(void **state)
         assert_memory_equal(a->dims, arrays[i].dims, (size_t)a->dim_count * sizeof a->dims[0]);
         if (sizes[i] > 0) assert_memory_equal(a->data, arrays[i].data, sizes[i]);
     }
+    double integers[2];
+    npz_to_f64(integers, need(&z, "narrow"));
+    assert_true(integers[0] == 1 << 30 && integers[1] == -7);
     npz_free(&z);
 }
 
@@ -181,6 +184,14 @@ static void members_that_are_no_arrays_are_refused(void **state)
     static const char empty[] = "\x93NUMPY\x01\0\x34\0{'descr':'<f8','fortran_order':False,'shape':(0,)}  ";
     make_zip((const char *[]){"x.npy", "x.npy"}, 2, empty, 62);
     assert_refused(DT_ERR_FORMAT, "twice");
+    char names[NPZ_ARRAY_MAX + 1][16];
+    const char *many[NPZ_ARRAY_MAX + 1];
+    for (int i = 0; i <= NPZ_ARRAY_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "%d.npy", i);
+        many[i] = names[i];
+    }
+    make_zip(many, NPZ_ARRAY_MAX + 1, empty, 62);
+    assert_refused(DT_ERR_FORMAT, "more than 32 arrays");
     temp_write("hostile", "no zip", 6);
     assert_refused(DT_ERR_FORMAT, "not a sound npz");
     npz z;

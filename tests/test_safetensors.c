@@ -163,6 +163,41 @@ static void integers_are_no_weights_unless_asked_for(void **state)
     safetensors_close(&f);
 }
 
+static void every_integer_type_is_read(void **state)
+{
+    (void)state;
+    const struct {
+        safetensors_dtype dtype;
+        const void *data;
+        int64_t value;
+    } cases[] = {
+        {SAFETENSORS_BOOL, &(const uint8_t){2}, 1},
+        {SAFETENSORS_U8, &(const uint8_t){200}, 200},
+        {SAFETENSORS_I8, &(const int8_t){-100}, -100},
+        {SAFETENSORS_U16, &(const uint16_t){65535}, 65535},
+        {SAFETENSORS_I16, &(const int16_t){-32768}, -32768},
+        {SAFETENSORS_U32, &(const uint32_t){UINT32_C(1) << 31}, INT64_C(1) << 31},
+        {SAFETENSORS_I32, &(const int32_t){INT32_MIN}, INT32_MIN},
+        {SAFETENSORS_U64, &(const uint64_t){UINT64_C(1) << 62}, INT64_C(1) << 62},
+        {SAFETENSORS_I64, &(const int64_t){INT64_MIN}, INT64_MIN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dt_error err = {0};
+        safetensors f;
+        float real;
+        int64_t integer;
+        const safetensors_source source = {"x", cases[i].dtype, 0, NULL, NULL, cases[i].data};
+        safetensors_write(temp_path("integer"), &source, 1, NULL, 0, NULL, &err);
+        open_sound(&f, temp_path("integer"));
+        safetensors_read_i64(&integer, need(&f, "x"), &err);
+        safetensors_read_number_f32(&real, need(&f, "x"), &err);
+        assert_string_equal(err.message, "");
+        assert_int_equal(integer, cases[i].value);
+        assert_true(real == (float)cases[i].value);
+        safetensors_close(&f);
+    }
+}
+
 static void five_thousand_tensors_are_found_by_name(void **state)
 {
     (void)state;
@@ -259,8 +294,10 @@ static void impossible_tensors_are_not_written(void **state)
         assert_non_null(strstr(err.message, cases[i].why));
     }
     const safetensors_pair doubled[] = {{"k", "1"}, {"k", "2"}};
-    dt_error err = {0};
-    assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, doubled, 2, NULL, &err), DT_ERR_ARG);
+    const safetensors_pair latin = {"k", "\xe9"};
+    dt_error twice = {0}, coded = {0};
+    assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, doubled, 2, NULL, &twice), DT_ERR_ARG);
+    assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, &latin, 1, NULL, &coded), DT_ERR_ARG);
     assert_int_equal(temp_count(), before);
 }
 
@@ -286,6 +323,50 @@ static void a_failed_write_keeps_the_old_model(void **state)
     safetensors_read_f32(back, need(&f, "x"), &err);
     assert_true(back[9] == 42);
     safetensors_close(&f);
+}
+
+/* ---- memory that runs out ---- */
+
+static int allocations_left;
+
+static void *scarce_malloc(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+/* Fails the first, second, .. allocation of the JSON library until all succeed: nothing leaks, nothing wrong is written. */
+static void memory_that_runs_out_in_a_header_is_an_error(void **state)
+{
+    (void)state;
+    static const float values[2] = {1, 2};
+    const safetensors_source source = {"x", SAFETENSORS_F32, 1, (int64_t[]){2}, values, NULL};
+    dt_status status = DT_ERR_MEMORY;
+    file_hash whole, hash;
+    dt_error err = {0};
+    safetensors_write(temp_path("whole"), &source, 1, &(safetensors_pair){"k", "v"}, 1, &whole, &err);
+    assert_string_equal(err.message, "");
+    json_set_alloc_funcs(scarce_malloc, free);
+    for (int n = 0; status != DT_OK; n++) {
+        error_clear(&err);
+        allocations_left = n;
+        status = safetensors_write(temp_path("scarce"), &source, 1, &(safetensors_pair){"k", "v"}, 1, &hash, &err);
+        if (status == DT_OK)
+            assert_string_equal(hash.hex, whole.hex);
+        else
+            assert_false(file_exists(temp_path("scarce")));
+        assert_true(n < 1000);
+    }
+    status = DT_ERR_MEMORY;
+    for (int n = 0; status != DT_OK; n++) {
+        safetensors f;
+        error_clear(&err);
+        allocations_left = n;
+        status = safetensors_open(&f, temp_path("whole"), &err);
+        if (status == DT_OK) assert_non_null(safetensors_find(&f, "x"));
+        safetensors_close(&f);
+        assert_true(n < 1000);
+    }
+    json_set_alloc_funcs(malloc, free);
 }
 
 /* ---- hostile files ---- */
@@ -447,11 +528,13 @@ int main(void)
         cmocka_unit_test(every_type_comes_back_as_it_was_written),
         cmocka_unit_test(a_part_of_a_tensor_is_read_and_no_more),
         cmocka_unit_test(integers_are_no_weights_unless_asked_for),
+        cmocka_unit_test(every_integer_type_is_read),
         cmocka_unit_test(five_thousand_tensors_are_found_by_name),
         cmocka_unit_test(a_file_of_the_reference_library_is_written_again_byte_by_byte),
         cmocka_unit_test(a_file_is_saved_over_itself_while_it_is_mapped),
         cmocka_unit_test(impossible_tensors_are_not_written),
         cmocka_unit_test(a_failed_write_keeps_the_old_model),
+        cmocka_unit_test(memory_that_runs_out_in_a_header_is_an_error),
         cmocka_unit_test(every_kind_of_lying_header_is_refused),
         cmocka_unit_test(what_the_format_allows_is_read),
         cmocka_unit_test(a_length_beyond_the_file_or_the_cap_is_refused),

@@ -102,6 +102,8 @@ static dt_status parse_header(safetensors *f, size_t length, dt_error *err)
     json_error_t why;
     if (check_extent(text, length, f->path, err) != DT_OK) return err->status;
     f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+    if (!f->header && json_error_code(&why) == json_error_out_of_memory)
+        return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", f->path);
     if (!f->header)
         return error_set(err, DT_ERR_FORMAT, "%s: header is not valid JSON at byte %d: %s", f->path, why.position,
                          why.text);

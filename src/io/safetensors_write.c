@@ -102,10 +102,10 @@ static dt_status plan_text(plan *p, dt_error *err)
     if (p->text_length > SAFETENSORS_HEADER_MAX)
         return error_set(err, DT_ERR_ARG, "cannot write %s: its header of %zu bytes is above the format's %d", p->path,
                          p->text_length, SAFETENSORS_HEADER_MAX);
-    p->text = malloc(p->text_length);
-    if (!p->text) return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", p->path);
-    memset(p->text, ' ', p->text_length);
-    json_dumpb(p->header, p->text, length, JSON_COMPACT);
+    p->text = malloc(p->text_length + 1);
+    if (p->text) memset(p->text, ' ', p->text_length);
+    if (!p->text || length == 0 || json_dumpb(p->header, p->text, length, JSON_COMPACT) != length)
+        return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", p->path);
     return DT_OK;
 }
 

@@ -70,10 +70,9 @@ dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err)
     if (!json_is_object(object)) return error_set(err, DT_ERR_ARG, "a line of %s is not a JSON object", m->path);
     size_t length = json_dumpb(object, NULL, 0, DUMP_FLAGS);
     char *line = malloc(length + 1);
-    if (!line || length == 0) {
+    if (!line || length == 0 || json_dumpb(object, line, length, DUMP_FLAGS) != length) {
         error_set(err, DT_ERR_MEMORY, "no memory for a line of %s", m->path);
     } else {
-        json_dumpb(object, line, length, DUMP_FLAGS);
         line[length] = '\n';
         file_append(&m->fd, m->path, line, length + 1, err);
     }
