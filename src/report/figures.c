@@ -135,6 +135,7 @@ static void train_series(plot *p, const report_run *r, double (*get)(const run_t
         memcpy(smooth_x, x, (size_t)count * sizeof *x);
         chart_smooth(smooth_x + count, y, count, fmax(1, (double)count / 50));
         plot_newest(p)->count = chart_thin(smooth_x, smooth_x + count, count, POINTS_MAX);
+        plot_newest(p)->markers = count <= MARKERS_MAX;
         raw->faint = true;
     }
     raw->count = chart_thin(x, y, count, POINTS_MAX);
@@ -277,19 +278,23 @@ static void bands_chart(html *out, const report_run *r, int set)
     plot_write(out, &p);
 }
 
-static void write_pair(html *out, const report *r, void (*write)(html *, const report *, int))
+static void bands_charts(html *out, const report *r)
 {
-    html_markup(out, "<div class=\"charts\">\n");
-    for (int set = 0; set < RUN_SETS; set++) write(out, r, set);
-    html_markup(out, "</div>\n");
+    html_markup(out, "<details><summary>Every band of t over steps</summary><div class=\"charts\">\n");
+    for (int64_t i = 0; i < r->count; i++)
+        for (int set = 0; set < RUN_SETS; set++)
+            if (r->runs[i].run.validation_count[set] > 1) bands_chart(out, &r->runs[i], set);
+    html_markup(out, "</div></details>\n");
 }
 
 void page_forgetting_charts(html *out, const report *r)
 {
-    int64_t records = 0;
+    static void (*const charts[])(html *, const report *, int) = {change_chart, profile_chart, loss_chart};
+    int64_t most = 0;
     for (int64_t i = 0; i < r->count; i++)
-        for (int set = 0; set < RUN_SETS; set++) records += r->runs[i].run.validation_count[set];
-    if (records == 0) return;
+        for (int set = 0; set < RUN_SETS; set++)
+            if (r->runs[i].run.validation_count[set] > most) most = r->runs[i].run.validation_count[set];
+    if (most == 0) return;
     html_markup(
         out,
         "<section class=\"card\"><h2>What was learned and what was forgotten</h2>\n"
@@ -298,12 +303,10 @@ void page_forgetting_charts(html *out, const report *r)
         "small t (clean images) is general skill that transfers, and that with growing t the knowledge belongs more "
         "and more to the old images and has to be replaced. A line above zero on the memory bank is forgetting at "
         "that t; a line below zero on the target images is learning.</p>\n");
-    write_pair(out, r, change_chart);
-    write_pair(out, r, profile_chart);
-    write_pair(out, r, loss_chart);
-    html_markup(out, "<details><summary>Every band of t over steps</summary><div class=\"charts\">\n");
-    for (int64_t i = 0; i < r->count; i++)
-        for (int set = 0; set < RUN_SETS; set++)
-            if (r->runs[i].run.validation_count[set] > 1) bands_chart(out, &r->runs[i], set);
-    html_markup(out, "</div></details></section>\n");
+    html_markup(out, "<div class=\"charts\">\n");
+    for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
+        for (int set = 0; set < RUN_SETS; set++) charts[i](out, r, set);
+    html_markup(out, "</div>\n");
+    if (most > 1) bands_charts(out, r);
+    html_markup(out, "</section>\n");
 }
