@@ -196,10 +196,11 @@ static void the_man_page_has_every_verb_and_key_and_each_key_once(void **state)
     for (int i = 0; i < settings_key_count; i++) {
         const settings_key *key = &settings_keys[i];
         bool is_bool = key->type == SETTINGS_BOOL;
-        char heading[256] = ".TP\n.B \\-\\-";
-        if (is_bool) strcat(heading, "[no\\-]");
-        for (const char *p = key->name; *p; p++) strncat(heading, *p == '_' ? "\\-" : p, *p == '_' ? 2 : 1);
-        strcat(heading, is_bool ? "\n" : " ");
+        char heading[256];
+        int n = snprintf(heading, sizeof heading, ".TP\n.B \\-\\-%s", is_bool ? "[no\\-]" : "");
+        for (const char *p = key->name; *p; p++)
+            n += snprintf(heading + n, sizeof heading - (size_t)n, *p == '_' ? "\\-" : "%c", *p);
+        snprintf(heading + n, sizeof heading - (size_t)n, is_bool ? "\n" : " ");
         char *found = strstr(text, heading);
         if (!found) fail_msg("the man page lacks %s", key->name);
         assert_null(strstr(found + 1, heading));
