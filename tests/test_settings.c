@@ -542,7 +542,7 @@ static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
     assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
     error_clear(&err);
     s = good_train();
-    memset(s.classes, 'x', sizeof s.classes);
+    memset(s.train_data, 'x', sizeof s.train_data);
     assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
 }
 

@@ -71,7 +71,7 @@ const settings_key settings_keys[] = {
 
     TEXT(data, train_data, "", "PATH", TRAIN, "folder of class folders with images, or a tar of them"),
     TEXT(data, validation_data, "", "PATH", TRAIN, "held-out images in the same layout; empty: none"),
-    INT(data, resolution, "0", 0, 4096, TRAIN | EVAL, "edge of the images in pixels; 0: the model's, 64 for squeezenet"),
+    INT(data, resolution, "0", 0, 4096, TRAIN | EVAL, "edge of the images in pixels; 0: the model's (squeezenet: 64)"),
     BOOL(data, random_flip, "true", TRAIN, "mirror half of the training images"),
     TEXT(data, background, "#ffffff", "COLOUR", TRAIN | EVAL, "#rrggbb behind transparent pixels"),
     BOOL(data, strict, "false", TRAIN | EVAL, "stop at a broken image instead of skipping and listing it"),
