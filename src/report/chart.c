@@ -3,7 +3,7 @@
 #include <math.h>
 
 /* The picture's own units; the style scales it to the column. */
-enum { WIDTH = 480, HEIGHT = 300, LEFT = 68, RIGHT = 14, TOP = 12, BOTTOM = 46, TICKS_MAX = 32 };
+enum { WIDTH = 480, HEIGHT = 300, LEFT = 64, RIGHT = 14, TOP = 30, BOTTOM = 46, TICKS_MAX = 32 };
 
 typedef struct axis {
     double low, high; /* data range; logarithms to base ten where log */
@@ -108,8 +108,6 @@ static void tick_text(html *out, double v)
 {
     if (fabs(v) >= 1e6)
         html_markup(out, "%gM", v / 1e6);
-    else if (fabs(v) >= 1e4)
-        html_markup(out, "%gk", v / 1e3);
     else
         html_markup(out, "%.6g", fabs(v) < 1e-12 ? 0.0 : v);
 }
@@ -135,10 +133,9 @@ static void draw_frame(html *out, const chart *c, const axis *x, const axis *y)
     }
     html_markup(out, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>", LEFT, WIDTH - RIGHT,
                 HEIGHT - BOTTOM, HEIGHT - BOTTOM);
-    html_markup(out, "<text class=\"mid name\" x=\"%d\" y=\"%d\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8);
+    html_markup(out, "<text class=\"mid\" x=\"%d\" y=\"%d\">", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8);
     html_element(out, "", c->x_label, "</text>");
-    html_markup(out, "<text class=\"mid name\" transform=\"translate(12 %d) rotate(-90)\">",
-                (TOP + HEIGHT - BOTTOM) / 2);
+    html_markup(out, "<text x=\"0\" y=\"12\">");
     html_element(out, "", c->y_label, y->log ? ", log scale</text>\n" : "</text>\n");
 }
 
