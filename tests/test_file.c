@@ -215,8 +215,24 @@ static void folders_are_made_with_their_parents(void **state)
     assert_int_equal(file_free_bytes(&bytes, temp_path("a"), &err), DT_OK);
     assert_true(bytes > 0);
     temp_write("a/file", "x", 1);
+    assert_false(file_is_folder(temp_path("a/file")));
+    assert_int_equal(file_make_dirs(temp_path("a/file"), &blocked), DT_ERR_IO);
+    error_clear(&blocked);
     assert_int_equal(file_make_dirs(temp_path("a/file/d"), &blocked), DT_ERR_IO);
     assert_int_equal(file_make_dirs("", &nameless), DT_ERR_IO);
+}
+
+static void a_path_that_is_too_long_is_refused(void **state)
+{
+    (void)state;
+    char path[DT_PATH_MAX + 1];
+    dt_error writing = {0}, making = {0};
+    memset(path, 'x', DT_PATH_MAX);
+    path[DT_PATH_MAX] = '\0';
+    assert_int_equal(file_write_atomic(path, "x", 1, &writing), DT_ERR_IO);
+    assert_non_null(strstr(writing.message, "too long"));
+    assert_int_equal(file_make_dirs(path, &making), DT_ERR_IO);
+    assert_non_null(strstr(making.message, "too long"));
 }
 
 static void a_tree_is_removed_whole(void **state)
@@ -294,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_killed_writer_leaves_a_whole_file),
         cmocka_unit_test(an_append_is_whole_or_nothing),
         cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(a_path_that_is_too_long_is_refused),
         cmocka_unit_test(a_tree_is_removed_whole),
         cmocka_unit_test(a_tree_with_a_link_is_left_as_it_is),
         cmocka_unit_test(names_are_listed_in_byte_order),

@@ -175,6 +175,8 @@ static void members_that_are_no_arrays_are_refused(void **state)
     (void)state;
     make_zip((const char *[]){"readme.txt"}, 1, "x", 1);
     assert_refused(DT_ERR_FORMAT, "ends with .npy");
+    make_zip((const char *[]){"sixty-four-characters-are-one-more-than-the-name-of-an-array-has.npy"}, 1, "x", 1);
+    assert_refused(DT_ERR_FORMAT, "expected a name");
     make_zip((const char *[]){"x.npy"}, 1, "too short", 9);
     assert_refused(DT_ERR_FORMAT, "cut off");
     make_zip((const char *[]){"x.npy"}, 1, "not numpy at all", 16);

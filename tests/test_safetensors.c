@@ -135,6 +135,7 @@ static void a_part_of_a_tensor_is_read_and_no_more(void **state)
     open_sound(&f, temp_path("part"));
     assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), 97, 3, &err), DT_OK);
     assert_true(part[0] == 97 && part[2] == 99);
+    assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), 100, 0, &err), DT_OK);
     assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), 98, 3, &outside), DT_ERR_SHAPE);
     error_clear(&outside);
     assert_int_equal(safetensors_read_f32_part(part, need(&f, "rows"), INT64_MAX, 3, &outside), DT_ERR_SHAPE);
