@@ -220,7 +220,7 @@ dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *obse
 /* Tunes (or pre-trains) into s->output_dir; goes on from its newest whole checkpoint. */
 dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
-/* Draws s->num_samples images into s->output_dir: NNNNNN.png each and grid.png. */
+/* Draws s->num_samples images into s->output_dir: images/NNNNNN.png and grid.png. */
 dt_status dt_sample(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 typedef struct dt_eval_result {

@@ -14,7 +14,6 @@
 #include "model/dit.h"
 #include "op/op.h"
 
-
 /* One case: makes the result from its inputs; every input of it that trains is varied element by element. */
 typedef struct grad_case {
     const char *op; /* name of the op, or of a block */
@@ -64,8 +63,7 @@ static void differentiate(ctx *c, tensor *(*build)(ctx *, tensor *const[]), tens
     tensor *y = build(c, in);
     real *dy = tensor_grad(c, y);
     assert_non_null(dy);
-    for (int64_t i = 0; i < tensor_count(y); i++)
-        dy[i] = rng_uniform((rng_key){7, RNG_INIT, 1, 0}, (uint32_t)i) - 0.3;
+    for (int64_t i = 0; i < tensor_count(y); i++) dy[i] = rng_uniform((rng_key){7, RNG_INIT, 1, 0}, (uint32_t)i) - 0.3;
     tape_backward(c, NULL);
     c->recording = false;
     assert_int_equal(c->error.status, DT_OK);
@@ -166,9 +164,11 @@ static tensor *build_reshape(ctx *c, tensor *const in[])
 /* Two samples: one at t = 0 (discretised likelihood, with values in and beyond the open bins), one inside. */
 static tensor *build_loss(ctx *c, tensor *const in[])
 {
-    const loss_coefficients coef[2] = {{1.00005, 0.01, 0.9, 0.1, -7.0, -6.0, true}, {1.4, 0.9, 0.3, 0.65, -5.0, -4.5, false}};
+    const loss_coefficients coef[2] = {{1.00005, 0.01, 0.9, 0.1, -7.0, -6.0, true},
+                                       {1.4, 0.9, 0.3, 0.65, -5.0, -4.5, false}};
     int64_t dim[4] = {2, 2, 3, 3};
-    tensor *noise = tensor_new(c, &c->step, 4, dim), *x0 = tensor_new(c, &c->step, 4, dim), *xt = tensor_new(c, &c->step, 4, dim);
+    tensor *noise = tensor_new(c, &c->step, 4, dim), *x0 = tensor_new(c, &c->step, 4, dim),
+           *xt = tensor_new(c, &c->step, 4, dim);
     for (int64_t i = 0; i < tensor_count(noise); i++) {
         noise->data[i] = sin((double)i);
         x0->data[i] = i % 7 == 0 ? -1.0 : i % 5 == 0 ? 1.0 : 0.4 * cos(3.0 * (double)i);
@@ -292,7 +292,14 @@ static tensor *build_model(ctx *c, tensor *const in[])
 static void check_model(bool checkpointing)
 {
     ctx *c = &context;
-    dit_config k = {.input_size = 4, .patch = 2, .channels = 2, .hidden = 8, .depth = 2, .heads = 2, .class_count = 3, .learn_sigma = true};
+    dit_config k = {.input_size = 4,
+                    .patch = 2,
+                    .channels = 2,
+                    .hidden = 8,
+                    .depth = 2,
+                    .heads = 2,
+                    .class_count = 3,
+                    .learn_sigma = true};
     assert_int_equal(dit_open(c, &tiny, &k), DT_OK);
     tiny.checkpoint_blocks = checkpointing;
     tensor *in[64];

@@ -9,7 +9,8 @@ static dt_status check_disk(trainer *t)
     int64_t needed = checkpoint_disk_bytes(t), free_bytes;
     dt_error *err = &t->c->error;
     if (file_free_bytes(&free_bytes, t->s->output_dir, err) != DT_OK) return err->status;
-    trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20), (long long)(free_bytes >> 20));
+    trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
+                (long long)(free_bytes >> 20));
     if (needed > free_bytes)
         error_set(err, DT_ERR_IO, "%s: checkpoints and result need up to %lld MiB, %lld MiB are free", t->s->output_dir,
                   (long long)(needed >> 20), (long long)(free_bytes >> 20));

@@ -5,12 +5,12 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#define GUARD_BYTES 64 /* poisoned gap behind each block: an overrun is reported at once */
-#define POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define GUARD_BYTES    64 /* poisoned gap behind each block: an overrun is reported at once */
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
 #define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
 #else
-#define GUARD_BYTES 0
-#define POISON(p, n) ((void)(p), (void)(n))
+#define GUARD_BYTES    0
+#define POISON(p, n)   ((void)(p), (void)(n))
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 

@@ -5,8 +5,9 @@
 
 /* The kernel files, each compiled once per instruction set. */
 #define KERNEL_FILES(X, isa)                                                                                           \
-    X(gemm, isa) X(attention, isa) X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa)
-#define DECLARE(file, isa) void cpu_register_##file##_##isa(engine *e);
+    X(gemm, isa)                                                                                                       \
+    X(attention, isa) X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa)
+#define DECLARE(file, isa)  void cpu_register_##file##_##isa(engine *e);
 #define REGISTER(file, isa) cpu_register_##file##_##isa(e);
 
 KERNEL_FILES(DECLARE, portable)

@@ -61,7 +61,8 @@ static void guide(const sampler *s, tensor *out, int64_t n)
     }
 }
 
-static void take_step(const sampler *s, real *x, const tensor *out, const uint32_t index[], int64_t n, int64_t i, real *noise)
+static void take_step(const sampler *s, real *x, const tensor *out, const uint32_t index[], int64_t n, int64_t i,
+                      real *noise)
 {
     int64_t count = image_count(s), stride = tensor_count(out) / out->dim[0];
     bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
@@ -70,8 +71,10 @@ static void take_step(const sampler *s, real *x, const tensor *out, const uint32
         const real *eps = out->data + k * stride, *v = stride == 2 * count ? eps + count : NULL;
         real *image = x + k * count, *z = noise + k * count;
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
-        if (s->kind == DT_SAMPLER_DDPM) schedule_ancestral_step(image, image, eps, v, z, count, &s->schedule, i);
-        else schedule_ddim_step(image, image, eps, z, count, &s->schedule, i, s->eta);
+        if (s->kind == DT_SAMPLER_DDPM)
+            schedule_ancestral_step(image, image, eps, v, z, count, &s->schedule, i);
+        else
+            schedule_ddim_step(image, image, eps, z, count, &s->schedule, i, s->eta);
     }
 }
 

@@ -14,9 +14,9 @@ static void join(char out[DT_PATH_MAX], const char *folder, const char *name)
     snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
 }
 
-static void shard_name(char out[32], int64_t shard)
+static void shard_name(char out[64], int64_t shard)
 {
-    snprintf(out, 32, "shard-%05lld.safetensors", (long long)shard);
+    snprintf(out, 64, "shard-%05lld.safetensors", (long long)shard);
 }
 
 /* ---- manifest ---- */
@@ -55,9 +55,9 @@ static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
     return json_pack("{s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256, "sampler",
-                     s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps", (json_int_t)s->num_inference_steps,
-                     "timestep_spacing", spacing[s->timestep_spacing], "eta", s->eta, "labels",
-                     s->bank_labels == DT_BANK_NULL ? "null" : "classes", "guidance_scale",
+                     s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps",
+                     (json_int_t)s->num_inference_steps, "timestep_spacing", spacing[s->timestep_spacing], "eta",
+                     s->eta, "labels", s->bank_labels == DT_BANK_NULL ? "null" : "classes", "guidance_scale",
                      s->bank_labels == DT_BANK_NULL ? 1.0 : s->guidance_scale, "seed", (json_int_t)s->seed, "shape",
                      (json_int_t)m->config.channels, (json_int_t)m->config.input_size, (json_int_t)m->config.input_size,
                      "shard_size", (json_int_t)s->bank_shard_size);
@@ -110,7 +110,8 @@ static dt_status append_shard(bank *b, const char *folder, const json_t *shard, 
         error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
     else if (check_shape(e, path, m, err) == DT_OK) {
         float *grown = realloc(b->x, (size_t)((b->count + e->dims[0]) * b->image_size) * sizeof *grown);
-        if (!grown) error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)(b->count + e->dims[0]));
+        if (!grown)
+            error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)(b->count + e->dims[0]));
         else {
             b->x = grown;
             safetensors_read_f32(b->x + b->count * b->image_size, e, err);
@@ -153,8 +154,8 @@ static dt_status open_images(bank *b, const char *path, const dit *m, const dt_s
     dataset d;
     dataset_options options = {.resolution = m->config.input_size, .background = s->background, .strict = s->strict};
     if (m->config.channels != 3)
-        return error_set(err, DT_ERR_SHAPE, "%s: a bank of RGB images needs a model of 3 channels, this one has %lld", path,
-                         (long long)m->config.channels);
+        return error_set(err, DT_ERR_SHAPE, "%s: a bank of RGB images needs a model of 3 channels, this one has %lld",
+                         path, (long long)m->config.channels);
     if (dataset_open(&d, path, &options, err) != DT_OK) return err->status;
     b->count = d.count;
     b->x = malloc((size_t)(b->count * b->image_size) * sizeof *b->x);
@@ -165,13 +166,16 @@ static dt_status open_images(bank *b, const char *path, const dit *m, const dt_s
     return err->status;
 }
 
-dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s, dt_error *err)
+dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s,
+                    dt_error *err)
 {
     *b = (bank){.image_size = m->config.channels * m->config.input_size * m->config.input_size};
     char manifest[DT_PATH_MAX];
     join(manifest, path, "manifest.json");
-    if (file_exists(manifest)) open_shards(b, path, m, base_sha256, err);
-    else open_images(b, path, m, s, err);
+    if (file_exists(manifest))
+        open_shards(b, path, m, base_sha256, err);
+    else
+        open_images(b, path, m, s, err);
     if (err->status != DT_OK) bank_close(b);
     return err->status;
 }
@@ -204,8 +208,8 @@ static dt_status prepare_sampler(sampler *p, const dit *m, const dt_settings *s,
 }
 
 /* Images first..first+n-1 into x, in batches; false when the watcher wants to stop: a shard is kept whole or not at all. */
-static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_t n, const dt_settings *s, bank_watcher *watch,
-                       void *user)
+static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_t n, const dt_settings *s,
+                       bank_watcher *watch, void *user)
 {
     int64_t image_size = p->channels * p->size * p->size;
     for (int64_t done = 0; done < n && !ctx_failed(c);) {
@@ -227,7 +231,7 @@ static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_
 static dt_status write_shard(const char *folder, json_t *manifest, const float *x, const int64_t dims[4], int64_t shard,
                              dt_error *err)
 {
-    char name[32], path[DT_PATH_MAX];
+    char name[64], path[DT_PATH_MAX];
     file_hash hash;
     shard_name(name, shard);
     join(path, folder, name);
@@ -235,8 +239,10 @@ static dt_status write_shard(const char *folder, json_t *manifest, const float *
     if (safetensors_write(path, &source, 1, NULL, 0, &hash, err) != DT_OK) return err->status;
     json_t *shards = json_object_get(manifest, "shards");
     json_t *entry = json_pack("{s:s, s:s, s:I}", "file", name, "sha256", hash.hex, "count", (json_int_t)dims[0]);
-    if ((int64_t)json_array_size(shards) > shard) json_array_set_new(shards, (size_t)shard, entry);
-    else json_array_append_new(shards, entry);
+    if ((int64_t)json_array_size(shards) > shard)
+        json_array_set_new(shards, (size_t)shard, entry);
+    else
+        json_array_append_new(shards, entry);
     return write_manifest(folder, manifest, err);
 }
 
@@ -258,7 +264,8 @@ static json_t *begin_manifest(const char *folder, json_t *drawing, dt_error *err
 }
 
 /* Shards are full but for the last one, which a larger bank_size draws again to its new length: image i does not change. */
-static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_settings *s, bank_watcher *watch, void *user)
+static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_settings *s, bank_watcher *watch,
+                           void *user)
 {
     const json_t *shards = json_object_get(manifest, "shards");
     int64_t image_size = p->channels * p->size * p->size, size = s->bank_shard_size;
@@ -280,7 +287,8 @@ static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_
     return c->error.status;
 }
 
-dt_status bank_make(ctx *c, const dit *m, const char *base_sha256, const dt_settings *s, bank_watcher *watch, void *user)
+dt_status bank_make(ctx *c, const dit *m, const char *base_sha256, const dt_settings *s, bank_watcher *watch,
+                    void *user)
 {
     sampler p;
     if (prepare_sampler(&p, m, s, &c->error) != DT_OK) return c->error.status;

@@ -126,7 +126,8 @@ static void describe(difftuning *d, const dt_settings *s)
         snprintf(d->line, sizeof d->line, "%s: t uniform, no bank",
                  s->method == DT_METHOD_FINETUNE ? "plain fine-tuning" : "pre-training");
     else
-        snprintf(d->line, sizeof d->line, "Diff-Tuning, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s",
+        snprintf(d->line, sizeof d->line,
+                 "Diff-Tuning, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s",
                  s->preset == DT_PRESET_PAPER ? "paper" : "released", psi[s->psi], s->tau, xi[xi_form(s)],
                  s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", d->bank_fraction, d->retention_weight,
                  ablation[s->ablation]);
@@ -152,7 +153,8 @@ dt_status difftuning_open(difftuning *d, const dt_settings *s, dt_error *err)
     }
     cumulate(&d->psi);
     cumulate(&d->xi);
-    if (d->psi.sum <= 0) return error_set(err, DT_ERR_ARG, "psi is zero for every t: there is nothing to learn from the images");
+    if (d->psi.sum <= 0)
+        return error_set(err, DT_ERR_ARG, "psi is zero for every t: there is nothing to learn from the images");
     if (d->xi.sum <= 0) d->bank_fraction = 0; /* tau = 0 under the paper's form: plain fine-tuning */
     describe(d, s);
     return DT_OK;
@@ -174,8 +176,10 @@ static int32_t draw_categorical(const time_table *table, double u)
     int32_t low = 0, high = METHOD_T - 1;
     while (low < high) {
         int32_t middle = (low + high) / 2;
-        if (table->cumulated[middle] > u) high = middle;
-        else low = middle + 1;
+        if (table->cumulated[middle] > u)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }

@@ -35,7 +35,8 @@ bool dit_named(dit_config *config, const char *name)
     return false;
 }
 
-static void check_range(const char *object, const char *field, int64_t value, int64_t least, int64_t most, dt_error *err)
+static void check_range(const char *object, const char *field, int64_t value, int64_t least, int64_t most,
+                        dt_error *err)
 {
     if (value < least || value > most)
         error_set(err, DT_ERR_SHAPE, "%s: %s must be %lld..%lld, found %lld", object, field, (long long)least,
@@ -115,7 +116,8 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
 
     params *table = &m->params;
     m->pos_embed = params_add(c, table, PARAM_FIXED, 3, (int64_t[]){1, grid * grid, d}, "pos_embed", 0);
-    m->x_embed.w = params_add(c, table, PARAM_XAVIER, 4, (int64_t[]){d, k->channels, p, p}, "x_embedder.proj.weight", 0);
+    m->x_embed.w =
+        params_add(c, table, PARAM_XAVIER, 4, (int64_t[]){d, k->channels, p, p}, "x_embedder.proj.weight", 0);
     m->x_embed.b = params_add(c, table, PARAM_ZERO, 1, (int64_t[]){d}, "x_embedder.proj.bias", 0);
     m->t_mlp0 = add_linear(c, table, PARAM_NORMAL, d, FREQUENCY_WIDTH, "t_embedder.mlp.0", 0);
     m->t_mlp2 = add_linear(c, table, PARAM_NORMAL, d, d, "t_embedder.mlp.2", 0);
@@ -152,13 +154,13 @@ static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
 static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
 {
     const dit_block_w *b = weights;
-    tensor *m = lin(c, &b->ada, op_silu(c, cond));                                   /* [N,6D] */
-    tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON);       /* [N,S,D] */
-    h = lin(c, &b->proj, op_attention(c, lin(c, &b->qkv, h), b->heads));             /* [N,S,D] */
-    x = op_gated_add(c, x, h, m, GATE_MSA);                                          /* [N,S,D] */
-    h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);               /* [N,S,D] */
-    h = lin(c, &b->fc2, op_gelu(c, lin(c, &b->fc1, h)));                             /* [N,S,D] */
-    return op_gated_add(c, x, h, m, GATE_MLP);                                       /* [N,S,D] */
+    tensor *m = lin(c, &b->ada, op_silu(c, cond));                             /* [N,6D] */
+    tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
+    h = lin(c, &b->proj, op_attention(c, lin(c, &b->qkv, h), b->heads));       /* [N,S,D] */
+    x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
+    h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
+    h = lin(c, &b->fc2, op_gelu(c, lin(c, &b->fc1, h)));                       /* [N,S,D] */
+    return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
 }
 
 static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *cond)
@@ -170,34 +172,34 @@ static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *con
 
 static tensor *embed_condition(ctx *c, const dit *m, const int32_t t[], const int32_t y[], int64_t n)
 {
-    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n));                  /* [N,D] */
-    time = lin(c, &m->t_mlp2, op_silu(c, time));                                     /* [N,D] */
-    return op_add(c, time, op_embedding(c, m->y_table, y, n));                       /* [N,D] */
+    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n)); /* [N,D] */
+    time = lin(c, &m->t_mlp2, op_silu(c, time));                    /* [N,D] */
+    return op_add(c, time, op_embedding(c, m->y_table, y, n));      /* [N,D] */
 }
 
 static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
 {
-    tensor *tokens = lin(c, &m->x_embed, op_patchify(c, x, m->config.patch));        /* [N,S,D] */
-    return op_add_row(c, tokens, m->pos_embed);                                      /* [N,S,D] */
+    tensor *tokens = lin(c, &m->x_embed, op_patchify(c, x, m->config.patch)); /* [N,S,D] */
+    return op_add_row(c, tokens, m->pos_embed);                               /* [N,S,D] */
 }
 
 tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[])
 {
     if (ctx_failed(c)) return NULL;
-    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                           /* [N,D] */
-    tensor *h = embed_tokens(c, m, x);                                               /* [N,S,D] */
-    for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);   /* [N,S,D] */
-    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond));                           /* [N,2D] */
-    h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);         /* [N,S,D] */
-    h = lin(c, &m->final, h);                                                        /* [N,S,P*P*Cout] */
+    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                                  /* [N,D] */
+    tensor *h = embed_tokens(c, m, x);                                                      /* [N,S,D] */
+    for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);          /* [N,S,D] */
+    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond));                                  /* [N,2D] */
+    h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);                /* [N,S,D] */
+    h = lin(c, &m->final, h);                                                               /* [N,S,P*P*Cout] */
     return op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
 }
 
 tensor *dit_features(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[], int64_t blocks)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                           /* [N,D] */
-    tensor *h = embed_tokens(c, m, x);                                               /* [N,S,D] */
-    for (int64_t i = 0; i < blocks; i++) h = run_block(c, m, i, h, cond);            /* [N,S,D] */
-    return op_mean_tokens(c, h);                                                     /* [N,D] */
+    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                /* [N,D] */
+    tensor *h = embed_tokens(c, m, x);                                    /* [N,S,D] */
+    for (int64_t i = 0; i < blocks; i++) h = run_block(c, m, i, h, cond); /* [N,S,D] */
+    return op_mean_tokens(c, h);                                          /* [N,D] */
 }

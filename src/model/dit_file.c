@@ -20,7 +20,8 @@ dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
     if (!file_is_folder(model)) return DT_OK;
     snprintf(out, DT_PATH_MAX, "%.*s/final/model.safetensors", DT_PATH_MAX - 64, model);
     if (file_exists(out)) return DT_OK;
-    return error_set(err, DT_ERR_IO, "%s: a folder without final/model.safetensors: no model file and no finished run", model);
+    return error_set(err, DT_ERR_IO, "%s: a folder without final/model.safetensors: no model file and no finished run",
+                     model);
 }
 
 static const safetensors_entry *need(const safetensors *f, const char *name, int dim_count, dt_error *err)
@@ -67,9 +68,11 @@ dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
                          (long long)tokens);
     if (p < 1 || p > 64 || channels < 1 || channels > 1024 || final->dims[0] % (p * p * channels) ||
         final->dims[0] / (p * p * channels) < 1 || final->dims[0] / (p * p * channels) > 2)
-        return error_set(err, DT_ERR_SHAPE, "%s: final_layer.linear.weight has %lld rows; patch %lld and %lld channels "
-                         "need once or twice %lld", f->path, (long long)final->dims[0], (long long)p,
-                         (long long)channels, (long long)(p * p * channels));
+        return error_set(err, DT_ERR_SHAPE,
+                         "%s: final_layer.linear.weight has %lld rows; patch %lld and %lld channels "
+                         "need once or twice %lld",
+                         f->path, (long long) final->dims[0], (long long)p, (long long)channels,
+                         (long long)(p * p * channels));
     *k = (dit_config){.input_size = grid * p,
                       .patch = p,
                       .channels = channels,
@@ -97,7 +100,8 @@ static dt_status check_shape(const param *row, const safetensors_entry *e, dt_er
     char expected[96], found[96];
     describe_shape(expected, sizeof expected, row->file_dim_count, row->file_dim);
     describe_shape(found, sizeof found, e->dim_count, e->dims);
-    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, row->name, expected, found);
+    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, row->name, expected,
+                     found);
 }
 
 static dt_status fill_row(const param *row, const safetensors *f, dt_error *err)
@@ -153,7 +157,8 @@ static int name_distance(const char *a, const char *b)
         int diagonal = row[0];
         row[0] = i;
         for (int j = 1; j <= lb; j++) {
-            int change = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32)), least = row[j] < row[j - 1] ? row[j] : row[j - 1];
+            int change = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32)),
+                least = row[j] < row[j - 1] ? row[j] : row[j - 1];
             diagonal = row[j];
             row[j] = change < least + 1 ? change : least + 1;
         }
@@ -214,8 +219,10 @@ static void say(const dit_labels *l, int64_t file_classes)
     static const char *const how[] = {"the mean of its rows", "random rows", "its first rows in order",
                                       "the row with the nearest name"};
     char line[256];
-    snprintf(line, sizeof line, "label table: %lld classes instead of the model's %lld, each starts from %s; the null class "
-             "is kept", (long long)l->class_count, (long long)file_classes, how[l->init]);
+    snprintf(line, sizeof line,
+             "label table: %lld classes instead of the model's %lld, each starts from %s; the null class "
+             "is kept",
+             (long long)l->class_count, (long long)file_classes, how[l->init]);
     if (l->log) l->log(l->user, line);
 }
 
@@ -246,8 +253,10 @@ static dt_status fill_model(ctx *c, dit *m, const safetensors *f, const dit_file
     refuse_strangers(&m->params, f, &c->error);
     for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
         const param *row = &m->params.row[i];
-        if (relabel && row->tensor == m->y_table) fill_labels(c, m, f, info, labels, file_classes);
-        else fill_row(row, f, &c->error);
+        if (relabel && row->tensor == m->y_table)
+            fill_labels(c, m, f, info, labels, file_classes);
+        else
+            fill_row(row, f, &c->error);
     }
     return c->error.status;
 }
@@ -258,14 +267,17 @@ dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *
     dit_config config;
     dit_file_info own = {0};
     if (safetensors_open(&f, path, &c->error) != DT_OK) return c->error.status;
-    if (dit_file_config(&config, &f, &c->error) == DT_OK && read_info(&own, &f, config.class_count, &c->error) == DT_OK) {
+    if (dit_file_config(&config, &f, &c->error) == DT_OK &&
+        read_info(&own, &f, config.class_count, &c->error) == DT_OK) {
         int64_t file_classes = config.class_count;
         if (labels) config.class_count = labels->class_count;
         if (dit_open(c, m, &config) == DT_OK) fill_model(c, m, &f, &own, labels, file_classes);
     }
     safetensors_close(&f);
-    if (info && !ctx_failed(c)) *info = own;
-    else dit_file_info_free(&own);
+    if (info && !ctx_failed(c))
+        *info = own;
+    else
+        dit_file_info_free(&own);
     return c->error.status;
 }
 

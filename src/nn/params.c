@@ -10,7 +10,8 @@ void params_open(ctx *c, params *p, int capacity)
     p->row = arena_alloc_zeroed(&c->model, (size_t)capacity * sizeof p->row[0], &c->error);
 }
 
-tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format, int number)
+tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format,
+                   int number)
 {
     if (ctx_failed(c)) return NULL;
     TENSOR_CHECK(p->count < p->capacity, NULL);

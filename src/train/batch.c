@@ -30,8 +30,12 @@ void batch_diffuse(batch *b, const schedule *s)
     }
 }
 
+tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
+{
+    return op_diffusion_loss(c, b->mse, b->vb, out, b->noise, b->x0, b->xt, b->coef, b->weight);
+}
+
 tensor *batch_loss(ctx *c, const dit *m, batch *b)
 {
-    tensor *out = dit_forward(c, m, b->xt, b->t, b->y);                                     /* [N,Cout,H,W] */
-    return op_diffusion_loss(c, b->mse, b->vb, out, b->noise, b->x0, b->xt, b->coef, b->weight); /* [1] */
+    return batch_loss_of(c, b, dit_forward(c, m, b->xt, b->t, b->y));
 }

@@ -21,7 +21,10 @@ bool batch_new(ctx *c, batch *b, const dit *m, int64_t n);
 /* x_t and the loss coefficients from x0, noise and t. */
 void batch_diffuse(batch *b, const schedule *s);
 
-/* Forward pass and weighted loss (tensor [1]); mse and vb are filled. */
+/* Weighted loss (tensor [1]) of the model's output for this batch; mse and vb are filled. */
+tensor *batch_loss_of(ctx *c, batch *b, tensor *out);
+
+/* Forward pass and weighted loss. */
 tensor *batch_loss(ctx *c, const dit *m, batch *b);
 
 #endif

@@ -69,11 +69,12 @@ static dt_status save_files(trainer *t, const char *folder)
     save_moments(t, path, &hash[OPTIMIZER]);
     if (err->status != DT_OK) return err->status;
     json_t *state = json_pack("{s:I, s:I, s:I, s:I}", "step", (json_int_t)t->step, "update_count",
-                              (json_int_t)t->optimizer.update_count, "skipped", (json_int_t)t->skipped, "skipped_in_row",
-                              (json_int_t)t->skipped_in_row);
+                              (json_int_t)t->optimizer.update_count, "skipped", (json_int_t)t->skipped,
+                              "skipped_in_row", (json_int_t)t->skipped_in_row);
     if (save_json(folder, "state.json", state, &state_hash, err) != DT_OK) return err->status;
     json_t *manifest = json_pack("{s:s}", "state.json", state_hash.hex);
-    for (int i = 0; i < WEIGHT_FILE_COUNT; i++) json_object_set_new(manifest, weight_files[i], json_string(hash[i].hex));
+    for (int i = 0; i < WEIGHT_FILE_COUNT; i++)
+        json_object_set_new(manifest, weight_files[i], json_string(hash[i].hex));
     return save_json(folder, "manifest.json", manifest, NULL, err);
 }
 
@@ -97,8 +98,10 @@ static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error 
     size_t kept = 0;
     for (size_t i = 0; i < names->count; i++) {
         char *name = names->name[i];
-        if (is_checkpoint_name(name)) names->name[kept++] = name;
-        else free(name);
+        if (is_checkpoint_name(name))
+            names->name[kept++] = name;
+        else
+            free(name);
     }
     names->count = kept;
     if (kept) qsort(names->name, kept, sizeof names->name[0], compare_names);
@@ -177,8 +180,8 @@ static dt_status verify(const char *folder, dt_error *err)
 }
 
 /* Fills rows from a file whose tensors are called prefix + name. */
-static dt_status load_rows(const trainer *t, const char *folder, const char *file, const char *prefix, real *const into[],
-                           dt_error *err)
+static dt_status load_rows(const trainer *t, const char *folder, const char *file, const char *prefix,
+                           real *const into[], dt_error *err)
 {
     char path[DT_PATH_MAX];
     safetensors f;
@@ -244,6 +247,7 @@ int64_t checkpoint_disk_bytes(const trainer *t)
     const dt_settings *s = t->s;
     int64_t one = params_count(&t->model.params, true) * (int64_t)sizeof(float);
     int64_t made = s->checkpointing_steps > 0 ? s->max_train_steps / s->checkpointing_steps : 0;
-    int64_t kept = s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
+    int64_t kept =
+        s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
     return 4 * one * (kept + 1) + one;
 }

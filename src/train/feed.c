@@ -55,15 +55,16 @@ void feed_batch(trainer *t, batch *b, int64_t micro)
         bool from_bank = i >= target_count;
         int64_t sample = micro * n + i;
         real *x0 = b->x0->data + i * size;
-        if (from_bank) feed_bank(t, x0, &b->y[i], round * bank_count + i - target_count);
-        else feed_target(t, x0, &b->y[i], round * target_count + i, sample);
+        if (from_bank)
+            feed_bank(t, x0, &b->y[i], round * bank_count + i - target_count);
+        else
+            feed_target(t, x0, &b->y[i], round * target_count + i, sample);
         difftuning_time drawn = difftuning_draw(&t->method, from_bank, key_of(t, RNG_TIMESTEP, sample));
         b->t[i] = drawn.t;
         b->weight[i] =
             (real)(drawn.weight * difftuning_share(&t->method, from_bank, target_count, bank_count) / (double)parts);
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        rng_normal(b->noise->data + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
+    for (int64_t i = 0; i < n; i++) rng_normal(b->noise->data + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
     batch_diffuse(b, &t->schedule);
 }

@@ -88,8 +88,8 @@ static dt_status write_bands(trainer *t, const band_sums *sums, const char *set)
     }
     trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, total);
     return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:f, s:o}", "kind", "validation", "step", (json_int_t)t->step, "set", set,
-                                   "loss", total, "bands", bands),
+                         json_pack("{s:s, s:I, s:s, s:f, s:o}", "kind", "validation", "step", (json_int_t)t->step,
+                                   "set", set, "loss", total, "bands", bands),
                          &t->c->error);
 }
 
@@ -148,10 +148,12 @@ static dt_status save_grid(trainer *t, const float *x, int64_t count)
     image grid = {0};
     uint8_t *png = NULL;
     size_t size = 0;
-    int64_t columns = (int64_t)ceil(sqrt((double)count)), shown = k->channels == 3 || k->channels == 1 ? k->channels : 1;
+    int64_t columns = (int64_t)ceil(sqrt((double)count)),
+            shown = k->channels == 3 || k->channels == 1 ? k->channels : 1;
     snprintf(path, sizeof path, "%.*s/samples/step_%08lld.png", DT_PATH_MAX - 64, t->s->output_dir, (long long)t->step);
     image_text text = {"difftune", t->method.line};
-    if (image_grid(&grid, x, count * k->channels / shown, shown, k->input_size, k->input_size, columns, 2, err) == DT_OK &&
+    if (image_grid(&grid, x, count * k->channels / shown, shown, k->input_size, k->input_size, columns, 2, err) ==
+            DT_OK &&
         image_encode_png(&png, &size, grid.rgb, grid.width, grid.height, &text, 1, err) == DT_OK &&
         file_write_atomic(path, png, size, err) == DT_OK)
         run_log_image(&t->log, "samples", t->step, png, size, grid.width, grid.height, err);
@@ -164,12 +166,56 @@ dt_status measure_grid(trainer *t)
 {
     ctx *c = t->c;
     if (ctx_failed(c)) return c->error.status;
-    int64_t count = t->s->num_samples, size = t->model.config.channels * t->model.config.input_size * t->model.config.input_size;
+    int64_t count = t->s->num_samples,
+            size = t->model.config.channels * t->model.config.input_size * t->model.config.input_size;
     size_t mark = arena_mark(&c->step);
     float *x = arena_alloc(&c->step, (size_t)(count * size) * sizeof *x, &c->error);
     for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
         draw(t, x + done * size, done, batch_at(t, done, count));
     if (!ctx_failed(c)) save_grid(t, x, count);
     arena_release(&c->step, mark);
+    return c->error.status;
+}
+
+/* ---- distance ---- */
+
+static dt_status write_distance(trainer *t, const dt_eval_result *r)
+{
+    dt_error *err = &t->c->error;
+    json_t *kernel = isfinite(r->kernel_distance) ? json_real(r->kernel_distance) : json_null();
+    json_t *spread = isfinite(r->kernel_distance_std) ? json_real(r->kernel_distance_std) : json_null();
+    trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
+                (long long)t->step, r->measure, r->frechet_distance, r->kernel_distance, r->kernel_distance_std,
+                (long long)r->candidate_count, (long long)r->reference_count);
+    run_log_scalar(&t->log, r->measure, t->step, r->frechet_distance, err);
+    return run_log_write(&t->log,
+                         json_pack("{s:s, s:I, s:s, s:f, s:o, s:o, s:I, s:I}", "kind", "eval", "step",
+                                   (json_int_t)t->step, "measure", r->measure, "frechet_distance", r->frechet_distance,
+                                   "kernel_distance", kernel, "kernel_distance_std", spread, "count",
+                                   (json_int_t)r->candidate_count, "reference_count", (json_int_t)r->reference_count),
+                         err);
+}
+
+dt_status measure_distance(trainer *t)
+{
+    ctx *c = t->c;
+    const dit_config *k = &t->model.config;
+    int64_t count = t->s->eval_count, size = k->channels * k->input_size * k->input_size;
+    statistics drawn;
+    if (ctx_failed(c) ||
+        statistics_open(&drawn, t->meter.features.identity, t->meter.features.dim, true, &c->error) != DT_OK)
+        return c->error.status;
+    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count)) {
+        size_t mark = arena_mark(&c->step);
+        int64_t n = batch_at(t, done, count);
+        float *x = arena_alloc(&c->step, (size_t)(n * size) * sizeof *x, &c->error);
+        if (x && draw(t, x, done, n) == DT_OK) meter_add(c, &t->meter, &drawn, x, k->channels, k->input_size, done, n);
+        arena_release(&c->step, mark);
+    }
+    dt_eval_result result;
+    if (!ctx_failed(c) && statistics_finish(&drawn, &c->error) == DT_OK &&
+        meter_compare(c, &t->meter, &result, &t->meter.reference, &drawn, (uint64_t)t->s->seed) == DT_OK)
+        write_distance(t, &result);
+    statistics_close(&drawn);
     return c->error.status;
 }

@@ -12,7 +12,7 @@ dt_status measure_validation(trainer *t);
 /* samples/step_00000100.png: s->num_samples images, classes in turn, always from the same noise. */
 dt_status measure_grid(trainer *t);
 
-/* Frechet and kernel distance of s->eval_count samples to the held-out images (else the training images). */
+/* Frechet and kernel distance of s->eval_count samples to the held-out images. */
 dt_status measure_distance(trainer *t);
 
 #endif

@@ -29,7 +29,8 @@ static dt_status open_images(trainer *t, dataset *d, const char *path, int64_t r
                                .class_count = train ? train->class_count : 0};
     if (dataset_open(d, path, &options, &t->c->error) != DT_OK) return t->c->error.status;
     trainer_log(t, "%s: %lld images of %lld classes at %lldx%lld, %lld skipped", path, (long long)d->count,
-                (long long)d->class_count, (long long)resolution, (long long)resolution, (long long)d->report.skip_count);
+                (long long)d->class_count, (long long)resolution, (long long)resolution,
+                (long long)d->report.skip_count);
     for (int64_t i = 0; i < d->report.skip_count; i++)
         trainer_log(t, "  skipped %s: %s", d->report.skip[i].file, d->report.skip[i].reason);
     return DT_OK;
@@ -50,8 +51,10 @@ static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error
             error_set(err, DT_ERR_SHAPE, "%s: the model's input is %lldx%lld, resolution %lld was asked for", path,
                       (long long)k.input_size, (long long)k.input_size, (long long)*resolution);
         if (k.channels != 3)
-            error_set(err, DT_ERR_UNSUPPORTED, "%s: the model takes %lld channels; images have 3 (latent models are not "
-                      "supported yet)", path, (long long)k.channels);
+            error_set(err, DT_ERR_UNSUPPORTED,
+                      "%s: the model takes %lld channels; images have 3 (latent models are not "
+                      "supported yet)",
+                      path, (long long)k.channels);
         *resolution = k.input_size;
     }
     safetensors_close(&f);
@@ -70,7 +73,8 @@ static dt_status new_model(trainer *t, int64_t resolution)
                     .class_count = t->train.class_count,
                     .learn_sigma = s->learn_sigma};
     if (strcmp(s->model, "custom") && !dit_named(&k, s->model))
-        return error_set(&t->c->error, DT_ERR_ARG, "model %s: custom or one of DiT-{S,B,L,XL}/{2,4,8} expected", s->model);
+        return error_set(&t->c->error, DT_ERR_ARG, "model %s: custom or one of DiT-{S,B,L,XL}/{2,4,8} expected",
+                         s->model);
     if (dit_open(t->c, &t->model, &k) == DT_OK) params_init(&t->model.params, (uint64_t)s->seed);
     return t->c->error.status;
 }
@@ -100,10 +104,20 @@ static dt_status open_data(trainer *t)
 static dt_status open_bank(trainer *t)
 {
     if (t->method.bank_fraction <= 0) return DT_OK;
-    if (bank_open(&t->bank, t->s->bank, &t->model, t->base.sha256, t->s, &t->c->error) != DT_OK) return t->c->error.status;
+    if (bank_open(&t->bank, t->s->bank, &t->model, t->base.sha256, t->s, &t->c->error) != DT_OK)
+        return t->c->error.status;
     trainer_log(t, "bank %s: %lld images", t->s->bank, (long long)t->bank.count);
     shuffled_open(t->c, &t->bank_order, t->bank.count, (uint64_t)t->s->seed, RNG_BANK_ORDER);
     return t->c->error.status;
+}
+
+/* The reference is the held-out data. */
+static dt_status open_meter(trainer *t)
+{
+    const dt_settings *s = t->s;
+    if (s->eval_steps == 0) return DT_OK;
+    if (meter_open(t->c, &t->meter, s, s->pretrained_model) != DT_OK) return t->c->error.status;
+    return meter_measure_dataset(t->c, &t->meter, &t->meter.reference, &t->validation, s->sample_batch_size);
 }
 
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer)
@@ -114,10 +128,12 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     if (difftuning_open(&t->method, s, &c->error) != DT_OK) return c->error.status;
     trainer_log(t, "%s", t->method.line);
     if (open_data(t) != DT_OK) return c->error.status;
-    if ((s->method == DT_METHOD_PRETRAIN ? new_model(t, s->resolution) : tuned_model(t)) != DT_OK) return c->error.status;
+    if ((s->method == DT_METHOD_PRETRAIN ? new_model(t, s->resolution) : tuned_model(t)) != DT_OK)
+        return c->error.status;
     t->model.checkpoint_blocks = s->gradient_checkpointing;
     shuffled_open(c, &t->train_order, t->train.count, (uint64_t)s->seed, RNG_DATA_ORDER);
-    if (open_bank(t) != DT_OK || optimizer_open(c, &t->optimizer, &t->model.params, s) != DT_OK) return c->error.status;
+    if (open_bank(t) != DT_OK || open_meter(t) != DT_OK) return c->error.status;
+    if (optimizer_open(c, &t->optimizer, &t->model.params, s) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(&t->model.params, true),
                 c->engine.name, c->threads);
     return c->error.status;
@@ -126,6 +142,7 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
 void trainer_close(trainer *t)
 {
     run_log_close(&t->log);
+    meter_close(&t->meter);
     dataset_close(&t->train);
     dataset_close(&t->validation);
     bank_close(&t->bank);

@@ -8,13 +8,36 @@
 #include "train/settings.h"
 
 /* Keys that may change between two calls of one run without changing its bits. */
-static const char *const free_keys[] = {"threads", "output_dir", "checkpointing_steps", "checkpoints_total_limit",
-                                        "logging_steps", "validation_steps", "validation_count", "sample_steps",
-                                        "eval_steps", "eval_count", "tensorboard", "save_dtype", "weights",
-                                        "num_samples", "sample_batch_size", "num_inference_steps", "sampler",
-                                        "timestep_spacing", "eta", "guidance_scale", "guidance_channels", "classes",
-                                        "feature", "feature_weights", "pretrained_model", "train_data",
-                                        "validation_data", "bank", "gradient_checkpointing", "strict"};
+static const char *const free_keys[] = {"threads",
+                                        "output_dir",
+                                        "checkpointing_steps",
+                                        "checkpoints_total_limit",
+                                        "logging_steps",
+                                        "validation_steps",
+                                        "validation_count",
+                                        "sample_steps",
+                                        "eval_steps",
+                                        "eval_count",
+                                        "tensorboard",
+                                        "save_dtype",
+                                        "weights",
+                                        "num_samples",
+                                        "sample_batch_size",
+                                        "num_inference_steps",
+                                        "sampler",
+                                        "timestep_spacing",
+                                        "eta",
+                                        "guidance_scale",
+                                        "guidance_channels",
+                                        "classes",
+                                        "feature",
+                                        "feature_weights",
+                                        "pretrained_model",
+                                        "train_data",
+                                        "validation_data",
+                                        "bank",
+                                        "gradient_checkpointing",
+                                        "strict"};
 
 static bool is_free(const dt_settings *s, const char *key)
 {
@@ -72,10 +95,10 @@ static json_t *describe_run(const trainer *t)
     time_t now = time(NULL);
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION, "method",
-                     method_name(t->s), "preset", t->s->preset == DT_PRESET_PAPER ? "paper" : "released", "method_line",
-                     t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256, "data_sha256",
-                     t->train.sha256, "classes", class_list(t), "started", started, "parameters",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION,
+                     "method", method_name(t->s), "preset", t->s->preset == DT_PRESET_PAPER ? "paper" : "released",
+                     "method_line", t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256,
+                     "data_sha256", t->train.sha256, "classes", class_list(t), "started", started, "parameters",
                      (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
 }
 
@@ -88,7 +111,8 @@ static dt_status compare_identity(const trainer *t, const json_t *found, dt_erro
     {
         const char *other = json_string_value(json_object_get(found, key));
         if (other && !strcmp(other, json_string_value(value))) continue;
-        error_set(err, DT_ERR_CONFLICT, "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
+        error_set(err, DT_ERR_CONFLICT,
+                  "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
                   t->s->output_dir, key, other ? other : "(unknown)", json_string_value(value));
     }
     json_decref(mine);
@@ -103,8 +127,10 @@ static dt_status recognise(const trainer *t, const char *path, dt_error *err)
     json_t *run = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     free(text);
     const json_t *identity = json_object_get(run, "identity");
-    if (!json_is_object(identity)) error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
-    else compare_identity(t, identity, err);
+    if (!json_is_object(identity))
+        error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
+    else
+        compare_identity(t, identity, err);
     json_decref(run);
     return err->status;
 }
@@ -172,7 +198,8 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.tool", "difftune " DT_VERSION},
         {"difftune.method", method_name(t->s)},
         {"difftune.method_line", t->method.line},
-        {"difftune.preset", t->s->method == DT_METHOD_DIFF_TUNING ? (t->s->preset == DT_PRESET_PAPER ? "paper" : "released") : ""},
+        {"difftune.preset",
+         t->s->method == DT_METHOD_DIFF_TUNING ? (t->s->preset == DT_PRESET_PAPER ? "paper" : "released") : ""},
         {"difftune.base_sha256", t->base.sha256},
         {"difftune.bank_sha256", t->bank.sha256},
         {"difftune.data_sha256", t->train.sha256},
@@ -183,10 +210,11 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.classes", classes},
     };
     path_in(path, t, "final/model.safetensors");
-    if (!classes) error_set(&t->c->error, DT_ERR_MEMORY, "%s: listing the classes", path);
+    if (!classes)
+        error_set(&t->c->error, DT_ERR_MEMORY, "%s: listing the classes", path);
     else if (!ctx_failed(t->c))
-        dit_save(t->c, &t->model, t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL, path, t->s->save_dtype, metadata,
-                 sizeof metadata / sizeof metadata[0], NULL);
+        dit_save(t->c, &t->model, t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL, path, t->s->save_dtype,
+                 metadata, sizeof metadata / sizeof metadata[0], NULL);
     free(classes);
     if (!ctx_failed(t->c)) trainer_log(t, "wrote %s", path);
     return t->c->error.status;

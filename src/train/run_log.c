@@ -3,14 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <time.h>
 
-static double clock_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "train/clock.h"
 
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
 {

@@ -59,8 +59,10 @@ bool trainer_step(trainer *t, step_result *r)
 
     r->grad_norm = optimizer_grad_norm(t->c, &t->optimizer);
     r->finite = isfinite(r->grad_norm) && isfinite(r->loss_target);
-    if (r->finite) optimizer_update(t->c, &t->optimizer, r->learning_rate, r->grad_norm);
-    else optimizer_skip(&t->optimizer);
+    if (r->finite)
+        optimizer_update(t->c, &t->optimizer, r->learning_rate, r->grad_norm);
+    else
+        optimizer_skip(&t->optimizer);
     t->skipped += !r->finite;
     t->skipped_in_row = r->finite ? 0 : t->skipped_in_row + 1;
     t->step++;
@@ -84,11 +86,11 @@ static void log_step(trainer *t, const step_result *r, double samples_per_second
 {
     dt_error *err = &t->c->error;
     run_log_write(&t->log,
-                  json_pack("{s:s, s:I, s:o, s:o, s:o, s:f, s:f, s:f, s:I, s:I}", "kind", "train", "step", (json_int_t)t->step,
-                            "loss_target", number(r->loss_target), "loss_bank", number(r->loss_bank), "grad_norm",
-                            number(r->grad_norm), "lr", r->learning_rate, "samples_per_second", samples_per_second, "time_s",
-                            run_log_seconds(&t->log), "memory_bytes", (json_int_t)run_log_memory(), "skipped",
-                            (json_int_t)t->skipped),
+                  json_pack("{s:s, s:I, s:o, s:o, s:o, s:f, s:f, s:f, s:I, s:I}", "kind", "train", "step",
+                            (json_int_t)t->step, "loss_target", number(r->loss_target), "loss_bank",
+                            number(r->loss_bank), "grad_norm", number(r->grad_norm), "lr", r->learning_rate,
+                            "samples_per_second", samples_per_second, "time_s", run_log_seconds(&t->log),
+                            "memory_bytes", (json_int_t)run_log_memory(), "skipped", (json_int_t)t->skipped),
                   err);
     run_log_scalar(&t->log, "loss/target", t->step, r->loss_target, err);
     run_log_scalar(&t->log, "loss/bank", t->step, r->loss_bank, err);
@@ -118,12 +120,13 @@ static void tell_progress(const trainer *t, const step_result *r, double samples
 static dt_status judge_step(trainer *t, const step_result *r)
 {
     if (r->finite) return DT_OK;
-    trainer_log(t, "step %lld was skipped: loss %g, gradient norm %g (%lld skipped so far)", (long long)t->step, r->loss_target,
-                r->grad_norm, (long long)t->skipped);
+    trainer_log(t, "step %lld was skipped: loss %g, gradient norm %g (%lld skipped so far)", (long long)t->step,
+                r->loss_target, r->grad_norm, (long long)t->skipped);
     if (t->skipped_in_row < SKIPPED_IN_ROW_MAX) return DT_OK;
-    return error_set(&t->c->error, DT_ERR_NUMERIC,
-                     "%d steps in a row were not finite (step %lld): stopped; the newest checkpoint in %s/checkpoints is good",
-                     SKIPPED_IN_ROW_MAX, (long long)t->step, t->s->output_dir);
+    return error_set(
+        &t->c->error, DT_ERR_NUMERIC,
+        "%d steps in a row were not finite (step %lld): stopped; the newest checkpoint in %s/checkpoints is good",
+        SKIPPED_IN_ROW_MAX, (long long)t->step, t->s->output_dir);
 }
 
 /* Validation, sample grid and distance at the steps they are asked for, and at the end. */
@@ -138,8 +141,8 @@ static void measure_when_due(trainer *t)
 static dt_status stop_on_request(trainer *t)
 {
     if (checkpoint_save(t) == DT_OK)
-        error_set(&t->c->error, DT_ERR_INTERRUPTED, "stopped at step %lld with a checkpoint; the same command goes on from it",
-                  (long long)t->step);
+        error_set(&t->c->error, DT_ERR_INTERRUPTED,
+                  "stopped at step %lld with a checkpoint; the same command goes on from it", (long long)t->step);
     return t->c->error.status;
 }
 

@@ -9,6 +9,7 @@
 #include "method/difftuning.h"
 #include "model/dit_file.h"
 #include "train/batch.h"
+#include "train/meter.h"
 #include "train/optimizer.h"
 #include "train/run_log.h"
 
@@ -38,6 +39,7 @@ typedef struct trainer {
     int64_t step;                /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
     run_log log;
+    meter meter; /* open when s->eval_steps > 0 */
 } trainer;
 
 typedef struct step_result {

@@ -1,0 +1,86 @@
+/* What is in a model file, bank or run folder, as JSON. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "io/safetensors.h"
+
+static json_t *describe_tensor(const safetensors_entry *e)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < e->dim_count; i++) json_array_append_new(shape, json_integer(e->dims[i]));
+    return json_pack("{s:s, s:o}", "dtype", safetensors_dtype_name(e->dtype), "shape", shape);
+}
+
+static json_t *describe_weights(const char *path, dt_error *err)
+{
+    safetensors f;
+    file_hash hash;
+    if (safetensors_open(&f, path, err) != DT_OK) return NULL;
+    json_t *tensors = json_object(), *metadata = f.metadata ? json_deep_copy(f.metadata) : json_object();
+    int64_t values = 0;
+    for (size_t i = 0; i < f.count; i++) {
+        json_object_set_new(tensors, f.entries[i].name, describe_tensor(&f.entries[i]));
+        values += f.entries[i].count;
+    }
+    file_sha256_bytes(&hash, f.map.data, f.map.size);
+    json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "kind", "safetensors", "path", path, "sha256",
+                            hash.hex, "tensor_count", (json_int_t)f.count, "value_count", (json_int_t)values,
+                            "metadata", metadata, "tensors", tensors);
+    safetensors_close(&f);
+    return out;
+}
+
+static json_t *load(const char *path, dt_error *err)
+{
+    char *text;
+    size_t size;
+    json_error_t where;
+    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
+    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    free(text);
+    if (!value) error_set(err, DT_ERR_FORMAT, "%s: line %d: %s", path, where.line, where.text);
+    return value;
+}
+
+static bool has(const char *folder, const char *name, char path[DT_PATH_MAX])
+{
+    snprintf(path, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+    return file_exists(path);
+}
+
+static json_t *describe_run(const char *folder, const char *run_json, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_names names = {0};
+    json_t *run = load(run_json, err), *checkpoints = json_array(), *final = NULL;
+    if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
+        for (size_t i = 0; i < names.count; i++) json_array_append_new(checkpoints, json_string(names.name[i]));
+    file_names_free(&names);
+    if (run && has(folder, "final/model.safetensors", path)) final = describe_weights(path, err);
+    return json_pack("{s:s, s:s, s:o*, s:o, s:o*}", "kind", "run", "path", folder, "run", run, "checkpoints",
+                     checkpoints, "final", final);
+}
+
+static json_t *describe(const char *path, dt_error *err)
+{
+    char inside[DT_PATH_MAX];
+    if (!file_is_folder(path)) return describe_weights(path, err);
+    if (has(path, "run.json", inside)) return describe_run(path, inside, err);
+    if (has(path, "manifest.json", inside))
+        return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest", load(inside, err));
+    error_set(err, DT_ERR_FORMAT, "%s: neither a model file nor a folder with run.json or manifest.json", path);
+    return NULL;
+}
+
+dt_status dt_inspect(dt_context *c, const char *path, char **json)
+{
+    *json = NULL;
+    error_clear(&c->error);
+    json_t *value = describe(path, &c->error);
+    if (!ctx_failed(c)) *json = json_dumps(value, JSON_INDENT(1));
+    json_decref(value);
+    if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: describing it", path);
+    return c->error.status;
+}

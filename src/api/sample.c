@@ -1,0 +1,206 @@
+#include "diffusion/sampler.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "io/image.h"
+#include "model/dit_file.h"
+#include "train/clock.h"
+
+typedef struct sampling {
+    ctx *c;
+    const dt_settings *s;
+    const dt_observer *observer;
+    dit model;
+    dit_file_info info;
+    sampler sampler;
+    int32_t *class_list; /* the classes drawn in turn */
+    int64_t class_list_count;
+    double started_s;
+} sampling;
+
+/* ---- classes ---- */
+
+static int32_t class_of(const sampling *p, const char *word)
+{
+    for (int64_t i = 0; i < p->info.class_name_count; i++)
+        if (!strcmp(p->info.class_name[i], word)) return (int32_t)i;
+    char *end;
+    long number = strtol(word, &end, 10);
+    return *word && !*end && number >= 0 && number < p->model.config.class_count ? (int32_t)number : -1;
+}
+
+/* "0,3,dogs": numbers and names; nothing: all classes in turn. */
+static dt_status read_classes(sampling *p)
+{
+    ctx *c = p->c;
+    char text[DT_TEXT_MAX], *rest = text;
+    int64_t all = p->model.config.class_count;
+    snprintf(text, sizeof text, "%s", p->s->classes);
+    p->class_list =
+        arena_alloc(&c->model, (size_t)(all > DT_TEXT_MAX ? all : DT_TEXT_MAX) * sizeof(int32_t), &c->error);
+    if (ctx_failed(c)) return c->error.status;
+    for (const char *word; (word = strsep(&rest, ",")) && p->s->classes[0];) {
+        int32_t y = class_of(p, word);
+        if (y < 0)
+            return error_set(&c->error, DT_ERR_ARG,
+                             "classes: \"%s\" is neither a class name of the model nor a number 0..%lld", word,
+                             (long long)all - 1);
+        p->class_list[p->class_list_count++] = y;
+    }
+    for (int32_t y = 0; p->s->classes[0] == '\0' && y < all; y++) p->class_list[p->class_list_count++] = y;
+    return DT_OK;
+}
+
+static int32_t label_of(const sampling *p, int64_t number)
+{
+    return p->class_list[number % p->class_list_count];
+}
+
+/* ---- the folder ---- */
+
+static void path_in(char out[DT_PATH_MAX], const sampling *p, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, p->s->output_dir, name);
+}
+
+/* What makes an image what it is; the same text again means that the same images are being drawn. */
+static void describe(const sampling *p, char out[512])
+{
+    static const char *const spacing[] = {"ddim", "sections", "leading"};
+    const dt_settings *s = p->s;
+    snprintf(out, 512,
+             "sampler %s, steps %lld, spacing %s, eta %g, guidance_scale %g on %s channels, seed %lld, model sha256 %s",
+             s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
+             spacing[s->timestep_spacing], s->eta, s->guidance_scale,
+             s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", (long long)s->seed, p->info.sha256);
+}
+
+/* A folder with samples.txt of the same text is gone on with; anything else in it is somebody else's. */
+static dt_status open_folder(const sampling *p)
+{
+    char path[DT_PATH_MAX], text[512], *found = NULL;
+    dt_error *err = &p->c->error;
+    file_names names = {0};
+    size_t size;
+    describe(p, text);
+    path_in(path, p, "samples.txt");
+    if (file_exists(path)) {
+        if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strncmp(found, text, strlen(text)))
+            error_set(err, DT_ERR_CONFLICT,
+                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", p->s->output_dir,
+                      found);
+        free(found);
+        return err->status;
+    }
+    if (file_make_dirs(p->s->output_dir, err) == DT_OK && file_list(&names, p->s->output_dir, err) == DT_OK &&
+        names.count > 0)
+        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another output_dir",
+                  p->s->output_dir, names.name[0]);
+    file_names_free(&names);
+    char images[DT_PATH_MAX];
+    path_in(images, p, "images");
+    if (err->status != DT_OK || file_make_dirs(images, err) != DT_OK) return err->status;
+    return file_write_atomic(path, text, strlen(text), err);
+}
+
+static dt_status save_image(const sampling *p, const float *x, int64_t number)
+{
+    const dit_config *k = &p->model.config;
+    char path[DT_PATH_MAX], name[32], label[128], text[512];
+    int32_t y = label_of(p, number);
+    image picture = {0};
+    describe(p, text);
+    snprintf(name, sizeof name, "images/%06lld.png", (long long)number);
+    snprintf(label, sizeof label, "%d %s", (int)y, y < p->info.class_name_count ? p->info.class_name[y] : "");
+    path_in(path, p, name);
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", text}};
+    if (image_grid(&picture, x, 1, k->channels, k->input_size, k->input_size, 1, 0, &p->c->error) == DT_OK)
+        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, &p->c->error);
+    image_close(&picture);
+    return p->c->error.status;
+}
+
+/* grid.png: the images in order, one column per class drawn where that makes a sensible width. */
+static dt_status save_grid(const sampling *p, const float *x, int64_t count)
+{
+    const dit_config *k = &p->model.config;
+    char path[DT_PATH_MAX], text[512];
+    image picture = {0};
+    int64_t columns = p->class_list_count <= 16 ? p->class_list_count : (int64_t)ceil(sqrt((double)count));
+    describe(p, text);
+    path_in(path, p, "grid.png");
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", text}};
+    if (image_grid(&picture, x, count, k->channels, k->input_size, k->input_size, columns, 2, &p->c->error) == DT_OK)
+        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 2, &p->c->error);
+    image_close(&picture);
+    return p->c->error.status;
+}
+
+/* ---- drawing ---- */
+
+static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
+{
+    return dit_forward(c, m, x, t, y);
+}
+
+static dt_status open_sampler(sampling *p)
+{
+    const dit_config *k = &p->model.config;
+    if (sampler_from_settings(&p->sampler, p->s, &p->c->error) != DT_OK) return p->c->error.status;
+    p->sampler.model = ask_dit;
+    p->sampler.weights = &p->model;
+    p->sampler.channels = k->channels;
+    p->sampler.size = k->input_size;
+    p->sampler.null_class = (int32_t)dit_null_class(&p->model);
+    if (k->channels != 1 && k->channels != 3)
+        return error_set(&p->c->error, DT_ERR_UNSUPPORTED,
+                         "%s: the model makes %lld channels; pictures have 1 or 3 (latent "
+                         "models need a decoder, which this version does not have)",
+                         p->s->pretrained_model, (long long)k->channels);
+    return read_classes(p);
+}
+
+static dt_status draw_all(sampling *p)
+{
+    enum { GRID_MAX = 256 };
+    ctx *c = p->c;
+    int64_t size = p->sampler.channels * p->sampler.size * p->sampler.size, count = p->s->num_samples;
+    int64_t shown = count < GRID_MAX ? count : GRID_MAX;
+    float *grid = arena_alloc(&c->model, (size_t)(shown * size) * sizeof *grid, &c->error);
+    float *x = arena_alloc(&c->model, (size_t)(p->s->sample_batch_size * size) * sizeof *x, &c->error);
+    for (int64_t done = 0; done < count && !ctx_failed(c);) {
+        int32_t y[256];
+        uint32_t index[256];
+        int64_t n = count - done < p->s->sample_batch_size ? count - done : p->s->sample_batch_size;
+        for (int64_t i = 0; i < n; i++) {
+            index[i] = (uint32_t)(done + i);
+            y[i] = label_of(p, done + i);
+        }
+        sampler_draw(c, &p->sampler, x, y, index, n);
+        for (int64_t i = 0; i < n && !ctx_failed(c); i++) {
+            save_image(p, x + i * size, done + i);
+            if (done + i < shown) memcpy(grid + (done + i) * size, x + i * size, (size_t)size * sizeof *x);
+        }
+        done += n;
+        if (!api_progress(p->observer, "sample", done, count, clock_s() - p->started_s) && done < count)
+            error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld images", p->s->output_dir,
+                      (long long)done, (long long)count);
+    }
+    return ctx_failed(c) ? c->error.status : save_grid(p, grid, shown);
+}
+
+dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    sampling p = {.c = c, .s = s, .observer = api_observer(observer), .started_s = clock_s()};
+    char path[DT_PATH_MAX];
+    if (api_enter(c, s, SETTINGS_SAMPLE) != DT_OK) return c->error.status;
+    if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &p.model, &p.info, path) == DT_OK &&
+        open_sampler(&p) == DT_OK && open_folder(&p) == DT_OK)
+        draw_all(&p);
+    dit_file_info_free(&p.info);
+    return api_leave(c);
+}
