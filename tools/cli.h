@@ -45,7 +45,8 @@ void help_roff(FILE *out);
 
 typedef struct progress {
     FILE *out;
-    bool terminal, line_open;
+    bool terminal;
+    char live[256];        /* what stands in the terminal's last line; empty: nothing */
     int64_t logging_steps; /* 0: only the last step is shown in plain lines */
     double last_drawn_s;
 } progress;

@@ -10,12 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 256, BAR_WIDTH = 20, PLAIN_LINES = 10 };
+enum { BAR_WIDTH = 20, PLAIN_LINES = 10 };
 #define REDRAW_INTERVAL_S 0.1
 #define ERASE_LINE        "\r\033[K"
 
 typedef struct line {
-    char text[LINE_MAX_BYTES];
+    char text[sizeof((progress *)0)->live];
     size_t used;
 } line;
 
@@ -54,9 +54,10 @@ static void describe(line *l, const dt_progress *p, bool with_bar)
     add(l, "%s", p->task);
     if (with_bar && p->step_count > 0) add_bar(l, (double)p->step / (double)p->step_count);
     add(l, " %" PRId64 "/%" PRId64, p->step, p->step_count);
-    if (!isnan(p->loss_target)) add(l, "  loss %.4g", p->loss_target);
-    if (!isnan(p->loss_bank)) add(l, "  bank %.4g", p->loss_bank);
-    if (p->samples_per_second > 0) add(l, "  %.3g img/s", p->samples_per_second);
+    if (!isnan(p->loss_target)) add(l, "  loss %.4f", p->loss_target);
+    if (!isnan(p->loss_bank)) add(l, "  bank %.4f", p->loss_bank);
+    double rate = p->samples_per_second;
+    if (rate > 0) add(l, "  %.*f img/s", rate < 10 ? 2 : rate < 100 ? 1 : 0, rate);
     if (p->step < p->step_count) add_time_left(l, p->seconds_left);
     if (p->memory_bytes > 0) add(l, "  %.2f GiB", (double)p->memory_bytes / (1 << 30));
 }
@@ -92,8 +93,9 @@ static void draw_live(progress *p, const dt_progress *state)
     describe(&l, state, true);
     cut_to_terminal(&l, p->out);
     fprintf(p->out, ERASE_LINE "%s", l.text);
+    memcpy(p->live, l.text, sizeof p->live);
+    if (state->step == state->step_count) progress_close(p);
     fflush(p->out);
-    p->line_open = true;
 }
 
 /* Training writes a line every logging_steps; other verbs, whose steps are images, about ten in all. */
@@ -116,15 +118,16 @@ void progress_step(void *user, const dt_progress *state)
         write_plain(p, state);
 }
 
+/* The live line moves below the new one. */
 void progress_log(void *user, const char *text)
 {
     progress *p = user;
-    fprintf(p->out, "%s%s\n", p->line_open ? ERASE_LINE : "", text);
-    p->line_open = false;
+    fprintf(p->out, "%s%s\n%s", p->live[0] ? ERASE_LINE : "", text, p->live);
+    fflush(p->out);
 }
 
 void progress_close(progress *p)
 {
-    if (p->line_open) fputc('\n', p->out);
-    p->line_open = false;
+    if (p->live[0]) fputc('\n', p->out);
+    p->live[0] = '\0';
 }
