@@ -335,7 +335,7 @@ static void *scarce_malloc(size_t size)
     return allocations_left-- > 0 ? malloc(size) : NULL;
 }
 
-/* Fails the first, second, .. allocation of the JSON library until all succeed: nothing leaks, nothing wrong is written. */
+/* Fails the first, second, .. allocation of the JSON library until all succeed: no leak, and no wrong file. */
 static void memory_that_runs_out_in_a_header_is_an_error(void **state)
 {
     (void)state;
