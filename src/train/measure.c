@@ -81,15 +81,15 @@ static dt_status write_bands(trainer *t, const band_sums *sums, const char *set)
         double count = (double)sums->count[i], loss = sums->loss[i] / count;
         char tag[64];
         total += loss / BAND_COUNT;
-        json_array_append_new(bands, json_pack("{s:i, s:i, s:f, s:f}", "t_first", i * BAND_WIDTH, "t_last",
+        json_array_append_new(bands, json_pack("{s:i, s:i, s:o, s:o}", "t_first", i * BAND_WIDTH, "t_last",
                                                (i + 1) * BAND_WIDTH - 1, "loss", loss, "mse", sums->mse[i] / count));
         snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
         run_log_scalar(&t->log, tag, t->step, loss, &t->c->error);
     }
     trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, total);
     return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:f, s:o}", "kind", "validation", "step", (json_int_t)t->step,
-                                   "set", set, "loss", total, "bands", bands),
+                         json_pack("{s:s, s:I, s:s, s:o, s:o}", "kind", "validation", "step", (json_int_t)t->step,
+                                   "set", set, "loss", run_log_number(total), "bands", bands),
                          &t->c->error);
 }
 
@@ -182,18 +182,24 @@ dt_status measure_grid(trainer *t)
 static dt_status write_distance(trainer *t, const dt_eval_result *r)
 {
     dt_error *err = &t->c->error;
-    json_t *kernel = isfinite(r->kernel_distance) ? json_real(r->kernel_distance) : json_null();
-    json_t *spread = isfinite(r->kernel_distance_std) ? json_real(r->kernel_distance_std) : json_null();
+    json_t *frechet = run_log_number(r->frechet_distance), *kernel = run_log_number(r->kernel_distance);
+    json_t *spread = run_log_number(r->kernel_distance_std);
     trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
                 (long long)t->step, r->measure, r->frechet_distance, r->kernel_distance, r->kernel_distance_std,
                 (long long)r->candidate_count, (long long)r->reference_count);
     run_log_scalar(&t->log, r->measure, t->step, r->frechet_distance, err);
     return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:f, s:o, s:o, s:I, s:I}", "kind", "eval", "step",
-                                   (json_int_t)t->step, "measure", r->measure, "frechet_distance", r->frechet_distance,
+                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "kind", "eval", "step",
+                                   (json_int_t)t->step, "measure", r->measure, "frechet_distance", frechet,
                                    "kernel_distance", kernel, "kernel_distance_std", spread, "count",
                                    (json_int_t)r->candidate_count, "reference_count", (json_int_t)r->reference_count),
                          err);
+}
+
+/* What a PNG would have kept: a few values far outside [-1, 1] must not decide a distance. */
+static void as_pictures(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = (float)image_from_float(x[i]) / 127.5f - 1;
 }
 
 dt_status measure_distance(trainer *t)
@@ -209,7 +215,8 @@ dt_status measure_distance(trainer *t)
         size_t mark = arena_mark(&c->step);
         int64_t n = batch_at(t, done, count);
         float *x = arena_alloc(&c->step, (size_t)(n * size) * sizeof *x, &c->error);
-        if (x && draw(t, x, done, n) == DT_OK) meter_add(c, &t->meter, &drawn, x, k->channels, k->input_size, done, n);
+        if (x && draw(t, x, done, n) == DT_OK) as_pictures(x, n * size);
+        if (!ctx_failed(c)) meter_add(c, &t->meter, &drawn, x, k->channels, k->input_size, done, n);
         arena_release(&c->step, mark);
     }
     dt_eval_result result;

@@ -101,9 +101,10 @@ static dt_status open_data(trainer *t)
     return t->c->error.status;
 }
 
+/* Plain fine-tuning reads a bank that is given only to measure on it what is forgotten. */
 static dt_status open_bank(trainer *t)
 {
-    if (t->method.bank_fraction <= 0) return DT_OK;
+    if (!t->s->bank[0]) return DT_OK;
     if (bank_open(&t->bank, t->s->bank, &t->model, t->base.sha256, t->s, &t->c->error) != DT_OK)
         return t->c->error.status;
     trainer_log(t, "bank %s: %lld images", t->s->bank, (long long)t->bank.count);

@@ -38,6 +38,11 @@ int64_t run_log_memory(void)
     return (int64_t)usage.ru_maxrss * 1024;
 }
 
+json_t *run_log_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 dt_status run_log_write(run_log *l, json_t *line, dt_error *err)
 {
     if (!line) return error_set(err, DT_ERR_MEMORY, "%s: writing a line", l->metrics.path);

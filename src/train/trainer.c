@@ -76,21 +76,16 @@ static bool due(int64_t every, int64_t step)
     return every > 0 && step % every == 0;
 }
 
-/* json_real, or null for what JSON cannot say */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static void log_step(trainer *t, const step_result *r, double samples_per_second)
 {
     dt_error *err = &t->c->error;
     run_log_write(&t->log,
                   json_pack("{s:s, s:I, s:o, s:o, s:o, s:f, s:f, s:f, s:I, s:I}", "kind", "train", "step",
-                            (json_int_t)t->step, "loss_target", number(r->loss_target), "loss_bank",
-                            number(r->loss_bank), "grad_norm", number(r->grad_norm), "lr", r->learning_rate,
-                            "samples_per_second", samples_per_second, "time_s", run_log_seconds(&t->log),
-                            "memory_bytes", (json_int_t)run_log_memory(), "skipped", (json_int_t)t->skipped),
+                            (json_int_t)t->step, "loss_target", run_log_number(r->loss_target), "loss_bank",
+                            run_log_number(r->loss_bank), "grad_norm", run_log_number(r->grad_norm), "lr",
+                            r->learning_rate, "samples_per_second", samples_per_second, "time_s",
+                            run_log_seconds(&t->log), "memory_bytes", (json_int_t)run_log_memory(), "skipped",
+                            (json_int_t)t->skipped),
                   err);
     run_log_scalar(&t->log, "loss/target", t->step, r->loss_target, err);
     run_log_scalar(&t->log, "loss/bank", t->step, r->loss_bank, err);
