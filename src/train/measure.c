@@ -82,7 +82,8 @@ static dt_status write_bands(trainer *t, const band_sums *sums, const char *set)
         char tag[64];
         total += loss / BAND_COUNT;
         json_array_append_new(bands, json_pack("{s:i, s:i, s:o, s:o}", "t_first", i * BAND_WIDTH, "t_last",
-                                               (i + 1) * BAND_WIDTH - 1, "loss", loss, "mse", sums->mse[i] / count));
+                                               (i + 1) * BAND_WIDTH - 1, "loss", run_log_number(loss), "mse",
+                                               run_log_number(sums->mse[i] / count)));
         snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
         run_log_scalar(&t->log, tag, t->step, loss, &t->c->error);
     }
