@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "train/clock.h"
 #include "train/meter.h"
 
 /* Images at the size the features want: the base model's own, else the settings' (0: 64). */
@@ -35,10 +34,9 @@ static dt_status compare_sides(ctx *c, const meter *m, const dt_settings *s, con
                                dt_eval_result *result)
 {
     statistics reference = {0}, candidate = {0};
-    double started = clock_s();
     if (open_side(c, m, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
         statistics_save(&reference, s->save_statistics, &c->error);
-    if (!ctx_failed(c) && !api_progress(observer, "eval", 1, 2, clock_s() - started))
+    if (!ctx_failed(c) && !api_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
     if (!ctx_failed(c) && !s->candidate[0])
         *result = (dt_eval_result){.reference_count = reference.count,
@@ -47,7 +45,7 @@ static dt_status compare_sides(ctx *c, const meter *m, const dt_settings *s, con
                                    .kernel_distance_std = (double)NAN};
     else if (!ctx_failed(c) && open_side(c, m, s, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
-    if (!ctx_failed(c)) api_progress(observer, "eval", 2, 2, clock_s() - started);
+    if (!ctx_failed(c)) api_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);
     statistics_close(&candidate);
     return c->error.status;

@@ -30,9 +30,10 @@ enum {
     TILE_VECTORS = 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
     BLOCK_DEPTH = 384,
-    BLOCK_ROWS = 96,
+    BLOCK_ROWS = 48,
     BLOCK_COLUMNS = 384,
     COPY_STRIDE = BLOCK_DEPTH + 16, /* not a power of two: rows of the copy of A must not share a cache set */
+    PREFETCH_ROWS = 16,             /* rows far apart in memory: the machine does not foresee them by itself */
     SERIAL_LIMIT = 64 * 1024,       /* multiplications below which waking another thread costs more than it brings */
 };
 
@@ -102,8 +103,10 @@ static void copy_matrix(real *target, int64_t target_stride, const real *source,
                         int64_t columns)
 {
     if (columns == TILE_COLUMNS) {
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r++) {
+            __builtin_prefetch(source + least(r + PREFETCH_ROWS, rows - 1) * source_stride);
             memcpy(target + r * target_stride, source + r * source_stride, TILE_COLUMNS * sizeof(real));
+        }
         return;
     }
     for (int64_t r = 0; r < rows; r++)
@@ -132,8 +135,10 @@ static void transpose_matrix(real *target, int64_t target_stride, const real *so
 {
     int64_t whole_rows = rows & ~INT64_C(3), whole_columns = columns & ~INT64_C(3);
     for (int64_t r = 0; r < whole_rows; r += 4)
-        for (int64_t c = 0; c < whole_columns; c += 4)
+        for (int64_t c = 0; c < whole_columns; c += 4) {
+            __builtin_prefetch(source + least(r + PREFETCH_ROWS + c / 4 % 4, rows - 1) * source_stride + c);
             transpose_4x4(target + c * target_stride + r, target_stride, source + r * source_stride + c, source_stride);
+        }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
             target[c * target_stride + r] = source[r * source_stride + c];
@@ -190,6 +195,7 @@ static void multiply_tile(real *c, int64_t ldc, const real *a, int64_t lda, cons
         row[r] = a + least(r, rows - 1) * lda;
         __builtin_prefetch(c + least(r, rows - 1) * ldc, 1);
     }
+#pragma GCC unroll 2
     for (int64_t p = 0; p < depth; p++) {
         const vector *b = (const vector *)(panel + p * TILE_COLUMNS);
 #pragma GCC unroll 8

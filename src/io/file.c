@@ -40,7 +40,7 @@ dt_status file_map_open(file_map *m, const char *path, dt_error *err)
 {
     *m = (file_map){0};
     int fd;
-    size_t size;
+    size_t size = 0;
     if (open_regular(&fd, &size, path, err) != DT_OK) return err->status;
     const void *data = "";
     if (size > 0) data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);

@@ -151,7 +151,7 @@ static dt_status write_converted(file_writer *w, const safetensors_source *s, ui
 
 static dt_status write_source(file_writer *w, const safetensors_source *s, dt_error *err)
 {
-    uint64_t count, bytes;
+    uint64_t count = 0, bytes = 0;
     source_size(&count, &bytes, s);
     if (s->values && s->dtype != SAFETENSORS_F32) return write_converted(w, s, count, err);
     return file_writer_write(w, s->values ? (const void *)s->values : s->data, (size_t)bytes, err);

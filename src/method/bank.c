@@ -11,7 +11,7 @@
 
 static void join(char out[DT_PATH_MAX], const char *folder, const char *name)
 {
-    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+    snprintf(out, DT_PATH_MAX, "%.*s/%.62s", DT_PATH_MAX - 64, folder, name);
 }
 
 static void shard_name(char out[64], int64_t shard)

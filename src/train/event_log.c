@@ -32,11 +32,12 @@ typedef struct message {
 
 static void put_raw(message *m, const void *data, size_t size)
 {
+    if (m->failed) return;
     if (m->room - m->size < size) {
         size_t room = 2 * (m->size + size) + 64;
         unsigned char *moved = realloc(m->data, room);
-        if (!moved) m->failed = true;
-        if (m->failed) return;
+        m->failed = !moved;
+        if (!moved) return;
         m->data = moved;
         m->room = room;
     }
