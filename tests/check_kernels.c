@@ -1,0 +1,236 @@
+/* Compares every entry of the engine table between instruction sets, and measures it.
+ *
+ *     check_kernels           the avx2 table against the portable one: odd sizes, tails, extreme values, guard zones
+ *     check_kernels --bench   GFLOP/s or GB/s of each entry beside what a register loop and a large copy reach
+ *
+ * What is called with what is in kernel_cases.h. */
+#include <math.h>
+#include <omp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cpu/engine_cpu.h"
+#include "kernel_cases.h"
+
+enum { LAPS = 12 };
+
+/* ---- comparing ---- */
+
+static work run_once(const check *c, const engine *e, dims z, int laps)
+{
+    work w = {.laps = laps, .seed = 99};
+    c->run(&w, e, z);
+    return w;
+}
+
+static void free_work(work *w)
+{
+    for (int i = 0; i < w->count; i++) free(w->arrays[i].memory);
+}
+
+static bool guards_stand(const array *x)
+{
+    for (int64_t i = 0; i < GUARD; i++)
+        if (x->memory[i] != GUARD_VALUE || x->memory[GUARD + x->count + i] != GUARD_VALUE) return false;
+    return true;
+}
+
+/* How much of its tolerance the difference uses up; an input that changed uses more than all of it. */
+static double used_tolerance(const array *a, const array *b)
+{
+    double worst = 0;
+    for (int64_t i = GUARD; i < GUARD + a->count; i++) {
+        float x = a->memory[i], y = b->memory[i];
+        if (x == y || (isnan(x) && isnan(y))) continue;
+        double used = a->tolerance > 0 ? fabs((double)x - y) / (1 + fabs((double)x)) / a->tolerance : INFINITY;
+        worst = used > worst || isnan(used) ? (isnan(used) ? INFINITY : used) : worst;
+    }
+    return worst;
+}
+
+static bool compare_case(const check *c, const engine *portable, const engine *other, dims z, double *worst)
+{
+    work a = run_once(c, portable, z, 1), b = run_once(c, other, z, 1);
+    bool good = true;
+    for (int i = 0; i < a.count; i++) {
+        double used = used_tolerance(&a.arrays[i], &b.arrays[i]);
+        bool stand = guards_stand(&a.arrays[i]) && guards_stand(&b.arrays[i]);
+        *worst = fmax(*worst, used);
+        if (used <= 1 && stand) continue;
+        printf("    n %ld s %ld d %ld%s, array %d: %g of the tolerance%s\n", (long)z.n, (long)z.s, (long)z.d,
+               z.extreme ? " extreme" : "", i, used, stand ? "" : ", written outside its bounds");
+        good = false;
+    }
+    free_work(&a);
+    free_work(&b);
+    return good;
+}
+
+static bool compare_entry(const check *c, const engine *portable, const engine *other)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1},   {1, 2, 3},    {2, 3, 5},    {1, 5, 7},    {3, 4, 8},   {2, 7, 9},
+                                        {1, 17, 15}, {2, 16, 16},  {3, 5, 17},   {1, 33, 31},  {5, 64, 33}, {1, 9, 65},
+                                        {1, 3, 257}, {2, 5, 1000}, {3, 67, 129}, {2, 64, 192}, {1, 530, 2}};
+    bool good = true;
+    double worst = 0;
+    int cases = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int extreme = 0; extreme <= 1; extreme++, cases++) {
+            dims z = {shapes[i][0], shapes[i][1], shapes[i][2], extreme};
+            good = compare_case(c, portable, other, z, &worst) && good;
+        }
+    printf("%-20s %s  %d cases, at most %.2f of the tolerance\n", c->name, good ? "ok    " : "FAILED", cases, worst);
+    return good;
+}
+
+static int compare_all(const engine *portable, const engine *other)
+{
+    int failures = 0;
+    for (int i = 0; i < CHECKS; i++) {
+        if (checks[i].offset != offsetof(engine, gemm) + (size_t)i * sizeof(void (*)(void))) {
+            printf("%-20s FAILED  is not in the place it has in the engine table\n", checks[i].name);
+            failures++;
+        }
+        failures += !compare_entry(&checks[i], portable, other);
+    }
+    printf("%d entries, %d failures\n", CHECKS, failures);
+    return failures > 0;
+}
+
+/* ---- measuring ---- */
+
+#ifdef __x86_64__
+typedef float peak_vector __attribute__((vector_size(32)));
+#define PEAK_TARGET __attribute__((target("avx2,fma")))
+#else
+typedef float peak_vector __attribute__((vector_size(16)));
+#define PEAK_TARGET
+#endif
+
+enum { PEAK_CHAINS = 12, PEAK_STEPS = 100000 };
+
+/* Twelve independent chains of multiply-adds in registers: nothing but arithmetic. */
+PEAK_TARGET static void multiply_add_loop(peak_vector chains[PEAK_CHAINS], const peak_vector *factor)
+{
+    peak_vector sum[PEAK_CHAINS], x = *factor;
+    for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = chains[i];
+    for (int64_t step = 0; step < PEAK_STEPS; step++)
+#pragma GCC unroll 12
+        for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = sum[i] * x + x;
+    for (int i = 0; i < PEAK_CHAINS; i++) chains[i] = sum[i];
+}
+
+static double measure_peak(int threads)
+{
+    const double flops = 2.0 * PEAK_CHAINS * PEAK_STEPS * (double)(sizeof(peak_vector) / sizeof(float));
+    double best = 0;
+    for (int lap = 0; lap < 4 * LAPS; lap++) {
+        double start = seconds();
+#pragma omp parallel num_threads(threads)
+        {
+            peak_vector chains[PEAK_CHAINS], x;
+            memset(chains, 0, sizeof chains);
+            for (size_t i = 0; i < sizeof x / sizeof(float); i++) x[i] = 0.5F;
+            multiply_add_loop(chains, &x);
+            __asm__ volatile("" : : "r"(chains) : "memory");
+        }
+        best = fmax(best, threads * flops / (seconds() - start));
+    }
+    return best / 1e9;
+}
+
+static double measure_copy(int threads)
+{
+    const int64_t count = 32 << 20;
+    work w = {.seed = 1};
+    float *to = new_array(&w, count, 0, 0, 1), *from = new_array(&w, count, 0, 0, 1);
+    double best = INFINITY;
+    for (int lap = 0; lap < LAPS; lap++) {
+        double start = seconds();
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int64_t part = 0; part < 64; part++)
+            memcpy(to + part * (count / 64), from + part * (count / 64), (size_t)(count / 64) * sizeof *to);
+        best = fmin(best, seconds() - start);
+    }
+    free_work(&w);
+    return 2 * sizeof(float) * (double)count / best / 1e9;
+}
+
+static void print_rate(const char *name, const work *w, double peak, double copy)
+{
+    bool arithmetic = w->flops > 0;
+    double rate = (arithmetic ? w->flops : w->bytes) / w->best_seconds / 1e9;
+    printf("  %-34s %9.1f us %8.1f %s %5.0f %% of %s\n", name, 1e6 * w->best_seconds, rate,
+           arithmetic ? "GFLOP/s" : "GB/s   ", 100 * rate / (arithmetic ? peak : copy),
+           arithmetic ? "the register loop" : "a large copy");
+}
+
+static void bench_gemm(const engine *e, double peak)
+{
+    static const struct {
+        const char *name;
+        int64_t m, n, k;
+        int flags;
+    } shapes[] = {
+        {"gemm forward, qkv", 4096, 576, 192, GEMM_TRANS_B},
+        {"gemm forward, projection", 4096, 192, 192, GEMM_TRANS_B},
+        {"gemm forward, fc1", 4096, 768, 192, GEMM_TRANS_B},
+        {"gemm forward, fc2", 4096, 192, 768, GEMM_TRANS_B},
+        {"gemm forward, fc2 bf16", 4096, 192, 768, GEMM_TRANS_B | GEMM_BF16},
+        {"gemm forward, width 384 fc1", 2048, 1536, 384, GEMM_TRANS_B},
+        {"gemm forward, width 1152 fc1", 1024, 4608, 1152, GEMM_TRANS_B},
+        {"gemm forward, modulation", 64, 1152, 192, GEMM_TRANS_B},
+        {"gemm input gradient, fc1", 4096, 192, 768, 0},
+        {"gemm input gradient, fc2", 4096, 768, 192, 0},
+        {"gemm weight gradient, fc1", 768, 192, 4096, GEMM_TRANS_A | GEMM_ACCUMULATE},
+        {"gemm weight gradient, fc2", 192, 768, 4096, GEMM_TRANS_A | GEMM_ACCUMULATE},
+        {"gemm weight gradient, 1152 fc1", 4608, 1152, 1024, GEMM_TRANS_A | GEMM_ACCUMULATE},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        work w = {.laps = 2 * LAPS, .seed = 99};
+        run_gemm_case(&w, e, shapes[i].m, shapes[i].n, shapes[i].k, shapes[i].flags);
+        print_rate(shapes[i].name, &w, peak, 0);
+        free_work(&w);
+    }
+}
+
+/* DiT of width 192: 64 samples of 64 tokens. */
+static void bench(const engine *e, int threads)
+{
+    static const dims tiny = {64, 64, 192, false}, images = {64, 64, 3, false};
+    double peak = measure_peak(threads), copy = measure_copy(threads);
+    omp_set_num_threads(threads);
+    printf("%s, %d thread%s: register loop %.1f GFLOP/s, large copy %.1f GB/s\n", e->name, threads,
+           threads > 1 ? "s" : "", peak, copy);
+    bench_gemm(e, peak);
+    for (int i = 1; i < CHECKS; i++) {
+        bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
+        work w = run_once(&checks[i], e, of_images ? images : tiny, LAPS);
+        print_rate(checks[i].name, &w, peak, copy);
+        free_work(&w);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    engine portable, best;
+    dt_error err = {0};
+    if (engine_cpu_fill(&portable, DT_ISA_PORTABLE, &err) != DT_OK) return 1;
+    if (engine_cpu_fill(&best, DT_ISA_AVX2, &err) != DT_OK) {
+        printf("skipped: %s\n", err.message);
+        return 0;
+    }
+    if (argc < 2) return compare_all(&portable, &best);
+    if (argc > 2 || strcmp(argv[1], "--bench") != 0) {
+        fprintf(stderr, "usage: check_kernels [--bench]\n");
+        return 2;
+    }
+    int threads = omp_get_max_threads();
+    for (int t = 1; t <= threads; t = t < threads && 2 * t > threads ? threads : 2 * t) bench(&best, t);
+    return 0;
+}

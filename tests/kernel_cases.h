@@ -1,0 +1,528 @@
+/* One call of every entry of the engine table, on arrays that a seed fills: check_kernels.c compares and measures them.
+ * The table of cases has the order of the engine table and as many lines: an entry without a case does not compile. */
+#ifndef TESTS_KERNEL_CASES_H
+#define TESTS_KERNEL_CASES_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tensor/engine.h"
+
+enum { ARRAYS_MAX = 16, GUARD = 32 };
+static const float GUARD_VALUE = -7.125e20F;
+
+/* Batch, tokens (or rows) and width of one case; extreme: values at the ends of what a kernel must take. */
+typedef struct dims {
+    int64_t n, s, d;
+    bool extreme;
+} dims;
+
+/* One array of a kernel call, between guard zones. Outputs are compared with
+ * |a - b| <= tolerance * (1 + |a|), inputs must come back unchanged, which tolerance 0 says. */
+typedef struct array {
+    float *memory;
+    int64_t count;
+    double tolerance;
+} array;
+
+/* What one check has allocated and done. The same seed gives the same contents on every engine. */
+typedef struct work {
+    array arrays[ARRAYS_MAX];
+    int count, laps;
+    uint64_t seed;
+    double lap_start, best_seconds;
+    double flops, bytes; /* of one call; flops 0: judged by bytes */
+} work;
+
+typedef struct check {
+    const char *name;
+    size_t offset;
+    void (*run)(work *w, const engine *e, dims z);
+} check;
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static float uniform(work *w, float low, float high)
+{
+    w->seed = w->seed * 6364136223846793005U + 1442695040888963407U;
+    return low + (high - low) * (float)(w->seed >> 40) * 0x1p-24F;
+}
+
+static float *new_array(work *w, int64_t count, double tolerance, float low, float high)
+{
+    float *memory = aligned_alloc(64, ((size_t)(count + 2 * GUARD) * sizeof *memory + 63) / 64 * 64);
+    if (!memory || w->count == ARRAYS_MAX) abort();
+    for (int64_t i = 0; i < GUARD; i++) memory[i] = memory[GUARD + count + i] = GUARD_VALUE;
+    for (int64_t i = 0; i < count; i++) memory[GUARD + i] = uniform(w, low, high);
+    w->arrays[w->count++] = (array){memory, count, tolerance};
+    return memory + GUARD;
+}
+
+static float *input_between(work *w, int64_t count, float low, float high)
+{
+    w->bytes += sizeof(float) * (double)count;
+    return new_array(w, count, 0, low, high);
+}
+
+static float *input(work *w, int64_t count)
+{
+    return input_between(w, count, -2, 2);
+}
+
+/* An output that the kernel only writes. */
+static float *output(work *w, int64_t count, double tolerance)
+{
+    w->bytes += sizeof(float) * (double)count;
+    return new_array(w, count, tolerance, -2, 2);
+}
+
+/* An output that the kernel adds to or changes. */
+static float *updated(work *w, int64_t count, double tolerance)
+{
+    w->bytes += 2 * sizeof(float) * (double)count;
+    return new_array(w, count, tolerance, -2, 2);
+}
+
+/* Arguments of an activation function. */
+static float *activations(work *w, dims z, int64_t count)
+{
+    static const float ends[] = {0,      -0.0F, 1e-30F, -1e-38F, 1e-42F, 20,   -20,   88.5F,
+                                 -88.5F, 104,   -104,   1e4F,    -1e4F,  1e5F, -1e5F, 0.6F};
+    float *x = input_between(w, count, -6, 6);
+    for (int64_t i = 0; z.extreme && i < count; i++) x[i] = ends[i % 16];
+    return x;
+}
+
+static void start_laps(work *w)
+{
+    w->best_seconds = INFINITY;
+    w->lap_start = seconds();
+}
+
+static void end_lap(work *w)
+{
+    double now = seconds();
+    w->best_seconds = fmin(w->best_seconds, now - w->lap_start);
+    w->lap_start = now;
+}
+
+/* Calls the kernel once, or as often as a measurement wants. */
+#define CALL(w, call)                                                                                                  \
+    do {                                                                                                               \
+        start_laps(w);                                                                                                 \
+        for (int lap = 0; lap < (w)->laps; lap++) {                                                                    \
+            call;                                                                                                      \
+            end_lap(w);                                                                                                \
+        }                                                                                                              \
+    } while (0)
+
+/* ---- one function per kernel: shapes, values, call ---- */
+
+static void run_gemm_case(work *w, const engine *e, int64_t m, int64_t n, int64_t k, int flags)
+{
+    bool rounded = flags & GEMM_BF16;
+    double tolerance = 1e-6 * sqrt((double)(k + 16)); /* sums of k terms of either sign, with and without fused steps */
+    float *c = updated(w, m * (n + 3), tolerance), *a = input(w, m * k), *b = input(w, n * k), *bias = input(w, n);
+    w->flops = 2.0 * (double)m * (double)n * (double)k;
+    for (int64_t i = 0; rounded && i < m * k; i++) a[i] *= 1.001F;
+    CALL(w, e->gemm(c, a, b, bias, m, n, k, flags & GEMM_TRANS_A ? m : k, flags & GEMM_TRANS_B ? k : n, n + 3, flags));
+}
+
+/* Sixteen flags in turn with the sizes. */
+static void run_gemm(work *w, const engine *e, dims z)
+{
+    run_gemm_case(w, e, z.n * z.s, z.d, z.d + 7 * z.s, (int)(z.n * 5 + z.s + z.d * 3 + (z.extreme ? 8 : 0)) % 16);
+}
+
+static void run_bias_bwd(work *w, const engine *e, dims z)
+{
+    float *db = updated(w, z.d, 1e-5), *dy = input(w, z.n * z.s * z.d);
+    CALL(w, e->bias_bwd(db, dy, z.n * z.s, z.d));
+}
+
+static void run_add_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = output(w, count, 1e-7), *a = activations(w, z, count), *b = input(w, count);
+    CALL(w, e->add_fwd(y, a, b, count));
+}
+
+static void run_accumulate(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = updated(w, count, 1e-7), *x = activations(w, z, count);
+    CALL(w, e->accumulate(y, x, count));
+}
+
+static void run_add_row_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, z.n * z.s * z.d, 1e-7), *x = input(w, z.n * z.s * z.d), *r = input(w, z.s * z.d);
+    CALL(w, e->add_row_fwd(y, x, r, z.n, z.s * z.d));
+}
+
+static void run_silu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = output(w, count, 1e-6), *x = activations(w, z, count);
+    CALL(w, e->silu_fwd(y, x, count));
+}
+
+static void run_silu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
+    CALL(w, e->silu_bwd(dx, dy, x, count));
+}
+
+static void run_gelu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = output(w, count, 1e-6), *x = activations(w, z, count);
+    CALL(w, e->gelu_fwd(y, x, count));
+}
+
+static void run_gelu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
+    CALL(w, e->gelu_bwd(dx, dy, x, count));
+}
+
+/* Rows whose mean lies far from zero when the case is an extreme one. */
+static float *norm_rows(work *w, dims z)
+{
+    return z.extreme ? input_between(w, z.n * z.s * z.d, 96, 104) : input(w, z.n * z.s * z.d);
+}
+
+static void run_norm_modulate_fwd(work *w, const engine *e, dims z)
+{
+    modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
+    double tolerance = z.d < 4 ? 1e-3 : 1e-4; /* the variance of two or three numbers may nearly vanish */
+    float *y = output(w, z.n * z.s * z.d, tolerance), *mean = output(w, z.n * z.s, 1e-5);
+    float *rstd = output(w, z.n * z.s, tolerance), *x = norm_rows(w, z), *m = input(w, z.n * sizes.stride);
+    CALL(w, e->norm_modulate_fwd(y, mean, rstd, x, m, sizes, 1, 4, 1e-6F));
+}
+
+static void run_norm_modulate_bwd(work *w, const engine *e, dims z)
+{
+    modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
+    float *dx = updated(w, z.n * z.s * z.d, 1e-4), *dm = updated(w, z.n * sizes.stride, 1e-4);
+    float *dy = input(w, z.n * z.s * z.d), *x = input(w, z.n * z.s * z.d);
+    float *mean = input_between(w, z.n * z.s, -0.1F, 0.1F), *rstd = input_between(w, z.n * z.s, 0.5F, 2);
+    float *m = input(w, z.n * sizes.stride);
+    CALL(w, e->norm_modulate_bwd(z.extreme ? NULL : dx, dm, dy, x, mean, rstd, m, sizes, 0, 5));
+}
+
+static void run_gated_add_fwd(work *w, const engine *e, dims z)
+{
+    modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
+    float *y = output(w, z.n * z.s * z.d, 1e-6), *x = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
+    float *m = input(w, z.n * sizes.stride);
+    CALL(w, e->gated_add_fwd(y, x, h, m, sizes, 2));
+}
+
+static void run_gated_add_bwd(work *w, const engine *e, dims z)
+{
+    modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
+    float *dx = updated(w, z.n * z.s * z.d, 1e-6), *dh = updated(w, z.n * z.s * z.d, 1e-6);
+    float *dm = updated(w, z.n * sizes.stride, 1e-5), *dy = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
+    float *m = input(w, z.n * sizes.stride);
+    CALL(w, e->gated_add_bwd(z.extreme ? NULL : dx, dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5));
+}
+
+/* Heads of 64 where the width allows it. In an extreme case the products of q and k are whole numbers down to below
+ * -1e5 and so the same in any arithmetic: what differs then is the treatment of large scores alone. */
+static float *attention_input(work *w, dims *z, int64_t *heads)
+{
+    *heads = z->d % 64 == 0 ? z->d / 64 : 2;
+    if (z->d % 64 == 0) z->d = 64;
+    if (z->extreme) z->d = 16;
+    int64_t width = *heads * z->d, count = z->n * z->s * 3 * width;
+    float *qkv = input(w, count);
+    for (int64_t i = 0; z->extreme && i < count; i++)
+        if (i / width % 3 != 2) qkv[i] = rintf(qkv[i] * 100);
+    return qkv;
+}
+
+static void run_attention_fwd(work *w, const engine *e, dims z)
+{
+    int64_t heads;
+    float *qkv = attention_input(w, &z, &heads);
+    float *y = output(w, z.n * z.s * heads * z.d, 2e-6), *lse = output(w, z.n * heads * z.s, 2e-6);
+    w->flops = 4.0 * (double)(z.n * heads * z.s * z.s * z.d);
+    CALL(w, e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d));
+}
+
+static void run_attention_bwd(work *w, const engine *e, dims z)
+{
+    int64_t heads;
+    float *qkv = attention_input(w, &z, &heads), *dqkv;
+    float *y = output(w, z.n * z.s * heads * z.d, 2e-6), *lse = output(w, z.n * heads * z.s, 2e-6);
+    float *dy = input(w, z.n * z.s * heads * z.d);
+    dqkv = updated(w, z.n * z.s * 3 * heads * z.d, z.extreme ? 2e-3 : 2e-5); /* grows with q and k */
+    w->flops = 10.0 * (double)(z.n * heads * z.s * z.s * z.d);
+    e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d);
+    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d));
+}
+
+static int32_t *row_numbers(int64_t n, int64_t rows)
+{
+    int32_t *index = malloc((size_t)n * sizeof *index);
+    if (!index) abort();
+    for (int64_t i = 0; i < n; i++) index[i] = (int32_t)(i * i % rows);
+    return index;
+}
+
+static void run_embedding_fwd(work *w, const engine *e, dims z)
+{
+    int32_t *index = row_numbers(z.n * z.s, z.n + 2);
+    float *y = output(w, z.n * z.s * z.d, 1e-9), *table = input(w, (z.n + 2) * z.d);
+    CALL(w, e->embedding_fwd(y, table, index, z.n * z.s, z.d));
+    free(index);
+}
+
+static void run_embedding_bwd(work *w, const engine *e, dims z)
+{
+    int32_t *index = row_numbers(z.n * z.s, z.n + 2);
+    float *dtable = updated(w, (z.n + 2) * z.d, 1e-6), *dy = input(w, z.n * z.s * z.d);
+    CALL(w, e->embedding_bwd(dtable, dy, index, z.n * z.s, z.d));
+    free(index);
+}
+
+static void run_mean_tokens_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, z.n * z.d, 1e-6), *x = input(w, z.n * z.s * z.d);
+    CALL(w, e->mean_tokens_fwd(y, x, z.n, z.s, z.d));
+}
+
+static void run_mean_tokens_bwd(work *w, const engine *e, dims z)
+{
+    float *dx = updated(w, z.n * z.s * z.d, 1e-6), *dy = input(w, z.n * z.d);
+    CALL(w, e->mean_tokens_bwd(dx, dy, z.n, z.s, z.d));
+}
+
+/* Images whose sides are s and 3 patches long. */
+enum { PATCH = 2, PATCH_COLUMNS = 3 };
+
+static void run_patches(work *w, dims z, float *to, const float *from,
+                        void (*kernel)(real *to, const real *from, int64_t n, int64_t c, int64_t h, int64_t width,
+                                       int64_t p))
+{
+    CALL(w, kernel(to, from, z.n, z.d, PATCH * z.s, PATCH * PATCH_COLUMNS, PATCH));
+}
+
+static int64_t image_count(dims z)
+{
+    return z.n * z.d * z.s * PATCH * PATCH * PATCH_COLUMNS;
+}
+
+static void run_patchify_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, image_count(z), 1e-9);
+    run_patches(w, z, y, input(w, image_count(z)), e->patchify_fwd);
+}
+
+static void run_patchify_bwd(work *w, const engine *e, dims z)
+{
+    float *dx = updated(w, image_count(z), 1e-7);
+    run_patches(w, z, dx, input(w, image_count(z)), e->patchify_bwd);
+}
+
+static void run_unpatchify_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, image_count(z), 1e-9);
+    run_patches(w, z, y, input(w, image_count(z)), e->unpatchify_fwd);
+}
+
+static void run_unpatchify_bwd(work *w, const engine *e, dims z)
+{
+    float *dx = updated(w, image_count(z), 1e-7);
+    run_patches(w, z, dx, input(w, image_count(z)), e->unpatchify_bwd);
+}
+
+/* The inputs of the loss, n samples of d channels of s pixels; some samples are at t = 0. Variances are wide enough for
+ * a bin of the discretised likelihood to hold a probability that float can tell from its neighbours. */
+typedef struct loss_inputs {
+    float *out, *noise, *x0, *xt;
+    loss_coefficients *k;
+    bool learned_variance;
+} loss_inputs;
+
+static loss_inputs new_loss_inputs(work *w, dims z)
+{
+    int64_t count = z.n * z.d * z.s;
+    loss_inputs l = {.learned_variance = (z.s + z.d) % 3 != 0};
+    l.out = input_between(w, l.learned_variance ? 2 * count : count, -1, 1);
+    l.noise = input_between(w, count, -1, 1);
+    l.x0 = input_between(w, count, -1.1F, 1.1F);
+    l.xt = input_between(w, count, -1, 1);
+    l.k = malloc((size_t)z.n * sizeof *l.k);
+    if (!l.k) abort();
+    for (int64_t i = 0; i < count; i++) l.x0[i] = fmaxf(-1, fminf(1, l.x0[i])); /* some exactly at the open ends */
+    for (int64_t i = 0; i < z.n; i++)
+        l.k[i] = (loss_coefficients){1.1F, 0.4F, 0.3F, 0.7F, z.extreme ? -4 : -2, -1, i % 2 == 0};
+    return l;
+}
+
+static void run_diffusion_loss_fwd(work *w, const engine *e, dims z)
+{
+    loss_inputs l = new_loss_inputs(w, z);
+    float *mse = output(w, z.n, 1e-6), *vb = output(w, z.n, 1e-4);
+    CALL(w, e->diffusion_loss_fwd(mse, vb, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s, l.learned_variance));
+    free(l.k);
+}
+
+static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
+{
+    loss_inputs l = new_loss_inputs(w, z);
+    float *dout = updated(w, z.n * z.d * z.s * (l.learned_variance ? 2 : 1), 3e-4), *weight = input(w, z.n);
+    CALL(w, e->diffusion_loss_bwd(dout, weight, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s, l.learned_variance));
+    free(l.k);
+}
+
+/* The second moment starts between 0 and 1e-3, the smallest nowhere near epsilon squared. */
+static void run_adamw(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1};
+    float *p = updated(w, count, 1e-6), *m = updated(w, count, 1e-6), *g = updated(w, count, 1e-9);
+    float *ema = updated(w, count, 1e-6), *v = new_array(w, count, 1e-6, 0, 1e-3F);
+    w->bytes += 2 * sizeof(float) * (double)count;
+    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, g, count, k));
+}
+
+static void run_sum_squares(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d * 8;
+    float *sum = output(w, 1, 1e-7), *x = input(w, count);
+    CALL(w, *sum = (float)e->sum_squares(x, count));
+}
+
+/* Images of s rows, 7 columns and d channels under a window of 3, moved by 2 in an extreme case. */
+static window_sizes windows_of(dims z, int64_t pad)
+{
+    int64_t stride = z.extreme ? 2 : 1, h = z.s + 2;
+    return (window_sizes){
+        z.n, h, 7, z.d, 3, stride, pad, (h + 2 * pad - 3) / stride + 1, (7 + 2 * pad - 3) / stride + 1};
+}
+
+static void run_im2col_fwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 1);
+    float *cols = output(w, s.n * s.out_h * s.out_w * 9 * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
+    CALL(w, e->im2col_fwd(cols, x, s));
+}
+
+static void run_im2col_bwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 1);
+    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dcols = input(w, s.n * s.out_h * s.out_w * 9 * s.c);
+    CALL(w, e->im2col_bwd(dx, dcols, s));
+}
+
+static void run_max_pool_fwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 0);
+    float *y = output(w, s.n * s.out_h * s.out_w * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
+    CALL(w, e->max_pool_fwd(y, x, s));
+}
+
+/* Whole numbers, so that a window has several greatest pixels. */
+static void run_max_pool_bwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 0);
+    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dy = input(w, s.n * s.out_h * s.out_w * s.c);
+    float *x = input(w, s.n * s.h * s.w * s.c);
+    for (int64_t i = 0; i < s.n * s.h * s.w * s.c; i++) x[i] = rintf(x[i]);
+    CALL(w, e->max_pool_bwd(dx, dy, x, s));
+}
+
+static void run_relu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = output(w, count, 1e-9), *x = activations(w, z, count);
+    x[count / 2] = NAN;
+    CALL(w, e->relu_fwd(y, x, count));
+}
+
+static void run_relu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = updated(w, count, 1e-7), *dy = input(w, count), *x = activations(w, z, count);
+    CALL(w, e->relu_bwd(dx, dy, x, count));
+}
+
+static void run_concat_fwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s, other = z.d / 2 + 1;
+    float *y = output(w, m * (z.d + other), 1e-9), *a = input(w, m * z.d), *b = input(w, m * other);
+    CALL(w, e->concat_fwd(y, a, b, m, z.d, other));
+}
+
+static void run_concat_bwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s, other = z.d / 2 + 1;
+    float *da = updated(w, m * z.d, 1e-7), *db = updated(w, m * other, 1e-7), *dy = input(w, m * (z.d + other));
+    CALL(w, e->concat_bwd(z.extreme ? NULL : da, db, dy, m, z.d, other));
+}
+
+/* ---- the table ---- */
+
+#define ENTRY(name)                                                                                                    \
+    {                                                                                                                  \
+#name, offsetof(engine, name), run_##name                                                                      \
+    }
+
+static const check checks[] = {
+    ENTRY(gemm),
+    ENTRY(bias_bwd),
+    ENTRY(add_fwd),
+    ENTRY(accumulate),
+    ENTRY(add_row_fwd),
+    ENTRY(silu_fwd),
+    ENTRY(silu_bwd),
+    ENTRY(gelu_fwd),
+    ENTRY(gelu_bwd),
+    ENTRY(norm_modulate_fwd),
+    ENTRY(norm_modulate_bwd),
+    ENTRY(gated_add_fwd),
+    ENTRY(gated_add_bwd),
+    ENTRY(attention_fwd),
+    ENTRY(attention_bwd),
+    ENTRY(embedding_fwd),
+    ENTRY(embedding_bwd),
+    ENTRY(mean_tokens_fwd),
+    ENTRY(mean_tokens_bwd),
+    ENTRY(patchify_fwd),
+    ENTRY(patchify_bwd),
+    ENTRY(unpatchify_fwd),
+    ENTRY(unpatchify_bwd),
+    ENTRY(diffusion_loss_fwd),
+    ENTRY(diffusion_loss_bwd),
+    ENTRY(adamw),
+    ENTRY(sum_squares),
+    ENTRY(im2col_fwd),
+    ENTRY(im2col_bwd),
+    ENTRY(max_pool_fwd),
+    ENTRY(max_pool_bwd),
+    ENTRY(relu_fwd),
+    ENTRY(relu_bwd),
+    ENTRY(concat_fwd),
+    ENTRY(concat_bwd),
+};
+
+enum { CHECKS = sizeof checks / sizeof *checks };
+_Static_assert(CHECKS == (sizeof(engine) - offsetof(engine, gemm)) / sizeof(void (*)(void)),
+               "every entry of the engine table needs a check");
+
+#endif
