@@ -84,10 +84,7 @@ static dt_status run(prediction *p)
     for (int64_t i = 0; i < p->b.count; i++) p->b.weight[i] = (real)(1.0 / (double)p->b.count);
     if (p->with_loss && !ctx_failed(c)) {
         tensor *loss = batch_loss_of(c, &p->b, p->out);
-        if (p->s->gradients && !ctx_failed(c)) {
-            tensor_grad(c, loss)[0] = 1;
-            tape_backward(c, NULL);
-        }
+        if (p->s->gradients) batch_backward(c, loss);
     }
     c->recording = false;
     return c->error.status;

@@ -21,7 +21,8 @@ static dt_status run(trainer *t)
 {
     dt_error *err = &t->c->error;
     if (run_folder_open(t, err) != DT_OK || check_disk(t) != DT_OK || checkpoint_resume(t) != DT_OK) return err->status;
-    if (run_log_open(&t->log, t->s->output_dir, t->step, t->s->tensorboard, err) != DT_OK) return err->status;
+    int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured, and so logged, anew */
+    if (run_log_open(&t->log, t->s->output_dir, known, t->s->tensorboard, err) != DT_OK) return err->status;
     if (trainer_run(t) != DT_OK || checkpoint_save(t) != DT_OK) return err->status;
     return run_folder_finish(t);
 }

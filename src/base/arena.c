@@ -18,10 +18,11 @@ enum { ALIGNMENT = 64 };
 
 dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err)
 {
-    *a = (arena){.name = name, .limit = limit};
+    *a = (arena){.name = name};
     void *base = mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return error_set_errno(err, "reserving %zu MiB for the %s arena", limit >> 20, name);
     a->base = base;
+    a->limit = limit;
     madvise(base, limit, MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
     POISON(a->base, limit);
     return DT_OK;

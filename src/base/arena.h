@@ -15,7 +15,7 @@ typedef struct arena {
     size_t peak; /* highest `used` so far */
 } arena;
 
-/* Reserves `limit` bytes of address space. */
+/* Reserves `limit` bytes of address space. An arena that could not be opened is an empty one that is always full. */
 dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err);
 void arena_close(arena *a);
 

@@ -1,6 +1,7 @@
 #include "method/difftuning.h"
 
 #include <ctype.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,18 +47,21 @@ static void fill_constant(time_table *table, double value)
     for (int t = 0; t < METHOD_T; t++) table->value[t] = value;
 }
 
-static dt_status parse_table(time_table *table, const char *path, const char *text, dt_error *err)
+/* Numbers have a decimal point whatever the caller's locale says. */
+static dt_status parse_table(time_table *table, const char *path, const char *text, const char *text_end, locale_t c,
+                             dt_error *err)
 {
     for (int t = 0; t < METHOD_T; t++) {
         char *end;
-        double v = strtod(text, &end);
-        if (end == text || !isfinite(v) || v < 0)
-            return error_set(err, DT_ERR_FORMAT, "%s: %d numbers >= 0 expected, number %d is missing or not one", path,
-                             METHOD_T, t + 1);
+        double v = strtod_l(text, &end, c);
+        if (end == text || !(v >= 0 && v <= METHOD_VALUE_MAX))
+            return error_set(err, DT_ERR_FORMAT,
+                             "%s: %d numbers from 0 to %g expected, number %d is missing or not one", path, METHOD_T,
+                             METHOD_VALUE_MAX, t + 1);
         table->value[t] = v;
         for (text = end; isspace((unsigned char)*text) || *text == ',';) text++;
     }
-    if (*text) return error_set(err, DT_ERR_FORMAT, "%s: %d numbers expected, found more", path, METHOD_T);
+    if (text != text_end) return error_set(err, DT_ERR_FORMAT, "%s: %d numbers expected, found more", path, METHOD_T);
     return DT_OK;
 }
 
@@ -66,7 +70,12 @@ static dt_status read_table(time_table *table, const char *path, dt_error *err)
     char *text;
     size_t size;
     if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return err->status;
-    parse_table(table, path, text, err);
+    locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    if (c)
+        parse_table(table, path, text, text + size, c, err);
+    else
+        error_set_errno(err, "%s: reading numbers", path);
+    if (c) freelocale(c);
     free(text);
     return err->status;
 }

@@ -16,12 +16,13 @@
 #include "diffusion/schedule.h"
 
 enum { METHOD_T = SCHEDULE_STEPS };
+#define METHOD_VALUE_MAX 1e6 /* of a table from a file: what a loss can be multiplied by and stay a float */
 
 /* One of the two coefficient functions as a table over t, with the cumulated distribution that t is drawn from. */
 typedef struct time_table {
-    double value[METHOD_T];    /* psi(t) or xi(t), >= 0 */
+    double value[METHOD_T];     /* psi(t) or xi(t), >= 0 */
     double cumulated[METHOD_T]; /* of value / sum(value); the last entry is 1 */
-    double sum;                /* 0: nothing is to be drawn */
+    double sum;                 /* 0: nothing is to be drawn */
 } time_table;
 
 typedef struct difftuning {
@@ -33,7 +34,8 @@ typedef struct difftuning {
 } difftuning;
 
 /* Settles preset, overrides and ablation into tables and numbers. For the methods finetune and pretrain: t uniform, no
- * bank. DT_ERR_ARG / DT_ERR_IO / DT_ERR_FORMAT for table files (METHOD_T numbers >= 0, separated by white space or commas). */
+ * bank. DT_ERR_ARG / DT_ERR_IO / DT_ERR_FORMAT for table files (METHOD_T numbers from 0 to METHOD_VALUE_MAX, separated by
+ * white space or commas). */
 dt_status difftuning_open(difftuning *d, const dt_settings *s, dt_error *err);
 
 /* Of a batch of `batch` samples, how many come from the bank: the fraction's whole part, and at least one sample of each

@@ -22,12 +22,20 @@ void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out
     c->tape = r;
 }
 
+/* Gradient buffers of the inputs are made before the record runs: a backward function never finds one missing that is
+ * wanted, and what a checkpoint takes beyond them can be released. */
+static bool make_gradients(ctx *c, const tape_record *r)
+{
+    for (size_t i = 0; i < sizeof r->in / sizeof r->in[0]; i++) tensor_grad(c, r->in[i]);
+    return !ctx_failed(c);
+}
+
 /* A record whose output never received a gradient has nothing to pass on. */
 void tape_backward(ctx *c, tape_record *until)
 {
     while (c->tape != until && !ctx_failed(c)) {
         const tape_record *r = c->tape;
-        if (r->out->grad) r->backward(c, r);
+        if (r->out->grad && make_gradients(c, r)) r->backward(c, r);
         c->tape = r->previous;
     }
 }
@@ -86,12 +94,9 @@ typedef struct checkpoint_saved {
     const void *arg;
 } checkpoint_saved;
 
-/* Gradient buffers of the inputs are made first, so that they lie below the mark and survive the release. */
 static void checkpoint_bwd(ctx *c, const tape_record *r)
 {
     const checkpoint_saved *s = r->saved;
-    tensor_grad(c, r->in[0]);
-    tensor_grad(c, r->in[1]);
     size_t mark = arena_mark(&c->step);
     tape_record *until = c->tape;
     bool recording = c->recording;

@@ -39,3 +39,12 @@ tensor *batch_loss(ctx *c, const dit *m, batch *b)
 {
     return batch_loss_of(c, b, dit_forward(c, m, b->xt, b->t, b->y));
 }
+
+bool batch_backward(ctx *c, tensor *loss)
+{
+    real *seed = tensor_grad(c, loss);
+    if (!seed) return false;
+    seed[0] = 1;
+    tape_backward(c, NULL);
+    return !ctx_failed(c);
+}

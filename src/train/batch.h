@@ -27,4 +27,7 @@ tensor *batch_loss_of(ctx *c, batch *b, tensor *out);
 /* Forward pass and weighted loss. */
 tensor *batch_loss(ctx *c, const dit *m, batch *b);
 
+/* Walks back from a recorded loss; gradients are added up. False after a failure of the context. */
+bool batch_backward(ctx *c, tensor *loss);
+
 #endif

@@ -8,6 +8,9 @@
 static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
 enum { WEIGHT_FILE_COUNT = 3, MODEL = 0, EMA = 1, OPTIMIZER = 2 };
 
+/* No run is longer (the settings' bound), and steps are counted in 32 bits by the random numbers. */
+static const int64_t STEP_MAX = 1000000000;
+
 static void folder_of(char out[DT_PATH_MAX], const trainer *t, const char *name)
 {
     snprintf(out, DT_PATH_MAX, "%.*s/checkpoints/%s", DT_PATH_MAX - 128, t->s->output_dir, name);
@@ -78,17 +81,21 @@ static dt_status save_files(trainer *t, const char *folder)
     return save_json(folder, "manifest.json", manifest, NULL, err);
 }
 
-/* Names of finished checkpoints, oldest first: step numbers are zero-padded, so byte order is age. */
-static bool is_checkpoint_name(const char *name)
+/* The step that a finished checkpoint's name states; -1 for other names. */
+static int64_t step_of(const char *name)
 {
-    return !strncmp(name, "step-", 5) && strspn(name + 5, "0123456789") == strlen(name + 5) && name[5];
+    size_t digits = strspn(name + (strncmp(name, "step-", 5) ? 0 : 5), "0123456789");
+    if (strncmp(name, "step-", 5) || digits == 0 || digits > 12 || name[5 + digits]) return -1;
+    return strtoll(name + 5, NULL, 10);
 }
 
-static int compare_names(const void *a, const void *b)
+static int compare_steps(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    int64_t x = step_of(*(char *const *)a), y = step_of(*(char *const *)b);
+    return (x > y) - (x < y);
 }
 
+/* Names of checkpoints, oldest first. */
 static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error *err)
 {
     char folder[DT_PATH_MAX];
@@ -98,22 +105,24 @@ static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error 
     size_t kept = 0;
     for (size_t i = 0; i < names->count; i++) {
         char *name = names->name[i];
-        if (is_checkpoint_name(name))
+        if (step_of(name) >= 0)
             names->name[kept++] = name;
         else
             free(name);
     }
     names->count = kept;
-    if (kept) qsort(names->name, kept, sizeof names->name[0], compare_names);
+    if (kept) qsort(names->name, kept, sizeof names->name[0], compare_steps);
     return DT_OK;
 }
 
+/* Those of later steps were broken when this run was resumed: they neither count nor are touched. */
 static void remove_old(trainer *t)
 {
-    int64_t limit = t->s->checkpoints_total_limit;
+    int64_t limit = t->s->checkpoints_total_limit, past = 0;
     file_names names;
     if (limit <= 0 || list_checkpoints(&names, t, &t->c->error) != DT_OK) return;
-    for (int64_t i = 0; i < (int64_t)names.count - limit; i++) {
+    while (past < (int64_t)names.count && step_of(names.name[past]) <= t->step) past++;
+    for (int64_t i = 0; i < past - limit; i++) {
         char folder[DT_PATH_MAX];
         folder_of(folder, t, names.name[i]);
         file_remove_tree(folder, &t->c->error);
@@ -134,15 +143,19 @@ dt_status checkpoint_save(trainer *t)
     dt_error *err = &t->c->error;
     snprintf(name, sizeof name, "step-%08lld", (long long)t->step);
     folder_of(folder, t, name);
-    if (file_exists(folder)) return DT_OK; /* this very state was saved before, for instance by a stop right after it */
+    if (t->saved_step == t->step) return DT_OK;
     folder_of(unfinished, t, "unfinished");
     if (make_fresh_folder(unfinished, err) != DT_OK) return err->status;
-    if (save_files(t, unfinished) == DT_OK) file_rename(unfinished, folder, err);
+    save_files(t, unfinished);
+    /* What bears this name already was found broken by checkpoint_resume. */
+    if (err->status == DT_OK && file_exists(folder)) file_remove_tree(folder, err);
+    if (err->status == DT_OK) file_rename(unfinished, folder, err);
     if (err->status != DT_OK) {
         dt_error ignored = {0};
         file_remove_tree(unfinished, &ignored);
         return err->status;
     }
+    t->saved_step = t->step;
     trainer_log(t, "checkpoint %s", folder);
     remove_old(t);
     return err->status;
@@ -204,22 +217,33 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
     return err->status;
 }
 
+static int64_t read_count(const json_t *state, const char *folder, const char *key, dt_error *err)
+{
+    const json_t *value = json_object_get(state, key);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > STEP_MAX)
+        error_set(err, DT_ERR_FORMAT, "%s/state.json: %s must be a whole number from 0 to %lld", folder, key,
+                  (long long)STEP_MAX);
+    return json_integer_value(value);
+}
+
+static dt_status load_state(trainer *t, const char *folder, dt_error *err)
+{
+    json_t *state = load_json(folder, "state.json", err);
+    t->step = t->saved_step = read_count(state, folder, "step", err);
+    t->optimizer.update_count = read_count(state, folder, "update_count", err);
+    t->skipped = read_count(state, folder, "skipped", err);
+    t->skipped_in_row = read_count(state, folder, "skipped_in_row", err);
+    json_decref(state);
+    return err->status;
+}
+
 static dt_status load(trainer *t, const char *folder, dt_error *err)
 {
     load_rows(t, folder, weight_files[MODEL], "", NULL, err);
     load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema, err);
     load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m, err);
     load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v, err);
-    if (err->status != DT_OK) return err->status;
-    json_t *state = load_json(folder, "state.json", err);
-    if (state) {
-        t->step = json_integer_value(json_object_get(state, "step"));
-        t->optimizer.update_count = json_integer_value(json_object_get(state, "update_count"));
-        t->skipped = json_integer_value(json_object_get(state, "skipped"));
-        t->skipped_in_row = json_integer_value(json_object_get(state, "skipped_in_row"));
-    }
-    json_decref(state);
-    return err->status;
+    return err->status == DT_OK ? load_state(t, folder, err) : err->status;
 }
 
 dt_status checkpoint_resume(trainer *t)
@@ -245,9 +269,9 @@ dt_status checkpoint_resume(trainer *t)
 int64_t checkpoint_disk_bytes(const trainer *t)
 {
     const dt_settings *s = t->s;
-    int64_t one = params_count(&t->model.params, true) * (int64_t)sizeof(float);
+    int64_t one = params_count(&t->model.params, true) * (int64_t)sizeof(float), bytes;
     int64_t made = s->checkpointing_steps > 0 ? s->max_train_steps / s->checkpointing_steps : 0;
     int64_t kept =
         s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
-    return 4 * one * (kept + 1) + one;
+    return __builtin_mul_overflow(one, 4 * (kept + 1) + 1, &bytes) ? INT64_MAX : bytes;
 }

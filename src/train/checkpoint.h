@@ -7,8 +7,8 @@
 
 #include "train/trainer.h"
 
-/* Saves the run as it stands, then removes checkpoints beyond the newest s->checkpoints_total_limit. On failure older
- * checkpoints are untouched and the message says what was being written. */
+/* Saves the run as it stands, unless this very state is saved, then removes checkpoints beyond the newest
+ * s->checkpoints_total_limit. On failure older checkpoints are untouched and the message says what was being written. */
 dt_status checkpoint_save(trainer *t);
 
 /* Puts *t where the newest whole checkpoint of its output_dir stands; t->step stays 0 when there is none. Broken ones are

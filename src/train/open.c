@@ -36,11 +36,19 @@ static dt_status open_images(trainer *t, dataset *d, const char *path, int64_t r
     return DT_OK;
 }
 
+static dt_status check_channels(const char *object, int64_t channels, dt_error *err)
+{
+    if (channels == 3) return DT_OK;
+    return error_set(err, DT_ERR_UNSUPPORTED,
+                     "%s: the model takes %lld channels; images have 3 (latent models are not supported yet)", object,
+                     (long long)channels);
+}
+
 /* The resolution of the images is the model's input size: a checkpoint states it, pre-training takes it from the settings. */
 static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error *err)
 {
     *resolution = t->s->resolution;
-    if (t->s->method == DT_METHOD_PRETRAIN) return DT_OK;
+    if (t->s->method == DT_METHOD_PRETRAIN) return check_channels("in_channels", t->s->in_channels, err);
     safetensors f;
     dit_config k;
     char path[DT_PATH_MAX];
@@ -50,11 +58,7 @@ static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error
         if (*resolution && *resolution != k.input_size)
             error_set(err, DT_ERR_SHAPE, "%s: the model's input is %lldx%lld, resolution %lld was asked for", path,
                       (long long)k.input_size, (long long)k.input_size, (long long)*resolution);
-        if (k.channels != 3)
-            error_set(err, DT_ERR_UNSUPPORTED,
-                      "%s: the model takes %lld channels; images have 3 (latent models are not "
-                      "supported yet)",
-                      path, (long long)k.channels);
+        check_channels(path, k.channels, err);
         *resolution = k.input_size;
     }
     safetensors_close(&f);
@@ -123,7 +127,7 @@ static dt_status open_meter(trainer *t)
 
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer)
 {
-    *t = (trainer){.c = c, .s = s, .observer = observer};
+    *t = (trainer){.c = c, .s = s, .observer = observer, .saved_step = -1};
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     schedule_full(&t->schedule);
     if (difftuning_open(&t->method, s, &c->error) != DT_OK) return c->error.status;

@@ -156,22 +156,30 @@ static dt_status make_sub_folders(const trainer *t, dt_error *err)
     return DT_OK;
 }
 
-/* run.json comes last: a folder with it is complete. */
-static dt_status make_folder(const trainer *t, dt_error *err)
+/* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
+static dt_status claim_folder(const trainer *t, dt_error *err)
 {
-    char path[DT_PATH_MAX], message[DT_MESSAGE_MAX];
-    if (refuse_strangers(t, err) != DT_OK || make_sub_folders(t, err) != DT_OK) return err->status;
-    path_in(path, t, "config.yaml");
-    dt_status status = dt_settings_save(t->s, path, message, sizeof message);
-    if (status != DT_OK) return error_set(err, status, "%s", message);
-    char *report = dataset_report_json(&t->train);
-    write_text(t, "data_report.json", report, err);
-    free(report);
+    if (refuse_strangers(t, err) != DT_OK || file_make_dirs(t->s->output_dir, err) != DT_OK) return err->status;
     json_t *run = describe_run(t);
     char *text = json_dumps(run, JSON_INDENT(1));
     json_decref(run);
-    if (err->status == DT_OK) write_text(t, "run.json", text, err);
+    write_text(t, "run.json", text, err);
     free(text);
+    return err->status;
+}
+
+/* What is not there yet. */
+static dt_status fill_folder(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    if (make_sub_folders(t, err) != DT_OK) return err->status;
+    path_in(path, t, "config.yaml");
+    if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
+    path_in(path, t, "data_report.json");
+    if (file_exists(path)) return DT_OK;
+    char *report = dataset_report_json(&t->train);
+    write_text(t, "data_report.json", report, err);
+    free(report);
     return err->status;
 }
 
@@ -179,7 +187,8 @@ dt_status run_folder_open(const trainer *t, dt_error *err)
 {
     char path[DT_PATH_MAX];
     path_in(path, t, "run.json");
-    return file_exists(path) ? recognise(t, path, err) : make_folder(t, err);
+    if ((file_exists(path) ? recognise(t, path, err) : claim_folder(t, err)) != DT_OK) return err->status;
+    return fill_folder(t, err);
 }
 
 /* ---- the result ---- */

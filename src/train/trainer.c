@@ -31,6 +31,15 @@ static double mean_loss(const batch *b, int64_t first, int64_t last)
     return last > first ? sum / (double)(last - first) : (double)NAN;
 }
 
+/* A loss that has samples and is not finite, and a gradient whose square no float holds (it would leave an infinite second
+ * moment behind), must not reach the weights. */
+static bool is_usable(const trainer *t, const step_result *r)
+{
+    bool retains = difftuning_bank_count(&t->method, t->s->train_batch_size) > 0;
+    return isfinite(r->loss_target) && (!retains || isfinite(r->loss_bank)) &&
+           isfinite((real)(r->grad_norm * r->grad_norm));
+}
+
 /* Forward and backward over one micro-batch; gradients are added up in the weights. */
 static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
 {
@@ -43,9 +52,7 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     c->recording = true;
     tensor *loss = batch_loss(c, &t->model, &b);
     c->recording = false;
-    if (ctx_failed(c)) return;
-    tensor_grad(c, loss)[0] = 1;
-    tape_backward(c, NULL);
+    if (!batch_backward(c, loss)) return;
     r->loss_target += part * mean_loss(&b, 0, b.target_count);
     r->loss_bank += part * mean_loss(&b, b.target_count, b.count);
     arena_release(&c->step, mark);
@@ -58,7 +65,7 @@ bool trainer_step(trainer *t, step_result *r)
     if (ctx_failed(t->c)) return false;
 
     r->grad_norm = optimizer_grad_norm(t->c, &t->optimizer);
-    r->finite = isfinite(r->grad_norm) && isfinite(r->loss_target);
+    r->finite = is_usable(t, r);
     if (r->finite)
         optimizer_update(t->c, &t->optimizer, r->learning_rate, r->grad_norm);
     else
@@ -118,10 +125,11 @@ static dt_status judge_step(trainer *t, const step_result *r)
     trainer_log(t, "step %lld was skipped: loss %g, gradient norm %g (%lld skipped so far)", (long long)t->step,
                 r->loss_target, r->grad_norm, (long long)t->skipped);
     if (t->skipped_in_row < SKIPPED_IN_ROW_MAX) return DT_OK;
-    return error_set(
-        &t->c->error, DT_ERR_NUMERIC,
-        "%d steps in a row were not finite (step %lld): stopped; the newest checkpoint in %s/checkpoints is good",
-        SKIPPED_IN_ROW_MAX, (long long)t->step, t->s->output_dir);
+    char good[64] = "no checkpoint was due before";
+    if (t->saved_step >= 0)
+        snprintf(good, sizeof good, "the checkpoint of step %lld is good", (long long)t->saved_step);
+    return error_set(&t->c->error, DT_ERR_NUMERIC, "%s: %d steps in a row were not finite (the last is step %lld); %s",
+                     t->s->output_dir, SKIPPED_IN_ROW_MAX, (long long)t->step, good);
 }
 
 /* Validation, sample grid and distance at the steps they are asked for, and at the end. */

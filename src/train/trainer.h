@@ -38,6 +38,7 @@ typedef struct trainer {
     /* where it stands */
     int64_t step;                /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
+    int64_t saved_step;          /* of the checkpoint that was loaded or saved last; -1: none */
     run_log log;
     meter meter; /* open when s->eval_steps > 0 */
 } trainer;

@@ -1,0 +1,499 @@
+/* A training run's bits: the same for any number of threads, however often it is stopped, with and without block
+ * checkpointing; what a step does; what it refuses to do to the weights. */
+#include "run_fixture.h"
+
+#include <sys/time.h>
+
+#include "train/run_folder.h"
+#include "train/trainer.h"
+
+static const dt_observer nobody = {0};
+
+/* A run's inside, opened without its folder. */
+typedef struct inside {
+    ctx c;
+    dt_settings s;
+    trainer t;
+} inside;
+
+static inside run;
+
+static void open_inside(dt_settings s)
+{
+    run.s = s;
+    assert_int_equal(ctx_open(&run.c, (int)s.threads, s.isa), DT_OK);
+    if (trainer_open(&run.t, &run.c, &run.s, &nobody) != DT_OK) fail_msg("%s", run.c.error.message);
+}
+
+static void close_inside(void)
+{
+    trainer_close(&run.t);
+    ctx_close(&run.c);
+}
+
+static step_result step_inside(void)
+{
+    step_result r;
+    if (!trainer_step(&run.t, &r)) fail_msg("%s", run.c.error.message);
+    return r;
+}
+
+/* ---- threads ---- */
+
+static void check_threads(dt_settings s)
+{
+    s.max_train_steps = 4;
+    s.train_batch_size = 8;
+    file_hash one = fixture_bits(s);
+    for (s.threads = 2; s.threads <= 3; s.threads++) assert_same_bits(fixture_bits(s), one);
+    s.threads = 1;
+    s.seed++;
+    assert_string_not_equal(fixture_bits(s).hex, one.hex);
+}
+
+static void any_number_of_threads_gives_the_same_bits(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    check_threads(s);
+    s.isa = DT_ISA_PORTABLE;
+    check_threads(s);
+}
+
+static void any_number_of_threads_gives_the_same_bits_in_bf16(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.mixed_precision = DT_PRECISION_BF16;
+    file_hash bf16 = fixture_bits(s);
+    check_threads(s);
+    s.mixed_precision = DT_PRECISION_F32;
+    assert_string_not_equal(fixture_bits(s).hex, bf16.hex);
+}
+
+static void block_checkpointing_gives_the_same_bits(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        s.mixed_precision = bf16 ? DT_PRECISION_BF16 : DT_PRECISION_F32;
+        s.gradient_checkpointing = false;
+        file_hash kept = fixture_bits(s);
+        s.gradient_checkpointing = true;
+        assert_same_bits(fixture_bits(s), kept);
+    }
+}
+
+/* ---- stopping ---- */
+
+/* Runs with stops after the given numbers of steps, then to the end. */
+static file_hash bits_with_stops(dt_settings s, const int64_t stops[], int count)
+{
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("stopped"));
+    for (int i = 0; i < count; i++)
+        if (fixture_train(&s, stops[i]) != DT_ERR_INTERRUPTED) fail_msg("stop %d: %s", i, fixture_message);
+    fixture_train_to_the_end(&s);
+    file_hash hash = fixture_result("stopped");
+    fixture_remove("stopped");
+    return hash;
+}
+
+static void a_stop_before_any_step_changes_nothing(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.max_train_steps = 4;
+    file_hash whole = fixture_bits(s);
+    for (int64_t k = 0; k < 4; k++) assert_same_bits(bits_with_stops(s, &k, 1), whole);
+}
+
+/* In whatever way the steps are made up. */
+static void three_stops_change_nothing(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    for (int kind = 0; kind < 4; kind++) {
+        s.gradient_accumulation_steps = kind & 1 ? 3 : 1;
+        s.gradient_checkpointing = kind & 1;
+        s.mixed_precision = kind & 2 ? DT_PRECISION_BF16 : DT_PRECISION_F32;
+        file_hash whole = fixture_bits(s);
+        assert_same_bits(bits_with_stops(s, (const int64_t[]){1, 2}, 2), whole);
+        assert_same_bits(bits_with_stops(s, (const int64_t[]){2, 1, 2}, 3), whole);
+    }
+}
+
+static volatile sig_atomic_t alarm_rang;
+
+static void on_alarm(int number)
+{
+    (void)number;
+    alarm_rang = 1;
+}
+
+/* Asked before its second step, it sets an alarm that rings inside that step. */
+static bool stop_after_alarm(void *user)
+{
+    int *asked = user;
+    struct itimerval soon = {.it_value = {.tv_usec = 1500}};
+    if (++*asked == 2) setitimer(ITIMER_REAL, &soon, NULL);
+    return alarm_rang != 0;
+}
+
+static void a_signal_in_the_middle_of_accumulation_changes_nothing(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("signalled");
+    s.gradient_accumulation_steps = 8;
+    file_hash whole = fixture_bits(s);
+    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+        int asked = 0;
+        dt_observer observer = {.user = &asked, .should_stop = stop_after_alarm};
+        s.gradient_checkpointing = checkpointing;
+        alarm_rang = 0;
+        signal(SIGALRM, on_alarm);
+        assert_int_equal(fixture_train_watched(&s, &observer), DT_ERR_INTERRUPTED);
+        assert_says(fixture_message, "with a checkpoint");
+        fixture_train_to_the_end(&s);
+        assert_same_bits(fixture_result("signalled"), whole);
+        fixture_remove("signalled");
+    }
+}
+
+/* A cosine and a warm-up know the whole length, so they go on where they stood. */
+static void the_learning_rate_goes_on_after_a_stop(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.lr_scheduler = DT_LR_COSINE;
+    s.lr_warmup_steps = 3;
+    s.max_grad_norm = 0.5;
+    s.adam_weight_decay = 0.1;
+    file_hash whole = fixture_bits(s);
+    assert_same_bits(bits_with_stops(s, (const int64_t[]){2, 2}, 2), whole);
+}
+
+/* ---- one step ---- */
+
+static void the_learning_rate_follows_its_schedule(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.learning_rate = 2;
+    s.max_train_steps = 10;
+    assert_true(optimizer_learning_rate(&s, 0) == 2 && optimizer_learning_rate(&s, 9) == 2);
+    s.lr_warmup_steps = 4;
+    for (int64_t i = 0; i < 4; i++) assert_true(optimizer_learning_rate(&s, i) == 2 * (double)(i + 1) / 4);
+    s.lr_scheduler = DT_LR_LINEAR;
+    for (int64_t i = 4; i < 10; i++)
+        assert_true(fabs(optimizer_learning_rate(&s, i) - 2 * (double)(10 - i) / 6) < 1e-12);
+    s.lr_scheduler = DT_LR_COSINE;
+    assert_true(optimizer_learning_rate(&s, 4) == 2);
+    assert_true(fabs(optimizer_learning_rate(&s, 7) - 1) < 1e-12);
+    s.lr_warmup_steps = 10;
+    assert_true(isfinite(optimizer_learning_rate(&s, 9)));
+}
+
+/* The first moment of the first step is the gradient but for a factor: it tells gradients apart. */
+static double largest_difference(const real *const a[], const optimizer *b)
+{
+    double worst = 0, largest = 0;
+    for (int i = 0; i < b->table->count; i++) {
+        if (!b->m[i]) continue;
+        for (int64_t j = 0; j < tensor_count(b->table->row[i].tensor); j++) {
+            largest = fmax(largest, fabs((double)b->m[i][j]));
+            worst = fmax(worst, fabs((double)(a[i][j] - b->m[i][j])));
+        }
+    }
+    return worst / largest;
+}
+
+static void two_accumulated_batches_are_one_of_twice_the_size(void **state)
+{
+    (void)state;
+    static real *kept[64];
+    dt_settings s = fixture_settings("");
+    s.method = DT_METHOD_FINETUNE;
+    s.train_batch_size = 8;
+    open_inside(s);
+    step_result whole = step_inside();
+    for (int i = 0; i < run.t.model.params.count; i++) {
+        if (!run.t.optimizer.m[i]) continue;
+        size_t bytes = (size_t)tensor_count(run.t.model.params.row[i].tensor) * sizeof(real);
+        kept[i] = malloc(bytes);
+        memcpy(kept[i], run.t.optimizer.m[i], bytes);
+    }
+    close_inside();
+    s.train_batch_size = 4;
+    s.gradient_accumulation_steps = 2;
+    open_inside(s);
+    step_result parts = step_inside();
+    double difference = largest_difference((const real *const *)kept, &run.t.optimizer);
+    print_message("two halves and the whole: gradients differ by %.1e\n", difference);
+    assert_true(difference < 1e-5);
+    assert_true(fabs(parts.loss_target / whole.loss_target - 1) < 1e-6);
+    assert_true(fabs(parts.grad_norm / whole.grad_norm - 1) < 1e-5);
+    close_inside();
+    for (int i = 0; i < 64; i++) free(kept[i]);
+}
+
+/* The gradient of Equation 5 at weight w: each half is averaged over all samples of the step, not of its micro-batch. */
+static void accumulation_does_not_change_the_size_of_the_gradient(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.train_batch_size = 32;
+    open_inside(s);
+    double whole = step_inside().grad_norm;
+    close_inside();
+    s.train_batch_size = 8;
+    s.gradient_accumulation_steps = 4;
+    open_inside(s);
+    double parts = step_inside().grad_norm;
+    close_inside();
+    assert_true(parts / whole > 0.5 && parts / whole < 2);
+}
+
+static void clipping_bounds_the_gradient_that_is_used(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.max_grad_norm = 0.01;
+    open_inside(s);
+    step_result r = step_inside();
+    assert_true(r.grad_norm > 0.02);
+    double sum = 0;
+    for (int i = 0; i < run.t.model.params.count; i++)
+        for (int64_t j = 0; run.t.optimizer.m[i] && j < tensor_count(run.t.model.params.row[i].tensor); j++)
+            sum += pow((double)run.t.optimizer.m[i][j] / 0.1, 2);
+    assert_true(fabs(sqrt(sum) - 0.01) < 1e-5);
+    close_inside();
+}
+
+static void nothing_is_allocated_after_the_second_step(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.gradient_accumulation_steps = 2;
+    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+        s.gradient_checkpointing = checkpointing;
+        open_inside(s);
+        size_t used = 0, step = 0, scratch = 0;
+        for (int i = 0; i < 6; i++) {
+            step_inside();
+            assert_int_equal(run.c.step.used, 0);
+            assert_int_equal(run.c.scratch.used, 0);
+            if (i == 1) used = run.c.model.used, step = run.c.step.peak, scratch = run.c.scratch.peak;
+        }
+        assert_int_equal(run.c.model.used, used);
+        assert_int_equal(run.c.step.peak, step);
+        assert_int_equal(run.c.scratch.peak, scratch);
+        close_inside();
+    }
+}
+
+static void block_checkpointing_keeps_less_memory(void **state)
+{
+    (void)state;
+    size_t peak[2];
+    dt_settings s = fixture_settings("");
+    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+        s.gradient_checkpointing = checkpointing;
+        open_inside(s);
+        step_inside();
+        peak[checkpointing] = run.c.step.peak;
+        close_inside();
+    }
+    print_message("step arena: %zu KiB, with block checkpointing %zu KiB\n", peak[0] >> 10, peak[1] >> 10);
+    assert_true(peak[1] < 0.75 * (double)peak[0]);
+}
+
+static double mean_target_loss(int64_t steps)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < steps; i++) sum += step_inside().loss_target / (double)steps;
+    return sum;
+}
+
+static void the_loss_falls_on_a_handful_of_pictures(void **state)
+{
+    (void)state;
+    fixture_images("few", 2, 4, FIXTURE_SIZE, 3);
+    dt_settings s = fixture_settings("");
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("few"));
+    s.method = DT_METHOD_PRETRAIN;
+    s.pretrained_model[0] = s.bank[0] = '\0';
+    s.resolution = FIXTURE_SIZE;
+    s.hidden_size = 32;
+    s.depth = s.num_heads = 2;
+    s.max_train_steps = 1000;
+    s.learning_rate = 4e-3;
+    s.train_batch_size = 8;
+    open_inside(s);
+    double first = mean_target_loss(10);
+    for (int64_t i = 0; i < 400; i++) step_inside();
+    double last = mean_target_loss(40);
+    print_message("loss %.3f -> %.3f\n", first, last);
+    assert_true(first > 0.8 && last < 0.6 * first);
+    close_inside();
+}
+
+/* ---- method ---- */
+
+static void tau_zero_is_plain_fine_tuning_bit_for_bit(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.tau = 0;
+    file_hash tau_zero = fixture_bits(s);
+    s.tau = 1;
+    assert_string_not_equal(fixture_bits(s).hex, tau_zero.hex);
+    s.method = DT_METHOD_FINETUNE;
+    assert_same_bits(fixture_bits(s), tau_zero);
+    s.bank[0] = '\0';
+    assert_same_bits(fixture_bits(s), tau_zero);
+    s.method = DT_METHOD_DIFF_TUNING;
+    s.ablation = DT_ABLATION_RECONSOLIDATION_ONLY;
+    assert_string_not_equal(fixture_bits(s).hex, tau_zero.hex);
+}
+
+static void tau_zero_has_the_losses_of_plain_fine_tuning(void **state)
+{
+    (void)state;
+    double loss[2][3], norm[2][3];
+    for (int method = 0; method < 2; method++) {
+        dt_settings s = fixture_settings("");
+        s.tau = 0;
+        s.method = method ? DT_METHOD_FINETUNE : DT_METHOD_DIFF_TUNING;
+        open_inside(s);
+        for (int i = 0; i < 3; i++) {
+            step_result r = step_inside();
+            assert_true(isnan(r.loss_bank));
+            loss[method][i] = r.loss_target;
+            norm[method][i] = r.grad_norm;
+        }
+        close_inside();
+    }
+    assert_memory_equal(loss[0], loss[1], sizeof loss[0]);
+    assert_memory_equal(norm[0], norm[1], sizeof norm[0]);
+}
+
+/* ---- what is not finite ---- */
+
+static void weights_are_finite(void)
+{
+    for (int i = 0; i < run.t.model.params.count; i++) {
+        const tensor *w = run.t.model.params.row[i].tensor;
+        for (int64_t j = 0; run.t.optimizer.m[i] && j < tensor_count(w); j++)
+            assert_true(isfinite(w->data[j]) && isfinite(run.t.optimizer.m[i][j]) &&
+                        isfinite(run.t.optimizer.v[i][j]) && isfinite(run.t.optimizer.ema[i][j]) && w->grad[j] == 0);
+    }
+}
+
+static file_hash weights_now(void)
+{
+    struct sha256_ctx sum;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    file_hash out;
+    sha256_init(&sum);
+    for (int i = 0; i < run.t.model.params.count; i++) {
+        const tensor *w = run.t.model.params.row[i].tensor;
+        size_t bytes = (size_t)tensor_count(w) * sizeof(real);
+        const optimizer *o = &run.t.optimizer;
+        const real *const kept[] = {w->data, o->m[i], o->v[i], o->ema[i]};
+        for (int k = 0; k < 4; k++)
+            if (kept[k]) sha256_update(&sum, bytes, (const uint8_t *)kept[k]);
+    }
+    sha256_digest(&sum, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(out.hex + 2 * i, 3, "%02x", digest[i]);
+    return out;
+}
+
+static void poison_bank(float value)
+{
+    for (int64_t i = 0; i < run.t.bank.count * run.t.bank.image_size; i++) run.t.bank.x[i] = value;
+}
+
+static void a_step_that_is_not_finite_is_skipped_and_counted(void **state)
+{
+    (void)state;
+    static const float poison[] = {NAN, INFINITY, -INFINITY};
+    for (int k = 0; k < 3; k++) {
+        open_inside(fixture_settings(""));
+        step_inside();
+        file_hash before = weights_now();
+        poison_bank(poison[k]);
+        step_result r = step_inside();
+        assert_false(r.finite);
+        assert_int_equal(run.t.skipped, 1);
+        assert_int_equal(run.t.skipped_in_row, 1);
+        assert_int_equal(run.t.optimizer.update_count, 1);
+        assert_same_bits(weights_now(), before);
+        poison_bank(0.25f);
+        assert_true(step_inside().finite);
+        assert_int_equal(run.t.step, 3);
+        assert_int_equal(run.t.skipped, 1);
+        assert_int_equal(run.t.skipped_in_row, 0);
+        assert_int_equal(run.t.optimizer.update_count, 2);
+        weights_are_finite();
+        close_inside();
+    }
+}
+
+/* Even where retention counts for nothing: its loss is a loss of this step. */
+static void a_bank_loss_that_is_not_finite_skips_the_step_whatever_its_weight(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.retention_weight = 0;
+    open_inside(s);
+    assert_true(step_inside().finite);
+    poison_bank(NAN);
+    assert_false(step_inside().finite);
+    weights_are_finite();
+    close_inside();
+}
+
+static void a_huge_learning_rate_never_makes_weights_that_are_not_finite(void **state)
+{
+    (void)state;
+    static const double rates[] = {1e3, 30, 3};
+    for (int k = 0; k < 3; k++) {
+        dt_settings s = fixture_settings("");
+        s.learning_rate = rates[k];
+        s.adam_weight_decay = k == 0 ? 100 : 0;
+        s.max_train_steps = 1000;
+        open_inside(s);
+        for (int i = 0; i < 30; i++) {
+            step_inside();
+            weights_are_finite();
+        }
+        print_message("rate %g: %d of 30 steps skipped\n", rates[k], (int)run.t.skipped);
+        close_inside();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(any_number_of_threads_gives_the_same_bits_in_bf16),
+        cmocka_unit_test(block_checkpointing_gives_the_same_bits),
+        cmocka_unit_test(a_stop_before_any_step_changes_nothing),
+        cmocka_unit_test(three_stops_change_nothing),
+        cmocka_unit_test(a_signal_in_the_middle_of_accumulation_changes_nothing),
+        cmocka_unit_test(the_learning_rate_goes_on_after_a_stop),
+        cmocka_unit_test(the_learning_rate_follows_its_schedule),
+        cmocka_unit_test(two_accumulated_batches_are_one_of_twice_the_size),
+        cmocka_unit_test(accumulation_does_not_change_the_size_of_the_gradient),
+        cmocka_unit_test(clipping_bounds_the_gradient_that_is_used),
+        cmocka_unit_test(nothing_is_allocated_after_the_second_step),
+        cmocka_unit_test(block_checkpointing_keeps_less_memory),
+        cmocka_unit_test(the_loss_falls_on_a_handful_of_pictures),
+        cmocka_unit_test(tau_zero_is_plain_fine_tuning_bit_for_bit),
+        cmocka_unit_test(tau_zero_has_the_losses_of_plain_fine_tuning),
+        cmocka_unit_test(a_step_that_is_not_finite_is_skipped_and_counted),
+        cmocka_unit_test(a_bank_loss_that_is_not_finite_skips_the_step_whatever_its_weight),
+        cmocka_unit_test(a_huge_learning_rate_never_makes_weights_that_are_not_finite),
+    };
+    return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);
+}
