@@ -1,0 +1,272 @@
+/* The tape: what it records, what it gives back, that recomputed blocks are the same blocks, and that memory which runs
+ * out anywhere in a pass is a status. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <math.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "op/op.h"
+
+static ctx c;
+
+static int setup(void **state)
+{
+    (void)state;
+    return ctx_open(&c, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ctx_close(&c);
+    return 0;
+}
+
+static tensor *weights(int64_t rows, int64_t columns, uint32_t number)
+{
+    tensor *t = tensor_new(&c, &c.model, 2, (int64_t[]){rows, columns});
+    rng_normal(t->data, tensor_count(t), (rng_key){1, RNG_INIT, number, 0});
+    t->need_grad = true;
+    t->grad = arena_alloc_zeroed(&c.model, (size_t)tensor_count(t) * sizeof(real), &c.error);
+    return t;
+}
+
+static tensor *input(int64_t rows, int64_t columns)
+{
+    tensor *t = tensor_new(&c, &c.step, 2, (int64_t[]){rows, columns});
+    if (!t) return NULL;
+    rng_normal(t->data, tensor_count(t), (rng_key){1, RNG_NOISE, 0, 0});
+    return t;
+}
+
+static void seed(tensor *y)
+{
+    real *d = tensor_grad(&c, y);
+    assert_non_null(d);
+    for (int64_t i = 0; i < tensor_count(y); i++) d[i] = (real)cos((double)i);
+}
+
+static void nothing_is_recorded_unless_asked(void **state)
+{
+    (void)state;
+    tensor *w = weights(4, 3, 0), *y = op_linear(&c, input(2, 3), w, NULL);
+    assert_null(c.tape);
+    assert_false(y->need_grad);
+    assert_null(tensor_grad(&c, y));
+}
+
+static void what_has_nothing_trainable_in_it_leaves_no_record(void **state)
+{
+    (void)state;
+    c.recording = true;
+    tensor *x = input(2, 3), *w = weights(4, 3, 0);
+    assert_false(op_silu(&c, x)->need_grad);
+    assert_null(c.tape);
+    assert_true(op_linear(&c, x, w, NULL)->need_grad);
+    assert_non_null(c.tape);
+    assert_null(tensor_grad(&c, x));
+}
+
+static void gradients_of_several_uses_add_up(void **state)
+{
+    (void)state;
+    c.recording = true;
+    tensor *w = weights(2, 3, 0), *y = op_add(&c, op_add(&c, w, w), w);
+    seed(y);
+    tape_backward(&c, NULL);
+    for (int64_t i = 0; i < 6; i++) assert_true(fabs((double)w->grad[i] - 3 * cos((double)i)) < 1e-6);
+    assert_null(c.tape);
+}
+
+static void gradients_add_up_over_passes_until_cleared(void **state)
+{
+    (void)state;
+    tensor *w = weights(4, 3, 0);
+    real once[12];
+    for (int pass = 1; pass <= 3; pass++) {
+        size_t mark = arena_mark(&c.step);
+        c.recording = true;
+        tensor *y = op_linear(&c, input(2, 3), w, NULL);
+        seed(y);
+        tape_backward(&c, NULL);
+        if (pass == 1) memcpy(once, w->grad, sizeof once);
+        for (int i = 0; i < 12; i++) assert_true(fabs((double)(w->grad[i] - (real)pass * once[i])) < 1e-5);
+        arena_release(&c.step, mark);
+    }
+}
+
+static void a_branch_that_nobody_differentiates_is_passed_over(void **state)
+{
+    (void)state;
+    c.recording = true;
+    tensor *w = weights(2, 3, 0), *v = weights(2, 3, 1), *y = op_gelu(&c, w);
+    op_silu(&c, v);
+    seed(y);
+    tape_backward(&c, NULL);
+    assert_null(c.tape);
+    for (int i = 0; i < 6; i++) assert_true(v->grad[i] == 0);
+    assert_true(w->grad[0] != 0);
+}
+
+static void walking_back_stops_where_it_is_told(void **state)
+{
+    (void)state;
+    c.recording = true;
+    tensor *w = weights(2, 3, 0), *h = op_gelu(&c, w);
+    tape_record *until = c.tape;
+    tensor *y = op_silu(&c, h);
+    seed(y);
+    tape_backward(&c, until);
+    assert_ptr_equal(c.tape, until);
+    assert_non_null(h->grad);
+    assert_true(w->grad[0] == 0);
+    tape_backward(&c, NULL);
+    assert_true(w->grad[0] != 0);
+}
+
+/* ---- blocks that are computed again ---- */
+
+typedef struct pair {
+    tensor *first, *second;
+} pair;
+
+static tensor *block(ctx *k, const void *arg, tensor *x, tensor *cond)
+{
+    const pair *w = arg;
+    tensor *h = op_gelu(k, op_linear(k, x, w->first, NULL));
+    h = op_linear(k, h, w->second, NULL);
+    return cond ? op_add(k, h, cond) : h;
+}
+
+/* Three blocks in a row, the first under a condition made from something trainable; returns the result. */
+static tensor *three_blocks(const pair *w, tensor *source, bool checkpointed)
+{
+    tensor *cond = op_silu(&c, source), *x = input(5, 8);
+    for (int i = 0; i < 3; i++) {
+        tensor *given = i == 0 ? cond : NULL;
+        x = checkpointed ? tape_checkpoint(&c, block, w, x, given) : block(&c, w, x, given);
+    }
+    return x;
+}
+
+static void recomputed_blocks_give_the_same_bits(void **state)
+{
+    (void)state;
+    pair w = {weights(64, 8, 0), weights(8, 64, 1)};
+    tensor *source = weights(5, 8, 2), *all[] = {w.first, w.second, source};
+    real value[2][40], grad[2][3][512];
+    size_t peak[2];
+    for (int kind = 0; kind < 2; kind++) {
+        c.step.peak = 0;
+        c.recording = true;
+        tensor *y = three_blocks(&w, source, kind);
+        memcpy(value[kind], y->data, sizeof value[kind]);
+        seed(y);
+        tape_backward(&c, NULL);
+        assert_null(c.tape);
+        assert_true(c.recording);
+        for (int i = 0; i < 3; i++) {
+            size_t bytes = (size_t)tensor_count(all[i]) * sizeof(real);
+            memcpy(grad[kind][i], all[i]->grad, bytes);
+            assert_true(all[i]->grad[1] != 0);
+            memset(all[i]->grad, 0, bytes);
+        }
+        peak[kind] = c.step.peak;
+        arena_release(&c.step, 0);
+    }
+    assert_memory_equal(value[0], value[1], sizeof value[0]);
+    for (int i = 0; i < 3; i++)
+        assert_memory_equal(grad[0][i], grad[1][i], (size_t)tensor_count(all[i]) * sizeof(real));
+    assert_true(peak[1] < peak[0]);
+}
+
+static void inference_keeps_only_the_result(void **state)
+{
+    (void)state;
+    pair w = {weights(64, 8, 0), weights(8, 64, 1)};
+    tensor *x = input(5, 8), *plain = block(&c, &w, x, NULL);
+    size_t mark = arena_mark(&c.step);
+    tensor *y = tape_inference(&c, block, &w, x, NULL);
+    assert_memory_equal(y->data, plain->data, 40 * sizeof(real));
+    size_t kept = arena_mark(&c.step) - mark;
+    assert_true(kept < 40 * sizeof(real) + 512);
+    assert_int_equal(c.scratch.used, 0);
+    assert_ptr_equal((unsigned char *)y, c.step.base + mark);
+}
+
+static void nothing_happens_after_a_failure(void **state)
+{
+    (void)state;
+    tensor *w = weights(4, 3, 0), *x = input(2, 3);
+    c.recording = true;
+    error_set(&c.error, DT_ERR_MEMORY, "planted");
+    size_t used = c.step.used;
+    assert_null(op_linear(&c, x, w, NULL));
+    assert_null(op_silu(&c, NULL));
+    assert_null(tape_checkpoint(&c, block, NULL, NULL, NULL));
+    assert_null(tape_inference(&c, block, NULL, NULL, NULL));
+    assert_null(tensor_grad(&c, w));
+    assert_null(tensor_new(&c, &c.step, 1, (int64_t[]){1}));
+    assert_null(c.tape);
+    assert_int_equal(c.step.used, used);
+    assert_string_equal(c.error.message, "planted");
+}
+
+/* ---- memory that runs out ---- */
+
+/* One pass with the given limits of the step and scratch arenas. */
+static dt_status pass(const pair *w, tensor *source, bool checkpointed, size_t step_limit, size_t scratch_limit)
+{
+    size_t step = c.step.limit, scratch = c.scratch.limit;
+    error_clear(&c.error);
+    arena_release(&c.step, 0);
+    arena_release(&c.scratch, 0);
+    c.tape = NULL;
+    c.recording = true;
+    c.step.limit = step_limit < step ? step_limit : step;
+    c.scratch.limit = scratch_limit < scratch ? scratch_limit : scratch;
+    tensor *y = three_blocks(w, source, checkpointed);
+    real *d = tensor_grad(&c, y);
+    if (d) d[0] = 1;
+    if (d) tape_backward(&c, NULL);
+    c.step.limit = step;
+    c.scratch.limit = scratch;
+    return c.error.status;
+}
+
+static void memory_that_runs_out_anywhere_is_a_status(void **state)
+{
+    (void)state;
+    pair w = {weights(64, 8, 0), weights(8, 64, 1)};
+    tensor *source = weights(5, 8, 2);
+    for (int checkpointed = 0; checkpointed < 2; checkpointed++) {
+        c.step.peak = c.scratch.peak = 0;
+        assert_int_equal(pass(&w, source, checkpointed, SIZE_MAX, SIZE_MAX), DT_OK);
+        size_t step = c.step.peak, scratch = c.scratch.peak;
+        for (size_t limit = 0; limit < step; limit += 64)
+            assert_int_equal(pass(&w, source, checkpointed, limit, SIZE_MAX), DT_ERR_MEMORY);
+        for (size_t limit = 0; limit < scratch; limit += 64)
+            assert_int_equal(pass(&w, source, checkpointed, SIZE_MAX, limit), DT_ERR_MEMORY);
+        assert_int_equal(pass(&w, source, checkpointed, step, scratch), DT_OK);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_is_recorded_unless_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_has_nothing_trainable_in_it_leaves_no_record, setup, teardown),
+        cmocka_unit_test_setup_teardown(gradients_of_several_uses_add_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(gradients_add_up_over_passes_until_cleared, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_branch_that_nobody_differentiates_is_passed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(walking_back_stops_where_it_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(recomputed_blocks_give_the_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(inference_keeps_only_the_result, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_happens_after_a_failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_that_runs_out_anywhere_is_a_status, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
