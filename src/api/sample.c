@@ -1,12 +1,11 @@
 #include "diffusion/sampler.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
-#include "io/image.h"
+#include "io/grid.h"
 #include "model/dit_file.h"
 #include "train/clock.h"
 
@@ -124,18 +123,28 @@ static dt_status save_image(const sampling *p, const float *x, int64_t number)
     return p->c->error.status;
 }
 
-/* grid.png: the images in order, one column per class drawn where that makes a sensible width. */
+/* grid.png: the first images by class, under the names of the classes. */
 static dt_status save_grid(const sampling *p, const float *x, int64_t count)
 {
     const dit_config *k = &p->model.config;
+    const grid_pictures pictures = {.x = x,
+                                    .count = count,
+                                    .channels = k->channels,
+                                    .size = k->input_size,
+                                    .class_list = p->class_list,
+                                    .class_list_count = p->class_list_count,
+                                    .class_name = p->info.class_name,
+                                    .class_name_count = p->info.class_name_count};
     char path[DT_PATH_MAX], text[512];
     image picture = {0};
-    int64_t columns = p->class_list_count <= 16 ? p->class_list_count : (int64_t)ceil(sqrt((double)count));
+    bool labelled = true;
     describe(p, text);
     path_in(path, p, "grid.png");
     const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", text}};
-    if (image_grid(&picture, x, count, k->channels, k->input_size, k->input_size, columns, 2, &p->c->error) == DT_OK)
+    if (grid_draw(&picture, &labelled, &pictures, &p->c->error) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 2, &p->c->error);
+    if (!labelled && p->observer->log)
+        p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
     image_close(&picture);
     return p->c->error.status;
 }

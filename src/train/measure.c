@@ -1,11 +1,10 @@
 #include "train/measure.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/image.h"
+#include "io/grid.h"
 
 enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
 
@@ -144,20 +143,27 @@ static int64_t batch_at(const trainer *t, int64_t done, int64_t count)
 static dt_status save_grid(trainer *t, const float *x, int64_t count)
 {
     const dit_config *k = &t->model.config;
+    const grid_pictures pictures = {.x = x,
+                                    .count = count,
+                                    .channels = k->channels,
+                                    .size = k->input_size,
+                                    .class_list_count = k->class_count,
+                                    .class_name = t->train.class_name,
+                                    .class_name_count = t->train.class_count};
     dt_error *err = &t->c->error;
     char path[DT_PATH_MAX];
     image grid = {0};
+    bool labelled = true;
     uint8_t *png = NULL;
     size_t size = 0;
-    int64_t columns = (int64_t)ceil(sqrt((double)count)),
-            shown = k->channels == 3 || k->channels == 1 ? k->channels : 1;
     snprintf(path, sizeof path, "%.*s/samples/step_%08lld.png", DT_PATH_MAX - 64, t->s->output_dir, (long long)t->step);
     image_text text = {"difftune", t->method.line};
-    if (image_grid(&grid, x, count * k->channels / shown, shown, k->input_size, k->input_size, columns, 2, err) ==
-            DT_OK &&
+    if (grid_draw(&grid, &labelled, &pictures, err) == DT_OK &&
         image_encode_png(&png, &size, grid.rgb, grid.width, grid.height, &text, 1, err) == DT_OK &&
         file_write_atomic(path, png, size, err) == DT_OK)
         run_log_image(&t->log, "samples", t->step, png, size, grid.width, grid.height, err);
+    if (!labelled)
+        trainer_log(t, "step %lld: the sample grid has no class names: fontconfig found no font", (long long)t->step);
     free(png);
     image_close(&grid);
     return err->status;
