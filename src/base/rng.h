@@ -42,7 +42,7 @@ double rng_uniform(rng_key key, uint32_t position);
 /* Uniform integer in [0, n), n >= 1, by the multiply-shift of 64 random bits (bias below n / 2^64). */
 uint64_t rng_below(rng_key key, uint32_t position, uint64_t n);
 
-/* count standard normals by Box and Muller, two positions' words giving four. Same values for any split of the calls
+/* count standard normals by Box and Muller, four from the words of one position. Same values for any split of the calls
  * only when the whole array is filled by one call. */
 void rng_normal(real *out, int64_t count, rng_key key);
 

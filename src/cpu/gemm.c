@@ -42,6 +42,10 @@ typedef real vector_anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(s
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real quad_anywhere __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
 
+#define EACH_VECTOR_OF_TILE(r, v)                                                                                      \
+    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)                                                        \
+        _Pragma("GCC unroll 2") for (int v = 0; v < TILE_VECTORS; v++)
+
 typedef struct product {
     real *c;
     const real *a, *b, *bias;
@@ -172,7 +176,7 @@ static block_a prepare_a(const product *g, int64_t i, int64_t rows, int64_t p, i
     return (block_a){copied_a, COPY_STRIDE};
 }
 
-/* The sums of a tile at the edge of C are added element by element, in the same order as whole vectors are. */
+/* The sums of a tile narrower than its vectors are added element by element, in the order in which whole ones are. */
 static void update_edge(real *c, int64_t ldc, const real *sums, int64_t rows, int64_t columns, update u)
 {
     for (int64_t r = 0; r < rows; r++)
@@ -190,33 +194,32 @@ static void multiply_tile(real *c, int64_t ldc, const real *a, int64_t lda, cons
                           int64_t rows, int64_t columns, update u)
 {
     const real *row[TILE_ROWS];
-    vector sum[TILE_ROWS][TILE_VECTORS] = {0};
+    vector sum[TILE_ROWS][TILE_VECTORS]; /* registers, as long as no address of it is taken and every loop unrolled */
     for (int64_t r = 0; r < TILE_ROWS; r++) {
         row[r] = a + least(r, rows - 1) * lda;
         __builtin_prefetch(c + least(r, rows - 1) * ldc, 1);
     }
+    EACH_VECTOR_OF_TILE(r, v) sum[r][v] = (vector){0};
 #pragma GCC unroll 2
     for (int64_t p = 0; p < depth; p++) {
         const vector *b = (const vector *)(panel + p * TILE_COLUMNS);
-#pragma GCC unroll 8
-        for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 2
-            for (int v = 0; v < TILE_VECTORS; v++) sum[r][v] += row[r][p] * b[v];
+        EACH_VECTOR_OF_TILE(r, v) sum[r][v] += row[r][p] * b[v];
     }
-    if (rows < TILE_ROWS || columns < TILE_COLUMNS) {
-        update_edge(c, ldc, (const real *)sum, rows, columns, u);
+    if (columns < TILE_COLUMNS) {
+        vector kept[TILE_ROWS][TILE_VECTORS];
+        EACH_VECTOR_OF_TILE(r, v) kept[r][v] = sum[r][v];
+        update_edge(c, ldc, (const real *)kept, rows, columns, u);
         return;
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < TILE_ROWS; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
-            vector value = sum[r][v];
-            if (u.add_previous) value = *target + value;
-            if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
-            *target = value;
-        }
+    EACH_VECTOR_OF_TILE(r, v)
+    {
+        if (r >= rows) return;
+        vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
+        vector value = sum[r][v];
+        if (u.add_previous) value = *target + value;
+        if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
+        *target = value;
+    }
 }
 
 static void multiply_block(const product *g, region block, block_a a, int64_t depth, update u)

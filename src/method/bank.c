@@ -54,7 +54,8 @@ static dt_status write_manifest(const char *folder, const json_t *manifest, dt_e
 static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *base_sha256)
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
-    return json_pack("{s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256, "sampler",
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256,
+                     "mixed_precision", s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "no", "sampler",
                      s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps",
                      (json_int_t)s->num_inference_steps, "timestep_spacing", spacing[s->timestep_spacing], "eta",
                      s->eta, "labels", s->bank_labels == DT_BANK_NULL ? "null" : "classes", "guidance_scale",

@@ -26,22 +26,36 @@ static rng_key key_of(const trainer *t, rng_purpose purpose, int64_t sample)
     return (rng_key){(uint64_t)t->s->seed, purpose, (uint32_t)t->step, (uint32_t)sample};
 }
 
+static bool flipped(const trainer *t, int64_t sample)
+{
+    return t->s->random_flip && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
+}
+
 /* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, so that
  * both branches of guidance learn. */
 static void feed_target(trainer *t, real *x0, int32_t *y, int64_t position, int64_t sample)
 {
     int64_t i = shuffled_at(&t->train_order, position);
-    bool flip = t->s->random_flip && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
-    dataset_image(x0, &t->train, i, flip);
+    dataset_image(x0, &t->train, i, flipped(t, sample));
     bool drop = rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->s->class_dropout_prob;
     *y = drop ? (int32_t)dit_null_class(&t->model) : t->train.label[i];
 }
 
-/* Retention (Equation 3): an image of the bank on the unconditional branch. */
-static void feed_bank(trainer *t, real *x0, int32_t *y, int64_t position)
+/* rows of `width` values, each mirrored left to right when `flip` */
+static void copy_rows(real *out, const float *in, int64_t count, int64_t width, bool flip)
+{
+    memcpy(out, in, (size_t)count * sizeof *out);
+    for (int64_t row = 0; flip && row < count; row += width)
+        for (int64_t i = 0; i < width; i++) out[row + i] = in[row + width - 1 - i];
+}
+
+/* Retention (Equation 3): an image of the bank on the unconditional branch. Mirrored like the others: the released code
+ * gives both halves the same transform. */
+static void feed_bank(trainer *t, real *x0, int32_t *y, int64_t position, int64_t sample)
 {
     int64_t i = shuffled_at(&t->bank_order, position);
-    memcpy(x0, t->bank.x + i * t->bank.image_size, (size_t)t->bank.image_size * sizeof *x0);
+    copy_rows(x0, t->bank.x + i * t->bank.image_size, t->bank.image_size, t->model.config.input_size,
+              flipped(t, sample));
     *y = (int32_t)dit_null_class(&t->model);
 }
 
@@ -56,7 +70,7 @@ void feed_batch(trainer *t, batch *b, int64_t micro)
         int64_t sample = micro * n + i;
         real *x0 = b->x0->data + i * size;
         if (from_bank)
-            feed_bank(t, x0, &b->y[i], round * bank_count + i - target_count);
+            feed_bank(t, x0, &b->y[i], round * bank_count + i - target_count, sample);
         else
             feed_target(t, x0, &b->y[i], round * target_count + i, sample);
         difftuning_time drawn = difftuning_draw(&t->method, from_bank, key_of(t, RNG_TIMESTEP, sample));

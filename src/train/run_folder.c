@@ -102,19 +102,27 @@ static json_t *describe_run(const trainer *t)
                      (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
 }
 
-static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
+/* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */
+static void compare_keys(const trainer *t, json_t *mine, const json_t *found, bool missing, dt_error *err)
 {
-    json_t *mine = identity_of(t);
     const char *key;
     json_t *value;
     json_object_foreach(mine, key, value)
     {
         const char *other = json_string_value(json_object_get(found, key));
-        if (other && !strcmp(other, json_string_value(value))) continue;
+        if (missing != !other || (other && !strcmp(other, json_string_value(value)))) continue;
         error_set(err, DT_ERR_CONFLICT,
                   "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
                   t->s->output_dir, key, other ? other : "(unknown)", json_string_value(value));
     }
+}
+
+/* Which keys there are depends on others (is_free), so those that both have are told first. */
+static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
+{
+    json_t *mine = identity_of(t);
+    compare_keys(t, mine, found, false, err);
+    compare_keys(t, mine, found, true, err);
     json_decref(mine);
     return err->status;
 }

@@ -87,10 +87,10 @@ static void log_step(trainer *t, const step_result *r, double samples_per_second
 {
     dt_error *err = &t->c->error;
     run_log_write(&t->log,
-                  json_pack("{s:s, s:I, s:o, s:o, s:o, s:f, s:f, s:f, s:I, s:I}", "kind", "train", "step",
+                  json_pack("{s:s, s:I, s:o, s:o, s:o, s:f, s:o, s:f, s:I, s:I}", "kind", "train", "step",
                             (json_int_t)t->step, "loss_target", run_log_number(r->loss_target), "loss_bank",
                             run_log_number(r->loss_bank), "grad_norm", run_log_number(r->grad_norm), "lr",
-                            r->learning_rate, "samples_per_second", samples_per_second, "time_s",
+                            r->learning_rate, "samples_per_second", run_log_number(samples_per_second), "time_s",
                             run_log_seconds(&t->log), "memory_bytes", (json_int_t)run_log_memory(), "skipped",
                             (json_int_t)t->skipped),
                   err);
