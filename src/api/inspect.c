@@ -46,7 +46,7 @@ static json_t *load(const char *path, dt_error *err)
 
 static bool has(const char *folder, const char *name, char path[DT_PATH_MAX])
 {
-    snprintf(path, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+    file_join(path, folder, name);
     return file_exists(path);
 }
 

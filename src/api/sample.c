@@ -1,5 +1,3 @@
-#include "diffusion/sampler.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +5,7 @@
 #include "api/api.h"
 #include "io/grid.h"
 #include "model/dit_file.h"
+#include "model/dit_sampler.h"
 #include "train/clock.h"
 
 typedef struct sampling {
@@ -61,61 +60,52 @@ static int32_t label_of(const sampling *p, int64_t number)
 
 /* ---- the folder ---- */
 
-static void path_in(char out[DT_PATH_MAX], const sampling *p, const char *name)
-{
-    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, p->s->output_dir, name);
-}
-
 /* What makes an image what it is; the same text again means that the same images are being drawn. */
-static void describe(const sampling *p, char out[512])
+static void describe(const sampling *p, char out[1024])
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
     const dt_settings *s = p->s;
-    snprintf(out, 512,
-             "sampler %s, steps %lld, spacing %s, eta %g, guidance_scale %g on %s channels, seed %lld, model sha256 %s",
+    snprintf(out, 1024,
+             "sampler %s, steps %lld, spacing %s, eta %g, guidance_scale %g on %s channels, %s, seed %lld, "
+             "model sha256 %s, classes %s",
              s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
              spacing[s->timestep_spacing], s->eta, s->guidance_scale,
-             s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", (long long)s->seed, p->info.sha256);
+             s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
+             s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
+             s->classes[0] ? s->classes : "all in turn");
 }
 
 /* A folder with samples.txt of the same text is gone on with; anything else in it is somebody else's. */
 static dt_status open_folder(const sampling *p)
 {
-    char path[DT_PATH_MAX], text[512], *found = NULL;
+    char path[DT_PATH_MAX], images[DT_PATH_MAX], text[1024], *found = NULL;
+    const char *folder = p->s->output_dir;
     dt_error *err = &p->c->error;
-    file_names names = {0};
     size_t size;
     describe(p, text);
-    path_in(path, p, "samples.txt");
+    file_join(path, folder, "samples.txt");
+    file_join(images, folder, "images");
     if (file_exists(path)) {
-        if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strncmp(found, text, strlen(text)))
+        if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
             error_set(err, DT_ERR_CONFLICT,
-                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", p->s->output_dir,
-                      found);
+                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", folder, found);
         free(found);
-        return err->status;
+    } else if (file_check_free_folder(folder, "samples", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
+        file_write_atomic(path, text, strlen(text), err);
     }
-    if (file_make_dirs(p->s->output_dir, err) == DT_OK && file_list(&names, p->s->output_dir, err) == DT_OK &&
-        names.count > 0)
-        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another output_dir",
-                  p->s->output_dir, names.name[0]);
-    file_names_free(&names);
-    char images[DT_PATH_MAX];
-    path_in(images, p, "images");
-    if (err->status != DT_OK || file_make_dirs(images, err) != DT_OK) return err->status;
-    return file_write_atomic(path, text, strlen(text), err);
+    return err->status == DT_OK ? file_make_dirs(images, err) : err->status;
 }
 
 static dt_status save_image(const sampling *p, const float *x, int64_t number)
 {
     const dit_config *k = &p->model.config;
-    char path[DT_PATH_MAX], name[32], label[128], text[512];
+    char path[DT_PATH_MAX], name[32], label[128], text[1024];
     int32_t y = label_of(p, number);
     image picture = {0};
     describe(p, text);
     snprintf(name, sizeof name, "images/%06lld.png", (long long)number);
     snprintf(label, sizeof label, "%d %s", (int)y, y < p->info.class_name_count ? p->info.class_name[y] : "");
-    path_in(path, p, name);
+    file_join(path, p->s->output_dir, name);
     const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", text}};
     if (image_grid(&picture, x, 1, k->channels, k->input_size, k->input_size, 1, 0, &p->c->error) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, &p->c->error);
@@ -135,11 +125,11 @@ static dt_status save_grid(const sampling *p, const float *x, int64_t count)
                                     .class_list_count = p->class_list_count,
                                     .class_name = p->info.class_name,
                                     .class_name_count = p->info.class_name_count};
-    char path[DT_PATH_MAX], text[512];
+    char path[DT_PATH_MAX], text[1024];
     image picture = {0};
     bool labelled = true;
     describe(p, text);
-    path_in(path, p, "grid.png");
+    file_join(path, p->s->output_dir, "grid.png");
     const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", text}};
     if (grid_draw(&picture, &labelled, &pictures, &p->c->error) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 2, &p->c->error);
@@ -151,20 +141,10 @@ static dt_status save_grid(const sampling *p, const float *x, int64_t count)
 
 /* ---- drawing ---- */
 
-static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
-{
-    return dit_forward(c, m, x, t, y);
-}
-
 static dt_status open_sampler(sampling *p)
 {
     const dit_config *k = &p->model.config;
-    if (sampler_from_settings(&p->sampler, p->s, &p->c->error) != DT_OK) return p->c->error.status;
-    p->sampler.model = ask_dit;
-    p->sampler.weights = &p->model;
-    p->sampler.channels = k->channels;
-    p->sampler.size = k->input_size;
-    p->sampler.null_class = (int32_t)dit_null_class(&p->model);
+    if (dit_sampler_open(&p->sampler, &p->model, p->s, &p->c->error) != DT_OK) return p->c->error.status;
     if (k->channels != 1 && k->channels != 3)
         return error_set(&p->c->error, DT_ERR_UNSUPPORTED,
                          "%s: the model makes %lld channels; pictures have 1 or 3 (latent "

@@ -33,7 +33,7 @@ enum {
     BLOCK_ROWS = 48,
     BLOCK_COLUMNS = 384,
     COPY_STRIDE = BLOCK_DEPTH + 16, /* not a power of two: rows of the copy of A must not share a cache set */
-    PREFETCH_ROWS = 16,             /* rows far apart in memory: the machine does not foresee them by itself */
+    PREFETCH_ROWS = 32,             /* rows far apart in memory: the machine does not foresee them by itself */
     SERIAL_LIMIT = 64 * 1024,       /* multiplications below which waking another thread costs more than it brings */
 };
 

@@ -237,6 +237,11 @@ dt_status file_append(int *fd, const char *path, const void *data, size_t size, 
 
 /* ---- folders ---- */
 
+void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%.*s", FILE_FOLDER_MAX, folder, DT_PATH_MAX - FILE_FOLDER_MAX - 2, name);
+}
+
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
@@ -366,4 +371,24 @@ void file_names_free(file_names *names)
     for (size_t i = 0; i < names->count; i++) free(names->name[i]);
     free(names->name);
     *names = (file_names){0};
+}
+
+/* "name.tmp-123", as file_writer_begin makes them */
+static bool is_left_over(const char *name)
+{
+    const char *mark = strstr(name, ".tmp-");
+    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
+}
+
+dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err)
+{
+    file_names names;
+    if (!file_exists(folder)) return DT_OK;
+    if (file_list(&names, folder, err) == DT_OK)
+        for (size_t i = 0; i < names.count; i++)
+            if (!is_left_over(names.name[i]))
+                error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no %s; choose another",
+                          folder, names.name[i], purpose);
+    file_names_free(&names);
+    return err->status;
 }

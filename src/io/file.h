@@ -76,6 +76,12 @@ dt_status file_append(int *fd, const char *path, const void *data, size_t size, 
 
 /* ---- folders ---- */
 
+/* Room that a folder's path leaves for the names that this program puts below it; settings keep to it. */
+enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
+
+/* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
+void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
+
 bool file_exists(const char *path); /* anything of that name; links are followed */
 bool file_is_folder(const char *path);
 
@@ -101,5 +107,9 @@ typedef struct file_names {
 /* Names in a folder. Free the list with file_names_free, also after a failure. */
 dt_status file_list(file_names *names, const char *folder, dt_error *err);
 void file_names_free(file_names *names);
+
+/* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers that died left
+ * aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
+dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);
 
 #endif

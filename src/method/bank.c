@@ -6,13 +6,9 @@
 
 #include "io/dataset.h"
 #include "io/safetensors.h"
+#include "model/dit_sampler.h"
 
 #define BANK_FORMAT "difftune bank 1"
-
-static void join(char out[DT_PATH_MAX], const char *folder, const char *name)
-{
-    snprintf(out, DT_PATH_MAX, "%.*s/%.62s", DT_PATH_MAX - 64, folder, name);
-}
 
 static void shard_name(char out[64], int64_t shard)
 {
@@ -25,7 +21,7 @@ static json_t *read_manifest(const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX], *text;
     size_t size;
-    join(path, folder, "manifest.json");
+    file_join(path, folder, "manifest.json");
     if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
     json_error_t where;
     json_t *manifest = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -42,7 +38,7 @@ static json_t *read_manifest(const char *folder, dt_error *err)
 static dt_status write_manifest(const char *folder, const json_t *manifest, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    join(path, folder, "manifest.json");
+    file_join(path, folder, "manifest.json");
     char *text = json_dumps(manifest, JSON_INDENT(1));
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing the manifest", path);
     file_write_atomic(path, text, strlen(text), err);
@@ -54,14 +50,15 @@ static dt_status write_manifest(const char *folder, const json_t *manifest, dt_e
 static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *base_sha256)
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
-    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256,
+    bool guided = s->bank_labels == DT_BANK_CLASSES;
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:s, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256,
                      "mixed_precision", s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "no", "sampler",
                      s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps",
                      (json_int_t)s->num_inference_steps, "timestep_spacing", spacing[s->timestep_spacing], "eta",
-                     s->eta, "labels", s->bank_labels == DT_BANK_NULL ? "null" : "classes", "guidance_scale",
-                     s->bank_labels == DT_BANK_NULL ? 1.0 : s->guidance_scale, "seed", (json_int_t)s->seed, "shape",
-                     (json_int_t)m->config.channels, (json_int_t)m->config.input_size, (json_int_t)m->config.input_size,
-                     "shard_size", (json_int_t)s->bank_shard_size);
+                     s->eta, "labels", guided ? "classes" : "null", "guidance_scale", guided ? s->guidance_scale : 1.0,
+                     "guidance_channels", guided && s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", "seed",
+                     (json_int_t)s->seed, "shape", (json_int_t)m->config.channels, (json_int_t)m->config.input_size,
+                     (json_int_t)m->config.input_size, "shard_size", (json_int_t)s->bank_shard_size);
 }
 
 static dt_status check_same_drawing(const json_t *manifest, const json_t *drawing, const char *folder, dt_error *err)
@@ -101,7 +98,7 @@ static dt_status append_shard(bank *b, const char *folder, const json_t *shard, 
     const char *expected = json_string_value(json_object_get(shard, "sha256"));
     if (!file || !expected || strchr(file, '/'))
         return error_set(err, DT_ERR_FORMAT, "%s/manifest.json: a shard lacks its file or sha256", folder);
-    join(path, folder, file);
+    file_join(path, folder, file);
     safetensors f;
     file_hash hash;
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
@@ -172,7 +169,7 @@ dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sh
 {
     *b = (bank){.image_size = m->config.channels * m->config.input_size * m->config.input_size};
     char manifest[DT_PATH_MAX];
-    join(manifest, path, "manifest.json");
+    file_join(manifest, path, "manifest.json");
     if (file_exists(manifest))
         open_shards(b, path, m, base_sha256, err);
     else
@@ -189,31 +186,21 @@ void bank_close(bank *b)
 
 /* ---- making ---- */
 
-static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
-{
-    return dit_forward(c, m, x, t, y);
-}
-
 static dt_status prepare_sampler(sampler *p, const dit *m, const dt_settings *s, dt_error *err)
 {
-    if (sampler_from_settings(p, s, err) != DT_OK) return err->status;
-    p->model = ask_dit;
-    p->weights = m;
-    p->channels = m->config.channels;
-    p->size = m->config.input_size;
-    p->null_class = (int32_t)dit_null_class(m);
+    if (dit_sampler_open(p, m, s, err) != DT_OK) return err->status;
     p->start = RNG_BANK_START;
     p->step = RNG_BANK_STEP;
     if (s->bank_labels == DT_BANK_NULL) p->guidance_scale = 1;
     return DT_OK;
 }
 
-/* Images first..first+n-1 into x, in batches; false when the watcher wants to stop: a shard is kept whole or not at all. */
+/* Images first..first+n-1 into x, in batches, until the watcher wants to *stop; true when all were drawn. */
 static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_t n, const dt_settings *s,
-                       bank_watcher *watch, void *user)
+                       bank_watcher *watch, void *user, bool *stop)
 {
-    int64_t image_size = p->channels * p->size * p->size;
-    for (int64_t done = 0; done < n && !ctx_failed(c);) {
+    int64_t image_size = p->channels * p->size * p->size, done = 0;
+    while (done < n && !*stop && !ctx_failed(c)) {
         int32_t y[256];
         uint32_t index[256];
         int64_t batch = s->sample_batch_size < n - done ? s->sample_batch_size : n - done;
@@ -224,9 +211,9 @@ static bool draw_shard(ctx *c, const sampler *p, float *x, int64_t first, int64_
         }
         sampler_draw(c, p, x + done * image_size, y, index, batch);
         done += batch;
-        if (watch && !watch(user, first + done, s->bank_size)) return false;
+        *stop = watch && !watch(user, first + done, s->bank_size);
     }
-    return true;
+    return done == n && !ctx_failed(c);
 }
 
 static dt_status write_shard(const char *folder, json_t *manifest, const float *x, const int64_t dims[4], int64_t shard,
@@ -235,7 +222,7 @@ static dt_status write_shard(const char *folder, json_t *manifest, const float *
     char name[64], path[DT_PATH_MAX];
     file_hash hash;
     shard_name(name, shard);
-    join(path, folder, name);
+    file_join(path, folder, name);
     safetensors_source source = {.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x};
     if (safetensors_write(path, &source, 1, NULL, 0, &hash, err) != DT_OK) return err->status;
     json_t *shards = json_object_get(manifest, "shards");
@@ -247,43 +234,57 @@ static dt_status write_shard(const char *folder, json_t *manifest, const float *
     return write_manifest(folder, manifest, err);
 }
 
-/* The manifest of an earlier call, or a new one in a folder that is missing or empty. */
+/* The manifest of an earlier call, or a new one in a folder that is missing or empty. It is written before the first shard:
+ * a folder that has it is this bank's, wherever a call was stopped. */
 static json_t *begin_manifest(const char *folder, json_t *drawing, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    join(path, folder, "manifest.json");
+    file_join(path, folder, "manifest.json");
     if (file_exists(path)) {
         json_t *manifest = read_manifest(folder, err);
         if (manifest) check_same_drawing(manifest, drawing, folder, err);
         return manifest;
     }
-    file_names names = {0};
-    if (file_make_dirs(folder, err) == DT_OK && file_list(&names, folder, err) == DT_OK && names.count > 0)
-        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no bank", folder, names.name[0]);
-    file_names_free(&names);
-    return json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", drawing, "shards");
+    if (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return NULL;
+    json_t *manifest = json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", drawing, "shards");
+    write_manifest(folder, manifest, err);
+    return manifest;
 }
 
-/* Shards are full but for the last one, which a larger bank_size draws again to its new length: image i does not change. */
+/* Whether the folder holds what the manifest says: n images at least, and not a byte changed. */
+static bool shard_is_whole(const char *folder, const json_t *entry, int64_t n)
+{
+    char path[DT_PATH_MAX];
+    file_hash hash;
+    dt_error missing = {0};
+    const char *file = json_string_value(json_object_get(entry, "file"));
+    const char *expected = json_string_value(json_object_get(entry, "sha256"));
+    if (!file || !expected || json_integer_value(json_object_get(entry, "count")) < n) return false;
+    file_join(path, folder, file);
+    return file_sha256(&hash, path, &missing) == DT_OK && !strcmp(hash.hex, expected);
+}
+
+/* Shards are full but for the last one, which a larger bank_size draws again to its new length: image i does not change.
+ * A shard that is not whole any more is drawn again too. */
 static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_settings *s, bank_watcher *watch,
                            void *user)
 {
     const json_t *shards = json_object_get(manifest, "shards");
-    int64_t image_size = p->channels * p->size * p->size, size = s->bank_shard_size;
+    int64_t image_size = p->channels * p->size * p->size, size = s->bank_shard_size, finished = 0;
+    int64_t largest = size < s->bank_size ? size : s->bank_size;
     size_t mark = arena_mark(&c->model);
-    float *x = arena_alloc(&c->model, (size_t)(size * image_size) * sizeof *x, &c->error);
-    for (int64_t shard = 0; shard * size < s->bank_size && !ctx_failed(c); shard++) {
-        int64_t first = shard * size, n = s->bank_size - first < size ? s->bank_size - first : size;
-        const json_t *found = json_array_get(shards, (size_t)shard);
-        if (json_integer_value(json_object_get(found, "count")) >= n) continue;
-        if (!draw_shard(c, p, x, first, n, s, watch, user)) {
-            error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld finished shards; the same command goes on",
-                      s->bank, (long long)shard);
-            break;
-        }
+    float *x = arena_alloc(&c->model, (size_t)(largest * image_size) * sizeof *x, &c->error);
+    for (bool stop = false; finished * size < s->bank_size && !stop && !ctx_failed(c);) {
+        int64_t first = finished * size, n = s->bank_size - first < size ? s->bank_size - first : size;
         int64_t dims[4] = {n, p->channels, p->size, p->size};
-        if (!ctx_failed(c)) write_shard(s->bank, manifest, x, dims, shard, &c->error);
+        if (shard_is_whole(s->bank, json_array_get(shards, (size_t)finished), n) ||
+            (draw_shard(c, p, x, first, n, s, watch, user, &stop) &&
+             write_shard(s->bank, manifest, x, dims, finished, &c->error) == DT_OK))
+            finished++;
     }
+    if (finished * size < s->bank_size)
+        error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld finished shards; the same command goes on",
+                  s->bank, (long long)finished);
     arena_release(&c->model, mark);
     return c->error.status;
 }

@@ -19,15 +19,17 @@ typedef struct bank {
 
 /* Reads a bank for this model; `base_sha256` (NULL: not checked) must be the manifest's. With images, resolution and
  * background follow the settings. DT_ERR_CONFLICT for a bank of another model, DT_ERR_SHAPE for other image shapes. */
-dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s, dt_error *err);
+dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s,
+                    dt_error *err);
 void bank_close(bank *b);
 
-/* How far drawing has come; return false to stop after the current shard. */
+/* How far drawing has come; return false to stop. Finished shards stay, the one being drawn is dropped. */
 typedef bool bank_watcher(void *user, int64_t done, int64_t count);
 
 /* Draws images until the bank in `path` holds s->bank_size; goes on behind the finished shards of an earlier call.
  * Image i depends on seed, model and way of drawing alone. DT_ERR_CONFLICT when the folder holds another bank or other
  * things, DT_ERR_INTERRUPTED when the watcher said stop. */
-dt_status bank_make(ctx *c, const dit *m, const char *base_sha256, const dt_settings *s, bank_watcher *watch, void *user);
+dt_status bank_make(ctx *c, const dit *m, const char *base_sha256, const dt_settings *s, bank_watcher *watch,
+                    void *user);
 
 #endif

@@ -18,7 +18,7 @@ dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
 {
     snprintf(out, DT_PATH_MAX, "%s", model);
     if (!file_is_folder(model)) return DT_OK;
-    snprintf(out, DT_PATH_MAX, "%.*s/final/model.safetensors", DT_PATH_MAX - 64, model);
+    file_join(out, model, "final/model.safetensors");
     if (file_exists(out)) return DT_OK;
     return error_set(err, DT_ERR_IO, "%s: a folder without final/model.safetensors: no model file and no finished run",
                      model);

@@ -49,7 +49,7 @@ const char report_style[] =
     ".b0{color:var(--b0)}.b1{color:var(--b1)}.b2{color:var(--b2)}.b3{color:var(--b3)}.b4{color:var(--b4)}"
     ".b5{color:var(--b5)}.b6{color:var(--b6)}.b7{color:var(--b7)}.b8{color:var(--b8)}.b9{color:var(--b9)}\n"
     ".grids{display:grid;gap:18px;grid-template-columns:repeat(auto-fill,minmax(min(100%,280px),1fr))}\n"
-    ".grids img{width:100%;height:auto;display:block;image-rendering:pixelated;border-radius:4px;"
+    ".grids img{width:100%;height:auto;display:block;border-radius:4px;"
     "border:1px solid var(--rule)}\n"
     "details{margin:10px 0 0}summary{cursor:pointer;font-weight:600;padding:4px 0}\n"
     "pre{overflow-x:auto;background:var(--paper);border:1px solid var(--rule);border-radius:8px;padding:12px;"

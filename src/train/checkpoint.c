@@ -13,12 +13,9 @@ static const int64_t STEP_MAX = 1000000000;
 
 static void folder_of(char out[DT_PATH_MAX], const trainer *t, const char *name)
 {
-    snprintf(out, DT_PATH_MAX, "%.*s/checkpoints/%s", DT_PATH_MAX - 128, t->s->output_dir, name);
-}
-
-static void file_in(char out[DT_PATH_MAX], const char *folder, const char *name)
-{
-    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, folder, name);
+    char inside[96];
+    snprintf(inside, sizeof inside, "checkpoints/%.64s", name);
+    file_join(out, t->s->output_dir, inside);
 }
 
 /* ---- saving ---- */
@@ -51,7 +48,7 @@ static dt_status save_json(const char *folder, const char *name, json_t *value, 
 {
     char path[DT_PATH_MAX], *text = json_dumps(value, JSON_INDENT(1));
     json_decref(value);
-    file_in(path, folder, name);
+    file_join(path, folder, name);
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
     if (hash) file_sha256_bytes(hash, text, strlen(text));
     file_write_atomic(path, text, strlen(text), err);
@@ -64,11 +61,11 @@ static dt_status save_files(trainer *t, const char *folder)
     char path[DT_PATH_MAX];
     file_hash hash[WEIGHT_FILE_COUNT], state_hash;
     dt_error *err = &t->c->error;
-    file_in(path, folder, weight_files[MODEL]);
+    file_join(path, folder, weight_files[MODEL]);
     dit_save(t->c, &t->model, NULL, path, DT_FILE_F32, NULL, 0, &hash[MODEL]);
-    file_in(path, folder, weight_files[EMA]);
+    file_join(path, folder, weight_files[EMA]);
     dit_save(t->c, &t->model, t->optimizer.ema, path, DT_FILE_F32, NULL, 0, &hash[EMA]);
-    file_in(path, folder, weight_files[OPTIMIZER]);
+    file_join(path, folder, weight_files[OPTIMIZER]);
     save_moments(t, path, &hash[OPTIMIZER]);
     if (err->status != DT_OK) return err->status;
     json_t *state = json_pack("{s:I, s:I, s:I, s:I}", "step", (json_int_t)t->step, "update_count",
@@ -99,7 +96,7 @@ static int compare_steps(const void *a, const void *b)
 static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error *err)
 {
     char folder[DT_PATH_MAX];
-    snprintf(folder, sizeof folder, "%.*s/checkpoints", DT_PATH_MAX - 32, t->s->output_dir);
+    file_join(folder, t->s->output_dir, "checkpoints");
     *names = (file_names){0};
     if (!file_is_folder(folder) || file_list(names, folder, err) != DT_OK) return err->status;
     size_t kept = 0;
@@ -167,7 +164,7 @@ static json_t *load_json(const char *folder, const char *name, dt_error *err)
 {
     char path[DT_PATH_MAX], *text;
     size_t size;
-    file_in(path, folder, name);
+    file_join(path, folder, name);
     if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return NULL;
     json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     free(text);
@@ -184,7 +181,7 @@ static dt_status verify(const char *folder, dt_error *err)
         file_hash hash;
         const char *name = i < WEIGHT_FILE_COUNT ? weight_files[i] : "state.json";
         const char *expected = json_string_value(json_object_get(manifest, name));
-        file_in(path, folder, name);
+        file_join(path, folder, name);
         if (file_sha256(&hash, path, err) == DT_OK && (!expected || strcmp(expected, hash.hex)))
             error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
     }
@@ -198,7 +195,7 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
 {
     char path[DT_PATH_MAX];
     safetensors f;
-    file_in(path, folder, file);
+    file_join(path, folder, file);
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
     for (int i = 0; i < t->model.params.count && err->status == DT_OK; i++) {
         const param *row = &t->model.params.row[i];

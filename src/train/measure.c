@@ -107,23 +107,13 @@ dt_status measure_validation(trainer *t)
 
 /* ---- samples ---- */
 
-static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
-{
-    return dit_forward(c, m, x, t, y);
-}
-
 /* Images first..first+n-1 with classes in turn, drawn with the weights that the settings name. */
 static dt_status draw(trainer *t, float *x, int64_t first, int64_t n)
 {
     sampler p;
     int32_t y[256];
     uint32_t index[256];
-    if (sampler_from_settings(&p, t->s, &t->c->error) != DT_OK) return t->c->error.status;
-    p.model = ask_dit;
-    p.weights = &t->model;
-    p.channels = t->model.config.channels;
-    p.size = t->model.config.input_size;
-    p.null_class = (int32_t)dit_null_class(&t->model);
+    if (dit_sampler_open(&p, &t->model, t->s, &t->c->error) != DT_OK) return t->c->error.status;
     for (int64_t i = 0; i < n; i++) {
         index[i] = (uint32_t)(first + i);
         y[i] = (int32_t)((first + i) % t->model.config.class_count);
@@ -151,12 +141,13 @@ static dt_status save_grid(trainer *t, const float *x, int64_t count)
                                     .class_name = t->train.class_name,
                                     .class_name_count = t->train.class_count};
     dt_error *err = &t->c->error;
-    char path[DT_PATH_MAX];
+    char name[64], path[DT_PATH_MAX];
     image grid = {0};
     bool labelled = true;
     uint8_t *png = NULL;
     size_t size = 0;
-    snprintf(path, sizeof path, "%.*s/samples/step_%08lld.png", DT_PATH_MAX - 64, t->s->output_dir, (long long)t->step);
+    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)t->step);
+    file_join(path, t->s->output_dir, name);
     image_text text = {"difftune", t->method.line};
     if (grid_draw(&grid, &labelled, &pictures, err) == DT_OK &&
         image_encode_png(&png, &size, grid.rgb, grid.width, grid.height, &text, 1, err) == DT_OK &&

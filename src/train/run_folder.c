@@ -63,15 +63,10 @@ static json_t *identity_of(const trainer *t)
     return identity;
 }
 
-static void path_in(char out[DT_PATH_MAX], const trainer *t, const char *name)
-{
-    snprintf(out, DT_PATH_MAX, "%.*s/%s", DT_PATH_MAX - 64, t->s->output_dir, name);
-}
-
 static dt_status write_text(const trainer *t, const char *name, const char *text, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    path_in(path, t, name);
+    file_join(path, t->s->output_dir, name);
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
     return file_write_atomic(path, text, strlen(text), err);
 }
@@ -143,22 +138,12 @@ static dt_status recognise(const trainer *t, const char *path, dt_error *err)
     return err->status;
 }
 
-static dt_status refuse_strangers(const trainer *t, dt_error *err)
-{
-    file_names names = {0};
-    if (file_exists(t->s->output_dir) && file_list(&names, t->s->output_dir, err) == DT_OK && names.count > 0)
-        error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no run; choose another output_dir",
-                  t->s->output_dir, names.name[0]);
-    file_names_free(&names);
-    return err->status;
-}
-
 static dt_status make_sub_folders(const trainer *t, dt_error *err)
 {
     static const char *const names[] = {"samples", "checkpoints", "final"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[DT_PATH_MAX];
-        path_in(path, t, names[i]);
+        file_join(path, t->s->output_dir, names[i]);
         if (file_make_dirs(path, err) != DT_OK) return err->status;
     }
     return DT_OK;
@@ -167,7 +152,8 @@ static dt_status make_sub_folders(const trainer *t, dt_error *err)
 /* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
 static dt_status claim_folder(const trainer *t, dt_error *err)
 {
-    if (refuse_strangers(t, err) != DT_OK || file_make_dirs(t->s->output_dir, err) != DT_OK) return err->status;
+    const char *folder = t->s->output_dir;
+    if (file_check_free_folder(folder, "run", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
     json_t *run = describe_run(t);
     char *text = json_dumps(run, JSON_INDENT(1));
     json_decref(run);
@@ -181,9 +167,9 @@ static dt_status fill_folder(const trainer *t, dt_error *err)
 {
     char path[DT_PATH_MAX];
     if (make_sub_folders(t, err) != DT_OK) return err->status;
-    path_in(path, t, "config.yaml");
+    file_join(path, t->s->output_dir, "config.yaml");
     if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
-    path_in(path, t, "data_report.json");
+    file_join(path, t->s->output_dir, "data_report.json");
     if (file_exists(path)) return DT_OK;
     char *report = dataset_report_json(&t->train);
     write_text(t, "data_report.json", report, err);
@@ -194,7 +180,7 @@ static dt_status fill_folder(const trainer *t, dt_error *err)
 dt_status run_folder_open(const trainer *t, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    path_in(path, t, "run.json");
+    file_join(path, t->s->output_dir, "run.json");
     if ((file_exists(path) ? recognise(t, path, err) : claim_folder(t, err)) != DT_OK) return err->status;
     return fill_folder(t, err);
 }
@@ -226,7 +212,7 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.weights", t->s->weights == DT_WEIGHTS_EMA ? "ema" : "last"},
         {"difftune.classes", classes},
     };
-    path_in(path, t, "final/model.safetensors");
+    file_join(path, t->s->output_dir, "final/model.safetensors");
     if (!classes)
         error_set(&t->c->error, DT_ERR_MEMORY, "%s: listing the classes", path);
     else if (!ctx_failed(t->c))

@@ -1,9 +1,9 @@
 #include "train/run_log.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <sys/resource.h>
 
+#include "io/file.h"
 #include "train/clock.h"
 
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
@@ -11,7 +11,7 @@ dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensor
     char path[DT_PATH_MAX];
     *l = (run_log){.started_s = clock_s(), .with_events = tensorboard};
     l->events.fd = -1;
-    snprintf(path, sizeof path, "%.*s/metrics.jsonl", DT_PATH_MAX - 32, folder);
+    file_join(path, folder, "metrics.jsonl");
     if (metrics_log_open(&l->metrics, path, step, err) != DT_OK) return err->status;
     l->open = true;
     if (tensorboard) event_log_open(&l->events, folder, step + 1, err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/image.h"
+#include "io/file.h"
 #include "method/difftuning.h"
 
 /* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
@@ -71,6 +72,20 @@ static void check_method(const dt_settings *s, dt_error *err)
          "ablation retention-only, but nothing is retained: bank_fraction is 0, or tau is 0 with xi one-minus");
 }
 
+/* Folders that this program puts names below must leave room for them. */
+static void check_folder(const char *folder, const char *key, dt_error *err)
+{
+    RULE(strlen(folder) > FILE_FOLDER_MAX, "%s: a path of at most %d bytes expected, found %zu", key, FILE_FOLDER_MAX,
+         strlen(folder));
+}
+
+static void check_folders(const dt_settings *s, dt_error *err)
+{
+    check_folder(s->output_dir, "output_dir", err);
+    check_folder(s->bank, "bank", err);
+    check_folder(s->pretrained_model, "pretrained_model", err);
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -125,6 +140,7 @@ static void check_ranges(const dt_settings *s, settings_verb verb, dt_error *err
 dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     check_ranges(s, verb, err);
+    check_folders(s, err);
     if (err->status != DT_OK) return err->status;
     switch (verb) {
     case SETTINGS_BANK:
