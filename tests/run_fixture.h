@@ -219,9 +219,10 @@ static inline void fixture_hash_tree(struct sha256_ctx *sum, const char *path)
     }
     assert_int_equal(file_list(&names, path, &err), DT_OK);
     for (size_t i = 0; i < names.count; i++) {
-        char inside[1024];
-        snprintf(inside, sizeof inside, "%s/%s", path, names.name[i]);
+        char *inside;
+        assert_true(asprintf(&inside, "%s/%s", path, names.name[i]) > 0);
         fixture_hash_tree(sum, inside);
+        free(inside);
     }
     file_names_free(&names);
 }

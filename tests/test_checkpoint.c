@@ -1,0 +1,674 @@
+/* Checkpoints and the folder of a run: found again, passed over when broken, never lost to a full disk; folders of
+ * others are left alone. */
+#include "run_fixture.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "train/checkpoint.h"
+#include "train/run_folder.h"
+#include "train/trainer.h"
+
+extern char **environ;
+
+static file_hash whole; /* the result of six steps that nothing disturbs */
+
+/* Checkpoints after every second step, all kept. */
+static dt_settings settings_of(const char *output)
+{
+    dt_settings s = fixture_settings(output);
+    s.checkpointing_steps = 2;
+    s.checkpoints_total_limit = 0;
+    return s;
+}
+
+static int make(void **state)
+{
+    if (fixture_make(state)) return -1;
+    whole = fixture_bits(settings_of(""));
+    return 0;
+}
+
+/* A path in the folder of a run, e.g. in_run("run", "checkpoints/%s", name). */
+static const char *in_run(const char *output, const char *rest)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s/%s", output, rest);
+    return temp_path(name);
+}
+
+static void expect_names(const char *folder, const char *expected)
+{
+    char found[512] = "";
+    dt_error err = {0};
+    file_names names;
+    assert_int_equal(file_list(&names, folder, &err), DT_OK);
+    for (size_t i = 0; i < names.count; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s", i ? " " : "", names.name[i]);
+    file_names_free(&names);
+    assert_string_equal(found, expected);
+}
+
+static void make_run(const char *output, int64_t steps)
+{
+    dt_settings s = settings_of(output);
+    if (fixture_train(&s, steps) != DT_ERR_INTERRUPTED) fail_msg("%s", fixture_message);
+}
+
+static void finish_run(const char *output)
+{
+    dt_settings s = settings_of(output);
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result(output), whole);
+}
+
+/* ---- which are kept ---- */
+
+static void the_newest_checkpoints_are_kept(void **state)
+{
+    (void)state;
+    static const char *const left[] = {"step-00000002 step-00000004 step-00000006", "step-00000006",
+                                       "step-00000004 step-00000006", "step-00000002 step-00000004 step-00000006"};
+    for (int limit = 0; limit < 4; limit++) {
+        dt_settings s = settings_of("kept");
+        s.checkpoints_total_limit = limit;
+        fixture_train_to_the_end(&s);
+        expect_names(in_run("kept", "checkpoints"), left[limit]);
+        fixture_remove("kept");
+    }
+}
+
+static void a_run_without_checkpoints_on_the_way_has_one_at_the_end(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("end");
+    fixture_train_to_the_end(&s);
+    expect_names(in_run("end", "checkpoints"), "step-00000006");
+    expect_names(in_run("end", "checkpoints/step-00000006"),
+                 "ema.safetensors manifest.json model.safetensors optimizer.safetensors state.json");
+    file_hash before = fixture_tree("end/checkpoints");
+    fixture_train_to_the_end(&s); /* the same command again: nothing is left to do */
+    assert_same_bits(fixture_tree("end/checkpoints"), before);
+    assert_same_bits(fixture_result("end"), whole);
+    fixture_remove("end");
+}
+
+/* ---- broken ones ---- */
+
+typedef void breaker(const char *path);
+
+static void flip_a_byte(const char *path)
+{
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    fseek(f, 0, SEEK_END);
+    long at = ftell(f) / 2;
+    fseek(f, at, SEEK_SET);
+    int byte = getc(f);
+    fseek(f, at, SEEK_SET);
+    putc(byte ^ 1, f);
+    fclose(f);
+}
+
+static void cut_in_half(const char *path)
+{
+    file_map map;
+    dt_error err = {0};
+    assert_int_equal(file_map_open(&map, path, &err), DT_OK);
+    size_t size = map.size;
+    file_map_close(&map);
+    assert_int_equal(truncate(path, (off_t)size / 2), 0);
+}
+
+static void empty_it(const char *path)
+{
+    assert_int_equal(truncate(path, 0), 0);
+}
+
+static void take_away(const char *path)
+{
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_broken_newest_checkpoint_is_passed_over_and_named(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json",
+                                        "manifest.json"};
+    static breaker *const breakers[] = {flip_a_byte, cut_in_half, empty_it, take_away};
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < 4; k++) {
+            char name[128];
+            if (i == 4 && k == 0)
+                k = 1; /* a flipped digit of a hash is seen; a flipped space is none of our business */
+            make_run("broken", 4);
+            snprintf(name, sizeof name, "checkpoints/step-00000004/%s", files[i]);
+            breakers[k](in_run("broken", name));
+            finish_run("broken");
+            assert_says(fixture_log, "passed over");
+            assert_says(fixture_log, files[i]);
+            assert_says(fixture_log, "resuming from");
+            assert_says(fixture_log, "step-00000002");
+            fixture_remove("broken");
+        }
+}
+
+static void a_broken_checkpoint_is_replaced_when_its_step_comes_again(void **state)
+{
+    (void)state;
+    make_run("again", 4);
+    flip_a_byte(in_run("again", "checkpoints/step-00000004/ema.safetensors"));
+    dt_settings s = settings_of("again");
+    assert_int_equal(fixture_train(&s, 3), DT_ERR_INTERRUPTED); /* from step 2 over step 4 to step 5 */
+    take_away(in_run("again", "checkpoints/step-00000005/model.safetensors"));
+    assert_int_equal(fixture_train(&s, 0), DT_ERR_INTERRUPTED);
+    assert_says(fixture_log, "resuming from");
+    assert_says(strstr(fixture_log, "resuming from"), "step-00000004");
+    finish_run("again");
+    fixture_remove("again");
+}
+
+static void broken_checkpoints_never_push_out_a_good_one(void **state)
+{
+    (void)state;
+    make_run("pushed", 4);
+    flip_a_byte(in_run("pushed", "checkpoints/step-00000004/model.safetensors"));
+    dt_settings s = settings_of("pushed");
+    s.checkpoints_total_limit = 1;
+    assert_int_equal(fixture_train(&s, 1), DT_ERR_INTERRUPTED); /* saves step 3 beside the broken step 4 */
+    expect_names(in_run("pushed", "checkpoints"), "step-00000003 step-00000004");
+    assert_int_equal(fixture_train(&s, 0), DT_ERR_INTERRUPTED);
+    assert_says(strstr(fixture_log, "resuming from"), "step-00000003");
+    finish_run("pushed");
+    fixture_remove("pushed");
+}
+
+static void a_run_whose_checkpoints_are_all_broken_starts_anew(void **state)
+{
+    (void)state;
+    make_run("all", 4);
+    flip_a_byte(in_run("all", "checkpoints/step-00000002/state.json"));
+    empty_it(in_run("all", "checkpoints/step-00000004/manifest.json"));
+    finish_run("all");
+    fixture_remove("all");
+}
+
+static void leftovers_and_other_names_are_harmless(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    make_run("left", 3);
+    static const char *const folders[] = {"unfinished",   "unfinished/deeper", "step-",
+                                          "step-12x",     "step--5",           "step-00000099999999999999999999",
+                                          "Step-00000005"};
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "checkpoints/%s", folders[i]);
+        assert_int_equal(file_make_dirs(in_run("left", name), &err), DT_OK);
+    }
+    temp_write("left/checkpoints/unfinished/model.safetensors", "half", 4);
+    assert_int_equal(file_make_dirs(in_run("left", "checkpoints/step-00000005"), &err), DT_OK); /* empty */
+    finish_run("left");
+    assert_false(file_exists(in_run("left", "checkpoints/unfinished")));
+    fixture_remove("left");
+}
+
+/* Whole by its manifest, and lying: the step decides where in memory the walk through the data stands. */
+static void a_checkpoint_that_lies_about_its_counts_is_refused(void **state)
+{
+    (void)state;
+    static const char *const states[] = {
+        "{\"step\": -5, \"update_count\": 4, \"skipped\": 0, \"skipped_in_row\": 0}",
+        "{\"step\": 4, \"update_count\": -1, \"skipped\": 0, \"skipped_in_row\": 0}",
+        "{\"step\": 4, \"update_count\": 4, \"skipped\": 0}",
+        "{\"step\": 9223372036854775807, \"update_count\": 4, \"skipped\": 0, \"skipped_in_row\": 0}",
+        "{\"step\": \"4\", \"update_count\": 4, \"skipped\": 0, \"skipped_in_row\": 0}",
+    };
+    make_run("lying", 4);
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        char text[1024], *manifest;
+        size_t size;
+        dt_error err = {0};
+        file_hash old, new;
+        const char *path = in_run("lying", "checkpoints/step-00000004/state.json");
+        assert_int_equal(file_sha256(&old, path, &err), DT_OK);
+        temp_write("lying/checkpoints/step-00000004/state.json", states[i], strlen(states[i]));
+        assert_int_equal(file_sha256(&new, path, &err), DT_OK);
+        path = in_run("lying", "checkpoints/step-00000004/manifest.json");
+        assert_int_equal(file_read_all(&manifest, &size, path, sizeof text, &err), DT_OK);
+        memcpy(strstr(manifest, old.hex), new.hex, 64);
+        temp_write("lying/checkpoints/step-00000004/manifest.json", manifest, size);
+        free(manifest);
+        dt_settings s = settings_of("lying");
+        assert_int_equal(fixture_train(&s, -1), DT_ERR_FORMAT);
+        assert_says(fixture_message, "state.json");
+    }
+    fixture_remove("lying");
+}
+
+/* ---- a death in the middle ---- */
+
+static void die(int number)
+{
+    (void)number;
+    _exit(9);
+}
+
+/* In a process of its own: dies so many microseconds after the first step began. */
+static int child(const char *folder, const char *delay)
+{
+    snprintf(temp_folder, sizeof temp_folder, "%s", folder);
+    dt_settings s = settings_of("killed");
+    s.gradient_accumulation_steps = 4;
+    s.checkpointing_steps = 1;
+    signal(SIGALRM, die);
+    ualarm((useconds_t)atoi(delay), 0);
+    return fixture_train(&s, -1) == DT_OK ? 0 : 1;
+}
+
+static int run_child(int delay)
+{
+    char text[16];
+    pid_t pid;
+    int status;
+    snprintf(text, sizeof text, "%d", delay);
+    char *const arguments[] = {"test_checkpoint", temp_folder, text, NULL};
+    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void a_process_that_dies_anywhere_leaves_a_run_that_goes_on(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("killed");
+    s.gradient_accumulation_steps = 4;
+    s.checkpointing_steps = 1;
+    file_hash undisturbed = fixture_bits(s);
+    int deaths = 0;
+    for (int delay = 2000; delay < 400000; delay = delay * 5 / 4) {
+        int status = run_child(delay);
+        assert_true(status == 9 || status == 0);
+        deaths += status == 9;
+        if (status == 0) break;
+    }
+    print_message("died %d times\n", deaths);
+    assert_true(deaths > 3);
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result("killed"), undisturbed);
+    fixture_remove("killed");
+}
+
+/* ---- a full disk ---- */
+
+typedef struct filling {
+    int64_t at_step;
+    rlim_t bytes;
+} filling;
+
+/* From that step on no file grows beyond so many bytes. */
+static void fill_disk(void *user, const dt_progress *p)
+{
+    const filling *f = user;
+    if (p->step == f->at_step) limit_file_size(f->bytes);
+}
+
+static dt_status train_on_full_disk(const dt_settings *s, int64_t at_step, rlim_t bytes)
+{
+    filling f = {at_step, bytes};
+    dt_observer observer = {.user = &f, .log = fixture_collect, .progress = fill_disk};
+    dt_status status = fixture_train_watched(s, &observer);
+    limit_file_size(RLIM_INFINITY);
+    return status;
+}
+
+static void a_full_disk_keeps_the_old_checkpoint_and_says_so(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("full");
+    s.checkpoints_total_limit = 1;
+    assert_int_equal(train_on_full_disk(&s, 3, 20000), DT_ERR_IO);
+    assert_says(fixture_message, "model.safetensors");
+    expect_names(in_run("full", "checkpoints"), "step-00000002");
+    finish_run("full");
+    fixture_remove("full");
+}
+
+static void a_write_that_fails_anywhere_leaves_a_run_that_goes_on(void **state)
+{
+    (void)state;
+    int failures = 0;
+    for (rlim_t bytes = 64; bytes < 600000; bytes = bytes * 3 / 2) {
+        for (int64_t at = 1; at <= 5; at += 2) {
+            dt_settings s = settings_of("failing");
+            dt_status status = train_on_full_disk(&s, at, bytes);
+            if (status != DT_OK) {
+                failures++;
+                assert_int_equal(status, DT_ERR_IO);
+                assert_says(fixture_message, "failing/");
+                assert_false(file_exists(in_run("failing", "checkpoints/unfinished")));
+            }
+            finish_run("failing");
+            fixture_remove("failing");
+        }
+    }
+    assert_true(failures > 20);
+}
+
+static void a_folder_that_could_not_be_begun_can_be_begun_later(void **state)
+{
+    (void)state;
+    for (rlim_t bytes = 0; bytes < 6000; bytes += 400) {
+        dt_settings s = settings_of("begun");
+        limit_file_size(bytes);
+        dt_status status = fixture_train(&s, -1);
+        limit_file_size(RLIM_INFINITY);
+        assert_int_equal(status, DT_ERR_IO);
+        finish_run("begun");
+        assert_true(file_exists(in_run("begun", "config.yaml")));
+        assert_true(file_exists(in_run("begun", "data_report.json")));
+        fixture_remove("begun");
+    }
+}
+
+static void the_disk_a_run_needs_is_forecast_without_overflow(void **state)
+{
+    (void)state;
+    ctx c;
+    trainer t;
+    const dt_observer nobody = {0};
+    dt_settings s = fixture_settings("");
+    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
+    int64_t one = 4 * params_count(&t.model.params, true);
+    assert_int_equal(checkpoint_disk_bytes(&t), 4 * one + one); /* one at the end, and the result */
+    s.max_train_steps = 100;
+    s.checkpointing_steps = 10;
+    s.checkpoints_total_limit = 3;
+    assert_int_equal(checkpoint_disk_bytes(&t), 4 * one * 4 + one); /* a new one stands beside the three */
+    s.checkpoints_total_limit = 0;
+    s.checkpointing_steps = 1;
+    s.max_train_steps = 1000000000;
+    int64_t many = checkpoint_disk_bytes(&t);
+    assert_true(many > 4 * one * 1000000000 - 1);
+    tensor wide = {.dim_count = 2, .dim = {1 << 20, 1 << 16}};
+    t.model.params.row[0].tensor = &wide; /* as if the model were huge */
+    assert_int_equal(checkpoint_disk_bytes(&t), INT64_MAX);
+    trainer_close(&t);
+    ctx_close(&c);
+}
+
+/* ---- runs that cannot go on ---- */
+
+/* Poisons the bank in memory from step 2 on, as a broken memory would. */
+static void poison_the_bank(void *user, const dt_progress *p)
+{
+    trainer *t = user;
+    for (int64_t i = 0; p->step == 2 && i < t->bank.count * t->bank.image_size; i++) t->bank.x[i] = NAN;
+}
+
+static void expect_numeric_stop(const char *output, int64_t checkpointing_steps, const char *says)
+{
+    ctx c;
+    trainer t;
+    dt_settings s = settings_of(output);
+    dt_observer observer = {.user = &t, .log = fixture_collect, .progress = poison_the_bank};
+    dt_error err = {0};
+    s.checkpointing_steps = checkpointing_steps;
+    s.max_train_steps = 40;
+    fixture_log[0] = '\0';
+    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(trainer_open(&t, &c, &s, &observer), DT_OK);
+    assert_int_equal(run_folder_open(&t, &err), DT_OK);
+    assert_int_equal(run_log_open(&t.log, s.output_dir, -1, false, &err), DT_OK);
+    assert_int_equal(trainer_run(&t), DT_ERR_NUMERIC);
+    assert_says(c.error.message, "5 steps in a row");
+    assert_says(c.error.message, says);
+    assert_int_equal(t.step, 7);
+    assert_int_equal(t.skipped, 5);
+    for (int step = 3; step <= 7; step++) {
+        char line[64];
+        snprintf(line, sizeof line, "step %d was skipped", step);
+        assert_says(fixture_log, line);
+    }
+    trainer_close(&t);
+    ctx_close(&c);
+}
+
+static void five_steps_in_a_row_that_are_not_finite_end_the_run_with_a_good_checkpoint(void **state)
+{
+    (void)state;
+    expect_numeric_stop("numeric", 2, "the checkpoint of step 6 is good");
+    expect_names(in_run("numeric", "checkpoints"), "step-00000002 step-00000004 step-00000006");
+    file_hash old = fixture_tensors(in_run("numeric", "checkpoints/step-00000002/model.safetensors"));
+    assert_same_bits(fixture_tensors(in_run("numeric", "checkpoints/step-00000006/model.safetensors")), old);
+    fixture_remove("numeric");
+    expect_numeric_stop("numeric", 0, "no checkpoint was due before");
+    fixture_remove("numeric");
+}
+
+/* What was skipped is part of where a run stands. */
+static void skipped_steps_are_remembered_over_a_stop(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    expect_numeric_stop("skipped", 2, "step 6");
+    const char *path = in_run("skipped", "checkpoints/step-00000006/state.json");
+    assert_int_equal(file_read_all(&text, &size, path, 1024, &err), DT_OK);
+    json_t *object = json_loads(text, 0, NULL);
+    free(text);
+    assert_int_equal(json_integer_value(json_object_get(object, "update_count")), 2);
+    assert_int_equal(json_integer_value(json_object_get(object, "skipped")), 4);
+    assert_int_equal(json_integer_value(json_object_get(object, "skipped_in_row")), 4);
+    json_decref(object);
+    dt_settings s = settings_of("skipped");
+    s.max_train_steps = 40;
+    assert_int_equal(fixture_train(&s, 1), DT_ERR_INTERRUPTED); /* with a whole bank again, the next step is good */
+    path = in_run("skipped", "checkpoints/step-00000007/state.json");
+    assert_int_equal(file_read_all(&text, &size, path, 1024, &err), DT_OK);
+    object = json_loads(text, 0, NULL);
+    free(text);
+    assert_int_equal(json_integer_value(json_object_get(object, "update_count")), 3);
+    assert_int_equal(json_integer_value(json_object_get(object, "skipped")), 4);
+    assert_int_equal(json_integer_value(json_object_get(object, "skipped_in_row")), 0);
+    json_decref(object);
+    fixture_remove("skipped");
+}
+
+/* ---- whose folder it is ---- */
+
+static void refuse(const dt_settings *s, const char *key)
+{
+    assert_int_equal(fixture_train(s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, key);
+}
+
+static void a_folder_of_another_run_is_refused_by_name_and_left_alone(void **state)
+{
+    (void)state;
+    make_run("theirs", 2);
+    file_hash before = fixture_tree("theirs");
+    static const char *const changes[][2] = {
+        {"learning_rate", "0.5"},
+        {"seed", "43"},
+        {"method", "finetune"},
+        {"preset", "released"},
+        {"tau", "2"},
+        {"train_batch_size", "8"},
+        {"random_flip", "false"},
+        {"mixed_precision", "bf16"},
+        {"ema_decay", "0.5"},
+        {"label_init", "random"},
+        {"gradient_accumulation_steps", "2"},
+        {"class_dropout_prob", "0"},
+        {"lr_scheduler", "cosine"},
+        {"isa", "portable"},
+        {"background", "#000000"},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        dt_settings s = settings_of("theirs");
+        assert_int_equal(dt_settings_set(&s, changes[i][0], changes[i][1], NULL, 0), DT_OK);
+        refuse(&s, changes[i][0]);
+    }
+    dt_settings s = settings_of("theirs");
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("held"));
+    refuse(&s, "data_sha256");
+    s = settings_of("theirs");
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("held"));
+    refuse(&s, "bank_sha256");
+    s = settings_of("theirs");
+    fixture_base("other.safetensors", fixture_config(), 12);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
+    refuse(&s, "base_sha256");
+    assert_same_bits(fixture_tree("theirs"), before);
+    finish_run("theirs");
+    fixture_remove("theirs");
+}
+
+/* Settings that do not touch the bits may change on the way. */
+static void the_same_run_may_be_watched_otherwise(void **state)
+{
+    (void)state;
+    make_run("watched", 3);
+    dt_settings s = settings_of("watched");
+    s.threads = 2;
+    s.logging_steps = 2;
+    s.checkpoints_total_limit = 1;
+    s.gradient_checkpointing = true;
+    s.tensorboard = true;
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result("watched"), whole);
+    fixture_remove("watched");
+}
+
+static void a_folder_with_other_things_is_refused_and_left_alone(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("diary"), &err), DT_OK);
+    temp_write("diary/monday.txt", "dear diary", 10);
+    file_hash before = fixture_tree("diary");
+    dt_settings s = settings_of("diary");
+    refuse(&s, "monday.txt");
+    assert_same_bits(fixture_tree("diary"), before);
+    temp_write("diary/run.json", "{\"a\": 1}", 8);
+    before = fixture_tree("diary");
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_FORMAT);
+    assert_says(fixture_message, "run.json");
+    assert_same_bits(fixture_tree("diary"), before);
+    temp_write("a_file", "text", 4);
+    s = settings_of("a_file");
+    assert_int_not_equal(fixture_train(&s, -1), DT_OK);
+    assert_says(fixture_message, "a_file");
+    fixture_remove("diary");
+}
+
+static void nothing_is_written_before_everything_is_read(void **state)
+{
+    (void)state;
+    static const char *const changes[][2] = {{"train_data", "/nowhere"},
+                                             {"bank", "/nowhere"},
+                                             {"pretrained_model", "/nowhere"},
+                                             {"validation_data", "/nowhere"},
+                                             {"resolution", "8"}};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        dt_settings s = settings_of("early");
+        assert_int_equal(dt_settings_set(&s, changes[i][0], changes[i][1], NULL, 0), DT_OK);
+        assert_int_not_equal(fixture_train(&s, -1), DT_OK);
+        assert_false(file_exists(temp_path("early")));
+    }
+    for (int64_t channels = 1; channels <= 4; channels++) {
+        dt_settings s = settings_of("early");
+        s.method = DT_METHOD_PRETRAIN;
+        s.pretrained_model[0] = s.bank[0] = '\0';
+        s.resolution = FIXTURE_SIZE;
+        s.in_channels = channels;
+        s.max_train_steps = 1;
+        if (channels == 3) continue;
+        assert_int_equal(fixture_train(&s, -1), DT_ERR_UNSUPPORTED);
+        assert_says(fixture_message, "channels");
+        assert_false(file_exists(temp_path("early")));
+    }
+}
+
+/* ---- metrics ---- */
+
+/* Lines of metrics.jsonl, each as "kind step[ set]". */
+static int read_metrics(const char *output, char lines[][48], int room)
+{
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    int count = 0;
+    assert_int_equal(file_read_all(&text, &size, in_run(output, "metrics.jsonl"), 1 << 20, &err), DT_OK);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *object = json_loads(line, 0, NULL);
+        const char *set = json_string_value(json_object_get(object, "set"));
+        assert_non_null(object);
+        assert_true(count < room);
+        snprintf(lines[count++], sizeof lines[0], "%s %lld %s", json_string_value(json_object_get(object, "kind")),
+                 (long long)json_integer_value(json_object_get(object, "step")), set ? set : "");
+        json_decref(object);
+    }
+    free(text);
+    return count;
+}
+
+static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
+{
+    (void)state;
+    static char once[64][48], stopped[64][48];
+    dt_settings s = settings_of("once");
+    s.validation_steps = 3;
+    s.validation_count = 2;
+    fixture_train_to_the_end(&s);
+    int count = read_metrics("once", once, 64);
+    assert_int_equal(count, 6 + 2 * 3); /* six steps; images and bank at steps 0, 3 and 6 */
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("often"));
+    static const int64_t stops[] = {0, 0, 1, 2, 1};
+    for (int i = 0; i < 5; i++) assert_int_equal(fixture_train(&s, stops[i]), DT_ERR_INTERRUPTED);
+    fixture_remove("often/checkpoints/step-00000004"); /* as if it had been killed before that one */
+    fixture_train_to_the_end(&s);
+    assert_int_equal(read_metrics("often", stopped, 64), count);
+    for (int i = 0; i < count; i++) {
+        bool found = false;
+        for (int k = 0; k < count; k++) found |= !strcmp(once[i], stopped[k]);
+        if (!found) fail_msg("no line \"%s\" after the stops", once[i]);
+    }
+    assert_same_bits(fixture_result("often"), fixture_result("once"));
+    fixture_remove("often");
+    fixture_remove("once");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3) return child(argv[1], argv[2]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_newest_checkpoints_are_kept),
+        cmocka_unit_test(a_run_without_checkpoints_on_the_way_has_one_at_the_end),
+        cmocka_unit_test(a_broken_newest_checkpoint_is_passed_over_and_named),
+        cmocka_unit_test(a_broken_checkpoint_is_replaced_when_its_step_comes_again),
+        cmocka_unit_test(broken_checkpoints_never_push_out_a_good_one),
+        cmocka_unit_test(a_run_whose_checkpoints_are_all_broken_starts_anew),
+        cmocka_unit_test(leftovers_and_other_names_are_harmless),
+        cmocka_unit_test(a_checkpoint_that_lies_about_its_counts_is_refused),
+        cmocka_unit_test(a_process_that_dies_anywhere_leaves_a_run_that_goes_on),
+        cmocka_unit_test(a_full_disk_keeps_the_old_checkpoint_and_says_so),
+        cmocka_unit_test(a_write_that_fails_anywhere_leaves_a_run_that_goes_on),
+        cmocka_unit_test(a_folder_that_could_not_be_begun_can_be_begun_later),
+        cmocka_unit_test(the_disk_a_run_needs_is_forecast_without_overflow),
+        cmocka_unit_test(five_steps_in_a_row_that_are_not_finite_end_the_run_with_a_good_checkpoint),
+        cmocka_unit_test(skipped_steps_are_remembered_over_a_stop),
+        cmocka_unit_test(a_folder_of_another_run_is_refused_by_name_and_left_alone),
+        cmocka_unit_test(the_same_run_may_be_watched_otherwise),
+        cmocka_unit_test(a_folder_with_other_things_is_refused_and_left_alone),
+        cmocka_unit_test(nothing_is_written_before_everything_is_read),
+        cmocka_unit_test(no_step_is_logged_twice_however_often_a_run_stops),
+    };
+    return cmocka_run_group_tests(tests, make, temp_folder_remove);
+}
