@@ -141,8 +141,8 @@ static void a_broken_newest_checkpoint_is_passed_over_and_named(void **state)
     for (int i = 0; i < 5; i++)
         for (int k = 0; k < 4; k++) {
             char name[128];
-            if (i == 4 && k == 0)
-                k = 1; /* a flipped digit of a hash is seen; a flipped space is none of our business */
+            if (k > 0 && i % 4) continue;   /* the files between the first and the last in one way only */
+            if (i == 4 && k == 0) continue; /* a flipped space between two hashes would be none of our business */
             make_run("broken", 4);
             snprintf(name, sizeof name, "checkpoints/step-00000004/%s", files[i]);
             breakers[k](in_run("broken", name));
@@ -289,7 +289,7 @@ static void a_process_that_dies_anywhere_leaves_a_run_that_goes_on(void **state)
     s.checkpointing_steps = 1;
     file_hash undisturbed = fixture_bits(s);
     int deaths = 0;
-    for (int delay = 2000; delay < 400000; delay = delay * 5 / 4) {
+    for (int delay = 2000; delay < 400000; delay = delay * 3 / 2) {
         int status = run_child(delay);
         assert_true(status == 9 || status == 0);
         deaths += status == 9;
@@ -341,7 +341,7 @@ static void a_write_that_fails_anywhere_leaves_a_run_that_goes_on(void **state)
 {
     (void)state;
     int failures = 0;
-    for (rlim_t bytes = 64; bytes < 600000; bytes = bytes * 3 / 2) {
+    for (rlim_t bytes = 64; bytes < 600000; bytes *= 3) {
         for (int64_t at = 1; at <= 5; at += 2) {
             dt_settings s = settings_of("failing");
             dt_status status = train_on_full_disk(&s, at, bytes);
@@ -355,13 +355,13 @@ static void a_write_that_fails_anywhere_leaves_a_run_that_goes_on(void **state)
             fixture_remove("failing");
         }
     }
-    assert_true(failures > 20);
+    assert_true(failures > 10);
 }
 
 static void a_folder_that_could_not_be_begun_can_be_begun_later(void **state)
 {
     (void)state;
-    for (rlim_t bytes = 0; bytes < 6000; bytes += 400) {
+    for (rlim_t bytes = 0; bytes < 6000; bytes += 1000) {
         dt_settings s = settings_of("begun");
         limit_file_size(bytes);
         dt_status status = fixture_train(&s, -1);
