@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/grid.h"
+#include "model/dit_sampler.h"
 
 enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
 
