@@ -36,6 +36,26 @@ static const safetensors_entry *need(const safetensors *f, const char *name, int
     return err->status == DT_OK ? e : NULL;
 }
 
+static void describe_shape(char *out, size_t size, int count, const int64_t *dims)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (int i = 0; i < count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, i ? ",%lld" : "%lld", (long long)dims[i]);
+    if (used < size) snprintf(out + used, size - used, "]");
+}
+
+/* The entry has as many dimensions as expected (need). */
+static dt_status check_shape(const safetensors_entry *e, const int64_t expected[], dt_error *err)
+{
+    bool same = true;
+    for (int i = 0; i < e->dim_count; i++) same &= e->dims[i] == expected[i];
+    if (same) return DT_OK;
+    char wanted[96], found[96];
+    describe_shape(wanted, sizeof wanted, e->dim_count, expected);
+    describe_shape(found, sizeof found, e->dim_count, e->dims);
+    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, e->name, wanted, found);
+}
+
 static int64_t count_blocks(const safetensors *f)
 {
     for (int64_t i = 0;; i++) {
@@ -59,9 +79,10 @@ dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
     const safetensors_entry *patch = need(f, "x_embedder.proj.weight", 4, err);
     const safetensors_entry *table = need(f, "y_embedder.embedding_table.weight", 2, err);
     const safetensors_entry *final = need(f, "final_layer.linear.weight", 2, err);
+    need(f, "blocks.0.attn.qkv.weight", 2, err);
     if (err->status != DT_OK) return err->status;
 
-    int64_t p = patch->dims[2], channels = patch->dims[1], tokens = pos->dims[1];
+    int64_t p = patch->dims[2], channels = patch->dims[1], tokens = pos->dims[1], hidden = patch->dims[0];
     int64_t grid = (int64_t)llround(sqrt((double)(tokens < (1 << 24) ? tokens : 0)));
     if (grid < 1 || grid * grid != tokens)
         return error_set(err, DT_ERR_SHAPE, "%s: pos_embed has %lld tokens, which is not a square grid", f->path,
@@ -76,38 +97,21 @@ dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
     *k = (dit_config){.input_size = grid * p,
                       .patch = p,
                       .channels = channels,
-                      .hidden = patch->dims[0],
+                      .hidden = hidden,
                       .depth = count_blocks(f),
-                      .heads = heads_of(f, patch->dims[0]),
+                      .heads = heads_of(f, hidden),
                       .class_count = table->dims[0] - 1,
                       .learn_sigma = final->dims[0] == 2 * p * p * channels};
+    /* Both are filled or read by other rules than the rest, which is compared row by row. */
+    check_shape(pos, (int64_t[]){1, tokens, hidden}, err);
+    check_shape(table, (int64_t[]){table->dims[0], hidden}, err);
     return dit_config_check(k, f->path, err);
-}
-
-static void describe_shape(char *out, size_t size, int count, const int64_t *dims)
-{
-    size_t used = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < count && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, i ? ",%lld" : "%lld", (long long)dims[i]);
-    if (used < size) snprintf(out + used, size - used, "]");
-}
-
-static dt_status check_shape(const param *row, const safetensors_entry *e, dt_error *err)
-{
-    bool same = row->file_dim_count == e->dim_count;
-    for (int i = 0; same && i < e->dim_count; i++) same = row->file_dim[i] == e->dims[i];
-    if (same) return DT_OK;
-    char expected[96], found[96];
-    describe_shape(expected, sizeof expected, row->file_dim_count, row->file_dim);
-    describe_shape(found, sizeof found, e->dim_count, e->dims);
-    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, row->name, expected,
-                     found);
 }
 
 static dt_status fill_row(const param *row, const safetensors *f, dt_error *err)
 {
     const safetensors_entry *e = need(f, row->name, row->file_dim_count, err);
-    if (!e || check_shape(row, e, err) != DT_OK) return err->status;
+    if (!e || check_shape(e, row->file_dim, err) != DT_OK) return err->status;
     return safetensors_read_f32(row->tensor->data, e, err);
 }
 
@@ -132,10 +136,12 @@ static dt_status read_info(dit_file_info *info, const safetensors *f, int64_t cl
         error_set(err, DT_ERR_FORMAT, "%s: metadata difftune.classes is not a list of %lld names", f->path,
                   (long long)class_count);
     if (list && err->status == DT_OK) info->class_name = calloc((size_t)class_count, sizeof *info->class_name);
+    if (list && !info->class_name) error_set(err, DT_ERR_MEMORY, "%s: memory for the names of its classes", f->path);
     for (int64_t i = 0; info->class_name && i < class_count; i++) {
         const char *name = json_string_value(json_array_get(list, (size_t)i));
         info->class_name[i] = strdup(name ? name : "");
         info->class_name_count = i + 1;
+        if (!info->class_name[i]) error_set(err, DT_ERR_MEMORY, "%s: memory for the names of its classes", f->path);
     }
     json_decref(list);
     return err->status;

@@ -24,7 +24,7 @@ tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int6
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(row->name, sizeof row->name, format, number);
 #pragma GCC diagnostic pop
-    row->tensor = tensor_zeros(c, &c->model, dim_count > 1 ? 2 : 1, joined);
+    row->tensor = tensor_new(c, &c->model, dim_count > 1 ? 2 : 1, joined);
     return row->tensor;
 }
 

@@ -30,7 +30,8 @@ typedef struct params {
 void params_open(ctx *c, params *p, int capacity);
 
 /* Adds a row and its tensor [dim[0], product of the others] (or [dim[0]] for one dimension) in the model arena.
- * Returns the tensor; NULL after a failure. The name is printf-like with one number. */
+ * Returns the tensor, not filled, so that a shape which lies costs no memory; NULL after a failure. The name is
+ * printf-like with one number. */
 tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format, int number);
 
 /* Fills all rows but fixed ones by their rule; row i uses key (seed, RNG_INIT, step i). */
