@@ -41,25 +41,25 @@ static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count)
     }
 }
 
-#define GELU_ROOT ((real)0.79788456080286535588) /* sqrt(2/pi) */
+/* With u = sqrt(2/pi) (x + 0.044715 x^3) the tanh form is x (1 + tanh u) / 2 = x sigmoid(2u), which keeps the small
+ * negative tail that 1 + tanh u rounds away. GELU_ROOT is 2 sqrt(2/pi). */
+#define GELU_ROOT ((real)1.59576912160573071176)
 #define GELU_CUBE ((real)0.044715)
 
 static void gelu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        real u = GELU_ROOT * (x[i] + GELU_CUBE * x[i] * x[i] * x[i]);
-        y[i] = (real)0.5 * x[i] * (1 + vector_tanh(u));
-    }
+    for (int64_t i = 0; i < count; i++)
+        y[i] = x[i] * vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * x[i] * x[i]));
 }
 
 static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) {
-        real square = x[i] * x[i], h = vector_tanh(GELU_ROOT * x[i] * (1 + GELU_CUBE * square));
+        real square = x[i] * x[i], s = vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * square));
         real slope = GELU_ROOT * (1 + 3 * GELU_CUBE * square);
-        dx[i] += dy[i] * (real)0.5 * (1 + h + x[i] * (1 - h * h) * slope);
+        dx[i] += dy[i] * s * (1 + x[i] * (1 - s) * slope);
     }
 }
 

@@ -1,6 +1,7 @@
 /* The diffusion loss of DiT: noise MSE plus, where the model learns its variance, the variational bound in bits with
  * the noise part detached (Nichol and Dhariwal 2021; facebookresearch/DiT diffusion/gaussian_diffusion.py, LEARNED_RANGE). */
 #include "cpu/kernel.h"
+#include "cpu/vector.h"
 
 #define LN2 ((real)0.69314718055994530942)
 
@@ -21,12 +22,12 @@ static inline bound_element bound_at(real eps, real v, real xt, const loss_coeff
 /* KL(N(m1, e^l1) || N(m2, e^l2)), and its derivative by l2. */
 static inline real normal_kl(real m1, real l1, real m2, real l2)
 {
-    return (real)0.5 * (-1 + l2 - l1 + (real)exp(l1 - l2) + (m1 - m2) * (m1 - m2) * (real)exp(-l2));
+    return (real)0.5 * (-1 + l2 - l1 + vector_exp(l1 - l2) + (m1 - m2) * (m1 - m2) * vector_exp(-l2));
 }
 
 static inline real normal_kl_by_l2(real m1, real l1, real m2, real l2)
 {
-    return (real)0.5 * (1 - (real)exp(l1 - l2) - (m1 - m2) * (m1 - m2) * (real)exp(-l2));
+    return (real)0.5 * (1 - vector_exp(l1 - l2) - (m1 - m2) * (m1 - m2) * vector_exp(-l2));
 }
 
 /* The tanh form of the normal distribution function, and its derivative. */
