@@ -1,0 +1,332 @@
+/* The sampler: an image does not know its neighbours, guidance mixes what it says it mixes, and the steps are those of
+ * the schedule. */
+#include "run_fixture.h"
+
+#include "model/dit_sampler.h"
+
+static ctx c;
+static dit model;
+
+static int setup(void **state)
+{
+    (void)state;
+    if (ctx_open(&c, 1, DT_ISA_AUTO) != DT_OK) return -1;
+    dit_config config = fixture_config();
+    if (dit_open(&c, &model, &config) != DT_OK) return -1;
+    fixture_randomise(&model, 7);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    ctx_close(&c);
+    return 0;
+}
+
+static dt_settings settings_of(dt_sampler kind, double eta, int64_t steps)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    s.sampler = kind;
+    s.eta = eta;
+    s.num_inference_steps = steps;
+    s.seed = 21;
+    return s;
+}
+
+static sampler open_sampler(const dt_settings *s)
+{
+    sampler p;
+    if (dit_sampler_open(&p, &model, s, &c.error) != DT_OK) fail_msg("%s", c.error.message);
+    return p;
+}
+
+enum { IMAGE = 3 * FIXTURE_SIZE * FIXTURE_SIZE };
+
+static void draw(const sampler *p, float *x, const uint32_t index[], int64_t n)
+{
+    int32_t y[16];
+    for (int64_t i = 0; i < n; i++) y[i] = (int32_t)(index[i] % FIXTURE_CLASSES);
+    if (sampler_draw(&c, p, x, y, index, n) != DT_OK) fail_msg("%s", c.error.message);
+    assert_int_equal(c.step.used, 0);
+}
+
+/* DDIM, DDIM with noise, ancestral; guided and not. */
+static const struct {
+    dt_sampler kind;
+    double eta, scale;
+} ways[] = {{DT_SAMPLER_DDIM, 0, 1.5},
+            {DT_SAMPLER_DDIM, 0.7, 1},
+            {DT_SAMPLER_DDIM, 1, 3},
+            {DT_SAMPLER_DDPM, 0, 1},
+            {DT_SAMPLER_DDPM, 0, 1.5}};
+enum { WAY_COUNT = sizeof ways / sizeof ways[0] };
+
+static void an_image_does_not_depend_on_its_batch(void **state)
+{
+    (void)state;
+    static float all[9 * IMAGE], some[9 * IMAGE];
+    static const uint32_t every[] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, mixed[] = {7, 2, 8, 2}, one[] = {5};
+    for (int k = 0; k < WAY_COUNT; k++) {
+        dt_settings s = settings_of(ways[k].kind, ways[k].eta, 5);
+        s.guidance_scale = ways[k].scale;
+        sampler p = open_sampler(&s);
+        draw(&p, all, every, 9);
+        for (int i = 0; i < 9 * IMAGE; i++) assert_true(isfinite(all[i]));
+        assert_memory_not_equal(all, all + IMAGE, IMAGE * sizeof(float));
+        draw(&p, some, mixed, 4);
+        for (int i = 0; i < 4; i++)
+            assert_memory_equal(some + i * IMAGE, all + mixed[i] * IMAGE, IMAGE * sizeof(float));
+        draw(&p, some, one, 1);
+        assert_memory_equal(some, all + 5 * IMAGE, IMAGE * sizeof(float));
+    }
+}
+
+static void images_are_the_same_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    static float first[8 * IMAGE], again[8 * IMAGE];
+    static const uint32_t every[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 4);
+    sampler p = open_sampler(&s);
+    draw(&p, first, every, 8);
+    for (c.threads = 2; c.threads <= 3; c.threads++) {
+        ctx_enter(&c);
+        draw(&p, again, every, 8);
+        assert_memory_equal(first, again, sizeof first);
+    }
+}
+
+static void another_seed_gives_other_images(void **state)
+{
+    (void)state;
+    static float a[IMAGE], b[IMAGE];
+    static const uint32_t one[] = {0};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 3);
+    sampler p = open_sampler(&s);
+    draw(&p, a, one, 1);
+    p.seed++;
+    draw(&p, b, one, 1);
+    assert_memory_not_equal(a, b, sizeof a);
+    p.seed--;
+    p.start = RNG_BANK_START;
+    draw(&p, b, one, 1);
+    assert_memory_not_equal(a, b, sizeof a);
+}
+
+static void sampling_keeps_its_memory(void **state)
+{
+    (void)state;
+    static float x[4 * IMAGE];
+    static const uint32_t index[] = {0, 1, 2, 3};
+    dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 2);
+    sampler p = open_sampler(&s);
+    draw(&p, x, index, 4);
+    size_t peak = c.step.peak;
+    s.num_inference_steps = 20;
+    p = open_sampler(&s);
+    draw(&p, x, index, 4);
+    assert_int_equal(c.step.peak, peak);
+}
+
+static void memory_that_runs_out_while_sampling_is_a_status(void **state)
+{
+    (void)state;
+    static float x[4 * IMAGE];
+    static const uint32_t index[] = {0, 1, 2, 3};
+    static const int32_t y[] = {0, 1, 2, 0};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 2);
+    sampler p = open_sampler(&s);
+    draw(&p, x, index, 4);
+    size_t step = c.step.peak, scratch = c.scratch.peak, all = c.step.limit;
+    for (int which = 0; which < 2; which++)
+        for (size_t limit = 0, end = which ? scratch : step; limit < end; limit += end / 97 + 1) {
+            arena *a = which ? &c.scratch : &c.step;
+            a->limit = limit;
+            assert_int_equal(sampler_draw(&c, &p, x, y, index, 4), DT_ERR_MEMORY);
+            a->limit = all;
+            error_clear(&c.error);
+            arena_release(&c.step, 0);
+            arena_release(&c.scratch, 0);
+        }
+    draw(&p, x, index, 4);
+}
+
+/* ---- a model whose answers are known ---- */
+
+typedef struct known {
+    int64_t out_channels;
+    int calls, asked_rows; /* of the last call */
+    int32_t asked_t[64];
+} known;
+
+/* eps = 0.1 (label + 1) + 0.01 channel everywhere; a variance channel holds -0.5. */
+static tensor *answer(ctx *k, const void *weights, tensor *x, const int32_t t[], const int32_t y[])
+{
+    known *m = (known *)weights;
+    int64_t n = x->dim[0], channels = x->dim[1], pixels = x->dim[2] * x->dim[3];
+    tensor *out = tensor_new(k, &k->step, 4, (int64_t[]){n, m->out_channels, x->dim[2], x->dim[3]});
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t ch = 0; ch < m->out_channels; ch++)
+            for (int64_t j = 0; j < pixels; j++)
+                out->data[(i * m->out_channels + ch) * pixels + j] =
+                    ch < channels ? 0.1f * (float)(y[i] + 1) + 0.01f * (float)ch : -0.5f;
+    for (int64_t i = 1; i < n; i++) assert_int_equal(t[i], t[0]);
+    if (m->calls < 64) m->asked_t[m->calls] = t[0];
+    m->calls++;
+    m->asked_rows = (int)n;
+    return out;
+}
+
+static sampler known_sampler(known *m, const dt_settings *s, int64_t channels)
+{
+    sampler p;
+    assert_int_equal(sampler_from_settings(&p, s, &c.error), DT_OK);
+    p.model = answer;
+    p.weights = m;
+    p.channels = channels;
+    p.size = 2;
+    p.null_class = 9;
+    return p;
+}
+
+/* All DDIM steps of a value, the noise prediction being the same at each. */
+static double ddim_by_hand(const sampler *p, double x, double eps, int64_t steps)
+{
+    for (int64_t i = steps - 1; i >= 0; i--) {
+        double abar = p->schedule.abar[i], prev = i > 0 ? p->schedule.abar_prev[i] : 1;
+        x = sqrt(prev) * (x - sqrt(1 - abar) * eps) / sqrt(abar) + sqrt(1 - prev) * eps;
+    }
+    return x;
+}
+
+static void check_guidance(int64_t channels, dt_guidance_channels which, double scale, int64_t guided)
+{
+    enum { STEPS = 4 };
+    known m = {.out_channels = channels};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, STEPS);
+    s.guidance_scale = scale;
+    s.guidance_channels = which;
+    sampler p = known_sampler(&m, &s, channels);
+    float start[2 * 8 * 4], x[2 * 8 * 4];
+    const int32_t y[2] = {3, 5};
+    const uint32_t index[2] = {0, 1};
+    sampler_start(&p, start, index, 2);
+    memcpy(x, start, sizeof x);
+    assert_int_equal(sampler_continue(&c, &p, x, y, index, 2), DT_OK);
+    assert_int_equal(m.calls, STEPS);
+    assert_int_equal(m.asked_rows, scale == 1 ? 2 : 4);
+    for (int64_t i = 0; i < 2; i++)
+        for (int64_t ch = 0; ch < channels; ch++) {
+            double cond = 0.1 * (y[i] + 1) + 0.01 * (double)ch, uncond = 0.1 * 10 + 0.01 * (double)ch;
+            double eps = ch < guided ? uncond + scale * (cond - uncond) : cond;
+            for (int64_t j = 0; j < 4; j++) {
+                int64_t at = (i * channels + ch) * 4 + j;
+                double expected = ddim_by_hand(&p, (double)start[at], eps, STEPS);
+                assert_true(fabs((double)x[at] - expected) < 1e-4 * fmax(1, fabs(expected)));
+            }
+        }
+}
+
+static void guidance_moves_from_the_unconditional_answer_beyond_the_conditional_one(void **state)
+{
+    (void)state;
+    static const double scales[] = {0, 0.5, 1.5, 4};
+    for (int i = 0; i < 4; i++) {
+        check_guidance(3, DT_GUIDE_THREE, scales[i], 3);
+        check_guidance(1, DT_GUIDE_THREE, scales[i], 1);
+        check_guidance(4, DT_GUIDE_ALL, scales[i], 4);
+    }
+}
+
+static void three_channel_guidance_leaves_the_fourth_conditional(void **state)
+{
+    (void)state;
+    check_guidance(4, DT_GUIDE_THREE, 1.5, 3);
+    check_guidance(6, DT_GUIDE_THREE, 2.5, 3);
+}
+
+static void guidance_of_one_asks_once_and_only_the_condition(void **state)
+{
+    (void)state;
+    check_guidance(4, DT_GUIDE_THREE, 1, 0);
+    check_guidance(4, DT_GUIDE_ALL, 1, 0);
+}
+
+/* The steps that the network is asked at, from noise to image. */
+static void the_network_is_asked_at_the_original_steps(void **state)
+{
+    (void)state;
+    static const struct {
+        dt_spacing spacing;
+        int32_t last, first;
+    } forms[] = {{DT_SPACING_DDIM, 980, 0}, {DT_SPACING_SECTIONS, 999, 0}, {DT_SPACING_LEADING, 981, 1}};
+    for (int k = 0; k < 3; k++) {
+        known m = {.out_channels = 2};
+        dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 50);
+        s.timestep_spacing = forms[k].spacing;
+        s.guidance_scale = 1;
+        sampler p = known_sampler(&m, &s, 1);
+        float x[4];
+        assert_int_equal(sampler_draw(&c, &p, x, (int32_t[]){0}, (uint32_t[]){0}, 1), DT_OK);
+        assert_int_equal(m.calls, 50);
+        assert_int_equal(m.asked_t[0], forms[k].last);
+        assert_int_equal(m.asked_t[49], forms[k].first);
+        for (int i = 1; i < 50; i++) assert_true(m.asked_t[i] < m.asked_t[i - 1]);
+    }
+}
+
+/* With a known answer the ancestral chain is Gaussian; its last-but-one step has the variance of the table. */
+static void ancestral_noise_has_the_variance_that_the_model_asks_for(void **state)
+{
+    (void)state;
+    enum { COUNT = 4000 };
+    known m = {.out_channels = 2};
+    dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 2);
+    s.guidance_scale = 1;
+    sampler p = known_sampler(&m, &s, 1);
+    static float x[COUNT * 4];
+    static int32_t y[COUNT];
+    static uint32_t index[COUNT];
+    for (int i = 0; i < COUNT; i++) index[i] = (uint32_t)i;
+    for (int i = 0; i < COUNT * 4; i++) x[i] = 0.3f;
+    assert_int_equal(sampler_continue(&c, &p, x, y, index, COUNT), DT_OK);
+    double mean = 0, variance = 0;
+    for (int i = 0; i < COUNT * 4; i++) mean += (double)x[i] / (COUNT * 4);
+    for (int i = 0; i < COUNT * 4; i++) variance += pow((double)x[i] - mean, 2) / (COUNT * 4);
+    const schedule *k = &p.schedule;
+    double share = 0.25; /* of v = -0.5 */
+    double step1 = exp(share * log(k->beta[1]) + (1 - share) * k->posterior_log_variance[1]);
+    double gain = k->posterior_mean_x0[0] / sqrt(k->abar[0]) + k->posterior_mean_xt[0];
+    assert_true(fabs(variance / (step1 * gain * gain) - 1) < 5 * sqrt(2.0 / (COUNT * 4)));
+}
+
+static void settings_that_no_schedule_has_are_refused(void **state)
+{
+    (void)state;
+    sampler p;
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 999);
+    s.timestep_spacing = DT_SPACING_DDIM;
+    assert_int_equal(sampler_from_settings(&p, &s, &c.error), DT_ERR_ARG);
+    assert_says(c.error.message, "999");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_image_does_not_depend_on_its_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(images_are_the_same_on_any_number_of_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_seed_gives_other_images, setup, teardown),
+        cmocka_unit_test_setup_teardown(sampling_keeps_its_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_that_runs_out_while_sampling_is_a_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(guidance_moves_from_the_unconditional_answer_beyond_the_conditional_one, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(three_channel_guidance_leaves_the_fourth_conditional, setup, teardown),
+        cmocka_unit_test_setup_teardown(guidance_of_one_asks_once_and_only_the_condition, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
+        cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_that_no_schedule_has_are_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
