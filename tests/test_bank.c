@@ -1,0 +1,440 @@
+/* The memory bank: the same bits however it was made, and whatever is not this bank is refused by name. */
+#include "run_fixture.h"
+
+#include <unistd.h>
+
+#include "method/bank.h"
+#include "train/trainer.h"
+
+static dt_settings settings_of(const char *folder, int64_t size)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base.safetensors"));
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path(folder));
+    s.threads = 1;
+    s.seed = 4;
+    s.bank_size = size;
+    s.bank_shard_size = 4;
+    s.sample_batch_size = 3;
+    s.num_inference_steps = 3;
+    return s;
+}
+
+/* Makes the bank; stops at the n-th question (< 0: never). */
+static dt_status make_bank(const dt_settings *s, int64_t stop_at)
+{
+    dt_context *c = NULL;
+    fixture_watch watch = {.stop_before = stop_at};
+    dt_observer observer = {.user = &watch, .should_stop = fixture_stop};
+    dt_status status = dt_open(&c, s);
+    if (status == DT_OK) status = dt_bank(c, s, &observer);
+    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
+    dt_close(c);
+    return status;
+}
+
+static void make_whole_bank(const dt_settings *s)
+{
+    if (make_bank(s, -1) != DT_OK) fail_msg("%s", fixture_message);
+}
+
+/* ---- reading it ---- */
+
+static ctx context;
+static dit model;
+static dit_file_info info;
+
+static void open_model(const char *name)
+{
+    assert_int_equal(ctx_open(&context, 1, DT_ISA_AUTO), DT_OK);
+    if (dit_load(&context, &model, &info, temp_path(name)) != DT_OK) fail_msg("%s", context.error.message);
+}
+
+static void close_model(void)
+{
+    dit_file_info_free(&info);
+    ctx_close(&context);
+}
+
+static dt_status open_bank(bank *b, const dt_settings *s)
+{
+    error_clear(&context.error);
+    return bank_open(b, s->bank, &model, info.sha256, s, &context.error);
+}
+
+/* The images of a bank as one hash, and how many they are. */
+static file_hash images_of(const char *folder, int64_t count)
+{
+    bank b;
+    file_hash hash;
+    dt_settings s = settings_of(folder, count);
+    open_model("base.safetensors");
+    if (open_bank(&b, &s) != DT_OK) fail_msg("%s", context.error.message);
+    assert_true(b.count >= count);
+    file_sha256_bytes(&hash, b.x, (size_t)(count * b.image_size) * sizeof *b.x);
+    for (int64_t i = 0; i < b.count * b.image_size; i++) assert_true(isfinite(b.x[i]));
+    bank_close(&b);
+    close_model();
+    return hash;
+}
+
+static file_hash whole; /* the images of a bank of ten, made in one go */
+
+static int make(void **state)
+{
+    if (fixture_make(state)) return -1;
+    dt_settings s = settings_of("bank", 10);
+    make_whole_bank(&s);
+    whole = images_of("bank", 10);
+    return 0;
+}
+
+static void refuse_to_open(const char *folder, dt_status status, const char *says)
+{
+    bank b;
+    dt_settings s = settings_of(folder, 10);
+    open_model("base.safetensors");
+    assert_int_equal(open_bank(&b, &s), status);
+    assert_says(context.error.message, folder);
+    assert_says(context.error.message, says);
+    assert_null(b.x);
+    close_model();
+}
+
+/* ---- the same bits ---- */
+
+static void a_bank_stopped_anywhere_has_the_same_bits(void **state)
+{
+    (void)state;
+    for (int64_t stop = 0; stop < 5; stop++) {
+        dt_settings s = settings_of("stopped", 10);
+        dt_status status = make_bank(&s, stop);
+        assert_int_equal(status, stop < 4 ? DT_ERR_INTERRUPTED : DT_OK); /* with its last image drawn it is whole */
+        if (stop < 4) assert_says(fixture_message, "stopped");
+        make_whole_bank(&s);
+        assert_same_bits(images_of("stopped", 10), whole);
+        assert_same_bits(fixture_tensors(temp_path("stopped/shard-00001.safetensors")),
+                         fixture_tensors(temp_path("bank/shard-00001.safetensors")));
+        fixture_remove("stopped");
+    }
+}
+
+static void a_bank_stopped_again_and_again_has_the_same_bits(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("again", 10);
+    int64_t calls = 0;
+    s.sample_batch_size = 2;
+    while (make_bank(&s, 1) == DT_ERR_INTERRUPTED) assert_true(++calls < 10);
+    assert_true(calls >= 2);
+    assert_same_bits(images_of("again", 10), whole);
+    fixture_remove("again");
+}
+
+/* A request that comes with the last image of a shard keeps that shard. */
+static void a_finished_shard_is_kept_when_stopping(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("kept", 10);
+    s.sample_batch_size = 4;
+    assert_int_equal(make_bank(&s, 0), DT_ERR_INTERRUPTED);
+    assert_says(fixture_message, "1 finished shard");
+    assert_true(file_exists(temp_path("kept/shard-00000.safetensors")));
+    assert_false(file_exists(temp_path("kept/shard-00001.safetensors")));
+    fixture_remove("kept");
+}
+
+static void batches_and_threads_do_not_touch_the_bits(void **state)
+{
+    (void)state;
+    static const int64_t batches[] = {1, 2, 4, 256};
+    for (int i = 0; i < 4; i++) {
+        dt_settings s = settings_of("otherwise", 10);
+        s.sample_batch_size = batches[i];
+        s.threads = 1 + i % 3;
+        make_whole_bank(&s);
+        assert_same_bits(images_of("otherwise", 10), whole);
+        fixture_remove("otherwise");
+    }
+    dt_settings s = settings_of("otherwise", 10);
+    s.bank_shard_size = 1000000; /* of which ten are wanted */
+    make_whole_bank(&s);
+    assert_same_bits(images_of("otherwise", 10), whole);
+    fixture_remove("otherwise");
+}
+
+static void a_larger_bank_keeps_the_images_of_the_smaller(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 3, 4, 5, 8, 10, 2, 10};
+    for (int i = 0; i < 8; i++) {
+        dt_settings s = settings_of("growing", sizes[i]);
+        make_whole_bank(&s);
+    }
+    assert_same_bits(images_of("growing", 10), whole);
+    fixture_remove("growing");
+}
+
+static void a_missing_or_damaged_shard_is_drawn_again(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("repaired", 10);
+    make_whole_bank(&s);
+    assert_int_equal(unlink(temp_path("repaired/shard-00000.safetensors")), 0);
+    assert_int_equal(truncate(temp_path("repaired/shard-00002.safetensors"), 100), 0);
+    make_whole_bank(&s);
+    assert_same_bits(images_of("repaired", 10), whole);
+    fixture_remove("repaired");
+}
+
+/* The unconditional branch: of whatever classes the model has. */
+static void images_are_drawn_without_a_class_or_of_all_in_turn(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("classes", 10);
+    s.bank_labels = DT_BANK_CLASSES;
+    make_whole_bank(&s);
+    assert_string_not_equal(images_of("classes", 10).hex, whole.hex);
+    fixture_remove("classes");
+    s = settings_of("classes", 10);
+    s.guidance_scale = 7; /* has no meaning without a class */
+    make_whole_bank(&s);
+    assert_same_bits(images_of("classes", 10), whole);
+    fixture_remove("classes");
+}
+
+/* ---- what is refused ---- */
+
+static void another_way_of_drawing_is_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const changes[][2] = {
+        {"seed", "5"},  {"num_inference_steps", "4"}, {"sampler", "ddpm"},        {"timestep_spacing", "leading"},
+        {"eta", "0.5"}, {"bank_shard_size", "5"},     {"bank_labels", "classes"}, {"mixed_precision", "bf16"}};
+    file_hash before = fixture_tree("bank");
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        dt_settings s = settings_of("bank", 12);
+        assert_int_equal(dt_settings_set(&s, changes[i][0], changes[i][1], NULL, 0), DT_OK);
+        assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT);
+        assert_says(fixture_message, "bank drawn with");
+        assert_says(fixture_message, strncmp(changes[i][0], "bank_", 5) ? changes[i][0] : changes[i][0] + 5);
+    }
+    dt_settings s = settings_of("bank", 12);
+    fixture_base("other.safetensors", fixture_config(), 12);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
+    assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "base_sha256");
+    assert_same_bits(fixture_tree("bank"), before);
+}
+
+static void a_folder_of_other_things_is_refused_and_left_alone(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("diary"), &err), DT_OK);
+    temp_write("diary/monday.txt", "dear diary", 10);
+    file_hash before = fixture_tree("diary");
+    dt_settings s = settings_of("diary", 10);
+    assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "monday.txt");
+    assert_same_bits(fixture_tree("diary"), before);
+    fixture_remove("diary");
+}
+
+/* What a process that was killed leaves of its first file. */
+static void the_leftover_of_a_dead_process_is_no_other_thing(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("dead"), &err), DT_OK);
+    temp_write("dead/manifest.json.tmp-12345", "{", 1);
+    dt_settings s = settings_of("dead", 10);
+    make_whole_bank(&s);
+    assert_same_bits(images_of("dead", 10), whole);
+    fixture_remove("dead");
+}
+
+static void a_bank_of_another_model_is_refused(void **state)
+{
+    (void)state;
+    bank b;
+    dt_settings s = settings_of("bank", 10);
+    fixture_base("other.safetensors", fixture_config(), 12);
+    open_model("other.safetensors");
+    assert_int_equal(open_bank(&b, &s), DT_ERR_CONFLICT);
+    assert_says(context.error.message, "another base model");
+    close_model();
+    dit_config small = fixture_config();
+    small.input_size = 8;
+    fixture_base("small.safetensors", small, 12);
+    open_model("small.safetensors");
+    error_clear(&context.error);
+    assert_int_equal(bank_open(&b, s.bank, &model, NULL, &s, &context.error), DT_ERR_SHAPE);
+    assert_says(context.error.message, "[n,3,8,8]");
+    close_model();
+}
+
+static void damaged_shards_are_refused_by_name(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("damaged", 10);
+    make_whole_bank(&s);
+    char shard[512];
+    snprintf(shard, sizeof shard, "%s", temp_path("damaged/shard-00001.safetensors"));
+    FILE *f = fopen(shard, "r+b");
+    fseek(f, -5, SEEK_END);
+    putc(0x55, f);
+    fclose(f);
+    refuse_to_open("damaged", DT_ERR_FORMAT, "shard-00001");
+    assert_int_equal(truncate(shard, 1000), 0);
+    refuse_to_open("damaged", DT_ERR_FORMAT, "shard-00001");
+    assert_int_equal(truncate(shard, 0), 0);
+    refuse_to_open("damaged", DT_ERR_FORMAT, "shard-00001");
+    assert_int_equal(unlink(shard), 0);
+    refuse_to_open("damaged", DT_ERR_IO, "shard-00001");
+    fixture_remove("damaged");
+}
+
+static void hostile_manifests_are_refused(void **state)
+{
+    (void)state;
+    static const char *const manifests[] = {"",
+                                            "[]",
+                                            "{}",
+                                            "{\"format\": \"difftune bank 1\"}",
+                                            "{\"format\": \"difftune bank 1\", \"shards\": []}",
+                                            "{\"format\": 1, \"shards\": [], \"drawing\": {}}",
+                                            "{\"format\": \"difftune bank 2\", \"shards\": [], \"drawing\": {}}",
+                                            "[[[[[[[[[[[[[[[[[[[["};
+    static const char *const shards[] = {"1",
+                                         "\"x\"",
+                                         "{}",
+                                         "{\"file\": \"shard\"}",
+                                         "{\"file\": \"../bank/shard-00000.safetensors\", \"sha256\": \"\"}",
+                                         "{\"file\": \"/etc/passwd\", \"sha256\": \"\"}",
+                                         "{\"file\": 3, \"sha256\": 4, \"count\": \"many\"}"};
+    dt_error err = {0};
+    char text[512];
+    assert_int_equal(file_make_dirs(temp_path("hostile"), &err), DT_OK);
+    for (size_t i = 0; i < sizeof manifests / sizeof manifests[0]; i++) {
+        temp_write("hostile/manifest.json", manifests[i], strlen(manifests[i]));
+        refuse_to_open("hostile", DT_ERR_FORMAT, "manifest.json");
+        dt_settings s = settings_of("hostile", 10);
+        assert_int_equal(make_bank(&s, -1), DT_ERR_FORMAT);
+    }
+    open_model("base.safetensors");
+    char base[65];
+    memcpy(base, info.sha256, sizeof base);
+    close_model();
+    for (size_t i = 0; i < sizeof shards / sizeof shards[0]; i++) {
+        snprintf(text, sizeof text,
+                 "{\"format\": \"difftune bank 1\", \"shards\": [%s], \"drawing\": {\"base_sha256\": \"%s\"}}",
+                 shards[i], base);
+        temp_write("hostile/manifest.json", text, strlen(text));
+        refuse_to_open("hostile", DT_ERR_FORMAT, "manifest.json");
+    }
+    snprintf(text, sizeof text,
+             "{\"format\": \"difftune bank 1\", \"shards\": [], \"drawing\": {\"base_sha256\": \"%s\"}}", base);
+    temp_write("hostile/manifest.json", text, strlen(text));
+    refuse_to_open("hostile", DT_ERR_FORMAT, "empty");
+    fixture_remove("hostile");
+}
+
+static void a_full_disk_keeps_the_finished_shards(void **state)
+{
+    (void)state;
+    for (rlim_t bytes = 0; bytes < 12000; bytes = bytes * 2 + 300) {
+        dt_settings s = settings_of("full", 10);
+        limit_file_size(bytes);
+        dt_status status = make_bank(&s, -1);
+        limit_file_size(RLIM_INFINITY);
+        assert_int_equal(status, DT_ERR_IO);
+        assert_says(fixture_message, "full/");
+        make_whole_bank(&s);
+        assert_same_bits(images_of("full", 10), whole);
+        fixture_remove("full");
+    }
+}
+
+/* ---- folders of images ---- */
+
+static void a_folder_of_images_is_a_bank(void **state)
+{
+    (void)state;
+    bank b;
+    dataset d;
+    dt_error err = {0};
+    static float x[3 * FIXTURE_SIZE * FIXTURE_SIZE];
+    dt_settings s = settings_of("bank_images", 10);
+    dataset_options options = {.resolution = FIXTURE_SIZE, .background = "#ffffff"};
+    open_model("base.safetensors");
+    if (open_bank(&b, &s) != DT_OK) fail_msg("%s", context.error.message);
+    assert_int_equal(dataset_open(&d, s.bank, &options, &err), DT_OK);
+    assert_int_equal(b.count, 9);
+    assert_int_equal(d.count, 9);
+    for (int64_t i = 0; i < 9; i++) {
+        dataset_image(x, &d, i, false);
+        assert_memory_equal(b.x + i * b.image_size, x, sizeof x);
+    }
+    assert_string_equal(b.sha256, d.sha256);
+    dataset_close(&d);
+    bank_close(&b);
+    close_model();
+    assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT); /* and never drawn into */
+}
+
+static void images_are_no_bank_for_a_model_of_other_channels(void **state)
+{
+    (void)state;
+    bank b;
+    dt_settings s = settings_of("bank_images", 10);
+    dit_config config = fixture_config();
+    config.channels = 4;
+    fixture_base("latent.safetensors", config, 3);
+    open_model("latent.safetensors");
+    assert_int_equal(open_bank(&b, &s), DT_ERR_SHAPE);
+    assert_says(context.error.message, "3 channels");
+    close_model();
+}
+
+/* ---- training on it ---- */
+
+static void training_takes_a_drawn_bank(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("trained");
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
+    fixture_train_to_the_end(&s);
+    assert_says(fixture_log, "10 images");
+    fixture_remove("trained");
+    fixture_base("other.safetensors", fixture_config(), 12);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "another base model");
+    assert_false(file_exists(temp_path("trained")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_bank_stopped_anywhere_has_the_same_bits),
+        cmocka_unit_test(a_bank_stopped_again_and_again_has_the_same_bits),
+        cmocka_unit_test(a_finished_shard_is_kept_when_stopping),
+        cmocka_unit_test(batches_and_threads_do_not_touch_the_bits),
+        cmocka_unit_test(a_larger_bank_keeps_the_images_of_the_smaller),
+        cmocka_unit_test(a_missing_or_damaged_shard_is_drawn_again),
+        cmocka_unit_test(images_are_drawn_without_a_class_or_of_all_in_turn),
+        cmocka_unit_test(another_way_of_drawing_is_refused_by_name),
+        cmocka_unit_test(a_folder_of_other_things_is_refused_and_left_alone),
+        cmocka_unit_test(the_leftover_of_a_dead_process_is_no_other_thing),
+        cmocka_unit_test(a_bank_of_another_model_is_refused),
+        cmocka_unit_test(damaged_shards_are_refused_by_name),
+        cmocka_unit_test(hostile_manifests_are_refused),
+        cmocka_unit_test(a_full_disk_keeps_the_finished_shards),
+        cmocka_unit_test(a_folder_of_images_is_a_bank),
+        cmocka_unit_test(images_are_no_bank_for_a_model_of_other_channels),
+        cmocka_unit_test(training_takes_a_drawn_bank),
+    };
+    return cmocka_run_group_tests(tests, make, temp_folder_remove);
+}
