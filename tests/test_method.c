@@ -502,46 +502,75 @@ static void retained_samples_are_without_class_and_one_in_ten_targets_is(void **
     close_feed();
 }
 
-/* Which picture of a data set x0 is, and whether mirrored; -1: none. */
-static int64_t picture_of(const float *x0, int64_t size, bool *mirrored)
+/* Whether x0 is that picture, as it is or mirrored left to right. */
+static bool is_picture(const float *x0, const float *picture, bool *mirrored)
 {
-    float plain[3 * FIXTURE_SIZE * FIXTURE_SIZE], flipped[3 * FIXTURE_SIZE * FIXTURE_SIZE];
+    float flipped[3 * FIXTURE_SIZE * FIXTURE_SIZE];
+    for (int i = 0; i < 3 * FIXTURE_SIZE * FIXTURE_SIZE; i++)
+        flipped[i] = picture[i / FIXTURE_SIZE * FIXTURE_SIZE + FIXTURE_SIZE - 1 - i % FIXTURE_SIZE];
+    *mirrored = !memcmp(x0, flipped, sizeof flipped);
+    return *mirrored || !memcmp(x0, picture, sizeof flipped);
+}
+
+static int64_t target_of(const float *x0, bool *mirrored)
+{
+    float picture[3 * FIXTURE_SIZE * FIXTURE_SIZE];
     for (int64_t i = 0; i < fed.train.count; i++) {
-        dataset_image(plain, &fed.train, i, false);
-        dataset_image(flipped, &fed.train, i, true);
-        *mirrored = !memcmp(x0, flipped, (size_t)size * sizeof *x0);
-        if (*mirrored || !memcmp(x0, plain, (size_t)size * sizeof *x0)) return i;
+        dataset_image(picture, &fed.train, i, false);
+        if (is_picture(x0, picture, mirrored)) return i;
     }
     return -1;
 }
 
-static void targets_come_from_the_data_with_their_class_and_half_of_them_mirrored(void **state)
+static int64_t retained_of(const float *x0, bool *mirrored)
+{
+    for (int64_t i = 0; i < fed.bank.count; i++)
+        if (is_picture(x0, fed.bank.x + i * fed.bank.image_size, mirrored)) return i;
+    return -1;
+}
+
+/* The released code gives both halves the same transform. */
+static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state)
 {
     (void)state;
     dt_settings s = fixture_settings("");
     s.class_dropout_prob = 0;
     s.train_batch_size = 8;
     open_feed(s);
-    int64_t size = fed.bank.image_size, mirrored_count = 0, seen[12] = {0};
-    for (int64_t step = 0; step < 150; step++) {
+    int64_t size = fed.bank.image_size, mirrored_count[2] = {0}, seen[2][12] = {{0}};
+    for (int64_t step = 0; step < 180; step++) {
         batch b = feed(step, 0);
-        for (int64_t i = 0; i < 4; i++) {
-            bool mirrored = false;
-            int64_t which = picture_of(b.x0->data + i * size, size, &mirrored);
+        for (int64_t i = 0; i < 8; i++) {
+            bool mirrored, retained = i >= 4;
+            const float *x0 = b.x0->data + i * size;
+            int64_t which = retained ? retained_of(x0, &mirrored) : target_of(x0, &mirrored);
             assert_in_range(which, 0, 11);
-            assert_int_equal(b.y[i], fed.train.label[which]);
-            mirrored_count += mirrored;
-            seen[which]++;
-        }
-        for (int64_t i = 4; i < 8; i++) {
-            bool in_bank = false;
-            for (int64_t k = 0; k < fed.bank.count; k++)
-                in_bank |= !memcmp(b.x0->data + i * size, fed.bank.x + k * size, (size_t)size * sizeof(float));
-            assert_true(in_bank);
+            if (!retained) assert_int_equal(b.y[i], fed.train.label[which]);
+            mirrored_count[retained] += mirrored;
+            seen[retained][which]++;
         }
     }
-    for (int i = 0; i < 12; i++) assert_int_equal(seen[i], 50); /* 600 targets, 12 pictures, epoch by epoch */
-    assert_true(fabs((double)mirrored_count - 300) < 5 * sqrt(150));
+    for (int i = 0; i < 12; i++) assert_int_equal(seen[0][i], 60); /* 720 of each; 12 pictures, 9 in the bank */
+    for (int i = 0; i < 9; i++) assert_int_equal(seen[1][i], 80);
+    for (int k = 0; k < 2; k++) assert_true(fabs((double)mirrored_count[k] - 360) < 5 * sqrt(180));
+    close_feed();
+}
+
+static void nothing_is_mirrored_unless_asked(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.random_flip = false;
+    open_feed(s);
+    for (int64_t step = 0; step < 20; step++) {
+        batch b = feed(step, 0);
+        for (int64_t i = 0; i < b.count; i++) {
+            bool mirrored = false;
+            const float *x0 = b.x0->data + i * fed.bank.image_size;
+            assert_true((i < b.target_count ? target_of(x0, &mirrored) : retained_of(x0, &mirrored)) >= 0);
+            assert_false(mirrored);
+        }
+    }
     close_feed();
 }
 
@@ -624,7 +653,8 @@ int main(void)
         cmocka_unit_test(the_line_says_what_is_in_force),
         cmocka_unit_test(a_walk_takes_every_item_once_per_epoch),
         cmocka_unit_test(retained_samples_are_without_class_and_one_in_ten_targets_is),
-        cmocka_unit_test(targets_come_from_the_data_with_their_class_and_half_of_them_mirrored),
+        cmocka_unit_test(both_halves_are_walked_evenly_and_half_of_them_mirrored),
+        cmocka_unit_test(nothing_is_mirrored_unless_asked),
         cmocka_unit_test(a_batch_has_the_weights_of_equation_5),
         cmocka_unit_test(every_sample_has_its_own_noise),
         cmocka_unit_test(x_t_is_the_picture_under_its_noise),
