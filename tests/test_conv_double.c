@@ -247,13 +247,13 @@ static tensor *build_fire(ctx *c, tensor *const in[])
 }
 
 static const grad_case cases[] = {
-    {"conv2d", 3, {{2, 5, 4, 3}, {2, 3, 3, 3}, {2}}, {4, 4, 1}, build_conv},
-    {"conv2d, stride 2, pad 1", 2, {{2, 6, 5, 2}, {3, 3, 3, 2}}, {4, 4}, build_strided_conv},
-    {"conv2d, stride 2", 3, {{2, 6, 5, 2}, {3, 3, 3, 2}, {3}}, {4, 4, 1}, build_unpadded_conv},
-    {"conv2d, 1x1", 3, {{2, 3, 4, 3}, {5, 1, 1, 3}, {5}}, {4, 4, 1}, build_pointwise_conv},
-    {"max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
-    {"relu", 1, {{3, 17}}, {2}, build_relu},
-    {"concat", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
+    {"op_conv2d", 3, {{2, 5, 4, 3}, {2, 3, 3, 3}, {2}}, {4, 4, 1}, build_conv},
+    {"op_conv2d, stride 2, pad 1", 2, {{2, 6, 5, 2}, {3, 3, 3, 2}}, {4, 4}, build_strided_conv},
+    {"op_conv2d, stride 2", 3, {{2, 6, 5, 2}, {3, 3, 3, 2}, {3}}, {4, 4, 1}, build_unpadded_conv},
+    {"op_conv2d, 1x1", 3, {{2, 3, 4, 3}, {5, 1, 1, 3}, {5}}, {4, 4, 1}, build_pointwise_conv},
+    {"op_max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
+    {"op_relu", 1, {{3, 17}}, {2}, build_relu},
+    {"op_concat", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
     {"fire module", 3, {{1, 5, 6, 3}, {2, 1, 1, 3}, {3, 3, 3, 2}}, {4, 4, 4}, build_fire},
 };
 
