@@ -546,6 +546,19 @@ static void the_same_run_may_be_watched_otherwise(void **state)
     fixture_remove("watched");
 }
 
+/* With a constant rate the length decides no bits: a run may be made longer, but not shorter than it is. */
+static void a_finished_run_can_be_made_longer_but_not_shorter(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("longer");
+    s.max_train_steps = 4;
+    fixture_train_to_the_end(&s);
+    s.max_train_steps = 3;
+    refuse(&s, "max_train_steps is 3");
+    finish_run("longer");
+    fixture_remove("longer");
+}
+
 static void a_folder_with_other_things_is_refused_and_left_alone(void **state)
 {
     (void)state;
@@ -666,6 +679,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(skipped_steps_are_remembered_over_a_stop),
         cmocka_unit_test(a_folder_of_another_run_is_refused_by_name_and_left_alone),
         cmocka_unit_test(the_same_run_may_be_watched_otherwise),
+        cmocka_unit_test(a_finished_run_can_be_made_longer_but_not_shorter),
         cmocka_unit_test(a_folder_with_other_things_is_refused_and_left_alone),
         cmocka_unit_test(nothing_is_written_before_everything_is_read),
         cmocka_unit_test(no_step_is_logged_twice_however_often_a_run_stops),

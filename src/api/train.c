@@ -21,6 +21,9 @@ static dt_status run(trainer *t)
 {
     dt_error *err = &t->c->error;
     if (run_folder_open(t, err) != DT_OK || check_disk(t) != DT_OK || checkpoint_resume(t) != DT_OK) return err->status;
+    if (t->step > t->s->max_train_steps)
+        return error_set(err, DT_ERR_CONFLICT, "%s: the run has made %lld steps already, max_train_steps is %lld",
+                         t->s->output_dir, (long long)t->step, (long long)t->s->max_train_steps);
     int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured, and so logged, anew */
     if (run_log_open(&t->log, t->s->output_dir, known, t->s->tensorboard, err) != DT_OK) return err->status;
     if (trainer_run(t) != DT_OK || checkpoint_save(t) != DT_OK) return err->status;
