@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "method/bank.h"
+#include "model/dit_sampler.h"
 #include "train/trainer.h"
 
 static dt_settings settings_of(const char *folder, int64_t size)
@@ -202,6 +203,30 @@ static void images_are_drawn_without_a_class_or_of_all_in_turn(void **state)
     make_whole_bank(&s);
     assert_same_bits(images_of("classes", 10), whole);
     fixture_remove("classes");
+}
+
+/* Image i is the sampler's image i under the bank's own keys, with the null class. */
+static void images_are_the_sampler_s_under_the_bank_s_own_keys(void **state)
+{
+    (void)state;
+    bank b;
+    sampler p;
+    static float x[10 * 3 * FIXTURE_SIZE * FIXTURE_SIZE];
+    int32_t y[10];
+    uint32_t index[10];
+    dt_settings s = settings_of("bank", 10);
+    for (uint32_t i = 0; i < 10; i++) index[i] = i, y[i] = FIXTURE_CLASSES;
+    s.guidance_scale = 1;
+    open_model("base.safetensors");
+    if (open_bank(&b, &s) != DT_OK) fail_msg("%s", context.error.message);
+    for (int of_samples = 0; of_samples < 2; of_samples++) {
+        assert_int_equal(dit_sampler_open(&p, &model, &s, &context.error), DT_OK);
+        if (!of_samples) p.start = RNG_BANK_START, p.step = RNG_BANK_STEP;
+        assert_int_equal(sampler_draw(&context, &p, x, y, index, 10), DT_OK);
+        assert_int_equal(memcmp(x, b.x, sizeof x) == 0, !of_samples);
+    }
+    bank_close(&b);
+    close_model();
 }
 
 /* ---- what is refused ---- */
@@ -425,6 +450,7 @@ int main(void)
         cmocka_unit_test(a_larger_bank_keeps_the_images_of_the_smaller),
         cmocka_unit_test(a_missing_or_damaged_shard_is_drawn_again),
         cmocka_unit_test(images_are_drawn_without_a_class_or_of_all_in_turn),
+        cmocka_unit_test(images_are_the_sampler_s_under_the_bank_s_own_keys),
         cmocka_unit_test(another_way_of_drawing_is_refused_by_name),
         cmocka_unit_test(a_folder_of_other_things_is_refused_and_left_alone),
         cmocka_unit_test(the_leftover_of_a_dead_process_is_no_other_thing),

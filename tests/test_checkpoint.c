@@ -91,6 +91,7 @@ static void a_run_without_checkpoints_on_the_way_has_one_at_the_end(void **state
     file_hash before = fixture_tree("end/checkpoints");
     fixture_train_to_the_end(&s); /* the same command again: nothing is left to do */
     assert_same_bits(fixture_tree("end/checkpoints"), before);
+    assert_null(strstr(fixture_log, "checkpoint /"));
     assert_same_bits(fixture_result("end"), whole);
     fixture_remove("end");
 }

@@ -541,7 +541,7 @@ static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state
     for (int64_t step = 0; step < 180; step++) {
         batch b = feed(step, 0);
         for (int64_t i = 0; i < 8; i++) {
-            bool mirrored, retained = i >= 4;
+            bool mirrored = false, retained = i >= 4;
             const float *x0 = b.x0->data + i * size;
             int64_t which = retained ? retained_of(x0, &mirrored) : target_of(x0, &mirrored);
             assert_in_range(which, 0, 11);
@@ -571,6 +571,22 @@ static void nothing_is_mirrored_unless_asked(void **state)
             assert_false(mirrored);
         }
     }
+    close_feed();
+}
+
+/* At tau = 1: the means of (t + 1) / T and of 1 minus it under themselves, about 666 and 333. */
+static void each_half_draws_t_from_its_own_table(void **state)
+{
+    (void)state;
+    double sum[2] = {0};
+    dt_settings s = fixture_settings("");
+    s.train_batch_size = 32;
+    open_feed(s);
+    for (int64_t step = 0; step < 200; step++) {
+        batch b = feed(step, 0);
+        for (int64_t i = 0; i < 32; i++) sum[i >= 16] += b.t[i] / (200.0 * 16);
+    }
+    assert_true(fabs(sum[0] - 666) < 25 && fabs(sum[1] - 333) < 25);
     close_feed();
 }
 
@@ -655,6 +671,7 @@ int main(void)
         cmocka_unit_test(retained_samples_are_without_class_and_one_in_ten_targets_is),
         cmocka_unit_test(both_halves_are_walked_evenly_and_half_of_them_mirrored),
         cmocka_unit_test(nothing_is_mirrored_unless_asked),
+        cmocka_unit_test(each_half_draws_t_from_its_own_table),
         cmocka_unit_test(a_batch_has_the_weights_of_equation_5),
         cmocka_unit_test(every_sample_has_its_own_noise),
         cmocka_unit_test(x_t_is_the_picture_under_its_noise),

@@ -117,6 +117,30 @@ static void normal_numbers_have_the_moments_and_tails_of_the_normal_distribution
     assert_true(fabs(beyond3 - 0.0026998 * COUNT) < 5 * sqrt(0.0026998 * COUNT));
 }
 
+/* Box and Muller, radius from a number in (0, 1]: the smallest of many words shows whether 0 is kept out. */
+static void normal_numbers_are_those_of_the_formula(void **state)
+{
+    (void)state;
+    enum { POSITIONS = 1 << 19 };
+    float *z = malloc(4 * POSITIONS * sizeof *z);
+    assert_non_null(z);
+    rng_normal(z, 4 * POSITIONS, plain);
+    uint32_t smallest = UINT32_MAX;
+    for (uint32_t i = 0; i < POSITIONS; i++) {
+        uint32_t w[4];
+        rng_words(w, plain, i);
+        for (int k = 0; k < 4; k += 2) {
+            double radius = sqrt(-2 * log(((double)w[k] + 1) / 4294967296.0));
+            double angle = 2 * 3.14159265358979323846 * (double)w[k + 1] / 4294967296.0;
+            assert_true(fabs((double)z[4 * i + (uint32_t)k] - radius * cos(angle)) < 3e-7);
+            assert_true(fabs((double)z[4 * i + (uint32_t)k + 1] - radius * sin(angle)) < 3e-7);
+            if (w[k] < smallest) smallest = w[k];
+        }
+    }
+    free(z);
+    assert_true(smallest < 60000); /* there the next smaller number is 1e-6 away */
+}
+
 static void a_short_row_of_normals_is_the_start_of_a_long_one(void **state)
 {
     (void)state;
@@ -238,6 +262,7 @@ int main(void)
         cmocka_unit_test(a_uniform_number_has_53_bits_of_the_first_two_words),
         cmocka_unit_test(integers_below_n_are_even_and_in_range),
         cmocka_unit_test(normal_numbers_have_the_moments_and_tails_of_the_normal_distribution),
+        cmocka_unit_test(normal_numbers_are_those_of_the_formula),
         cmocka_unit_test(a_short_row_of_normals_is_the_start_of_a_long_one),
         cmocka_unit_test(a_permutation_holds_every_number_once),
         cmocka_unit_test(all_permutations_are_equally_likely),

@@ -172,6 +172,88 @@ static void the_learning_rate_goes_on_after_a_stop(void **state)
     assert_same_bits(bits_with_stops(s, (const int64_t[]){2, 2}, 2), whole);
 }
 
+/* Validation, grids and distances swap weights with their average and use the same arenas. */
+static void measuring_does_not_touch_the_bits(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    file_hash unwatched = fixture_bits(s);
+    snprintf(s.validation_data, sizeof s.validation_data, "%s", temp_path("held"));
+    s.validation_steps = s.sample_steps = s.eval_steps = 2;
+    s.validation_count = 2;
+    s.num_samples = 3;
+    s.eval_count = 4;
+    s.num_inference_steps = 2;
+    s.tensorboard = true;
+    assert_same_bits(fixture_bits(s), unwatched);
+}
+
+/* ---- the result ---- */
+
+static void the_result_says_how_it_was_made(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value;
+    } expected[] = {{"difftune.method", "diff-tuning"},
+                    {"difftune.preset", "released"},
+                    {"difftune.steps", "6"},
+                    {"difftune.seed", "42"},
+                    {"difftune.images", "12"},
+                    {"difftune.weights", "ema"},
+                    {"difftune.heads", "2"},
+                    {"difftune.classes", "[\"c0\",\"c1\",\"c2\"]"}};
+    safetensors f;
+    dt_error err = {0};
+    file_hash base;
+    dt_settings s = fixture_settings("said");
+    s.preset = DT_PRESET_RELEASED;
+    fixture_train_to_the_end(&s);
+    assert_int_equal(safetensors_open(&f, temp_path("said/final/model.safetensors"), &err), DT_OK);
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
+        assert_string_equal(safetensors_metadata(&f, expected[i].key), expected[i].value);
+    assert_says(safetensors_metadata(&f, "difftune.method_line"), "preset released");
+    assert_int_equal(file_sha256(&base, temp_path("base.safetensors"), &err), DT_OK);
+    assert_string_equal(safetensors_metadata(&f, "difftune.base_sha256"), base.hex);
+    safetensors_close(&f);
+    fixture_remove("said");
+}
+
+/* The average or the last weights, in the type asked for; a finished run may be asked again. */
+static void the_result_has_the_weights_and_type_asked_for(void **state)
+{
+    (void)state;
+    safetensors f;
+    dt_error err = {0};
+    dt_settings s = fixture_settings("typed");
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result("typed"),
+                     fixture_tensors(temp_path("typed/checkpoints/step-00000006/ema.safetensors")));
+    s.weights = DT_WEIGHTS_LAST;
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result("typed"),
+                     fixture_tensors(temp_path("typed/checkpoints/step-00000006/model.safetensors")));
+    s.save_dtype = DT_FILE_BF16;
+    fixture_train_to_the_end(&s);
+    assert_int_equal(safetensors_open(&f, temp_path("typed/final/model.safetensors"), &err), DT_OK);
+    for (size_t i = 0; i < f.count; i++) assert_int_equal(f.entries[i].dtype, SAFETENSORS_BF16);
+    safetensors_close(&f);
+    fixture_remove("typed");
+}
+
+/* Of one's own result, as a run folder. */
+static void a_result_can_be_tuned_again(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("first"), again = fixture_settings("second");
+    fixture_train_to_the_end(&s);
+    snprintf(again.pretrained_model, sizeof again.pretrained_model, "%s", s.output_dir);
+    fixture_train_to_the_end(&again);
+    assert_string_not_equal(fixture_result("first").hex, fixture_result("second").hex);
+    fixture_remove("first");
+    fixture_remove("second");
+}
+
 /* ---- one step ---- */
 
 static void the_learning_rate_follows_its_schedule(void **state)
@@ -482,6 +564,10 @@ int main(void)
         cmocka_unit_test(three_stops_change_nothing),
         cmocka_unit_test(a_signal_in_the_middle_of_accumulation_changes_nothing),
         cmocka_unit_test(the_learning_rate_goes_on_after_a_stop),
+        cmocka_unit_test(measuring_does_not_touch_the_bits),
+        cmocka_unit_test(the_result_says_how_it_was_made),
+        cmocka_unit_test(the_result_has_the_weights_and_type_asked_for),
+        cmocka_unit_test(a_result_can_be_tuned_again),
         cmocka_unit_test(the_learning_rate_follows_its_schedule),
         cmocka_unit_test(two_accumulated_batches_are_one_of_twice_the_size),
         cmocka_unit_test(accumulation_does_not_change_the_size_of_the_gradient),
