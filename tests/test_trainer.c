@@ -554,6 +554,65 @@ static void a_huge_learning_rate_never_makes_weights_that_are_not_finite(void **
     }
 }
 
+static void every_value_is_finite(const char *path)
+{
+    safetensors f;
+    dt_error err = {0};
+    assert_int_equal(safetensors_open(&f, path, &err), DT_OK);
+    for (size_t i = 0; i < f.count; i++)
+        for (int64_t k = 0; k < f.entries[i].count; k++) {
+            float value;
+            memcpy(&value, (const char *)f.entries[i].data + k * (int64_t)sizeof value, sizeof value);
+            assert_true(isfinite(value));
+        }
+    safetensors_close(&f);
+}
+
+static void a_run_that_bursts_ends_with_finite_checkpoints(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"model", "ema", "optimizer"};
+    dt_settings s = fixture_settings("burst");
+    s.learning_rate = 1000;
+    s.max_train_steps = 50;
+    s.checkpointing_steps = 1;
+    s.checkpoints_total_limit = 1;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_NUMERIC);
+    assert_says(fixture_message, "is good");
+    assert_says(fixture_log, "was skipped");
+    dt_error err = {0};
+    file_names names;
+    assert_int_equal(file_list(&names, temp_path("burst/checkpoints"), &err), DT_OK);
+    assert_int_equal(names.count, 1);
+    for (int i = 0; i < 3; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "burst/checkpoints/%s/%s.safetensors", names.name[0], files[i]);
+        every_value_is_finite(temp_path(name));
+    }
+    file_names_free(&names);
+    assert_false(file_exists(temp_path("burst/final/model.safetensors")));
+    fixture_remove("burst");
+}
+
+static void a_poisoned_model_trains_nothing(void **state)
+{
+    (void)state;
+    ctx c;
+    dit m;
+    dt_settings s = fixture_settings("poisoned");
+    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(dit_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
+    m.block[1].fc1.w->data[5] = NAN;
+    assert_int_equal(dit_save(&c, &m, NULL, temp_path("nan.safetensors"), DT_FILE_F32, NULL, 0, NULL), DT_OK);
+    ctx_close(&c);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("nan.safetensors"));
+    s.max_train_steps = 20;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_NUMERIC);
+    assert_says(fixture_message, "no checkpoint was due before");
+    assert_false(file_exists(temp_path("poisoned/final/model.safetensors")));
+    fixture_remove("poisoned");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +639,8 @@ int main(void)
         cmocka_unit_test(a_step_that_is_not_finite_is_skipped_and_counted),
         cmocka_unit_test(a_bank_loss_that_is_not_finite_skips_the_step_whatever_its_weight),
         cmocka_unit_test(a_huge_learning_rate_never_makes_weights_that_are_not_finite),
+        cmocka_unit_test(a_run_that_bursts_ends_with_finite_checkpoints),
+        cmocka_unit_test(a_poisoned_model_trains_nothing),
     };
     return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);
 }
