@@ -140,6 +140,7 @@ typedef struct dt_settings {
     int64_t num_inference_steps;
     dt_spacing timestep_spacing;
     double eta, guidance_scale;
+    bool clip_sample; /* predicted images are clipped to [-1, 1] at each step: for models of pixels, not of latents */
     dt_guidance_channels guidance_channels;
     char classes[DT_TEXT_MAX]; /* "0,3,7" or names; empty: spread over all classes */
     int64_t num_samples, sample_batch_size;

@@ -308,6 +308,30 @@ static void ddim_with_the_true_noise_follows_the_noising(void **state)
     }
 }
 
+/* x0 beyond the edge comes to lie on it, x0 inside keeps its bits. */
+static void clipping_moves_only_what_leaves_the_range(void **state)
+{
+    (void)state;
+    schedule s;
+    schedule_full(&s);
+    for (int64_t i = 0; i < 900; i += 111) {
+        const real x0[4] = {(real)-3, (real)-0.5, (real)0.25, (real)1.75};
+        real eps[4] = {(real)0.3, (real)-1.1, (real)0.7, (real)0.2}, kept[4], x[4];
+        for (int j = 0; j < 4; j++) {
+            x[j] = (real)(sqrt(s.abar[i]) * x0[j] + sqrt(1 - s.abar[i]) * eps[j]);
+            kept[j] = eps[j];
+        }
+        schedule_clip_x0(eps, x, 4, &s, i);
+        for (int j = 0; j < 4; j++) {
+            double found = (x[j] - sqrt(1 - s.abar[i]) * eps[j]) / sqrt(s.abar[i]);
+            if (x0[j] > -1 && x0[j] < 1)
+                assert_true(eps[j] == kept[j]);
+            else
+                assert_close(found, x0[j] < 0 ? -1 : 1, 1e-4, "clipped x0", i);
+        }
+    }
+}
+
 static void the_last_step_reads_no_noise(void **state)
 {
     (void)state;
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(loss_coefficients_are_the_official_ones),
         cmocka_unit_test(sampler_steps_are_the_official_ones),
         cmocka_unit_test(ddim_with_the_true_noise_follows_the_noising),
+        cmocka_unit_test(clipping_moves_only_what_leaves_the_range),
         cmocka_unit_test(the_last_step_reads_no_noise),
     };
     return cmocka_run_group_tests(tests, load_vectors, free_vectors);

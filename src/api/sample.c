@@ -65,14 +65,15 @@ static void describe(const sampling *p, char out[1024])
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
     const dt_settings *s = p->s;
-    snprintf(out, 1024,
-             "sampler %s, steps %lld, spacing %s, eta %g, guidance_scale %g on %s channels, %s, seed %lld, "
-             "model sha256 %s, classes %s",
-             s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
-             spacing[s->timestep_spacing], s->eta, s->guidance_scale,
-             s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
-             s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
-             s->classes[0] ? s->classes : "all in turn");
+    snprintf(
+        out, 1024,
+        "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
+        "model sha256 %s, classes %s",
+        s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
+        spacing[s->timestep_spacing], s->eta, s->clip_sample ? "yes" : "no", s->guidance_scale,
+        s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
+        s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
+        s->classes[0] ? s->classes : "all in turn");
 }
 
 /* A folder with samples.txt of the same text is gone on with; anything else in it is somebody else's. */

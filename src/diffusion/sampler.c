@@ -8,6 +8,7 @@ dt_status sampler_from_settings(sampler *s, const dt_settings *settings, dt_erro
                    .eta = settings->eta,
                    .guidance_scale = settings->guidance_scale,
                    .guidance_channels = settings->guidance_channels,
+                   .clip_sample = settings->clip_sample,
                    .seed = (uint64_t)settings->seed,
                    .start = RNG_SAMPLE_START,
                    .step = RNG_SAMPLE_STEP};
@@ -61,15 +62,15 @@ static void guide(const sampler *s, tensor *out, int64_t n)
     }
 }
 
-static void take_step(const sampler *s, real *x, const tensor *out, const uint32_t index[], int64_t n, int64_t i,
-                      real *noise)
+static void take_step(const sampler *s, real *x, tensor *out, const uint32_t index[], int64_t n, int64_t i, real *noise)
 {
     int64_t count = image_count(s), stride = tensor_count(out) / out->dim[0];
     bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < n; k++) {
-        const real *eps = out->data + k * stride, *v = stride == 2 * count ? eps + count : NULL;
-        real *image = x + k * count, *z = noise + k * count;
+        real *eps = out->data + k * stride, *image = x + k * count, *z = noise + k * count;
+        const real *v = stride == 2 * count ? eps + count : NULL;
+        if (s->clip_sample) schedule_clip_x0(eps, image, count, &s->schedule, i);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
         if (s->kind == DT_SAMPLER_DDPM)
             schedule_ancestral_step(image, image, eps, v, z, count, &s->schedule, i);

@@ -13,15 +13,18 @@ typedef tensor *sampler_model(ctx *c, const void *model, tensor *x, const int32_
 typedef struct sampler {
     sampler_model *model;
     const void *weights;
-    int64_t channels, size;   /* of x: [.., channels, size, size] */
+    int64_t channels, size; /* of x: [.., channels, size, size] */
     int32_t null_class;
     dt_sampler kind;
-    double eta;               /* DDIM only */
-    double guidance_scale;    /* eps = uncond + scale (cond - uncond); 1: no second pass. The paper's formula has w = scale - 1 */
-    dt_guidance_channels guidance_channels; /* DT_GUIDE_THREE: channels from the fourth on stay conditional, as released */
+    double eta; /* DDIM only */
+    double
+        guidance_scale; /* eps = uncond + scale (cond - uncond); 1: no second pass. The paper's formula has w = scale - 1 */
+    dt_guidance_channels
+        guidance_channels; /* DT_GUIDE_THREE: channels from the fourth on stay conditional, as released */
+    bool clip_sample;      /* x0 is kept in [-1, 1]: for pixels, not for latents */
     schedule schedule;
     uint64_t seed;
-    rng_purpose start, step;  /* keys of the starting noise and of the noise of each step */
+    rng_purpose start, step; /* keys of the starting noise and of the noise of each step */
 } sampler;
 
 /* Steps, spacing, guidance and seed from the settings; DT_ERR_ARG as schedule_respaced. Model, shape and keys are the

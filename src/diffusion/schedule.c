@@ -141,6 +141,16 @@ void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t cou
 
 /* The official code derives the noise again from the predicted x0, for the sake of clipped predictions. Nothing is
  * clipped here, so the predicted noise is that noise. */
+void schedule_clip_x0(real *eps, const real *x, int64_t count, const schedule *s, int64_t i)
+{
+    const real a = (real)sqrt_recip_abar(s, i), b = (real)sqrt_recipm1_abar(s, i);
+    for (int64_t j = 0; j < count; j++) {
+        const real x0 = a * x[j] - b * eps[j];
+        if (x0 > 1) eps[j] = (a * x[j] - 1) / b;
+        if (x0 < -1) eps[j] = (a * x[j] + 1) / b;
+    }
+}
+
 void schedule_ddim_step(real *out, const real *x, const real *eps, const real *noise, int64_t count, const schedule *s,
                         int64_t i, double eta)
 {

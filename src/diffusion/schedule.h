@@ -44,7 +44,10 @@ loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i);
 /* xt[count] = sqrt(abar) x0 + sqrt(1 - abar) noise: a draw of q(x_i | x0). */
 void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i);
 
-/* The sampler steps go from x_i to x_{i-1}; predictions of x0 are not clipped. Arrays are [count]; `out` may be `x`;
+/* Changes eps where the x0 it stands for leaves [-1, 1], so that x0 comes to lie on the edge ("clip_denoised"). */
+void schedule_clip_x0(real *eps, const real *x, int64_t count, const schedule *s, int64_t i);
+
+/* The sampler steps go from x_i to x_{i-1}; predictions of x0 are taken as they are. Arrays are [count]; `out` may be `x`;
  * eps is the predicted noise, guided or not. The last step (i = 0) adds no noise: `noise` is not read, may be NULL. */
 
 /* DDIM (Song, Meng, Ermon 2020, equation 12). eta 0 (noise may be NULL) .. 1. */

@@ -51,13 +51,14 @@ static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
     bool guided = s->bank_labels == DT_BANK_CLASSES;
-    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:s, s:f, s:s, s:I, s:[I,I,I], s:I}", "base_sha256", base_sha256,
-                     "mixed_precision", s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "no", "sampler",
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:b, s:s, s:f, s:s, s:I, s:[I,I,I], s:I}", "base_sha256",
+                     base_sha256, "mixed_precision", s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "no", "sampler",
                      s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps",
                      (json_int_t)s->num_inference_steps, "timestep_spacing", spacing[s->timestep_spacing], "eta",
-                     s->eta, "labels", guided ? "classes" : "null", "guidance_scale", guided ? s->guidance_scale : 1.0,
-                     "guidance_channels", guided && s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", "seed",
-                     (json_int_t)s->seed, "shape", (json_int_t)m->config.channels, (json_int_t)m->config.input_size,
+                     s->eta, "clip_sample", s->clip_sample, "labels", guided ? "classes" : "null", "guidance_scale",
+                     guided ? s->guidance_scale : 1.0, "guidance_channels",
+                     guided && s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", "seed", (json_int_t)s->seed,
+                     "shape", (json_int_t)m->config.channels, (json_int_t)m->config.input_size,
                      (json_int_t)m->config.input_size, "shard_size", (json_int_t)s->bank_shard_size);
 }
 

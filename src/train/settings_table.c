@@ -119,6 +119,7 @@ const settings_key settings_keys[] = {
     INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, "steps from noise to image"),
     ENUM(sampling, timestep_spacing, "sections", spacing_words, DRAWS, "which of the 1000 steps are taken"),
     REAL(sampling, eta, "0", 0, 1, DRAWS, "noise added by ddim; 0: none"),
+    BOOL(sampling, clip_sample, "false", DRAWS, "clip the predicted image to [-1, 1] at each step; for pixel models"),
     REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, "classifier-free guidance; 1: none"),
     ENUM(sampling, guidance_channels, "three", channels_words, DRAWS, "channels guided: the first three, or all"),
     TEXT(sampling, classes, "", "LIST", SAMPLE, "0,3,7 or names; empty: spread over all classes"),
