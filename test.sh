@@ -10,7 +10,7 @@ install_missing_packages
 export OMP_WAIT_POLICY=passive
 
 build build-test -DDT_WERROR=ON
-(cd build-test && ctest --output-on-failure)
+(cd build-test && ctest -j2 --output-on-failure)
 
 build build-sanitize -DDT_WERROR=ON -DDT_SANITIZE=ON
-(cd build-sanitize && ctest --output-on-failure)
+(cd build-sanitize && ctest -j2 --output-on-failure)
