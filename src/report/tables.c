@@ -124,7 +124,7 @@ void page_run_table(html *out, const report *r)
 {
     static const table_row rows[] = {
         {"method", "method", cell_method},
-        {"preset", "preset", cell_method},
+        {"preset", "preset", cell_difftuning},
         {"tau", "tau", cell_difftuning},
         {"steps", NULL, cell_steps},
         {"batch, with accumulation", NULL, cell_batch},
