@@ -388,22 +388,21 @@ static void a_grid_places_pictures_row_by_row(void **state)
     float x[3 * 3 * 2 * 4]; /* three pictures of 2 x 4 */
     for (int i = 0; i < 72; i++) x[i] = (float)(i / 8 * 25) / 127.5f - 1.0f;
     image grid;
-    assert_int_equal(image_grid(&grid, x, 3, 3, 2, 4, 2, 1, &err), DT_OK);
-    assert_int_equal(grid.width, 2 * 5 + 1);
-    assert_int_equal(grid.height, 2 * 3 + 1);
-    assert_pixel(&grid, 0, 0, 255, 255, 255, 0);
-    assert_pixel(&grid, 1, 1, 0, 25, 50, 0);
-    assert_pixel(&grid, 6, 2, 75, 100, 125, 0);
-    assert_pixel(&grid, 4, 5, 150, 175, 200, 0);
-    assert_pixel(&grid, 6, 4, 255, 255, 255, 0); /* the empty fourth place */
+    assert_int_equal(image_grid(&grid, x, 3, 3, 2, 4, 2, &err), DT_OK);
+    assert_int_equal(grid.width, 2 * 4);
+    assert_int_equal(grid.height, 2 * 2);
+    assert_pixel(&grid, 0, 0, 0, 25, 50, 0);
+    assert_pixel(&grid, 4, 1, 75, 100, 125, 0);
+    assert_pixel(&grid, 3, 3, 150, 175, 200, 0);
+    assert_pixel(&grid, 4, 2, 255, 255, 255, 0); /* the empty fourth place */
     image_close(&grid);
-    assert_int_equal(image_grid(&grid, x, 9, 1, 2, 4, 100, 0, &err), DT_OK);
+    assert_int_equal(image_grid(&grid, x, 9, 1, 2, 4, 100, &err), DT_OK);
     assert_int_equal(grid.width, 36); /* never wider than there are pictures */
     assert_pixel(&grid, 4, 0, 25, 25, 25, 0);
     image_close(&grid);
-    assert_int_equal(image_grid(&grid, x, 4, 2, 2, 4, 2, 0, &err), DT_ERR_SHAPE);
+    assert_int_equal(image_grid(&grid, x, 4, 2, 2, 4, 2, &err), DT_ERR_SHAPE);
     error_clear(&err);
-    assert_int_equal(image_grid(&grid, x, 0, 3, 2, 4, 2, 0, &err), DT_ERR_SHAPE);
+    assert_int_equal(image_grid(&grid, x, 0, 3, 2, 4, 2, &err), DT_ERR_SHAPE);
     assert_null(grid.rgb);
 }
 

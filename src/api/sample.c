@@ -108,7 +108,7 @@ static dt_status save_image(const sampling *p, const float *x, int64_t number)
     snprintf(label, sizeof label, "%d %s", (int)y, y < p->info.class_name_count ? p->info.class_name[y] : "");
     file_join(path, p->s->output_dir, name);
     const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", text}};
-    if (image_grid(&picture, x, 1, k->channels, k->input_size, k->input_size, 1, 0, &p->c->error) == DT_OK)
+    if (image_grid(&picture, x, 1, k->channels, k->input_size, k->input_size, 1, &p->c->error) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, &p->c->error);
     image_close(&picture);
     return p->c->error.status;

@@ -115,8 +115,8 @@ static dt_status put_picture(image *out, const layout *l, int64_t i, dt_error *e
     int64_t left = group_left(l, class % l->groups) + nth % l->span * (l->cell_width + GAP);
     int64_t top = band_top(l, band) + l->label_height + nth / l->span * (l->cell_height + GAP);
     image cell;
-    if (image_grid(&cell, g->x + i * g->channels * g->size * g->size, planes, shown, g->size, g->size, planes, 0,
-                   err) != DT_OK)
+    if (image_grid(&cell, g->x + i * g->channels * g->size * g->size, planes, shown, g->size, g->size, planes, err) !=
+        DT_OK)
         return err->status;
     put_enlarged(out, &cell, left, top, l->scale);
     image_close(&cell);

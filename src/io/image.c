@@ -168,27 +168,24 @@ static void put_tile(uint8_t *rgb, const float *chw, int64_t channels, int64_t h
 }
 
 dt_status image_grid(image *out, const float *x, int64_t count, int64_t channels, int64_t height, int64_t width,
-                     int64_t columns, int64_t padding, dt_error *err)
+                     int64_t columns, dt_error *err)
 {
     *out = (image){0};
     if (channels != 1 && channels != 3) {
         return error_set(err, DT_ERR_SHAPE, "a picture grid needs 1 or 3 channels, not %lld", (long long)channels);
     }
     int64_t largest = IMAGE_PIXEL_LIMIT;
-    if (count < 1 || columns < 1 || padding < 0 || padding > largest || count > largest || height > largest ||
-        width > largest) {
-        return error_set(err, DT_ERR_SHAPE,
-                         "a picture grid of %lld pictures in %lld columns, %lld apart, is impossible", (long long)count,
-                         (long long)columns, (long long)padding);
+    if (count < 1 || columns < 1 || count > largest || height > largest || width > largest) {
+        return error_set(err, DT_ERR_SHAPE, "a picture grid of %lld pictures in %lld columns is impossible",
+                         (long long)count, (long long)columns);
     }
     if (columns > count) columns = count;
     int64_t rows = (count + columns - 1) / columns;
-    dt_status status =
-        image_alloc(out, columns * (width + padding) + padding, rows * (height + padding) + padding, err);
+    dt_status status = image_alloc(out, columns * width, rows * height, err);
     if (status != DT_OK) return status;
     memset(out->rgb, 255, (size_t)(out->width * out->height * 3));
     for (int64_t i = 0; i < count; i++) {
-        int64_t left = padding + i % columns * (width + padding), top = padding + i / columns * (height + padding);
+        int64_t left = i % columns * width, top = i / columns * height;
         put_tile(out->rgb + 3 * (top * out->width + left), x + i * channels * height * width, channels, height, width,
                  3 * out->width);
     }

@@ -87,13 +87,6 @@ const char *safetensors_metadata(const safetensors *f, const char *key);
  * are not finite are read as they are. */
 dt_status safetensors_read_f32(float *out, const safetensors_entry *e, dt_error *err);
 
-/* Values first .. first + count - 1 in row-major order; the range must lie inside the tensor (DT_ERR_SHAPE). */
-dt_status safetensors_read_f32_part(float *out, const safetensors_entry *e, int64_t first, int64_t count,
-                                    dt_error *err);
-
-/* As safetensors_read_f32, and integers and BOOL (0, 1) as well, rounded to nearest. */
-dt_status safetensors_read_number_f32(float *out, const safetensors_entry *e, dt_error *err);
-
 /* Integers and BOOL; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */
 dt_status safetensors_read_i64(int64_t *out, const safetensors_entry *e, dt_error *err);
 

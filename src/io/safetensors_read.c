@@ -299,9 +299,10 @@ static dt_status wrong_dtype(const safetensors_entry *e, const char *expected, d
                      expected);
 }
 
-static dt_status convert_f32(float *out, const safetensors_entry *e, int64_t first, int64_t count, dt_error *err)
+dt_status safetensors_read_f32(float *out, const safetensors_entry *e, dt_error *err)
 {
-    const unsigned char *data = (const unsigned char *)e->data + first * (dtypes[e->dtype].bits / 8);
+    const unsigned char *data = e->data;
+    int64_t count = e->count;
     switch (e->dtype) {
     case SAFETENSORS_F32:
         if (count > 0) memcpy(out, data, (size_t)count * sizeof *out);
@@ -310,37 +311,6 @@ static dt_status convert_f32(float *out, const safetensors_entry *e, int64_t fir
     case SAFETENSORS_F16: CONVERT(uint16_t, half_f32_from_f16(v));
     case SAFETENSORS_BF16: CONVERT(uint16_t, half_f32_from_bf16(v));
     default: return wrong_dtype(e, "F32, F64, F16 or BF16", err);
-    }
-}
-
-dt_status safetensors_read_f32(float *out, const safetensors_entry *e, dt_error *err)
-{
-    return convert_f32(out, e, 0, e->count, err);
-}
-
-dt_status safetensors_read_f32_part(float *out, const safetensors_entry *e, int64_t first, int64_t count, dt_error *err)
-{
-    if (first < 0 || count < 0 || first > e->count || count > e->count - first)
-        return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: values %lld and %lld more asked, it has %lld", e->path,
-                         e->name, (long long)first, (long long)count, (long long)e->count);
-    return convert_f32(out, e, first, count, err);
-}
-
-dt_status safetensors_read_number_f32(float *out, const safetensors_entry *e, dt_error *err)
-{
-    const unsigned char *data = e->data;
-    int64_t count = e->count;
-    switch (e->dtype) {
-    case SAFETENSORS_BOOL: CONVERT(uint8_t, v != 0);
-    case SAFETENSORS_U8: CONVERT(uint8_t, (float)v);
-    case SAFETENSORS_I8: CONVERT(int8_t, (float)v);
-    case SAFETENSORS_U16: CONVERT(uint16_t, (float)v);
-    case SAFETENSORS_I16: CONVERT(int16_t, (float)v);
-    case SAFETENSORS_U32: CONVERT(uint32_t, (float)v);
-    case SAFETENSORS_I32: CONVERT(int32_t, (float)v);
-    case SAFETENSORS_U64: CONVERT(uint64_t, (float)v);
-    case SAFETENSORS_I64: CONVERT(int64_t, (float)v);
-    default: return convert_f32(out, e, 0, count, err);
     }
 }
 

@@ -16,7 +16,7 @@ static void read_values(const safetensors_entry *e)
     float *floats = malloc((size_t)e->count * sizeof *floats);
     int64_t *integers = malloc((size_t)e->count * sizeof *integers);
     assert(floats && integers);
-    safetensors_read_number_f32(floats, e, &err);
+    safetensors_read_f32(floats, e, &err);
     error_clear(&err);
     safetensors_read_i64(integers, e, &err);
     free(floats);
