@@ -181,7 +181,7 @@ static void run_silu_bwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
     float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
-    CALL(w, e->silu_bwd(dx, dy, x, count));
+    CALL(w, e->silu_bwd(dx, dy, x, count, z.s % 2));
 }
 
 static void run_gelu_fwd(work *w, const engine *e, dims z)
@@ -195,7 +195,7 @@ static void run_gelu_bwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
     float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
-    CALL(w, e->gelu_bwd(dx, dy, x, count));
+    CALL(w, e->gelu_bwd(dx, dy, x, count, z.s % 2));
 }
 
 /* Rows whose mean lies far from zero when the case is an extreme one. */
@@ -234,10 +234,10 @@ static void run_gated_add_fwd(work *w, const engine *e, dims z)
 static void run_gated_add_bwd(work *w, const engine *e, dims z)
 {
     modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
-    float *dx = updated(w, z.n * z.s * z.d, 1e-6), *dh = updated(w, z.n * z.s * z.d, 1e-6);
-    float *dm = updated(w, z.n * sizes.stride, 1e-5), *dy = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
+    float *dh = updated(w, z.n * z.s * z.d, 1e-6), *dm = updated(w, z.n * sizes.stride, 1e-5);
+    float *dy = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
     float *m = input(w, z.n * sizes.stride);
-    CALL(w, e->gated_add_bwd(z.extreme ? NULL : dx, dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5));
+    CALL(w, e->gated_add_bwd(dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5, z.s % 2));
 }
 
 /* Heads of 64 where the width allows it. In an extreme case the products of q and k are whole numbers down to below

@@ -41,10 +41,10 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb)
 
 dt_status api_leave(ctx *c)
 {
+    tape_clear(c);
     arena_release(&c->model, 0);
     arena_release(&c->step, 0);
     arena_release(&c->scratch, 0);
-    c->tape = NULL;
     return c->error.status;
 }
 

@@ -32,12 +32,13 @@ static void silu_fwd(real *y, const real *x, int64_t count)
     for (int64_t i = 0; i < count; i++) y[i] = x[i] * vector_sigmoid(x[i]);
 }
 
-static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count)
+static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
 {
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) {
         real s = vector_sigmoid(x[i]);
-        dx[i] += dy[i] * s * (1 + x[i] * (1 - s));
+        real slope = s * (1 + x[i] * (1 - s));
+        dx[i] = add ? dx[i] + dy[i] * slope : dy[i] * slope;
     }
 }
 
@@ -49,17 +50,16 @@ static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count)
 static void gelu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++)
-        y[i] = x[i] * vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * x[i] * x[i]));
+    for (int64_t i = 0; i < count; i++) y[i] = x[i] * vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * x[i] * x[i]));
 }
 
-static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count)
+static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
 {
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) {
         real square = x[i] * x[i], s = vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * square));
-        real slope = GELU_ROOT * (1 + 3 * GELU_CUBE * square);
-        dx[i] += dy[i] * s * (1 + x[i] * (1 - s) * slope);
+        real slope = s * (1 + x[i] * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
+        dx[i] = add ? dx[i] + dy[i] * slope : dy[i] * slope;
     }
 }
 

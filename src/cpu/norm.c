@@ -74,8 +74,8 @@ static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, 
     }
 }
 
-static void gated_add_bwd(real *dx, real *dh, real *dm, const real *dy, const real *h, const real *m,
-                          modulation_sizes z, int64_t gate)
+static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
+                          int64_t gate, bool add)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++) {
@@ -83,9 +83,8 @@ static void gated_add_bwd(real *dx, real *dh, real *dm, const real *dy, const re
         real *dg = dm ? dm + n * z.stride + gate * z.d : 0;
         for (int64_t token = n * z.s; token < (n + 1) * z.s; token++) {
             const real *up = dy + token * z.d, *branch = h + token * z.d;
-            real *to_x = dx ? dx + token * z.d : 0, *to_h = dh ? dh + token * z.d : 0;
-            for (int64_t i = 0; to_x && i < z.d; i++) to_x[i] += up[i];
-            for (int64_t i = 0; to_h && i < z.d; i++) to_h[i] += up[i] * g[i];
+            real *to_h = dh ? dh + token * z.d : 0;
+            for (int64_t i = 0; to_h && i < z.d; i++) to_h[i] = add ? to_h[i] + up[i] * g[i] : up[i] * g[i];
             for (int64_t i = 0; dg && i < z.d; i++) dg[i] += up[i] * branch[i];
         }
     }

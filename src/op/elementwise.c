@@ -3,10 +3,9 @@
 
 static void add_bwd(ctx *c, const tape_record *r)
 {
-    for (int i = 0; i < 2; i++) {
-        real *d = tensor_grad(c, r->in[i]);
-        if (d) c->engine.accumulate(d, r->out->grad, tensor_count(r->out));
-    }
+    real *db = tensor_grad(c, r->in[1]);
+    if (db) c->engine.accumulate(db, r->out->grad, tensor_count(r->out));
+    tensor_grad_pass(c, r->in[0], r->out);
 }
 
 tensor *op_add(ctx *c, tensor *a, tensor *b)
@@ -23,7 +22,7 @@ tensor *op_add(ctx *c, tensor *a, tensor *b)
 
 static void add_row_bwd(ctx *c, const tape_record *r)
 {
-    c->engine.accumulate(tensor_grad(c, r->in[0]), r->out->grad, tensor_count(r->out));
+    tensor_grad_pass(c, r->in[0], r->out);
 }
 
 tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
@@ -37,10 +36,23 @@ tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
     return y;
 }
 
+typedef void slope_kernel(real *dx, const real *dy, const real *x, int64_t count, bool add);
+
+/* dx (+)= dy times the slope at x; in dy's own memory where x has no gradient yet. */
+static void multiply_slope(const tape_record *r, slope_kernel *kernel)
+{
+    tensor *x = r->in[0];
+    const int64_t count = tensor_count(x);
+    if (tensor_grad_take(x, r->out))
+        kernel(x->grad, x->grad, x->data, count, false);
+    else
+        kernel(x->grad, r->out->grad, x->data, count, true);
+}
+
 /* y = x sigmoid(x);  dx = dy sigmoid(x) (1 + x (1 - sigmoid(x))) */
 static void silu_bwd(ctx *c, const tape_record *r)
 {
-    c->engine.silu_bwd(tensor_grad(c, r->in[0]), r->out->grad, r->in[0]->data, tensor_count(r->out));
+    multiply_slope(r, c->engine.silu_bwd);
 }
 
 tensor *op_silu(ctx *c, tensor *x)
@@ -56,7 +68,7 @@ tensor *op_silu(ctx *c, tensor *x)
 /* y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3);  dx = dy ((1 + tanh u)/2 + x/2 (1 - tanh^2 u) u') */
 static void gelu_bwd(ctx *c, const tape_record *r)
 {
-    c->engine.gelu_bwd(tensor_grad(c, r->in[0]), r->out->grad, r->in[0]->data, tensor_count(r->out));
+    multiply_slope(r, c->engine.gelu_bwd);
 }
 
 tensor *op_gelu(ctx *c, tensor *x)

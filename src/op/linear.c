@@ -6,15 +6,21 @@ static int64_t rows_of(const tensor *t)
     return tensor_count(t) / t->dim[t->dim_count - 1];
 }
 
+static int accumulate(bool add)
+{
+    return add ? GEMM_ACCUMULATE : 0;
+}
+
 static void linear_bwd(ctx *c, const tape_record *r)
 {
     tensor *x = r->in[0], *w = r->in[1], *b = r->in[2];
     int64_t m = rows_of(x), o = w->dim[0], i = w->dim[1];
     const real *dy = r->out->grad;
-    real *dx = tensor_grad(c, x), *dw = tensor_grad(c, w), *db = tensor_grad(c, b);
-    int flags = GEMM_ACCUMULATE | c->gemm_flags;
-    if (dx) c->engine.gemm(dx, dy, w->data, NULL, m, i, o, o, i, i, flags);
-    if (dw) c->engine.gemm(dw, dy, x->data, NULL, o, i, m, o, i, i, flags | GEMM_TRANS_A);
+    bool add_x = false, add_w = false;
+    real *dx = tensor_grad_write(c, x, &add_x), *dw = tensor_grad_write(c, w, &add_w), *db = tensor_grad(c, b);
+    if (ctx_failed(c)) return;
+    if (dx) c->engine.gemm(dx, dy, w->data, NULL, m, i, o, o, i, i, accumulate(add_x) | c->gemm_flags);
+    if (dw) c->engine.gemm(dw, dy, x->data, NULL, o, i, m, o, i, i, accumulate(add_w) | GEMM_TRANS_A | c->gemm_flags);
     if (db) c->engine.bias_bwd(db, dy, m, o);
 }
 

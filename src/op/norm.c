@@ -48,8 +48,11 @@ static void gated_add_bwd(ctx *c, const tape_record *r)
 {
     const gate_saved *s = r->saved;
     tensor *x = r->in[0], *h = r->in[1], *m = r->in[2];
-    c->engine.gated_add_bwd(tensor_grad(c, x), tensor_grad(c, h), tensor_grad(c, m), r->out->grad, h->data, m->data,
-                            s->sizes, s->gate);
+    bool add = false;
+    real *dm = tensor_grad(c, m), *dh = tensor_grad_write(c, h, &add);
+    if (ctx_failed(c)) return;
+    c->engine.gated_add_bwd(dh, dm, r->out->grad, h->data, m->data, s->sizes, s->gate, add);
+    tensor_grad_pass(c, x, r->out);
 }
 
 tensor *op_gated_add(ctx *c, tensor *x, tensor *h, tensor *m, int gate)

@@ -6,7 +6,8 @@
  * width, P patch side, O I outputs and inputs of a linear map.
  *
  * Argument order: outputs, inputs, sizes, scalars. All arrays are contiguous and row-major unless a leading dimension
- * is given. Kernels named *_bwd add into their outputs (the caller clears); an output that is NULL is not wanted.
+ * is given. Kernels named *_bwd add into their outputs (the caller clears), those with an `add` overwrite when it is
+ * false; an output that is NULL is not wanted.
  * Kernels do the same additions in the same order for any number of threads: no sum is split between threads. */
 #ifndef TENSOR_ENGINE_H
 #define TENSOR_ENGINE_H
@@ -41,17 +42,17 @@ typedef struct window_sizes {
 
 /* Per-sample constants of the diffusion loss at that sample's t; diffusion/schedule.h fills them. */
 typedef struct loss_coefficients {
-    real sqrt_recip_abar, sqrt_recipm1_abar;       /* x0 = a*x_t - b*eps */
-    real posterior_mean_x0, posterior_mean_xt;     /* mean of q(x_{t-1} | x_t, x0) */
-    real posterior_log_variance, log_beta;         /* clipped posterior log variance; log beta */
-    bool at_zero;                                  /* t == 0: discretised likelihood in place of the KL */
+    real sqrt_recip_abar, sqrt_recipm1_abar;   /* x0 = a*x_t - b*eps */
+    real posterior_mean_x0, posterior_mean_xt; /* mean of q(x_{t-1} | x_t, x0) */
+    real posterior_log_variance, log_beta;     /* clipped posterior log variance; log beta */
+    bool at_zero;                              /* t == 0: discretised likelihood in place of the KL */
 } loss_coefficients;
 
 typedef struct adamw_coefficients {
     real learning_rate, beta1, beta2, epsilon, weight_decay;
-    real bias1, bias2;  /* 1 - beta^step */
-    real ema_decay;     /* ema = ema_decay*ema + (1-ema_decay)*w */
-    real grad_scale;    /* clipping factor */
+    real bias1, bias2; /* 1 - beta^step */
+    real ema_decay;    /* ema = ema_decay*ema + (1-ema_decay)*w */
+    real grad_scale;   /* clipping factor */
 } adamw_coefficients;
 
 typedef struct engine {
@@ -72,10 +73,10 @@ typedef struct engine {
 
     /* y = x * sigmoid(x) */
     void (*silu_fwd)(real *y, const real *x, int64_t count);
-    void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+    void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add); /* dx may be dy */
     /* y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
     void (*gelu_fwd)(real *y, const real *x, int64_t count);
-    void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+    void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add); /* dx may be dy */
 
     /* y = (x - mean) * rstd * (1 + scale) + shift, per token; mean, rstd: [N*S] kept for backward */
     void (*norm_modulate_fwd)(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
@@ -84,8 +85,9 @@ typedef struct engine {
                               const real *m, modulation_sizes z, int64_t shift, int64_t scale);
     /* y = x + gate * h */
     void (*gated_add_fwd)(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate);
-    void (*gated_add_bwd)(real *dx, real *dh, real *dm, const real *dy, const real *h, const real *m,
-                          modulation_sizes z, int64_t gate);
+    /* dh (+)= gate * dy, dm's slice += sum over tokens of h * dy; x receives dy itself. `add` is about dh. */
+    void (*gated_add_bwd)(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
+                          int64_t gate, bool add);
 
     /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward */
     void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e);

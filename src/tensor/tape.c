@@ -1,6 +1,6 @@
-#include "tensor/tensor.h"
-
 #include <string.h>
+
+#include "tensor/gradient.h"
 
 bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count)
 {
@@ -19,15 +19,22 @@ void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out
     if (saved_size) memcpy(copy, saved, saved_size);
     *r = (tape_record){.backward = backward, .previous = c->tape, .out = out, .saved = copy};
     memcpy(r->in, in, (size_t)in_count * sizeof in[0]);
+    for (int i = 0; i < in_count; i++)
+        if (in[i] && in[i]->need_grad) in[i]->uses++;
     c->tape = r;
 }
 
-/* Gradient buffers of the inputs are made before the record runs: a backward function never finds one missing that is
- * wanted, and what a checkpoint takes beyond them can be released. */
-static bool make_gradients(ctx *c, const tape_record *r)
+/* What a record leaves behind once it has been walked: the gradient of its result is through, and that of a weight which
+ * no earlier record uses is complete. */
+static void leave_record(ctx *c, const tape_record *r)
 {
-    for (size_t i = 0; i < sizeof r->in / sizeof r->in[0]; i++) tensor_grad(c, r->in[i]);
-    return !ctx_failed(c);
+    gradient_release(c, r->out);
+    for (int i = 0; i < TAPE_INPUT_MAX; i++) {
+        tensor *x = r->in[i];
+        if (!x || !x->need_grad || --x->uses > 0 || !x->row || !c->weight_done) continue;
+        c->weight_done(c, c->weight_done_user, x);
+        gradient_release(c, x);
+    }
 }
 
 /* A record whose output never received a gradient has nothing to pass on. */
@@ -35,15 +42,24 @@ void tape_backward(ctx *c, tape_record *until)
 {
     while (c->tape != until && !ctx_failed(c)) {
         const tape_record *r = c->tape;
-        if (r->out->grad && make_gradients(c, r)) r->backward(c, r);
+        if (r->out->grad) r->backward(c, r);
+        leave_record(c, r);
         c->tape = r->previous;
     }
 }
 
+void tape_clear(ctx *c)
+{
+    for (const tape_record *r = c->tape; r; r = r->previous)
+        for (int i = 0; i < TAPE_INPUT_MAX; i++)
+            if (r->in[i]) r->in[i]->uses = 0;
+    c->tape = NULL;
+    gradient_release_all(c);
+}
+
 static void reshape_bwd(ctx *c, const tape_record *r)
 {
-    real *dx = tensor_grad(c, r->in[0]);
-    if (dx) c->engine.accumulate(dx, r->out->grad, tensor_count(r->out));
+    tensor_grad_pass(c, r->in[0], r->out);
 }
 
 tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[])
@@ -105,6 +121,7 @@ static void checkpoint_bwd(ctx *c, const tape_record *r)
     c->recording = recording;
     if (ctx_failed(c)) return;
     again->grad = r->out->grad;
+    r->out->grad = NULL;
     tape_backward(c, until);
     arena_release(&c->step, mark);
 }

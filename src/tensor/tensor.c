@@ -26,6 +26,7 @@ dt_status ctx_open(ctx *c, int threads, dt_isa isa)
     arena_open(&c->model, "model", arena_limit(), &c->error);
     arena_open(&c->step, "step", arena_limit(), &c->error);
     arena_open(&c->scratch, "scratch", arena_limit(), &c->error);
+    arena_open(&c->gradient, "gradient", arena_limit(), &c->error);
     if (!ctx_failed(c)) engine_cpu_fill(&c->engine, isa, &c->error);
     if (!ctx_failed(c)) engine_check_complete(&c->engine);
     ctx_enter(c);
@@ -37,6 +38,7 @@ void ctx_close(ctx *c)
     arena_close(&c->model);
     arena_close(&c->step);
     arena_close(&c->scratch);
+    arena_close(&c->gradient);
 }
 
 void ctx_enter(const ctx *c)
@@ -64,13 +66,6 @@ tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
     return tensor_make(c, a, dim_count, dim, true);
-}
-
-real *tensor_grad(ctx *c, tensor *t)
-{
-    if (!t || !t->need_grad || ctx_failed(c)) return NULL;
-    if (!t->grad) t->grad = arena_alloc_zeroed(&c->step, (size_t)tensor_count(t) * sizeof(real), &c->error);
-    return t->grad;
 }
 
 void engine_check_complete(const engine *e)

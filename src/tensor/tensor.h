@@ -14,7 +14,7 @@
 #include "base/real.h"
 #include "tensor/engine.h"
 
-enum { TENSOR_DIM_MAX = 5 };
+enum { TENSOR_DIM_MAX = 5, TAPE_INPUT_MAX = 5 };
 
 typedef struct tensor {
     int dim_count;
@@ -22,6 +22,8 @@ typedef struct tensor {
     real *data;
     real *grad;     /* same shape; NULL until a backward pass or an optimiser asks for it */
     bool need_grad; /* trainable, or computed from something trainable */
+    int row;        /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
+    int uses;       /* records of the tape that have it as an input */
 } tensor;
 
 typedef struct tape_record tape_record;
@@ -30,12 +32,18 @@ typedef struct tape_record tape_record;
 struct dt_context {
     dt_error error;
     engine engine;
-    arena model;   /* weights, optimiser, whole life of a run */
-    arena step;    /* activations, gradients, records; released each step */
-    arena scratch; /* inside one op or one helper; released by whoever took it */
-    tape_record *tape;    /* newest record, linked backwards; NULL: empty */
-    bool recording;       /* ops append records */
-    int gemm_flags;       /* 0, or GEMM_BF16: the precision of matrix products */
+    arena model;    /* weights, optimiser, whole life of a run */
+    arena step;     /* activations, gradients, records; released each step */
+    arena scratch;  /* inside one op or one helper; released by whoever took it */
+    arena gradient; /* gradients of what is computed; see "gradients" below */
+    struct free_gradient *free_gradients;
+    tape_record *tape; /* newest record, linked backwards; NULL: empty */
+    bool recording;    /* ops append records */
+    /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the gradient
+     * arena; NULL: weights keep their gradients. */
+    void (*weight_done)(struct dt_context *c, void *user, tensor *weight);
+    void *weight_done_user;
+    int gemm_flags; /* 0, or GEMM_BF16: the precision of matrix products */
     int threads;
 };
 typedef struct dt_context ctx;
@@ -64,8 +72,24 @@ static inline int64_t tensor_count(const tensor *t)
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 
-/* The gradient buffer, made (zeroed, in the step arena) when missing. NULL if t needs none or the context failed. */
+/* ---- gradients ----
+ *
+ * Gradients of computed tensors live in an arena of their own and are given back as soon as the record that made the tensor
+ * has been walked: the pass back needs those of one block at a time, and the next block's are still in the caches. */
+
+/* The gradient buffer to add into, zeroed when it is made. NULL if t needs none or the context failed. */
 real *tensor_grad(ctx *c, tensor *t);
+
+/* The gradient buffer for a kernel that gives every element: *add says whether it must add, or overwrite what was just made
+ * and never filled. NULL as above. */
+real *tensor_grad_write(ctx *c, tensor *t, bool *add);
+
+/* Makes out's gradient that of t, for gradients that are passed through or rewritten in place. False, and nothing is done,
+ * when t needs none or has one already. */
+bool tensor_grad_take(tensor *t, tensor *out);
+
+/* Adds out's gradient to that of t, without a copy where t has none yet. */
+void tensor_grad_pass(ctx *c, tensor *t, tensor *out);
 
 /* Same data under another shape; counts must agree. Gradients flow through. */
 tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[]);
@@ -73,10 +97,10 @@ tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[]);
 /* ---- tape ---- */
 
 struct tape_record {
-    void (*backward)(ctx *c, const tape_record *r);
+    void (*backward)(ctx *c, const tape_record *r); /* may take the gradient of `out` away from it */
     tape_record *previous;
     tensor *out;
-    tensor *in[5];
+    tensor *in[TAPE_INPUT_MAX];
     const void *saved; /* op's own struct, in the step arena */
 };
 
@@ -89,6 +113,9 @@ void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out
 
 /* Walks the records back to `until` (exclusive; NULL: all) and removes them. The caller has seeded gradients. */
 void tape_backward(ctx *c, tape_record *until);
+
+/* Forgets the records that are left and all buffers of the gradient arena. */
+void tape_clear(ctx *c);
 
 /* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back":
  * memory of one f at a time instead of all (activation checkpointing). f must be deterministic and return one tensor

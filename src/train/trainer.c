@@ -55,6 +55,7 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     if (!batch_backward(c, loss)) return;
     r->loss_target += part * mean_loss(&b, 0, b.target_count);
     r->loss_bank += part * mean_loss(&b, b.target_count, b.count);
+    tape_clear(c);
     arena_release(&c->step, mark);
 }
 
