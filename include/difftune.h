@@ -93,22 +93,22 @@ typedef struct dt_settings {
     int64_t hidden_size, depth, num_heads, patch_size, in_channels;
     bool learn_sigma;
     double class_dropout_prob;
-    dt_label_init label_init;           /* new classes' first rows in the label table */
-    dt_file_dtype save_dtype;           /* of final/model.safetensors */
+    dt_label_init label_init; /* new classes' first rows in the label table */
+    dt_file_dtype save_dtype; /* of final/model.safetensors */
 
     /* data */
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar of them */
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
     int64_t resolution;                /* 0: the model's */
     bool random_flip;
-    char background[DT_TEXT_MAX];      /* colour behind transparent pixels, "#rrggbb" */
-    bool strict;                       /* a broken image is an error instead of a skipped and listed file */
+    char background[DT_TEXT_MAX]; /* colour behind transparent pixels, "#rrggbb" */
+    bool strict;                  /* a broken image is an error instead of a skipped and listed file */
 
     /* method */
     dt_method method;
     dt_preset preset;
-    double tau;              /* psi = t^tau */
-    double tau_retention;    /* mirror form of xi only; negative: same as tau */
+    double tau;           /* psi = t^tau */
+    double tau_retention; /* mirror form of xi only; negative: same as tau */
     dt_psi psi;
     char psi_table[DT_PATH_MAX];
     dt_xi xi;
@@ -129,8 +129,10 @@ typedef struct dt_settings {
     double max_grad_norm; /* 0: no clipping */
     dt_precision mixed_precision;
     bool gradient_checkpointing;
+    bool
+        fused_backward_pass; /* update each weight as soon as its gradient is complete; the whole gradient never exists */
     double ema_decay;
-    int64_t checkpointing_steps, checkpoints_total_limit; /* 0: only at the end; 0: keep all */
+    int64_t checkpointing_steps, checkpoints_total_limit;                    /* 0: only at the end; 0: keep all */
     int64_t logging_steps, validation_steps, validation_count, sample_steps; /* 0: never */
     int64_t eval_steps, eval_count; /* every so many steps, Frechet distance of so many samples; 0: never */
     bool tensorboard;
@@ -144,15 +146,15 @@ typedef struct dt_settings {
     dt_guidance_channels guidance_channels;
     char classes[DT_TEXT_MAX]; /* "0,3,7" or names; empty: spread over all classes */
     int64_t num_samples, sample_batch_size;
-    dt_weights weights;        /* which weights a training run draws its samples with and ends in */
+    dt_weights weights; /* which weights a training run draws its samples with and ends in */
 
     /* bank */
     int64_t bank_size, bank_shard_size;
     dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
-    char reference[DT_PATH_MAX];  /* eval: folder, tar, or saved statistics to compare with */
-    char candidate[DT_PATH_MAX];  /* eval: folder, tar, or saved statistics to judge */
+    char reference[DT_PATH_MAX]; /* eval: folder, tar, or saved statistics to compare with */
+    char candidate[DT_PATH_MAX]; /* eval: folder, tar, or saved statistics to judge */
     dt_feature feature;
     char feature_weights[DT_PATH_MAX];
     char save_statistics[DT_PATH_MAX];
@@ -197,12 +199,12 @@ const char *dt_version(void);
 /* ---- what a caller may watch ---- */
 
 typedef struct dt_progress {
-    const char *task;        /* "bank", "train", "sample", "eval" */
+    const char *task; /* "bank", "train", "sample", "eval" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
     double grad_norm, learning_rate;
     double samples_per_second, seconds_left;
-    int64_t memory_bytes;    /* peak resident memory so far */
+    int64_t memory_bytes; /* peak resident memory so far */
 } dt_progress;
 
 typedef struct dt_observer {

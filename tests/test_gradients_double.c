@@ -240,7 +240,7 @@ static void check_model(bool checkpointing)
     tiny.checkpoint_blocks = checkpointing;
     tensor *in[64];
     int count = 0;
-    params_train(c, &tiny.params);
+    params_train(c, &tiny.params, true);
     for (int i = 0; i < tiny.params.count; i++) {
         tensor *t = tiny.params.row[i].tensor;
         if (tiny.params.row[i].init == PARAM_FIXED) continue;

@@ -16,15 +16,17 @@ static void a_training_step_survives_every_limit(void **state)
     step_result r;
     int64_t tried = 0;
     dt_settings s = fixture_settings("");
-    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
-        s.gradient_checkpointing = checkpointing;
+    for (int kind = 0; kind < 4; kind++) {
+        s.gradient_checkpointing = kind & 1;
+        s.fused_backward_pass = kind & 2;
         assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
         assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
         assert_true(trainer_step(&t, &r));
-        size_t step = c.step.peak, scratch = c.scratch.peak, all = c.step.limit;
-        for (int which = 0; which < 2; which++)
-            for (size_t limit = 0, end = which ? scratch : step; limit < end; limit += end / 151 + 1, tried++) {
-                arena *a = which ? &c.scratch : &c.step;
+        arena *const arenas[] = {&c.step, &c.scratch, &c.gradient};
+        const size_t step = c.step.peak, all = c.step.limit;
+        for (int which = 0; which < 3; which++)
+            for (size_t limit = 0, end = arenas[which]->peak; limit < end; limit += end / 91 + 1, tried++) {
+                arena *a = arenas[which];
                 a->limit = limit;
                 assert_false(trainer_step(&t, &r));
                 assert_int_equal(c.error.status, DT_ERR_MEMORY);
@@ -35,7 +37,7 @@ static void a_training_step_survives_every_limit(void **state)
                 arena_release(&c.step, 0);
                 arena_release(&c.scratch, 0);
                 c.recording = false;
-                optimizer_skip(&t.optimizer);
+                optimizer_end(&c, &t.optimizer, 0, 0, false);
             }
         c.step.limit = step; /* just enough */
         assert_true(trainer_step(&t, &r) && r.finite);
@@ -98,9 +100,9 @@ static void check_verb(verb *run, const dt_settings *s, const char *made, int co
     dt_context *c = NULL;
     assert_int_equal(dt_open(&c, s), DT_OK);
     if (run(c, s) != DT_OK) fail_msg("%s", dt_message(c));
-    arena *const arenas[] = {&c->model, &c->step, &c->scratch};
+    arena *const arenas[] = {&c->model, &c->step, &c->scratch, &c->gradient};
     int failures = 0;
-    for (int which = 0; which < 3; which++) {
+    for (int which = 0; which < 4; which++) {
         size_t all = arenas[which]->limit, peak = arenas[which]->peak;
         for (size_t limit = 0; limit < peak; limit += peak / (size_t)count + 1) {
             if (made && file_is_folder(temp_path(made))) fixture_remove(made);
@@ -109,7 +111,7 @@ static void check_verb(verb *run, const dt_settings *s, const char *made, int co
             dt_status status = run(c, s);
             arenas[which]->limit = all;
             if (status != DT_ERR_MEMORY) fail_msg("limit %zu: status %d, %s", limit, status, dt_message(c));
-            assert_int_equal(c->model.used + c->step.used + c->scratch.used, 0);
+            assert_int_equal(c->model.used + c->step.used + c->scratch.used + c->gradient.used, 0);
             failures++;
         }
     }

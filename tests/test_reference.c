@@ -166,7 +166,7 @@ static void the_forward_pass_is_the_official_one(void **state)
             fixture x;
             open_fixture(&x, models[i]);
             x.c.recording = recording;
-            if (recording) params_train(&x.c, &x.m.params);
+            if (recording) params_train(&x.c, &x.m.params, true);
             const tensor *out =
                 dit_forward(&x.c, &x.m, load(&x, "", "x"), load_integers(&x, "", "t"), load_integers(&x, "", "y"));
             must(&x, "forward");
@@ -296,7 +296,7 @@ static void check_gradients(const char *name, bool checkpoint_blocks)
     fixture x;
     batch b;
     open_fixture(&x, name);
-    params_train(&x.c, &x.m.params);
+    params_train(&x.c, &x.m.params, true);
     x.m.checkpoint_blocks = checkpoint_blocks;
     x.c.recording = true;
     read_batch(&x, &b);
@@ -341,13 +341,14 @@ static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_cou
         batch b;
         assert_true(batch_new(&x->c, &b, &x->m, n));
         fill_batch(&b, &s, x0->data + i * size, noise->data + i * size, t + i * n, y + i * n);
+        optimizer_begin(&x->c, o, x->learning_rate);
         x->c.recording = true;
         tensor *loss = batch_loss(&x->c, &x->m, &b);
         must(x, "loss");
         losses[i] = loss->data[0];
         tensor_grad(&x->c, loss)[0] = 1;
         tape_backward(&x->c, NULL);
-        optimizer_update(&x->c, o, x->learning_rate, optimizer_grad_norm(&x->c, o));
+        optimizer_end(&x->c, o, x->learning_rate, optimizer_grad_norm(&x->c, o), true);
         arena_release(&x->c.step, mark);
     }
 }

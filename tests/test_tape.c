@@ -183,6 +183,71 @@ static void recomputed_blocks_give_the_same_bits(void **state)
     assert_true(peak[1] < peak[0]);
 }
 
+/* However many blocks there are, gradients of one at a time are held. */
+static void a_pass_back_holds_the_gradients_of_one_block(void **state)
+{
+    (void)state;
+    pair w = {weights(64, 8, 0), weights(8, 64, 1)};
+    size_t peak[2];
+    for (int deep = 0; deep < 2; deep++) {
+        c.gradient.peak = 0;
+        c.recording = true;
+        tensor *y = input(5, 8);
+        for (int i = 0; i < (deep ? 12 : 2); i++) y = block(&c, &w, y, NULL);
+        seed(y);
+        tape_backward(&c, NULL);
+        peak[deep] = c.gradient.peak;
+        tape_clear(&c);
+        assert_int_equal(c.gradient.used, 0);
+        arena_release(&c.step, 0);
+    }
+    assert_int_equal(peak[0], peak[1]);
+}
+
+typedef struct told {
+    int count;
+    const tensor *weight[8];
+    real gradient[8];
+} told;
+
+static void note_weight(ctx *k, void *user, tensor *weight)
+{
+    (void)k;
+    told *t = user;
+    t->weight[t->count] = weight;
+    t->gradient[t->count++] = weight->grad[0];
+}
+
+/* Once each, after its last use has been walked, with the sum over all uses; the buffer is given back. */
+static void a_weight_is_told_of_when_its_gradient_is_complete(void **state)
+{
+    (void)state;
+    told kept = {0}, t = {0};
+    tensor *first = weights(8, 8, 0), *second = weights(8, 8, 1);
+    first->row = 1;
+    second->row = 2;
+    for (int pass = 0; pass < 2; pass++) {
+        c.recording = true;
+        tensor *y = op_linear(&c, op_linear(&c, op_linear(&c, input(3, 8), first, NULL), second, NULL), first, NULL);
+        seed(y);
+        if (pass == 1) {
+            first->grad = second->grad = NULL;
+            c.weight_done = note_weight;
+            c.weight_done_user = &t;
+        }
+        tape_backward(&c, NULL);
+        if (pass == 0) kept.gradient[0] = second->grad[0], kept.gradient[1] = first->grad[0];
+    }
+    assert_int_equal(t.count, 2);
+    assert_ptr_equal(t.weight[0], second);
+    assert_ptr_equal(t.weight[1], first);
+    assert_true(t.gradient[0] == kept.gradient[0]);
+    assert_true(fabs((double)(t.gradient[1] - kept.gradient[1])) < 1e-5 * (1 + fabs((double)kept.gradient[1])));
+    assert_null(first->grad);
+    assert_null(second->grad);
+    assert_int_equal(first->uses, 0);
+}
+
 static void inference_keeps_only_the_result(void **state)
 {
     (void)state;
@@ -222,9 +287,9 @@ static dt_status pass(const pair *w, tensor *source, bool checkpointed, size_t s
 {
     size_t step = c.step.limit, scratch = c.scratch.limit;
     error_clear(&c.error);
+    tape_clear(&c);
     arena_release(&c.step, 0);
     arena_release(&c.scratch, 0);
-    c.tape = NULL;
     c.recording = true;
     c.step.limit = step_limit < step ? step_limit : step;
     c.scratch.limit = scratch_limit < scratch ? scratch_limit : scratch;
@@ -264,6 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_branch_that_nobody_differentiates_is_passed_over, setup, teardown),
         cmocka_unit_test_setup_teardown(walking_back_stops_where_it_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(recomputed_blocks_give_the_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_pass_back_holds_the_gradients_of_one_block, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_weight_is_told_of_when_its_gradient_is_complete, setup, teardown),
         cmocka_unit_test_setup_teardown(inference_keeps_only_the_result, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_happens_after_a_failure, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_that_runs_out_anywhere_is_a_status, setup, teardown),

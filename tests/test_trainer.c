@@ -84,8 +84,6 @@ static void block_checkpointing_gives_the_same_bits(void **state)
     }
 }
 
-/* ---- stopping ---- */
-
 /* Runs with stops after the given numbers of steps, then to the end. */
 static file_hash bits_with_stops(dt_settings s, const int64_t stops[], int count)
 {
@@ -97,6 +95,67 @@ static file_hash bits_with_stops(dt_settings s, const int64_t stops[], int count
     fixture_remove("stopped");
     return hash;
 }
+
+/* The same sums in the same order: what differs is when a weight is updated. */
+static void updating_in_the_backward_pass_gives_the_same_bits(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    for (int kind = 0; kind < 4; kind++) {
+        s.mixed_precision = kind & 1 ? DT_PRECISION_BF16 : DT_PRECISION_F32;
+        s.gradient_checkpointing = kind & 2;
+        s.adam_weight_decay = kind & 1 ? 0.1 : 0;
+        s.fused_backward_pass = false;
+        file_hash kept = fixture_bits(s);
+        s.fused_backward_pass = true;
+        assert_same_bits(fixture_bits(s), kept);
+        assert_same_bits(bits_with_stops(s, (const int64_t[]){1, 2}, 2), kept);
+    }
+}
+
+/* No gradient is made in the model arena, and the gradient arena holds less than all of them. */
+static void updating_in_the_backward_pass_keeps_no_gradients(void **state)
+{
+    (void)state;
+    size_t model[2], gradient[2];
+    int64_t weights = 0;
+    for (int fused = 0; fused < 2; fused++) {
+        trainer t;
+        step_result r;
+        ctx c;
+        dt_settings s = fixture_settings("");
+        s.fused_backward_pass = fused;
+        s.gradient_checkpointing = true;
+        s.train_batch_size = 2;
+        assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+        assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
+        assert_true(trainer_step(&t, &r) && r.finite && r.grad_norm > 0);
+        model[fused] = c.model.used;
+        gradient[fused] = c.gradient.peak;
+        weights = params_count(&t.model.params, false);
+        trainer_close(&t);
+        ctx_close(&c);
+    }
+    const size_t all = (size_t)weights * sizeof(real);
+    assert_true(model[0] - model[1] >= all);
+    assert_true(gradient[1] - gradient[0] < all);
+}
+
+static void updating_in_the_backward_pass_excludes_what_needs_the_whole_gradient(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("refused");
+    s.fused_backward_pass = true;
+    s.gradient_accumulation_steps = 2;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "gradient_accumulation_steps 1, not 2");
+    s.gradient_accumulation_steps = 1;
+    s.max_grad_norm = 1;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "leave out max_grad_norm");
+}
+
+/* ---- stopping ---- */
 
 static void a_stop_before_any_step_changes_nothing(void **state)
 {
@@ -619,6 +678,9 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits_in_bf16),
         cmocka_unit_test(block_checkpointing_gives_the_same_bits),
+        cmocka_unit_test(updating_in_the_backward_pass_gives_the_same_bits),
+        cmocka_unit_test(updating_in_the_backward_pass_keeps_no_gradients),
+        cmocka_unit_test(updating_in_the_backward_pass_excludes_what_needs_the_whole_gradient),
         cmocka_unit_test(a_stop_before_any_step_changes_nothing),
         cmocka_unit_test(three_stops_change_nothing),
         cmocka_unit_test(a_signal_in_the_middle_of_accumulation_changes_nothing),

@@ -78,7 +78,7 @@ static dt_status run(prediction *p)
     ctx *c = p->c;
     if (p->s->gradients && !p->with_loss)
         return error_set(&c->error, DT_ERR_ARG, "%s: gradients need the tensors x0 and noise", p->s->input);
-    if (p->s->gradients) params_train(c, &p->model.params);
+    if (p->s->gradients) params_train(c, &p->model.params, true);
     c->recording = p->s->gradients;
     p->out = dit_forward(c, &p->model, p->b.xt, p->b.t, p->b.y);
     for (int64_t i = 0; i < p->b.count; i++) p->b.weight[i] = (real)(1.0 / (double)p->b.count);

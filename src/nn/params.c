@@ -25,6 +25,7 @@ tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int6
     snprintf(row->name, sizeof row->name, format, number);
 #pragma GCC diagnostic pop
     row->tensor = tensor_new(c, &c->model, dim_count > 1 ? 2 : 1, joined);
+    if (row->tensor) row->tensor->row = p->count;
     return row->tensor;
 }
 
@@ -55,12 +56,12 @@ void params_init(params *p, uint64_t seed)
     }
 }
 
-void params_train(ctx *c, params *p)
+void params_train(ctx *c, params *p, bool keep_gradients)
 {
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         if (p->row[i].init == PARAM_FIXED) continue;
         tensor *t = p->row[i].tensor;
-        t->grad = arena_alloc_zeroed(&c->model, (size_t)tensor_count(t) * sizeof(real), &c->error);
+        if (keep_gradients) t->grad = arena_alloc_zeroed(&c->model, (size_t)tensor_count(t) * sizeof(real), &c->error);
         t->need_grad = true;
     }
 }

@@ -14,7 +14,7 @@ typedef enum param_init {
 } param_init;
 
 typedef struct param {
-    char name[64];     /* the published name */
+    char name[64]; /* the published name */
     int file_dim_count;
     int64_t file_dim[4]; /* shape in files; the tensor itself may join trailing dimensions */
     tensor *tensor;
@@ -32,13 +32,15 @@ void params_open(ctx *c, params *p, int capacity);
 /* Adds a row and its tensor [dim[0], product of the others] (or [dim[0]] for one dimension) in the model arena.
  * Returns the tensor, not filled, so that a shape which lies costs no memory; NULL after a failure. The name is
  * printf-like with one number. */
-tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format, int number);
+tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format,
+                   int number);
 
 /* Fills all rows but fixed ones by their rule; row i uses key (seed, RNG_INIT, step i). */
 void params_init(params *p, uint64_t seed);
 
-/* Gives every trainable row (all but fixed ones) need_grad and a zeroed gradient in the model arena. */
-void params_train(ctx *c, params *p);
+/* Gives every trainable row (all but fixed ones) need_grad and, when asked, a zeroed gradient in the model arena that
+ * passes add up in. Without one it lives in the gradient arena and only until ctx.weight_done has seen it. */
+void params_train(ctx *c, params *p, bool keep_gradients);
 
 /* Number of values, fixed rows included or not. */
 int64_t params_count(const params *p, bool with_fixed);

@@ -13,7 +13,9 @@ static void attention_bwd(ctx *c, const tape_record *r)
 {
     const attention_saved *s = r->saved;
     tensor *qkv = r->in[0];
-    c->engine.attention_bwd(tensor_grad(c, qkv), r->out->grad, r->out->data, s->lse, qkv->data, s->n, s->s, s->k, s->e);
+    real *dqkv = tensor_grad(c, qkv);
+    if (!dqkv) return;
+    c->engine.attention_bwd(dqkv, r->out->grad, r->out->data, s->lse, qkv->data, s->n, s->s, s->k, s->e);
 }
 
 tensor *op_attention(ctx *c, tensor *qkv, int64_t heads)

@@ -15,12 +15,13 @@ typedef struct loss_saved {
 static void diffusion_loss_bwd(ctx *c, const tape_record *r)
 {
     const loss_saved *s = r->saved;
-    real scale = r->out->grad[0], *scaled = arena_alloc(&c->scratch, (size_t)s->n * sizeof *scaled, &c->error);
-    if (!scaled) return;
-    for (int64_t i = 0; i < s->n; i++) scaled[i] = scale * s->weight[i];
-    c->engine.diffusion_loss_bwd(tensor_grad(c, r->in[0]), scaled, r->in[0]->data, s->noise->data, s->x0->data,
-                                 s->xt->data, s->coef, s->n, s->c, s->r, s->learned_variance);
-    arena_release(&c->scratch, (size_t)((unsigned char *)scaled - c->scratch.base));
+    size_t mark = arena_mark(&c->scratch);
+    real *dout = tensor_grad(c, r->in[0]), *scaled = arena_alloc(&c->scratch, (size_t)s->n * sizeof *scaled, &c->error);
+    if (ctx_failed(c)) return;
+    for (int64_t i = 0; i < s->n; i++) scaled[i] = r->out->grad[0] * s->weight[i];
+    c->engine.diffusion_loss_bwd(dout, scaled, r->in[0]->data, s->noise->data, s->x0->data, s->xt->data, s->coef, s->n,
+                                 s->c, s->r, s->learned_variance);
+    arena_release(&c->scratch, mark);
 }
 
 static void *keep(ctx *c, const void *data, size_t bytes)

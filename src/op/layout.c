@@ -10,7 +10,8 @@ typedef struct embedding_saved {
 static void embedding_bwd(ctx *c, const tape_record *r)
 {
     const embedding_saved *s = r->saved;
-    c->engine.embedding_bwd(tensor_grad(c, r->in[0]), r->out->grad, s->index, r->out->dim[0], r->out->dim[1]);
+    real *dtable = tensor_grad(c, r->in[0]);
+    if (dtable) c->engine.embedding_bwd(dtable, r->out->grad, s->index, r->out->dim[0], r->out->dim[1]);
 }
 
 tensor *op_embedding(ctx *c, tensor *table, const int32_t index[], int64_t n)
@@ -29,7 +30,8 @@ tensor *op_embedding(ctx *c, tensor *table, const int32_t index[], int64_t n)
 static void mean_tokens_bwd(ctx *c, const tape_record *r)
 {
     const tensor *x = r->in[0];
-    c->engine.mean_tokens_bwd(tensor_grad(c, r->in[0]), r->out->grad, x->dim[0], x->dim[1], x->dim[2]);
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.mean_tokens_bwd(dx, r->out->grad, x->dim[0], x->dim[1], x->dim[2]);
 }
 
 tensor *op_mean_tokens(ctx *c, tensor *x)
@@ -50,7 +52,8 @@ typedef struct patch_saved {
 static void patchify_bwd(ctx *c, const tape_record *r)
 {
     const patch_saved *s = r->saved;
-    c->engine.patchify_bwd(tensor_grad(c, r->in[0]), r->out->grad, s->n, s->c, s->h, s->w, s->p);
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.patchify_bwd(dx, r->out->grad, s->n, s->c, s->h, s->w, s->p);
 }
 
 tensor *op_patchify(ctx *c, tensor *x, int64_t patch)
@@ -69,7 +72,8 @@ tensor *op_patchify(ctx *c, tensor *x, int64_t patch)
 static void unpatchify_bwd(ctx *c, const tape_record *r)
 {
     const patch_saved *s = r->saved;
-    c->engine.unpatchify_bwd(tensor_grad(c, r->in[0]), r->out->grad, s->n, s->c, s->h, s->w, s->p);
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.unpatchify_bwd(dx, r->out->grad, s->n, s->c, s->h, s->w, s->p);
 }
 
 tensor *op_unpatchify(ctx *c, tensor *x, int64_t patch, int64_t channels, int64_t height, int64_t width)

@@ -60,9 +60,16 @@ void tensor_grad_pass(ctx *c, tensor *t, tensor *out)
     if (d) c->engine.accumulate(d, out->grad, tensor_count(t));
 }
 
+/* A weight whose gradients are added up has its buffer in the model arena. */
+static bool is_from_gradient_arena(const ctx *c, const tensor *t)
+{
+    uintptr_t at = (uintptr_t)t->grad, base = (uintptr_t)c->gradient.base;
+    return t->grad && at >= base && at - base < c->gradient.used;
+}
+
 void gradient_release(ctx *c, tensor *t)
 {
-    if (!t->grad) return;
+    if (!is_from_gradient_arena(c, t)) return;
     struct free_gradient *buffer = (struct free_gradient *)t->grad;
     *buffer = (struct free_gradient){c->free_gradients, gradient_bytes(t)};
     c->free_gradients = buffer;

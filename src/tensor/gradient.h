@@ -4,7 +4,7 @@
 
 #include "tensor/tensor.h"
 
-/* Gives t's buffer back for another tensor of the same size. */
+/* Gives t's buffer back for another tensor of the same size, unless it has none or one of its own elsewhere. */
 void gradient_release(ctx *c, tensor *t);
 
 /* Gives all buffers back; tensors that still point to one must not be used. */

@@ -43,6 +43,7 @@ void tape_backward(ctx *c, tape_record *until)
     while (c->tape != until && !ctx_failed(c)) {
         const tape_record *r = c->tape;
         if (r->out->grad) r->backward(c, r);
+        if (ctx_failed(c)) return; /* the record stays, for tape_clear */
         leave_record(c, r);
         c->tape = r->previous;
     }
@@ -51,8 +52,11 @@ void tape_backward(ctx *c, tape_record *until)
 void tape_clear(ctx *c)
 {
     for (const tape_record *r = c->tape; r; r = r->previous)
-        for (int i = 0; i < TAPE_INPUT_MAX; i++)
-            if (r->in[i]) r->in[i]->uses = 0;
+        for (int i = 0; i < TAPE_INPUT_MAX; i++) {
+            if (!r->in[i]) continue;
+            r->in[i]->uses = 0;
+            gradient_release(c, r->in[i]);
+        }
     c->tape = NULL;
     gradient_release_all(c);
 }
@@ -123,7 +127,7 @@ static void checkpoint_bwd(ctx *c, const tape_record *r)
     again->grad = r->out->grad;
     r->out->grad = NULL;
     tape_backward(c, until);
-    arena_release(&c->step, mark);
+    if (!ctx_failed(c)) arena_release(&c->step, mark);
 }
 
 /* The function's own weights may be trainable even when x and cond are not, so the result always wants a gradient. */

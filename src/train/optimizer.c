@@ -16,8 +16,9 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
                      .epsilon = s->adam_epsilon,
                      .weight_decay = s->adam_weight_decay,
                      .ema_decay = s->ema_decay,
-                     .max_grad_norm = s->max_grad_norm};
-    params_train(c, table);
+                     .max_grad_norm = s->max_grad_norm,
+                     .fused = s->fused_backward_pass};
+    params_train(c, table, !o->fused);
     size_t pointers = (size_t)table->count * sizeof(real *);
     o->m = arena_alloc_zeroed(&c->model, pointers, &c->error);
     o->v = arena_alloc_zeroed(&c->model, pointers, &c->error);
@@ -34,8 +35,49 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
     return c->error.status;
 }
 
+/* Of update number o->update_count + 1. */
+static adamw_coefficients coefficients_of(const optimizer *o, double learning_rate, double grad_scale)
+{
+    double count = (double)(o->update_count + 1);
+    return (adamw_coefficients){.learning_rate = (real)learning_rate,
+                                .beta1 = (real)o->beta1,
+                                .beta2 = (real)o->beta2,
+                                .epsilon = (real)o->epsilon,
+                                .weight_decay = (real)o->weight_decay,
+                                .bias1 = (real)(1 - pow(o->beta1, count)),
+                                .bias2 = (real)(1 - pow(o->beta2, count)),
+                                .ema_decay = (real)o->ema_decay,
+                                .grad_scale = (real)grad_scale};
+}
+
+static void update_row(const ctx *c, const optimizer *o, int row, adamw_coefficients k)
+{
+    tensor *t = o->table->row[row].tensor;
+    c->engine.adamw(t->data, o->m[row], o->v[row], o->ema[row], t->grad, tensor_count(t), k);
+}
+
+static void update_weight(ctx *c, void *user, tensor *weight)
+{
+    optimizer *o = user;
+    const real *gradient = tensor_grad(c, weight);
+    if (!gradient) return;
+    double squares = c->engine.sum_squares(gradient, tensor_count(weight));
+    o->fused_squares += squares;
+    if (isfinite((real)squares)) update_row(c, o, weight->row - 1, o->fused_step);
+}
+
+void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
+{
+    if (!o->fused) return;
+    o->fused_squares = 0;
+    o->fused_step = coefficients_of(o, learning_rate, 1);
+    c->weight_done = update_weight;
+    c->weight_done_user = o;
+}
+
 double optimizer_grad_norm(const ctx *c, const optimizer *o)
 {
+    if (o->fused) return sqrt(o->fused_squares);
     double sum = 0;
     for (int i = 0; i < o->table->count; i++) {
         const tensor *t = o->table->row[i].tensor;
@@ -44,32 +86,28 @@ double optimizer_grad_norm(const ctx *c, const optimizer *o)
     return sqrt(sum);
 }
 
-void optimizer_update(const ctx *c, optimizer *o, double learning_rate, double grad_norm)
+static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)
 {
-    o->update_count++;
     bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
-    adamw_coefficients k = {.learning_rate = (real)learning_rate,
-                            .beta1 = (real)o->beta1,
-                            .beta2 = (real)o->beta2,
-                            .epsilon = (real)o->epsilon,
-                            .weight_decay = (real)o->weight_decay,
-                            .bias1 = (real)(1 - pow(o->beta1, (double)o->update_count)),
-                            .bias2 = (real)(1 - pow(o->beta2, (double)o->update_count)),
-                            .ema_decay = (real)o->ema_decay,
-                            .grad_scale = clip ? (real)(o->max_grad_norm / grad_norm) : 1};
-    for (int i = 0; i < o->table->count; i++) {
-        tensor *t = o->table->row[i].tensor;
-        if (trains(&o->table->row[i]))
-            c->engine.adamw(t->data, o->m[i], o->v[i], o->ema[i], t->grad, tensor_count(t), k);
-    }
+    adamw_coefficients k = coefficients_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
+    for (int i = 0; i < o->table->count; i++)
+        if (trains(&o->table->row[i])) update_row(c, o, i, k);
 }
 
-void optimizer_skip(optimizer *o)
+static void clear_gradients(const optimizer *o)
 {
     for (int i = 0; i < o->table->count; i++) {
         tensor *t = o->table->row[i].tensor;
         if (trains(&o->table->row[i])) memset(t->grad, 0, (size_t)tensor_count(t) * sizeof(real));
     }
+}
+
+void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm, bool usable)
+{
+    c->weight_done = NULL;
+    if (!o->fused && usable) update_all(c, o, learning_rate, grad_norm);
+    if (!o->fused && !usable) clear_gradients(o);
+    o->update_count += usable;
 }
 
 void optimizer_swap_average(optimizer *o)

@@ -38,6 +38,7 @@ static const char *const free_keys[] = {"threads",
                                         "validation_data",
                                         "bank",
                                         "gradient_checkpointing",
+                                        "fused_backward_pass",
                                         "strict"};
 
 static bool is_free(const dt_settings *s, const char *key)

@@ -86,6 +86,16 @@ static void check_folders(const dt_settings *s, dt_error *err)
     check_folder(s->pretrained_model, "pretrained_model", err);
 }
 
+/* What needs the whole gradient before the first weight changes cannot be had without one. */
+static void check_fused(const dt_settings *s, dt_error *err)
+{
+    RULE(s->gradient_accumulation_steps > 1,
+         "fused_backward_pass keeps no gradients to add up in: it needs "
+         "gradient_accumulation_steps 1, not %" PRId64,
+         s->gradient_accumulation_steps);
+    RULE(s->max_grad_norm > 0, "fused_backward_pass updates before the whole norm is known; leave out max_grad_norm");
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -97,6 +107,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_method(s, err);
     check_sampler(s, err);
     check_background(s, err);
+    if (s->fused_backward_pass) check_fused(s, err);
     RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
     RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,

@@ -103,6 +103,7 @@ const settings_key settings_keys[] = {
     REAL(training, adam_weight_decay, "0", 0, 100, TRAIN, "decoupled weight decay"),
     REAL(training, max_grad_norm, "0", 0, 1e9, TRAIN, "clip the gradient's norm to this; 0: no clipping"),
     BOOL(training, gradient_checkpointing, "false", TRAIN, "compute each block twice and keep less memory"),
+    BOOL(training, fused_backward_pass, "false", TRAIN, "update weights during the backward pass; keep no gradients"),
     REAL(training, ema_decay, "0.9999", 0, 1, TRAIN, "decay of the averaged weights"),
     INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, "steps between checkpoints; 0: only at the end"),
     INT(training, checkpoints_total_limit, "2", 0, STEPS, TRAIN, "newest checkpoints kept; 0: all"),

@@ -52,9 +52,10 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     c->recording = true;
     tensor *loss = batch_loss(c, &t->model, &b);
     c->recording = false;
-    if (!batch_backward(c, loss)) return;
+    if (!loss) return;
     r->loss_target += part * mean_loss(&b, 0, b.target_count);
     r->loss_bank += part * mean_loss(&b, b.target_count, b.count);
+    if (isfinite(loss->data[0])) batch_backward(c, loss);
     tape_clear(c);
     arena_release(&c->step, mark);
 }
@@ -62,15 +63,12 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
 bool trainer_step(trainer *t, step_result *r)
 {
     *r = (step_result){.learning_rate = optimizer_learning_rate(t->s, t->step)};
+    optimizer_begin(t->c, &t->optimizer, r->learning_rate);
     for (int64_t micro = 0; micro < t->s->gradient_accumulation_steps; micro++) accumulate_micro_batch(t, micro, r);
-    if (ctx_failed(t->c)) return false;
-
     r->grad_norm = optimizer_grad_norm(t->c, &t->optimizer);
     r->finite = is_usable(t, r);
-    if (r->finite)
-        optimizer_update(t->c, &t->optimizer, r->learning_rate, r->grad_norm);
-    else
-        optimizer_skip(&t->optimizer);
+    optimizer_end(t->c, &t->optimizer, r->learning_rate, r->grad_norm, r->finite && !ctx_failed(t->c));
+    if (ctx_failed(t->c)) return false;
     t->skipped += !r->finite;
     t->skipped_in_row = r->finite ? 0 : t->skipped_in_row + 1;
     t->step++;
