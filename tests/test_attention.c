@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "cpu/engine_cpu.h"
+#include "each_engine.h"
 
 typedef struct sizes {
     int64_t n, s, k, e;
@@ -147,17 +147,6 @@ static void assert_attention(const engine *e, sizes z, float steepness, double b
     free(t.lse);
     free(t.dqkv);
     free_arrays(a);
-}
-
-/* Calls check(engine) for each instruction set that this machine has. */
-static void for_each_engine(void (*check)(const engine *e))
-{
-    static const dt_isa sets[] = {DT_ISA_PORTABLE, DT_ISA_AVX2};
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        engine e;
-        dt_error err = {0};
-        if (engine_cpu_fill(&e, sets[i], &err) == DT_OK) check(&e);
-    }
 }
 
 static void check_sizes(const engine *e)

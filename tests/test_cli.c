@@ -122,6 +122,10 @@ static void version_says_what_is_in_use(void **state)
     (void)state;
     assert_int_equal(run("--version"), 0);
     assert_mentions(printed, "difftune ");
+    assert_mentions(printed, "cpu (portable");
+#ifdef __x86_64__
+    assert_mentions(printed, "avx2, avx512, avx512bf16)");
+#endif
     assert_string_equal(complained, "");
 }
 

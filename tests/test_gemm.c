@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "cpu/engine_cpu.h"
 #include "cpu/gemm.h"
+#include "each_engine.h"
 
 enum { GUARD = 64 };
 static const float GUARD_VALUE = -7.125e20F;
@@ -142,17 +142,6 @@ static shape shape_with(int64_t m, int64_t n, int64_t k, int flags, bool with_bi
 {
     int64_t a_columns = flags & GEMM_TRANS_A ? m : k, b_columns = flags & GEMM_TRANS_B ? k : n;
     return (shape){m, n, k, a_columns + padding, b_columns + padding / 2, n + padding, flags, with_bias};
-}
-
-/* Calls check(engine) for each instruction set that this machine has. */
-static void for_each_engine(void (*check)(const engine *e))
-{
-    static const dt_isa sets[] = {DT_ISA_PORTABLE, DT_ISA_AVX2};
-    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        engine e;
-        dt_error err = {0};
-        if (engine_cpu_fill(&e, sets[i], &err) == DT_OK) check(&e);
-    }
 }
 
 static void check_small(const engine *e)

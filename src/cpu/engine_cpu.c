@@ -3,39 +3,82 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The kernel files, each compiled once per instruction set. */
-#define KERNEL_FILES(X, isa)                                                                                           \
+/* The kernel files that are compiled for every instruction set, and those to which bfloat16 dot products bring something. */
+#define ALL_FILES(X, isa)                                                                                              \
     X(gemm, isa)                                                                                                       \
     X(attention, isa) X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa)
-#define DECLARE(file, isa)  void cpu_register_##file##_##isa(engine *e);
-#define REGISTER(file, isa) cpu_register_##file##_##isa(e);
+#define BF16_FILES(X, isa) X(gemm, isa) X(attention, isa)
 
-KERNEL_FILES(DECLARE, portable)
-#ifdef DT_HAVE_AVX2
-KERNEL_FILES(DECLARE, avx2)
-#endif
+#define DECLARE(file, isa) void cpu_register_##file##_##isa(engine *e);
+#define CALL(file, isa)    cpu_register_##file##_##isa(e);
 
-static bool machine_has_avx2(void)
+/* register_<isa>: puts the kernels of one instruction set into the table, over those that were there. */
+#define DEFINE_REGISTER(FILES, isa)                                                                                    \
+    FILES(DECLARE, isa)                                                                                                \
+    static void register_##isa(engine *e)                                                                              \
+    {                                                                                                                  \
+        FILES(CALL, isa)                                                                                               \
+    }
+
+DEFINE_REGISTER(ALL_FILES, portable)
+
+static bool runs_anywhere(void)
 {
-#ifdef DT_HAVE_AVX2
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-#else
-    return false;
-#endif
+    return true;
 }
+
+#ifdef DT_X86_KERNELS
+DEFINE_REGISTER(ALL_FILES, avx2)
+DEFINE_REGISTER(ALL_FILES, avx512)
+DEFINE_REGISTER(BF16_FILES, avx512bf16)
+
+/* What the kernels were compiled for (CMakeLists.txt). __builtin_cpu_supports also asks whether the operating system
+ * saves the wide registers. */
+static bool runs_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+static bool runs_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512cd");
+}
+
+static bool runs_avx512bf16(void)
+{
+    return __builtin_cpu_supports("avx512bf16");
+}
+#endif
+
+/* From the lowest to the highest; each one needs those before it. */
+static const struct {
+    dt_isa isa;
+    const char *name;
+    bool (*runs_here)(void);
+    void (*register_kernels)(engine *e);
+} levels[] = {
+    {DT_ISA_PORTABLE, "portable", runs_anywhere, register_portable},
+#ifdef DT_X86_KERNELS
+    {DT_ISA_AVX2, "avx2", runs_avx2, register_avx2},
+    {DT_ISA_AVX512, "avx512", runs_avx512, register_avx512},
+    {DT_ISA_AVX512BF16, "avx512bf16", runs_avx512bf16, register_avx512bf16},
+#endif
+};
+
+enum { LEVELS = sizeof levels / sizeof *levels };
 
 dt_status engine_cpu_fill(engine *e, dt_isa isa, dt_error *err)
 {
     memset(e, 0, sizeof *e);
-    if (isa == DT_ISA_AVX2 && !machine_has_avx2())
-        return error_set(err, DT_ERR_UNSUPPORTED, "isa avx2: this machine or build does not have it");
-    snprintf(e->name, sizeof e->name, "cpu portable");
-    KERNEL_FILES(REGISTER, portable)
-#ifdef DT_HAVE_AVX2
-    if (isa != DT_ISA_PORTABLE && machine_has_avx2()) {
-        snprintf(e->name, sizeof e->name, "cpu avx2");
-        KERNEL_FILES(REGISTER, avx2)
+    int top = -1;
+    while (top + 1 < LEVELS && (isa == DT_ISA_AUTO || levels[top + 1].isa <= isa) && levels[top + 1].runs_here()) {
+        top++;
+        levels[top].register_kernels(e);
     }
-#endif
+    if (isa != DT_ISA_AUTO && levels[top].isa != isa)
+        return error_set(err, DT_ERR_UNSUPPORTED, "isa: this machine or build has no more than %s", levels[top].name);
+    snprintf(e->name, sizeof e->name, "cpu %s", levels[top].name);
     return DT_OK;
 }
