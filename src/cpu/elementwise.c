@@ -26,19 +26,32 @@ static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n)
     }
 }
 
+static inline real silu(real x)
+{
+    return x * vector_sigmoid(x);
+}
+
+static inline real silu_slope(real x)
+{
+    real s = vector_sigmoid(x);
+    return s * (1 + x * (1 - s));
+}
+
 static void silu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) y[i] = x[i] * vector_sigmoid(x[i]);
+    for (int64_t i = 0; i < count; i++) y[i] = silu(x[i]);
 }
 
+/* The choice to add is made outside the loops: inside, it keeps gcc from vectorising them. */
 static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
 {
+    if (add) {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        real s = vector_sigmoid(x[i]);
-        real slope = s * (1 + x[i] * (1 - s));
-        dx[i] = add ? dx[i] + dy[i] * slope : dy[i] * slope;
+        for (int64_t i = 0; i < count; i++) dx[i] += dy[i] * silu_slope(x[i]);
+    } else {
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * silu_slope(x[i]);
     }
 }
 
@@ -47,19 +60,31 @@ static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, boo
 #define GELU_ROOT ((real)1.59576912160573071176)
 #define GELU_CUBE ((real)0.044715)
 
+static inline real gelu(real x)
+{
+    return x * vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * x * x));
+}
+
+static inline real gelu_slope(real x)
+{
+    real square = x * x, s = vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * square));
+    return s * (1 + x * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
+}
+
 static void gelu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) y[i] = x[i] * vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * x[i] * x[i]));
+    for (int64_t i = 0; i < count; i++) y[i] = gelu(x[i]);
 }
 
 static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
 {
+    if (add) {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) {
-        real square = x[i] * x[i], s = vector_sigmoid(GELU_ROOT * x[i] * (1 + GELU_CUBE * square));
-        real slope = s * (1 + x[i] * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
-        dx[i] = add ? dx[i] + dy[i] * slope : dy[i] * slope;
+        for (int64_t i = 0; i < count; i++) dx[i] += dy[i] * gelu_slope(x[i]);
+    } else {
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * gelu_slope(x[i]);
     }
 }
 
