@@ -168,7 +168,7 @@ static inline void fixture_remove(const char *name)
 /* SHA-256 over names, shapes and values of all tensors of a file, without its metadata. */
 static inline file_hash fixture_tensors(const char *path)
 {
-    safetensors f;
+    tensor_file f;
     dt_error err = {0};
     struct sha256_ctx sum;
     uint8_t digest[SHA256_DIGEST_SIZE];
@@ -176,12 +176,12 @@ static inline file_hash fixture_tensors(const char *path)
     sha256_init(&sum);
     if (safetensors_open(&f, path, &err) != DT_OK) fail_msg("%s", err.message);
     for (size_t i = 0; i < f.count; i++) {
-        const safetensors_entry *e = &f.entries[i];
+        const tensor_entry *e = &f.entries[i];
         sha256_update(&sum, strlen(e->name), (const uint8_t *)e->name);
         sha256_update(&sum, (size_t)e->dim_count * sizeof e->dims[0], (const uint8_t *)e->dims);
         sha256_update(&sum, (size_t)e->bytes, e->data);
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     sha256_digest(&sum, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(out.hex + 2 * i, 3, "%02x", digest[i]);
     return out;

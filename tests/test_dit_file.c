@@ -106,7 +106,7 @@ static void the_heads_of_published_files_follow_from_the_width(void **state)
         int64_t d = published[k].hidden, pos[3] = {1, 4, d}, patch[4] = {d, 3, 2, 2}, table[2] = {11, d},
                 final[2] = {24, d};
         float *zero = calloc((size_t)(24 * d), sizeof *zero);
-        safetensors f;
+        tensor_file f;
         dit_config config;
         const safetensors_source source[] = {
             {"pos_embed", SAFETENSORS_F32, 3, pos, zero, NULL},
@@ -121,7 +121,7 @@ static void the_heads_of_published_files_follow_from_the_width(void **state)
         assert_int_equal(dit_file_config(&config, &f, &c.error), DT_OK);
         assert_int_equal(config.heads, published[k].heads);
         assert_true(config.depth == 1 && config.input_size == 4 && config.class_count == 10 && config.learn_sigma);
-        safetensors_close(&f);
+        tensor_file_close(&f);
     }
 }
 
@@ -145,7 +145,7 @@ static void a_run_folder_stands_for_its_result(void **state)
 enum { ENTRY_MAX = 64 };
 
 /* The tensors of a sound file, to be spoiled one at a time. */
-static safetensors sound;
+static tensor_file sound;
 static safetensors_source spoiled[ENTRY_MAX];
 static int64_t spoiled_dims[ENTRY_MAX][TENSOR_DIM_MAX];
 
@@ -154,7 +154,7 @@ static void open_sound(void)
     if (safetensors_open(&sound, temp_path("base.safetensors"), &c.error) != DT_OK) fail_msg("%s", c.error.message);
     assert_true(sound.count < ENTRY_MAX);
     for (size_t i = 0; i < sound.count; i++) {
-        const safetensors_entry *e = &sound.entries[i];
+        const tensor_entry *e = &sound.entries[i];
         memcpy(spoiled_dims[i], e->dims, (size_t)e->dim_count * sizeof e->dims[0]);
         spoiled[i] = (safetensors_source){e->name, e->dtype, e->dim_count, spoiled_dims[i], NULL, e->data};
     }
@@ -186,7 +186,7 @@ static void every_missing_tensor_is_named(void **state)
         refuse(sound.count - 1, last_block ? "blocks.1." : kept.name, last_block ? "not part" : "missing");
         spoiled[i] = kept;
     }
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 static void every_tensor_that_does_not_belong_is_named(void **state)
@@ -199,7 +199,7 @@ static void every_tensor_that_does_not_belong_is_named(void **state)
         spoiled[sound.count] = (safetensors_source){names[i], SAFETENSORS_F32, 1, (int64_t[]){1}, (float[]){0}, NULL};
         refuse(sound.count + 1, names[i], "not part");
     }
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 /* Another shape of the same size, another size, other dimensions: name, expected and found. */
@@ -228,7 +228,7 @@ static void every_misshapen_tensor_is_named(void **state)
         refuse(sound.count, kept.name, "dimensions expected");
         spoiled[i] = kept;
     }
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 static void a_tensor_of_whole_numbers_is_refused(void **state)
@@ -237,7 +237,7 @@ static void a_tensor_of_whole_numbers_is_refused(void **state)
     open_sound();
     spoiled[3].dtype = SAFETENSORS_I32;
     refuse(sound.count, spoiled[3].name, NULL);
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 /* A table narrower than the model would be read beyond its end when classes are made new. */
@@ -253,7 +253,7 @@ static void a_label_table_of_another_width_is_refused_for_new_classes_too(void *
     assert_int_equal(safetensors_write(temp_path("narrow"), spoiled, sound.count, &heads, 1, NULL, &c.error), DT_OK);
     assert_int_equal(dit_load_for_classes(&c, &m, NULL, temp_path("narrow"), &labels), DT_ERR_SHAPE);
     assert_says(c.error.message, "[4,32] expected, found [4,4]");
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 /* A small file whose shapes add up to terabytes, of which the tensors are not there. */
@@ -312,7 +312,7 @@ static void metadata_that_lies_is_refused(void **state)
         assert_says(c.error.message, lies[i].says);
         error_clear(&c.error);
     }
-    safetensors_close(&sound);
+    tensor_file_close(&sound);
 }
 
 static void files_that_are_no_models_are_refused(void **state)

@@ -27,7 +27,7 @@ static dt_isa isa; /* of all contexts of the running group */
 typedef struct fixture {
     ctx c;
     dit m;
-    safetensors f;
+    tensor_file f;
     double guidance_scale, learning_rate, ema_decay;
 } fixture;
 
@@ -36,36 +36,36 @@ static void must(const fixture *x, const char *what)
     if (x->c.error.status != DT_OK) fail_msg("%s: %s", what, x->c.error.message);
 }
 
-static const safetensors_entry *entry(const fixture *x, const char *prefix, const char *name)
+static const tensor_entry *entry(const fixture *x, const char *prefix, const char *name)
 {
     char full[128];
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    const safetensors_entry *e = safetensors_find(&x->f, full);
+    const tensor_entry *e = tensor_file_find(&x->f, full);
     if (!e) fail_msg("%s: no tensor %s", x->f.path, full);
     return e;
 }
 
 static bool has(const fixture *x, const char *name)
 {
-    return safetensors_find(&x->f, name) != NULL;
+    return tensor_file_find(&x->f, name) != NULL;
 }
 
 /* A tensor of the file in the step arena. */
 static tensor *load(fixture *x, const char *prefix, const char *name)
 {
-    const safetensors_entry *e = entry(x, prefix, name);
+    const tensor_entry *e = entry(x, prefix, name);
     tensor *t = tensor_new(&x->c, &x->c.step, e->dim_count, e->dims);
-    if (t) safetensors_read_f32(t->data, e, &x->c.error);
+    if (t) tensor_read_f32(t->data, e, &x->c.error);
     must(x, name);
     return t;
 }
 
 static int32_t *load_integers(fixture *x, const char *prefix, const char *name)
 {
-    const safetensors_entry *e = entry(x, prefix, name);
+    const tensor_entry *e = entry(x, prefix, name);
     int64_t *wide = arena_alloc(&x->c.step, (size_t)e->count * sizeof *wide, &x->c.error);
     int32_t *out = arena_alloc(&x->c.step, (size_t)e->count * sizeof *out, &x->c.error);
-    if (out) safetensors_read_i64(wide, e, &x->c.error);
+    if (out) tensor_read_i64(wide, e, &x->c.error);
     must(x, name);
     for (int64_t i = 0; i < e->count; i++) out[i] = (int32_t)wide[i];
     return out;
@@ -73,7 +73,7 @@ static int32_t *load_integers(fixture *x, const char *prefix, const char *name)
 
 static dit_config read_config(fixture *x)
 {
-    json_t *k = json_loads(safetensors_metadata(&x->f, "config"), 0, NULL);
+    json_t *k = json_loads(tensor_file_metadata(&x->f, "config"), 0, NULL);
     assert_non_null(k);
     const dit_config config = {.input_size = json_integer_value(json_object_get(k, "input_size")),
                                .patch = json_integer_value(json_object_get(k, "patch_size")),
@@ -102,10 +102,10 @@ static void open_fixture(fixture *x, const char *name)
     must(x, path);
     for (int i = 0; i < x->m.params.count; i++) {
         const param *row = &x->m.params.row[i];
-        const safetensors_entry *e = entry(x, "w.", row->name);
+        const tensor_entry *e = entry(x, "w.", row->name);
         assert_int_equal(e->dim_count, row->file_dim_count);
         assert_memory_equal(e->dims, row->file_dim, (size_t)e->dim_count * sizeof e->dims[0]);
-        if (row->init != PARAM_FIXED) safetensors_read_f32(row->tensor->data, e, &x->c.error);
+        if (row->init != PARAM_FIXED) tensor_read_f32(row->tensor->data, e, &x->c.error);
     }
     must(x, path);
 }
@@ -113,7 +113,7 @@ static void open_fixture(fixture *x, const char *name)
 static void close_fixture(fixture *x)
 {
     must(x, x->f.path);
-    safetensors_close(&x->f);
+    tensor_file_close(&x->f);
     ctx_close(&x->c);
 }
 

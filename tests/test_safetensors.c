@@ -26,10 +26,10 @@ static void make_file(const char *header, size_t data_bytes)
 
 static dt_status try_open(dt_error *err)
 {
-    safetensors f;
+    tensor_file f;
     *err = (dt_error){0};
     dt_status status = safetensors_open(&f, temp_path("hostile"), err);
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return status;
 }
 
@@ -43,14 +43,14 @@ static void assert_refused(const char *why)
     assert_non_null(strstr(err.message, "hostile"));
 }
 
-static const safetensors_entry *need(const safetensors *f, const char *name)
+static const tensor_entry *need(const tensor_file *f, const char *name)
 {
-    const safetensors_entry *e = safetensors_find(f, name);
+    const tensor_entry *e = tensor_file_find(f, name);
     if (!e) fail_msg("no tensor %s", name);
     return e;
 }
 
-static void open_sound(safetensors *f, const char *path)
+static void open_sound(tensor_file *f, const char *path)
 {
     dt_error err = {0};
     safetensors_open(f, path, &err);
@@ -81,7 +81,7 @@ static void every_type_comes_back_as_it_was_written(void **state)
     const safetensors_pair metadata[] = {{"format", "pt"}, {"note", "gr\xc3\xbc\xc3\x9f \"dich\"\n"}};
     dt_error err = {0};
     file_hash hash, of_file;
-    safetensors f;
+    tensor_file f;
     safetensors_write(temp_path("types"), sources, 9, metadata, 2, &hash, &err);
     assert_string_equal(err.message, "");
     assert_int_equal(file_sha256(&of_file, temp_path("types"), &err), DT_OK);
@@ -89,43 +89,43 @@ static void every_type_comes_back_as_it_was_written(void **state)
 
     open_sound(&f, temp_path("types"));
     assert_int_equal(f.count, 9);
-    assert_string_equal(safetensors_metadata(&f, "note"), metadata[1].value);
-    assert_null(safetensors_metadata(&f, "other"));
-    assert_null(safetensors_find(&f, "other"));
+    assert_string_equal(tensor_file_metadata(&f, "note"), metadata[1].value);
+    assert_null(tensor_file_metadata(&f, "other"));
+    assert_null(tensor_file_find(&f, "other"));
     for (size_t i = 0; i < 9; i++) {
-        const safetensors_entry *e = need(&f, sources[i].name);
+        const tensor_entry *e = need(&f, sources[i].name);
         assert_int_equal(e->dtype, sources[i].dtype);
         assert_int_equal(e->dim_count, sources[i].dim_count);
         for (int d = 0; d < e->dim_count; d++) assert_int_equal(e->dims[d], sources[i].dims[d]);
     }
     float back[6];
-    safetensors_read_f32(back, need(&f, "f32"), &err);
+    tensor_read_f32(back, need(&f, "f32"), &err);
     assert_memory_equal(back, values, sizeof values);
-    safetensors_read_f32(back, need(&f, "bf16"), &err);
+    tensor_read_f32(back, need(&f, "bf16"), &err);
     for (int i = 0; i < 6; i++) assert_int_equal(half_bf16_from_f32(back[i]), half_bf16_from_f32(values[i]));
-    safetensors_read_f32(back, need(&f, "f16"), &err);
+    tensor_read_f32(back, need(&f, "f16"), &err);
     for (int i = 0; i < 6; i++) assert_int_equal(half_f16_from_f32(back[i]), half_f16_from_f32(values[i]));
-    safetensors_read_f32(back, need(&f, "f64"), &err);
+    tensor_read_f32(back, need(&f, "f64"), &err);
     assert_true(back[0] == 0.1f && back[1] == -INFINITY);
-    safetensors_read_f32(back, need(&f, "scalar"), &err);
+    tensor_read_f32(back, need(&f, "scalar"), &err);
     assert_true(back[0] == 1);
-    safetensors_read_f32(back, need(&f, "nothing"), &err);
+    tensor_read_f32(back, need(&f, "nothing"), &err);
     int64_t integers[3];
-    safetensors_read_i64(integers, need(&f, "i64"), &err);
+    tensor_read_i64(integers, need(&f, "i64"), &err);
     assert_true(integers[0] == INT64_MIN && integers[1] == 7);
-    safetensors_read_i64(integers, need(&f, "i32"), &err);
+    tensor_read_i64(integers, need(&f, "i32"), &err);
     assert_true(integers[0] == -5 && integers[1] == 1 << 30);
-    safetensors_read_i64(integers, need(&f, "u8"), &err);
+    tensor_read_i64(integers, need(&f, "u8"), &err);
     assert_true(integers[1] == 128 && integers[2] == 255);
     assert_string_equal(err.message, "");
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 static void integers_are_no_weights_and_weights_no_integers(void **state)
 {
     (void)state;
     dt_error err = {0}, wrong = {0}, big = {0};
-    safetensors f;
+    tensor_file f;
     float value;
     int64_t integer;
     const safetensors_source sources[] = {{"i", SAFETENSORS_I16, 0, NULL, NULL, &(int16_t){-300}},
@@ -133,14 +133,14 @@ static void integers_are_no_weights_and_weights_no_integers(void **state)
                                           {"w", SAFETENSORS_BF16, 0, NULL, &(float){1}, NULL}};
     safetensors_write(temp_path("integers"), sources, 3, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("integers"));
-    assert_int_equal(safetensors_read_f32(&value, need(&f, "i"), &wrong), DT_ERR_SHAPE);
-    assert_int_equal(safetensors_read_i64(&integer, need(&f, "i"), &err), DT_OK);
+    assert_int_equal(tensor_read_f32(&value, need(&f, "i"), &wrong), DT_ERR_SHAPE);
+    assert_int_equal(tensor_read_i64(&integer, need(&f, "i"), &err), DT_OK);
     assert_true(integer == -300);
-    assert_int_equal(safetensors_read_i64(&integer, need(&f, "u"), &big), DT_ERR_FORMAT);
+    assert_int_equal(tensor_read_i64(&integer, need(&f, "u"), &big), DT_ERR_FORMAT);
     error_clear(&wrong);
-    assert_int_equal(safetensors_read_i64(&integer, need(&f, "w"), &wrong), DT_ERR_SHAPE);
+    assert_int_equal(tensor_read_i64(&integer, need(&f, "w"), &wrong), DT_ERR_SHAPE);
     assert_non_null(strstr(wrong.message, "tensor w: type BF16"));
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 static void every_integer_type_is_read(void **state)
@@ -163,15 +163,15 @@ static void every_integer_type_is_read(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         dt_error err = {0};
-        safetensors f;
+        tensor_file f;
         int64_t integer;
         const safetensors_source source = {"x", cases[i].dtype, 0, NULL, NULL, cases[i].data};
         safetensors_write(temp_path("integer"), &source, 1, NULL, 0, NULL, &err);
         open_sound(&f, temp_path("integer"));
-        safetensors_read_i64(&integer, need(&f, "x"), &err);
+        tensor_read_i64(&integer, need(&f, "x"), &err);
         assert_string_equal(err.message, "");
         assert_int_equal(integer, cases[i].value);
-        safetensors_close(&f);
+        tensor_file_close(&f);
     }
 }
 
@@ -183,7 +183,7 @@ static void five_thousand_tensors_are_found_by_name(void **state)
     static int64_t values[MANY];
     const int64_t one = 1;
     dt_error err = {0};
-    safetensors f;
+    tensor_file f;
     for (int i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof names[i], "blocks.%d.weight", i * 1237 % MANY);
         values[i] = i;
@@ -194,10 +194,10 @@ static void five_thousand_tensors_are_found_by_name(void **state)
     assert_int_equal(f.count, MANY);
     for (int i = 0; i < MANY; i++) {
         int64_t value;
-        safetensors_read_i64(&value, need(&f, names[i]), &err);
+        tensor_read_i64(&value, need(&f, names[i]), &err);
         assert_int_equal(value, i);
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 /* vectors/dit_patch1.safetensors was written by the reference library. */
@@ -206,21 +206,21 @@ static void a_file_of_the_reference_library_is_written_again_byte_by_byte(void *
     (void)state;
     static const char original[] = "vectors/dit_patch1.safetensors";
     dt_error err = {0};
-    safetensors f;
+    tensor_file f;
     file_hash ours, theirs;
     open_sound(&f, original);
     safetensors_source *sources = calloc(f.count, sizeof *sources);
     assert_true(sources && f.count > 10);
     for (size_t i = 0; i < f.count; i++) {
-        const safetensors_entry *e = &f.entries[i];
+        const tensor_entry *e = &f.entries[i];
         sources[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
     }
-    const safetensors_pair metadata = {"config", safetensors_metadata(&f, "config")};
+    const safetensors_pair metadata = {"config", tensor_file_metadata(&f, "config")};
     safetensors_write(temp_path("again"), sources, f.count, &metadata, 1, &ours, &err);
     assert_int_equal(file_sha256(&theirs, original, &err), DT_OK);
     assert_string_equal(ours.hex, theirs.hex);
     free(sources);
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 static void a_file_is_saved_over_itself_while_it_is_mapped(void **state)
@@ -228,18 +228,18 @@ static void a_file_is_saved_over_itself_while_it_is_mapped(void **state)
     (void)state;
     static float values[20000], back[20000];
     dt_error err = {0};
-    safetensors f;
+    tensor_file f;
     for (int i = 0; i < 20000; i++) values[i] = (float)i;
     const safetensors_source first = {"x", SAFETENSORS_F32, 1, (int64_t[]){20000}, values, NULL};
     safetensors_write(temp_path("self"), &first, 1, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("self"));
     const safetensors_source mapped = {"y", SAFETENSORS_F32, 1, (int64_t[]){20000}, NULL, f.entries[0].data};
     safetensors_write(temp_path("self"), &mapped, 1, NULL, 0, NULL, &err);
-    safetensors_close(&f);
+    tensor_file_close(&f);
     open_sound(&f, temp_path("self"));
-    safetensors_read_f32(back, need(&f, "y"), &err);
+    tensor_read_f32(back, need(&f, "y"), &err);
     assert_memory_equal(back, values, sizeof values);
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 /* ---- refusals of the writer ---- */
@@ -283,7 +283,7 @@ static void a_failed_write_keeps_the_old_model(void **state)
     (void)state;
     static float values[50000];
     dt_error err = {0}, full = {0};
-    safetensors f;
+    tensor_file f;
     values[9] = 42;
     const safetensors_source small = {"x", SAFETENSORS_F32, 1, (int64_t[]){10}, values, NULL};
     const safetensors_source big = {"x", SAFETENSORS_F16, 1, (int64_t[]){50000}, values, NULL};
@@ -297,9 +297,9 @@ static void a_failed_write_keeps_the_old_model(void **state)
     assert_int_equal(temp_count(), before);
     float back[10];
     open_sound(&f, temp_path("model"));
-    safetensors_read_f32(back, need(&f, "x"), &err);
+    tensor_read_f32(back, need(&f, "x"), &err);
     assert_true(back[9] == 42);
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 /* ---- memory that runs out ---- */
@@ -335,12 +335,12 @@ static void memory_that_runs_out_in_a_header_is_an_error(void **state)
     }
     status = DT_ERR_MEMORY;
     for (int n = 0; status != DT_OK; n++) {
-        safetensors f;
+        tensor_file f;
         error_clear(&err);
         allocations_left = n;
         status = safetensors_open(&f, temp_path("whole"), &err);
-        if (status == DT_OK) assert_non_null(safetensors_find(&f, "x"));
-        safetensors_close(&f);
+        if (status == DT_OK) assert_non_null(tensor_file_find(&f, "x"));
+        tensor_file_close(&f);
         assert_true(n < 1000);
     }
     json_set_alloc_funcs(malloc, free);

@@ -45,17 +45,17 @@ static void open_network(squeezenet *net)
     if (squeezenet_open(&context, net, path) != DT_OK) fail_msg("%s", context.error.message);
 }
 
-/* The picture and its features, both to be freed with safetensors_close. */
-static const uint8_t *open_reference(safetensors *f, float expected[SQUEEZENET_FEATURES])
+/* The picture and its features, both to be freed with tensor_file_close. */
+static const uint8_t *open_reference(tensor_file *f, float expected[SQUEEZENET_FEATURES])
 {
     char path[DT_PATH_MAX];
     shared_file(path, "data/reference/reference_io.safetensors");
     assert_int_equal(safetensors_open(f, path, &context.error), DT_OK);
-    const safetensors_entry *picture = safetensors_find(f, "squeezenet.input_u8_rgb_hwc");
-    const safetensors_entry *features = safetensors_find(f, "squeezenet.fire9_gap");
+    const tensor_entry *picture = tensor_file_find(f, "squeezenet.input_u8_rgb_hwc");
+    const tensor_entry *features = tensor_file_find(f, "squeezenet.fire9_gap");
     assert_int_equal(picture->count, PIXELS);
     assert_int_equal(features->count, SQUEEZENET_FEATURES);
-    assert_int_equal(safetensors_read_f32(expected, features, &context.error), DT_OK);
+    assert_int_equal(tensor_read_f32(expected, features, &context.error), DT_OK);
     return picture->data;
 }
 
@@ -63,7 +63,7 @@ static void features_agree_with_the_reference(void **state)
 {
     (void)state;
     squeezenet net;
-    safetensors f;
+    tensor_file f;
     float expected[SQUEEZENET_FEATURES], found[SQUEEZENET_FEATURES], largest = 0, worst = 0;
     open_network(&net);
     const uint8_t *picture = open_reference(&f, expected);
@@ -74,7 +74,7 @@ static void features_agree_with_the_reference(void **state)
     }
     print_message("largest difference %.2e of %.2f\n", (double)worst, (double)largest);
     assert_true(worst < 1e-4F * largest);
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 /* Five pictures make two batches. The context's bf16 mode must not reach the measure. */
@@ -82,7 +82,7 @@ static void a_picture_s_features_depend_on_nothing_else(void **state)
 {
     (void)state;
     squeezenet net;
-    safetensors f;
+    tensor_file f;
     float expected[SQUEEZENET_FEATURES], alone[SQUEEZENET_FEATURES], together[5 * SQUEEZENET_FEATURES];
     open_network(&net);
     const uint8_t *picture = open_reference(&f, expected);
@@ -102,7 +102,7 @@ static void a_picture_s_features_depend_on_nothing_else(void **state)
     assert_int_equal(context.gemm_flags, GEMM_BF16);
     assert_int_equal(arena_mark(&context.step), used);
     free(pictures);
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 /* Constant pictures stay constant when resized, so all sizes give the same features. */

@@ -262,7 +262,7 @@ static void the_result_says_how_it_was_made(void **state)
                     {"difftune.weights", "ema"},
                     {"difftune.heads", "2"},
                     {"difftune.classes", "[\"c0\",\"c1\",\"c2\"]"}};
-    safetensors f;
+    tensor_file f;
     dt_error err = {0};
     file_hash base;
     dt_settings s = fixture_settings("said");
@@ -270,11 +270,11 @@ static void the_result_says_how_it_was_made(void **state)
     fixture_train_to_the_end(&s);
     assert_int_equal(safetensors_open(&f, temp_path("said/final/model.safetensors"), &err), DT_OK);
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++)
-        assert_string_equal(safetensors_metadata(&f, expected[i].key), expected[i].value);
-    assert_says(safetensors_metadata(&f, "difftune.method_line"), "preset released");
+        assert_string_equal(tensor_file_metadata(&f, expected[i].key), expected[i].value);
+    assert_says(tensor_file_metadata(&f, "difftune.method_line"), "preset released");
     assert_int_equal(file_sha256(&base, temp_path("base.safetensors"), &err), DT_OK);
-    assert_string_equal(safetensors_metadata(&f, "difftune.base_sha256"), base.hex);
-    safetensors_close(&f);
+    assert_string_equal(tensor_file_metadata(&f, "difftune.base_sha256"), base.hex);
+    tensor_file_close(&f);
     fixture_remove("said");
 }
 
@@ -282,7 +282,7 @@ static void the_result_says_how_it_was_made(void **state)
 static void the_result_has_the_weights_and_type_asked_for(void **state)
 {
     (void)state;
-    safetensors f;
+    tensor_file f;
     dt_error err = {0};
     dt_settings s = fixture_settings("typed");
     fixture_train_to_the_end(&s);
@@ -296,7 +296,7 @@ static void the_result_has_the_weights_and_type_asked_for(void **state)
     fixture_train_to_the_end(&s);
     assert_int_equal(safetensors_open(&f, temp_path("typed/final/model.safetensors"), &err), DT_OK);
     for (size_t i = 0; i < f.count; i++) assert_int_equal(f.entries[i].dtype, SAFETENSORS_BF16);
-    safetensors_close(&f);
+    tensor_file_close(&f);
     fixture_remove("typed");
 }
 
@@ -615,7 +615,7 @@ static void a_huge_learning_rate_never_makes_weights_that_are_not_finite(void **
 
 static void every_value_is_finite(const char *path)
 {
-    safetensors f;
+    tensor_file f;
     dt_error err = {0};
     assert_int_equal(safetensors_open(&f, path, &err), DT_OK);
     for (size_t i = 0; i < f.count; i++)
@@ -624,7 +624,7 @@ static void every_value_is_finite(const char *path)
             memcpy(&value, (const char *)f.entries[i].data + k * (int64_t)sizeof value, sizeof value);
             assert_true(isfinite(value));
         }
-    safetensors_close(&f);
+    tensor_file_close(&f);
 }
 
 static void a_run_that_bursts_ends_with_finite_checkpoints(void **state)

@@ -6,7 +6,7 @@
 #include "api/api.h"
 #include "io/safetensors.h"
 
-static json_t *describe_tensor(const safetensors_entry *e)
+static json_t *describe_tensor(const tensor_entry *e)
 {
     json_t *shape = json_array();
     for (int i = 0; i < e->dim_count; i++) json_array_append_new(shape, json_integer(e->dims[i]));
@@ -15,9 +15,9 @@ static json_t *describe_tensor(const safetensors_entry *e)
 
 static json_t *describe_weights(const char *path, dt_error *err)
 {
-    safetensors f;
+    tensor_file f;
     file_hash hash;
-    if (safetensors_open(&f, path, err) != DT_OK) return NULL;
+    if (tensor_file_open(&f, path, err) != DT_OK) return NULL;
     json_t *tensors = json_object(), *metadata = f.metadata ? json_deep_copy(f.metadata) : json_object();
     int64_t values = 0;
     for (size_t i = 0; i < f.count; i++) {
@@ -25,10 +25,10 @@ static json_t *describe_weights(const char *path, dt_error *err)
         values += f.entries[i].count;
     }
     file_sha256_bytes(&hash, f.map.data, f.map.size);
-    json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "kind", "safetensors", "path", path, "sha256",
+    json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "kind", f.container, "path", path, "sha256",
                             hash.hex, "tensor_count", (json_int_t)f.count, "value_count", (json_int_t)values,
                             "metadata", metadata, "tensors", tensors);
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return out;
 }
 

@@ -9,16 +9,16 @@
 typedef struct prediction {
     ctx *c;
     const dt_settings *s;
-    safetensors input;
+    tensor_file input;
     dit model;
     batch b;
     tensor *out;
     bool with_loss; /* the input holds x0 and noise */
 } prediction;
 
-static const safetensors_entry *need(prediction *p, const char *name, int dim_count)
+static const tensor_entry *need(prediction *p, const char *name, int dim_count)
 {
-    const safetensors_entry *e = safetensors_find(&p->input, name);
+    const tensor_entry *e = tensor_file_find(&p->input, name);
     if (!e || e->dim_count != dim_count)
         error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s with %d dimension%s expected, %s", p->s->input, name,
                   dim_count, dim_count == 1 ? "" : "s", e ? "found another shape" : "it is missing");
@@ -27,23 +27,23 @@ static const safetensors_entry *need(prediction *p, const char *name, int dim_co
 
 static dt_status read_images(prediction *p, tensor *into, const char *name)
 {
-    const safetensors_entry *e = need(p, name, 4);
+    const tensor_entry *e = need(p, name, 4);
     for (int i = 0; e && i < 4; i++)
         if (e->dims[i] != into->dim[i])
             return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s: dimension %d is %lld, %lld expected",
                              p->s->input, name, i, (long long)e->dims[i], (long long)into->dim[i]);
-    return e ? safetensors_read_f32(into->data, e, &p->c->error) : p->c->error.status;
+    return e ? tensor_read_f32(into->data, e, &p->c->error) : p->c->error.status;
 }
 
 static dt_status read_integers(prediction *p, int32_t *into, const char *name, int64_t most)
 {
-    const safetensors_entry *e = need(p, name, 1);
+    const tensor_entry *e = need(p, name, 1);
     if (e && e->count != p->b.count)
         error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s has %lld entries, %lld expected", p->s->input, name,
                   (long long)e->count, (long long)p->b.count);
     if (ctx_failed(p->c)) return p->c->error.status;
     int64_t *wide = arena_alloc(&p->c->step, (size_t)e->count * sizeof *wide, &p->c->error);
-    if (!wide || safetensors_read_i64(wide, e, &p->c->error) != DT_OK) return p->c->error.status;
+    if (!wide || tensor_read_i64(wide, e, &p->c->error) != DT_OK) return p->c->error.status;
     for (int64_t i = 0; i < e->count; i++) {
         if (wide[i] < 0 || wide[i] > most)
             return error_set(&p->c->error, DT_ERR_ARG, "%s: tensor %s: entry %lld is %lld, 0..%lld expected",
@@ -55,9 +55,9 @@ static dt_status read_integers(prediction *p, int32_t *into, const char *name, i
 
 static dt_status read_input(prediction *p)
 {
-    p->with_loss = safetensors_find(&p->input, "x0") != NULL;
+    p->with_loss = tensor_file_find(&p->input, "x0") != NULL;
     const char *first = p->with_loss ? "x0" : "x";
-    const safetensors_entry *e = need(p, first, 4);
+    const tensor_entry *e = need(p, first, 4);
     if (!e) return p->c->error.status;
     if (e->dims[0] < 1 || !batch_new(p->c, &p->b, &p->model, e->dims[0]))
         return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s is empty", p->s->input, first);
@@ -121,9 +121,9 @@ dt_status dt_predict(dt_context *c, const dt_settings *s)
     char path[DT_PATH_MAX];
     if (api_enter(c, s, SETTINGS_PREDICT) != DT_OK) return c->error.status;
     if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &p.model, NULL, path) == DT_OK &&
-        safetensors_open(&p.input, s->input, &c->error) == DT_OK) {
+        tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
         if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);
-        safetensors_close(&p.input);
+        tensor_file_close(&p.input);
     }
     return api_leave(c);
 }

@@ -83,7 +83,7 @@ static dt_status check_same_drawing(const json_t *manifest, const json_t *drawin
 
 /* ---- reading ---- */
 
-static dt_status check_shape(const safetensors_entry *e, const char *path, const dit *m, dt_error *err)
+static dt_status check_shape(const tensor_entry *e, const char *path, const dit *m, dt_error *err)
 {
     int64_t c = m->config.channels, r = m->config.input_size;
     if (e && e->dim_count == 4 && e->dims[1] == c && e->dims[2] == r && e->dims[3] == r && e->dtype == SAFETENSORS_F32)
@@ -100,11 +100,11 @@ static dt_status append_shard(bank *b, const char *folder, const json_t *shard, 
     if (!file || !expected || strchr(file, '/'))
         return error_set(err, DT_ERR_FORMAT, "%s/manifest.json: a shard lacks its file or sha256", folder);
     file_join(path, folder, file);
-    safetensors f;
+    tensor_file f;
     file_hash hash;
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
     file_sha256_bytes(&hash, f.map.data, f.map.size);
-    const safetensors_entry *e = safetensors_find(&f, "x");
+    const tensor_entry *e = tensor_file_find(&f, "x");
     if (strcmp(hash.hex, expected))
         error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
     else if (check_shape(e, path, m, err) == DT_OK) {
@@ -113,11 +113,11 @@ static dt_status append_shard(bank *b, const char *folder, const json_t *shard, 
             error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)(b->count + e->dims[0]));
         else {
             b->x = grown;
-            safetensors_read_f32(b->x + b->count * b->image_size, e, err);
+            tensor_read_f32(b->x + b->count * b->image_size, e, err);
             b->count += e->dims[0];
         }
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return err->status;
 }
 

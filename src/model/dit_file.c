@@ -24,9 +24,9 @@ dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
                      model);
 }
 
-static const safetensors_entry *need(const safetensors *f, const char *name, int dim_count, dt_error *err)
+static const tensor_entry *need(const tensor_file *f, const char *name, int dim_count, dt_error *err)
 {
-    const safetensors_entry *e = safetensors_find(f, name);
+    const tensor_entry *e = tensor_file_find(f, name);
     if (!e)
         error_set(err, DT_ERR_SHAPE, "%s: tensor %s is missing; a DiT checkpoint with the published names is expected",
                   f->path, name);
@@ -45,7 +45,7 @@ static void describe_shape(char *out, size_t size, int count, const int64_t *dim
 }
 
 /* The entry has as many dimensions as expected (need). */
-static dt_status check_shape(const safetensors_entry *e, const int64_t expected[], dt_error *err)
+static dt_status check_shape(const tensor_entry *e, const int64_t expected[], dt_error *err)
 {
     bool same = true;
     for (int i = 0; i < e->dim_count; i++) same &= e->dims[i] == expected[i];
@@ -56,29 +56,29 @@ static dt_status check_shape(const safetensors_entry *e, const int64_t expected[
     return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, e->name, wanted, found);
 }
 
-static int64_t count_blocks(const safetensors *f)
+static int64_t count_blocks(const tensor_file *f)
 {
     for (int64_t i = 0;; i++) {
         char name[64];
         snprintf(name, sizeof name, "blocks.%d.attn.qkv.weight", (int)i);
-        if (!safetensors_find(f, name)) return i;
+        if (!tensor_file_find(f, name)) return i;
     }
 }
 
-static int64_t heads_of(const safetensors *f, int64_t hidden)
+static int64_t heads_of(const tensor_file *f, int64_t hidden)
 {
-    const char *said = safetensors_metadata(f, "difftune.heads");
+    const char *said = tensor_file_metadata(f, "difftune.heads");
     if (said) return strtoll(said, NULL, 10);
     if (hidden == 1024 || hidden == 1152) return 16;
     return hidden / 64;
 }
 
-dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
+dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
 {
-    const safetensors_entry *pos = need(f, "pos_embed", 3, err);
-    const safetensors_entry *patch = need(f, "x_embedder.proj.weight", 4, err);
-    const safetensors_entry *table = need(f, "y_embedder.embedding_table.weight", 2, err);
-    const safetensors_entry *final = need(f, "final_layer.linear.weight", 2, err);
+    const tensor_entry *pos = need(f, "pos_embed", 3, err);
+    const tensor_entry *patch = need(f, "x_embedder.proj.weight", 4, err);
+    const tensor_entry *table = need(f, "y_embedder.embedding_table.weight", 2, err);
+    const tensor_entry *final = need(f, "final_layer.linear.weight", 2, err);
     need(f, "blocks.0.attn.qkv.weight", 2, err);
     if (err->status != DT_OK) return err->status;
 
@@ -108,14 +108,14 @@ dt_status dit_file_config(dit_config *k, const safetensors *f, dt_error *err)
     return dit_config_check(k, f->path, err);
 }
 
-static dt_status fill_row(const param *row, const safetensors *f, dt_error *err)
+static dt_status fill_row(const param *row, const tensor_file *f, dt_error *err)
 {
-    const safetensors_entry *e = need(f, row->name, row->file_dim_count, err);
+    const tensor_entry *e = need(f, row->name, row->file_dim_count, err);
     if (!e || check_shape(e, row->file_dim, err) != DT_OK) return err->status;
-    return safetensors_read_f32(row->tensor->data, e, err);
+    return tensor_read_f32(row->tensor->data, e, err);
 }
 
-static dt_status refuse_strangers(const params *p, const safetensors *f, dt_error *err)
+static dt_status refuse_strangers(const params *p, const tensor_file *f, dt_error *err)
 {
     for (size_t i = 0; i < f->count; i++)
         if (!params_find(p, f->entries[i].name))
@@ -124,13 +124,13 @@ static dt_status refuse_strangers(const params *p, const safetensors *f, dt_erro
     return DT_OK;
 }
 
-static dt_status read_info(dit_file_info *info, const safetensors *f, int64_t class_count, dt_error *err)
+static dt_status read_info(dit_file_info *info, const tensor_file *f, int64_t class_count, dt_error *err)
 {
     *info = (dit_file_info){0};
     file_hash hash;
     file_sha256_bytes(&hash, f->map.data, f->map.size);
     memcpy(info->sha256, hash.hex, sizeof info->sha256);
-    const char *text = safetensors_metadata(f, "difftune.classes");
+    const char *text = tensor_file_metadata(f, "difftune.classes");
     json_t *list = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (text && (!json_is_array(list) || (int64_t)json_array_size(list) != class_count))
         error_set(err, DT_ERR_FORMAT, "%s: metadata difftune.classes is not a list of %lld names", f->path,
@@ -145,6 +145,14 @@ static dt_status read_info(dit_file_info *info, const safetensors *f, int64_t cl
     }
     json_decref(list);
     return err->status;
+}
+
+dt_status dit_file_open(tensor_file *f, const char *path, dt_error *err)
+{
+    if (tensor_file_open(f, path, err) != DT_OK) return err->status;
+    if (!tensor_file_enter(f, "ema.")) tensor_file_enter(f, "model.");
+    tensor_file_enter(f, "module.");
+    return DT_OK;
 }
 
 dt_status dit_load(ctx *c, dit *m, dit_file_info *info, const char *path)
@@ -233,17 +241,17 @@ static void say(const dit_labels *l, int64_t file_classes)
     if (l->log) l->log(l->user, line);
 }
 
-static dt_status fill_labels(ctx *c, dit *m, const safetensors *f, const dit_file_info *info, const dit_labels *l,
+static dt_status fill_labels(ctx *c, dit *m, const tensor_file *f, const dit_file_info *info, const dit_labels *l,
                              int64_t file_classes)
 {
     param *row = params_find(&m->params, "y_embedder.embedding_table.weight");
-    const safetensors_entry *e = safetensors_find(f, row->name);
+    const tensor_entry *e = tensor_file_find(f, row->name);
     int64_t d = m->config.hidden;
     if (l->init == DT_LABEL_NEAREST_NAME && (!info->class_name || !l->class_name))
         return error_set(&c->error, DT_ERR_ARG, "label_init nearest-name: %s does not name its classes", f->path);
     size_t mark = arena_mark(&c->scratch);
     real *old = arena_alloc(&c->scratch, (size_t)e->count * sizeof *old, &c->error);
-    if (old && safetensors_read_f32(old, e, &c->error) == DT_OK) {
+    if (old && tensor_read_f32(old, e, &c->error) == DT_OK) {
         for (int64_t i = 0; i < l->class_count; i++)
             start_row(row->tensor->data + i * d, i, old, file_classes, d, l, info);
         memcpy(row->tensor->data + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
@@ -253,7 +261,7 @@ static dt_status fill_labels(ctx *c, dit *m, const safetensors *f, const dit_fil
     return c->error.status;
 }
 
-static dt_status fill_model(ctx *c, dit *m, const safetensors *f, const dit_file_info *info, const dit_labels *labels,
+static dt_status fill_model(ctx *c, dit *m, const tensor_file *f, const dit_file_info *info, const dit_labels *labels,
                             int64_t file_classes)
 {
     bool relabel = labels && !same_classes(labels, info, file_classes);
@@ -270,17 +278,17 @@ static dt_status fill_model(ctx *c, dit *m, const safetensors *f, const dit_file
 
 dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *path, const dit_labels *labels)
 {
-    safetensors f;
+    tensor_file f;
     dit_config config;
     dit_file_info own = {0};
-    if (safetensors_open(&f, path, &c->error) != DT_OK) return c->error.status;
+    if (dit_file_open(&f, path, &c->error) != DT_OK) return c->error.status;
     if (dit_file_config(&config, &f, &c->error) == DT_OK &&
         read_info(&own, &f, config.class_count, &c->error) == DT_OK) {
         int64_t file_classes = config.class_count;
         if (labels) config.class_count = labels->class_count;
         if (dit_open(c, m, &config) == DT_OK) fill_model(c, m, &f, &own, labels, file_classes);
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     if (info && !ctx_failed(c))
         *info = own;
     else

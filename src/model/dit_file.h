@@ -1,6 +1,7 @@
-/* DiT checkpoints in safetensors, with the published names, in f32, bf16 or f16 (computed in f32). Widths, depth, patch
- * size, channels and classes are read off the tensors' shapes; the head count, which no shape shows, from the metadata
- * key "difftune.heads", else from the published width (384, 768: 64 wide; 1024, 1152: 16 heads), else 64 wide. */
+/* DiT checkpoints in any container of io/tensor_file.h, with the published names, in f32, bf16 or f16 (computed in f32).
+ * Widths, depth, patch size, channels and classes are read off the tensors' shapes; the head count, which no shape shows,
+ * from the metadata key "difftune.heads", else from the published width (384, 768: 64 wide; 1024, 1152: 16 heads), else
+ * 64 wide. */
 #ifndef MODEL_DIT_FILE_H
 #define MODEL_DIT_FILE_H
 
@@ -9,8 +10,8 @@
 
 /* What else a model file says about itself. */
 typedef struct dit_file_info {
-    char sha256[65];         /* of the whole file */
-    char **class_name;       /* from metadata "difftune.classes" (JSON list); NULL: the file does not say */
+    char sha256[65];   /* of the whole file */
+    char **class_name; /* from metadata "difftune.classes" (JSON list); NULL: the file does not say */
     int64_t class_name_count;
 } dit_file_info;
 
@@ -20,8 +21,12 @@ void dit_file_info_free(dit_file_info *info);
  * neither. */
 dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 
+/* Opens a file and narrows it to its model: in a training checkpoint of the reference code ({model, ema, opt, args})
+ * that is the averaged weights, as DiT's own loader has it, else `model`; else the whole file. */
+dt_status dit_file_open(tensor_file *f, const char *path, dt_error *err);
+
 /* Configuration of an open file; DT_ERR_SHAPE names the file and the tensor that is missing or odd. */
-dt_status dit_file_config(dit_config *config, const safetensors *f, dt_error *err);
+dt_status dit_file_config(dit_config *config, const tensor_file *f, dt_error *err);
 
 /* Opens `path`, makes the model and fills it. Every tensor of the model must be there with its shape and every tensor
  * of the file must be used. `info` may be NULL. */

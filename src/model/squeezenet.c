@@ -23,11 +23,11 @@ static void format_shape(char text[96], int dim_count, const int64_t dims[])
 }
 
 /* The values of a tensor that must have this shape, in scratch; NULL after a failure. */
-static float *read_tensor(ctx *c, const safetensors *f, const char *name, int dim_count, const int64_t dims[])
+static float *read_tensor(ctx *c, const tensor_file *f, const char *name, int dim_count, const int64_t dims[])
 {
     char expected[96], found[96];
     format_shape(expected, dim_count, dims);
-    const safetensors_entry *e = safetensors_find(f, name);
+    const tensor_entry *e = tensor_file_find(f, name);
     if (!e) {
         error_set(&c->error, DT_ERR_SHAPE, "%s: tensor %s of shape %s expected (SqueezeNet v1.1), found none", f->path,
                   name, expected);
@@ -40,7 +40,7 @@ static float *read_tensor(ctx *c, const safetensors *f, const char *name, int di
         return NULL;
     }
     float *values = arena_alloc(&c->scratch, (size_t)e->count * sizeof(float), &c->error);
-    if (values) safetensors_read_f32(values, e, &c->error);
+    if (values) tensor_read_f32(values, e, &c->error);
     return ctx_failed(c) ? NULL : values;
 }
 
@@ -53,7 +53,7 @@ static void channels_last(real *w, const float *values, int64_t outputs, int64_t
                 w[(o * positions + p) * inputs + i] = values[(o * inputs + i) * positions + p];
 }
 
-static void load_conv(ctx *c, squeezenet_conv *conv, const safetensors *f, const char *name, int64_t outputs,
+static void load_conv(ctx *c, squeezenet_conv *conv, const tensor_file *f, const char *name, int64_t outputs,
                       int64_t inputs, int64_t side)
 {
     if (ctx_failed(c)) return;
@@ -71,7 +71,7 @@ static void load_conv(ctx *c, squeezenet_conv *conv, const safetensors *f, const
     arena_release(&c->scratch, mark);
 }
 
-static void load_fire(ctx *c, squeezenet_fire *fire, const safetensors *f, int number, int64_t inputs, int64_t width)
+static void load_fire(ctx *c, squeezenet_fire *fire, const tensor_file *f, int number, int64_t inputs, int64_t width)
 {
     char name[48];
     snprintf(name, sizeof name, "fire%d.squeeze1x1", number);
@@ -84,13 +84,13 @@ static void load_fire(ctx *c, squeezenet_fire *fire, const safetensors *f, int n
 
 dt_status squeezenet_open(ctx *c, squeezenet *net, const char *path)
 {
-    safetensors f;
-    if (safetensors_open(&f, path, &c->error) == DT_OK) {
+    tensor_file f;
+    if (tensor_file_open(&f, path, &c->error) == DT_OK) {
         load_conv(c, &net->conv1, &f, "conv1", 64, 3, 3);
         for (int i = 0; i < SQUEEZENET_FIRES; i++)
             load_fire(c, &net->fire[i], &f, i + 2, i ? 8 * squeeze_width[i - 1] : 64, squeeze_width[i]);
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return c->error.status;
 }
 

@@ -194,7 +194,7 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
                            real *const into[], dt_error *err)
 {
     char path[DT_PATH_MAX];
-    safetensors f;
+    tensor_file f;
     file_join(path, folder, file);
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
     for (int i = 0; i < t->model.params.count && err->status == DT_OK; i++) {
@@ -203,14 +203,14 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
         real *out = into ? into[i] : row->tensor->data;
         if (!out) continue;
         snprintf(name, sizeof name, "%s%s", prefix, row->name);
-        const safetensors_entry *e = safetensors_find(&f, name);
+        const tensor_entry *e = tensor_file_find(&f, name);
         if (!e || e->count != tensor_count(row->tensor))
             error_set(err, DT_ERR_SHAPE, "%s: tensor %s with %lld values expected, found %lld", path, name,
                       (long long)tensor_count(row->tensor), e ? (long long)e->count : 0LL);
         else
-            safetensors_read_f32(out, e, err);
+            tensor_read_f32(out, e, err);
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return err->status;
 }
 

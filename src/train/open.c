@@ -49,10 +49,10 @@ static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error
 {
     *resolution = t->s->resolution;
     if (t->s->method == DT_METHOD_PRETRAIN) return check_channels("in_channels", t->s->in_channels, err);
-    safetensors f;
+    tensor_file f;
     dit_config k;
     char path[DT_PATH_MAX];
-    if (dit_file_path(path, t->s->pretrained_model, err) != DT_OK || safetensors_open(&f, path, err) != DT_OK)
+    if (dit_file_path(path, t->s->pretrained_model, err) != DT_OK || dit_file_open(&f, path, err) != DT_OK)
         return err->status;
     if (dit_file_config(&k, &f, err) == DT_OK) {
         if (*resolution && *resolution != k.input_size)
@@ -61,7 +61,7 @@ static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error
         check_channels(path, k.channels, err);
         *resolution = k.input_size;
     }
-    safetensors_close(&f);
+    tensor_file_close(&f);
     return err->status;
 }
 

@@ -9,16 +9,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void read_values(const safetensors_entry *e)
+static void read_values(const tensor_entry *e)
 {
     if (e->bytes == 0) return; /* a shape with a zero may have any other dimensions */
     dt_error err = {0};
     float *floats = malloc((size_t)e->count * sizeof *floats);
     int64_t *integers = malloc((size_t)e->count * sizeof *integers);
     assert(floats && integers);
-    safetensors_read_f32(floats, e, &err);
+    tensor_read_f32(floats, e, &err);
     error_clear(&err);
-    safetensors_read_i64(integers, e, &err);
+    tensor_read_i64(integers, e, &err);
     free(floats);
     free(integers);
 }
@@ -29,14 +29,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int fd = memfd_create("fuzz", 0);
     assert(fd >= 0 && write(fd, data, size) == (ssize_t)size);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    safetensors f;
+    tensor_file f;
     dt_error err = {0};
     if (safetensors_open(&f, path, &err) == DT_OK) {
         for (size_t i = 0; i < f.count; i++) {
-            assert(safetensors_find(&f, f.entries[i].name) == &f.entries[i]);
+            assert(tensor_file_find(&f, f.entries[i].name) == &f.entries[i]);
             read_values(&f.entries[i]);
         }
-        safetensors_close(&f);
+        tensor_file_close(&f);
     }
     close(fd);
     return 0;
