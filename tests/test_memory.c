@@ -22,7 +22,7 @@ static void a_training_step_survives_every_limit(void **state)
         assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
         assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
         assert_true(trainer_step(&t, &r));
-        arena *const arenas[] = {&c.step, &c.scratch, &c.gradient};
+        arena *const arenas[] = {&c.step, &c.scratch, &c.pass};
         const size_t step = c.step.peak, all = c.step.limit;
         for (int which = 0; which < 3; which++)
             for (size_t limit = 0, end = arenas[which]->peak; limit < end; limit += end / 91 + 1, tried++) {
@@ -100,7 +100,7 @@ static void check_verb(verb *run, const dt_settings *s, const char *made, int co
     dt_context *c = NULL;
     assert_int_equal(dt_open(&c, s), DT_OK);
     if (run(c, s) != DT_OK) fail_msg("%s", dt_message(c));
-    arena *const arenas[] = {&c->model, &c->step, &c->scratch, &c->gradient};
+    arena *const arenas[] = {&c->model, &c->step, &c->scratch, &c->pass};
     int failures = 0;
     for (int which = 0; which < 4; which++) {
         size_t all = arenas[which]->limit, peak = arenas[which]->peak;
@@ -111,7 +111,7 @@ static void check_verb(verb *run, const dt_settings *s, const char *made, int co
             dt_status status = run(c, s);
             arenas[which]->limit = all;
             if (status != DT_ERR_MEMORY) fail_msg("limit %zu: status %d, %s", limit, status, dt_message(c));
-            assert_int_equal(c->model.used + c->step.used + c->scratch.used + c->gradient.used, 0);
+            assert_int_equal(c->model.used + c->step.used + c->scratch.used + c->pass.used, 0);
             failures++;
         }
     }

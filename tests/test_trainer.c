@@ -113,7 +113,7 @@ static void updating_in_the_backward_pass_gives_the_same_bits(void **state)
     }
 }
 
-/* No gradient is made in the model arena, and the gradient arena holds less than all of them. */
+/* No gradient is made in the model arena, and the pass arena holds less than all of them. */
 static void updating_in_the_backward_pass_keeps_no_gradients(void **state)
 {
     (void)state;
@@ -131,7 +131,7 @@ static void updating_in_the_backward_pass_keeps_no_gradients(void **state)
         assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
         assert_true(trainer_step(&t, &r) && r.finite && r.grad_norm > 0);
         model[fused] = c.model.used;
-        gradient[fused] = c.gradient.peak;
+        gradient[fused] = c.pass.peak;
         weights = params_count(&t.model.params, false);
         trainer_close(&t);
         ctx_close(&c);

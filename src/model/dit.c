@@ -156,10 +156,10 @@ static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
     const dit_block_w *b = weights;
     tensor *m = lin(c, &b->ada, op_silu(c, cond));                             /* [N,6D] */
     tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
-    h = lin(c, &b->proj, op_attention(c, lin(c, &b->qkv, h), b->heads));       /* [N,S,D] */
+    h = lin(c, &b->proj, op_attention(c, lin_last(c, &b->qkv, h), b->heads));  /* [N,S,D] */
     x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
     h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
-    h = lin(c, &b->fc2, op_gelu(c, lin(c, &b->fc1, h)));                       /* [N,S,D] */
+    h = lin_last(c, &b->fc2, op_gelu(c, lin_last(c, &b->fc1, h)));             /* [N,S,D] */
     return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
 }
 
@@ -191,7 +191,7 @@ tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const in
     for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);          /* [N,S,D] */
     tensor *mod = lin(c, &m->final_ada, op_silu(c, cond));                                  /* [N,2D] */
     h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);                /* [N,S,D] */
-    h = lin(c, &m->final, h);                                                               /* [N,S,P*P*Cout] */
+    h = lin_last(c, &m->final, h);                                                          /* [N,S,P*P*Cout] */
     return op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
 }
 

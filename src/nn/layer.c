@@ -6,3 +6,10 @@ tensor *lin(ctx *c, const lin_w *l, tensor *x)
 {
     return op_linear(c, x, l->w, l->b);
 }
+
+tensor *lin_last(ctx *c, const lin_w *l, tensor *x)
+{
+    tensor *y = lin(c, l, x);
+    tensor_drop(c, x);
+    return y;
+}

@@ -71,12 +71,19 @@ static void gelu_bwd(ctx *c, const tape_record *r)
     multiply_slope(r, c->engine.gelu_bwd);
 }
 
+static void gelu_remake(ctx *c, const tape_record *r)
+{
+    c->engine.gelu_fwd(r->out->data, r->in[0]->data, tensor_count(r->out));
+}
+
 tensor *op_gelu(ctx *c, tensor *x)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim);
     if (!y) return NULL;
     c->engine.gelu_fwd(y->data, x->data, tensor_count(y));
-    if (tape_wants(c, y, &x, 1)) tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
+    if (!tape_wants(c, y, &x, 1)) return y;
+    tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
+    tape_remake(c, gelu_remake);
     return y;
 }

@@ -5,6 +5,7 @@
 typedef struct norm_saved {
     modulation_sizes sizes;
     int shift, scale;
+    real epsilon;
     real *mean, *rstd; /* [N*S] */
 } norm_saved;
 
@@ -23,18 +24,30 @@ static void norm_modulate_bwd(ctx *c, const tape_record *r)
                                 s->sizes, s->shift, s->scale);
 }
 
+static void norm_modulate(ctx *c, tensor *y, const tensor *x, const tensor *m, const norm_saved *s)
+{
+    c->engine.norm_modulate_fwd(y->data, s->mean, s->rstd, x->data, m->data, s->sizes, s->shift, s->scale, s->epsilon);
+}
+
+static void norm_modulate_remake(ctx *c, const tape_record *r)
+{
+    norm_modulate(c, r->out, r->in[0], r->in[1], r->saved);
+}
+
 tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, real epsilon)
 {
     if (ctx_failed(c)) return NULL;
-    norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale};
+    norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale, .epsilon = epsilon};
     size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
-    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim);
     s.mean = arena_alloc(&c->step, bytes, &c->error);
     s.rstd = arena_alloc(&c->step, bytes, &c->error);
     if (ctx_failed(c)) return NULL;
-    c->engine.norm_modulate_fwd(y->data, s.mean, s.rstd, x->data, m->data, s.sizes, shift, scale, epsilon);
+    norm_modulate(c, y, x, m, &s);
     tensor *in[] = {x, m};
-    if (tape_wants(c, y, in, 2)) tape_push(c, norm_modulate_bwd, y, in, 2, &s, sizeof s);
+    if (!tape_wants(c, y, in, 2)) return y;
+    tape_push(c, norm_modulate_bwd, y, in, 2, &s, sizeof s);
+    tape_remake(c, norm_modulate_remake);
     return y;
 }
 

@@ -1,6 +1,6 @@
-#include <string.h>
+#include "tensor/pass.h"
 
-#include "tensor/gradient.h"
+#include <string.h>
 
 bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count)
 {
@@ -24,16 +24,23 @@ void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out
     c->tape = r;
 }
 
-/* What a record leaves behind once it has been walked: the gradient of its result is through, and that of a weight which
- * no earlier record uses is complete. */
+void tape_remake(ctx *c, void (*remake)(ctx *, const tape_record *))
+{
+    c->tape->remake = remake;
+    c->tape->out->remade_by = c->tape;
+}
+
+/* What a record leaves behind once it has been walked: its result is through, and the gradient of a weight which no earlier
+ * record uses is complete. */
 static void leave_record(ctx *c, const tape_record *r)
 {
-    gradient_release(c, r->out);
+    pass_release_gradient(c, r->out);
+    tensor_drop(c, r->out);
     for (int i = 0; i < TAPE_INPUT_MAX; i++) {
         tensor *x = r->in[i];
         if (!x || !x->need_grad || --x->uses > 0 || !x->row || !c->weight_done) continue;
         c->weight_done(c, c->weight_done_user, x);
-        gradient_release(c, x);
+        pass_release_gradient(c, x);
     }
 }
 
@@ -55,10 +62,10 @@ void tape_clear(ctx *c)
         for (int i = 0; i < TAPE_INPUT_MAX; i++) {
             if (!r->in[i]) continue;
             r->in[i]->uses = 0;
-            gradient_release(c, r->in[i]);
+            pass_release_gradient(c, r->in[i]);
         }
     c->tape = NULL;
-    gradient_release_all(c);
+    pass_release_all(c);
 }
 
 static void reshape_bwd(ctx *c, const tape_record *r)

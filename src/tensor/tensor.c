@@ -26,7 +26,7 @@ dt_status ctx_open(ctx *c, int threads, dt_isa isa)
     arena_open(&c->model, "model", arena_limit(), &c->error);
     arena_open(&c->step, "step", arena_limit(), &c->error);
     arena_open(&c->scratch, "scratch", arena_limit(), &c->error);
-    arena_open(&c->gradient, "gradient", arena_limit(), &c->error);
+    arena_open(&c->pass, "pass", arena_limit(), &c->error);
     if (!ctx_failed(c)) engine_cpu_fill(&c->engine, isa, &c->error);
     if (!ctx_failed(c)) engine_check_complete(&c->engine);
     ctx_enter(c);
@@ -38,7 +38,7 @@ void ctx_close(ctx *c)
     arena_close(&c->model);
     arena_close(&c->step);
     arena_close(&c->scratch);
-    arena_close(&c->gradient);
+    arena_close(&c->pass);
 }
 
 void ctx_enter(const ctx *c)

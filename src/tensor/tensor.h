@@ -20,10 +20,11 @@ typedef struct tensor {
     int dim_count;
     int64_t dim[TENSOR_DIM_MAX];
     real *data;
-    real *grad;     /* same shape; NULL until a backward pass or an optimiser asks for it */
-    bool need_grad; /* trainable, or computed from something trainable */
-    int row;        /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
-    int uses;       /* records of the tape that have it as an input */
+    real *grad;                          /* same shape; NULL until a backward pass or an optimiser asks for it */
+    bool need_grad;                      /* trainable, or computed from something trainable */
+    int row;                             /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
+    int uses;                            /* records of the tape that have it as an input */
+    const struct tape_record *remade_by; /* can compute `data` again; NULL: data stays */
 } tensor;
 
 typedef struct tape_record tape_record;
@@ -32,14 +33,14 @@ typedef struct tape_record tape_record;
 struct dt_context {
     dt_error error;
     engine engine;
-    arena model;    /* weights, optimiser, whole life of a run */
-    arena step;     /* activations, gradients, records; released each step */
-    arena scratch;  /* inside one op or one helper; released by whoever took it */
-    arena gradient; /* gradients of what is computed; see "gradients" below */
-    struct free_gradient *free_gradients;
+    arena model;   /* weights, optimiser, whole life of a run */
+    arena step;    /* activations, gradients, records; released each step */
+    arena scratch; /* inside one op or one helper; released by whoever took it */
+    arena pass;    /* what a pass back needs only for a while; see "gradients" below */
+    struct free_block *free_blocks;
     tape_record *tape; /* newest record, linked backwards; NULL: empty */
     bool recording;    /* ops append records */
-    /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the gradient
+    /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the pass
      * arena; NULL: weights keep their gradients. */
     void (*weight_done)(struct dt_context *c, void *user, tensor *weight);
     void *weight_done_user;
@@ -72,10 +73,14 @@ static inline int64_t tensor_count(const tensor *t)
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 
-/* ---- gradients ----
+/* ---- gradients, and values that are made twice ----
  *
- * Gradients of computed tensors live in an arena of their own and are given back as soon as the record that made the tensor
- * has been walked: the pass back needs those of one block at a time, and the next block's are still in the caches. */
+ * Gradients of computed tensors live in the pass arena, a list of blocks that are given back one by one: a gradient as soon as
+ * the record that made the tensor has been walked. A pass back thus needs the gradients of one block of the network at a
+ * time, and the next block's are still in the caches.
+ *
+ * Values that are cheaper to compute again than to keep (an activation, a norm) live there too, until the model drops them
+ * behind the linear map that used them. */
 
 /* The gradient buffer to add into, zeroed when it is made. NULL if t needs none or the context failed. */
 real *tensor_grad(ctx *c, tensor *t);
@@ -87,6 +92,17 @@ real *tensor_grad_write(ctx *c, tensor *t, bool *add);
 /* Makes out's gradient that of t, for gradients that are passed through or rewritten in place. False, and nothing is done,
  * when t needs none or has one already. */
 bool tensor_grad_take(tensor *t, tensor *out);
+
+/* A result whose values can be dropped while recording: its data is in the pass arena then. The op calls tape_remake after
+ * its tape_push. */
+tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[]);
+
+/* Gives the values of t back, if they can be made again. Only op_linear may have used t, which asks for them with
+ * tensor_values when it is walked back. */
+void tensor_drop(ctx *c, tensor *t);
+
+/* The values of t, made again when they were dropped; NULL when the context failed. */
+const real *tensor_values(ctx *c, tensor *t);
 
 /* Adds out's gradient to that of t, without a copy where t has none yet. */
 void tensor_grad_pass(ctx *c, tensor *t, tensor *out);
@@ -101,7 +117,8 @@ struct tape_record {
     tape_record *previous;
     tensor *out;
     tensor *in[TAPE_INPUT_MAX];
-    const void *saved; /* op's own struct, in the step arena */
+    const void *saved;                            /* op's own struct, in the step arena */
+    void (*remake)(ctx *c, const tape_record *r); /* computes out->data again; NULL: it is kept */
 };
 
 /* True when the op must leave a record: recording is on and an input (NULLs allowed) needs a gradient. Marks `out`. */
@@ -111,10 +128,13 @@ bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count);
 void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out, tensor *const in[], int in_count,
                const void *saved, size_t saved_size);
 
+/* Says that the newest record can compute its result again. */
+void tape_remake(ctx *c, void (*remake)(ctx *, const tape_record *));
+
 /* Walks the records back to `until` (exclusive; NULL: all) and removes them. The caller has seeded gradients. */
 void tape_backward(ctx *c, tape_record *until);
 
-/* Forgets the records that are left and all buffers of the gradient arena. */
+/* Forgets the records that are left and all blocks of the pass arena. */
 void tape_clear(ctx *c);
 
 /* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back":
