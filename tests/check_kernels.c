@@ -1,7 +1,8 @@
 /* Compares every entry of the engine table between instruction sets, and measures it.
  *
  *     check_kernels           every table the machine has against the portable one: odd sizes, tails, extreme values, guards
- *     check_kernels --bench   GFLOP/s or GB/s of each entry beside what a register loop and a large copy reach
+ *     check_kernels --bench   GFLOP/s or GB/s of each entry beside what a register loop and a large copy reach; with
+ *                             avx2 after it for instance, those of that instruction set
  *
  * What is called with what is in kernel_cases.h. */
 #include <math.h>
@@ -217,24 +218,42 @@ static void bench(const engine *e, int threads)
     }
 }
 
-int main(int argc, char **argv)
+/* The engine of one instruction set by its name, or the best without one. */
+static bool open_engine(engine *e, const char *name)
+{
+    dt_error err = {0};
+    if (!name) return engine_cpu_fill(e, DT_ISA_AUTO, &err) == DT_OK;
+    for (dt_isa isa = DT_ISA_PORTABLE; engine_cpu_fill(e, isa, &err) == DT_OK; isa++)
+        if (strcmp(strchr(e->name, ' ') + 1, name) == 0) return true;
+    fprintf(stderr, "check_kernels: %s is no instruction set of this machine and build\n", name);
+    return false;
+}
+
+static int bench_all(const char *name)
+{
+    engine e;
+    int threads = omp_get_max_threads();
+    if (!open_engine(&e, name)) return 1;
+    for (int t = 1; t <= threads; t = t < threads && 2 * t > threads ? threads : 2 * t) bench(&e, t);
+    return 0;
+}
+
+static int compare_instruction_sets(void)
 {
     engine portable, other;
     dt_error err = {0};
-    if (argc > 2 || (argc == 2 && strcmp(argv[1], "--bench") != 0)) {
-        fprintf(stderr, "usage: check_kernels [--bench]\n");
-        return 2;
-    }
-    if (argc == 2) {
-        int threads = omp_get_max_threads();
-        if (engine_cpu_fill(&other, DT_ISA_AUTO, &err) != DT_OK) return 1;
-        for (int t = 1; t <= threads; t = t < threads && 2 * t > threads ? threads : 2 * t) bench(&other, t);
-        return 0;
-    }
+    dt_isa isa = DT_ISA_AVX2;
     int failures = 0;
     if (engine_cpu_fill(&portable, DT_ISA_PORTABLE, &err) != DT_OK) return 1;
-    dt_isa isa = DT_ISA_AVX2;
     for (; engine_cpu_fill(&other, isa, &err) == DT_OK; isa++) failures += compare_all(&portable, &other);
     if (isa <= DT_ISA_AVX512BF16) printf("the rest is skipped: %s\n", err.message);
     return failures > 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 1) return compare_instruction_sets();
+    if (argc <= 3 && strcmp(argv[1], "--bench") == 0) return bench_all(argv[2]);
+    fprintf(stderr, "usage: check_kernels [--bench [INSTRUCTION-SET]]\n");
+    return 2;
 }
