@@ -88,7 +88,7 @@ typedef struct dt_settings {
     int64_t seed;
 
     /* model */
-    char pretrained_model[DT_PATH_MAX]; /* safetensors with DiT's names, or a run folder */
+    char pretrained_model[DT_PATH_MAX]; /* file with DiT's names (safetensors, .pt), or a run folder */
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
     int64_t hidden_size, depth, num_heads, patch_size, in_channels;
     bool learn_sigma;

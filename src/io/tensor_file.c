@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "io/half.h"
+#include "io/pytorch.h"
 #include "io/safetensors.h"
 
 /* ---- opening ---- */
@@ -31,9 +32,19 @@ dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container
     return err->status;
 }
 
+/* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
+static dt_status any_container(tensor_file *f, dt_error *err)
+{
+    const unsigned char *data = f->map.data;
+    bool header = f->map.size > 8 && data[8] == '{';
+    if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
+    if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
+    return safetensors_container(f, err);
+}
+
 dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
 {
-    return tensor_file_open_as(f, path, safetensors_container, err);
+    return tensor_file_open_as(f, path, any_container, err);
 }
 
 void tensor_file_close(tensor_file *f)
@@ -43,6 +54,7 @@ void tensor_file_close(tensor_file *f)
     free(f->all_entries);
     free(f->numbers);
     free(f->path);
+    arena_close(&f->memory);
     file_map_close(&f->map);
     *f = (tensor_file){0};
 }

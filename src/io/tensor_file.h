@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "io/dtype.h"
 #include "io/file.h"
@@ -34,16 +35,17 @@ typedef struct tensor_entry {
 } tensor_entry;
 
 typedef struct tensor_file {
-    const char *container; /* "safetensors" */
+    const char *container; /* "safetensors", "pytorch zip" or "pytorch before zip" */
     tensor_entry *entries; /* in byte order of their names */
     size_t count;
-    json_t *metadata; /* an object of strings; NULL: the file has none */
+    json_t *metadata; /* an object of strings; may be NULL */
     char *path;
     file_map map; /* the whole file */
     /* owned by the container's reader */
     tensor_entry *all_entries; /* what `entries` is narrowed from */
-    int64_t *numbers;          /* dims and strides */
-    json_t *header;            /* holds names and metadata */
+    json_t *header;            /* safetensors: holds names and metadata */
+    int64_t *numbers;          /* safetensors: dims */
+    arena memory;              /* others: names, dims and strides */
 } tensor_file;
 
 /* Opens a file of any container, told by its first bytes. On failure *f is empty and may be closed; DT_ERR_FORMAT names

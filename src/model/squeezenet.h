@@ -25,7 +25,7 @@ typedef struct squeezenet {
     squeezenet_fire fire[SQUEEZENET_FIRES]; /* fire2 to fire9 */
 } squeezenet;
 
-/* Reads weights in safetensors, F16, BF16 or F32, named conv1.weight [O,I,H,W], conv1.bias, fire2.squeeze1x1.weight,
+/* Reads weights from any container of io/tensor_file.h, named conv1.weight [O,I,H,W], conv1.bias, fire2.squeeze1x1.weight,
  * fire2.expand1x1.weight, fire2.expand3x3.weight and so on to fire9; others (conv10) are ignored. They live in the
  * model arena. DT_ERR_SHAPE names file, tensor, expected and found. */
 dt_status squeezenet_open(ctx *c, squeezenet *net, const char *path);

@@ -57,7 +57,7 @@ const settings_key settings_keys[] = {
     ENUM(machine, mixed_precision, "no", precision_words, COMPUTES, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL, "of all random numbers"),
 
-    TEXT(model, pretrained_model, "", "PATH", COMPUTES, "safetensors file with DiT's names, or a run folder"),
+    TEXT(model, pretrained_model, "", "PATH", COMPUTES, "file with DiT's names (safetensors, .pt) or a run folder"),
     TEXT(model, model, "custom", "NAME", TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, "width of the network; pretrain with model custom"),
     INT(model, depth, "6", 1, 1024, TRAIN, "number of blocks; pretrain with model custom"),
@@ -135,7 +135,7 @@ const settings_key settings_keys[] = {
     TEXT(measures, reference, "", "PATH", EVAL, "folder, tar or saved statistics to compare with"),
     TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar or saved statistics to judge"),
     ENUM(measures, feature, "base", feature_words, TRAIN | EVAL, "network whose features are compared"),
-    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL, "safetensors of SqueezeNet v1.1; feature squeezenet"),
+    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL, "weights of SqueezeNet v1.1; feature squeezenet"),
     TEXT(measures, save_statistics, "", "FILE", EVAL, "where to keep the statistics of the reference"),
 
     TEXT(files, input, "", "FILE", PREDICT, "safetensors with x, t, y; or x0, noise, t, y"),
