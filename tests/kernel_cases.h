@@ -476,6 +476,35 @@ static void run_concat_bwd(work *w, const engine *e, dims z)
     CALL(w, e->concat_bwd(z.extreme ? NULL : da, db, dy, m, z.d, other));
 }
 
+static void run_group_norm_fwd(work *w, const engine *e, dims z)
+{
+    group_sizes s = {z.n, z.s, z.d, z.d % 4 ? 1 : 4};
+    int64_t count = s.n * s.s * s.c;
+    float *y = output(w, count, 1e-5), *mean = output(w, s.n * s.c, 1e-6), *factor = output(w, s.n * s.c, 1e-5);
+    float *x = input_between(w, count, z.extreme ? 90 : -2, z.extreme ? 110 : 2);
+    float *weight = input(w, s.c), *bias = input(w, s.c);
+    CALL(w, e->group_norm_fwd(y, mean, factor, x, weight, bias, s, 1e-6F));
+}
+
+static void run_upsample_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, 4 * z.n * z.s * 3 * z.d, 1e-9), *x = input(w, z.n * z.s * 3 * z.d);
+    CALL(w, e->upsample_fwd(y, x, z.n, z.s, 3, z.d));
+}
+
+static void run_pad_end_fwd(work *w, const engine *e, dims z)
+{
+    float *y = output(w, z.n * (z.s + 1) * 4 * z.d, 1e-9), *x = input(w, z.n * z.s * 3 * z.d);
+    CALL(w, e->pad_end_fwd(y, x, z.n, z.s, 3, z.d));
+}
+
+static void run_soft_clamp_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = output(w, count, 1e-6), *x = activations(w, z, count);
+    CALL(w, e->soft_clamp_fwd(y, x, 3, count));
+}
+
 /* ---- the table ---- */
 
 #define ENTRY(name)                                                                                                    \
@@ -519,6 +548,10 @@ static const check checks[] = {
     ENTRY(relu_bwd),
     ENTRY(concat_fwd),
     ENTRY(concat_bwd),
+    ENTRY(group_norm_fwd),
+    ENTRY(upsample_fwd),
+    ENTRY(pad_end_fwd),
+    ENTRY(soft_clamp_fwd),
 };
 
 enum { CHECKS = sizeof checks / sizeof *checks };

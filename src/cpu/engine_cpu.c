@@ -6,7 +6,8 @@
 /* The kernel files that are compiled for every instruction set, and those to which bfloat16 dot products bring something. */
 #define ALL_FILES(X, isa)                                                                                              \
     X(gemm, isa)                                                                                                       \
-    X(attention, isa) X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa)
+    X(attention, isa)                                                                                                  \
+    X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa) X(frozen, isa)
 #define BF16_FILES(X, isa) X(gemm, isa) X(attention, isa)
 
 #define DECLARE(file, isa) void cpu_register_##file##_##isa(engine *e);

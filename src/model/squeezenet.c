@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "io/resample.h"
-#include "io/safetensors.h"
 #include "op/conv.h"
 #include "op/op.h"
 
@@ -14,83 +13,27 @@ static const int64_t squeeze_width[SQUEEZENET_FIRES] = {16, 16, 32, 32, 48, 48, 
 
 /* ---- weights ---- */
 
-static void format_shape(char text[96], int dim_count, const int64_t dims[])
-{
-    int used = snprintf(text, 96, "[");
-    for (int i = 0; i < dim_count && used < 72; i++)
-        used += snprintf(text + used, 96 - (size_t)used, i ? ",%lld" : "%lld", (long long)dims[i]);
-    snprintf(text + used, 96 - (size_t)used, "]");
-}
-
-/* The values of a tensor that must have this shape, in scratch; NULL after a failure. */
-static float *read_tensor(ctx *c, const tensor_file *f, const char *name, int dim_count, const int64_t dims[])
-{
-    char expected[96], found[96];
-    format_shape(expected, dim_count, dims);
-    const tensor_entry *e = tensor_file_find(f, name);
-    if (!e) {
-        error_set(&c->error, DT_ERR_SHAPE, "%s: tensor %s of shape %s expected (SqueezeNet v1.1), found none", f->path,
-                  name, expected);
-        return NULL;
-    }
-    if (e->dim_count != dim_count || memcmp(e->dims, dims, (size_t)dim_count * sizeof dims[0]) != 0) {
-        format_shape(found, e->dim_count, e->dims);
-        error_set(&c->error, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected (SqueezeNet v1.1), found %s", f->path,
-                  name, expected, found);
-        return NULL;
-    }
-    float *values = arena_alloc(&c->scratch, (size_t)e->count * sizeof(float), &c->error);
-    if (values) tensor_read_f32(values, e, &c->error);
-    return ctx_failed(c) ? NULL : values;
-}
-
-/* w[O,H,W,I] from a file's [O,I,H,W] */
-static void channels_last(real *w, const float *values, int64_t outputs, int64_t inputs, int64_t positions)
-{
-    for (int64_t o = 0; o < outputs; o++)
-        for (int64_t p = 0; p < positions; p++)
-            for (int64_t i = 0; i < inputs; i++)
-                w[(o * positions + p) * inputs + i] = values[(o * inputs + i) * positions + p];
-}
-
-static void load_conv(ctx *c, squeezenet_conv *conv, const tensor_file *f, const char *name, int64_t outputs,
-                      int64_t inputs, int64_t side)
-{
-    if (ctx_failed(c)) return;
-    char weight_name[64], bias_name[64];
-    snprintf(weight_name, sizeof weight_name, "%s.weight", name);
-    snprintf(bias_name, sizeof bias_name, "%s.bias", name);
-    size_t mark = arena_mark(&c->scratch);
-    const float *weight = read_tensor(c, f, weight_name, 4, (int64_t[]){outputs, inputs, side, side});
-    const float *bias = weight ? read_tensor(c, f, bias_name, 1, &outputs) : NULL;
-    conv->weight = tensor_new(c, &c->model, 4, (int64_t[]){outputs, side, side, inputs});
-    conv->bias = tensor_new(c, &c->model, 1, &outputs);
-    if (ctx_failed(c)) return;
-    channels_last(conv->weight->data, weight, outputs, inputs, side * side);
-    for (int64_t o = 0; o < outputs; o++) conv->bias->data[o] = bias[o];
-    arena_release(&c->scratch, mark);
-}
-
-static void load_fire(ctx *c, squeezenet_fire *fire, const tensor_file *f, int number, int64_t inputs, int64_t width)
+static void read_fire(const conv_file *f, squeezenet_fire *fire, int number, int64_t inputs, int64_t width)
 {
     char name[48];
     snprintf(name, sizeof name, "fire%d.squeeze1x1", number);
-    load_conv(c, &fire->squeeze, f, name, width, inputs, 1);
+    conv_file_read(f, &fire->squeeze, name, width, inputs, 1, true);
     snprintf(name, sizeof name, "fire%d.expand1x1", number);
-    load_conv(c, &fire->expand1, f, name, 4 * width, width, 1);
+    conv_file_read(f, &fire->expand1, name, 4 * width, width, 1, true);
     snprintf(name, sizeof name, "fire%d.expand3x3", number);
-    load_conv(c, &fire->expand3, f, name, 4 * width, width, 3);
+    conv_file_read(f, &fire->expand3, name, 4 * width, width, 3, true);
 }
 
 dt_status squeezenet_open(ctx *c, squeezenet *net, const char *path)
 {
-    tensor_file f;
-    if (tensor_file_open(&f, path, &c->error) == DT_OK) {
-        load_conv(c, &net->conv1, &f, "conv1", 64, 3, 3);
+    tensor_file file;
+    const conv_file f = {.c = c, .file = &file, .net = "SqueezeNet v1.1"};
+    if (tensor_file_open(&file, path, &c->error) == DT_OK) {
+        conv_file_read(&f, &net->conv1, "conv1", 64, 3, 3, true);
         for (int i = 0; i < SQUEEZENET_FIRES; i++)
-            load_fire(c, &net->fire[i], &f, i + 2, i ? 8 * squeeze_width[i - 1] : 64, squeeze_width[i]);
+            read_fire(&f, &net->fire[i], i + 2, i ? 8 * squeeze_width[i - 1] : 64, squeeze_width[i]);
     }
-    tensor_file_close(&f);
+    tensor_file_close(&file);
     return c->error.status;
 }
 
@@ -110,7 +53,7 @@ static void prepare(ctx *c, real *x, const uint8_t *rgb, int64_t side)
     image_close(&resized);
 }
 
-static tensor *convolve(ctx *c, const squeezenet_conv *k, tensor *x, int64_t stride, int64_t pad)
+static tensor *convolve(ctx *c, const conv_weights *k, tensor *x, int64_t stride, int64_t pad)
 {
     return op_relu(c, op_conv2d(c, x, k->weight, k->bias, stride, pad));
 }

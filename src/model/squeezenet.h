@@ -7,21 +7,16 @@
 #ifndef MODEL_SQUEEZENET_H
 #define MODEL_SQUEEZENET_H
 
-#include "tensor/tensor.h"
+#include "model/conv_file.h"
 
 enum { SQUEEZENET_SIDE = 227, SQUEEZENET_FEATURES = 512, SQUEEZENET_FIRES = 8 };
 
-typedef struct squeezenet_conv {
-    tensor *weight; /* [O,side,side,I] */
-    tensor *bias;   /* [O] */
-} squeezenet_conv;
-
 typedef struct squeezenet_fire {
-    squeezenet_conv squeeze, expand1, expand3;
+    conv_weights squeeze, expand1, expand3;
 } squeezenet_fire;
 
 typedef struct squeezenet {
-    squeezenet_conv conv1;
+    conv_weights conv1;
     squeezenet_fire fire[SQUEEZENET_FIRES]; /* fire2 to fire9 */
 } squeezenet;
 

@@ -40,6 +40,12 @@ typedef struct window_sizes {
     int64_t out_h, out_w;
 } window_sizes;
 
+/* Samples [N,S,C] whose channels are normalised in G groups of neighbours. */
+typedef struct group_sizes {
+    int64_t n, s, c;
+    int64_t groups;
+} group_sizes;
+
 /* Per-sample constants of the diffusion loss at that sample's t; diffusion/schedule.h fills them. */
 typedef struct loss_coefficients {
     real sqrt_recip_abar, sqrt_recipm1_abar;   /* x0 = a*x_t - b*eps */
@@ -135,6 +141,18 @@ typedef struct engine {
     /* y[M,A+B] = a[M,A] beside b[M,B] */
     void (*concat_fwd)(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count);
     void (*concat_bwd)(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count);
+
+    /* Networks that stay frozen (op/frozen.h): these have no backward. Images are channels last. */
+    /* y = (x - mean) factor + bias of x[N,S,C]: mean and rstd over the S positions and C/G channels of a group, factor =
+     * rstd weight; mean, factor [N,C] are outputs too */
+    void (*group_norm_fwd)(real *y, real *mean, real *factor, const real *x, const real *weight, const real *bias,
+                           group_sizes z, real epsilon);
+    /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
+    void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
+    /* y[N,H+1,W+1,C]: x[N,H,W,C] with zeros below and to the right */
+    void (*pad_end_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
+    /* y = limit tanh(x / limit) */
+    void (*soft_clamp_fwd)(real *y, const real *x, real limit, int64_t count);
 } engine;
 
 /* Aborts with the entry's position if an entry is NULL: a missing kernel is found here, never in the middle of a run. */
