@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../bench/register_loop.h"
 #include "cpu/engine_cpu.h"
 #include "kernel_cases.h"
 
@@ -106,46 +107,6 @@ static int compare_all(const engine *portable, const engine *other)
 
 /* ---- measuring ---- */
 
-#ifdef __x86_64__
-typedef float peak_vector __attribute__((vector_size(32)));
-#define PEAK_TARGET __attribute__((target("avx2,fma")))
-#else
-typedef float peak_vector __attribute__((vector_size(16)));
-#define PEAK_TARGET
-#endif
-
-enum { PEAK_CHAINS = 12, PEAK_STEPS = 100000 };
-
-/* Twelve independent chains of multiply-adds in registers: nothing but arithmetic. */
-PEAK_TARGET static void multiply_add_loop(peak_vector chains[PEAK_CHAINS], const peak_vector *factor)
-{
-    peak_vector sum[PEAK_CHAINS], x = *factor;
-    for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = chains[i];
-    for (int64_t step = 0; step < PEAK_STEPS; step++)
-#pragma GCC unroll 12
-        for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = sum[i] * x + x;
-    for (int i = 0; i < PEAK_CHAINS; i++) chains[i] = sum[i];
-}
-
-static double measure_peak(int threads)
-{
-    const double flops = 2.0 * PEAK_CHAINS * PEAK_STEPS * (double)(sizeof(peak_vector) / sizeof(float));
-    double best = 0;
-    for (int lap = 0; lap < 4 * LAPS; lap++) {
-        double start = seconds();
-#pragma omp parallel num_threads(threads)
-        {
-            peak_vector chains[PEAK_CHAINS], x;
-            memset(chains, 0, sizeof chains);
-            for (size_t i = 0; i < sizeof x / sizeof(float); i++) x[i] = 0.5F;
-            multiply_add_loop(chains, &x);
-            __asm__ volatile("" : : "r"(chains) : "memory");
-        }
-        best = fmax(best, threads * flops / (seconds() - start));
-    }
-    return best / 1e9;
-}
-
 static double measure_copy(int threads)
 {
     const int64_t count = 32 << 20;
@@ -205,7 +166,7 @@ static void bench_gemm(const engine *e, double peak)
 static void bench(const engine *e, int threads)
 {
     static const dims tiny = {64, 64, 192, false}, images = {64, 64, 3, false};
-    double peak = measure_peak(threads), copy = measure_copy(threads);
+    double peak = register_peak_gflops(threads, false, 4 * LAPS), copy = measure_copy(threads);
     omp_set_num_threads(threads);
     printf("%s, %d thread%s: register loop %.1f GFLOP/s, large copy %.1f GB/s\n", e->name, threads,
            threads > 1 ? "s" : "", peak, copy);

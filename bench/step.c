@@ -1,0 +1,363 @@
+/* Times a training step or a sampling step of a DiT with random weights, on data made in memory, through the same pieces a
+ * real run uses (model, loss, backward, optimiser with its average; sampler with guidance).
+ *
+ *     bench_step [--task train|sample] [--shape demo|DiT-S/2|..|custom] [--classes N]
+ *                [--warmup N] [--rounds N] [--steps N] [--wait] [--SETTING VALUE ..]
+ *
+ * SETTING is any setting of the program: train-batch-size, gradient-accumulation-steps, mixed-precision, threads, isa,
+ * gradient-checkpointing, fused-backward-pass, sample-batch-size .. Shape "demo" takes pixels of 32x32, the named ones latents
+ * of 32x32x4 and 1000 classes, "custom" what hidden-size, depth, num-heads, patch-size, in-channels and resolution say.
+ *
+ * Prints one JSON object per line: {"ready": ..} after warming up, each round, and a summary. With --wait each round waits
+ * for a line on standard input, and the end of input ends the run: so two programs can take turns. A sampling step is one
+ * step of the schedule that num-inference-steps names, which costs one guided evaluation; a round takes the schedule's last
+ * `steps` steps. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "register_loop.h"
+#include "model/dit_sampler.h"
+#include "train/batch.h"
+#include "train/clock.h"
+#include "train/optimizer.h"
+#include "train/settings.h"
+
+enum { ROUNDS_MAX = 1024, PEAK_LAPS = 200 };
+
+typedef struct options {
+    bool sample, wait;
+    const char *shape;
+    int64_t classes, warmup, rounds, steps;
+    dt_settings settings;
+} options;
+
+typedef struct rig {
+    ctx c;
+    const options *o;
+    dit model;
+    optimizer optimizer; /* of training */
+    schedule schedule;
+    sampler sampler; /* of sampling */
+    real *x;         /* [sample_batch_size,C,H,W] */
+    int32_t *y;
+    uint32_t *index;
+    int64_t step;
+} rig;
+
+typedef struct round_time {
+    double seconds_per_step, others_cores;
+} round_time;
+
+/* ---- the work in one step ---- */
+
+/* Multiply-adds of one sample's forward pass: linear layers, and the two products of attention. */
+static double multiply_adds(const dit *m)
+{
+    const dit_config *k = &m->config;
+    double d = (double)k->hidden, s = (double)(k->input_size / k->patch) * (double)(k->input_size / k->patch);
+    double pixels = (double)(k->patch * k->patch);
+    double block = s * d * (3 * d + d + 4 * d + 4 * d) + 2 * s * s * d + 6 * d * d;
+    double ends = s * d * pixels * (double)(k->channels + dit_out_channels(m)) + 256 * d + d * d + 2 * d * d;
+    return (double)k->depth * block + ends;
+}
+
+/* A backward pass is counted as two forward passes; blocks that are run again for checkpointing do not count. */
+static double useful_flops(const rig *r)
+{
+    const dt_settings *s = &r->o->settings;
+    double samples = (double)(r->o->sample ? s->sample_batch_size * (s->guidance_scale != 1 ? 2 : 1)
+                                           : s->train_batch_size * s->gradient_accumulation_steps);
+    return 2 * multiply_adds(&r->model) * samples * (r->o->sample ? 1 : 3);
+}
+
+/* ---- model ---- */
+
+static dit_config shape_of(const options *o)
+{
+    const dt_settings *s = &o->settings;
+    dit_config k = {.input_size = s->resolution ? s->resolution : 32,
+                    .patch = s->patch_size,
+                    .channels = s->in_channels,
+                    .hidden = s->hidden_size,
+                    .depth = s->depth,
+                    .heads = s->num_heads,
+                    .class_count = o->classes ? o->classes : 9,
+                    .learn_sigma = s->learn_sigma};
+    if (!strcmp(o->shape, "demo") || !strcmp(o->shape, "custom")) return k;
+    k.channels = 4;
+    k.class_count = o->classes ? o->classes : 1000;
+    if (!dit_named(&k, o->shape)) {
+        fprintf(stderr, "shape %s: demo, custom or one of DiT-{S,B,L,XL}/{2,4,8} expected\n", o->shape);
+        exit(2);
+    }
+    return k;
+}
+
+/* Every weight is drawn, those too that a new model has at zero: no gradient and no gate is zero then. */
+static void fill_weights(dit *m)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < m->params.count; i++) {
+        const param *row = &m->params.row[i];
+        if (row->init == PARAM_FIXED) continue;
+        rng_normal(row->tensor->data, tensor_count(row->tensor), (rng_key){1, RNG_INIT, (uint32_t)i, 0});
+        for (int64_t j = 0; j < tensor_count(row->tensor); j++) row->tensor->data[j] *= (real)0.02;
+    }
+}
+
+static void open_sampler(rig *r)
+{
+    const dt_settings *s = &r->o->settings;
+    ctx *c = &r->c;
+    if (dit_sampler_open(&r->sampler, &r->model, s, &c->error) != DT_OK) return;
+    if (r->o->steps < r->sampler.schedule.count) r->sampler.schedule.count = r->o->steps;
+    size_t n = (size_t)s->sample_batch_size;
+    r->x = arena_alloc(&c->model, n * (size_t)(r->sampler.channels * r->sampler.size * r->sampler.size) * sizeof(real),
+                       &c->error);
+    r->y = arena_alloc(&c->model, n * sizeof r->y[0], &c->error);
+    r->index = arena_alloc(&c->model, n * sizeof r->index[0], &c->error);
+    for (size_t i = 0; i < n && !ctx_failed(c); i++) {
+        r->y[i] = (int32_t)((int64_t)i % r->model.config.class_count);
+        r->index[i] = (uint32_t)i;
+    }
+    if (!ctx_failed(c)) sampler_start(&r->sampler, r->x, r->index, (int64_t)n);
+}
+
+static void open_rig(rig *r, const options *o)
+{
+    const dt_settings *s = &o->settings;
+    ctx *c = &r->c;
+    *r = (rig){.o = o};
+    dit_config k = shape_of(o);
+    if (ctx_open(c, (int)s->threads, s->isa) != DT_OK || dit_open(c, &r->model, &k) != DT_OK) return;
+    c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
+    r->model.checkpoint_blocks = s->gradient_checkpointing;
+    fill_weights(&r->model);
+    schedule_full(&r->schedule);
+    if (o->sample)
+        open_sampler(r);
+    else
+        optimizer_open(c, &r->optimizer, &r->model.params, s);
+}
+
+/* ---- a step ---- */
+
+/* Pictures and noise are normal, t and labels uniform, one label in ten the null class. */
+static void fill_batch(const rig *r, batch *b, uint32_t micro)
+{
+    int64_t n = b->count, size = tensor_count(b->x0) / n, parts = r->o->settings.gradient_accumulation_steps;
+    uint64_t classes = (uint64_t)r->model.config.class_count;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) {
+        rng_key key = {2, RNG_NOISE, (uint32_t)r->step, micro * (uint32_t)n + (uint32_t)i};
+        rng_normal(b->noise->data + i * size, size, key);
+        key.purpose = RNG_SAMPLE_START;
+        rng_normal(b->x0->data + i * size, size, key);
+        key.purpose = RNG_TIMESTEP;
+        b->t[i] = (int32_t)rng_below(key, 0, SCHEDULE_STEPS);
+        b->y[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
+        b->weight[i] = 1 / (real)(n * parts);
+    }
+    batch_diffuse(b, &r->schedule);
+}
+
+static void micro_step(rig *r, uint32_t micro)
+{
+    ctx *c = &r->c;
+    size_t mark = arena_mark(&c->step);
+    batch b;
+    if (!batch_new(c, &b, &r->model, r->o->settings.train_batch_size)) return;
+    fill_batch(r, &b, micro);
+    c->recording = true;
+    tensor *loss = batch_loss(c, &r->model, &b);
+    c->recording = false;
+    batch_backward(c, loss);
+    tape_clear(c);
+    arena_release(&c->step, mark);
+}
+
+static void train_step(rig *r)
+{
+    const dt_settings *s = &r->o->settings;
+    optimizer_begin(&r->c, &r->optimizer, s->learning_rate);
+    for (int64_t i = 0; i < s->gradient_accumulation_steps && !ctx_failed(&r->c); i++) micro_step(r, (uint32_t)i);
+    double norm = optimizer_grad_norm(&r->c, &r->optimizer);
+    optimizer_end(&r->c, &r->optimizer, s->learning_rate, norm, !ctx_failed(&r->c));
+    r->step++;
+}
+
+/* Returns the steps that were done. */
+static int64_t run_round(rig *r)
+{
+    const options *o = r->o;
+    if (o->sample) {
+        sampler_continue(&r->c, &r->sampler, r->x, r->y, r->index, o->settings.sample_batch_size);
+        return r->sampler.schedule.count;
+    }
+    for (int64_t i = 0; i < o->steps; i++) train_step(r);
+    return o->steps;
+}
+
+/* ---- measuring ---- */
+
+/* Seconds of processor time that the machine has spent on anything but this process, time stolen by its host included. */
+static double others_seconds(void)
+{
+    unsigned long long user, nice, system, idle, wait, irq, soft, stolen;
+    FILE *f = fopen("/proc/stat", "r");
+    int fields = f ? fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &wait, &irq,
+                            &soft, &stolen)
+                   : 0;
+    if (f) fclose(f);
+    if (fields != 8) return 0;
+    struct rusage own;
+    getrusage(RUSAGE_SELF, &own);
+    return (double)(user + nice + system + irq + soft + stolen) / (double)sysconf(_SC_CLK_TCK) -
+           (double)(own.ru_utime.tv_sec + own.ru_stime.tv_sec) -
+           1e-6 * (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec);
+}
+
+static round_time timed_round(rig *r)
+{
+    double others = others_seconds(), start = clock_s();
+    int64_t steps = run_round(r);
+    double seconds = clock_s() - start;
+    return (round_time){seconds / (double)steps, fmax(0, others_seconds() - others) / seconds};
+}
+
+/* Highest resident size of this process; unlike getrusage's it is not inherited from the one that started it. */
+static int64_t peak_memory(void)
+{
+    char line[256];
+    long long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "VmHWM: %lld", &kib) != 1) {
+    }
+    if (f) fclose(f);
+    return kib * 1024;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    double x = ((const round_time *)a)->seconds_per_step, y = ((const round_time *)b)->seconds_per_step;
+    return (x > y) - (x < y);
+}
+
+static double median_seconds(round_time *list, int64_t count)
+{
+    qsort(list, (size_t)count, sizeof *list, by_time);
+    return (list[(count - 1) / 2].seconds_per_step + list[count / 2].seconds_per_step) / 2;
+}
+
+static void tell(json_t *line)
+{
+    char *text = json_dumps(line, JSON_REAL_PRECISION(6));
+    puts(text ? text : "{}");
+    fflush(stdout);
+    free(text);
+    json_decref(line);
+}
+
+static json_t *summary(const rig *r, round_time *list, int64_t count, const double peak[2])
+{
+    const dt_settings *s = &r->o->settings;
+    double seconds = median_seconds(list, count), flops = useful_flops(r), rate = flops / seconds / 1e9;
+    int64_t samples = r->o->sample ? s->sample_batch_size : s->train_batch_size * s->gradient_accumulation_steps;
+    json_t *text = json_pack("{s:s, s:s, s:s, s:I}", "side", "difftune", "version", DT_VERSION, "engine",
+                             r->c.engine.name, "parameters", (json_int_t)params_count(&r->model.params, true));
+    json_t *figures =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "seconds_per_step", seconds, "samples_per_second",
+                  (double)samples / seconds, "flops_per_step", flops, "gflops", rate, "peak_gflops_before", peak[0],
+                  "peak_gflops_after", peak[1], "share_of_peak", rate / fmax(peak[0], peak[1]));
+    json_t *memory =
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(), "model_arena_bytes",
+                  (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak, "pass_arena_bytes",
+                  (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
+    json_object_update_new(text, figures);
+    json_object_update_new(text, memory);
+    return text;
+}
+
+static bool next_round(const options *o, int64_t done)
+{
+    char line[64];
+    return done < ROUNDS_MAX && (o->wait ? fgets(line, sizeof line, stdin) != NULL : done < o->rounds);
+}
+
+static void measure(rig *r)
+{
+    const options *o = r->o;
+    bool bf16 = o->settings.mixed_precision == DT_PRECISION_BF16;
+    round_time list[ROUNDS_MAX];
+    int64_t count = 0;
+    double peak[2] = {register_peak_gflops(r->c.threads, bf16, PEAK_LAPS)};
+    for (int64_t i = 0; i < o->warmup && !ctx_failed(&r->c); i++) run_round(r);
+    if (ctx_failed(&r->c)) return;
+    tell(json_pack("{s:b}", "ready", true));
+    for (; next_round(o, count) && !ctx_failed(&r->c); count++) {
+        list[count] = timed_round(r);
+        tell(json_pack("{s:f, s:f}", "seconds_per_step", list[count].seconds_per_step, "others_cores",
+                       list[count].others_cores));
+    }
+    peak[1] = register_peak_gflops(r->c.threads, bf16, PEAK_LAPS);
+    if (!ctx_failed(&r->c) && count > 0) tell(summary(r, list, count, peak));
+}
+
+/* ---- command line ---- */
+
+static void fail_usage(const char *message)
+{
+    fprintf(stderr, "bench_step: %s\n", message);
+    exit(2);
+}
+
+static void read_option(options *o, const char *name, const char *value)
+{
+    dt_error err = {0};
+    if (!strcmp(name, "task"))
+        o->sample = !strcmp(value, "sample");
+    else if (!strcmp(name, "shape"))
+        o->shape = value;
+    else if (!strcmp(name, "classes"))
+        o->classes = atoll(value);
+    else if (!strcmp(name, "warmup"))
+        o->warmup = atoll(value);
+    else if (!strcmp(name, "rounds"))
+        o->rounds = atoll(value);
+    else if (!strcmp(name, "steps"))
+        o->steps = atoll(value);
+    else if (settings_set(&o->settings, name, value, &err) != DT_OK)
+        fail_usage(err.message);
+}
+
+static void read_options(options *o, int argc, char **argv)
+{
+    *o = (options){.shape = "demo", .warmup = 1, .rounds = 3, .steps = 3};
+    dt_settings_init(&o->settings);
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--wait"))
+            o->wait = true;
+        else if (strncmp(argv[i], "--", 2) || i + 1 == argc)
+            fail_usage("--NAME VALUE pairs and --wait expected; see the head of bench/step.c");
+        else
+            read_option(o, argv[i] + 2, argv[i + 1]), i++;
+    }
+    if (o->steps < 1) fail_usage("at least one step is needed in a round");
+}
+
+int main(int argc, char **argv)
+{
+    options o;
+    rig r;
+    read_options(&o, argc, argv);
+    open_rig(&r, &o);
+    if (!ctx_failed(&r.c)) measure(&r);
+    bool failed = ctx_failed(&r.c);
+    if (failed) fprintf(stderr, "bench_step: %s\n", r.c.error.message);
+    ctx_close(&r.c);
+    return failed;
+}
