@@ -37,7 +37,7 @@ DEFINE_REGISTER(BF16_FILES, avx512bf16)
  * saves the wide registers. */
 static bool runs_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 static bool runs_avx512(void)
