@@ -1,50 +1,36 @@
-/* The matrix product. B is packed into panels as wide as a register tile, A is read in place (or from a copy with the
- * same row-major layout when it is transposed or rounded), and a tile of C stays in registers for a whole block of the
- * contraction.
+/* The matrix product. B is packed into panels as wide as a register tile; A is read in place where its rows lie in order and
+ * a tile has few of them, else packed into panels as high as a tile; a tile of C stays in registers for a whole block of
+ * the contraction.
  *
  *     for each span of columns of C            (BLOCK_COLUMNS, limits the packed B)
  *         for each block of the contraction    (at most BLOCK_DEPTH)
  *             pack B
  *             for each block of rows           (BLOCK_ROWS, so that its part of A stays in the second-level cache)
+ *                 pack A, unless it is read in place
  *                 for each panel of B          (stays in the first-level cache)
  *                     for each tile of rows    multiply_tile
  *
+ * What is packed are words of the size of a real: a number, or (where the machine multiplies them, GEMM_PAIRS) two bfloat16
+ * that follow each other in the contraction. The depth of a block is counted in words; everything but the packing and one
+ * line of the tile is the same for both.
+ *
  * Threads share out the rows and columns of C, never the contraction. The value of an element is thus the sum over
  * contraction blocks of sums in order of k, whoever computes it: the same bits for any number of threads. */
-#include <omp.h>
-#include <stdbool.h>
-#include <string.h>
-
 #include "cpu/gemm.h"
 
-/* The register tile leaves room for two vectors of B and one broadcast element of A among 16 registers. Without a
- * fused multiply-add the product needs one more. */
-#ifdef __AVX2__
-enum { VECTOR_BYTES = 32, TILE_ROWS = 6 };
-#else
-enum { VECTOR_BYTES = 16, TILE_ROWS = 4 };
-#endif
+#include <omp.h>
+#include <stdbool.h>
+
+#include "cpu/gemm_pack.h"
+#include "cpu/gemm_tile.h"
 
 enum {
-    LANES = VECTOR_BYTES / sizeof(real),
-    TILE_VECTORS = 2,
-    TILE_COLUMNS = TILE_VECTORS * LANES,
-    BLOCK_DEPTH = 384,
-    BLOCK_ROWS = 48,
+    BLOCK_DEPTH = 384,            /* words, nearly */
+    DEPTH_ROOM = BLOCK_DEPTH + 2, /* cuts are moved to even numbers */
+    BLOCK_ROWS = 48,              /* a multiple of TILE_ROWS */
     BLOCK_COLUMNS = 384,
-    COPY_STRIDE = BLOCK_DEPTH + 16, /* not a power of two: rows of the copy of A must not share a cache set */
-    PREFETCH_ROWS = 32,             /* rows far apart in memory: the machine does not foresee them by itself */
-    SERIAL_LIMIT = 64 * 1024,       /* multiplications below which waking another thread costs more than it brings */
+    SERIAL_LIMIT = 64 * 1024, /* multiplications below which waking another thread costs more than it brings */
 };
-
-typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef real vector_anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
-typedef real quad __attribute__((vector_size(4 * sizeof(real))));
-typedef real quad_anywhere __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-#define EACH_VECTOR_OF_TILE(r, v)                                                                                      \
-    _Pragma("GCC unroll 8") for (int r = 0; r < TILE_ROWS; r++)                                                        \
-        _Pragma("GCC unroll 2") for (int v = 0; v < TILE_VECTORS; v++)
 
 typedef struct product {
     real *c;
@@ -58,194 +44,97 @@ typedef struct region {
     int64_t i, m, j, n;
 } region;
 
-/* The part of op(A) that a block of rows needs, row-major. */
+/* A block of the contraction: k in [p, p + depth), `words` words in packed form. */
+typedef struct stretch {
+    int64_t p, depth, words;
+} stretch;
+
+/* The panel of columns [j, j + TILE_COLUMNS) begins at data + j * pitch. */
+typedef struct panels {
+    const real *data;
+    int64_t pitch;
+} panels;
+
+/* The part of op(A) that a block of rows needs. */
 typedef struct block_a {
-    const real *rows;
-    int64_t stride;
+    const real *data;
+    int64_t stride; /* between rows; 0: panels of [words, TILE_ROWS] */
 } block_a;
 
-/* What happens to C after the products of one block of the contraction: element = (previous + sum) + bias. */
-typedef struct update {
-    bool add_previous;
-    const real *bias; /* of the tile's first column; NULL: none */
-} update;
+static _Thread_local _Alignas(64) real packed_b[BLOCK_COLUMNS * DEPTH_ROOM];
+static _Thread_local _Alignas(64) real packed_a[BLOCK_ROWS * DEPTH_ROOM];
 
-static _Thread_local _Alignas(64) real packed_b[BLOCK_COLUMNS * BLOCK_DEPTH];
-static _Thread_local _Alignas(64) real copied_a[BLOCK_ROWS * COPY_STRIDE];
-
-static inline int64_t least(int64_t a, int64_t b)
+static inline packing packing_of(int flags)
 {
-    return a < b ? a : b;
+    return !(flags & GEMM_BF16) ? PACK_PLAIN : GEMM_PAIRS ? PACK_PAIRS : PACK_ROUNDED;
 }
 
-static inline int64_t divide_up(int64_t a, int64_t b)
+/* Cut number `block` of `blocks` nearly equal ones of [0, k), an even number except at the end. The cuts depend on k alone. */
+static stretch cut_contraction(int64_t k, int64_t block, int64_t blocks, packing kind)
 {
-    return (a + b - 1) / b;
+    int64_t p = k * block / blocks & ~INT64_C(1),
+            end = block + 1 == blocks ? k : k * (block + 1) / blocks & ~INT64_C(1);
+    return (stretch){p, end - p, packed_words(end - p, kind)};
 }
 
-/* Nearest bfloat16, ties to even. A NaN stays one: its quiet bit is set, so that dropping the low half cannot turn it
- * into an infinity. */
-static inline real round_bf16(real x)
+static int64_t count_blocks(int64_t k, packing kind)
 {
-    float narrow = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &narrow, sizeof bits);
-    uint32_t rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
-    bits = (bits & 0x7fffffffU) > 0x7f800000U ? bits | 0x00400000U : rounded;
-    bits &= 0xffff0000U;
-    memcpy(&narrow, &bits, sizeof narrow);
-    return narrow;
+    return divide_up(packed_words(k, kind), BLOCK_DEPTH);
 }
 
-static inline void round_in_place(real *x, int64_t count)
+static void pack_columns(real *out, const product *g, stretch s, int64_t j, int64_t n)
 {
-    for (int64_t i = 0; i < count; i++) x[i] = round_bf16(x[i]);
-}
-
-/* target[r, c] = source[r, c] */
-static void copy_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride, int64_t rows,
-                        int64_t columns)
-{
-    if (columns == TILE_COLUMNS) {
-        for (int64_t r = 0; r < rows; r++) {
-            __builtin_prefetch(source + least(r + PREFETCH_ROWS, rows - 1) * source_stride);
-            memcpy(target + r * target_stride, source + r * source_stride, TILE_COLUMNS * sizeof(real));
-        }
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(target + r * target_stride, source + r * source_stride, (size_t)columns * sizeof(real));
-}
-
-static inline void transpose_4x4(real *target, int64_t target_stride, const real *source, int64_t source_stride)
-{
-    quad r0 = *(const quad_anywhere *)source;
-    quad r1 = *(const quad_anywhere *)(source + source_stride);
-    quad r2 = *(const quad_anywhere *)(source + 2 * source_stride);
-    quad r3 = *(const quad_anywhere *)(source + 3 * source_stride);
-    quad low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    quad high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    quad low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    quad high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    *(quad_anywhere *)target = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
-    *(quad_anywhere *)(target + target_stride) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
-    *(quad_anywhere *)(target + 2 * target_stride) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
-    *(quad_anywhere *)(target + 3 * target_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
-}
-
-/* target[c, r] = source[r, c] */
-static void transpose_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride,
-                             int64_t rows, int64_t columns)
-{
-    int64_t whole_rows = rows & ~INT64_C(3), whole_columns = columns & ~INT64_C(3);
-    for (int64_t r = 0; r < whole_rows; r += 4)
-        for (int64_t c = 0; c < whole_columns; c += 4) {
-            __builtin_prefetch(source + least(r + PREFETCH_ROWS + c / 4 % 4, rows - 1) * source_stride + c);
-            transpose_4x4(target + c * target_stride + r, target_stride, source + r * source_stride + c, source_stride);
-        }
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
-            target[c * target_stride + r] = source[r * source_stride + c];
-}
-
-/* Rows [p, p + depth) of op(B), columns [j, j + width), as panels of [depth, TILE_COLUMNS]. What lies beside a narrow
- * last panel is left as it was: the products with it are computed and dropped. */
-static void pack_b(const product *g, int64_t p, int64_t depth, int64_t j, int64_t width)
-{
-    for (int64_t done = 0; done < width; done += TILE_COLUMNS) {
-        int64_t columns = least(TILE_COLUMNS, width - done);
-        real *panel = packed_b + done * depth;
-        if (g->flags & GEMM_TRANS_B)
-            transpose_matrix(panel, TILE_COLUMNS, g->b + (j + done) * g->ldb + p, g->ldb, columns, depth);
-        else
-            copy_matrix(panel, TILE_COLUMNS, g->b + p * g->ldb + j + done, g->ldb, depth, columns);
-        if (g->flags & GEMM_BF16) round_in_place(panel, depth * TILE_COLUMNS);
+    const bool across = !(g->flags & GEMM_TRANS_B);
+    for (int64_t done = 0; done < n; done += TILE_COLUMNS) {
+        const real *from = across ? g->b + s.p * g->ldb + j + done : g->b + (j + done) * g->ldb + s.p;
+        pack_panel(out + done * s.words, TILE_COLUMNS, from, g->ldb, least(TILE_COLUMNS, n - done), s.depth, across,
+                   packing_of(g->flags));
     }
 }
 
-static block_a prepare_a(const product *g, int64_t i, int64_t rows, int64_t p, int64_t depth)
+static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 {
-    bool transposed = g->flags & GEMM_TRANS_A, rounded = g->flags & GEMM_BF16;
-    if (!transposed && !rounded) return (block_a){g->a + i * g->lda + p, g->lda};
-    if (transposed)
-        transpose_matrix(copied_a, COPY_STRIDE, g->a + p * g->lda + i, g->lda, depth, rows);
-    else
-        copy_matrix(copied_a, COPY_STRIDE, g->a + i * g->lda + p, g->lda, rows, depth);
-    if (rounded)
-        for (int64_t r = 0; r < rows; r++) round_in_place(copied_a + r * COPY_STRIDE, depth);
-    return (block_a){copied_a, COPY_STRIDE};
+    const bool across = g->flags & GEMM_TRANS_A;
+    if (!across && !(g->flags & GEMM_BF16) && IN_PLACE) return (block_a){g->a + i * g->lda + s.p, g->lda};
+    for (int64_t done = 0; done < m; done += TILE_ROWS) {
+        const real *from = across ? g->a + s.p * g->lda + i + done : g->a + (i + done) * g->lda + s.p;
+        pack_panel(packed_a + done * s.words, TILE_ROWS, from, g->lda, least(TILE_ROWS, m - done), s.depth, across,
+                   packing_of(g->flags));
+    }
+    return (block_a){packed_a, 0};
 }
 
-/* The sums of a tile narrower than its vectors are added element by element, in the order in which whole ones are. */
-static void update_edge(real *c, int64_t ldc, const real *sums, int64_t rows, int64_t columns, update u)
+static void multiply_block(const product *g, region block, block_a a, panels b, int64_t words, update u)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < columns; j++) {
-            real sum = sums[r * TILE_COLUMNS + j];
-            if (u.add_previous) sum = c[r * ldc + j] + sum;
-            if (u.bias) sum += u.bias[j];
-            c[r * ldc + j] = sum;
-        }
-}
-
-/* C tile of rows x columns from `depth` columns of A and a panel of B. The last row of A stands in for rows beyond the
- * edge. */
-static void multiply_tile(real *c, int64_t ldc, const real *a, int64_t lda, const real *panel, int64_t depth,
-                          int64_t rows, int64_t columns, update u)
-{
-    const real *row[TILE_ROWS];
-    vector sum[TILE_ROWS][TILE_VECTORS]; /* registers, as long as no address of it is taken and every loop unrolled */
-    for (int64_t r = 0; r < TILE_ROWS; r++) {
-        row[r] = a + least(r, rows - 1) * lda;
-        __builtin_prefetch(c + least(r, rows - 1) * ldc, 1);
-    }
-    EACH_VECTOR_OF_TILE(r, v) sum[r][v] = (vector){0};
-#pragma GCC unroll 2
-    for (int64_t p = 0; p < depth; p++) {
-        const vector *b = (const vector *)(panel + p * TILE_COLUMNS);
-        EACH_VECTOR_OF_TILE(r, v) sum[r][v] += row[r][p] * b[v];
-    }
-    if (columns < TILE_COLUMNS) {
-        vector kept[TILE_ROWS][TILE_VECTORS];
-        EACH_VECTOR_OF_TILE(r, v) kept[r][v] = sum[r][v];
-        update_edge(c, ldc, (const real *)kept, rows, columns, u);
-        return;
-    }
-    EACH_VECTOR_OF_TILE(r, v)
-    {
-        if (r >= rows) return;
-        vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
-        vector value = sum[r][v];
-        if (u.add_previous) value = *target + value;
-        if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
-        *target = value;
-    }
-}
-
-static void multiply_block(const product *g, region block, block_a a, int64_t depth, update u)
-{
+    tile_function *tile = a.stride ? multiply_rows : g->flags & GEMM_BF16 ? multiply_packed_bf16 : multiply_packed;
     for (int64_t j = 0; j < block.n; j += TILE_COLUMNS) {
         update of_tile = {u.add_previous, u.bias ? u.bias + j : NULL};
         for (int64_t i = 0; i < block.m; i += TILE_ROWS)
-            multiply_tile(g->c + (block.i + i) * g->ldc + block.j + j, g->ldc, a.rows + i * a.stride, a.stride,
-                          packed_b + j * depth, depth, least(TILE_ROWS, block.m - i), least(TILE_COLUMNS, block.n - j),
-                          of_tile);
+            tile(g->c + (block.i + i) * g->ldc + block.j + j, g->ldc, a.data + i * (a.stride ? a.stride : words),
+                 a.stride, b.data + j * b.pitch, words, least(TILE_ROWS, block.m - i), least(TILE_COLUMNS, block.n - j),
+                 of_tile);
     }
 }
 
-/* The contraction is cut into blocks of nearly the same depth; the cuts depend on k alone. */
+/* All rows of a span times one stretch of packed columns. */
+static void multiply_stretch(const product *g, region span, stretch s, panels b, update u)
+{
+    for (int64_t i = 0; i < span.m; i += BLOCK_ROWS) {
+        region rows = {span.i + i, least(BLOCK_ROWS, span.m - i), span.j, span.n};
+        multiply_block(g, rows, prepare_rows(g, s, rows.i, rows.m), b, s.words, u);
+    }
+}
+
 static void multiply_span(const product *g, region span)
 {
-    int64_t blocks = divide_up(g->k, BLOCK_DEPTH);
+    const packing kind = packing_of(g->flags);
+    const int64_t blocks = count_blocks(g->k, kind);
     for (int64_t block = 0; block < blocks; block++) {
-        int64_t p = g->k * block / blocks, depth = g->k * (block + 1) / blocks - p;
+        stretch s = cut_contraction(g->k, block, blocks, kind);
         update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL};
         if (block == blocks - 1 && g->bias) u.bias = g->bias + span.j;
-        pack_b(g, p, depth, span.j, span.n);
-        for (int64_t i = 0; i < span.m; i += BLOCK_ROWS) {
-            region rows = {span.i + i, least(BLOCK_ROWS, span.m - i), span.j, span.n};
-            multiply_block(g, rows, prepare_a(g, rows.i, rows.m, p, depth), depth, u);
-        }
+        pack_columns(packed_b, g, s, span.j, span.n);
+        multiply_stretch(g, span, s, (panels){packed_b, s.words}, u);
     }
 }
 
@@ -271,7 +160,7 @@ static int choose_grid_rows(const product *g, int threads)
 {
     int best = 1;
     int64_t best_cost = INT64_MAX;
-    int64_t pack_a = g->flags & (GEMM_TRANS_A | GEMM_BF16) ? 6 : 0, pack_b = 6;
+    int64_t pack_a = g->flags & (GEMM_TRANS_A | GEMM_BF16) || !IN_PLACE ? 6 : 0, pack_b = 6;
     for (int rows = 1; rows <= threads; rows++) {
         int64_t m = divide_up(divide_up(g->m, TILE_ROWS), rows) * TILE_ROWS;
         int64_t n = divide_up(divide_up(g->n, TILE_COLUMNS), threads / rows) * TILE_COLUMNS;
@@ -313,6 +202,29 @@ void CPU_FN(gemm_serial)(real *c, const real *a, const real *b, const real *bias
         add_bias_only(&g);
     else
         multiply_region(&g, (region){0, m, 0, n});
+}
+
+void CPU_FN(gemm_pack)(real *packed, const real *b, int64_t n, int64_t k, int64_t ldb, int flags)
+{
+    product g = {.b = b, .ldb = ldb, .flags = flags};
+    pack_columns(packed, &g, (stretch){0, k, k}, 0, n);
+}
+
+void CPU_FN(gemm_packed)(real *c, const real *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
+                         int64_t ldc, int flags)
+{
+    product g = {.c = c, .a = a, .m = m, .n = n, .k = k, .lda = lda, .ldc = ldc, .flags = flags};
+    const int64_t blocks = count_blocks(k, PACK_PLAIN);
+    for (int64_t block = 0; block < blocks; block++) {
+        stretch s = cut_contraction(k, block, blocks, PACK_PLAIN);
+        update u = {block > 0 || (flags & GEMM_ACCUMULATE), NULL};
+        multiply_stretch(&g, (region){0, m, 0, n}, s, (panels){packed + s.p * TILE_COLUMNS, k}, u);
+    }
+}
+
+int64_t CPU_FN(gemm_packed_count)(int64_t n, int64_t k)
+{
+    return divide_up(n, TILE_COLUMNS) * TILE_COLUMNS * k;
 }
 
 static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,

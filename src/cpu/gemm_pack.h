@@ -1,0 +1,170 @@
+/* Packing for the matrix product: a strip of a matrix becomes a panel of [words, width], so that the tile reads it from one
+ * end to the other. */
+#ifndef CPU_GEMM_PACK_H
+#define CPU_GEMM_PACK_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "cpu/gemm_tile.h"
+
+typedef enum packing {
+    PACK_PLAIN,
+    PACK_ROUNDED, /* each number rounded to bfloat16 */
+    PACK_PAIRS,   /* two bfloat16 a word, the earlier one in the low half; 0 stands in for a missing second */
+} packing;
+
+enum {
+    PREFETCH_ROWS = 32, /* rows far apart in memory: the machine does not foresee them by itself */
+    NARROW_WORDS = 64,  /* words of a strip that are made at a time */
+};
+
+typedef real quad __attribute__((vector_size(4 * sizeof(real))));
+typedef real quad_anywhere __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+static inline int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static inline int64_t packed_words(int64_t depth, packing kind)
+{
+    return kind == PACK_PAIRS ? divide_up(depth, 2) : depth;
+}
+
+/* Nearest bfloat16, ties to even. A NaN stays one: its quiet bit is set, so that dropping the low half cannot turn it
+ * into an infinity. */
+static inline real round_bf16(real x)
+{
+    float narrow = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    uint32_t rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
+    bits = (bits & 0x7fffffffU) > 0x7f800000U ? bits | 0x00400000U : rounded;
+    bits &= 0xffff0000U;
+    memcpy(&narrow, &bits, sizeof narrow);
+    return narrow;
+}
+
+static inline void round_in_place(real *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = round_bf16(x[i]);
+}
+
+/* target[r, c] = source[r, c]; the widths of both tiles are copied without a loop. */
+static void copy_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride, int64_t rows,
+                        int64_t columns)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        real *to = target + r * target_stride;
+        const real *from = source + r * source_stride;
+        __builtin_prefetch(source + least(r + PREFETCH_ROWS, rows - 1) * source_stride);
+        if (columns == TILE_COLUMNS)
+            memcpy(to, from, TILE_COLUMNS * sizeof(real));
+        else if (columns == TILE_ROWS)
+            memcpy(to, from, TILE_ROWS * sizeof(real));
+        else
+            memcpy(to, from, (size_t)columns * sizeof(real));
+    }
+}
+
+static inline void transpose_4x4(real *target, int64_t target_stride, const real *source, int64_t source_stride)
+{
+    quad r0 = *(const quad_anywhere *)source;
+    quad r1 = *(const quad_anywhere *)(source + source_stride);
+    quad r2 = *(const quad_anywhere *)(source + 2 * source_stride);
+    quad r3 = *(const quad_anywhere *)(source + 3 * source_stride);
+    quad low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
+    quad high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+    quad low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
+    quad high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+    *(quad_anywhere *)target = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+    *(quad_anywhere *)(target + target_stride) = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+    *(quad_anywhere *)(target + 2 * target_stride) = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+    *(quad_anywhere *)(target + 3 * target_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+}
+
+/* target[c, r] = source[r, c] */
+static void transpose_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride,
+                             int64_t rows, int64_t columns)
+{
+    int64_t whole_rows = rows & ~INT64_C(3), whole_columns = columns & ~INT64_C(3);
+    for (int64_t r = 0; r < whole_rows; r += 4)
+        for (int64_t c = 0; c < whole_columns; c += 4) {
+            __builtin_prefetch(source + least(r + PREFETCH_ROWS + c / 4 % 4, rows - 1) * source_stride + c);
+            transpose_4x4(target + c * target_stride + r, target_stride, source + r * source_stride + c, source_stride);
+        }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
+            target[c * target_stride + r] = source[r * source_stride + c];
+}
+
+#if GEMM_PAIRS
+
+/* The upper half of the nearest bfloat16, in the low half of a word. */
+static inline uint32_t bf16_bits(real x)
+{
+    real rounded = round_bf16(x);
+    uint32_t bits;
+    memcpy(&bits, &rounded, sizeof bits);
+    return bits >> 16;
+}
+
+static inline real make_pair(real first, real second)
+{
+    uint32_t bits = bf16_bits(first) | bf16_bits(second) << 16;
+    real word;
+    memcpy(&word, &bits, sizeof word);
+    return word;
+}
+
+/* Lanes lie side by side in the source, the contraction runs down its rows. */
+static void pair_rows(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth)
+{
+    for (int64_t p = 0; p < depth; p += 2) {
+        const real *first = source + p * stride, *second = first + stride;
+        real *to = panel + p / 2 * width;
+        if (p + 1 < depth)
+            for (int64_t i = 0; i < lanes; i++) to[i] = make_pair(first[i], second[i]);
+        else
+            for (int64_t i = 0; i < lanes; i++) to[i] = make_pair(first[i], 0);
+    }
+}
+
+/* Each lane is a row of the source: its numbers are paired as they stand, a stretch at a time, and then transposed. */
+static void pair_columns(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth)
+{
+    real words[TILE_COLUMNS * NARROW_WORDS];
+    for (int64_t p = 0; p < depth; p += 2 * NARROW_WORDS) {
+        int64_t numbers = least(2 * NARROW_WORDS, depth - p);
+        for (int64_t i = 0; i < lanes; i++) {
+            const real *from = source + i * stride + p;
+            for (int64_t q = 0; q < numbers / 2; q++)
+                words[i * NARROW_WORDS + q] = make_pair(from[2 * q], from[2 * q + 1]);
+            if (numbers % 2) words[i * NARROW_WORDS + numbers / 2] = make_pair(from[numbers - 1], 0);
+        }
+        transpose_matrix(panel + p / 2 * width, width, words, NARROW_WORDS, lanes, divide_up(numbers, 2));
+    }
+}
+
+#endif
+
+/* `lanes` (at most width) lanes of `depth` numbers: those of a lane are `stride` apart when the lanes lie `across` the rows of
+ * the source, else the lanes are. What lies beside a narrow strip is left as it was: products with it are dropped. */
+static void pack_panel(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth,
+                       bool across, packing kind)
+{
+#if GEMM_PAIRS
+    if (kind == PACK_PAIRS) {
+        (across ? pair_rows : pair_columns)(panel, width, source, stride, lanes, depth);
+        return;
+    }
+#endif
+    if (across)
+        copy_matrix(panel, width, source, stride, depth, lanes);
+    else
+        transpose_matrix(panel, width, source, stride, lanes, depth);
+    if (kind == PACK_ROUNDED) round_in_place(panel, depth * width);
+}
+
+#endif

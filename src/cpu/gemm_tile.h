@@ -1,0 +1,140 @@
+/* The register tile of the matrix product: TILE_ROWS x TILE_COLUMNS sums that stay in registers while a stretch of the
+ * contraction runs by. */
+#ifndef CPU_GEMM_TILE_H
+#define CPU_GEMM_TILE_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "cpu/kernel.h"
+
+#if defined(__AVX512BF16__) && !defined(DT_REAL_DOUBLE)
+#include <immintrin.h>
+#define GEMM_PAIRS 1 /* the machine multiplies pairs of bfloat16 */
+#else
+#define GEMM_PAIRS 0
+#endif
+
+/* IN_PLACE: rows of A may be read where they are; with more of them their addresses would not fit the registers. A tile leaves
+ * room for two vectors of B and one broadcast element of A among 32 registers, or 16. Without a fused
+ * multiply-add the product needs one more. */
+#if defined(__AVX512F__)
+enum { VECTOR_BYTES = 64, TILE_ROWS = 12, IN_PLACE = 0 };
+#elif defined(__AVX2__)
+enum { VECTOR_BYTES = 32, TILE_ROWS = 6, IN_PLACE = 1 };
+#else
+enum { VECTOR_BYTES = 16, TILE_ROWS = 4, IN_PLACE = 1 };
+#endif
+
+enum {
+    LANES = VECTOR_BYTES / sizeof(real),
+    TILE_VECTORS = 2,
+    TILE_COLUMNS = TILE_VECTORS * LANES,
+};
+
+typedef real vector __attribute__((vector_size(VECTOR_BYTES), may_alias));
+typedef real vector_anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#define EACH_VECTOR_OF_TILE(r, v)                                                                                      \
+    _Pragma("GCC unroll 16") for (int r = 0; r < TILE_ROWS; r++)                                                       \
+        _Pragma("GCC unroll 2") for (int v = 0; v < TILE_VECTORS; v++)
+
+/* What happens to C after the products of one stretch of the contraction: element = (previous + sum) + bias. */
+typedef struct update {
+    bool add_previous;
+    const real *bias; /* of the tile's first column; NULL: none */
+} update;
+
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* sum + a b, a word of A with each word of b: a product, or the two products of a pair. */
+static inline __attribute__((always_inline)) vector multiply_add(vector sum, real a, vector b, bool pairs)
+{
+#if GEMM_PAIRS
+    if (pairs) {
+        int32_t word;
+        memcpy(&word, &a, sizeof word);
+        return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(word), (__m512bh)b);
+    }
+#endif
+    (void)pairs;
+    return sum + a * b;
+}
+
+/* The sums of a tile narrower than its vectors are added element by element, in the order in which whole ones are. */
+static void update_edge(real *c, int64_t ldc, const real *sums, int64_t rows, int64_t columns, update u)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < columns; j++) {
+            real sum = sums[r * TILE_COLUMNS + j];
+            if (u.add_previous) sum = c[r * ldc + j] + sum;
+            if (u.bias) sum += u.bias[j];
+            c[r * ldc + j] = sum;
+        }
+}
+
+/* C tile of rows x columns from `words` words of A and a panel of B. Row r of A begins at a + r * row_step and its words
+ * are `step` apart; in place, the last row stands in for those beyond the edge. */
+static inline __attribute__((always_inline)) void multiply_tile(real *c, int64_t ldc, const real *a, int64_t row_step,
+                                                                int64_t step, const real *panel, int64_t words,
+                                                                int64_t rows, int64_t columns, update u, bool pairs)
+{
+    const real *row[TILE_ROWS];
+    vector sum[TILE_ROWS][TILE_VECTORS]; /* registers, as long as no address of it is taken and every loop unrolled */
+    for (int64_t r = 0; r < TILE_ROWS; r++) {
+        row[r] = a + (step == 1 ? least(r, rows - 1) : r) * row_step;
+        __builtin_prefetch(c + least(r, rows - 1) * ldc, 1);
+    }
+    EACH_VECTOR_OF_TILE(r, v) sum[r][v] = (vector){0};
+#pragma GCC unroll 2
+    for (int64_t p = 0; p < words; p++) {
+        const vector *b = (const vector *)(panel + p * TILE_COLUMNS);
+        EACH_VECTOR_OF_TILE(r, v) sum[r][v] = multiply_add(sum[r][v], row[r][p * step], b[v], pairs);
+    }
+    if (columns < TILE_COLUMNS) {
+        vector kept[TILE_ROWS][TILE_VECTORS];
+        EACH_VECTOR_OF_TILE(r, v) kept[r][v] = sum[r][v];
+        update_edge(c, ldc, (const real *)kept, rows, columns, u);
+        return;
+    }
+    EACH_VECTOR_OF_TILE(r, v)
+    {
+        if (r >= rows) return;
+        vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
+        vector value = sum[r][v];
+        if (u.add_previous) value = *target + value;
+        if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
+        *target = value;
+    }
+}
+
+typedef void tile_function(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
+                           int64_t rows, int64_t columns, update u);
+
+/* A in place: rows `stride` apart. */
+static void multiply_rows(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
+                          int64_t rows, int64_t columns, update u)
+{
+    multiply_tile(c, ldc, a, stride, 1, panel, words, rows, columns, u, false);
+}
+
+/* A in a panel of [words, TILE_ROWS]. */
+static void multiply_packed(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
+                            int64_t rows, int64_t columns, update u)
+{
+    (void)stride;
+    multiply_tile(c, ldc, a, 1, TILE_ROWS, panel, words, rows, columns, u, false);
+}
+
+/* The same for operands that were packed as bfloat16: pairs, or numbers that were rounded. */
+static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
+                                 int64_t rows, int64_t columns, update u)
+{
+    (void)stride;
+    multiply_tile(c, ldc, a, 1, TILE_ROWS, panel, words, rows, columns, u, GEMM_PAIRS);
+}
+
+#endif
