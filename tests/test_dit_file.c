@@ -140,6 +140,30 @@ static void a_run_folder_stands_for_its_result(void **state)
     assert_string_equal(path, temp_path("any.safetensors"));
 }
 
+/* vectors/pytorch/dit.pt is {model, ema, opt, args}; its `ema` is the model of dit_patch8, its `model` is all zeros. */
+static void a_training_checkpoint_loads_as_its_average(void **state)
+{
+    (void)state;
+    dit m;
+    dit_file_info info;
+    tensor_file f;
+    file_hash hash;
+    dit_load(&c, &m, &info, "vectors/pytorch/dit.pt");
+    no_failure();
+    assert_true(m.config.heads == 1 && m.config.hidden == 16 && m.config.patch == 8 && m.config.class_count == 4);
+    assert_int_equal(file_sha256(&hash, "vectors/pytorch/dit.pt", &c.error), DT_OK);
+    assert_string_equal(info.sha256, hash.hex);
+    assert_int_equal(tensor_file_open(&f, "vectors/dit_patch8.safetensors", &c.error), DT_OK);
+    assert_true(tensor_file_enter(&f, "w."));
+    assert_int_equal(f.count, m.params.count);
+    for (int i = 0; i < m.params.count; i++) {
+        const tensor_entry *e = tensor_file_find(&f, m.params.row[i].name);
+        assert_memory_equal(m.params.row[i].tensor->data, e->data, e->bytes);
+    }
+    tensor_file_close(&f);
+    dit_file_info_free(&info);
+}
+
 /* ---- what is wrong ---- */
 
 enum { ENTRY_MAX = 64 };
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_values_may_be_saved_in_the_weights_place, setup, teardown),
         cmocka_unit_test_setup_teardown(the_heads_of_published_files_follow_from_the_width, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_folder_stands_for_its_result, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_training_checkpoint_loads_as_its_average, setup, teardown),
         cmocka_unit_test_setup_teardown(every_missing_tensor_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(every_tensor_that_does_not_belong_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(every_misshapen_tensor_is_named, setup, teardown),

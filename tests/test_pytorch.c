@@ -186,6 +186,329 @@ static void real_files_without_twins_are_read_in_full(void **state)
     }
 }
 
+/* ---- hostile files ---- */
+
+enum { ROOM = 1 << 16 };
+
+typedef struct draft {
+    unsigned char data[ROOM];
+    size_t size;
+} draft;
+
+static void put(draft *d, const void *bytes, size_t size)
+{
+    assert_true(d->size + size <= ROOM);
+    memcpy(d->data + d->size, bytes, size);
+    d->size += size;
+}
+
+#define PUT(d, text) put(d, text, sizeof(text) - 1)
+
+static void put_int(draft *d, int64_t value)
+{
+    PUT(d, "\x8a\x08");
+    put(d, &value, sizeof value);
+}
+
+static void put_tuple(draft *d, const int64_t values[], int count)
+{
+    PUT(d, "(");
+    for (int i = 0; i < count; i++) put_int(d, values[i]);
+    PUT(d, "t");
+}
+
+/* A tensor on a float storage "0" of `stored` values. */
+static void put_tensor(draft *d, int64_t stored, int64_t offset, const int64_t dims[], int dim_count,
+                       const int64_t strides[], int stride_count)
+{
+    PUT(d, "ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x01"
+           "0U\x03"
+           "cpu");
+    put_int(d, stored);
+    PUT(d, "tQ");
+    put_int(d, offset);
+    put_tuple(d, dims, dim_count);
+    put_tuple(d, strides, stride_count);
+    PUT(d, "\x89)tR");
+}
+
+#define MAGIC                                                                                                          \
+    "\x80\x02\x8a\x0al\xfc\x9c"                                                                                        \
+    "F\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+
+/* The older container up to its object; what must follow the object. */
+static void put_head(draft *d)
+{
+    d->size = 0;
+    PUT(d, MAGIC "\x80\x02}U\x0dlittle_endian\x88s.\x80\x02");
+}
+
+static void put_tail(draft *d)
+{
+    const float values[] = {1, 2, 3, 4};
+    PUT(d, ".\x80\x02]U\x01"
+           "0a.\x04\0\0\0\0\0\0\0");
+    put(d, values, sizeof values);
+}
+
+/* The file ends in one line that names it and says why. */
+static void assert_refused(const char *why, const draft *d)
+{
+    tensor_file f;
+    temp_write("hostile", d->data, d->size);
+    assert_int_equal(tensor_file_open(&f, temp_path("hostile"), &err), DT_ERR_FORMAT);
+    if (!strstr(err.message, why)) fail_msg("expected \"%s\", found \"%s\"", why, err.message);
+    assert_true(strstr(err.message, "hostile") && !strchr(err.message, '\n'));
+    error_clear(&err);
+    tensor_file_close(&f);
+}
+
+static void a_tensor_stays_inside_its_storage(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t stored, offset;
+        int dim_count, stride_count;
+        int64_t dims[3], strides[3];
+        const char *why; /* NULL: sound */
+    } cases[] = {
+        {4, 0, 2, 2, {2, 2}, {2, 1}, NULL},
+        {4, 1, 2, 2, {2, 2}, {1, 1}, NULL},
+        {4, 3, 2, 2, {1, 1}, {9, 9}, NULL},
+        {4, 9, 2, 2, {0, 7}, {9, 9}, NULL},
+        {4, 1, 2, 2, {2, 2}, {2, 1}, "outside its storage"},
+        {4, 4, 0, 0, {0}, {0}, "outside its storage"},
+        {4, INT64_MAX, 1, 1, {1}, {1}, "outside its storage"},
+        {4, 0, 1, 1, {5}, {1}, "outside its storage"},
+        {4, 0, 1, 1, {2}, {INT64_MAX}, "outside its storage"},
+        {4, 0, 1, 1, {3}, {INT64_MAX}, "too large"},
+        {4, 0, 2, 2, {2, 2}, {INT64_MAX, INT64_MAX}, "too large"},
+        {4, 0, 3, 3, {1 << 30, 1 << 30, 1 << 30}, {0}, "too large"},
+        {4, 0, 2, 2, {1 << 15, 1 << 15}, {0}, "repeats its storage"},
+        {4, 0, 1, 1, {-1}, {1}, "whole numbers from 0 up"},
+        {4, 0, 1, 1, {1}, {-1}, "whole numbers from 0 up"},
+        {4, -1, 1, 1, {1}, {1}, "whole numbers from 0 up"},
+        {4, 0, 2, 1, {1, 1}, {1}, "whole numbers from 0 up"},
+        {-4, 0, 1, 1, {1}, {1}, "nothing says its type"},
+        {5, 0, 1, 1, {1}, {1}, "5 values expected, found 4"},
+        {INT64_MAX, 0, 1, 1, {1}, {1}, "values expected, found 4"},
+    };
+    draft *d = calloc(1, sizeof *d);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        tensor_file f;
+        put_head(d);
+        put_tensor(d, cases[i].stored, cases[i].offset, cases[i].dims, cases[i].dim_count, cases[i].strides,
+                   cases[i].stride_count);
+        put_tail(d);
+        if (cases[i].why) {
+            assert_refused(cases[i].why, d);
+            continue;
+        }
+        temp_write("sound", d->data, d->size);
+        open_sound(&f, temp_path("sound"));
+        assert_string_equal(f.entries[0].name, "tensor");
+        float *values = read_all(&f.entries[0]);
+        for (int64_t k = 0; k < f.entries[0].count; k++)
+            assert_true(values[k] == (float)(1 + cases[i].offset + k / 2 * cases[i].strides[0] + k % 2));
+        free(values);
+        tensor_file_close(&f);
+    }
+    int64_t many[65] = {0};
+    put_head(d);
+    put_tensor(d, 4, 0, many, 65, many, 65);
+    put_tail(d);
+    assert_refused("at most 64", d);
+    free(d);
+}
+
+static void a_file_without_tensors_is_refused_and_runs_nothing(void **state)
+{
+    (void)state;
+    draft *d = calloc(1, sizeof *d);
+    char command[600];
+    put_head(d);
+    snprintf(command, sizeof command, "touch %s", temp_path("made"));
+    uint32_t length = (uint32_t)strlen(command);
+    PUT(d, "}U\x01wcos\nsystem\nX");
+    put(d, &length, sizeof length);
+    put(d, command, length);
+    PUT(d, "\x85Rs.\x80\x02].");
+    assert_refused("no tensor in it", d);
+    assert_int_not_equal(access(temp_path("made"), F_OK), 0);
+    free(d);
+}
+
+static void odd_containers_are_refused(void **state)
+{
+    (void)state;
+    draft *d = calloc(1, sizeof *d);
+    PUT(d, "\x80\x02K\x01.");
+    assert_refused("not one of torch.save", d);
+    d->size = 0;
+    PUT(d, "\x80\x02\x8a\x0al\xfc\x9c"
+           "F\xf9 j\xa8P\x19.\x80\x02M\xe8\x03.");
+    assert_refused("version 1001", d);
+    d->size = 0;
+    PUT(d, MAGIC "\x80\x02}U\x0dlittle_endian\x89s.");
+    assert_refused("not little-endian", d);
+    put_head(d);
+    PUT(d, "}.}.");
+    assert_refused("no list of storages", d);
+    put_head(d);
+    PUT(d, "}.](K\x01"
+           "e.");
+    assert_refused("key is not a text", d);
+    put_head(d);
+    PUT(d, "}.](U\x01"
+           "7e.");
+    assert_refused("storage 7: nothing says its type", d);
+    d->size = 0;
+    PUT(d, "PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    assert_refused("no data.pkl", d);
+    free(d);
+}
+
+static void names_must_be_usable(void **state)
+{
+    (void)state;
+    draft *d = calloc(1, sizeof *d);
+    const int64_t one = 1;
+    static const struct {
+        const char *key;
+        size_t size;
+        const char *why;
+    } keys[] = {
+        {"U\x01\xff", 3, "no UTF-8"},
+        {"U\x03"
+         "a\0b",
+         5, "zero byte"},
+    };
+    for (int i = 0; i < 2; i++) {
+        put_head(d);
+        PUT(d, "}");
+        put(d, keys[i].key, keys[i].size);
+        put_tensor(d, 4, 0, &one, 1, &one, 1);
+        PUT(d, "s");
+        put_tail(d);
+        assert_refused(keys[i].why, d);
+    }
+    put_head(d); /* {"1": tensor, 1: tensor} */
+    PUT(d, "}U\x01"
+           "1");
+    put_tensor(d, 4, 0, &one, 1, &one, 1);
+    PUT(d, "sK\x01");
+    put_tensor(d, 4, 0, &one, 1, &one, 1);
+    PUT(d, "s");
+    put_tail(d);
+    assert_refused("two tensors have the name 1", d);
+    free(d);
+}
+
+static void shared_dictionaries_do_not_multiply(void **state)
+{
+    (void)state;
+    draft *d = calloc(1, sizeof *d);
+    put_head(d); /* a dictionary that holds itself */
+    PUT(d, "}q\0U\x01"
+           "ah\0s");
+    PUT(d, ".\x80\x02].");
+    assert_refused("again and again", d);
+    put_head(d); /* a list in a list, 100 times */
+    for (int i = 0; i < 100; i++) PUT(d, "]");
+    for (int i = 1; i < 100; i++) PUT(d, "a");
+    PUT(d, ".\x80\x02].");
+    assert_refused("nested deeper than", d);
+    put_head(d); /* 40 lists, each of the one before ten times */
+    PUT(d, "]");
+    for (int i = 0; i < 40; i++) PUT(d, "q\0]q\x01(h\0h\0h\0h\0h\0h\0h\0h\0h\0h\0e");
+    PUT(d, ".\x80\x02].");
+    assert_refused("again and again", d);
+    free(d);
+}
+
+/* Whatever is wrong with a file, it is refused or its values can be read. */
+static void survive(const draft *d, const char *name)
+{
+    tensor_file f;
+    temp_write(name, d->data, d->size);
+    if (tensor_file_open(&f, temp_path(name), &err) == DT_OK)
+        for (size_t i = 0; i < f.count; i++)
+            if (f.entries[i].dtype != SAFETENSORS_C64 && f.entries[i].count < 1000) {
+                void *values = calloc((size_t)f.entries[i].count + 1, sizeof(int64_t));
+                if (is_float(f.entries[i].dtype))
+                    tensor_read_f32(values, &f.entries[i], &err);
+                else
+                    tensor_read_i64(values, &f.entries[i], &err);
+                free(values);
+            }
+    error_clear(&err);
+    tensor_file_close(&f);
+}
+
+static draft *read_draft(const char *path)
+{
+    draft *d = calloc(1, sizeof *d);
+    char *data;
+    assert_int_equal(file_read_all(&data, &d->size, path, ROOM, &err), DT_OK);
+    memcpy(d->data, data, d->size);
+    free(data);
+    return d;
+}
+
+static void every_cut_and_every_odd_byte_is_survived(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"vectors/pytorch/bare.pt", "vectors/pytorch/bare.pth",
+                                        "vectors/pytorch/kinds.pth"};
+    for (int i = 0; i < 3; i++) {
+        draft *d = read_draft(files[i]);
+        size_t size = d->size;
+        while (d->size-- > 0) assert_refused("", d);
+        d->size = size;
+        for (size_t at = 0; at < size; at++) {
+            unsigned char saved = d->data[at];
+            d->data[at] ^= 0xff;
+            survive(d, "odd");
+            d->data[at] = saved ^ 1;
+            survive(d, "odd");
+            d->data[at] = saved;
+        }
+        free(d);
+    }
+}
+
+static void replace(draft *d, const char *old, const char *new)
+{
+    unsigned char *at = memmem(d->data, d->size, old, strlen(old));
+    assert_non_null(at);
+    memcpy(at, new, strlen(old));
+}
+
+static void an_odd_zip_is_refused(void **state)
+{
+    (void)state;
+    draft *d = read_draft("vectors/pytorch/bare.pt");
+    replace(d, "little", "bigger");
+    assert_refused("byte order", d);
+    free(d);
+    d = read_draft("vectors/pytorch/bare.pt");
+    replace(d, "FloatStorage", "BloatStorage");
+    assert_refused("storage is of no known type", d);
+    replace(d, "BloatStorage", "FloatStorage");
+    for (int i = 0; i < 2; i++) replace(d, "/data/0", "/data/1");
+    assert_refused("storage is not in the file", d);
+    free(d);
+    d = read_draft("vectors/pytorch/bare.pt");
+    unsigned char *central = memmem(d->data, d->size, "PK\x01\x02", 4);
+    assert_non_null(central);
+    central[10] = 8;
+    assert_refused("is compressed", d);
+    free(d);
+    d = read_draft("vectors/pytorch/script.pt");
+    assert_refused("TorchScript", d);
+    free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +517,13 @@ int main(void)
         cmocka_unit_test(a_checkpoint_opens_at_its_average),
         cmocka_unit_test(real_files_have_the_values_of_their_twins),
         cmocka_unit_test(real_files_without_twins_are_read_in_full),
+        cmocka_unit_test(a_tensor_stays_inside_its_storage),
+        cmocka_unit_test(a_file_without_tensors_is_refused_and_runs_nothing),
+        cmocka_unit_test(odd_containers_are_refused),
+        cmocka_unit_test(names_must_be_usable),
+        cmocka_unit_test(shared_dictionaries_do_not_multiply),
+        cmocka_unit_test(every_cut_and_every_odd_byte_is_survived),
+        cmocka_unit_test(an_odd_zip_is_refused),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

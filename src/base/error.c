@@ -29,6 +29,8 @@ static dt_status record(dt_error *e, dt_status status, const char *suffix, const
     int n = vsnprintf(e->message, sizeof e->message, format, args);
     if (suffix && n >= 0 && n < (int)sizeof e->message)
         snprintf(e->message + n, sizeof e->message - (size_t)n, ": %s", suffix);
+    for (char *c = e->message; *c; c++) /* names from files stay in one line and send nothing else to a terminal */
+        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
     return status;
 }
 

@@ -12,7 +12,8 @@ typedef struct dt_error {
 } dt_error;
 
 /* Records a failure and returns `status`. The first failure wins; later ones while it stands keep its message, and the
- * function then returns the first status. The message names object, expected and found; no trailing newline. */
+ * function then returns the first status. The message names object, expected and found; no trailing newline. Control
+ * characters in it become question marks. */
 dt_status error_set(dt_error *e, dt_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Appends ": <strerror(errno)>" to an I/O failure. */

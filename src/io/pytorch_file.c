@@ -33,6 +33,18 @@ static const zip_record *find_below(const zip_directory *z, pytorch_key root, co
     return zip_directory_find(z, full, root.length + length);
 }
 
+static dt_status refuse_compressed(const zip_directory *z, const char *path, dt_error *err)
+{
+    for (size_t i = 0; i < z->count; i++) {
+        const zip_record *r = &z->records[i];
+        int shown = r->name_length < 200 ? (int)r->name_length : 200;
+        if (r->compressed)
+            return error_set(err, DT_ERR_FORMAT, "%s: record %.*s is compressed; torch.save stores records as they are",
+                             path, shown, r->name);
+    }
+    return DT_OK;
+}
+
 /* Records below ROOT/data/, which stay sorted when that is taken off their names. */
 static dt_status list_storages(pytorch_storages *storages, const zip_directory *z, pytorch_key root, const char *path,
                                dt_error *err)
@@ -64,7 +76,7 @@ static dt_status read_zip(tensor_file *f, const zip_directory *z, dt_error *err)
         return error_set(err, DT_ERR_FORMAT, "%s is a TorchScript archive, expected a file of torch.save", f->path);
     if (order && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
         return error_set(err, DT_ERR_FORMAT, "%s: its byte order is not \"little\"", f->path);
-    if (list_storages(&storages, z, root, f->path, err) == DT_OK &&
+    if (refuse_compressed(z, f->path, err) == DT_OK && list_storages(&storages, z, root, f->path, err) == DT_OK &&
         pickle_read(&p, record->data, record->size, f->path, err) == DT_OK)
         pytorch_collect(f, &p, &storages, err);
     pickle_free(&p);
@@ -172,12 +184,13 @@ static dt_status read_storages(pytorch_storages *storages, const tensor_file *f,
     list_ids(&ids, &id_count, f, &part[OBJECT], err);
     for (uint32_t cell = list->items.first; cell && err->status == DT_OK; cell = keys->cells[cell].next) {
         const pickle_value *key = pickle_at(keys, keys->cells[cell].value);
-        pytorch_storage *s = &storages->storage[storages->count++];
-        *s = (pytorch_storage){.key = {key->text, key->count}};
-        if (key->kind == PICKLE_STRING)
-            read_storage(s, &at, f, ids, id_count, err);
-        else
+        pytorch_storage *s = &storages->storage[storages->count];
+        if (key->kind != PICKLE_STRING) {
             error_set(err, DT_ERR_FORMAT, "%s: a storage's key is not a text", f->path);
+            break;
+        }
+        *s = (pytorch_storage){.key = {key->text, key->count}};
+        if (read_storage(s, &at, f, ids, id_count, err) == DT_OK) storages->count++;
     }
     qsort(storages->storage, storages->count, sizeof *storages->storage, pytorch_compare_keys);
     free(ids);

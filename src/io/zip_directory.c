@@ -150,16 +150,17 @@ static dt_status read_record(zip_record *record, const reader *r, const header *
     if (!read_zip64(central, (uint64_t *const[]){&size, &packed, &at}))
         return refuse_record(r, record, "its zip64 field is malformed");
     if (number(central->fixed + 8, 2) & FLAG_ENCRYPTED) return refuse_record(r, record, "it is encrypted");
-    if (method != 0 || size != packed)
-        return refuse_record(r, record, "it is compressed; torch.save stores records as they are");
+    if (method == 0 && size != packed)
+        return refuse_record(r, record, "it is stored, but in another size than its own");
     if (!read_header(&local, r, at, r->directory, LOCAL_SIGNATURE))
         return refuse_record(r, record, "its header lies outside the file or is none");
     if (local.name_length != central->name_length || memcmp(local.name, central->name, local.name_length) != 0)
         return refuse_record(r, record, "its header has another name than the directory");
-    if (size > r->directory - at - local.total) return refuse_record(r, record, "its data lie outside the file");
+    if (packed > r->directory - at - local.total) return refuse_record(r, record, "its data lie outside the file");
     record->header = local.fixed;
     record->data = local.fixed + local.total;
-    record->size = size;
+    record->size = packed;
+    record->compressed = method != 0;
     return DT_OK;
 }
 

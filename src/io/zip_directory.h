@@ -1,8 +1,8 @@
 /* The records of a zip file that is mapped, where they lie: for archives that store their records as they are, so that
  * their bytes can be used in place. (io/npz.h and data sets unpack archives with libarchive, which copies.)
  *
- * The central directory counts; each record's own header must agree with it. Zip64 is read. Refused: compression,
- * encryption, several disks, records that overlap each other or the directory. Checksums are not looked at: that would
+ * The central directory counts; each record's own header must agree with it. Zip64 is read. Refused: encryption, several
+ * disks, records that overlap each other or the directory. Checksums are not looked at: that would
  * read the whole file. */
 #ifndef IO_ZIP_DIRECTORY_H
 #define IO_ZIP_DIRECTORY_H
@@ -14,7 +14,8 @@ typedef struct zip_record {
     size_t name_length;
     const unsigned char *header; /* its own, before its data */
     const unsigned char *data;
-    uint64_t size;
+    uint64_t size;   /* in the file */
+    bool compressed; /* data are not the contents */
 } zip_record;
 
 typedef struct zip_directory {

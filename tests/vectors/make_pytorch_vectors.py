@@ -12,6 +12,7 @@ import collections
 import pathlib
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 OUT = pathlib.Path(__file__).parent / "pytorch"
@@ -97,6 +98,15 @@ def newer():
     }
 
 
+def dit():
+    """A training checkpoint of a DiT whose average is the model of dit_patch8.safetensors; `model` is all zeros."""
+    with safe_open(OUT.parent / "dit_patch8.safetensors", "pt") as f:
+        ema = collections.OrderedDict((key[2:], f.get_tensor(key)) for key in f.keys() if key.startswith("w."))
+    model = {key: torch.zeros(1).expand(tensor.shape) for key, tensor in ema.items()}
+    more = {"opt": {"state": {}}, "args": argparse.Namespace(model="DiT"), "difftune.heads": "1"}
+    return {"model": model, "ema": ema, **more}
+
+
 def flatten(value, name=""):
     if isinstance(value, torch.Tensor):
         yield name or "tensor", value.detach()
@@ -129,6 +139,8 @@ def main():
     write("checkpoint", checkpoint(), protocols=(3, 4, 5))
     write("newer", newer(), old=False)
     write("bare", torch.randn(2, 3).t())
+    torch.save(dit(), OUT / "dit.pt")
+    torch.jit.trace(torch.nn.Linear(2, 1), torch.ones(1, 2)).save(OUT / "script.pt")  # to be refused
 
 
 if __name__ == "__main__":

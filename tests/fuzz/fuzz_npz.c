@@ -1,0 +1,23 @@
+/* libFuzzer target: any bytes as an .npz file; every value of it is converted when it is accepted. */
+#include <stdlib.h>
+
+#include "fuzz_file.h"
+#include "io/npz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static npz z;
+    dt_error err = {0};
+    int fd = fuzz_file_open(data, size);
+    if (npz_read(&z, fuzz_file_path(fd), 1 << 20, &err) == DT_OK) {
+        for (size_t i = 0; i < z.count; i++) {
+            double *values = malloc((size_t)npz_count(&z.arrays[i]) * sizeof *values + 1);
+            assert(values && npz_find(&z, z.arrays[i].name) == &z.arrays[i]);
+            npz_to_f64(values, &z.arrays[i]);
+            free(values);
+        }
+    }
+    npz_free(&z);
+    close(fd);
+    return 0;
+}
