@@ -216,6 +216,24 @@ typedef struct dt_observer {
 
 /* ---- the verbs. `observer` may be NULL. Each uses the settings its name says in settings.c ---- */
 
+typedef struct dt_data_counts {
+    int64_t classes, train, validation, test; /* images of each split */
+} dt_data_counts;
+
+typedef struct dt_prepared {
+    char title[DT_TEXT_MAX], split_source[DT_TEXT_MAX]; /* the data set, and where its split comes from */
+    bool made;                                          /* false: the same folder was there already */
+    dt_data_counts found, published;
+    int64_t missing; /* images that are listed and not there: left out */
+    char first_missing[DT_PATH_MAX];
+} dt_prepared;
+
+/* Makes s->output_dir/{train,val,test}/CLASS/FILE, each a symbolic link into `folder`, where the user unpacked the
+ * archive of data set `name` (food101, sun397, df20m, caltech101, cub200, artbench10, oxford_flowers, stanford_cars).
+ * Nothing in `folder` is changed or copied. */
+dt_status dt_data_prepare(dt_context *ctx, const char *name, const char *folder, const dt_settings *s,
+                          const dt_observer *observer, dt_prepared *result);
+
 /* Draws s->bank_size samples of the unconditional branch of s->pretrained_model into s->bank (safetensors shards and
  * manifest.json). Goes on where an earlier call stopped; the same bits however often it was interrupted. */
 dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *observer);

@@ -16,8 +16,13 @@ static char *printed, *complained; /* what the last call wrote to its standard o
 static const struct {
     const char *name;
     unsigned keys;
-} verb_names[] = {{"bank", SETTINGS_BANK},    {"train", SETTINGS_TRAIN},     {"sample", SETTINGS_SAMPLE},
-                  {"eval", SETTINGS_EVAL},    {"predict", SETTINGS_PREDICT}, {"inspect", 0},
+} verb_names[] = {{"data", SETTINGS_DATA},
+                  {"bank", SETTINGS_BANK},
+                  {"train", SETTINGS_TRAIN},
+                  {"sample", SETTINGS_SAMPLE},
+                  {"eval", SETTINGS_EVAL},
+                  {"predict", SETTINGS_PREDICT},
+                  {"inspect", 0},
                   {"report", SETTINGS_REPORT}};
 enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };
 

@@ -1,6 +1,7 @@
 /* Flags: --key value, --key=value; booleans also --key and --no-key. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,28 @@ static dt_status read_flag(reader *r, char *flag, dt_error *err)
     return DT_OK;
 }
 
+static int count_operands(const verb *v)
+{
+    int count = v->operands != NULL;
+    for (const char *c = v->operands; c && *c; c++) count += *c == ' ';
+    return count;
+}
+
+/* As many as the verb wants, and its fixed words where they belong. */
+static dt_status check_operands(const arguments *a, const verb *v, dt_error *err)
+{
+    if (a->operand_count < count_operands(v)) return error_set(err, DT_ERR_ARG, "%s needs %s", v->name, v->operands);
+    const char *word = v->operands;
+    for (int i = 0; i < a->operand_count; i++, word += strcspn(word, " ") + 1) {
+        size_t length = strcspn(word, " ");
+        bool fixed = islower((unsigned char)word[0]);
+        if (fixed && (strncmp(a->operand[i], word, length) || a->operand[i][length]))
+            return error_set(err, DT_ERR_ARG, "%s: '%.*s' expected, found '%s'", v->name, (int)length, word,
+                             a->operand[i]);
+    }
+    return DT_OK;
+}
+
 static dt_status read_all(arguments *a, reader *r, dt_error *err)
 {
     while (r->next < r->end && !a->help && err->status == DT_OK) {
@@ -73,14 +96,12 @@ static dt_status read_all(arguments *a, reader *r, dt_error *err)
             a->help = true;
         else if (!strncmp(text, "--", 2) && text[2])
             read_flag(r, text, err);
-        else if (text[0] == '-' || !r->verb->operand || a->operand)
+        else if (text[0] == '-' || a->operand_count == count_operands(r->verb))
             error_set(err, DT_ERR_ARG, "unexpected argument '%s'; see 'difftune %s --help'", text, r->verb->name);
         else
-            a->operand = text;
+            a->operand[a->operand_count++] = text;
     }
-    if (r->verb->operand && !a->operand && !a->help)
-        error_set(err, DT_ERR_ARG, "%s needs %s", r->verb->name, r->verb->operand);
-    return err->status;
+    return err->status == DT_OK && !a->help ? check_operands(a, r->verb, err) : err->status;
 }
 
 dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, char **argv, dt_error *err)

@@ -12,11 +12,11 @@ typedef struct verb {
     const char *description;    /* sentences, wrapped by the help */
     const char *example;        /* shell lines */
     unsigned keys;              /* the settings_verb whose keys it takes; 0: none */
-    const char *operand;        /* placeholder of its one argument without a flag, or NULL */
-    dt_status (*run)(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer);
+    const char *operands;       /* its arguments without a flag, or NULL: placeholders in capitals, words as they are */
+    dt_status (*run)(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer);
 } verb;
 
-extern const verb bank_verb, train_verb, sample_verb, eval_verb, predict_verb, inspect_verb, report_verb;
+extern const verb data_verb, bank_verb, train_verb, sample_verb, eval_verb, predict_verb, inspect_verb, report_verb;
 extern const verb *const verbs[]; /* ends with NULL */
 
 /* NULL for an unknown name. */
@@ -24,9 +24,12 @@ const verb *verb_find(const char *name);
 
 /* ---- arguments.c ---- */
 
+enum { OPERANDS_MAX = 3 };
+
 typedef struct arguments {
-    bool help;           /* --help or -h was there */
-    const char *operand; /* NULL: none */
+    bool help;                   /* --help or -h was there */
+    char *operand[OPERANDS_MAX]; /* as many as the verb has */
+    int operand_count;
 } arguments;
 
 /* Reads what follows the verb: the file of --config first, then the flags on top. DT_ERR_ARG for everything that `v`

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer)
 {
     (void)operand;
     dt_eval_result r;

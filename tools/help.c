@@ -53,7 +53,7 @@ static void print_key(FILE *out, const settings_key *key)
 
 static void print_usage(FILE *out, const verb *v)
 {
-    fprintf(out, "usage: difftune %s%s%s%s\n\n", v->name, v->operand ? " " : "", v->operand ? v->operand : "",
+    fprintf(out, "usage: difftune %s%s%s%s\n\n", v->name, v->operands ? " " : "", v->operands ? v->operands : "",
             v->keys ? " [--config FILE] [--KEY VALUE]..." : "");
 }
 
@@ -110,7 +110,7 @@ static void print_roff_line(FILE *out, const char *macro, const char *text)
 
 static void roff_verb(FILE *out, const verb *v)
 {
-    fprintf(out, ".SS \"difftune %s%s%s\"\n", v->name, v->operand ? " " : "", v->operand ? v->operand : "");
+    fprintf(out, ".SS \"difftune %s%s%s\"\n", v->name, v->operands ? " " : "", v->operands ? v->operands : "");
     print_roff_line(out, "", v->description);
     fputs(".PP\n.EX\n", out);
     print_roff(out, v->example);

@@ -1,11 +1,11 @@
 #include "cli.h"
 
-static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer)
 {
     (void)s;
     (void)observer;
     char *json = NULL;
-    dt_status status = dt_inspect(ctx, operand, &json);
+    dt_status status = dt_inspect(ctx, operand[0], &json);
     if (status == DT_OK) puts(json);
     dt_free(json);
     return status;
@@ -18,6 +18,6 @@ const verb inspect_verb = {
         "Prints what is in a model file, a memory bank or a run folder as JSON: names, shapes, number types, "
         "metadata and hashes.",
     .example = "  difftune inspect run/final/model.safetensors\n",
-    .operand = "PATH",
+    .operands = "PATH",
     .run = run,
 };

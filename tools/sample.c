@@ -1,6 +1,6 @@
 #include "cli.h"
 
-static dt_status run(dt_context *ctx, const dt_settings *s, const char *operand, const dt_observer *observer)
+static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer)
 {
     (void)operand;
     return dt_sample(ctx, s, observer);

@@ -171,6 +171,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->runs, "runs", "report", err);
         require(s->output, "output", "report", err);
         break;
+    case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
     return err->status;
 }

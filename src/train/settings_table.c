@@ -8,6 +8,7 @@ enum {
     EVAL = SETTINGS_EVAL,
     PREDICT = SETTINGS_PREDICT,
     REPORT = SETTINGS_REPORT,
+    DATA = SETTINGS_DATA,
     COMPUTES = BANK | TRAIN | SAMPLE | EVAL | PREDICT,
     DRAWS = BANK | TRAIN | SAMPLE,
 };
@@ -90,7 +91,7 @@ const settings_key settings_keys[] = {
     REAL(method, retention_weight, "-1", -1, 1e6, TRAIN, "factor of the bank's loss; negative: the preset's"),
     ENUM(method, ablation, "none", ablation_words, TRAIN, "leave out one half of the method"),
 
-    TEXT(training, output_dir, "", "DIR", TRAIN | SAMPLE, "folder of the run, or of the samples"),
+    TEXT(training, output_dir, "", "DIR", TRAIN | SAMPLE | DATA, "folder of the run, the samples or the data set"),
     INT(training, max_train_steps, "24000", 0, STEPS, TRAIN, "optimiser steps of the whole run"),
     INT(training, train_batch_size, "32", 1, 65536, TRAIN, "images of one pass, bank included"),
     INT(training, gradient_accumulation_steps, "1", 1, 65536, TRAIN, "passes of one optimiser step"),

@@ -1,0 +1,165 @@
+/* The folder of links. It is made beside its place, under the name with ".part", and renamed when it is whole. */
+#include "prepare/listing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "io/file.h"
+
+enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
+
+static const char description_name[] = "data_set.json";
+
+/* A hash over all that is linked: what tells one preparation from another. */
+static dt_status hash_listing(file_hash *out, const listing *l, dt_error *err)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
+    for (int64_t i = 0; i < l->count; i++)
+        fprintf(f, "%s/%s\t%s\n", listing_split_name[l->image[i].split], l->image[i].class_name, l->image[i].path);
+    if (fclose(f) != 0) error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
+    if (err->status == DT_OK) file_sha256_bytes(out, text, size);
+    free(text);
+    return err->status;
+}
+
+static dt_status describe(char **text, const listing *l, const char *name, dt_error *err)
+{
+    file_hash hash;
+    dt_data_counts n = listing_counts(l);
+    if (hash_listing(&hash, l, err) != DT_OK) return err->status;
+    json_t *images = json_pack("{s:I, s:I, s:I}", "train", (json_int_t)n.train, "val", (json_int_t)n.validation, "test",
+                               (json_int_t)n.test);
+    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:s}", "tool", "difftune " DT_VERSION, "data_set",
+                              name, "source", l->root, "split", l->described, "classes", (json_int_t)n.classes,
+                              "images", images, "missing", (json_int_t)l->missing, "listing_sha256", hash.hex);
+    *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
+    json_decref(value);
+    return *text ? DT_OK : error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
+}
+
+static dt_status make_class_folder(const listing *l, int64_t i, const char *part, dt_error *err)
+{
+    const listed_image *one = &l->image[i];
+    char *folder;
+    if (i > 0 && one->split == l->image[i - 1].split && !strcmp(one->class_name, l->image[i - 1].class_name))
+        return DT_OK;
+    if (asprintf(&folder, "%s/%s/%s", part, listing_split_name[one->split], one->class_name) < 0)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory to make it", part);
+    file_make_dirs(folder, err);
+    free(folder);
+    return err->status;
+}
+
+static bool leads_to(const char *link, const char *target)
+{
+    char *found = malloc(strlen(target) + 2);
+    ssize_t length = found ? readlink(link, found, strlen(target) + 1) : -1;
+    bool same = length == (ssize_t)strlen(target) && !memcmp(found, target, (size_t)length);
+    free(found);
+    return same;
+}
+
+static dt_status make_link(const listing *l, const listed_image *one, const char *part, dt_error *err)
+{
+    char *link = NULL, *target = NULL;
+    if (asprintf(&target, "%s/%s", l->root, one->path) < 0) target = NULL;
+    if (asprintf(&link, "%s/%s/%s/%s", part, listing_split_name[one->split], one->class_name, one->file) < 0)
+        link = NULL;
+    if (!link || !target)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to link it", one->path);
+    else if (symlink(target, link) != 0 && errno != EEXIST)
+        error_set_errno(err, "cannot make the link %s", link);
+    else if (!leads_to(link, target))
+        error_set(err, DT_ERR_CONFLICT, "%s is there and no link to %s; choose another output_dir", link, target);
+    free(link);
+    free(target);
+    return err->status;
+}
+
+static dt_status make_all(const listing *l, const char *part, bool (*watch)(void *user, int64_t done, int64_t count),
+                          void *user, dt_error *err)
+{
+    for (int64_t i = 0; i < l->count && err->status == DT_OK; i++) {
+        if (make_class_folder(l, i, part, err) == DT_OK) make_link(l, &l->image[i], part, err);
+        bool due = (i + 1) % WATCH_INTERVAL == 0 || i + 1 == l->count;
+        if (due && watch && !watch(user, i + 1, l->count) && i + 1 < l->count)
+            error_set(err, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld links", part, (long long)(i + 1),
+                      (long long)l->count);
+    }
+    return err->status;
+}
+
+/* Whether `folder` was made, or begun, from the same listing: its description is the same text. */
+static bool is_same(const char *folder, const char *text)
+{
+    char path[DT_PATH_MAX], *found = NULL;
+    size_t size;
+    dt_error ignored = {0};
+    file_join(path, folder, description_name);
+    bool same = file_read_all(&found, &size, path, DESCRIPTION_MAX, &ignored) == DT_OK && !strcmp(found, text);
+    free(found);
+    return same;
+}
+
+static dt_status make_folder(const listing *l, const char *text, const char *output,
+                             bool (*watch)(void *user, int64_t done, int64_t count), void *user, dt_error *err)
+{
+    char part[DT_PATH_MAX], path[DT_PATH_MAX];
+    snprintf(part, sizeof part, "%.*s.part", FILE_FOLDER_MAX, output);
+    file_join(path, part, description_name);
+    if (!is_same(part, text) &&
+        (file_check_free_folder(part, "data set", err) != DT_OK || file_make_dirs(part, err) != DT_OK ||
+         file_write_atomic(path, text, strlen(text), err) != DT_OK))
+        return err->status;
+    if (make_all(l, part, watch, user, err) != DT_OK) return err->status;
+    return file_rename(part, output, err);
+}
+
+/* The user's folder is not to be changed, so that nothing is made inside of it. */
+static dt_status check_outside(const listing *l, const char *output, dt_error *err)
+{
+    char parent[DT_PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", output);
+    for (char *whole; strlen(parent) > 0;) {
+        if ((whole = realpath(parent, NULL))) {
+            size_t length = strlen(l->root);
+            bool inside = !strncmp(whole, l->root, length) && (whole[length] == '/' || !whole[length]);
+            free(whole);
+            return inside ? error_set(err, DT_ERR_CONFLICT, "output_dir %s lies in %s, which is not to be changed",
+                                      output, l->root)
+                          : DT_OK;
+        }
+        char *slash = strrchr(parent, '/'); /* a folder that is still to be made: look at the one around it */
+        if (!slash)
+            strcpy(parent, ".");
+        else if (slash == parent)
+            slash[1] = '\0';
+        else
+            *slash = '\0';
+    }
+    return DT_OK;
+}
+
+dt_status listing_link(const listing *l, const char *name, const char *output,
+                       bool (*watch)(void *user, int64_t done, int64_t count), void *user, bool *made, dt_error *err)
+{
+    char *text, folder[DT_PATH_MAX];
+    *made = false;
+    snprintf(folder, sizeof folder, "%s", output);
+    for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/';) folder[--n] = '\0';
+    if (check_outside(l, folder, err) != DT_OK || describe(&text, l, name, err) != DT_OK) return err->status;
+    if (!is_same(folder, text)) {
+        *made = true;
+        if (file_check_free_folder(folder, "data set", err) == DT_OK) make_folder(l, text, folder, watch, user, err);
+    }
+    free(text);
+    return err->status;
+}

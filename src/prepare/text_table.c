@@ -1,0 +1,166 @@
+#include "prepare/text_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+
+#define FILE_BYTES_MAX ((size_t)256 << 20)
+
+/* *start: the text behind a byte order mark. */
+static dt_status open_text(text_table *t, char **start, const char *path, dt_error *err)
+{
+    size_t size;
+    *t = (text_table){0};
+    snprintf(t->path, sizeof t->path, "%s", path);
+    if (file_read_all(&t->text, &size, path, FILE_BYTES_MAX, err) != DT_OK) return err->status;
+    if (strlen(t->text) != size) error_set(err, DT_ERR_FORMAT, "%s: no text: it has a zero byte", path);
+    *start = t->text + (strncmp(t->text, "\xef\xbb\xbf", 3) ? 0 : 3);
+    return err->status;
+}
+
+static void *grown(void *array, int64_t count, size_t size)
+{
+    if ((count & (count - 1)) != 0) return array; /* the block holds the next power of two */
+    return realloc(array, (count ? 2 * (size_t)count : 1) * size);
+}
+
+static dt_status begin_row(text_table *t, int64_t line, dt_error *err)
+{
+    struct text_row *row = grown(t->row, t->row_count, sizeof *row);
+    if (!row) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
+    t->row = row;
+    t->row[t->row_count++] = (struct text_row){line, t->field_count, 0};
+    return DT_OK;
+}
+
+static dt_status add_field(text_table *t, char *text, dt_error *err)
+{
+    char **field = grown(t->field, t->field_count, sizeof *field);
+    if (!field) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
+    t->field = field;
+    t->field[t->field_count++] = text;
+    struct text_row *row = &t->row[t->row_count - 1];
+    if (++row->field_count > TEXT_FIELDS_MAX)
+        error_set(err, DT_ERR_FORMAT, "%s:%lld: more than %d fields", t->path, (long long)row->line, TEXT_FIELDS_MAX);
+    return err->status;
+}
+
+/* The last row has as many fields as it should. */
+static dt_status check_row(const text_table *t, int fields, dt_error *err)
+{
+    const struct text_row *row = &t->row[t->row_count - 1];
+    if (err->status == DT_OK && row->field_count != fields)
+        error_set(err, DT_ERR_FORMAT, "%s:%lld: %d fields expected, found %d", t->path, (long long)row->line, fields,
+                  row->field_count);
+    return err->status;
+}
+
+/* ---- lines ---- */
+
+static const char blanks[] = " \t\r";
+
+static dt_status cut_line(text_table *t, char *line, int64_t number, int fields, dt_error *err)
+{
+    for (size_t n = strlen(line); n > 0 && strchr(blanks, line[n - 1]);) line[--n] = '\0';
+    line += strspn(line, blanks);
+    if (!*line) return DT_OK;
+    if (begin_row(t, number, err) != DT_OK) return err->status;
+    for (int i = 0; i < fields && *line && err->status == DT_OK; i++) {
+        add_field(t, line, err);
+        if (i + 1 == fields) break;
+        line += strcspn(line, blanks);
+        if (*line) *line++ = '\0';
+        line += strspn(line, blanks);
+    }
+    return check_row(t, fields, err);
+}
+
+dt_status text_table_lines(text_table *t, const char *path, int fields, dt_error *err)
+{
+    char *rest, *line;
+    if (open_text(t, &rest, path, err) == DT_OK) {
+        for (int64_t number = 1; err->status == DT_OK && (line = strsep(&rest, "\n")); number++)
+            cut_line(t, line, number, fields, err);
+    }
+    if (err->status != DT_OK) text_table_close(t);
+    return err->status;
+}
+
+/* ---- comma-separated values ---- */
+
+/* Reads one field in place and returns what follows it: a comma, the end of a line, or the end. A quoted field may hold
+ * commas, line ends and doubled quotes. NULL: a quote is never closed. */
+static char *read_field(char *at, int64_t *line)
+{
+    char *out = at;
+    bool quoted = *at == '"';
+    if (!quoted) return at + strcspn(at, ",\n");
+    for (at++; *at && (*at != '"' || at[1] == '"'); at++) {
+        if (*at == '"') at++;
+        *line += *at == '\n';
+        *out++ = *at;
+    }
+    if (!*at) return NULL;
+    *out = '\0';
+    at++;
+    return at + strcspn(at, ",\n");
+}
+
+static dt_status read_row(text_table *t, char **rest, int64_t *line, dt_error *err)
+{
+    int64_t first = *line;
+    for (bool more = true; more && err->status == DT_OK;) {
+        char *field = *rest, *end = read_field(field, line);
+        if (!end) return error_set(err, DT_ERR_FORMAT, "%s:%lld: a quote is never closed", t->path, (long long)first);
+        more = *end == ',';
+        bool last = !*end;
+        *line += *end == '\n';
+        *end = '\0';
+        if (field[0]) field[strcspn(field, "\r")] = '\0';
+        *rest = last ? NULL : end + 1;
+        add_field(t, field, err);
+    }
+    return err->status;
+}
+
+dt_status text_table_csv(text_table *t, const char *path, dt_error *err)
+{
+    char *rest;
+    int64_t line = 1;
+    if (open_text(t, &rest, path, err) == DT_OK) {
+        while (err->status == DT_OK && rest && *rest) {
+            if (begin_row(t, line, err) == DT_OK && read_row(t, &rest, &line, err) == DT_OK)
+                check_row(t, t->row[0].field_count, err);
+        }
+        if (err->status == DT_OK && t->row_count == 0) error_set(err, DT_ERR_FORMAT, "%s: it is empty", path);
+    }
+    if (err->status != DT_OK) text_table_close(t);
+    return err->status;
+}
+
+void text_table_close(text_table *t)
+{
+    free(t->text);
+    free(t->row);
+    free(t->field);
+    *t = (text_table){0};
+}
+
+const char *text_table_field(const text_table *t, int64_t row, int column)
+{
+    return t->field[t->row[row].first + column];
+}
+
+void text_table_where(char where[DT_PATH_MAX + 32], const text_table *t, int64_t row)
+{
+    snprintf(where, DT_PATH_MAX + 32, "%s:%lld", t->path, (long long)t->row[row].line);
+}
+
+int text_table_column(const text_table *t, const char *name)
+{
+    for (int i = 0; i < t->row[0].field_count; i++)
+        if (!strcmp(text_table_field(t, 0, i), name)) return i;
+    return -1;
+}
