@@ -408,31 +408,34 @@ static void run_sum_squares(work *w, const engine *e, dims z)
     CALL(w, *sum = (float)e->sum_squares(x, count));
 }
 
-/* Images of s rows, 7 columns and d channels under a window of 3, moved by 2 in an extreme case. */
-static window_sizes windows_of(dims z, int64_t pad)
+/* Images of s rows, 7 columns and d channels under a window of 3 rows and `side_w` columns, moved by 2 in an extreme
+ * case. */
+static window_sizes windows_of(dims z, int64_t side_w, int64_t pad_h, int64_t pad_w)
 {
     int64_t stride = z.extreme ? 2 : 1, h = z.s + 2;
-    return (window_sizes){
-        z.n, h, 7, z.d, 3, stride, pad, (h + 2 * pad - 3) / stride + 1, (7 + 2 * pad - 3) / stride + 1};
+    window_sizes s = {z.n, h, 7, z.d, .side_h = 3, .side_w = side_w, .stride = stride, .pad_h = pad_h, .pad_w = pad_w};
+    s.out_h = (h + 2 * pad_h - 3) / stride + 1;
+    s.out_w = (7 + 2 * pad_w - side_w) / stride + 1;
+    return s;
 }
 
 static void run_im2col_fwd(work *w, const engine *e, dims z)
 {
-    window_sizes s = windows_of(z, 1);
-    float *cols = output(w, s.n * s.out_h * s.out_w * 9 * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
+    window_sizes s = windows_of(z, 5, 1, 2);
+    float *cols = output(w, s.n * s.out_h * s.out_w * 15 * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
     CALL(w, e->im2col_fwd(cols, x, s));
 }
 
 static void run_im2col_bwd(work *w, const engine *e, dims z)
 {
-    window_sizes s = windows_of(z, 1);
-    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dcols = input(w, s.n * s.out_h * s.out_w * 9 * s.c);
+    window_sizes s = windows_of(z, 5, 1, 2);
+    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dcols = input(w, s.n * s.out_h * s.out_w * 15 * s.c);
     CALL(w, e->im2col_bwd(dx, dcols, s));
 }
 
 static void run_max_pool_fwd(work *w, const engine *e, dims z)
 {
-    window_sizes s = windows_of(z, 0);
+    window_sizes s = windows_of(z, 3, 1, 1);
     float *y = output(w, s.n * s.out_h * s.out_w * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
     CALL(w, e->max_pool_fwd(y, x, s));
 }
@@ -440,7 +443,7 @@ static void run_max_pool_fwd(work *w, const engine *e, dims z)
 /* Whole numbers, so that a window has several greatest pixels. */
 static void run_max_pool_bwd(work *w, const engine *e, dims z)
 {
-    window_sizes s = windows_of(z, 0);
+    window_sizes s = windows_of(z, 3, 1, 1);
     float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dy = input(w, s.n * s.out_h * s.out_w * s.c);
     float *x = input(w, s.n * s.h * s.w * s.c);
     for (int64_t i = 0; i < s.n * s.h * s.w * s.c; i++) x[i] = rintf(x[i]);
@@ -484,6 +487,13 @@ static void run_group_norm_fwd(work *w, const engine *e, dims z)
     float *x = input_between(w, count, z.extreme ? 90 : -2, z.extreme ? 110 : 2);
     float *weight = input(w, s.c), *bias = input(w, s.c);
     CALL(w, e->group_norm_fwd(y, mean, factor, x, weight, bias, s, 1e-6F));
+}
+
+static void run_average_pool_fwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 3, 1, 1);
+    float *y = output(w, s.n * s.out_h * s.out_w * s.c, 1e-6), *x = input(w, s.n * s.h * s.w * s.c);
+    CALL(w, e->average_pool_fwd(y, x, s));
 }
 
 static void run_upsample_fwd(work *w, const engine *e, dims z)
@@ -549,6 +559,7 @@ static const check checks[] = {
     ENTRY(concat_fwd),
     ENTRY(concat_bwd),
     ENTRY(group_norm_fwd),
+    ENTRY(average_pool_fwd),
     ENTRY(upsample_fwd),
     ENTRY(pad_end_fwd),
     ENTRY(soft_clamp_fwd),

@@ -1,6 +1,7 @@
 /* The ops on images: values against loops written from the definition, gradients against central differences. */
 #include "gradient_check.h"
 #include "op/conv.h"
+#include "op/frozen.h"
 
 static tensor *random_image(int64_t n, int64_t h, int64_t w, int64_t channels)
 {
@@ -16,21 +17,21 @@ static double at(const tensor *x, int64_t n, int64_t row, int64_t column, int64_
 }
 
 /* One value of the convolution, from its definition. */
-static double conv_at(const tensor *x, const tensor *w, const tensor *bias, int64_t stride, int64_t pad,
+static double conv_at(const tensor *x, const tensor *w, const tensor *bias, int64_t stride, const int64_t pad[2],
                       const int64_t place[4])
 {
     double sum = bias ? bias->data[place[3]] : 0;
     for (int64_t i = 0; i < w->dim[1]; i++)
         for (int64_t j = 0; j < w->dim[2]; j++)
             for (int64_t k = 0; k < w->dim[3]; k++)
-                sum += at(x, place[0], place[1] * stride - pad + i, place[2] * stride - pad + j, k) *
+                sum += at(x, place[0], place[1] * stride - pad[0] + i, place[2] * stride - pad[1] + j, k) *
                        at(w, place[3], i, j, k);
     return sum;
 }
 
-static void check_conv(tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad, const int64_t size[2])
+static void check_values(const tensor *y, const tensor *x, const tensor *w, const tensor *bias, int64_t stride,
+                         const int64_t pad[2], const int64_t size[2])
 {
-    tensor *y = op_conv2d(&context, x, w, bias, stride, pad);
     assert_non_null(y);
     assert_int_equal(y->dim[0], x->dim[0]);
     assert_int_equal(y->dim[1], size[0]);
@@ -42,6 +43,11 @@ static void check_conv(tensor *x, tensor *w, tensor *bias, int64_t stride, int64
             for (p[2] = 0; p[2] < y->dim[2]; p[2]++)
                 for (p[3] = 0; p[3] < y->dim[3]; p[3]++, i++)
                     assert_true(fabs(y->data[i] - conv_at(x, w, bias, stride, pad, p)) < 1e-12);
+}
+
+static void check_conv(tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad, const int64_t size[2])
+{
+    check_values(op_conv2d(&context, x, w, bias, stride, pad), x, w, bias, stride, (int64_t[]){pad, pad}, size);
 }
 
 static void convolution_is_the_sum_of_its_definition(void **state)
@@ -56,6 +62,18 @@ static void convolution_is_the_sum_of_its_definition(void **state)
     check_conv(x, one, bias, 2, 0, (int64_t[]){4, 3});
 }
 
+static void windows_need_not_be_square(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 8, 9, 3), *bias = random_tensor(1, (int64_t[]){4}, 1);
+    static const int64_t shapes[][4] = {{1, 7, 0, 3}, {7, 1, 3, 0}, {1, 3, 0, 1}, {3, 1, 1, 0}, {5, 5, 2, 2}};
+    for (int i = 0; i < 5; i++) {
+        const int64_t *s = shapes[i];
+        tensor *w = random_tensor(4, (int64_t[]){4, s[0], s[1], 3}, i);
+        check_values(op_conv2d_pads(&context, x, w, bias, 1, s[2], s[3]), x, w, bias, 1, s + 2, (int64_t[]){8, 9});
+    }
+}
+
 /* Each image alone fills the scratch for rows, so that three chunks are needed. */
 static void large_images_are_convolved_in_chunks(void **state)
 {
@@ -67,7 +85,7 @@ static void large_images_are_convolved_in_chunks(void **state)
 static void max_pooling_reaches_over_the_edge_when_it_must(void **state)
 {
     (void)state;
-    tensor *x = random_image(2, 6, 7, 3), *y = op_max_pool(&context, x, 3, 2);
+    tensor *x = random_image(2, 6, 7, 3), *y = op_max_pool(&context, x, 3, 2, 0);
     assert_int_equal(y->dim[1], 3); /* rows 0-2, 2-4, 4-5 */
     assert_int_equal(y->dim[2], 3); /* columns 0-2, 2-4, 4-6: exact */
     for (int64_t i = 0; i < tensor_count(y); i++) {
@@ -81,6 +99,28 @@ static void max_pooling_reaches_over_the_edge_when_it_must(void **state)
     }
 }
 
+/* The windows of 3 x 3 around each pixel: what lies outside counts in neither pooling. */
+static void pooling_with_a_border_leaves_the_border_out(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 5, 4, 3);
+    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] -= 10; /* all below the zeros that a border might hold */
+    const tensor *greatest = op_max_pool(&context, x, 3, 1, 1), *mean = frozen_average_pool(&context, x, 3);
+    for (int64_t i = 0; i < tensor_count(x); i++) {
+        int64_t n = i / 60, row = i / 12 % 5, column = i / 3 % 4, channel = i % 3, count = 0;
+        double best = -1e300, sum = 0;
+        for (int64_t k = 0; k < 9; k++) {
+            int64_t r = row + k / 3 - 1, q = column + k % 3 - 1;
+            if (r < 0 || r >= 5 || q < 0 || q >= 4) continue;
+            best = fmax(best, at(x, n, r, q, channel));
+            sum += at(x, n, r, q, channel);
+            count++;
+        }
+        assert_true(greatest->data[i] == best);
+        assert_true(fabs(mean->data[i] - sum / (double)count) < 1e-13);
+    }
+}
+
 static void what_is_not_a_number_stays_visible(void **state)
 {
     (void)state;
@@ -88,7 +128,7 @@ static void what_is_not_a_number_stays_visible(void **state)
     for (int64_t pixel = 0; pixel < 9; pixel++) {
         double kept = x->data[2 * pixel];
         x->data[2 * pixel] = NAN;
-        const tensor *pooled = op_max_pool(&context, x, 3, 2), *rectified = op_relu(&context, x);
+        const tensor *pooled = op_max_pool(&context, x, 3, 2, 0), *rectified = op_relu(&context, x);
         assert_true(isnan(pooled->data[0]));
         assert_false(isnan(pooled->data[1]));
         assert_true(isnan(rectified->data[2 * pixel]));
@@ -128,9 +168,24 @@ static tensor *build_pointwise_conv(ctx *c, tensor *const in[])
     return op_conv2d(c, in[0], in[1], in[2], 1, 0);
 }
 
+static tensor *build_wide_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d_pads(c, in[0], in[1], in[2], 1, 0, 3);
+}
+
+static tensor *build_high_conv(ctx *c, tensor *const in[])
+{
+    return op_conv2d_pads(c, in[0], in[1], in[2], 2, 1, 0);
+}
+
 static tensor *build_max_pool(ctx *c, tensor *const in[])
 {
-    return op_max_pool(c, in[0], 3, 2);
+    return op_max_pool(c, in[0], 3, 2, 0);
+}
+
+static tensor *build_bordered_max_pool(ctx *c, tensor *const in[])
+{
+    return op_max_pool(c, in[0], 3, 1, 1);
 }
 
 static tensor *build_relu(ctx *c, tensor *const in[])
@@ -147,7 +202,7 @@ static tensor *build_concat(ctx *c, tensor *const in[])
 static tensor *build_fire(ctx *c, tensor *const in[])
 {
     tensor *squeezed = op_relu(c, op_conv2d(c, in[0], in[1], NULL, 1, 0));
-    return op_max_pool(c, op_concat(c, squeezed, op_conv2d(c, squeezed, in[2], NULL, 1, 1)), 3, 2);
+    return op_max_pool(c, op_concat(c, squeezed, op_conv2d(c, squeezed, in[2], NULL, 1, 1)), 3, 2, 0);
 }
 
 static const grad_case cases[] = {
@@ -155,6 +210,9 @@ static const grad_case cases[] = {
     {"op_conv2d, stride 2, pad 1", 2, {{2, 6, 5, 2}, {3, 3, 3, 2}}, {4, 4}, build_strided_conv},
     {"op_conv2d, stride 2", 3, {{2, 6, 5, 2}, {3, 3, 3, 2}, {3}}, {4, 4, 1}, build_unpadded_conv},
     {"op_conv2d, 1x1", 3, {{2, 3, 4, 3}, {5, 1, 1, 3}, {5}}, {4, 4, 1}, build_pointwise_conv},
+    {"op_conv2d, 1x7", 3, {{2, 3, 8, 3}, {2, 1, 7, 3}, {2}}, {4, 4, 1}, build_wide_conv},
+    {"op_conv2d, 3x1, stride 2", 3, {{2, 6, 5, 3}, {2, 3, 1, 3}, {2}}, {4, 4, 1}, build_high_conv},
+    {"op_max_pool, pad 1", 1, {{2, 5, 4, 2}}, {4}, build_bordered_max_pool},
     {"op_max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
     {"op_relu", 1, {{3, 17}}, {2}, build_relu},
     {"op_concat", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
@@ -180,6 +238,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(convolution_is_the_sum_of_its_definition, setup, teardown),
         cmocka_unit_test_setup_teardown(large_images_are_convolved_in_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(max_pooling_reaches_over_the_edge_when_it_must, setup, teardown),
+        cmocka_unit_test_setup_teardown(windows_need_not_be_square, setup, teardown),
+        cmocka_unit_test_setup_teardown(pooling_with_a_border_leaves_the_border_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_a_number_stays_visible, setup, teardown),
         cmocka_unit_test_setup_teardown(concatenation_puts_channels_side_by_side, setup, teardown),
         cmocka_unit_test_setup_teardown(each_op_agrees_with_central_differences, setup, teardown),

@@ -19,11 +19,11 @@ static void im2col_fwd(real *cols, const real *x, window_sizes z)
     const size_t pixel_bytes = (size_t)z.c * sizeof(real);
 #pragma omp parallel for schedule(static)
     for (int64_t line = 0; line < z.n * z.out_h; line++) {
-        int64_t n = line / z.out_h, top = line % z.out_h * z.stride - z.pad;
-        real *out = cols + line * z.out_w * z.side * z.side * z.c;
+        int64_t n = line / z.out_h, top = line % z.out_h * z.stride - z.pad_h;
+        real *out = cols + line * z.out_w * z.side_h * z.side_w * z.c;
         for (int64_t i = 0; i < z.out_w; i++)
-            for (int64_t row = top; row < top + z.side; row++)
-                for (int64_t k = 0, column = i * z.stride - z.pad; k < z.side; k++, column++, out += z.c)
+            for (int64_t row = top; row < top + z.side_h; row++)
+                for (int64_t k = 0, column = i * z.stride - z.pad_w; k < z.side_w; k++, column++, out += z.c)
                     if (inside(z, row, column))
                         memcpy(out, pixel(x, z, n, row, column), pixel_bytes);
                     else
@@ -44,25 +44,35 @@ static void im2col_bwd(real *dx, const real *dcols, window_sizes z)
 #pragma omp parallel for schedule(static)
     for (int64_t line = 0; line < z.n * z.h; line++) {
         int64_t n = line / z.h, row = line % z.h;
-        for (int64_t place = 0; place < z.w * z.side * z.side; place++) {
-            int64_t column = place / (z.side * z.side), ky = place / z.side % z.side, kx = place % z.side;
-            int64_t i = window_with(row, ky, z.stride, z.pad, z.out_h);
-            int64_t j = window_with(column, kx, z.stride, z.pad, z.out_w);
+        for (int64_t place = 0; place < z.w * z.side_h * z.side_w; place++) {
+            int64_t column = place / (z.side_h * z.side_w), ky = place / z.side_w % z.side_h, kx = place % z.side_w;
+            int64_t i = window_with(row, ky, z.stride, z.pad_h, z.out_h);
+            int64_t j = window_with(column, kx, z.stride, z.pad_w, z.out_w);
             if (i < 0 || j < 0) continue;
             int64_t window = (n * z.out_h + i) * z.out_w + j;
-            const real *from = dcols + ((window * z.side + ky) * z.side + kx) * z.c;
+            const real *from = dcols + ((window * z.side_h + ky) * z.side_w + kx) * z.c;
             real *to = dx + (line * z.w + column) * z.c;
             for (int64_t c = 0; c < z.c; c++) to[c] += from[c];
         }
     }
 }
 
-/* The part of window i that lies inside an image side of `size`: [*first, *end). */
-static inline void clip_window(int64_t *first, int64_t *end, int64_t i, window_sizes z, int64_t size)
+/* The pixels of a window that lie inside the image. */
+typedef struct window_part {
+    int64_t n, top, bottom, left, right; /* bottom and right are the first ones outside */
+} window_part;
+
+/* The part of window number `window` of all N*OH*OW. */
+static inline window_part part_inside(window_sizes z, int64_t window)
 {
-    int64_t start = i * z.stride - z.pad, stop = start + z.side;
-    *first = start > 0 ? start : 0;
-    *end = stop < size ? stop : size;
+    int64_t row = window / z.out_w % z.out_h * z.stride - z.pad_h, column = window % z.out_w * z.stride - z.pad_w;
+    return (window_part){
+        .n = window / (z.out_h * z.out_w),
+        .top = row > 0 ? row : 0,
+        .bottom = row + z.side_h < z.h ? row + z.side_h : z.h,
+        .left = column > 0 ? column : 0,
+        .right = column + z.side_w < z.w ? column + z.side_w : z.w,
+    };
 }
 
 static inline bool replaces(real value, real best)
@@ -74,14 +84,12 @@ static void max_pool_fwd(real *y, const real *x, window_sizes z)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
-        int64_t n = window / (z.out_h * z.out_w), top, bottom, left, right;
-        clip_window(&top, &bottom, window / z.out_w % z.out_h, z, z.h);
-        clip_window(&left, &right, window % z.out_w, z, z.w);
+        window_part p = part_inside(z, window);
         real *best = y + window * z.c;
-        memcpy(best, pixel(x, z, n, top, left), (size_t)z.c * sizeof(real));
-        for (int64_t row = top; row < bottom; row++)
-            for (int64_t column = left; column < right; column++) {
-                const real *value = pixel(x, z, n, row, column);
+        memcpy(best, pixel(x, z, p.n, p.top, p.left), (size_t)z.c * sizeof(real));
+        for (int64_t row = p.top; row < p.bottom; row++)
+            for (int64_t column = p.left; column < p.right; column++) {
+                const real *value = pixel(x, z, p.n, row, column);
                 for (int64_t c = 0; c < z.c; c++) best[c] = replaces(value[c], best[c]) ? value[c] : best[c];
             }
     }
@@ -94,17 +102,32 @@ static void max_pool_bwd(real *dx, const real *dy, const real *x, window_sizes z
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++)
         for (int64_t entry = 0; entry < windows * z.c; entry++) {
-            int64_t window = entry / z.c, c = entry % z.c, top, bottom, left, right;
-            clip_window(&top, &bottom, window / z.out_w, z, z.h);
-            clip_window(&left, &right, window % z.out_w, z, z.w);
-            const real *best = pixel(x, z, n, top, left) + c;
-            for (int64_t row = top; row < bottom; row++)
-                for (int64_t column = left; column < right; column++) {
+            int64_t c = entry % z.c;
+            window_part p = part_inside(z, n * windows + entry / z.c);
+            const real *best = pixel(x, z, n, p.top, p.left) + c;
+            for (int64_t row = p.top; row < p.bottom; row++)
+                for (int64_t column = p.left; column < p.right; column++) {
                     const real *value = pixel(x, z, n, row, column) + c;
                     if (replaces(*value, *best)) best = value;
                 }
             dx[best - x] += dy[n * windows * z.c + entry];
         }
+}
+
+static void average_pool_fwd(real *y, const real *x, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
+        window_part p = part_inside(z, window);
+        real *sum = y + window * z.c, count = (real)((p.bottom - p.top) * (p.right - p.left));
+        memset(sum, 0, (size_t)z.c * sizeof(real));
+        for (int64_t row = p.top; row < p.bottom; row++)
+            for (int64_t column = p.left; column < p.right; column++) {
+                const real *value = pixel(x, z, p.n, row, column);
+                for (int64_t c = 0; c < z.c; c++) sum[c] += value[c];
+            }
+        for (int64_t c = 0; c < z.c; c++) sum[c] /= count;
+    }
 }
 
 static void relu_fwd(real *y, const real *x, int64_t count)
@@ -145,6 +168,7 @@ void CPU_FN(cpu_register_conv)(engine *e)
     e->im2col_bwd = im2col_bwd;
     e->max_pool_fwd = max_pool_fwd;
     e->max_pool_bwd = max_pool_bwd;
+    e->average_pool_fwd = average_pool_fwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
     e->concat_fwd = concat_fwd;

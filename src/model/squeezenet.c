@@ -72,7 +72,7 @@ static tensor *forward(ctx *c, const squeezenet *net, tensor *x)
     tensor *h = convolve(c, &net->conv1, x, 2, 0);
     for (int i = 0; i < SQUEEZENET_FIRES; i++) {
         bool pooled = i == 0 || i == 2 || i == 4; /* before fire2, fire4 and fire6 */
-        h = fire_forward(c, &net->fire[i], pooled ? op_max_pool(c, h, 3, 2) : h);
+        h = fire_forward(c, &net->fire[i], pooled ? op_max_pool(c, h, 3, 2, 0) : h);
     }
     if (ctx_failed(c)) return NULL;
     return op_mean_tokens(c, op_reshape(c, h, 3, (int64_t[]){h->dim[0], h->dim[1] * h->dim[2], h->dim[3]}));

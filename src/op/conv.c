@@ -1,20 +1,21 @@
 /* With the windows of x as rows of a matrix, a convolution is a linear map: y = cols W^T + b, dcols = dy W,
  * dW = dy^T cols, and dx collects dcols back into the image. The rows of a few images at a time are made in scratch, in
- * the forward pass and again in the backward pass: kept, they would be side^2 times the image. */
+ * the forward pass and again in the backward pass: kept, they would be side_h * side_w times the image. */
 #include "op/conv.h"
 
 enum { COLS_MAX = 1 << 20 }; /* values of scratch for rows, unless one image alone needs more */
 
 static bool is_plain(window_sizes z)
 {
-    return z.side == 1 && z.stride == 1 && z.pad == 0; /* rows are the pixels themselves */
+    return z.side_h == 1 && z.side_w == 1 && z.stride == 1 && z.pad_h == 0 &&
+           z.pad_w == 0; /* rows are the pixels themselves */
 }
 
 /* The sizes of the next chunk of images. Chunks do not depend on the number of threads, because the weight gradient is
  * summed over them in order. */
 static window_sizes chunk_of(window_sizes z, int64_t first)
 {
-    int64_t image = z.out_h * z.out_w * z.side * z.side * z.c;
+    int64_t image = z.out_h * z.out_w * z.side_h * z.side_w * z.c;
     int64_t count = is_plain(z) ? z.n : image < COLS_MAX ? COLS_MAX / image : 1;
     z.n = count < z.n - first ? count : z.n - first;
     return z;
@@ -30,7 +31,7 @@ typedef struct chunk {
 static bool next_chunk(chunk *part, int64_t *first, window_sizes z, int64_t channels)
 {
     if (*first == z.n) return false;
-    *part = (chunk){.z = chunk_of(z, *first), .k = z.side * z.side * z.c};
+    *part = (chunk){.z = chunk_of(z, *first), .k = z.side_h * z.side_w * z.c};
     part->in = *first * z.h * z.w * z.c;
     part->out = *first * z.out_h * z.out_w * channels;
     part->rows = part->z.n * z.out_h * z.out_w;
@@ -41,7 +42,7 @@ static bool next_chunk(chunk *part, int64_t *first, window_sizes z, int64_t chan
 static real *cols_alloc(ctx *c, window_sizes z)
 {
     window_sizes most = chunk_of(z, 0);
-    size_t count = is_plain(z) ? 0 : (size_t)(most.n * z.out_h * z.out_w * z.side * z.side * z.c);
+    size_t count = is_plain(z) ? 0 : (size_t)(most.n * z.out_h * z.out_w * z.side_h * z.side_w * z.c);
     return arena_alloc(&c->scratch, count * sizeof(real), &c->error);
 }
 
@@ -85,17 +86,24 @@ static void conv2d_bwd(ctx *c, const tape_record *r)
 
 tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad)
 {
+    return op_conv2d_pads(c, x, w, bias, stride, pad, pad);
+}
+
+tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad_h, int64_t pad_w)
+{
     if (ctx_failed(c)) return NULL;
-    TENSOR_CHECK(x->dim_count == 4 && w->dim_count == 4 && w->dim[1] == w->dim[2] && w->dim[3] == x->dim[3], x, w);
-    TENSOR_CHECK(x->dim[1] + 2 * pad >= w->dim[1] && x->dim[2] + 2 * pad >= w->dim[1], x, w);
+    TENSOR_CHECK(x->dim_count == 4 && w->dim_count == 4 && w->dim[3] == x->dim[3], x, w);
+    TENSOR_CHECK(x->dim[1] + 2 * pad_h >= w->dim[1] && x->dim[2] + 2 * pad_w >= w->dim[2], x, w);
     TENSOR_CHECK(!bias || (bias->dim_count == 1 && bias->dim[0] == w->dim[0]), w, bias);
     const int64_t o = w->dim[0];
     window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3]};
-    z.side = w->dim[1];
+    z.side_h = w->dim[1];
+    z.side_w = w->dim[2];
     z.stride = stride;
-    z.pad = pad;
-    z.out_h = (z.h + 2 * pad - z.side) / stride + 1;
-    z.out_w = (z.w + 2 * pad - z.side) / stride + 1;
+    z.pad_h = pad_h;
+    z.pad_w = pad_w;
+    z.out_h = (z.h + 2 * pad_h - z.side_h) / stride + 1;
+    z.out_w = (z.w + 2 * pad_w - z.side_w) / stride + 1;
     tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, o});
     size_t mark = arena_mark(&c->scratch);
     real *cols = cols_alloc(c, z);
@@ -117,13 +125,17 @@ static void max_pool_bwd(ctx *c, const tape_record *r)
     if (dx) c->engine.max_pool_bwd(dx, r->out->grad, r->in[0]->data, *z);
 }
 
-tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride)
+tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad)
 {
     if (ctx_failed(c)) return NULL;
-    TENSOR_CHECK(x->dim_count == 4 && side <= x->dim[1] && side <= x->dim[2] && stride <= side, x);
-    window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3], .side = side, .stride = stride};
-    z.out_h = (z.h - side + stride - 1) / stride + 1;
-    z.out_w = (z.w - side + stride - 1) / stride + 1;
+    TENSOR_CHECK(x->dim_count == 4 && side <= x->dim[1] && side <= x->dim[2], x);
+    TENSOR_CHECK(stride + pad <= side, x); /* every window holds a pixel */
+    window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3]};
+    z.side_h = z.side_w = side;
+    z.stride = stride;
+    z.pad_h = z.pad_w = pad;
+    z.out_h = (z.h + 2 * pad - side + stride - 1) / stride + 1;
+    z.out_w = (z.w + 2 * pad - side + stride - 1) / stride + 1;
     tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, z.c});
     if (!y) return NULL;
     c->engine.max_pool_fwd(y->data, x->data, z);

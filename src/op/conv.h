@@ -4,13 +4,16 @@
 
 #include "tensor/tensor.h"
 
-/* y[N,OH,OW,O] = correlation of x with w[O,side,side,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
- * OH = (H + 2 pad - side) / stride + 1, rounded down. Files keep such weights as [O,C,side,side]: permute once. */
+/* y[N,OH,OW,O] = correlation of x with w[O,side_h,side_w,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
+ * OH = (H + 2 pad - side_h) / stride + 1, rounded down. Files keep such weights as [O,C,side_h,side_w]: permute once. */
 tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
+/* The same over pad_h zeros above and below, pad_w left and right. */
+tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad_h, int64_t pad_w);
 
-/* Greatest value under each window of side x side. OH is rounded up (Caffe's rule, "ceil mode" elsewhere): the last
- * window may reach over the edge, what lies outside does not count. side <= H, W and stride <= side. */
-tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride);
+/* Greatest value under each window of side x side, of which the first starts `pad` outside. OH is rounded up (Caffe's
+ * rule, "ceil mode" elsewhere): the last window may reach over the edge. What lies outside does not count. side <= H, W
+ * and stride + pad <= side. */
+tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad);
 
 /* y = max(x, 0) */
 tensor *op_relu(ctx *c, tensor *x);

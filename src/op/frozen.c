@@ -22,6 +22,22 @@ tensor *frozen_group_norm(ctx *c, tensor *x, const tensor *weight, const tensor 
     return y;
 }
 
+tensor *frozen_average_pool(ctx *c, tensor *x, int64_t side)
+{
+    if (ctx_failed(c)) return NULL;
+    refuse_record(c, x);
+    TENSOR_CHECK(x->dim_count == 4 && side % 2 == 1, x);
+    window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3]};
+    z.side_h = z.side_w = side;
+    z.stride = 1;
+    z.pad_h = z.pad_w = side / 2;
+    z.out_h = z.h;
+    z.out_w = z.w;
+    tensor *y = tensor_new(c, &c->step, 4, x->dim);
+    if (y) c->engine.average_pool_fwd(y->data, x->data, z);
+    return y;
+}
+
 tensor *frozen_upsample(ctx *c, tensor *x)
 {
     if (ctx_failed(c)) return NULL;

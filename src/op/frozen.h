@@ -9,6 +9,9 @@
  * channels of a group. */
 tensor *frozen_group_norm(ctx *c, tensor *x, const tensor *weight, const tensor *bias, int64_t groups, real epsilon);
 
+/* y[N,H,W,C]: mean over the side x side pixels (side odd) around each one, those outside the image not counted. */
+tensor *frozen_average_pool(ctx *c, tensor *x, int64_t side);
+
 /* y[N,2H,2W,C]: nearest neighbour. */
 tensor *frozen_upsample(ctx *c, tensor *x);
 

@@ -32,11 +32,12 @@ typedef struct modulation_sizes {
     int64_t stride; /* row length of m, count*D */
 } modulation_sizes;
 
-/* A square window of side `side` moved over images [N,H,W,C]: window (i, j) starts at row i*stride - pad, column
- * j*stride - pad, and there are [OH,OW] of them. The last ones may reach over the edge. */
+/* A window of side_h rows and side_w columns moved over images [N,H,W,C]: window (i, j) starts at row i*stride - pad_h,
+ * column j*stride - pad_w, and there are [OH,OW] of them. The last ones may reach over the edge; each holds at least one
+ * pixel. */
 typedef struct window_sizes {
     int64_t n, h, w, c;
-    int64_t side, stride, pad;
+    int64_t side_h, side_w, stride, pad_h, pad_w;
     int64_t out_h, out_w;
 } window_sizes;
 
@@ -128,7 +129,7 @@ typedef struct engine {
     double (*sum_squares)(const real *x, int64_t count);
 
     /* images, channels last */
-    /* cols[N*OH*OW, side*side*C] (channel fastest): the pixels of x[N,H,W,C] under each window, 0 outside the image */
+    /* cols[N*OH*OW, side_h*side_w*C] (channel fastest): the pixels of x[N,H,W,C] under each window, 0 outside the image */
     void (*im2col_fwd)(real *cols, const real *x, window_sizes z);
     void (*im2col_bwd)(real *dx, const real *dcols, window_sizes z);
     /* y[N,OH,OW,C] = greatest of x under each window, what lies outside the image left out; NaN wins. The gradient goes
@@ -147,6 +148,8 @@ typedef struct engine {
      * rstd weight; mean, factor [N,C] are outputs too */
     void (*group_norm_fwd)(real *y, real *mean, real *factor, const real *x, const real *weight, const real *bias,
                            group_sizes z, real epsilon);
+    /* y[N,OH,OW,C] = mean of x under each window, what lies outside the image left out of sum and number */
+    void (*average_pool_fwd)(real *y, const real *x, window_sizes z);
     /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
     void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
     /* y[N,H+1,W+1,C]: x[N,H,W,C] with zeros below and to the right */
