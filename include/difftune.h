@@ -78,7 +78,12 @@ typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_c
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
-typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET } dt_feature;
+typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET, DT_FEATURE_INCEPTION } dt_feature;
+typedef enum dt_inception_resize {
+    DT_INCEPTION_TF1,         /* as the graph of the ADM evaluator, and torch-fidelity */
+    DT_INCEPTION_PYTORCH_FID, /* as pytorch-fid */
+    DT_INCEPTION_CLEAN,       /* as clean-fid */
+} dt_inception_resize;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16 } dt_isa;
 
 typedef struct dt_settings {

@@ -1,5 +1,6 @@
 /* Resizing against Pillow: the same bits, by hashes in vectors/resample_vectors.txt. */
 #include <setjmp.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,20 @@ static void assert_hash(const image *im, int64_t width, int64_t height, const ch
     if (im->width != width || im->height != height || strcmp(hash.hex, hex) != 0) fail_msg("differs: %s", line);
 }
 
+static void check_float(const image *before, int64_t width, int64_t height, resample_float_way way, const char *hex,
+                        const char *line)
+{
+    dt_error err = {0};
+    file_hash hash;
+    size_t bytes = (size_t)(3 * width * height) * sizeof(float);
+    float *values = malloc(bytes);
+    assert_non_null(values);
+    assert_int_equal(resample_float(values, before, width, height, way, &err), DT_OK);
+    file_sha256_bytes(&hash, values, bytes);
+    if (strcmp(hash.hex, hex) != 0) fail_msg("differs: %s", line);
+    free(values);
+}
+
 /* Returns whether the line was a vector. */
 static bool check_line(const char *line)
 {
@@ -48,6 +63,12 @@ static bool check_line(const char *line)
     dt_error err = {0};
     image before = picture(width, height), after;
     dt_status status;
+    if (!strcmp(what, "tf1") || !strcmp(what, "pillow-float")) {
+        check_float(&before, new_width, new_height, what[0] == 't' ? RESAMPLE_TF1_BILINEAR : RESAMPLE_PILLOW_BICUBIC,
+                    hex, line);
+        image_close(&before);
+        return true;
+    }
     if (strcmp(what, "crop") == 0) {
         status = resample_centre_crop(&after, &before, new_width, &err);
     } else {
@@ -72,7 +93,40 @@ static void resizes_and_crops_have_the_bits_of_pillow(void **state)
     int count = 0;
     while (fgets(line, sizeof line, f)) count += check_line(line);
     fclose(f);
-    assert_int_equal(count, 12 * 3 + 15);
+    assert_int_equal(count, 12 * 5 + 15);
+}
+
+/* The middle of output i lies at (i + 1/2) in / out; neighbours are mixed by their distance, edges go on outside. */
+static double at_middle(const image *im, double row, double column, int c)
+{
+    double r = fmax(0, row - 0.5), q = fmax(0, column - 0.5);
+    int64_t top = (int64_t)r, left = (int64_t)q;
+    int64_t bottom = top + 1 < im->height ? top + 1 : top, right = left + 1 < im->width ? left + 1 : left;
+    double v = r - (double)top, h = q - (double)left;
+#define AT(y, x) (double)im->rgb[3 * ((y)*im->width + (x)) + c]
+    return (AT(top, left) * (1 - h) + AT(top, right) * h) * (1 - v) +
+           (AT(bottom, left) * (1 - h) + AT(bottom, right) * h) * v;
+}
+
+static void torch_s_bilinear_compares_the_middles_of_pixels(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][4] = {{1, 1, 5, 3}, {2, 3, 7, 7}, {40, 30, 123, 77}, {101, 67, 13, 29}, {9, 9, 9, 9}};
+    for (int s = 0; s < 5; s++) {
+        dt_error err = {0};
+        int64_t width = sizes[s][2], height = sizes[s][3];
+        image before = picture(sizes[s][0], sizes[s][1]);
+        float *after = malloc((size_t)(3 * width * height) * sizeof *after);
+        assert_non_null(after);
+        assert_int_equal(resample_float(after, &before, width, height, RESAMPLE_TORCH_BILINEAR, &err), DT_OK);
+        for (int64_t i = 0; i < 3 * width * height; i++) {
+            double row = ((double)(i / 3 / width) + 0.5) * (double)before.height / (double)height;
+            double column = ((double)(i / 3 % width) + 0.5) * (double)before.width / (double)width;
+            assert_true(fabs((double)after[i] - at_middle(&before, row, column, (int)(i % 3))) < 3e-3);
+        }
+        free(after);
+        image_close(&before);
+    }
 }
 
 static void a_long_strip_is_cropped_without_being_enlarged_whole(void **state)
@@ -105,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resizes_and_crops_have_the_bits_of_pillow),
+        cmocka_unit_test(torch_s_bilinear_compares_the_middles_of_pixels),
         cmocka_unit_test(a_long_strip_is_cropped_without_being_enlarged_whole),
         cmocka_unit_test(impossible_sizes_are_refused),
     };

@@ -1,6 +1,7 @@
 #include "io/resample.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { FRACTION_BITS = 22 }; /* of a weight; with 8-bit pixels and overshoot the sums stay in 32 bits */
@@ -51,13 +52,15 @@ typedef struct taps {
     int64_t width;    /* weights kept for one output */
     int64_t *first;   /* [count] */
     int64_t *length;  /* [count], at most width */
-    int32_t *weights; /* [count, width] */
+    double *exact;    /* [count, width] */
+    int32_t *weights; /* [count, width], the same with FRACTION_BITS */
 } taps;
 
 static void taps_close(taps *t)
 {
     free(t->first);
     free(t->length);
+    free(t->exact);
     free(t->weights);
 }
 
@@ -89,22 +92,21 @@ static dt_status taps_open(taps *t, const axis *a, resample_filter name, dt_erro
     size_t count = (size_t)a->count, width = (size_t)t->width;
     t->first = calloc(count, sizeof *t->first);
     t->length = calloc(count, sizeof *t->length);
+    t->exact = calloc(count * width, sizeof *t->exact);
     t->weights = calloc(count * width, sizeof *t->weights);
-    double *exact = calloc(width, sizeof *exact);
-    if (!t->first || !t->length || !t->weights || !exact) {
-        free(exact);
+    if (!t->first || !t->length || !t->exact || !t->weights) {
         taps_close(t);
         return error_set(err, DT_ERR_MEMORY, "no memory to resize %lld pixels to %lld", (long long)a->in_size,
                          (long long)a->out_size);
     }
     for (int64_t i = 0; i < a->count; i++) {
+        double *exact = t->exact + i * t->width;
         t->length[i] = exact_weights(exact, &t->first[i], a, a->start + i, &f);
         for (int64_t k = 0; k < t->length[i]; k++) {
             double fixed = exact[k] * (1 << FRACTION_BITS);
             t->weights[i * t->width + k] = (int32_t)(fixed < 0.0 ? fixed - 0.5 : fixed + 0.5);
         }
     }
-    free(exact);
     return DT_OK;
 }
 
@@ -175,6 +177,97 @@ static dt_status resample_window(image *out, const image *in, const axis *across
     taps_close(&vertical);
     return status;
 }
+
+/* ---- to float ---- */
+
+/* Sum of `count` pixels, `stride` floats apart, times their weights: in double, in order, rounded once, as Pillow. */
+static void filter_float(float *out, const float *in, const double *weights, int64_t count, int64_t stride)
+{
+    double sum[3] = {0};
+    for (int64_t k = 0; k < count; k++)
+        for (int c = 0; c < 3; c++) sum[c] += (double)in[k * stride + c] * weights[k];
+    for (int c = 0; c < 3; c++) out[c] = (float)sum[c];
+}
+
+static dt_status pillow_bicubic(float *out, const float *in, const axis *across, const axis *down, dt_error *err)
+{
+    taps horizontal, vertical;
+    if (taps_open(&horizontal, across, RESAMPLE_BICUBIC, err) != DT_OK) return err->status;
+    if (taps_open(&vertical, down, RESAMPLE_BICUBIC, err) != DT_OK) {
+        taps_close(&horizontal);
+        return err->status;
+    }
+    const int64_t width = across->out_size, rows = down->in_size;
+    float *middle = malloc((size_t)(3 * width * rows) * sizeof *middle);
+    for (int64_t i = 0; middle && i < rows * width; i++) {
+        int64_t x = i % width;
+        filter_float(middle + 3 * i, in + 3 * (i / width * across->in_size + horizontal.first[x]),
+                     horizontal.exact + x * horizontal.width, horizontal.length[x], 3);
+    }
+    for (int64_t i = 0; middle && i < down->out_size * width; i++) {
+        int64_t y = i / width;
+        filter_float(out + 3 * i, middle + 3 * (vertical.first[y] * width + i % width),
+                     vertical.exact + y * vertical.width, vertical.length[y], 3 * width);
+    }
+    if (!middle) error_set(err, DT_ERR_MEMORY, "no memory to resize an image");
+    free(middle);
+    taps_close(&horizontal);
+    taps_close(&vertical);
+    return err->status;
+}
+
+/* Where between two neighbours an output lies. */
+typedef struct between {
+    int64_t low, high;
+    float fraction;
+} between;
+
+/* In float, as both programs count. `centred`: pixels are squares whose middles are compared (PyTorch without
+ * align_corners), else their upper left corners are (TensorFlow 1). */
+static between place_of(int64_t index, const axis *a, bool centred)
+{
+    float scale = (float)a->in_size / (float)a->out_size;
+    float place = centred ? scale * ((float)index + 0.5F) - 0.5F : (float)index * scale;
+    if (place < 0) place = 0;
+    int64_t low = (int64_t)place;
+    if (low > a->in_size - 1) low = a->in_size - 1;
+    return (between){low, low + 1 < a->in_size ? low + 1 : low, place - (float)low};
+}
+
+static void bilinear(float *out, const float *in, const axis *across, const axis *down, bool centred)
+{
+    for (int64_t y = 0; y < down->out_size; y++) {
+        between v = place_of(y, down, centred);
+        const float *upper = in + 3 * across->in_size * v.low, *lower = in + 3 * across->in_size * v.high;
+        for (int64_t x = 0; x < across->out_size; x++) {
+            between h = place_of(x, across, centred);
+            for (int c = 0; c < 3; c++) {
+                const float *a = upper + c, *b = lower + c;
+                float top = a[3 * h.low] + (a[3 * h.high] - a[3 * h.low]) * h.fraction;
+                float bottom = b[3 * h.low] + (b[3 * h.high] - b[3 * h.low]) * h.fraction;
+                *out++ = top + (bottom - top) * v.fraction;
+            }
+        }
+    }
+}
+
+dt_status resample_float(float *out, const image *in, int64_t width, int64_t height, resample_float_way way,
+                         dt_error *err)
+{
+    const int64_t count = 3 * in->width * in->height;
+    const axis across = {in->width, width, 0, width}, down = {in->height, height, 0, height};
+    float *values = malloc((size_t)count * sizeof *values);
+    if (!values) return error_set(err, DT_ERR_MEMORY, "no memory to resize an image");
+    for (int64_t i = 0; i < count; i++) values[i] = in->rgb[i];
+    if (way == RESAMPLE_PILLOW_BICUBIC)
+        pillow_bicubic(out, values, &across, &down, err);
+    else
+        bilinear(out, values, &across, &down, way == RESAMPLE_TORCH_BILINEAR);
+    free(values);
+    return err->status;
+}
+
+/* ---- to 8 bits ---- */
 
 dt_status resample_image(image *out, const image *in, int64_t width, int64_t height, resample_filter filter_name,
                          dt_error *err)

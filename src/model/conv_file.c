@@ -1,5 +1,6 @@
 #include "model/conv_file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,18 +59,61 @@ static void read_into(const conv_file *f, real *out, const char *name, int dim_c
     arena_release(&f->c->scratch, mark);
 }
 
+/* [O,side_h,side_w,I] from a file's shape[4] = O, I, side_h, side_w. */
+static tensor *read_kernel(const conv_file *f, const char *name, const int64_t shape[4])
+{
+    if (ctx_failed(f->c)) return NULL;
+    tensor *t = tensor_new(f->c, &f->c->model, 4, (int64_t[]){shape[0], shape[2], shape[3], shape[1]});
+    if (t) read_into(f, t->data, name, 4, shape);
+    return t;
+}
+
 void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64_t outputs, int64_t inputs,
                     int64_t side, bool bias)
 {
     char full[NAME_MAX_BYTES];
     *k = (conv_weights){0};
-    if (ctx_failed(f->c)) return;
-    k->weight = tensor_new(f->c, &f->c->model, 4, (int64_t[]){outputs, side, side, inputs});
-    if (!k->weight) return;
     snprintf(full, sizeof full, "%s.weight", name);
-    read_into(f, k->weight->data, full, 4, (int64_t[]){outputs, inputs, side, side});
+    k->weight = read_kernel(f, full, (int64_t[]){outputs, inputs, side, side});
     snprintf(full, sizeof full, "%s.bias", name);
     if (bias) k->bias = conv_file_vector(f, full, outputs);
+}
+
+/* With s = gamma / sqrt(variance + epsilon): w' = s w, b' = beta - s mean. */
+static void fold(const conv_file *f, conv_weights *k, const char *name, const tensor *const norm[4], double epsilon)
+{
+    const tensor *gamma = norm[0], *beta = norm[1], *mean = norm[2], *variance = norm[3];
+    int64_t outputs = k->weight->dim[0], each = tensor_count(k->weight) / outputs;
+    for (int64_t o = 0; o < outputs; o++) {
+        if (!(variance->data[o] >= 0)) {
+            error_set(&f->c->error, DT_ERR_FORMAT, "%s: tensor %s.bn.running_var: value %lld is %g, not a variance",
+                      f->file->path, name, (long long)o, (double)variance->data[o]);
+            return;
+        }
+        double scale = (double)gamma->data[o] / sqrt((double)variance->data[o] + epsilon);
+        real *w = k->weight->data + o * each;
+        for (int64_t i = 0; i < each; i++) w[i] = (real)(scale * (double)w[i]);
+        k->bias->data[o] = (real)((double)beta->data[o] - scale * (double)mean->data[o]);
+    }
+}
+
+void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
+                               double epsilon)
+{
+    static const char *const parts[4] = {"weight", "bias", "running_mean", "running_var"};
+    char full[NAME_MAX_BYTES];
+    const tensor *norm[4];
+    *k = (conv_weights){0};
+    snprintf(full, sizeof full, "%s.conv.weight", name);
+    k->weight = read_kernel(f, full, shape);
+    if (!ctx_failed(f->c)) k->bias = tensor_new(f->c, &f->c->model, 1, shape);
+    size_t mark = arena_mark(&f->c->model); /* what is folded in is not kept */
+    for (int i = 0; i < 4; i++) {
+        snprintf(full, sizeof full, "%s.bn.%s", name, parts[i]);
+        norm[i] = conv_file_vector(f, full, shape[0]);
+    }
+    if (!ctx_failed(f->c)) fold(f, k, name, norm, epsilon);
+    arena_release(&f->c->model, mark);
 }
 
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count)

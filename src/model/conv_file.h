@@ -15,13 +15,19 @@ typedef struct conv_file {
 } conv_file;
 
 typedef struct conv_weights {
-    tensor *weight; /* [O,side,side,I] */
+    tensor *weight; /* [O,side_h,side_w,I] */
     tensor *bias;   /* [O]; NULL: none */
 } conv_weights;
 
 /* Reads `name`.weight and, with `bias`, `name`.bias. */
 void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64_t outputs, int64_t inputs,
                     int64_t side, bool bias);
+
+/* Reads `name`.conv.weight of shape[4] = O, I, side_h, side_w and folds the batch norm behind it in, `name`.bn.weight,
+ * .bias, .running_mean and .running_var: in double, rounded once. A variance that is negative or no number is
+ * DT_ERR_FORMAT. */
+void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
+                               double epsilon);
 
 /* A tensor [count]. */
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count);

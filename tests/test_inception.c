@@ -1,0 +1,217 @@
+/* The FID network at its full size against pytorch-fid: weights are made by the formula of vectors/inception_reference.py,
+ * expected values (in double) come from vectors/make_inception_vectors.py. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "temp_folder.h"
+
+#include "io/safetensors.h"
+#include "model/inception.h"
+
+enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };
+
+static ctx context;
+
+/* ---- what inception_reference.py makes ---- */
+
+static double noise(uint64_t seed, int64_t index)
+{
+    uint64_t x = seed + (uint64_t)index + 0x9E3779B97F4A7C15;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    x ^= x >> 31;
+    return (double)(x >> 32) / 0x1p31 - 1;
+}
+
+static uint64_t seed_of(const char *name)
+{
+    uint64_t value = 0xCBF29CE484222325;
+    for (; *name; name++) value = (value ^ (uint8_t)*name) * 0x100000001B3;
+    return value;
+}
+
+typedef struct made_tensor {
+    char name[64];
+    int64_t dims[4], count;
+    int dim_count;
+    float *values;
+} made_tensor;
+
+static made_tensor made[TENSORS];
+static int made_count;
+
+static void make(const char *prefix, const char *suffix, int dim_count, const int64_t dims[], double offset,
+                 double scale)
+{
+    made_tensor *t = &made[made_count++];
+    snprintf(t->name, sizeof t->name, "%s%s", prefix, suffix);
+    t->dim_count = dim_count;
+    t->count = 1;
+    for (int i = 0; i < dim_count; i++) t->count *= t->dims[i] = dims[i];
+    t->values = malloc((size_t)t->count * sizeof(float));
+    assert_non_null(t->values);
+    uint64_t seed = seed_of(t->name);
+    for (int64_t i = 0; i < t->count; i++) t->values[i] = (float)(offset + scale * noise(seed, i));
+}
+
+static void make_all(void)
+{
+    FILE *f = fopen("vectors/inception_names.txt", "r");
+    char name[48];
+    int64_t d[4];
+    assert_non_null(f);
+    while (fscanf(f, "%47s %" SCNd64 " %" SCNd64 " %" SCNd64 " %" SCNd64, name, &d[0], &d[1], &d[2], &d[3]) == 5) {
+        make(name, ".conv.weight", 4, d, 0, sqrt(6 / (double)(d[1] * d[2] * d[3])));
+        make(name, ".bn.weight", 1, d, 1, 0.25);
+        make(name, ".bn.bias", 1, d, 0, 0.25);
+        make(name, ".bn.running_mean", 1, d, 0, 0.25);
+        make(name, ".bn.running_var", 1, d, 1, 0.25);
+    }
+    fclose(f);
+    make("fc", ".weight", 2, (int64_t[]){INCEPTION_CLASSES, INCEPTION_FEATURES}, 0, 0.0625);
+    make("fc", ".bias", 1, (int64_t[]){INCEPTION_CLASSES}, 0, 0.25);
+    assert_int_equal(made_count, TENSORS);
+}
+
+static void write_weights(const char *path, int count)
+{
+    safetensors_source sources[TENSORS];
+    for (int i = 0; i < count; i++)
+        sources[i] = (safetensors_source){.name = made[i].name,
+                                          .dtype = SAFETENSORS_F32,
+                                          .dim_count = made[i].dim_count,
+                                          .dims = made[i].dims,
+                                          .values = made[i].values};
+    if (safetensors_write(path, sources, (size_t)count, NULL, 0, NULL, &context.error) != DT_OK)
+        fail_msg("%s", context.error.message);
+}
+
+static image picture(const char *name, int64_t width, int64_t height)
+{
+    image im;
+    assert_int_equal(image_alloc(&im, width, height, &context.error), DT_OK);
+    uint64_t seed = seed_of(name);
+    for (int64_t i = 0; i < width * height * 3; i++) {
+        int64_t c = i % 3, x = i / 3 % width, y = i / 3 / width;
+        int64_t rough = (int64_t)((noise(seed, i) + 1) * 128);
+        int64_t smooth = (x * 200 / width + y * 50 / height + c * 20) % 256;
+        im.rgb[i] = (uint8_t)((x * 4 / width + y * 4 / height) % 2 == 0 ? rough : smooth);
+    }
+    return im;
+}
+
+/* ---- the tests ---- */
+
+static int setup(void **state)
+{
+    if (temp_folder_make(state) != 0 || ctx_open(&context, 2, DT_ISA_AUTO) != DT_OK) return -1;
+    make_all();
+    write_weights(temp_path("weights.safetensors"), TENSORS);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    for (int i = 0; i < made_count; i++) free(made[i].values);
+    ctx_close(&context);
+    return temp_folder_remove(state);
+}
+
+static void prepare(float *x, const char *name)
+{
+    image im = picture(name, INCEPTION_SIDE, INCEPTION_SIDE);
+    assert_int_equal(inception_prepare(x, &im, DT_INCEPTION_TF1, &context.error), DT_OK);
+    image_close(&im);
+}
+
+static void assert_near(const float *found, const float *expected, int64_t count, const char *what)
+{
+    double largest = 0, worst = 0;
+    for (int64_t i = 0; i < count; i++) {
+        largest = fmax(largest, fabs((double)expected[i]));
+        worst = fmax(worst, fabs((double)found[i] - (double)expected[i]));
+    }
+    print_message("%s: largest difference %.2e of %.2f\n", what, worst, largest);
+    assert_true(worst < 1e-5 * largest);
+}
+
+static void read_expected(float *out, const tensor_file *f, const char *name, int64_t count)
+{
+    const tensor_entry *e = tensor_file_find(f, name);
+    assert_true(e && e->count == count);
+    assert_int_equal(tensor_read_f32(out, e, &context.error), DT_OK);
+}
+
+/* Both pictures at once, then the second alone with one thread and in the context's bf16 mode: the same bits. */
+static void features_are_those_of_pytorch_fid(void **state)
+{
+    (void)state;
+    static float x[2 * PIXELS], pool[2 * INCEPTION_FEATURES], spatial[2 * INCEPTION_SPATIAL];
+    static float logits[2 * INCEPTION_CLASSES], expected[2 * INCEPTION_FEATURES], alone[INCEPTION_FEATURES];
+    inception net;
+    tensor_file f;
+    if (inception_open(&context, &net, temp_path("weights.safetensors")) != DT_OK)
+        fail_msg("%s", context.error.message);
+    prepare(x, "picture 0");
+    prepare(x + PIXELS, "picture 1");
+    size_t used = arena_mark(&context.step);
+    assert_int_equal(inception_features(&context, pool, spatial, &net, x, 2), DT_OK);
+    assert_int_equal(inception_logits(&context, logits, &net, pool, 2, true), DT_OK);
+    assert_int_equal(arena_mark(&context.step), used);
+    print_message("%.0f MB of activations\n", (double)context.step.peak / 1e6);
+    assert_int_equal(safetensors_open(&f, "vectors/inception.safetensors", &context.error), DT_OK);
+    read_expected(expected, &f, "pool", 2 * INCEPTION_FEATURES);
+    assert_near(pool, expected, 2 * INCEPTION_FEATURES, "pool");
+    read_expected(expected, &f, "spatial", 2 * INCEPTION_SPATIAL);
+    assert_near(spatial, expected, 2 * INCEPTION_SPATIAL, "spatial");
+    read_expected(expected, &f, "logits", 2 * INCEPTION_CLASSES);
+    assert_near(logits, expected, 2 * INCEPTION_CLASSES, "logits");
+    tensor_file_close(&f);
+
+    float unbiased[INCEPTION_CLASSES];
+    assert_int_equal(inception_logits(&context, unbiased, &net, pool, 1, false), DT_OK);
+    for (int i = 0; i < INCEPTION_CLASSES; i++)
+        assert_true(fabsf(unbiased[i] + net.classes.bias->data[i] - logits[i]) < 1e-5F);
+
+    context.gemm_flags = GEMM_BF16;
+    context.threads = 1;
+    ctx_enter(&context);
+    assert_int_equal(inception_features(&context, alone, NULL, &net, x + PIXELS, 1), DT_OK);
+    assert_memory_equal(alone, pool + INCEPTION_FEATURES, sizeof alone);
+    assert_memory_not_equal(alone, pool, sizeof alone);
+    assert_int_equal(context.gemm_flags, GEMM_BF16);
+    context.gemm_flags = 0;
+    arena_release(&context.model, 0);
+}
+
+static void refused(int count, dt_status status, const char *part, const char *other_part)
+{
+    inception net;
+    write_weights(temp_path("other.safetensors"), count);
+    assert_int_equal(inception_open(&context, &net, temp_path("other.safetensors")), status);
+    if (!strstr(context.error.message, part) || !strstr(context.error.message, other_part))
+        fail_msg("%s", context.error.message);
+    error_clear(&context.error);
+    arena_release(&context.model, 0);
+}
+
+static void files_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    refused(1, DT_ERR_SHAPE, "Conv2d_1a_3x3.bn.weight", "found none");
+    refused(5, DT_ERR_SHAPE, "Conv2d_2a_3x3.conv.weight", "[32,32,3,3] expected");
+    made[4].values[3] = -0.5F;
+    refused(5, DT_ERR_FORMAT, "Conv2d_1a_3x3.bn.running_var", "value 3 is -0.5");
+    made[4].values[3] = NAN;
+    refused(5, DT_ERR_FORMAT, "Conv2d_1a_3x3.bn.running_var", "value 3 is");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(features_are_those_of_pytorch_fid),
+        cmocka_unit_test(files_that_do_not_fit_are_refused),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
