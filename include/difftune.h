@@ -78,6 +78,7 @@ typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_c
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
+typedef enum dt_model_format { DT_MODEL_SAFETENSORS, DT_MODEL_PT, DT_MODEL_DIFFUSERS } dt_model_format;
 typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET, DT_FEATURE_INCEPTION } dt_feature;
 typedef enum dt_inception_resize {
     DT_INCEPTION_TF1,         /* as the graph of the ADM evaluator, and torch-fidelity */
@@ -93,13 +94,15 @@ typedef struct dt_settings {
     int64_t seed;
 
     /* model */
-    char pretrained_model[DT_PATH_MAX]; /* file with DiT's names (safetensors, .pt), or a run folder */
+    char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
     int64_t hidden_size, depth, num_heads, patch_size, in_channels;
     bool learn_sigma;
     double class_dropout_prob;
-    dt_label_init label_init; /* new classes' first rows in the label table */
-    dt_file_dtype save_dtype; /* of final/model.safetensors */
+    dt_label_init label_init;      /* new classes' first rows in the label table */
+    dt_model_format save_model_as; /* convert: what is written; train: beside final/model.safetensors */
+    dt_file_dtype save_dtype;
+    bool metadata; /* written models say what they were made from */
 
     /* data */
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar of them */
@@ -262,6 +265,9 @@ dt_status dt_eval(dt_context *ctx, const dt_settings *s, const dt_observer *obse
 /* One forward pass on the tensors x [N,C,H,W], t [N], y [N] of s->input (with x0 and noise instead of x: also the loss
  * terms, and with s->gradients every parameter's gradient) into s->output. */
 dt_status dt_predict(dt_context *ctx, const dt_settings *s);
+
+/* Writes s->pretrained_model as s->output in the format s->save_model_as, with numbers of type s->save_dtype. */
+dt_status dt_convert(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* JSON text of what is in a model file, bank or run folder. Free it with dt_free. */
 dt_status dt_inspect(dt_context *ctx, const char *path, char **json);

@@ -22,6 +22,7 @@ static const struct {
                   {"sample", SETTINGS_SAMPLE},
                   {"eval", SETTINGS_EVAL},
                   {"predict", SETTINGS_PREDICT},
+                  {"convert", SETTINGS_CONVERT},
                   {"inspect", 0},
                   {"report", SETTINGS_REPORT}};
 enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };
@@ -331,6 +332,28 @@ static void inspect_prints_json_about_a_model(void **state)
     assert_mentions(printed, "x_embedder.proj.weight");
 }
 
+static void a_model_is_converted_and_read_again(void **state)
+{
+    (void)state;
+    char command[1024];
+    static const char *const steps[][2] = {
+        {"base", "pt"}, {"model.pt", "diffusers"}, {"model.diffusers", "safetensors"}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        snprintf(command, sizeof command, "convert --pretrained-model %s --output model.%s --save-model-as %s",
+                 steps[i][0], steps[i][1], steps[i][1]);
+        assert_int_equal(run(command), 0);
+        assert_mentions(complained, "wrote model.");
+        snprintf(command, sizeof command, "inspect model.%s", steps[i][1]);
+        assert_int_equal(run(command), 0);
+        assert_mentions(printed, i == 1 ? "transformer_blocks.0.attn1.to_q.weight" : "blocks.0.attn.qkv.weight");
+        assert_mentions(printed, "difftune.source_sha256");
+    }
+    assert_refused("convert --pretrained-model model.pt", 2, "convert needs output");
+    assert_refused("convert --pretrained-model model.pt --output model.pt", 2, "output must not be");
+    assert_refused("convert --pretrained-model model.pt --output x --save-model-as ckpt", 2, "diffusers");
+    assert_refused("convert --pretrained-model images --output x", 1, "images");
+}
+
 static void progress_in_a_file_is_plain_lines(void **state)
 {
     (void)state;
@@ -401,6 +424,7 @@ int main(void)
         cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
         cmocka_unit_test(saved_settings_can_be_fed_back),
         cmocka_unit_test(inspect_prints_json_about_a_model),
+        cmocka_unit_test(a_model_is_converted_and_read_again),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
         cmocka_unit_test(a_second_signal_ends_at_once),

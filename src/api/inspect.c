@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "io/safetensors.h"
+#include "model/dit_file.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
 {
@@ -70,7 +70,10 @@ static json_t *describe(const char *path, dt_error *err)
     if (has(path, "run.json", inside)) return describe_run(path, inside, err);
     if (has(path, "manifest.json", inside))
         return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest", load(inside, err));
-    error_set(err, DT_ERR_FORMAT, "%s: neither a model file nor a folder with run.json or manifest.json", path);
+    if (dit_file_path(inside, path, err) == DT_OK) return describe_weights(inside, err);
+    error_clear(err);
+    error_set(err, DT_ERR_FORMAT,
+              "%s: neither a model file nor a folder with run.json, manifest.json or diffusers' weights", path);
     return NULL;
 }
 

@@ -330,6 +330,21 @@ dt_status file_remove_tree(const char *path, dt_error *err)
     return remove_tree_at(AT_FDCWD, path, path, 0, true, err);
 }
 
+dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
+{
+    char aside[DT_PATH_MAX];
+    dt_error ignored = {0};
+    if (!file_exists(path)) return file_rename(made, path, err);
+    if ((size_t)snprintf(aside, sizeof aside, "%s.old.tmp-%ld", path, (long)getpid()) >= sizeof aside)
+        return error_set(err, DT_ERR_IO, "cannot replace %s: the path is too long", path);
+    if (file_rename(path, aside, err) != DT_OK) return err->status;
+    if (file_rename(made, path, err) != DT_OK) {
+        file_rename(aside, path, &ignored);
+        return err->status;
+    }
+    return file_remove_tree(aside, err);
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -11,6 +11,11 @@
 
 #include "io/pickle.h"
 #include "io/tensor_file.h"
+#include "io/tensor_source.h"
+
+/* Below the zip's root folder: a record of our own, which torch.load does not look at, with a JSON object of texts that
+ * are the file's metadata. */
+#define PYTORCH_METADATA "extra/difftune.json"
 
 /* Fill *f from its mapping. */
 tensor_container pytorch_zip_container;
@@ -48,7 +53,18 @@ int pytorch_compare_keys(const void *a, const void *b);
 /* False when the value is no such id, or of a storage whose type is not known here. */
 bool pytorch_read_storage_id(pytorch_storage_id *id, const pickle *p, pickle_ref value);
 
+/* The class in the module torch of storages of a number type; NULL when there is none. */
+const char *pytorch_storage_class(safetensors_dtype dtype);
+
 /* Makes the file's entries and metadata of all tensors that the pickle's root leads to. */
 dt_status pytorch_collect(tensor_file *f, const pickle *p, const pytorch_storages *storages, dt_error *err);
+
+/* ---- writing ---- */
+
+/* Replaces `path` by a zip that torch.load reads, with weights_only, as an OrderedDict of these tensors, in this order and
+ * without more. `hash` (may be NULL) receives the SHA-256 of the file. DT_ERR_ARG: a name that is not UTF-8, a shape without
+ * a size, a number type that torch.save has no storage for. */
+dt_status pytorch_write(const char *path, const safetensors_source sources[], size_t count,
+                        const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err);
 
 #endif

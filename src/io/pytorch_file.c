@@ -64,6 +64,22 @@ static dt_status list_storages(pytorch_storages *storages, const zip_directory *
     return DT_OK;
 }
 
+/* Our own record of metadata, if it is there; it comes before texts in the pickle. */
+static dt_status read_metadata(tensor_file *f, const zip_record *record, dt_error *err)
+{
+    if (!record) return DT_OK;
+    json_t *object = json_loadb((const char *)record->data, record->size, JSON_REJECT_DUPLICATES, NULL), *value;
+    const char *key;
+    bool good = json_is_object(object);
+    json_object_foreach(object, key, value) good &= json_is_string(value);
+    if (!good)
+        error_set(err, DT_ERR_FORMAT, "%s: record " PYTORCH_METADATA ": a JSON object of texts expected", f->path);
+    else
+        json_object_update(f->metadata, object);
+    json_decref(object);
+    return err->status;
+}
+
 static dt_status read_zip(tensor_file *f, const zip_directory *z, dt_error *err)
 {
     pickle p = {0};
@@ -77,8 +93,9 @@ static dt_status read_zip(tensor_file *f, const zip_directory *z, dt_error *err)
     if (order && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
         return error_set(err, DT_ERR_FORMAT, "%s: its byte order is not \"little\"", f->path);
     if (refuse_compressed(z, f->path, err) == DT_OK && list_storages(&storages, z, root, f->path, err) == DT_OK &&
-        pickle_read(&p, record->data, record->size, f->path, err) == DT_OK)
-        pytorch_collect(f, &p, &storages, err);
+        pickle_read(&p, record->data, record->size, f->path, err) == DT_OK &&
+        pytorch_collect(f, &p, &storages, err) == DT_OK)
+        read_metadata(f, find_below(z, root, PYTORCH_METADATA), err);
     pickle_free(&p);
     free(storages.storage);
     return err->status;

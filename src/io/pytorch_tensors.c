@@ -50,6 +50,13 @@ static bool find_type(safetensors_dtype *dtype, const pickle *p, pickle_ref glob
     return false;
 }
 
+const char *pytorch_storage_class(safetensors_dtype dtype)
+{
+    for (int i = 0; i < TYPE_COUNT; i++)
+        if (types[i].is == dtype) return types[i].storage;
+    return NULL;
+}
+
 static int64_t bytes_of(safetensors_dtype dtype)
 {
     return safetensors_dtype_bits(dtype) / 8;

@@ -6,6 +6,7 @@
 #define IO_SAFETENSORS_H
 
 #include "io/tensor_file.h"
+#include "io/tensor_source.h"
 
 enum { SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as the reference library */
 
@@ -16,19 +17,6 @@ tensor_container safetensors_container;
 dt_status safetensors_open(tensor_file *f, const char *path, dt_error *err);
 
 /* ---- writing ---- */
-
-typedef struct safetensors_source {
-    const char *name;        /* UTF-8, not "__metadata__" */
-    safetensors_dtype dtype; /* as stored */
-    int dim_count;
-    const int64_t *dims;
-    const float *values; /* for F32, BF16, F16: converted while writing, nearest even. NULL: `data` is used */
-    const void *data;    /* raw bytes of `dtype`, little-endian, product(dims) values */
-} safetensors_source;
-
-typedef struct safetensors_pair {
-    const char *key, *value; /* UTF-8 */
-} safetensors_pair;
 
 /* Replaces `path` by a file of these tensors (any order; written by type, then name) and metadata (kept in order).
  * `hash` (may be NULL) receives the SHA-256 of the file, taken while writing. DT_ERR_ARG: a name twice, a name that is

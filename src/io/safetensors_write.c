@@ -3,9 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/half.h"
-
-enum { BLOCK_VALUES = 1 << 15, HEADER_ALIGNMENT = 8 };
+enum { HEADER_ALIGNMENT = 8 };
 
 /* What will be written, complete before the first byte goes out. */
 typedef struct plan {
@@ -23,28 +21,6 @@ static int compare_sources(const void *a, const void *b)
     const safetensors_source *x = *(const safetensors_source *const *)a, *y = *(const safetensors_source *const *)b;
     if (x->dtype != y->dtype) return x->dtype > y->dtype ? -1 : 1;
     return strcmp(x->name, y->name);
-}
-
-static dt_status source_refused(const plan *p, const safetensors_source *s, const char *why, dt_error *err)
-{
-    return error_set(err, DT_ERR_ARG, "cannot write tensor %s to %s: %s", s->name, p->path, why);
-}
-
-/* False when the shape has a negative dimension, a size beyond 64 bits or a part of a byte. */
-static bool source_size(uint64_t *count, uint64_t *bytes, const safetensors_source *s)
-{
-    uint64_t bits;
-    *count = 1;
-    for (int i = 0; i < s->dim_count; i++)
-        if (s->dims[i] < 0 || __builtin_mul_overflow(*count, (uint64_t)s->dims[i], count)) return false;
-    if (__builtin_mul_overflow(*count, (uint64_t)safetensors_dtype_bits(s->dtype), &bits)) return false;
-    *bytes = bits / 8;
-    return bits % 8 == 0;
-}
-
-static bool is_convertible(safetensors_dtype dtype)
-{
-    return dtype == SAFETENSORS_F32 || dtype == SAFETENSORS_BF16 || dtype == SAFETENSORS_F16;
 }
 
 /* ---- header ---- */
@@ -80,17 +56,15 @@ static json_t *shape_of(const safetensors_source *s)
 static dt_status plan_source(plan *p, const safetensors_source *s, dt_error *err)
 {
     uint64_t count, bytes, end;
-    if (!source_size(&count, &bytes, s) || __builtin_add_overflow(p->data_bytes, bytes, &end) || end > INT64_MAX)
-        return source_refused(p, s, "its shape has no size in bytes", err);
-    if (count > 0 && !s->values == !s->data) return source_refused(p, s, "give either its values or its data", err);
-    if (s->values && !is_convertible(s->dtype))
-        return source_refused(p, s, "float values are stored as F32, BF16 or F16 only", err);
+    if (tensor_source_size(&count, &bytes, s, p->path, err) != DT_OK) return err->status;
+    if (__builtin_add_overflow(p->data_bytes, bytes, &end) || end > INT64_MAX)
+        return tensor_source_refused(s, p->path, "the file would have no size in bytes", err);
     if (json_object_get(p->header, s->name) || strcmp(s->name, "__metadata__") == 0)
-        return source_refused(p, s, "its name is taken", err);
+        return tensor_source_refused(s, p->path, "its name is taken", err);
     json_t *info = json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_dtype_name(s->dtype), "shape", shape_of(s),
                              "data_offsets", (json_int_t)p->data_bytes, (json_int_t)end);
     if (json_object_set_new(p->header, s->name, info) != 0)
-        return source_refused(p, s, "its name is not UTF-8, or memory is out", err);
+        return tensor_source_refused(s, p->path, "its name is not UTF-8, or memory is out", err);
     p->data_bytes = end;
     return DT_OK;
 }
@@ -132,29 +106,9 @@ static void plan_close(plan *p)
 
 /* ---- data ---- */
 
-/* Converts and writes block by block, so that a model needs no second copy of itself. */
-static dt_status write_converted(file_writer *w, const safetensors_source *s, uint64_t count, dt_error *err)
+static dt_status write_bytes(void *user, const void *data, size_t size, dt_error *err)
 {
-    uint16_t block[BLOCK_VALUES];
-    for (uint64_t done = 0; done < count;) {
-        size_t n = count - done < BLOCK_VALUES ? (size_t)(count - done) : BLOCK_VALUES;
-        const float *values = s->values + done;
-        if (s->dtype == SAFETENSORS_BF16)
-            for (size_t i = 0; i < n; i++) block[i] = half_bf16_from_f32(values[i]);
-        else
-            for (size_t i = 0; i < n; i++) block[i] = half_f16_from_f32(values[i]);
-        if (file_writer_write(w, block, n * sizeof *block, err) != DT_OK) return err->status;
-        done += n;
-    }
-    return DT_OK;
-}
-
-static dt_status write_source(file_writer *w, const safetensors_source *s, dt_error *err)
-{
-    uint64_t count = 0, bytes = 0;
-    source_size(&count, &bytes, s);
-    if (s->values && s->dtype != SAFETENSORS_F32) return write_converted(w, s, count, err);
-    return file_writer_write(w, s->values ? (const void *)s->values : s->data, (size_t)bytes, err);
+    return file_writer_write(user, data, size, err);
 }
 
 static dt_status write_plan(const plan *p, file_hash *hash, dt_error *err)
@@ -166,7 +120,7 @@ static dt_status write_plan(const plan *p, file_hash *hash, dt_error *err)
     if (file_writer_write(&w, &length, sizeof length, err) != DT_OK) return err->status;
     if (file_writer_write(&w, p->text, p->text_length, err) != DT_OK) return err->status;
     for (size_t i = 0; i < p->count; i++)
-        if (write_source(&w, p->order[i], err) != DT_OK) return err->status;
+        if (tensor_source_stream(p->order[i], write_bytes, &w, err) != DT_OK) return err->status;
     return file_writer_commit(&w, hash, err);
 }
 

@@ -55,6 +55,7 @@ void tensor_file_close(tensor_file *f)
     free(f->numbers);
     free(f->path);
     arena_close(&f->memory);
+    arena_close(&f->made);
     file_map_close(&f->map);
     *f = (tensor_file){0};
 }
@@ -71,6 +72,16 @@ bool tensor_file_enter(tensor_file *f, const char *prefix)
     f->entries += first; /* names with one prefix are neighbours, and stay sorted without it */
     f->count = end - first;
     return true;
+}
+
+dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err)
+{
+    free(f->all_entries);
+    arena_close(&f->made);
+    f->entries = f->all_entries = entries;
+    f->count = count;
+    f->made = *made;
+    return sort_entries(f, err);
 }
 
 const tensor_entry *tensor_file_find(const tensor_file *f, const char *name)

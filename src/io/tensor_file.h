@@ -46,6 +46,7 @@ typedef struct tensor_file {
     json_t *header;            /* safetensors: holds names and metadata */
     int64_t *numbers;          /* safetensors: dims */
     arena memory;              /* others: names, dims and strides */
+    arena made;                /* what replaced entries need (tensor_file_replace) */
 } tensor_file;
 
 /* Opens a file of any container, told by its first bytes. On failure *f is empty and may be closed; DT_ERR_FORMAT names
@@ -62,6 +63,10 @@ dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container
 /* Narrows the file to the tensors whose names begin with `prefix`, e.g. "ema.", and takes the prefix off their names.
  * False, and nothing is changed, when there is no such tensor. */
 bool tensor_file_enter(tensor_file *f, const char *prefix);
+
+/* Puts other entries in place of the file's, made from them by somebody who knows another layout. Takes over `entries`
+ * (calloc) and `made`, where their names and whatever of them is not in the file lie. DT_ERR_FORMAT for a name twice. */
+dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err);
 
 /* NULL when there is no such tensor. */
 const tensor_entry *tensor_file_find(const tensor_file *f, const char *name);

@@ -77,7 +77,7 @@ static lin_w add_linear(ctx *c, params *p, param_init init, int64_t out, int64_t
 
 /* Integer coordinates, computed in double. The first half of a vector encodes the column, the second the row: the
  * published grid is made width first. Each half is [sin | cos]. */
-static void fill_positions(real *out, int64_t grid, int64_t d)
+void dit_positions(real *out, int64_t grid, int64_t d)
 {
     int64_t quarter = d / 4;
     for (int64_t token = 0; token < grid * grid; token++) {
@@ -126,7 +126,7 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
     for (int64_t i = 0; i < k->depth; i++) m->block[i] = add_block(c, table, k, (int)i);
     m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear", 0);
     m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1", 0);
-    if (!ctx_failed(c)) fill_positions(m->pos_embed->data, grid, d);
+    if (!ctx_failed(c)) dit_positions(m->pos_embed->data, grid, d);
     return c->error.status;
 }
 

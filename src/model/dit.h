@@ -7,10 +7,10 @@
 #include "nn/params.h"
 
 typedef struct dit_config {
-    int64_t input_size;  /* height and width of x */
-    int64_t patch;       /* 1, 2, 4 or 8; divides input_size */
-    int64_t channels;    /* of x */
-    int64_t hidden;      /* D; a multiple of 4 (positions) and of heads */
+    int64_t input_size; /* height and width of x */
+    int64_t patch;      /* 1, 2, 4 or 8; divides input_size */
+    int64_t channels;   /* of x */
+    int64_t hidden;     /* D; a multiple of 4 (positions) and of heads */
     int64_t depth, heads;
     int64_t class_count; /* the label table has one row more: the null class, last */
     bool learn_sigma;    /* output has 2 * channels */
@@ -43,6 +43,9 @@ bool dit_named(dit_config *config, const char *name);
 
 /* Bounds of every field; DT_ERR_SHAPE naming the field, what is allowed and `object` it came from. */
 dt_status dit_config_check(const dit_config *config, const char *object, dt_error *err);
+
+/* The fixed positions out[grid*grid, d] of a new model, d a multiple of 4. */
+void dit_positions(real *out, int64_t grid, int64_t d);
 
 /* Makes all weights in the model arena, unfilled but for the positions. The context holds the error. */
 dt_status dit_open(ctx *c, dit *m, const dit_config *config);

@@ -1,3 +1,4 @@
+#include "model/dit_diffusers.h"
 #include "model/dit_file.h"
 
 #include <math.h>
@@ -9,6 +10,7 @@
 
 void dit_file_info_free(dit_file_info *info)
 {
+    json_decref(info->metadata);
     for (int64_t i = 0; i < info->class_name_count; i++) free(info->class_name[i]);
     free(info->class_name);
     *info = (dit_file_info){0};
@@ -16,11 +18,17 @@ void dit_file_info_free(dit_file_info *info)
 
 dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
 {
+    static const char *const inside[] = {"final/model.safetensors", DIT_DIFFUSERS_WEIGHTS, DIT_DIFFUSERS_PICKLE,
+                                         "transformer/" DIT_DIFFUSERS_WEIGHTS, "transformer/" DIT_DIFFUSERS_PICKLE};
     snprintf(out, DT_PATH_MAX, "%s", model);
     if (!file_is_folder(model)) return DT_OK;
-    file_join(out, model, "final/model.safetensors");
-    if (file_exists(out)) return DT_OK;
-    return error_set(err, DT_ERR_IO, "%s: a folder without final/model.safetensors: no model file and no finished run",
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        file_join(out, model, inside[i]);
+        if (file_exists(out)) return DT_OK;
+    }
+    return error_set(err, DT_ERR_IO,
+                     "%s: a folder without final/model.safetensors and " DIT_DIFFUSERS_WEIGHTS
+                     ": no finished run and no model of diffusers",
                      model);
 }
 
@@ -65,12 +73,15 @@ static int64_t count_blocks(const tensor_file *f)
     }
 }
 
+int64_t dit_implied_heads(int64_t hidden)
+{
+    return hidden == 1024 || hidden == 1152 ? 16 : hidden / 64;
+}
+
 static int64_t heads_of(const tensor_file *f, int64_t hidden)
 {
     const char *said = tensor_file_metadata(f, "difftune.heads");
-    if (said) return strtoll(said, NULL, 10);
-    if (hidden == 1024 || hidden == 1152) return 16;
-    return hidden / 64;
+    return said ? strtoll(said, NULL, 10) : dit_implied_heads(hidden);
 }
 
 dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
@@ -124,12 +135,13 @@ static dt_status refuse_strangers(const params *p, const tensor_file *f, dt_erro
     return DT_OK;
 }
 
-static dt_status read_info(dit_file_info *info, const tensor_file *f, int64_t class_count, dt_error *err)
+/* The hash takes a pass over the file, the rest nothing. */
+static dt_status read_info(dit_file_info *info, const tensor_file *f, int64_t class_count, bool hash, dt_error *err)
 {
-    *info = (dit_file_info){0};
-    file_hash hash;
-    file_sha256_bytes(&hash, f->map.data, f->map.size);
-    memcpy(info->sha256, hash.hex, sizeof info->sha256);
+    *info = (dit_file_info){.metadata = json_deep_copy(f->metadata)};
+    file_hash sum;
+    if (hash) file_sha256_bytes(&sum, f->map.data, f->map.size);
+    if (hash) memcpy(info->sha256, sum.hex, sizeof info->sha256);
     const char *text = tensor_file_metadata(f, "difftune.classes");
     json_t *list = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (text && (!json_is_array(list) || (int64_t)json_array_size(list) != class_count))
@@ -152,7 +164,8 @@ dt_status dit_file_open(tensor_file *f, const char *path, dt_error *err)
     if (tensor_file_open(f, path, err) != DT_OK) return err->status;
     if (!tensor_file_enter(f, "ema.")) tensor_file_enter(f, "model.");
     tensor_file_enter(f, "module.");
-    return DT_OK;
+    if (dit_diffusers_fits(f) && dit_diffusers_view(f, err) != DT_OK) tensor_file_close(f);
+    return err->status;
 }
 
 dt_status dit_load(ctx *c, dit *m, dit_file_info *info, const char *path)
@@ -283,7 +296,7 @@ dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *
     dit_file_info own = {0};
     if (dit_file_open(&f, path, &c->error) != DT_OK) return c->error.status;
     if (dit_file_config(&config, &f, &c->error) == DT_OK &&
-        read_info(&own, &f, config.class_count, &c->error) == DT_OK) {
+        read_info(&own, &f, config.class_count, info, &c->error) == DT_OK) {
         int64_t file_classes = config.class_count;
         if (labels) config.class_count = labels->class_count;
         if (dit_open(c, m, &config) == DT_OK) fill_model(c, m, &f, &own, labels, file_classes);
@@ -293,37 +306,5 @@ dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *
         *info = own;
     else
         dit_file_info_free(&own);
-    return c->error.status;
-}
-
-/* ---- writing ---- */
-
-static safetensors_dtype file_dtype(dt_file_dtype dtype)
-{
-    return dtype == DT_FILE_BF16 ? SAFETENSORS_BF16 : dtype == DT_FILE_F16 ? SAFETENSORS_F16 : SAFETENSORS_F32;
-}
-
-dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
-                   const safetensors_pair metadata[], size_t metadata_count, file_hash *hash)
-{
-    size_t mark = arena_mark(&c->scratch), rows = (size_t)m->params.count;
-    safetensors_source *source = arena_alloc_zeroed(&c->scratch, rows * sizeof *source, &c->error);
-    safetensors_pair *pair = arena_alloc(&c->scratch, (metadata_count + 1) * sizeof *pair, &c->error);
-    if (ctx_failed(c)) return c->error.status;
-    for (size_t i = 0; i < rows; i++) {
-        const param *row = &m->params.row[i];
-        const real *data = values && values[i] ? values[i] : row->tensor->data;
-        source[i] = (safetensors_source){.name = row->name,
-                                         .dtype = file_dtype(dtype),
-                                         .dim_count = row->file_dim_count,
-                                         .dims = row->file_dim,
-                                         .values = (const float *)data};
-    }
-    char heads[32];
-    snprintf(heads, sizeof heads, "%lld", (long long)m->config.heads);
-    if (metadata_count) memcpy(pair, metadata, metadata_count * sizeof *pair);
-    pair[metadata_count] = (safetensors_pair){"difftune.heads", heads};
-    safetensors_write(path, source, rows, pair, metadata_count + 1, hash, &c->error);
-    arena_release(&c->scratch, mark);
     return c->error.status;
 }

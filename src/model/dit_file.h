@@ -11,19 +11,24 @@
 /* What else a model file says about itself. */
 typedef struct dit_file_info {
     char sha256[65];   /* of the whole file */
+    json_t *metadata;  /* an object of texts; may be NULL */
     char **class_name; /* from metadata "difftune.classes" (JSON list); NULL: the file does not say */
     int64_t class_name_count;
 } dit_file_info;
 
 void dit_file_info_free(dit_file_info *info);
 
-/* Where the weights are: `model` itself, or final/model.safetensors in it when it is a run folder. DT_ERR_IO when there is
- * neither. */
+/* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), or diffusers' file
+ * in it or in its folder transformer/ (a pipeline). DT_ERR_IO when there is none of them. */
 dt_status dit_file_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 
 /* Opens a file and narrows it to its model: in a training checkpoint of the reference code ({model, ema, opt, args})
- * that is the averaged weights, as DiT's own loader has it, else `model`; else the whole file. */
+ * that is the averaged weights, as DiT's own loader has it, else `model`; else the whole file. Tensors in diffusers' layout
+ * get DiT's names (model/dit_diffusers.h). */
 dt_status dit_file_open(tensor_file *f, const char *path, dt_error *err);
+
+/* The head count of the published models of this width (64 wide elsewhere). */
+int64_t dit_implied_heads(int64_t hidden);
 
 /* Configuration of an open file; DT_ERR_SHAPE names the file and the tensor that is missing or odd. */
 dt_status dit_file_config(dit_config *config, const tensor_file *f, dt_error *err);
@@ -46,9 +51,16 @@ typedef struct dit_labels {
  * by labels->init. A table that already fits in count and (where both say) names is kept as it is. */
 dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *path, const dit_labels *labels);
 
-/* Writes the weights (values[i] for row i instead of the model's own where `values` is not NULL) with `metadata`, to which
- * "difftune.heads" is added. */
+/* Writes the weights (values[i] for row i instead of the model's own where `values` is not NULL) as safetensors with
+ * `metadata`, to which "difftune.heads" is added unless there is no other and the width implies the heads. */
 dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
                    const safetensors_pair metadata[], size_t metadata_count, file_hash *hash);
+
+/* Writes the same for other programs: a file of safetensors, a .pt file that torch.load gives to DiT's own code (its
+ * metadata in a record of our own), or a folder that diffusers loads as DiTTransformer2DModel, which replaces an earlier one
+ * as a whole. DT_ERR_CONFLICT when such a folder holds other things; DT_ERR_UNSUPPORTED when diffusers would compute other
+ * positions than the model has. */
+dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
+                     dt_file_dtype dtype, const safetensors_pair metadata[], size_t metadata_count);
 
 #endif

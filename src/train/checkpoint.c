@@ -270,5 +270,6 @@ int64_t checkpoint_disk_bytes(const trainer *t)
     int64_t made = s->checkpointing_steps > 0 ? s->max_train_steps / s->checkpointing_steps : 0;
     int64_t kept =
         s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
-    return __builtin_mul_overflow(one, 4 * (kept + 1) + 1, &bytes) ? INT64_MAX : bytes;
+    int64_t results = s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;
+    return __builtin_mul_overflow(one, 4 * (kept + 1) + results, &bytes) ? INT64_MAX : bytes;
 }

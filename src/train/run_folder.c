@@ -19,7 +19,9 @@ static const char *const free_keys[] = {"threads",
                                         "eval_steps",
                                         "eval_count",
                                         "tensorboard",
+                                        "save_model_as",
                                         "save_dtype",
+                                        "metadata",
                                         "weights",
                                         "num_samples",
                                         "sample_batch_size",
@@ -189,15 +191,33 @@ dt_status run_folder_open(const trainer *t, dt_error *err)
 
 /* ---- the result ---- */
 
+/* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
+static dt_status write_models(trainer *t, const safetensors_pair metadata[], size_t count)
+{
+    static const char *const name[] = {"final/model.safetensors", "final/model.pt", "final/transformer"};
+    real *const *values = t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL;
+    if (!t->s->metadata) count = 0;
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(t->c); format++) {
+        char path[DT_PATH_MAX];
+        if (format != DT_MODEL_SAFETENSORS && format != (int)t->s->save_model_as) continue;
+        file_join(path, t->s->output_dir, name[format]);
+        if (dit_export(t->c, &t->model, values, path, (dt_model_format)format, t->s->save_dtype, metadata, count) ==
+            DT_OK)
+            trainer_log(t, "wrote %s", path);
+    }
+    return t->c->error.status;
+}
+
 dt_status run_folder_finish(trainer *t)
 {
-    char path[DT_PATH_MAX], step[32], seed[32], images[32];
+    char step[32], seed[32], images[32], bank_images[32];
     json_t *list = class_list(t);
     char *classes = json_dumps(list, JSON_COMPACT);
     json_decref(list);
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     snprintf(seed, sizeof seed, "%lld", (long long)t->s->seed);
     snprintf(images, sizeof images, "%lld", (long long)t->train.count);
+    snprintf(bank_images, sizeof bank_images, "%lld", (long long)t->bank.count);
     const safetensors_pair metadata[] = {
         {"format", "pt"},
         {"difftune.tool", "difftune " DT_VERSION},
@@ -209,18 +229,16 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.bank_sha256", t->bank.sha256},
         {"difftune.data_sha256", t->train.sha256},
         {"difftune.images", images},
+        {"difftune.bank_images", bank_images},
         {"difftune.steps", step},
         {"difftune.seed", seed},
         {"difftune.weights", t->s->weights == DT_WEIGHTS_EMA ? "ema" : "last"},
         {"difftune.classes", classes},
     };
-    file_join(path, t->s->output_dir, "final/model.safetensors");
     if (!classes)
-        error_set(&t->c->error, DT_ERR_MEMORY, "%s: listing the classes", path);
+        error_set(&t->c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", t->s->output_dir);
     else if (!ctx_failed(t->c))
-        dit_save(t->c, &t->model, t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL, path, t->s->save_dtype,
-                 metadata, sizeof metadata / sizeof metadata[0], NULL);
+        write_models(t, metadata, sizeof metadata / sizeof metadata[0]);
     free(classes);
-    if (!ctx_failed(t->c)) trainer_log(t, "wrote %s", path);
     return t->c->error.status;
 }

@@ -11,7 +11,8 @@
 /* Makes the folder, or recognises it as this run's. An existing folder with other things in it is DT_ERR_CONFLICT. */
 dt_status run_folder_open(const trainer *t, dt_error *err);
 
-/* final/model.safetensors with its metadata: the averaged weights, or the last ones by s->weights. */
+/* final/model.safetensors and another format by s->save_model_as, with their metadata: the averaged weights, or the last
+ * ones by s->weights. */
 dt_status run_folder_finish(trainer *t);
 
 #endif

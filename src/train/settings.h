@@ -17,6 +17,7 @@ typedef enum settings_verb {
     SETTINGS_EVAL = 8,
     SETTINGS_PREDICT = 16,
     SETTINGS_REPORT = 32,
+    SETTINGS_CONVERT = 64,
     SETTINGS_DATA = 256,
 } settings_verb;
 

@@ -167,6 +167,11 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         break;
     case SETTINGS_EVAL: check_eval(s, err); break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
+    case SETTINGS_CONVERT:
+        require(s->pretrained_model, "pretrained_model", "convert", err);
+        require(s->output, "output", "convert", err);
+        RULE(!strcmp(s->pretrained_model, s->output), "output must not be the file of pretrained_model");
+        break;
     case SETTINGS_REPORT:
         require(s->runs, "runs", "report", err);
         require(s->output, "output", "report", err);

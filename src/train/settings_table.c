@@ -8,6 +8,7 @@ enum {
     EVAL = SETTINGS_EVAL,
     PREDICT = SETTINGS_PREDICT,
     REPORT = SETTINGS_REPORT,
+    CONVERT = SETTINGS_CONVERT,
     DATA = SETTINGS_DATA,
     COMPUTES = BANK | TRAIN | SAMPLE | EVAL | PREDICT,
     DRAWS = BANK | TRAIN | SAMPLE,
@@ -21,6 +22,7 @@ static const char bank[] = "Memory bank", measures[] = "Measures", files[] = "Fi
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
+static const char *const format_words[] = {"safetensors", "pt", "diffusers", NULL};
 static const char *const method_words[] = {"diff-tuning", "finetune", "pretrain", NULL};
 static const char *const preset_words[] = {"paper", "released", NULL};
 static const char *const psi_words[] = {"power", "snr", "table", NULL};
@@ -58,7 +60,7 @@ const settings_key settings_keys[] = {
     ENUM(machine, mixed_precision, "no", precision_words, COMPUTES, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL, "of all random numbers"),
 
-    TEXT(model, pretrained_model, "", "PATH", COMPUTES, "file with DiT's names (safetensors, .pt) or a run folder"),
+    TEXT(model, pretrained_model, "", "PATH", COMPUTES | CONVERT, "file (safetensors, .pt), run folder or diffusers folder"),
     TEXT(model, model, "custom", "NAME", TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, "width of the network; pretrain with model custom"),
     INT(model, depth, "6", 1, 1024, TRAIN, "number of blocks; pretrain with model custom"),
@@ -68,7 +70,10 @@ const settings_key settings_keys[] = {
     BOOL(model, learn_sigma, "true", TRAIN, "predict the variance too; pretrain"),
     REAL(model, class_dropout_prob, "0.1", 0, 1, TRAIN, "share of labels replaced by the null class"),
     ENUM(model, label_init, "mean", label_words, TRAIN, "first rows of new classes in the label table"),
-    ENUM(model, save_dtype, "f32", dtype_words, TRAIN, "number type of final/model.safetensors"),
+    ENUM(model, save_model_as, "safetensors", format_words, TRAIN | CONVERT,
+         "format of the result; train: one more beside final/model.safetensors"),
+    ENUM(model, save_dtype, "f32", dtype_words, TRAIN | CONVERT, "number type of written models"),
+    BOOL(model, metadata, "true", TRAIN | CONVERT, "written models say what they were made from"),
 
     TEXT(data, train_data, "", "PATH", TRAIN, "folder of class folders with images, or a tar of them"),
     TEXT(data, validation_data, "", "PATH", TRAIN, "held-out images in the same layout; empty: none"),
@@ -140,7 +145,7 @@ const settings_key settings_keys[] = {
     TEXT(measures, save_statistics, "", "FILE", EVAL, "where to keep the statistics of the reference"),
 
     TEXT(files, input, "", "FILE", PREDICT, "safetensors with x, t, y; or x0, noise, t, y"),
-    TEXT(files, output, "", "FILE", PREDICT | REPORT, "file to write"),
+    TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, "file to write, or folder for diffusers"),
     BOOL(files, gradients, "false", PREDICT, "write every parameter's gradient too"),
     TEXT(files, runs, "", "LIST", REPORT, "run folders, separated by commas"),
     TEXT(files, title, "", "TEXT", REPORT, "heading of the page"),
