@@ -57,6 +57,27 @@ def strides():
     }
 
 
+def inception():
+    """The kinds of tensor in the published FID Inception file, which came from TensorFlow: shapes are cut down, names and
+    the order of storage are that file's (kernel rows, columns, inputs, outputs; for fc inputs, outputs)."""
+    shapes = {
+        "Conv2d_1a_3x3.conv.weight": (8, 3, 3, 3),
+        "Conv2d_3b_1x1.conv.weight": (8, 6, 1, 1),
+        "Mixed_5b.branch5x5_2.conv.weight": (6, 4, 5, 5),
+        "Mixed_6b.branch7x7_2.conv.weight": (5, 4, 1, 7),
+        "Mixed_6b.branch7x7_3.conv.weight": (6, 5, 7, 1),
+        "Mixed_7b.branch3x3_2a.conv.weight": (5, 4, 1, 3),
+        "Mixed_7b.branch3x3_2b.conv.weight": (5, 4, 3, 1),
+    }
+    state = {name: torch.randn(h, w, i, o).permute(3, 2, 0, 1) for name, (o, i, h, w) in shapes.items()}
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        state[f"Conv2d_1a_3x3.bn.{name}"] = torch.randn(8)
+    state["Conv2d_1a_3x3.bn.num_batches_tracked"] = torch.tensor(0)
+    state["fc.weight"] = torch.randn(12, 7).t()
+    state["fc.bias"] = torch.randn(7)
+    return collections.OrderedDict(state)
+
+
 class Stranger:
     """Any class: its state, with a tensor in it, must be passed over."""
 
@@ -140,6 +161,8 @@ def main():
     write("newer", newer(), old=False)
     write("bare", torch.randn(2, 3).t())
     torch.save(dit(), OUT / "dit.pt")
+    torch.manual_seed(21)
+    write("inception", inception())
     torch.jit.trace(torch.nn.Linear(2, 1), torch.ones(1, 2)).save(OUT / "script.pt")  # to be refused
 
 
