@@ -22,7 +22,7 @@
 #include "register_loop.h"
 #include "model/dit_sampler.h"
 #include "train/batch.h"
-#include "train/clock.h"
+#include "base/clock.h"
 #include "train/optimizer.h"
 #include "train/settings.h"
 

@@ -95,6 +95,7 @@ typedef struct dt_settings {
 
     /* model */
     char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
+    char vae[DT_PATH_MAX];              /* models of latents: the codec, AutoencoderKL or a tiny autoencoder */
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
     int64_t hidden_size, depth, num_heads, patch_size, in_channels;
     bool learn_sigma;
@@ -107,7 +108,8 @@ typedef struct dt_settings {
     /* data */
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar of them */
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
-    int64_t resolution;                /* 0: the model's */
+    char cache_dir[DT_PATH_MAX];       /* models of latents: where encoded pictures are kept */
+    int64_t resolution;                /* of the pictures; 0: the model's */
     bool random_flip;
     char background[DT_TEXT_MAX]; /* colour behind transparent pixels, "#rrggbb" */
     bool strict;                  /* a broken image is an error instead of a skipped and listed file */
@@ -207,7 +209,7 @@ const char *dt_version(void);
 /* ---- what a caller may watch ---- */
 
 typedef struct dt_progress {
-    const char *task; /* "bank", "train", "sample", "eval" */
+    const char *task; /* "bank", "cache", "train", "sample", "eval" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
     double grad_norm, learning_rate;
@@ -245,6 +247,10 @@ dt_status dt_data_prepare(dt_context *ctx, const char *name, const char *folder,
 /* Draws s->bank_size samples of the unconditional branch of s->pretrained_model into s->bank (safetensors shards and
  * manifest.json). Goes on where an earlier call stopped; the same bits however often it was interrupted. */
 dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+/* Encodes the images of s->train_data and s->validation_data with the codec s->vae into s->cache_dir, where dt_train of a
+ * model of latents looks for them (and puts what is missing). Goes on where an earlier call stopped. */
+dt_status dt_cache(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* Tunes (or pre-trains) into s->output_dir; goes on from its newest whole checkpoint. */
 dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *observer);

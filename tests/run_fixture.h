@@ -10,6 +10,7 @@
 
 #include <nettle/sha2.h>
 
+#include "data/examples.h"
 #include "io/image.h"
 #include "io/safetensors.h"
 #include "model/dit_file.h"
@@ -161,6 +162,15 @@ static inline void fixture_remove(const char *name)
 {
     dt_error err = {0};
     assert_int_equal(file_remove_tree(temp_path(name), &err), DT_OK);
+}
+
+/* Makes `e`, whatever it was, examples of this value alone. */
+static inline void fixture_fill(examples *e, float value)
+{
+    int64_t values = e->count * examples_values(e);
+    if (!e->x) e->x = malloc((size_t)values * sizeof *e->x);
+    e->kind = EXAMPLES_VALUES;
+    for (int64_t i = 0; i < values; i++) e->x[i] = value;
 }
 
 /* ---- comparing ---- */

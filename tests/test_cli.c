@@ -18,6 +18,7 @@ static const struct {
     unsigned keys;
 } verb_names[] = {{"data", SETTINGS_DATA},
                   {"bank", SETTINGS_BANK},
+                  {"cache", SETTINGS_CACHE},
                   {"train", SETTINGS_TRAIN},
                   {"sample", SETTINGS_SAMPLE},
                   {"eval", SETTINGS_EVAL},

@@ -516,7 +516,7 @@ static int64_t target_of(const float *x0, bool *mirrored)
 {
     float picture[3 * FIXTURE_SIZE * FIXTURE_SIZE];
     for (int64_t i = 0; i < fed.train.count; i++) {
-        dataset_image(picture, &fed.train, i, false);
+        examples_get(picture, &fed.train, i, false, NULL);
         if (is_picture(x0, picture, mirrored)) return i;
     }
     return -1;
@@ -524,8 +524,11 @@ static int64_t target_of(const float *x0, bool *mirrored)
 
 static int64_t retained_of(const float *x0, bool *mirrored)
 {
-    for (int64_t i = 0; i < fed.bank.count; i++)
-        if (is_picture(x0, fed.bank.x + i * fed.bank.image_size, mirrored)) return i;
+    float picture[3 * FIXTURE_SIZE * FIXTURE_SIZE];
+    for (int64_t i = 0; i < fed.bank.count; i++) {
+        examples_get(picture, &fed.bank, i, false, NULL);
+        if (is_picture(x0, picture, mirrored)) return i;
+    }
     return -1;
 }
 
@@ -537,7 +540,7 @@ static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state
     s.class_dropout_prob = 0;
     s.train_batch_size = 8;
     open_feed(s);
-    int64_t size = fed.bank.image_size, mirrored_count[2] = {0}, seen[2][12] = {{0}};
+    int64_t size = examples_values(&fed.bank), mirrored_count[2] = {0}, seen[2][12] = {{0}};
     for (int64_t step = 0; step < 180; step++) {
         batch b = feed(step, 0);
         for (int64_t i = 0; i < 8; i++) {
@@ -545,7 +548,7 @@ static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state
             const float *x0 = b.x0->data + i * size;
             int64_t which = retained ? retained_of(x0, &mirrored) : target_of(x0, &mirrored);
             assert_in_range(which, 0, 11);
-            if (!retained) assert_int_equal(b.y[i], fed.train.label[which]);
+            if (!retained) assert_int_equal(b.y[i], fed.train.pictures.label[which]);
             mirrored_count[retained] += mirrored;
             seen[retained][which]++;
         }
@@ -566,7 +569,7 @@ static void nothing_is_mirrored_unless_asked(void **state)
         batch b = feed(step, 0);
         for (int64_t i = 0; i < b.count; i++) {
             bool mirrored = false;
-            const float *x0 = b.x0->data + i * fed.bank.image_size;
+            const float *x0 = b.x0->data + i * examples_values(&fed.bank);
             assert_true((i < b.target_count ? target_of(x0, &mirrored) : retained_of(x0, &mirrored)) >= 0);
             assert_false(mirrored);
         }

@@ -149,8 +149,9 @@ static void latents_are_not_pictures(void **state)
     config.channels = 4;
     fixture_base("latent.safetensors", config, 3);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("latent.safetensors"));
-    assert_int_equal(draw(&s, -1), DT_ERR_UNSUPPORTED);
+    assert_int_equal(draw(&s, -1), DT_ERR_ARG);
     assert_says(fixture_message, "4 channels");
+    assert_says(fixture_message, "vae is needed");
     assert_false(file_exists(temp_path("latent")));
 }
 

@@ -551,7 +551,7 @@ static file_hash weights_now(void)
 
 static void poison_bank(float value)
 {
-    for (int64_t i = 0; i < run.t.bank.count * run.t.bank.image_size; i++) run.t.bank.x[i] = value;
+    fixture_fill(&run.t.bank, value);
 }
 
 static void a_step_that_is_not_finite_is_skipped_and_counted(void **state)

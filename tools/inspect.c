@@ -13,10 +13,10 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 
 const verb inspect_verb = {
     .name = "inspect",
-    .summary = "what is in a model file, bank or run folder, as JSON",
+    .summary = "what is in a model file, bank, run or cache folder, as JSON",
     .description =
-        "Prints what is in a model file, a memory bank or a run folder as JSON: names, shapes, number types, "
-        "metadata and hashes.",
+        "Prints what is in a model file, a memory bank, a run folder or a folder of encoded images as JSON: names, "
+        "shapes, number types, metadata and hashes.",
     .example = "  difftune inspect run/final/model.safetensors\n",
     .operands = "PATH",
     .run = run,

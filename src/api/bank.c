@@ -2,7 +2,7 @@
 
 #include "api/api.h"
 #include "model/dit_file.h"
-#include "train/clock.h"
+#include "base/clock.h"
 
 typedef struct watch_state {
     const dt_observer *observer;

@@ -1,9 +1,8 @@
 #include "api/api.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-#include "train/run_log.h"
+#include "train/watch.h"
 
 dt_status dt_open(dt_context **out, const dt_settings *s)
 {
@@ -56,15 +55,5 @@ const dt_observer *api_observer(const dt_observer *observer)
 
 bool api_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds)
 {
-    double rate = seconds > 0 ? (double)done / seconds : 0;
-    dt_progress p = {.task = task,
-                     .step = done,
-                     .step_count = count,
-                     .loss_target = (double)NAN,
-                     .loss_bank = (double)NAN,
-                     .samples_per_second = rate,
-                     .seconds_left = rate > 0 ? (double)(count - done) / rate : 0,
-                     .memory_bytes = run_log_memory()};
-    if (observer->progress) observer->progress(observer->user, &p);
-    return !observer->should_stop || !observer->should_stop(observer->user);
+    return watch_progress(observer, task, done, count, seconds);
 }

@@ -2,7 +2,7 @@
 
 #include "api/api.h"
 #include "prepare/published.h"
-#include "train/clock.h"
+#include "base/clock.h"
 
 typedef struct watch_state {
     const dt_observer *observer;

@@ -4,11 +4,19 @@
 #include "api/api.h"
 #include "train/meter.h"
 
-/* Images at the size the features want: the base model's own, else the settings' (0: 64). */
-static int64_t resolution_of(const meter *m, const dt_settings *s)
+/* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
+typedef struct eval_input {
+    codec codec;
+    int64_t resolution; /* of the pictures */
+} eval_input;
+
+static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_settings *s)
 {
-    if (s->feature == DT_FEATURE_BASE) return m->base.config.input_size;
-    return s->resolution ? s->resolution : 64;
+    *in = (eval_input){.codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
+    if (s->feature != DT_FEATURE_BASE) return DT_OK;
+    if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.config.channels) == DT_OK)
+        in->resolution = m->base.config.input_size * in->codec.factor;
+    return c->error.status;
 }
 
 static bool is_saved(const char *path)
@@ -18,23 +26,24 @@ static bool is_saved(const char *path)
 }
 
 /* A side is a file of statistics or a set of images. */
-static dt_status open_side(ctx *c, const meter *m, const dt_settings *s, statistics *out, const char *path)
+static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const dt_settings *s, statistics *out,
+                           const char *path)
 {
     if (is_saved(path)) return statistics_load(out, path, m->features.identity, m->features.dim, &c->error);
-    dataset d;
-    dataset_options options = {
-        .resolution = resolution_of(m, s), .background = s->background, .strict = s->strict, .threads = c->threads};
-    if (dataset_open(&d, path, &options, &c->error) != DT_OK) return c->error.status;
-    meter_measure_dataset(c, m, out, &d, s->sample_batch_size);
-    dataset_close(&d);
+    examples e;
+    examples_options options = {
+        .codec = &in->codec, .resolution = in->resolution, .background = s->background, .strict = s->strict};
+    if (examples_open(c, &e, path, &options) != DT_OK) return c->error.status;
+    meter_measure_examples(c, m, out, &e, s->sample_batch_size);
+    examples_close(&e);
     return c->error.status;
 }
 
-static dt_status compare_sides(ctx *c, const meter *m, const dt_settings *s, const dt_observer *observer,
-                               dt_eval_result *result)
+static dt_status compare_sides(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
+                               const dt_observer *observer, dt_eval_result *result)
 {
     statistics reference = {0}, candidate = {0};
-    if (open_side(c, m, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
+    if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
         statistics_save(&reference, s->save_statistics, &c->error);
     if (!ctx_failed(c) && !api_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
@@ -43,7 +52,7 @@ static dt_status compare_sides(ctx *c, const meter *m, const dt_settings *s, con
                                    .frechet_distance = (double)NAN,
                                    .kernel_distance = (double)NAN,
                                    .kernel_distance_std = (double)NAN};
-    else if (!ctx_failed(c) && open_side(c, m, s, &candidate, s->candidate) == DT_OK)
+    else if (!ctx_failed(c) && open_side(c, m, in, s, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
     if (!ctx_failed(c)) api_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);
@@ -54,9 +63,11 @@ static dt_status compare_sides(ctx *c, const meter *m, const dt_settings *s, con
 dt_status dt_eval(dt_context *c, const dt_settings *s, const dt_observer *observer, dt_eval_result *result)
 {
     meter m;
+    eval_input in;
     *result = (dt_eval_result){0};
     if (api_enter(c, s, SETTINGS_EVAL) != DT_OK) return c->error.status;
-    if (meter_open(c, &m, s, s->pretrained_model) == DT_OK) compare_sides(c, &m, s, api_observer(observer), result);
+    if (meter_open(c, &m, s, s->pretrained_model) == DT_OK && open_input(c, &in, &m, s) == DT_OK)
+        compare_sides(c, &m, &in, s, api_observer(observer), result);
     meter_close(&m);
     return api_leave(c);
 }

@@ -1,9 +1,10 @@
-/* What is in a model file, bank or run folder, as JSON. */
+/* What is in a model file, bank, run folder or cache folder, as JSON. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
+#include "data/latent_cache.h"
 #include "model/dit_file.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
@@ -68,12 +69,16 @@ static json_t *describe(const char *path, dt_error *err)
     char inside[DT_PATH_MAX];
     if (!file_is_folder(path)) return describe_weights(path, err);
     if (has(path, "run.json", inside)) return describe_run(path, inside, err);
+    json_t *latents = latent_cache_describe(path, err);
+    if (latents) return latents;
     if (has(path, "manifest.json", inside))
         return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest", load(inside, err));
     if (dit_file_path(inside, path, err) == DT_OK) return describe_weights(inside, err);
     error_clear(err);
-    error_set(err, DT_ERR_FORMAT,
-              "%s: neither a model file nor a folder with run.json, manifest.json or diffusers' weights", path);
+    error_set(
+        err, DT_ERR_FORMAT,
+        "%s: neither a model file nor a folder with run.json, manifest.json, encoded images or diffusers' weights",
+        path);
     return NULL;
 }
 

@@ -4,9 +4,10 @@
 
 #include "api/api.h"
 #include "io/grid.h"
+#include "model/codec.h"
 #include "model/dit_file.h"
 #include "model/dit_sampler.h"
-#include "train/clock.h"
+#include "base/clock.h"
 
 typedef struct sampling {
     ctx *c;
@@ -14,6 +15,7 @@ typedef struct sampling {
     const dt_observer *observer;
     dit model;
     dit_file_info info;
+    codec codec;
     sampler sampler;
     int32_t *class_list; /* the classes drawn in turn */
     int64_t class_list_count;
@@ -68,11 +70,12 @@ static void describe(const sampling *p, char out[1024])
     snprintf(
         out, 1024,
         "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
-        "model sha256 %s, classes %s",
+        "model sha256 %s%s%s, classes %s",
         s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
         spacing[s->timestep_spacing], s->eta, s->clip_sample ? "yes" : "no", s->guidance_scale,
         s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
+        p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256,
         s->classes[0] ? s->classes : "all in turn");
 }
 
@@ -97,9 +100,13 @@ static dt_status open_folder(const sampling *p)
     return err->status == DT_OK ? file_make_dirs(images, err) : err->status;
 }
 
+static int64_t picture_size(const sampling *p)
+{
+    return p->sampler.size * p->codec.factor;
+}
+
 static dt_status save_image(const sampling *p, const float *x, int64_t number)
 {
-    const dit_config *k = &p->model.config;
     char path[DT_PATH_MAX], name[32], label[128], text[1024];
     int32_t y = label_of(p, number);
     image picture = {0};
@@ -108,7 +115,8 @@ static dt_status save_image(const sampling *p, const float *x, int64_t number)
     snprintf(label, sizeof label, "%d %s", (int)y, y < p->info.class_name_count ? p->info.class_name[y] : "");
     file_join(path, p->s->output_dir, name);
     const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", text}};
-    if (image_grid(&picture, x, 1, k->channels, k->input_size, k->input_size, 1, &p->c->error) == DT_OK)
+    if (image_grid(&picture, x, 1, codec_picture_channels(&p->codec), picture_size(p), picture_size(p), 1,
+                   &p->c->error) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, &p->c->error);
     image_close(&picture);
     return p->c->error.status;
@@ -117,11 +125,10 @@ static dt_status save_image(const sampling *p, const float *x, int64_t number)
 /* grid.png: the first images by class, under the names of the classes. */
 static dt_status save_grid(const sampling *p, const float *x, int64_t count)
 {
-    const dit_config *k = &p->model.config;
     const grid_pictures pictures = {.x = x,
                                     .count = count,
-                                    .channels = k->channels,
-                                    .size = k->input_size,
+                                    .channels = codec_picture_channels(&p->codec),
+                                    .size = picture_size(p),
                                     .class_list = p->class_list,
                                     .class_list_count = p->class_list_count,
                                     .class_name = p->info.class_name,
@@ -144,13 +151,9 @@ static dt_status save_grid(const sampling *p, const float *x, int64_t count)
 
 static dt_status open_sampler(sampling *p)
 {
-    const dit_config *k = &p->model.config;
-    if (dit_sampler_open(&p->sampler, &p->model, p->s, &p->c->error) != DT_OK) return p->c->error.status;
-    if (k->channels != 1 && k->channels != 3)
-        return error_set(&p->c->error, DT_ERR_UNSUPPORTED,
-                         "%s: the model makes %lld channels; pictures have 1 or 3 (latent "
-                         "models need a decoder, which this version does not have)",
-                         p->s->pretrained_model, (long long)k->channels);
+    if (dit_sampler_open(&p->sampler, &p->model, p->s, &p->c->error) != DT_OK ||
+        codec_open_for(p->c, &p->codec, p->s->vae, p->s->pretrained_model, p->model.config.channels) != DT_OK)
+        return p->c->error.status;
     return read_classes(p);
 }
 
@@ -158,19 +161,24 @@ static dt_status draw_all(sampling *p)
 {
     enum { GRID_MAX = 256 };
     ctx *c = p->c;
-    int64_t size = p->sampler.channels * p->sampler.size * p->sampler.size, count = p->s->num_samples;
+    int64_t side = p->sampler.size, count = p->s->num_samples;
+    int64_t size = codec_picture_channels(&p->codec) * picture_size(p) * picture_size(p);
     int64_t shown = count < GRID_MAX ? count : GRID_MAX;
     float *grid = arena_alloc(&c->model, (size_t)(shown * size) * sizeof *grid, &c->error);
-    float *x = arena_alloc(&c->model, (size_t)(p->s->sample_batch_size * size) * sizeof *x, &c->error);
+    int64_t batch = p->s->sample_batch_size;
+    float *drawn =
+        arena_alloc(&c->model, (size_t)(batch * p->sampler.channels * side * side) * sizeof *drawn, &c->error);
+    float *x = arena_alloc(&c->model, (size_t)(batch * size) * sizeof *x, &c->error);
     for (int64_t done = 0; done < count && !ctx_failed(c);) {
         int32_t y[256];
         uint32_t index[256];
-        int64_t n = count - done < p->s->sample_batch_size ? count - done : p->s->sample_batch_size;
+        int64_t n = count - done < batch ? count - done : batch;
         for (int64_t i = 0; i < n; i++) {
             index[i] = (uint32_t)(done + i);
             y[i] = label_of(p, done + i);
         }
-        sampler_draw(c, &p->sampler, x, y, index, n);
+        if (sampler_draw(c, &p->sampler, drawn, y, index, n) == DT_OK)
+            codec_decode(c, &p->codec, x, drawn, n, side, side);
         for (int64_t i = 0; i < n && !ctx_failed(c); i++) {
             save_image(p, x + i * size, done + i);
             if (done + i < shown) memcpy(grid + (done + i) * size, x + i * size, (size_t)size * sizeof *x);

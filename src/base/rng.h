@@ -25,6 +25,7 @@ typedef enum rng_purpose {
     RNG_FEATURE = 13,
     RNG_SUBSET = 14,
     RNG_LABEL_ROWS = 15,
+    RNG_LATENT = 16,      /* the latent drawn from a picture's moments; step and sample as RNG_FLIP */
 } rng_purpose;
 
 typedef struct rng_key {

@@ -10,15 +10,14 @@
 #include "io/dataset_source.h"
 #include "io/resample.h"
 
-enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, RESOLUTION_MAX = 16384 };
+enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
 
 /* RGB, the same turned upright or halved, and what a decoder of progressive or transparent pictures keeps. */
 enum { BYTES_PER_DECODED_PIXEL = 12 };
 
 /* What became of one file. */
 typedef struct outcome {
-    image_origin origin;
-    int64_t width, height;
+    dataset_origin origin;
     dt_status status;
     char *reason; /* why it was not taken, or NULL */
 } outcome;
@@ -31,12 +30,18 @@ typedef struct loader {
     int threads;
     outcome *outcome; /* [source->file_count] */
     int64_t *order;   /* [source->file_count], files as they lie in the tar */
+    /* with a taker */
+    uint8_t (*content)[DATASET_CONTENT]; /* [source->file_count] */
+    uint8_t *window;                     /* [batch_files] squares of one batch */
+    int64_t handed_over;
+    int64_t batch_files; /* files of a batch at most */
 } loader;
 
 typedef struct raw_file {
     uint8_t *data;
     size_t size;
     int64_t index;
+    bool known; /* to the taker */
 } raw_file;
 
 static size_t image_bytes(const dataset *d)
@@ -46,26 +51,23 @@ static size_t image_bytes(const dataset *d)
 
 /* ---- decoding ---- */
 
-/* Decodes one file into its place. Runs in several threads, each on its own file. */
-static void decode_file(loader *l, raw_file *raw)
+/* Decodes one file to the square rgb. Runs in several threads, each on its own file. */
+static void decode_file(loader *l, const raw_file *raw, uint8_t *rgb)
 {
-    dataset *d = l->d;
     outcome *result = &l->outcome[raw->index];
     dt_error err = {0};
     image whole, square = {0};
-    result->status =
-        image_decode(&whole, &result->origin, raw->data, raw->size, l->source->file[raw->index].name, &l->decode, &err);
-    result->width = whole.width;
-    result->height = whole.height;
-    if (result->status == DT_OK) result->status = resample_centre_crop(&square, &whole, d->resolution, &err);
-    if (result->status == DT_OK) {
-        memcpy(d->pixels + (size_t)raw->index * image_bytes(d), square.rgb, image_bytes(d));
-    } else {
+    result->status = image_decode(&whole, &result->origin.image, raw->data, raw->size, l->source->file[raw->index].name,
+                                  &l->decode, &err);
+    result->origin.width = whole.width;
+    result->origin.height = whole.height;
+    if (result->status == DT_OK) result->status = resample_centre_crop(&square, &whole, l->d->resolution, &err);
+    if (result->status == DT_OK)
+        memcpy(rgb, square.rgb, image_bytes(l->d));
+    else
         result->reason = strdup(err.message);
-    }
     image_close(&square);
     image_close(&whole);
-    free(raw->data);
 }
 
 /* A broken file is an error under `strict`; anything but a broken file is one always. */
@@ -78,12 +80,56 @@ static dt_status judge(const loader *l, int64_t index, dt_error *err)
                      result->reason ? result->reason : "no memory");
 }
 
+static dataset_file describe_file(const loader *l, const raw_file *raw)
+{
+    dataset_file file = {
+        .origin = l->outcome[raw->index].origin, .number = l->handed_over, .count = l->source->file_count};
+    memcpy(file.content, l->content[raw->index], sizeof file.content);
+    return file;
+}
+
+/* What the taker knows by its content is not decoded. */
+static void ask_taker(loader *l, raw_file *batch, int64_t count)
+{
+    const dataset_taker *taker = l->options->taker;
+#pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
+    for (int64_t i = 0; i < count; i++) {
+        struct sha256_ctx hash;
+        sha256_init(&hash);
+        sha256_update(&hash, batch[i].size, batch[i].data);
+        sha256_digest(&hash, DATASET_CONTENT, l->content[batch[i].index]);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        dataset_file file = describe_file(l, &batch[i]);
+        batch[i].known = taker->knows(taker->user, &file);
+        if (batch[i].known) l->outcome[batch[i].index].origin = file.origin;
+    }
+}
+
+static dt_status hand_over(loader *l, const raw_file *batch, int64_t count, dt_error *err)
+{
+    const dataset_taker *taker = l->options->taker;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < count; i++, l->handed_over++) {
+        if (batch[i].known || l->outcome[batch[i].index].status != DT_OK) continue;
+        dataset_file file = describe_file(l, &batch[i]);
+        status = taker->take(taker->user, &file, l->window + (size_t)i * image_bytes(l->d), err);
+    }
+    return status;
+}
+
 static dt_status decode_batch(loader *l, raw_file *batch, int64_t count, dt_error *err)
 {
+    if (l->options->taker) ask_taker(l, batch, count);
 #pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
-    for (int64_t i = 0; i < count; i++) decode_file(l, &batch[i]);
+    for (int64_t i = 0; i < count; i++) {
+        size_t place = l->window ? (size_t)i : (size_t)batch[i].index;
+        uint8_t *squares = l->window ? l->window : l->d->pixels;
+        if (!batch[i].known) decode_file(l, &batch[i], squares + place * image_bytes(l->d));
+    }
     dt_status status = DT_OK;
     for (int64_t i = 0; status == DT_OK && i < count; i++) status = judge(l, batch[i].index, err);
+    if (status == DT_OK && l->options->taker) status = hand_over(l, batch, count, err);
     return status;
 }
 
@@ -92,7 +138,7 @@ static dt_status read_batch(loader *l, raw_file *batch, int64_t *count, int64_t 
 {
     size_t bytes = 0;
     *count = 0;
-    while (*next < l->source->file_count && *count < BATCH_FILES && bytes < BATCH_BYTES) {
+    while (*next < l->source->file_count && *count < l->batch_files && bytes < BATCH_BYTES) {
         raw_file raw = {.index = l->order[(*next)++]};
         char *reason;
         dt_status status = source_read(&raw.data, &raw.size, &reason, l->source, &l->source->file[raw.index], err);
@@ -116,11 +162,8 @@ static dt_status decode_all(loader *l, dt_error *err)
     for (int64_t next = 0; status == DT_OK && next < l->source->file_count;) {
         int64_t count;
         status = read_batch(l, batch, &count, &next, err);
-        if (status == DT_OK) {
-            status = decode_batch(l, batch, count, err);
-        } else {
-            for (int64_t i = 0; i < count; i++) free(batch[i].data);
-        }
+        if (status == DT_OK) status = decode_batch(l, batch, count, err);
+        for (int64_t i = 0; i < count; i++) free(batch[i].data);
     }
     free(batch);
     return status;
@@ -139,7 +182,7 @@ static dt_status check_memory(const loader *l, dt_error *err)
 {
     int64_t count = l->source->file_count, limit = l->options->memory_limit_bytes;
     int64_t bytes = count * (int64_t)image_bytes(l->d);
-    if (limit <= 0 || bytes <= limit) return DT_OK;
+    if (l->options->taker || limit <= 0 || bytes <= limit) return DT_OK;
     return error_set(err, DT_ERR_MEMORY,
                      "image data %s: %lld images at %lld x %lld pixels need %lld MiB, the limit is %lld MiB",
                      l->d->path, (long long)count, (long long)l->d->resolution, (long long)l->d->resolution,
@@ -153,25 +196,42 @@ static int compare_ordinals(const void *left, const void *right, void *files)
     return (a > b) - (a < b);
 }
 
+/* Room for the squares of all files, or of one batch and for the contents. */
+static bool take_squares(loader *l, size_t count)
+{
+    dataset *d = l->d;
+    l->batch_files = BATCH_FILES;
+    if (!l->options->taker) {
+        d->pixels = malloc(count * image_bytes(d));
+        return d->pixels != NULL;
+    }
+    int64_t fitting = (int64_t)((size_t)WINDOW_BYTES / image_bytes(d));
+    if (fitting < l->batch_files) l->batch_files = fitting > 0 ? fitting : 1;
+    l->window = malloc((size_t)l->batch_files * image_bytes(d));
+    l->content = malloc(count * sizeof *l->content);
+    d->content = malloc(count * sizeof *d->content);
+    return l->window && l->content && d->content;
+}
+
 static dt_status take_memory(loader *l, dt_error *err)
 {
     dataset *d = l->d;
     size_t count = (size_t)l->source->file_count;
     dt_status status = check_memory(l, err);
     if (status != DT_OK) return status;
-    d->pixels = malloc(count * image_bytes(d));
+    bool squares = take_squares(l, count);
     d->name = calloc(count, sizeof *d->name);
     d->label = calloc(count, sizeof *d->label);
     d->class_size = calloc((size_t)d->class_count, sizeof *d->class_size);
     l->outcome = calloc(count, sizeof *l->outcome);
     l->order = calloc(count, sizeof *l->order);
-    if (!d->pixels || !d->name || !d->label || !d->class_size || !l->outcome || !l->order) {
+    if (!squares || !d->name || !d->label || !d->class_size || !l->outcome || !l->order) {
         return error_set(err, DT_ERR_MEMORY, "image data %s: no memory for %zu images", d->path, count);
     }
     for (size_t i = 0; i < count; i++) l->order[i] = (int64_t)i;
     if (l->source->is_archive) qsort_r(l->order, count, sizeof *l->order, compare_ordinals, l->source->file);
     if (l->options->memory_limit_bytes > 0) {
-        int64_t left = l->options->memory_limit_bytes - (int64_t)(count * image_bytes(d));
+        int64_t kept = d->pixels ? (int64_t)(count * image_bytes(d)) : 0, left = l->options->memory_limit_bytes - kept;
         l->decode.pixel_limit = left / BYTES_PER_DECODED_PIXEL + 1;
     }
     return DT_OK;
@@ -191,7 +251,9 @@ static dt_status keep_decoded(loader *l, size_t prefix, dt_error *err)
             continue;
         }
         size_t bytes = image_bytes(d);
-        if (d->count < i) memcpy(d->pixels + (size_t)d->count * bytes, d->pixels + (size_t)i * bytes, bytes);
+        if (d->pixels && d->count < i)
+            memcpy(d->pixels + (size_t)d->count * bytes, d->pixels + (size_t)i * bytes, bytes);
+        if (d->content) memcpy(d->content[d->count], l->content[i], sizeof d->content[0]);
         d->label[d->count] = (int32_t)file->label;
         d->class_size[file->label]++;
         d->name[d->count] = strdup(file->name + prefix);
@@ -222,7 +284,8 @@ static void hash_content(dataset *d)
     sha256_update(&hash, (size_t)length, (const uint8_t *)head);
     for (int64_t i = 0; i < d->count; i++) {
         sha256_update(&hash, strlen(d->name[i]) + 1, (const uint8_t *)d->name[i]);
-        sha256_update(&hash, image_bytes(d), d->pixels + (size_t)i * image_bytes(d));
+        if (d->pixels) sha256_update(&hash, image_bytes(d), d->pixels + (size_t)i * image_bytes(d));
+        if (d->content) sha256_update(&hash, sizeof d->content[i], d->content[i]);
     }
     sha256_digest(&hash, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(d->sha256 + 2 * i, 3, "%02x", digest[i]);
@@ -239,9 +302,9 @@ static int compare_skips(const void *left, const void *right)
     return strcmp(((const dataset_skip *)left)->file, ((const dataset_skip *)right)->file);
 }
 
-static void count_origin(dataset_report *report, const outcome *result, int64_t resolution)
+static void count_origin(dataset_report *report, const dataset_origin *from, int64_t resolution)
 {
-    const image_origin *origin = &result->origin;
+    const image_origin *origin = &from->image;
     report->format[origin->format]++;
     report->grey += origin->grey;
     report->palette += origin->palette;
@@ -249,7 +312,7 @@ static void count_origin(dataset_report *report, const outcome *result, int64_t 
     report->cmyk += origin->cmyk;
     report->deep += origin->deep;
     report->rotated += origin->orientation != 1;
-    report->enlarged += result->width < resolution || result->height < resolution;
+    report->enlarged += from->width < resolution || from->height < resolution;
 }
 
 static dt_status fill_report(loader *l, dt_error *err)
@@ -262,9 +325,10 @@ static dt_status fill_report(loader *l, dt_error *err)
     for (int64_t i = 0; i < l->source->file_count; i++) {
         const outcome *result = &l->outcome[i];
         if (result->status != DT_OK) continue;
-        count_origin(report, result, l->d->resolution);
-        shorter[at] = result->width < result->height ? result->width : result->height;
-        longer[at++] = result->width < result->height ? result->height : result->width;
+        count_origin(report, &result->origin, l->d->resolution);
+        int64_t w = result->origin.width, h = result->origin.height;
+        shorter[at] = w < h ? w : h;
+        longer[at++] = w < h ? h : w;
     }
     qsort(shorter, count, sizeof *shorter, compare_sides);
     qsort(longer, count, sizeof *longer, compare_sides);
@@ -308,6 +372,8 @@ dt_status dataset_open(dataset *d, const char *path, const dataset_options *opti
     for (int64_t i = 0; l.outcome && i < files.file_count; i++) free(l.outcome[i].reason);
     free(l.outcome);
     free(l.order);
+    free(l.content);
+    free(l.window);
     source_close(&files);
     if (status != DT_OK) dataset_close(d);
     return status;
@@ -327,6 +393,7 @@ void dataset_close(dataset *d)
     free(d->name);
     free(d->label);
     free(d->pixels);
+    free(d->content);
     *d = (dataset){0};
 }
 

@@ -11,6 +11,30 @@
 
 #include "io/image.h"
 
+/* What a file held before it became a square of RGB. */
+typedef struct dataset_origin {
+    image_origin image;
+    int64_t width, height; /* upright, before the crop */
+} dataset_origin;
+
+enum { DATASET_CONTENT = 32 };
+
+typedef struct dataset_file {
+    uint8_t content[DATASET_CONTENT]; /* SHA-256 of the file's bytes */
+    dataset_origin origin;
+    int64_t number, count; /* how many files of how many in all were handed over before */
+} dataset_file;
+
+/* Who takes the images one after the other instead of memory. Called by the thread that opens the data set, in an order
+ * that depends on the data alone. */
+typedef struct dataset_taker {
+    void *user;
+    /* Whether what becomes of such a file is known, which is then not decoded; fills in its origin. */
+    bool (*knows)(void *user, dataset_file *file);
+    /* Takes the square rgb[R,R,3] of a file that was not known. A failure ends the opening with its status. */
+    dt_status (*take)(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err);
+} dataset_taker;
+
 typedef struct dataset_options {
     int64_t resolution;         /* side of the square that each image is cropped to, 1..16384 */
     const char *background;     /* "#rrggbb", behind transparent pixels */
@@ -21,6 +45,7 @@ typedef struct dataset_options {
      * error, one that is missing is not. NULL: the classes found. */
     char *const *class_name;
     int64_t class_count;
+    const dataset_taker *taker; /* NULL: the pixels are kept */
 } dataset_options;
 
 typedef struct dataset_skip {
@@ -39,14 +64,15 @@ typedef struct dataset_report {
 
 typedef struct dataset {
     int64_t count, class_count, resolution;
-    char **class_name;      /* [class_count] */
-    int64_t *class_size;    /* [class_count], images of each class */
-    char **name;            /* [count], path of each image below the folder or inside the tar */
-    int32_t *label;         /* [count], 0..class_count-1 */
-    uint8_t *pixels;        /* [count, resolution, resolution, 3] */
-    char path[DT_PATH_MAX]; /* as opened */
-    char split[16];         /* the split taken, "" where there are none */
-    char sha256[65];        /* hex, over resolution, names and pixels in order: the identity of the data */
+    char **class_name;                   /* [class_count] */
+    int64_t *class_size;                 /* [class_count], images of each class */
+    char **name;                         /* [count], path of each image below the folder or inside the tar */
+    int32_t *label;                      /* [count], 0..class_count-1 */
+    uint8_t *pixels;                     /* [count, resolution, resolution, 3]; NULL: a taker had them */
+    uint8_t (*content)[DATASET_CONTENT]; /* [count], SHA-256 of the files' bytes; NULL without a taker */
+    char path[DT_PATH_MAX];              /* as opened */
+    char split[16];                      /* the split taken, "" where there are none */
+    char sha256[65]; /* hex, over resolution, names and pixels (contents, with a taker) in order: the identity */
     dataset_report report;
 } dataset;
 

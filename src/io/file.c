@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -343,6 +344,25 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
         return err->status;
     }
     return file_remove_tree(aside, err);
+}
+
+dt_status file_lock(int *fd, const char *path, dt_error *err)
+{
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return DT_OK;
+    if (errno == EWOULDBLOCK)
+        error_set(err, DT_ERR_CONFLICT, "%s: another process holds the lock", path);
+    else
+        error_set_errno(err, "cannot lock %s", path);
+    file_unlock(fd);
+    return err->status;
+}
+
+void file_unlock(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
 }
 
 static int compare_names(const void *a, const void *b)

@@ -103,6 +103,11 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
  * anything else is found inside, the call fails and nothing is removed. A missing folder is an error. */
 dt_status file_remove_tree(const char *path, dt_error *err);
 
+/* A lock between processes on the file `path`, which is made and stays. DT_ERR_CONFLICT at once while another process
+ * holds it; it ends with file_unlock or with the process. */
+dt_status file_lock(int *fd, const char *path, dt_error *err);
+void file_unlock(int *fd);
+
 typedef struct file_names {
     char **name; /* without "." and "..", in byte order */
     size_t count;

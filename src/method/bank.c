@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/dataset.h"
 #include "io/safetensors.h"
 #include "model/dit_sampler.h"
 
@@ -92,7 +91,7 @@ static dt_status check_shape(const tensor_entry *e, const char *path, const dit 
                      (long long)r, (long long)r);
 }
 
-static dt_status append_shard(bank *b, const char *folder, const json_t *shard, const dit *m, dt_error *err)
+static dt_status append_shard(examples *b, const char *folder, const json_t *shard, const dit *m, dt_error *err)
 {
     char path[DT_PATH_MAX];
     const char *file = json_string_value(json_object_get(shard, "file"));
@@ -108,20 +107,21 @@ static dt_status append_shard(bank *b, const char *folder, const json_t *shard, 
     if (strcmp(hash.hex, expected))
         error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
     else if (check_shape(e, path, m, err) == DT_OK) {
-        float *grown = realloc(b->x, (size_t)((b->count + e->dims[0]) * b->image_size) * sizeof *grown);
+        int64_t values = examples_values(b), count = b->count + e->dims[0];
+        float *grown = realloc(b->x, (size_t)(count * values) * sizeof *grown);
         if (!grown)
-            error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)(b->count + e->dims[0]));
+            error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)count);
         else {
             b->x = grown;
-            tensor_read_f32(b->x + b->count * b->image_size, e, err);
-            b->count += e->dims[0];
+            tensor_read_f32(b->x + b->count * values, e, err);
+            b->count = count;
         }
     }
     tensor_file_close(&f);
     return err->status;
 }
 
-static dt_status open_shards(bank *b, const char *folder, const dit *m, const char *base_sha256, dt_error *err)
+static dt_status open_shards(examples *b, const char *folder, const dit *m, const char *base_sha256, dt_error *err)
 {
     json_t *manifest = read_manifest(folder, err);
     if (!manifest) return err->status;
@@ -147,42 +147,30 @@ static dt_status open_shards(bank *b, const char *folder, const dit *m, const ch
     return err->status;
 }
 
-/* The released code's bank: images in folders, whose labels are not used. */
-static dt_status open_images(bank *b, const char *path, const dit *m, const dt_settings *s, dt_error *err)
+dt_status bank_open(ctx *c, examples *b, const char *path, const dit *m, const char *base_sha256,
+                    const examples_options *options)
 {
-    dataset d;
-    dataset_options options = {.resolution = m->config.input_size, .background = s->background, .strict = s->strict};
-    if (m->config.channels != 3)
-        return error_set(err, DT_ERR_SHAPE, "%s: a bank of RGB images needs a model of 3 channels, this one has %lld",
-                         path, (long long)m->config.channels);
-    if (dataset_open(&d, path, &options, err) != DT_OK) return err->status;
-    b->count = d.count;
-    b->x = malloc((size_t)(b->count * b->image_size) * sizeof *b->x);
-    if (!b->x) error_set(err, DT_ERR_MEMORY, "%s: memory for %lld images", path, (long long)b->count);
-    for (int64_t i = 0; b->x && i < b->count; i++) dataset_image(b->x + i * b->image_size, &d, i, false);
-    memcpy(b->sha256, d.sha256, sizeof b->sha256);
-    dataset_close(&d);
-    return err->status;
-}
-
-dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s,
-                    dt_error *err)
-{
-    *b = (bank){.image_size = m->config.channels * m->config.input_size * m->config.input_size};
     char manifest[DT_PATH_MAX];
+    *b = (examples){0};
     file_join(manifest, path, "manifest.json");
-    if (file_exists(manifest))
-        open_shards(b, path, m, base_sha256, err);
-    else
-        open_images(b, path, m, s, err);
-    if (err->status != DT_OK) bank_close(b);
-    return err->status;
-}
-
-void bank_close(bank *b)
-{
-    free(b->x);
-    *b = (bank){0};
+    if (file_exists(manifest)) {
+        *b = (examples){.kind = EXAMPLES_VALUES,
+                        .codec = options->codec,
+                        .channels = m->config.channels,
+                        .size = m->config.input_size};
+        open_shards(b, path, m, base_sha256, &c->error);
+    } else { /* the released code's bank: pictures in folders, whose labels are not used */
+        examples_options unlabelled = *options;
+        unlabelled.class_name = NULL;
+        unlabelled.class_count = 0;
+        if (options->codec->channels != m->config.channels)
+            error_set(&c->error, DT_ERR_SHAPE, "%s: a bank of pictures has %lld channels for a model of %lld", path,
+                      (long long)options->codec->channels, (long long)m->config.channels);
+        else
+            examples_open(c, b, path, &unlabelled);
+    }
+    if (ctx_failed(c)) examples_close(b);
+    return c->error.status;
 }
 
 /* ---- making ---- */

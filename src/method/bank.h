@@ -2,26 +2,21 @@
  * retention trains.
  *
  * A bank folder holds shard-00000.safetensors, .. (one tensor "x" [n,C,H,W], f32) and manifest.json, which names the base
- * model by hash, the way of drawing, and each finished shard with its SHA-256. A folder (or tar) of images is a bank as well:
- * that is what the released code uses. */
+ * model by hash, the way of drawing, and each finished shard with its SHA-256. The bank of a model of latents holds latents.
+ * A folder (or tar) of pictures is a bank as well: that is what the released code uses. */
 #ifndef METHOD_BANK_H
 #define METHOD_BANK_H
 
+#include "data/examples.h"
 #include "diffusion/sampler.h"
 #include "difftune.h"
 #include "model/dit.h"
 
-typedef struct bank {
-    int64_t count, image_size; /* images, values per image (C*H*W) */
-    float *x;                  /* [count, C, H, W], owned */
-    char sha256[65];           /* identity: of the manifest, or of the image data */
-} bank;
-
-/* Reads a bank for this model; `base_sha256` (NULL: not checked) must be the manifest's. With images, resolution and
- * background follow the settings. DT_ERR_CONFLICT for a bank of another model, DT_ERR_SHAPE for other image shapes. */
-dt_status bank_open(bank *b, const char *path, const dit *m, const char *base_sha256, const dt_settings *s,
-                    dt_error *err);
-void bank_close(bank *b);
+/* Reads a bank for this model: values as they were drawn, or pictures, which become examples as `options` says (their
+ * classes do not matter). `base_sha256` (NULL: not checked) must be the manifest's. DT_ERR_CONFLICT for a bank of another
+ * model, DT_ERR_SHAPE for other shapes. Close it with examples_close. */
+dt_status bank_open(ctx *c, examples *b, const char *path, const dit *m, const char *base_sha256,
+                    const examples_options *options);
 
 /* How far drawing has come; return false to stop. Finished shards stay, the one being drawn is dropped. */
 typedef bool bank_watcher(void *user, int64_t done, int64_t count);

@@ -7,7 +7,7 @@
 #include "io/file.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */
-#define KL_SCALE 0.18215 /* of Stable Diffusion 1.x: one over the latents' standard deviation */
+#define KL_SCALE 0.18215                    /* of Stable Diffusion 1.x: one over the latents' standard deviation */
 enum { LOG_VARIANCE_MIN = -30, LOG_VARIANCE_MAX = 20 };
 
 /* ---- opening ---- */
@@ -209,6 +209,26 @@ dt_status codec_open(ctx *c, codec *k, const char *path)
     return open_file(c, k, path, strncmp(name, KL_FILE, strlen(KL_FILE)) ? "" : folder[0] ? folder : ".");
 }
 
+codec codec_of_pixels(int64_t channels)
+{
+    return (codec){.kind = CODEC_PIXELS, .name = "pixels", .channels = channels, .factor = 1, .scale = 1};
+}
+
+dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, int64_t channels)
+{
+    if (!path[0]) {
+        *k = codec_of_pixels(channels);
+        if (channels == 1 || channels == 3) return c->error.status;
+        return error_set(&c->error, DT_ERR_ARG,
+                         "%s: the model takes %lld channels, which are latents; vae is needed, the codec that makes "
+                         "pictures of them",
+                         model, (long long)channels);
+    }
+    if (codec_open(c, k, path) != DT_OK || k->channels == channels) return c->error.status;
+    return error_set(&c->error, DT_ERR_SHAPE, "%s: the model takes %lld channels, but %s makes latents of %lld", model,
+                     (long long)channels, path, (long long)k->channels);
+}
+
 /* ---- one picture, or one tile of it ---- */
 
 /* A rectangle of a picture or latent of `channels` planes: row r of plane p starts at data + p*plane + r*stride. */
@@ -327,6 +347,10 @@ dt_status codec_encode(ctx *c, const codec *k, float *moments, const float *x, i
     if (height % k->factor || width % k->factor)
         return error_set(&c->error, DT_ERR_SHAPE, "%s: sides divisible by %lld expected, found %lldx%lld", k->name,
                          (long long)k->factor, (long long)width, (long long)height);
+    if (k->kind == CODEC_PIXELS) {
+        memcpy(moments, x, (size_t)(n * k->channels * height * width) * sizeof *x);
+        return DT_OK;
+    }
     const int gemm_flags = c->gemm_flags;
     const int64_t h = height / k->factor, w = width / k->factor, planes = codec_moment_count(k) * k->channels;
     c->gemm_flags = 0;
@@ -353,6 +377,10 @@ void codec_latent(float *z, const codec *k, const float *moments, const float *n
 dt_status codec_decode(ctx *c, const codec *k, float *x, const float *z, int64_t n, int64_t height, int64_t width)
 {
     if (ctx_failed(c)) return c->error.status;
+    if (k->kind == CODEC_PIXELS) {
+        memcpy(x, z, (size_t)(n * k->channels * height * width) * sizeof *x);
+        return DT_OK;
+    }
     const int gemm_flags = c->gemm_flags;
     const int64_t count = k->channels * height * width, pixels = k->factor * k->factor * height * width;
     size_t mark = arena_mark(&c->scratch);

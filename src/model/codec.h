@@ -10,11 +10,12 @@
 #include "model/autoencoder_kl.h"
 #include "model/tiny_autoencoder.h"
 
-typedef enum codec_kind { CODEC_AUTOENCODER_KL, CODEC_TINY } codec_kind;
+/* CODEC_PIXELS: none, what the model sees are the pictures themselves; encoding and decoding copy. */
+typedef enum codec_kind { CODEC_PIXELS, CODEC_AUTOENCODER_KL, CODEC_TINY } codec_kind;
 
 typedef struct codec {
     codec_kind kind;
-    const char *name; /* "AutoencoderKL", "tiny autoencoder" */
+    const char *name; /* "AutoencoderKL", "tiny autoencoder", "pixels" */
     int64_t channels; /* of a latent */
     int64_t factor;   /* side of a picture by side of its latent */
     double scale;     /* latent = scale * (mean + deviation * noise) */
@@ -35,6 +36,19 @@ enum { CODEC_TILE = 512, CODEC_MOMENTS_MAX = 2 };
  * DT_ERR_FORMAT when it is none of these, DT_ERR_SHAPE when a tensor is missing or has another shape. */
 dt_status codec_open(ctx *c, codec *k, const char *path);
 
+/* The codec of models that see pictures of 1 or 3 channels. */
+codec codec_of_pixels(int64_t channels);
+
+/* The codec `path` for the model in the file `model`, which takes that many channels; an empty path is the codec of
+ * pixels. DT_ERR_SHAPE names both files where they do not fit, DT_ERR_ARG the model that lacks a codec. */
+dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, int64_t channels);
+
+/* Channels of the pictures. */
+static inline int64_t codec_picture_channels(const codec *k)
+{
+    return k->kind == CODEC_PIXELS ? k->channels : 3;
+}
+
 /* Moments of one latent: 1 (the latent itself) or 2 (mean, logarithm of the variance clamped to [-30,20]). */
 static inline int64_t codec_moment_count(const codec *k)
 {
@@ -48,7 +62,7 @@ dt_status codec_encode(ctx *c, const codec *k, float *moments, const float *x, i
 /* One latent z[count] = scale (mean + deviation noise) of its moments[moment count, count]; noise NULL: the mode. */
 void codec_latent(float *z, const codec *k, const float *moments, const float *noise, int64_t count);
 
-/* pictures x[n,3,factor*height,factor*width], not clamped, of latents z[n,C,height,width]. */
+/* pictures x[n,picture channels,factor*height,factor*width], not clamped, of latents z[n,C,height,width]. */
 dt_status codec_decode(ctx *c, const codec *k, float *x, const float *z, int64_t n, int64_t height, int64_t width);
 
 #endif

@@ -2,8 +2,6 @@
  * state that a checkpoint would have to keep. */
 #include "train/trainer.h"
 
-#include <string.h>
-
 void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpose purpose)
 {
     *o = (shuffled){.count = count, .epoch = -1, .seed = seed, .purpose = purpose};
@@ -31,31 +29,27 @@ static bool flipped(const trainer *t, int64_t sample)
     return t->s->random_flip && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
 }
 
+static void feed_example(const trainer *t, real *x0, const examples *from, int64_t i, int64_t sample)
+{
+    rng_key noise = key_of(t, RNG_LATENT, sample);
+    examples_get(x0, from, i, flipped(t, sample), &noise);
+}
+
 /* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, so that
  * both branches of guidance learn. */
 static void feed_target(trainer *t, real *x0, int32_t *y, int64_t position, int64_t sample)
 {
     int64_t i = shuffled_at(&t->train_order, position);
-    dataset_image(x0, &t->train, i, flipped(t, sample));
+    feed_example(t, x0, &t->train, i, sample);
     bool drop = rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->s->class_dropout_prob;
-    *y = drop ? (int32_t)dit_null_class(&t->model) : t->train.label[i];
-}
-
-/* rows of `width` values, each mirrored left to right when `flip` */
-static void copy_rows(real *out, const float *in, int64_t count, int64_t width, bool flip)
-{
-    memcpy(out, in, (size_t)count * sizeof *out);
-    for (int64_t row = 0; flip && row < count; row += width)
-        for (int64_t i = 0; i < width; i++) out[row + i] = in[row + width - 1 - i];
+    *y = drop ? (int32_t)dit_null_class(&t->model) : t->train.pictures.label[i];
 }
 
 /* Retention (Equation 3): an image of the bank on the unconditional branch. Mirrored like the others: the released code
  * gives both halves the same transform. */
 static void feed_bank(trainer *t, real *x0, int32_t *y, int64_t position, int64_t sample)
 {
-    int64_t i = shuffled_at(&t->bank_order, position);
-    copy_rows(x0, t->bank.x + i * t->bank.image_size, t->bank.image_size, t->model.config.input_size,
-              flipped(t, sample));
+    feed_example(t, x0, &t->bank, shuffled_at(&t->bank_order, position), sample);
     *y = (int32_t)dit_null_class(&t->model);
 }
 

@@ -16,20 +16,20 @@ typedef struct band_sums {
     int64_t count[BAND_COUNT];
 } band_sums;
 
-/* Image i of a set with its label: of the validation data, of the training data, or of the bank. */
+/* Image i of a set with its label: of the validation data, of the training data, or of the bank. Latents are the modes. */
 typedef void fetch_image(const trainer *t, int64_t i, float *x0, int32_t *y);
 
 static void fetch_target(const trainer *t, int64_t i, float *x0, int32_t *y)
 {
-    const dataset *d = t->validation.count ? &t->validation : &t->train;
-    int64_t index = i * (d->count / t->s->validation_count > 0 ? d->count / t->s->validation_count : 1) % d->count;
-    dataset_image(x0, d, index, false);
-    *y = d->label[index];
+    const examples *e = t->validation.count ? &t->validation : &t->train;
+    int64_t index = i * (e->count / t->s->validation_count > 0 ? e->count / t->s->validation_count : 1) % e->count;
+    examples_get(x0, e, index, false, NULL);
+    *y = e->pictures.label[index];
 }
 
 static void fetch_bank(const trainer *t, int64_t i, float *x0, int32_t *y)
 {
-    memcpy(x0, t->bank.x + i % t->bank.count * t->bank.image_size, (size_t)t->bank.image_size * sizeof *x0);
+    examples_get(x0, &t->bank, i % t->bank.count, false, NULL);
     *y = (int32_t)dit_null_class(&t->model);
 }
 
@@ -131,16 +131,37 @@ static int64_t batch_at(const trainer *t, int64_t done, int64_t count)
     return count - done < t->s->sample_batch_size ? count - done : t->s->sample_batch_size;
 }
 
-static dt_status save_grid(trainer *t, const float *x, int64_t count)
+/* The pictures of n latents, or of n images of a model of pixels. */
+static dt_status to_pictures(trainer *t, float *pictures, const float *x, int64_t n)
+{
+    return codec_decode(t->c, &t->codec, pictures, x, n, t->model.config.input_size, t->model.config.input_size);
+}
+
+static int64_t input_values(const trainer *t)
 {
     const dit_config *k = &t->model.config;
+    return k->channels * k->input_size * k->input_size;
+}
+
+static int64_t picture_size(const trainer *t)
+{
+    return t->model.config.input_size * t->codec.factor;
+}
+
+static int64_t picture_values(const trainer *t)
+{
+    return codec_picture_channels(&t->codec) * picture_size(t) * picture_size(t);
+}
+
+static dt_status save_grid(trainer *t, const float *x, int64_t count)
+{
     const grid_pictures pictures = {.x = x,
                                     .count = count,
-                                    .channels = k->channels,
-                                    .size = k->input_size,
-                                    .class_list_count = k->class_count,
-                                    .class_name = t->train.class_name,
-                                    .class_name_count = t->train.class_count};
+                                    .channels = codec_picture_channels(&t->codec),
+                                    .size = picture_size(t),
+                                    .class_list_count = t->model.config.class_count,
+                                    .class_name = t->train.pictures.class_name,
+                                    .class_name_count = t->train.pictures.class_count};
     dt_error *err = &t->c->error;
     char name[64], path[DT_PATH_MAX];
     image grid = {0};
@@ -165,13 +186,15 @@ dt_status measure_grid(trainer *t)
 {
     ctx *c = t->c;
     if (ctx_failed(c)) return c->error.status;
-    int64_t count = t->s->num_samples,
-            size = t->model.config.channels * t->model.config.input_size * t->model.config.input_size;
+    int64_t count = t->s->num_samples, size = input_values(t);
     size_t mark = arena_mark(&c->step);
-    float *x = arena_alloc(&c->step, (size_t)(count * size) * sizeof *x, &c->error);
-    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
-        draw(t, x + done * size, done, batch_at(t, done, count));
-    if (!ctx_failed(c)) save_grid(t, x, count);
+    float *x = arena_alloc(&c->step, (size_t)(t->s->sample_batch_size * size) * sizeof *x, &c->error);
+    float *pictures = arena_alloc(&c->step, (size_t)(count * picture_values(t)) * sizeof *pictures, &c->error);
+    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count)) {
+        int64_t n = batch_at(t, done, count);
+        if (draw(t, x, done, n) == DT_OK) to_pictures(t, pictures + done * picture_values(t), x, n);
+    }
+    if (!ctx_failed(c)) save_grid(t, pictures, count);
     arena_release(&c->step, mark);
     return c->error.status;
 }
@@ -201,23 +224,35 @@ static void as_pictures(float *x, int64_t count)
     for (int64_t i = 0; i < count; i++) x[i] = (float)image_from_float(x[i]) / 127.5f - 1;
 }
 
-dt_status measure_distance(trainer *t)
+/* Adds samples first..first+n-1 to the statistics: latents as they are where the features are of latents, else pictures. */
+static void add_drawn(trainer *t, statistics *drawn, int64_t first, int64_t n)
 {
     ctx *c = t->c;
     const dit_config *k = &t->model.config;
-    int64_t count = t->s->eval_count, size = k->channels * k->input_size * k->input_size;
+    bool of_latents = t->s->feature == DT_FEATURE_BASE && t->codec.kind != CODEC_PIXELS;
+    size_t mark = arena_mark(&c->step);
+    float *x = arena_alloc(&c->step, (size_t)(n * input_values(t)) * sizeof *x, &c->error);
+    float *pictures = arena_alloc(&c->step, (size_t)(n * picture_values(t)) * sizeof *pictures, &c->error);
+    if (ctx_failed(c) || draw(t, x, first, n) != DT_OK) return;
+    if (of_latents) {
+        meter_add(c, &t->meter, drawn, x, k->channels, k->input_size, first, n);
+    } else if (to_pictures(t, pictures, x, n) == DT_OK) {
+        as_pictures(pictures, n * picture_values(t));
+        meter_add(c, &t->meter, drawn, pictures, codec_picture_channels(&t->codec), picture_size(t), first, n);
+    }
+    arena_release(&c->step, mark);
+}
+
+dt_status measure_distance(trainer *t)
+{
+    ctx *c = t->c;
+    int64_t count = t->s->eval_count;
     statistics drawn;
     if (ctx_failed(c) ||
         statistics_open(&drawn, t->meter.features.identity, t->meter.features.dim, true, &c->error) != DT_OK)
         return c->error.status;
-    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count)) {
-        size_t mark = arena_mark(&c->step);
-        int64_t n = batch_at(t, done, count);
-        float *x = arena_alloc(&c->step, (size_t)(n * size) * sizeof *x, &c->error);
-        if (x && draw(t, x, done, n) == DT_OK) as_pictures(x, n * size);
-        if (!ctx_failed(c)) meter_add(c, &t->meter, &drawn, x, k->channels, k->input_size, done, n);
-        arena_release(&c->step, mark);
-    }
+    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
+        add_drawn(t, &drawn, done, batch_at(t, done, count));
     dt_eval_result result;
     if (!ctx_failed(c) && statistics_finish(&drawn, &c->error) == DT_OK &&
         meter_compare(c, &t->meter, &result, &t->meter.reference, &drawn, (uint64_t)t->s->seed) == DT_OK)

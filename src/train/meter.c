@@ -37,16 +37,16 @@ dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int
     return c->error.status;
 }
 
-dt_status meter_measure_dataset(ctx *c, const meter *m, statistics *out, const dataset *d, int64_t batch)
+dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch)
 {
-    int64_t size = 3 * d->resolution * d->resolution;
+    int64_t size = examples_values(e);
     if (statistics_open(out, m->features.identity, m->features.dim, true, &c->error) != DT_OK) return c->error.status;
-    for (int64_t first = 0; first < d->count && !ctx_failed(c); first += batch) {
-        int64_t n = d->count - first < batch ? d->count - first : batch;
+    for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch) {
+        int64_t n = e->count - first < batch ? e->count - first : batch;
         size_t mark = arena_mark(&c->scratch);
         float *x = arena_alloc(&c->scratch, (size_t)(n * size) * sizeof *x, &c->error);
-        for (int64_t i = 0; x && i < n; i++) dataset_image(x + i * size, d, first + i, false);
-        if (x) meter_add(c, m, out, x, 3, d->resolution, first, n);
+        for (int64_t i = 0; x && i < n; i++) examples_get(x + i * size, e, first + i, false, NULL);
+        if (x) meter_add(c, m, out, x, e->channels, e->size, first, n);
         arena_release(&c->scratch, mark);
     }
     if (!ctx_failed(c)) statistics_finish(out, &c->error);

@@ -4,7 +4,7 @@
 #define TRAIN_METER_H
 
 #include "eval/statistics.h"
-#include "io/dataset.h"
+#include "data/examples.h"
 #include "model/features.h"
 
 typedef struct meter {
@@ -18,8 +18,8 @@ typedef struct meter {
 dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path);
 void meter_close(meter *m);
 
-/* Opens *out and adds the features of all images of a data set; the caller closes it. */
-dt_status meter_measure_dataset(ctx *c, const meter *m, statistics *out, const dataset *d, int64_t batch);
+/* Opens *out and adds the features of all examples of a set, latents by their modes; the caller closes it. */
+dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch);
 
 /* Adds the features of x[n,C,H,W], images number `first`.. of their set. */
 dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int64_t channels, int64_t size, int64_t first,

@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "train/settings.h"
+#include "train/watch.h"
 
 static void log_line(void *user, const char *line)
 {
@@ -18,67 +20,93 @@ static int64_t memory_for_data(void)
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
 }
 
-static dt_status open_images(trainer *t, dataset *d, const char *path, int64_t resolution, const dataset *train)
+static void log_set(const trainer *t, const char *path, const examples *e)
 {
-    dataset_options options = {.resolution = resolution,
-                               .background = t->s->background,
-                               .strict = t->s->strict,
-                               .memory_limit_bytes = memory_for_data(),
-                               .threads = t->c->threads,
-                               .class_name = train ? train->class_name : NULL,
-                               .class_count = train ? train->class_count : 0};
-    if (dataset_open(d, path, &options, &t->c->error) != DT_OK) return t->c->error.status;
+    const dataset *d = &e->pictures;
     trainer_log(t, "%s: %lld images of %lld classes at %lldx%lld, %lld skipped", path, (long long)d->count,
-                (long long)d->class_count, (long long)resolution, (long long)resolution,
+                (long long)d->class_count, (long long)d->resolution, (long long)d->resolution,
                 (long long)d->report.skip_count);
     for (int64_t i = 0; i < d->report.skip_count; i++)
         trainer_log(t, "  skipped %s: %s", d->report.skip[i].file, d->report.skip[i].reason);
-    return DT_OK;
 }
 
-static dt_status check_channels(const char *object, int64_t channels, dt_error *err)
+/* How pictures become what the model sees. */
+static examples_options options_of(trainer *t, watch *w)
 {
-    if (channels == 3) return DT_OK;
-    return error_set(err, DT_ERR_UNSUPPORTED,
-                     "%s: the model takes %lld channels; images have 3 (latent models are not supported yet)", object,
-                     (long long)channels);
+    *w = (watch){.observer = t->observer, .task = "cache", .started_s = clock_s()};
+    return (examples_options){.codec = &t->codec,
+                              .cache = t->codec.kind == CODEC_PIXELS ? NULL : &t->cache,
+                              .resolution = t->resolution,
+                              .background = t->s->background,
+                              .strict = t->s->strict,
+                              .memory_limit_bytes = memory_for_data(),
+                              .watch = watch_data(w)};
 }
 
-/* The resolution of the images is the model's input size: a checkpoint states it, pre-training takes it from the settings. */
-static dt_status read_resolution(const trainer *t, int64_t *resolution, dt_error *err)
+/* Pre-training: a model of pixels sees what the settings say, a model of latents what the codec makes. */
+static dt_status open_codec_of_new(trainer *t)
 {
-    *resolution = t->s->resolution;
-    if (t->s->method == DT_METHOD_PRETRAIN) return check_channels("in_channels", t->s->in_channels, err);
+    const dt_settings *s = t->s;
+    t->codec = codec_of_pixels(s->in_channels);
+    t->resolution = s->resolution;
+    if (s->vae[0] && codec_open(t->c, &t->codec, s->vae) != DT_OK) return t->c->error.status;
+    if (t->resolution % t->codec.factor)
+        error_set(&t->c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
+                  (long long)t->resolution, (long long)t->codec.factor, s->vae);
+    return t->c->error.status;
+}
+
+/* A checkpoint states its input size; the pictures are larger by the codec's factor. */
+static dt_status open_codec_of_tuned(trainer *t)
+{
     tensor_file f;
     dit_config k;
     char path[DT_PATH_MAX];
+    dt_error *err = &t->c->error;
     if (dit_file_path(path, t->s->pretrained_model, err) != DT_OK || dit_file_open(&f, path, err) != DT_OK)
         return err->status;
-    if (dit_file_config(&k, &f, err) == DT_OK) {
-        if (*resolution && *resolution != k.input_size)
-            error_set(err, DT_ERR_SHAPE, "%s: the model's input is %lldx%lld, resolution %lld was asked for", path,
-                      (long long)k.input_size, (long long)k.input_size, (long long)*resolution);
-        check_channels(path, k.channels, err);
-        *resolution = k.input_size;
+    if (dit_file_config(&k, &f, err) == DT_OK &&
+        codec_open_for(t->c, &t->codec, t->s->vae, path, k.channels) == DT_OK) {
+        t->resolution = k.input_size * t->codec.factor;
+        if (t->s->resolution && t->s->resolution != t->resolution)
+            error_set(err, DT_ERR_SHAPE, "%s: the model's pictures are %lldx%lld, resolution %lld was asked for", path,
+                      (long long)t->resolution, (long long)t->resolution, (long long)t->s->resolution);
     }
     tensor_file_close(&f);
     return err->status;
 }
 
-static dt_status new_model(trainer *t, int64_t resolution)
+static dt_status open_codec(trainer *t)
+{
+    bool is_new = t->s->method == DT_METHOD_PRETRAIN;
+    if ((is_new ? open_codec_of_new(t) : open_codec_of_tuned(t)) != DT_OK) return t->c->error.status;
+    if (t->codec.kind != CODEC_PIXELS)
+        trainer_log(t, "%s: %s, latents of %lld channels at 1/%lld of the pictures' side", t->s->vae, t->codec.name,
+                    (long long)t->codec.channels, (long long)t->codec.factor);
+    else if (t->codec.channels != 3)
+        return error_set(&t->c->error, DT_ERR_UNSUPPORTED, "%s: the model takes %lld channels; pictures have 3",
+                         is_new ? "in_channels" : t->s->pretrained_model, (long long)t->codec.channels);
+    return t->c->error.status;
+}
+
+static dt_status new_model(trainer *t)
 {
     const dt_settings *s = t->s;
-    dit_config k = {.input_size = resolution,
+    dit_config k = {.input_size = t->resolution / t->codec.factor,
                     .patch = s->patch_size,
-                    .channels = s->in_channels,
+                    .channels = t->codec.channels,
                     .hidden = s->hidden_size,
                     .depth = s->depth,
                     .heads = s->num_heads,
-                    .class_count = t->train.class_count,
+                    .class_count = t->train.pictures.class_count,
                     .learn_sigma = s->learn_sigma};
     if (strcmp(s->model, "custom") && !dit_named(&k, s->model))
         return error_set(&t->c->error, DT_ERR_ARG, "model %s: custom or one of DiT-{S,B,L,XL}/{2,4,8} expected",
                          s->model);
+    if (k.input_size % k.patch)
+        return error_set(&t->c->error, DT_ERR_ARG,
+                         "the model's input of %lldx%lld is not divisible by its patches of %lld",
+                         (long long)k.input_size, (long long)k.input_size, (long long)k.patch);
     if (dit_open(t->c, &t->model, &k) == DT_OK) params_init(&t->model.params, (uint64_t)s->seed);
     return t->c->error.status;
 }
@@ -86,8 +114,8 @@ static dt_status new_model(trainer *t, int64_t resolution)
 static dt_status tuned_model(trainer *t)
 {
     char path[DT_PATH_MAX];
-    dit_labels labels = {.class_count = t->train.class_count,
-                         .class_name = t->train.class_name,
+    dit_labels labels = {.class_count = t->train.pictures.class_count,
+                         .class_name = t->train.pictures.class_name,
                          .init = t->s->label_init,
                          .seed = (uint64_t)t->s->seed,
                          .user = t,
@@ -96,33 +124,61 @@ static dt_status tuned_model(trainer *t)
     return dit_load_for_classes(t->c, &t->model, &t->base, path, &labels);
 }
 
+static dt_status open_cache(trainer *t)
+{
+    watch w;
+    const examples_options o = options_of(t, &w);
+    if (!o.cache) return DT_OK;
+    return latent_cache_open(o.cache, t->s->cache_dir, &t->codec, t->resolution, t->s->background, &o.watch,
+                             &t->c->error);
+}
+
 static dt_status open_data(trainer *t)
 {
-    int64_t resolution;
-    if (read_resolution(t, &resolution, &t->c->error) != DT_OK) return t->c->error.status;
-    if (open_images(t, &t->train, t->s->train_data, resolution, NULL) != DT_OK) return t->c->error.status;
-    if (t->s->validation_data[0]) open_images(t, &t->validation, t->s->validation_data, resolution, &t->train);
+    watch w;
+    examples_options o = options_of(t, &w);
+    const dt_settings *s = t->s;
+    if (open_cache(t) != DT_OK || examples_open(t->c, &t->train, s->train_data, &o) != DT_OK) return t->c->error.status;
+    log_set(t, s->train_data, &t->train);
+    o.class_name = t->train.pictures.class_name;
+    o.class_count = t->train.pictures.class_count;
+    if (!s->validation_data[0]) return DT_OK;
+    if (examples_open(t->c, &t->validation, s->validation_data, &o) == DT_OK)
+        log_set(t, s->validation_data, &t->validation);
     return t->c->error.status;
 }
 
 /* Plain fine-tuning reads a bank that is given only to measure on it what is forgotten. */
 static dt_status open_bank(trainer *t)
 {
+    watch w;
+    const examples_options o = options_of(t, &w);
     if (!t->s->bank[0]) return DT_OK;
-    if (bank_open(&t->bank, t->s->bank, &t->model, t->base.sha256, t->s, &t->c->error) != DT_OK)
-        return t->c->error.status;
+    if (bank_open(t->c, &t->bank, t->s->bank, &t->model, t->base.sha256, &o) != DT_OK) return t->c->error.status;
     trainer_log(t, "bank %s: %lld images", t->s->bank, (long long)t->bank.count);
     shuffled_open(t->c, &t->bank_order, t->bank.count, (uint64_t)t->s->seed, RNG_BANK_ORDER);
     return t->c->error.status;
 }
 
-/* The reference is the held-out data. */
+/* The reference is the held-out data: as the base sees it, or as pictures. */
 static dt_status open_meter(trainer *t)
 {
     const dt_settings *s = t->s;
+    ctx *c = t->c;
     if (s->eval_steps == 0) return DT_OK;
-    if (meter_open(t->c, &t->meter, s, s->pretrained_model) != DT_OK) return t->c->error.status;
-    return meter_measure_dataset(t->c, &t->meter, &t->meter.reference, &t->validation, s->sample_batch_size);
+    if (meter_open(c, &t->meter, s, s->pretrained_model) != DT_OK) return c->error.status;
+    if (s->feature == DT_FEATURE_BASE || t->codec.kind == CODEC_PIXELS)
+        return meter_measure_examples(c, &t->meter, &t->meter.reference, &t->validation, s->sample_batch_size);
+    watch w;
+    examples pictures;
+    examples_options o = options_of(t, &w);
+    const codec pixels = codec_of_pixels(3);
+    o.codec = &pixels;
+    o.cache = NULL;
+    if (examples_open(c, &pictures, s->validation_data, &o) != DT_OK) return c->error.status;
+    meter_measure_examples(c, &t->meter, &t->meter.reference, &pictures, s->sample_batch_size);
+    examples_close(&pictures);
+    return c->error.status;
 }
 
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer)
@@ -132,12 +188,13 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     schedule_full(&t->schedule);
     if (difftuning_open(&t->method, s, &c->error) != DT_OK) return c->error.status;
     trainer_log(t, "%s", t->method.line);
-    if (open_data(t) != DT_OK) return c->error.status;
-    if ((s->method == DT_METHOD_PRETRAIN ? new_model(t, s->resolution) : tuned_model(t)) != DT_OK)
-        return c->error.status;
+    if (open_codec(t) != DT_OK || open_data(t) != DT_OK) return c->error.status;
+    if ((s->method == DT_METHOD_PRETRAIN ? new_model(t) : tuned_model(t)) != DT_OK) return c->error.status;
     t->model.checkpoint_blocks = s->gradient_checkpointing;
     shuffled_open(c, &t->train_order, t->train.count, (uint64_t)s->seed, RNG_DATA_ORDER);
-    if (open_bank(t) != DT_OK || open_meter(t) != DT_OK) return c->error.status;
+    if (open_bank(t) != DT_OK) return c->error.status;
+    if (t->codec.kind != CODEC_PIXELS && latent_cache_finish(&t->cache, &c->error) != DT_OK) return c->error.status;
+    if (open_meter(t) != DT_OK) return c->error.status;
     if (optimizer_open(c, &t->optimizer, &t->model.params, s) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(&t->model.params, true),
                 c->engine.name, c->threads);
@@ -148,8 +205,9 @@ void trainer_close(trainer *t)
 {
     run_log_close(&t->log);
     meter_close(&t->meter);
-    dataset_close(&t->train);
-    dataset_close(&t->validation);
-    bank_close(&t->bank);
+    examples_close(&t->train);
+    examples_close(&t->validation);
+    examples_close(&t->bank);
+    latent_cache_close(&t->cache);
     dit_file_info_free(&t->base);
 }

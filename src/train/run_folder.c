@@ -36,6 +36,8 @@ static const char *const free_keys[] = {"threads",
                                         "feature",
                                         "feature_weights",
                                         "pretrained_model",
+                                        "vae",
+                                        "cache_dir",
                                         "train_data",
                                         "validation_data",
                                         "bank",
@@ -64,6 +66,7 @@ static json_t *identity_of(const trainer *t)
     json_object_set_new(identity, "data_sha256", json_string(t->train.sha256));
     json_object_set_new(identity, "base_sha256", json_string(t->base.sha256));
     json_object_set_new(identity, "bank_sha256", json_string(t->bank.sha256));
+    if (t->codec.kind != CODEC_PIXELS) json_object_set_new(identity, "vae_sha256", json_string(t->codec.sha256));
     return identity;
 }
 
@@ -78,7 +81,8 @@ static dt_status write_text(const trainer *t, const char *name, const char *text
 static json_t *class_list(const trainer *t)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < t->train.class_count; i++) json_array_append_new(list, json_string(t->train.class_name[i]));
+    for (int64_t i = 0; i < t->train.pictures.class_count; i++)
+        json_array_append_new(list, json_string(t->train.pictures.class_name[i]));
     return list;
 }
 
@@ -175,7 +179,7 @@ static dt_status fill_folder(const trainer *t, dt_error *err)
     if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
     file_join(path, t->s->output_dir, "data_report.json");
     if (file_exists(path)) return DT_OK;
-    char *report = dataset_report_json(&t->train);
+    char *report = dataset_report_json(&t->train.pictures);
     write_text(t, "data_report.json", report, err);
     free(report);
     return err->status;
@@ -228,6 +232,7 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.base_sha256", t->base.sha256},
         {"difftune.bank_sha256", t->bank.sha256},
         {"difftune.data_sha256", t->train.sha256},
+        {"difftune.vae_sha256", t->codec.sha256},
         {"difftune.images", images},
         {"difftune.bank_images", bank_images},
         {"difftune.steps", step},

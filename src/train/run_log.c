@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 
 #include "io/file.h"
-#include "train/clock.h"
+#include "base/clock.h"
 
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
 {

@@ -18,6 +18,7 @@ typedef enum settings_verb {
     SETTINGS_PREDICT = 16,
     SETTINGS_REPORT = 32,
     SETTINGS_CONVERT = 64,
+    SETTINGS_CACHE = 128,
     SETTINGS_DATA = 256,
 } settings_verb;
 

@@ -26,6 +26,7 @@ static void check_background(const dt_settings *s, dt_error *err)
 static void check_sampler(const dt_settings *s, dt_error *err)
 {
     RULE(s->sampler == DT_SAMPLER_DDPM && s->eta > 0, "eta is for sampler ddim; ddpm has no such choice");
+    RULE(s->clip_sample && s->vae[0], "clip_sample is for models of pixels; leave it out with vae");
 }
 
 static void check_feature(const dt_settings *s, dt_error *err)
@@ -46,7 +47,8 @@ static void check_new_model(const dt_settings *s, dt_error *err)
          s->hidden_size, s->num_heads);
     RULE(s->hidden_size % 4,
          "hidden_size %" PRId64 " is not divisible by 4, which the positions' sines and cosines need", s->hidden_size);
-    RULE(s->resolution % patch, "resolution %" PRId64 " is not divisible by patch_size %" PRId64, s->resolution, patch);
+    RULE(!s->vae[0] && s->resolution % patch, "resolution %" PRId64 " is not divisible by patch_size %" PRId64,
+         s->resolution, patch);
 }
 
 static void check_method(const dt_settings *s, dt_error *err)
@@ -84,6 +86,7 @@ static void check_folders(const dt_settings *s, dt_error *err)
     check_folder(s->output_dir, "output_dir", err);
     check_folder(s->bank, "bank", err);
     check_folder(s->pretrained_model, "pretrained_model", err);
+    check_folder(s->cache_dir, "cache_dir", err);
 }
 
 /* What needs the whole gradient before the first weight changes cannot be had without one. */
@@ -108,6 +111,8 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_sampler(s, err);
     check_background(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
+    RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
+    RULE(s->vae[0] && !strcmp(s->cache_dir, s->train_data), "cache_dir must not be the folder of train_data");
     RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
     RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
@@ -117,6 +122,16 @@ static void check_train(const dt_settings *s, dt_error *err)
     RULE(s->feature == DT_FEATURE_BASE && s->method == DT_METHOD_PRETRAIN,
          "eval_steps with method pretrain needs feature squeezenet, as there is no base model");
     check_feature(s, err);
+}
+
+static void check_cache(const dt_settings *s, dt_error *err)
+{
+    require(s->vae, "vae", "cache", err);
+    require(s->train_data, "train_data", "cache", err);
+    require(s->cache_dir, "cache_dir", "cache", err);
+    RULE(s->resolution == 0, "cache needs resolution");
+    RULE(!strcmp(s->cache_dir, s->train_data), "cache_dir must not be the folder of train_data");
+    check_background(s, err);
 }
 
 static void check_eval(const dt_settings *s, dt_error *err)
@@ -159,6 +174,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->bank, "bank", "bank", err);
         check_sampler(s, err);
         break;
+    case SETTINGS_CACHE: check_cache(s, err); break;
     case SETTINGS_TRAIN: check_train(s, err); break;
     case SETTINGS_SAMPLE:
         require(s->pretrained_model, "pretrained_model", "sample", err);

@@ -4,7 +4,7 @@
 #define TRAIN_TRAINER_H
 
 #include "diffusion/sampler.h"
-#include "io/dataset.h"
+#include "data/examples.h"
 #include "method/bank.h"
 #include "method/difftuning.h"
 #include "model/dit_file.h"
@@ -29,9 +29,12 @@ typedef struct trainer {
     dit model;
     dit_file_info base;          /* of the pre-trained model; empty when pre-training */
     optimizer optimizer;
+    codec codec;                 /* between pictures and what the model sees */
+    int64_t resolution;          /* side of the pictures */
     /* what with */
-    dataset train, validation;   /* validation.count 0: none given */
-    bank bank;                   /* count 0: none */
+    latent_cache cache;          /* models of latents: the encoded pictures */
+    examples train, validation;  /* validation.count 0: none given */
+    examples bank;               /* count 0: none */
     shuffled train_order, bank_order;
     schedule schedule;
     difftuning method;

@@ -1,6 +1,6 @@
 /* Seconds of a clock that never goes back. */
-#ifndef TRAIN_CLOCK_H
-#define TRAIN_CLOCK_H
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
 
 #include <time.h>
 

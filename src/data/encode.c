@@ -1,0 +1,103 @@
+#include "data/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct encoder {
+    ctx *c;
+    const codec *codec;
+    const data_watcher *watch;
+    const char *path;
+    int64_t resolution;
+    latent_cache *cache;
+} encoder;
+
+/* chw [3,R,R] in [-1,1] of rgb [R,R,3], mirrored left to right where `mirrored` */
+static void to_floats(float *chw, const uint8_t *rgb, int64_t side, bool mirrored)
+{
+    for (int64_t c = 0; c < 3; c++)
+        for (int64_t y = 0; y < side; y++)
+            for (int64_t x = 0; x < side; x++)
+                chw[(c * side + y) * side + x] =
+                    (float)rgb[3 * (y * side + (mirrored ? side - 1 - x : x)) + c] / 127.5f - 1.0f;
+}
+
+/* moments [copies, M, C, h, w] of the picture and, with two copies, of its mirror image */
+static dt_status encode_picture(const encoder *e, float *moments, const uint8_t *rgb, int64_t copies)
+{
+    ctx *c = e->c;
+    int64_t side = e->resolution, pixels = 3 * side * side;
+    size_t mark = arena_mark(&c->scratch);
+    float *x = arena_alloc(&c->scratch, (size_t)(copies * pixels) * sizeof *x, &c->error);
+    for (int64_t i = 0; x && i < copies; i++) to_floats(x + i * pixels, rgb, side, i == 1);
+    codec_encode(c, e->codec, moments, x, copies, side, side);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status go_on(const encoder *e, int64_t done, int64_t count, dt_error *err)
+{
+    const data_watcher *w = e->watch;
+    if (!w->go_on || w->go_on(w->user, done, count) || done == count) return DT_OK;
+    return error_set(err, DT_ERR_INTERRUPTED,
+                     "%s: stopped encoding after %lld of %lld pictures; the same command goes on", e->path,
+                     (long long)done, (long long)count);
+}
+
+/* ---- into the cache ---- */
+
+static bool cache_knows(void *user, dataset_file *file)
+{
+    const encoder *e = user;
+    return latent_cache_find(e->cache, file->content, &file->origin);
+}
+
+static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err)
+{
+    const encoder *e = user;
+    ctx *c = e->c;
+    if (latent_cache_find(e->cache, file->content, NULL)) return DT_OK; /* the same picture twice in one batch */
+    size_t mark = arena_mark(&c->scratch);
+    float *moments = arena_alloc(&c->scratch, (size_t)e->cache->picture_values * sizeof *moments, &c->error);
+    if (moments && encode_picture(e, moments, rgb, 2) == DT_OK) latent_cache_add(e->cache, file, moments, err);
+    arena_release(&c->scratch, mark);
+    return err->status == DT_OK ? go_on(e, file->number + 1, file->count, err) : err->status;
+}
+
+dt_status encode_into_cache(ctx *c, dataset *d, latent_cache *cache, const char *path, const dataset_options *options,
+                            const codec *vae, const data_watcher *watch)
+{
+    encoder e = {.c = c, .codec = vae, .watch = watch, .path = path, .resolution = options->resolution, .cache = cache};
+    const dataset_taker taker = {.user = &e, .knows = cache_knows, .take = cache_takes};
+    dataset_options how = *options;
+    how.taker = &taker;
+    if (dataset_open(d, path, &how, &c->error) == DT_ERR_INTERRUPTED) {
+        dt_error ignored = {0}; /* what could not be kept is encoded again */
+        latent_cache_finish(cache, &ignored);
+    }
+    return c->error.status;
+}
+
+/* ---- into memory ---- */
+
+dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, const dataset_options *options,
+                             const codec *vae, const data_watcher *watch)
+{
+    const encoder e = {.c = c, .codec = vae, .watch = watch, .path = path, .resolution = options->resolution};
+    int64_t side = options->resolution / vae->factor, values = vae->channels * side * side;
+    if (dataset_open(d, path, options, &c->error) != DT_OK) return c->error.status;
+    size_t mark = arena_mark(&c->scratch), bytes = (size_t)(values * codec_moment_count(vae)) * sizeof(float);
+    float *moments = arena_alloc(&c->scratch, bytes, &c->error);
+    *x = malloc((size_t)(d->count * values) * sizeof **x);
+    if (!*x) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for %lld latents", path, (long long)d->count);
+    for (int64_t i = 0; i < d->count && !ctx_failed(c); i++) {
+        const uint8_t *rgb = d->pixels + i * 3 * options->resolution * options->resolution;
+        if (encode_picture(&e, moments, rgb, 1) != DT_OK) break;
+        codec_latent(*x + i * values, vae, moments, NULL, values);
+        go_on(&e, i + 1, d->count, &c->error);
+    }
+    arena_release(&c->scratch, mark);
+    free(d->pixels);
+    d->pixels = NULL;
+    return c->error.status;
+}

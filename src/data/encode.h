@@ -1,0 +1,18 @@
+/* Pictures through a codec, one after the other. */
+#ifndef DATA_ENCODE_H
+#define DATA_ENCODE_H
+
+#include "data/latent_cache.h"
+
+/* Lists the data set in *d (without pixels) and encodes every picture that the cache lacks, with its mirror image; no more
+ * than one batch of files is in memory. What was encoded before a call ends stays, but for the last minute where the
+ * process dies or the disk is full. */
+dt_status encode_into_cache(ctx *c, dataset *d, latent_cache *cache, const char *path, const dataset_options *options,
+                            const codec *vae, const data_watcher *watch);
+
+/* Lists the data set in *d (without pixels) and puts the modes of its pictures, latents as a model sees them, into *x
+ * [d->count, C, h, w], malloc'ed. */
+dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, const dataset_options *options,
+                             const codec *vae, const data_watcher *watch);
+
+#endif

@@ -1,0 +1,75 @@
+#include "data/examples.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/encode.h"
+
+static dataset_options dataset_options_of(const ctx *c, const examples_options *o)
+{
+    return (dataset_options){.resolution = o->resolution,
+                             .background = o->background,
+                             .strict = o->strict,
+                             .memory_limit_bytes = o->memory_limit_bytes,
+                             .threads = c->threads,
+                             .class_name = o->class_name,
+                             .class_count = o->class_count};
+}
+
+dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *o)
+{
+    dataset_options how = dataset_options_of(c, o);
+    *e = (examples){
+        .codec = o->codec, .cache = o->cache, .channels = o->codec->channels, .size = o->resolution / o->codec->factor};
+    if (o->codec->kind == CODEC_PIXELS) {
+        e->kind = EXAMPLES_PIXELS;
+        dataset_open(&e->pictures, path, &how, &c->error);
+    } else if (o->cache) {
+        e->kind = EXAMPLES_LATENTS;
+        encode_into_cache(c, &e->pictures, o->cache, path, &how, o->codec, &o->watch);
+    } else {
+        e->kind = EXAMPLES_VALUES;
+        encode_into_memory(c, &e->pictures, &e->x, path, &how, o->codec, &o->watch);
+    }
+    e->count = e->pictures.count;
+    memcpy(e->sha256, e->pictures.sha256, sizeof e->sha256);
+    if (ctx_failed(c)) examples_close(e);
+    return c->error.status;
+}
+
+void examples_close(examples *e)
+{
+    dataset_close(&e->pictures);
+    free(e->x);
+    *e = (examples){0};
+}
+
+static void mirror_rows(float *x, int64_t count, int64_t width)
+{
+    for (int64_t row = 0; row < count; row += width)
+        for (int64_t i = 0; i < width / 2; i++) {
+            float left = x[row + i];
+            x[row + i] = x[row + width - 1 - i];
+            x[row + width - 1 - i] = left;
+        }
+}
+
+void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const rng_key *noise)
+{
+    int64_t count = examples_values(e);
+    switch (e->kind) {
+    case EXAMPLES_PIXELS: dataset_image(x, &e->pictures, i, mirrored); break;
+    case EXAMPLES_LATENTS: {
+        const float *moments = latent_cache_moments(e->cache, e->pictures.content[i]);
+        if (mirrored) moments += codec_moment_count(e->codec) * count;
+        bool draws = noise && e->codec->random;
+        if (draws) rng_normal(x, count, *noise);
+        codec_latent(x, e->codec, moments, draws ? x : NULL, count);
+        break;
+    }
+    case EXAMPLES_VALUES:
+        memcpy(x, e->x + i * count, (size_t)count * sizeof *x);
+        if (mirrored && e->codec->kind == CODEC_PIXELS) mirror_rows(x, count, e->size);
+        break;
+    }
+}

@@ -1,0 +1,59 @@
+/* Training examples: what a diffusion model is shown, wherever it comes from. The rest of the program knows no other place
+ * that images come from.
+ *
+ *     PIXELS   pictures in memory; an example is the picture, or its mirror image
+ *     LATENTS  pictures that a codec has encoded, in a cache on disk; an example is a latent drawn from the moments of the
+ *              picture, or of its mirror image
+ *     VALUES   values as they stand: a bank that was drawn, or pictures encoded for one reading
+ *
+ * Mirroring a latent does not give the latent of the mirrored picture: VALUES of a codec are never mirrored. A bank that a
+ * model has drawn needs none, because the model was trained on mirrored pictures too. */
+#ifndef DATA_EXAMPLES_H
+#define DATA_EXAMPLES_H
+
+#include "base/rng.h"
+#include "data/latent_cache.h"
+
+typedef enum examples_kind { EXAMPLES_PIXELS, EXAMPLES_LATENTS, EXAMPLES_VALUES } examples_kind;
+
+typedef struct examples {
+    examples_kind kind;
+    int64_t count;
+    int64_t channels, size; /* of one: [channels, size, size] */
+    char sha256[65];        /* identity */
+    dataset pictures;   /* classes, labels, names, report; of PIXELS the pixels too. Empty for a bank that was drawn */
+    const codec *codec; /* borrowed */
+    const latent_cache *cache; /* LATENTS: borrowed */
+    float *x;                  /* VALUES: [count, channels, size, size], owned */
+} examples;
+
+/* How a set of pictures becomes examples. */
+typedef struct examples_options {
+    const codec *codec; /* of the model */
+    latent_cache
+        *cache; /* where latents are kept; NULL: they are encoded into memory, by mode and without mirror images.
+                            A codec of pixels needs neither */
+    int64_t resolution; /* of the pictures */
+    const char *background;
+    bool strict;
+    int64_t memory_limit_bytes; /* as in dataset_options */
+    char *const *class_name;
+    int64_t class_count;
+    data_watcher watch;
+} examples_options;
+
+/* Reads the folder or tar of pictures `path`; encodes those that the cache lacks. Errors as dataset_open, those of the
+ * cache, and DT_ERR_INTERRUPTED when the watcher stopped it: what was encoded stays, the same call goes on. */
+dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *options);
+void examples_close(examples *e);
+
+static inline int64_t examples_values(const examples *e)
+{
+    return e->channels * e->size * e->size;
+}
+
+/* Writes example i to x, mirrored where it asks for that and the kind can. A latent is drawn with the noise of that key;
+ * NULL: its mode. */
+void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const rng_key *noise);
+
+#endif

@@ -1,0 +1,20 @@
+/* Between the public observer and work that knows only functions to call. */
+#ifndef TRAIN_WATCH_H
+#define TRAIN_WATCH_H
+
+#include "data/latent_cache.h"
+
+/* Tells how far `task` has come after so many seconds; false when the observer asks to stop. */
+bool watch_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds);
+
+/* A task of the observer's that began at started_s (base/clock.h). */
+typedef struct watch {
+    const dt_observer *observer; /* never NULL */
+    const char *task;
+    double started_s;
+} watch;
+
+/* The observer as encoding sees it; *w must stay. */
+data_watcher watch_data(watch *w);
+
+#endif
