@@ -469,6 +469,10 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"eval_steps=5 validation_data=v", NULL},
         {"eval_steps=5 validation_data=v feature=squeezenet", "feature_weights"},
         {"method=pretrain", "leave out pretrained_model"},
+        {"vae=v", NULL},
+        {"vae=v cache_dir=", "vae needs cache_dir"},
+        {"vae=v cache_dir=images", "cache_dir"},
+        {"vae=v clip_sample=true", "clip_sample is for models of pixels"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         assert_check(good_train(), SETTINGS_TRAIN, rules[i][0], rules[i][1]);
@@ -504,6 +508,12 @@ static void the_other_verbs_say_what_they_need(void **state)
         {SETTINGS_BANK, "bank=b", "bank needs pretrained_model"},
         {SETTINGS_BANK, "pretrained_model=m", "bank needs bank"},
         {SETTINGS_BANK, "pretrained_model=m bank=b", NULL},
+        {SETTINGS_CACHE, "train_data=d resolution=64", "cache needs vae"},
+        {SETTINGS_CACHE, "vae=v resolution=64", "cache needs train_data"},
+        {SETTINGS_CACHE, "vae=v train_data=d", "cache needs resolution"},
+        {SETTINGS_CACHE, "vae=v train_data=d resolution=64 cache_dir=", "cache needs cache_dir"},
+        {SETTINGS_CACHE, "vae=v train_data=d resolution=64 cache_dir=d", "cache_dir"},
+        {SETTINGS_CACHE, "vae=v train_data=d resolution=64", NULL},
         {SETTINGS_SAMPLE, "pretrained_model=m", "sample needs output_dir"},
         {SETTINGS_SAMPLE, "output_dir=o", "sample needs pretrained_model"},
         {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o", NULL},
