@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Writes the seeds of tests/fuzz/corpus that PyTorch and NumPy make (the safetensors ones are older and stay).
+"""Writes the seeds of tests/fuzz/corpus that PyTorch, NumPy and Pillow make (the safetensors ones are older and stay).
 
-    python3 make_corpus.py            (PyTorch, NumPy)
+    python3 make_corpus.py            (PyTorch, NumPy, Pillow)
 """
 
 import argparse
 import collections
 import io
 import pathlib
+import tarfile
 import zipfile
 
 import numpy as np
 import torch
+from PIL import Image
 
 OUT = pathlib.Path(__file__).parent / "corpus"
 
@@ -27,7 +29,50 @@ SEEDS = {
 }
 
 
+def picture(mode, form, **options):
+    pixels = np.arange(9 * 7 * 4, dtype=np.uint8).reshape(7, 9, 4)
+    image = Image.fromarray(pixels, "RGBA")
+    image = image.convert("RGB").convert(mode) if mode != "RGBA" else image
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def write_pictures():
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    seeds = {
+        "png_rgba": picture("RGBA", "PNG"),
+        "png_palette": picture("P", "PNG", transparency=3),
+        "png_grey": picture("L", "PNG"),
+        "png_bits": picture("1", "PNG"),
+        "jpeg": picture("RGB", "JPEG", exif=turned),
+        "jpeg_progressive": picture("RGB", "JPEG", progressive=True, subsampling=2),
+        "jpeg_cmyk": picture("CMYK", "JPEG"),
+        "webp": picture("RGBA", "WEBP"),
+        "webp_lossless": picture("RGBA", "WEBP", lossless=True, exif=turned),
+    }
+    for name, data in seeds.items():
+        (OUT / "image" / name).write_bytes(data)
+    return seeds
+
+
+def write_tars(pictures):
+    members = {"train/a/1.png": "png_grey", "train/b/x/2.jpg": "jpeg", "val/a/3.webp": "webp", ".hidden/4.png": "png_bits"}
+    for name, mode, form in (("ustar", "w", tarfile.USTAR_FORMAT), ("pax", "w", tarfile.PAX_FORMAT), ("gnu", "w", tarfile.GNU_FORMAT),
+                             ("gz", "w:gz", tarfile.USTAR_FORMAT), ("xz", "w:xz", tarfile.USTAR_FORMAT)):
+        with tarfile.open(OUT / "dataset" / name, mode, format=form) as tar:
+            for path, picture_name in members.items():
+                long = "n" * 120 + "/" if name in ("pax", "gnu") else ""
+                info = tarfile.TarInfo(long + path)
+                info.size = len(pictures[picture_name])
+                tar.addfile(info, io.BytesIO(pictures[picture_name]))
+
+
 def main():
+    for folder in ("image", "dataset"):
+        (OUT / folder).mkdir(exist_ok=True)
+    write_tars(write_pictures())
     (OUT / "pickle").mkdir(parents=True, exist_ok=True)
     (OUT / "npz").mkdir(exist_ok=True)
     for name, value in SEEDS.items():

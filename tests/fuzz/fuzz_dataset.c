@@ -1,0 +1,29 @@
+/* libFuzzer target: any bytes as a tar of class folders with pictures. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz_file.h"
+#include "io/dataset.h"
+
+enum { SIDE = 4 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    dataset d;
+    dt_error err = {0};
+    const dataset_options options = {
+        .resolution = SIDE, .background = "#ffffff", .memory_limit_bytes = 1 << 24, .threads = 1};
+    int fd = fuzz_file_open(data, size);
+    if (dataset_open(&d, fuzz_file_path(fd), &options, &err) == DT_OK) {
+        float chw[3 * SIDE * SIDE];
+        for (int64_t i = 0; i < d.count; i++) {
+            assert(d.label[i] >= 0 && d.label[i] < d.class_count && d.name[i][0]);
+            dataset_image(chw, &d, i, i % 2);
+        }
+        free(dataset_report_json(&d));
+    }
+    assert((err.status == DT_OK) == (err.message[0] == '\0') && !strchr(err.message, '\n'));
+    dataset_close(&d);
+    close(fd);
+    return 0;
+}
