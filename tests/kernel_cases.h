@@ -260,7 +260,7 @@ static void run_attention_fwd(work *w, const engine *e, dims z)
     float *qkv = attention_input(w, &z, &heads);
     float *y = output(w, z.n * z.s * heads * z.d, 2e-6), *lse = output(w, z.n * heads * z.s, 2e-6);
     w->flops = 4.0 * (double)(z.n * heads * z.s * z.s * z.d);
-    CALL(w, e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d));
+    CALL(w, e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d, 0));
 }
 
 static void run_attention_bwd(work *w, const engine *e, dims z)
@@ -271,8 +271,8 @@ static void run_attention_bwd(work *w, const engine *e, dims z)
     float *dy = input(w, z.n * z.s * heads * z.d);
     dqkv = updated(w, z.n * z.s * 3 * heads * z.d, z.extreme ? 2e-3 : 2e-5); /* grows with q and k */
     w->flops = 10.0 * (double)(z.n * heads * z.s * z.s * z.d);
-    e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d);
-    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d));
+    e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d, 0);
+    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d, 0));
 }
 
 static int32_t *row_numbers(int64_t n, int64_t rows)

@@ -67,10 +67,10 @@ static void free_arrays(arrays a)
     free(a.dqkv);
 }
 
-static void run(const engine *e, arrays a, sizes z)
+static void run(const engine *e, arrays a, sizes z, int flags)
 {
-    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e);
-    e->attention_bwd(a.dqkv, a.dy, a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e);
+    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, flags);
+    e->attention_bwd(a.dqkv, a.dy, a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, flags);
 }
 
 /* Position of q (part 0), k (1) or v (2) of a token's head. */
@@ -128,7 +128,7 @@ static double relative_error(const float *got, const double *expected, int64_t c
     return error / largest;
 }
 
-static void assert_attention(const engine *e, sizes z, float steepness, double bound, double gradient_bound)
+static void assert_attention(const engine *e, sizes z, float steepness, int flags, double bound, double gradient_bound)
 {
     arrays a = new_arrays(z, steepness);
     truth t = {allocate(a.y_count, sizeof(double)), allocate(a.lse_count, sizeof(double)),
@@ -136,7 +136,7 @@ static void assert_attention(const engine *e, sizes z, float steepness, double b
     double *p = allocate(z.s, sizeof *p);
     for (int64_t i = 0; i < a.qkv_count; i++) t.dqkv[i] = 1;
     for (int64_t i = 0; i < z.n * z.s * z.k; i++) true_row(t, &a, z, i / (z.s * z.k), i / z.k % z.s, i % z.k, p);
-    run(e, a, z);
+    run(e, a, z, flags);
     double of_y = relative_error(a.y, t.y, a.y_count), of_lse = relative_error(a.lse, t.lse, a.lse_count);
     double of_slope = relative_error(a.dqkv, t.dqkv, a.qkv_count);
     if (!(of_y < bound && of_lse < bound && of_slope < gradient_bound))
@@ -153,7 +153,7 @@ static void check_sizes(const engine *e)
 {
     static const sizes shapes[] = {{1, 1, 1, 1},   {2, 2, 3, 1},   {1, 5, 2, 3},    {2, 16, 1, 8}, {2, 64, 3, 64},
                                    {1, 65, 2, 72}, {1, 257, 2, 5}, {1, 300, 1, 17}, {1, 512, 1, 4}};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) assert_attention(e, shapes[i], 1, 2e-6, 4e-6);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) assert_attention(e, shapes[i], 1, 0, 2e-6, 4e-6);
 }
 
 static void attention_and_its_gradient_agree_with_the_definition(void **state)
@@ -164,8 +164,36 @@ static void attention_and_its_gradient_agree_with_the_definition(void **state)
 
 static void check_long_rows(const engine *e)
 {
-    assert_attention(e, (sizes){1, 513, 1, 3}, 1, 2e-6, 4e-6);
-    assert_attention(e, (sizes){1, 1300, 1, 2}, 8, 4e-6, 1e-5);
+    assert_attention(e, (sizes){1, 513, 1, 3}, 1, 0, 2e-6, 4e-6);
+    assert_attention(e, (sizes){1, 1300, 1, 2}, 8, 0, 4e-6, 1e-5);
+}
+
+/* Operands of all products are rounded to bfloat16: 8 bits, 2^-9 at most each. */
+static void check_bf16(const engine *e)
+{
+    static const sizes shapes[] = {{1, 1, 1, 1},   {2, 5, 2, 3},    {2, 64, 3, 64},
+                                   {1, 65, 2, 72}, {1, 300, 1, 17}, {1, 600, 1, 9}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        assert_attention(e, shapes[i], 1, GEMM_BF16, 1e-2, 2e-2);
+}
+
+static void in_bf16_they_agree_within_its_rounding(void **state)
+{
+    (void)state;
+    for_each_engine(check_bf16);
+}
+
+/* Wide heads, so that what is packed holds few rows. */
+static void check_wide(const engine *e)
+{
+    assert_attention(e, (sizes){1, 150, 1, 600}, 1, 0, 4e-6, 8e-6);
+    assert_attention(e, (sizes){1, 70, 1, ATTENTION_WIDTH_MAX}, 1, 0, 4e-6, 8e-6);
+}
+
+static void wide_heads_agree_with_the_definition(void **state)
+{
+    (void)state;
+    for_each_engine(check_wide);
 }
 
 static void rows_longer_than_a_block_agree_with_the_definition(void **state)
@@ -178,8 +206,8 @@ static void rows_longer_than_a_block_agree_with_the_definition(void **state)
  * holds no digits behind the third place, which is what bounds the gradient. */
 static void check_steep(const engine *e)
 {
-    assert_attention(e, (sizes){1, 70, 2, 16}, 3000, 2e-3, 5e-3);
-    assert_attention(e, (sizes){1, 1100, 1, 4}, 3000, 2e-3, 5e-3);
+    assert_attention(e, (sizes){1, 70, 2, 16}, 3000, 0, 2e-3, 5e-3);
+    assert_attention(e, (sizes){1, 1100, 1, 4}, 3000, 0, 2e-3, 5e-3);
 }
 
 static void large_scores_do_not_overflow(void **state)
@@ -197,7 +225,7 @@ static void check_negative(const engine *e)
         a.qkv[3 * i + 1] = i < 599 ? -1000 : -500;
         a.qkv[3 * i + 2] = (float)i;
     }
-    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e);
+    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, 0);
     for (int64_t i = 0; i < z.s; i++) {
         assert_true(a.y[i] == 599);
         assert_true(a.lse[i] == -500000);
@@ -216,7 +244,7 @@ static void check_nan(const engine *e)
     sizes z = {2, 40, 2, 8};
     arrays a = new_arrays(z, 1);
     a.qkv[place(z, 1, 13, 1, 0) + 2] = NAN; /* one key of one head of the second sample */
-    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e);
+    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, 0);
     for (int64_t i = 0; i < a.y_count; i++) {
         bool of_that_head = i / (z.s * z.k * z.e) == 1 && i / z.e % z.k == 0;
         assert_int_equal(isnan(a.y[i]) != 0, of_that_head);
@@ -236,11 +264,11 @@ static void check_threads(const engine *e)
     int before = omp_get_max_threads();
     arrays one = new_arrays(z, 1);
     omp_set_num_threads(1);
-    run(e, one, z);
+    run(e, one, z, 0);
     for (int threads = 2; threads <= 5; threads++) {
         arrays many = new_arrays(z, 1);
         omp_set_num_threads(threads);
-        run(e, many, z);
+        run(e, many, z, 0);
         assert_memory_equal(one.y, many.y, (size_t)one.y_count * sizeof(float));
         assert_memory_equal(one.lse, many.lse, (size_t)one.lse_count * sizeof(float));
         assert_memory_equal(one.dqkv, many.dqkv, (size_t)one.qkv_count * sizeof(float));
@@ -260,6 +288,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_and_its_gradient_agree_with_the_definition),
+        cmocka_unit_test(in_bf16_they_agree_within_its_rounding),
+        cmocka_unit_test(wide_heads_agree_with_the_definition),
         cmocka_unit_test(rows_longer_than_a_block_agree_with_the_definition),
         cmocka_unit_test(large_scores_do_not_overflow),
         cmocka_unit_test(scores_far_below_zero_keep_their_order),

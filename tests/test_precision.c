@@ -166,7 +166,7 @@ static void every_instruction_set_takes_the_steps_of_portable(void **state)
 static void every_instruction_set_takes_the_steps_of_portable_in_bf16(void **state)
 {
     (void)state;
-    check_sets(DT_PRECISION_BF16, 2e-5, 1e-3);
+    check_sets(DT_PRECISION_BF16, 1e-4, 1e-3);
 }
 
 /* ---- the forward pass ---- */

@@ -24,12 +24,18 @@ typedef void (*function)(float *y, const float *x);
     }
 
 LOOP(plain_exp, vector_exp)
+LOOP(plain_bounded, vector_exp_bounded)
 LOOP(plain_sigmoid, vector_sigmoid)
 LOOP(plain_tanh, vector_tanh)
 
 #ifdef __x86_64__
-__attribute__((target("avx2,fma"))) LOOP(fused_exp, vector_exp) __attribute__((target("avx2,fma")))
-LOOP(fused_sigmoid, vector_sigmoid) __attribute__((target("avx2,fma"))) LOOP(fused_tanh, vector_tanh)
+#define FUSED __attribute__((target("avx2,fma")))
+// clang-format off
+FUSED LOOP(fused_exp, vector_exp)
+FUSED LOOP(fused_bounded, vector_exp_bounded)
+FUSED LOOP(fused_sigmoid, vector_sigmoid)
+FUSED LOOP(fused_tanh, vector_tanh)
+    // clang-format on
 
     static int has_fused(void)
 {
@@ -65,14 +71,17 @@ static void assert_within(function f, double (*truth)(double), float low, float 
     }
 }
 
-static void assert_ends(function exp_form, function sigmoid_form, function tanh_form)
+static void assert_ends(function exp_form, function bounded_form, function sigmoid_form, function tanh_form)
 {
     float x[BLOCK] = {NAN, INFINITY, -INFINITY, 1e30F, -1e30F, 88.73F, -104.5F, 0}, y[BLOCK];
     exp_form(y, x);
     assert_true(isnan(y[0]) && isinf(y[1]) && y[2] == 0 && isinf(y[3]) && y[4] == 0 && isinf(y[5]) && y[6] == 0 &&
                 y[7] == 1);
+    bounded_form(y, x);
+    assert_true(isnan(y[0]) && y[1] > 1.6e38F && y[1] == y[3] && y[1] == y[5] && isfinite(y[1]));
+    assert_true(y[2] > 0 && y[2] < 1.7e-38F && y[2] == y[4] && y[2] == y[6] && y[7] == 1);
     sigmoid_form(y, x);
-    assert_true(isnan(y[0]) && y[1] == 1 && y[2] == 0 && y[3] == 1 && y[4] == 0 && y[7] == 0.5F);
+    assert_true(isnan(y[0]) && y[1] == 1 && y[2] >= 0 && y[2] < 0x1p-125F && y[3] == 1 && y[4] == y[2] && y[7] == 0.5F);
     tanh_form(y, x);
     assert_true(isnan(y[0]) && y[1] == 1 && y[2] == -1 && y[3] == 1 && y[4] == -1 && y[7] == 0);
 }
@@ -81,9 +90,10 @@ static void exp_sigmoid_and_tanh_are_as_exact_as_the_header_says(void **state)
 {
     (void)state;
     assert_within(plain_exp, exp, -INFINITY, 88.72F, 1.1);
+    assert_within(plain_bounded, exp, -87, 88, 1.1);
     assert_within(plain_sigmoid, sigmoid, -87, INFINITY, 2.5);
     assert_within(plain_tanh, tanh, -INFINITY, INFINITY, 1.4);
-    assert_ends(plain_exp, plain_sigmoid, plain_tanh);
+    assert_ends(plain_exp, plain_bounded, plain_sigmoid, plain_tanh);
 }
 
 static void so_are_their_fused_forms(void **state)
@@ -92,9 +102,10 @@ static void so_are_their_fused_forms(void **state)
 #ifdef __x86_64__
     if (has_fused()) {
         assert_within(fused_exp, exp, -INFINITY, 88.72F, 1.1);
+        assert_within(fused_bounded, exp, -87, 88, 1.1);
         assert_within(fused_sigmoid, sigmoid, -87, INFINITY, 2.5);
         assert_within(fused_tanh, tanh, -INFINITY, INFINITY, 1.4);
-        assert_ends(fused_exp, fused_sigmoid, fused_tanh);
+        assert_ends(fused_exp, fused_bounded, fused_sigmoid, fused_tanh);
         return;
     }
 #endif

@@ -3,6 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cpu/thread_room.h"
+
+_Thread_local thread_memory thread_room;
+
 /* The kernel files that are compiled for every instruction set, and those to which bfloat16 dot products bring something. */
 #define ALL_FILES(X, isa)                                                                                              \
     X(gemm, isa)                                                                                                       \

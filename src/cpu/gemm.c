@@ -23,12 +23,13 @@
 
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_tile.h"
+#include "cpu/thread_room.h"
 
 enum {
     BLOCK_DEPTH = 384,            /* words, nearly */
     DEPTH_ROOM = BLOCK_DEPTH + 2, /* cuts are moved to even numbers */
-    BLOCK_ROWS = 48,              /* a multiple of TILE_ROWS */
-    BLOCK_COLUMNS = 384,
+    BLOCK_ROWS = 96,              /* a multiple of TILE_ROWS */
+    BLOCK_COLUMNS = 768,
     SERIAL_LIMIT = 64 * 1024, /* multiplications below which waking another thread costs more than it brings */
 };
 
@@ -61,8 +62,7 @@ typedef struct block_a {
     int64_t stride; /* between rows; 0: panels of [words, TILE_ROWS] */
 } block_a;
 
-static _Thread_local _Alignas(64) real packed_b[BLOCK_COLUMNS * DEPTH_ROOM];
-static _Thread_local _Alignas(64) real packed_a[BLOCK_ROWS * DEPTH_ROOM];
+_Static_assert(BLOCK_COLUMNS *DEPTH_ROOM <= ROOM_GEMM_B && BLOCK_ROWS * DEPTH_ROOM <= ROOM_GEMM_A, "room for blocks");
 
 static inline packing packing_of(int flags)
 {
@@ -98,10 +98,10 @@ static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
     if (!across && !(g->flags & GEMM_BF16) && IN_PLACE) return (block_a){g->a + i * g->lda + s.p, g->lda};
     for (int64_t done = 0; done < m; done += TILE_ROWS) {
         const real *from = across ? g->a + s.p * g->lda + i + done : g->a + (i + done) * g->lda + s.p;
-        pack_panel(packed_a + done * s.words, TILE_ROWS, from, g->lda, least(TILE_ROWS, m - done), s.depth, across,
-                   packing_of(g->flags));
+        pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, from, g->lda, least(TILE_ROWS, m - done), s.depth,
+                   across, packing_of(g->flags));
     }
-    return (block_a){packed_a, 0};
+    return (block_a){thread_room.gemm_a, 0};
 }
 
 static void multiply_block(const product *g, region block, block_a a, panels b, int64_t words, update u)
@@ -133,8 +133,8 @@ static void multiply_span(const product *g, region span)
         stretch s = cut_contraction(g->k, block, blocks, kind);
         update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL};
         if (block == blocks - 1 && g->bias) u.bias = g->bias + span.j;
-        pack_columns(packed_b, g, s, span.j, span.n);
-        multiply_stretch(g, span, s, (panels){packed_b, s.words}, u);
+        pack_columns(thread_room.gemm_b, g, s, span.j, span.n);
+        multiply_stretch(g, span, s, (panels){thread_room.gemm_b, s.words}, u);
     }
 }
 
@@ -207,18 +207,20 @@ void CPU_FN(gemm_serial)(real *c, const real *a, const real *b, const real *bias
 void CPU_FN(gemm_pack)(real *packed, const real *b, int64_t n, int64_t k, int64_t ldb, int flags)
 {
     product g = {.b = b, .ldb = ldb, .flags = flags};
-    pack_columns(packed, &g, (stretch){0, k, k}, 0, n);
+    pack_columns(packed, &g, (stretch){0, k, packed_words(k, packing_of(flags))}, 0, n);
 }
 
 void CPU_FN(gemm_packed)(real *c, const real *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
                          int64_t ldc, int flags)
 {
     product g = {.c = c, .a = a, .m = m, .n = n, .k = k, .lda = lda, .ldc = ldc, .flags = flags};
-    const int64_t blocks = count_blocks(k, PACK_PLAIN);
+    const packing kind = packing_of(flags);
+    const int64_t blocks = count_blocks(k, kind), pitch = packed_words(k, kind);
     for (int64_t block = 0; block < blocks; block++) {
-        stretch s = cut_contraction(k, block, blocks, PACK_PLAIN);
+        stretch s = cut_contraction(k, block, blocks, kind);
         update u = {block > 0 || (flags & GEMM_ACCUMULATE), NULL};
-        multiply_stretch(&g, (region){0, m, 0, n}, s, (panels){packed + s.p * TILE_COLUMNS, k}, u);
+        multiply_stretch(&g, (region){0, m, 0, n}, s, (panels){packed + packed_words(s.p, kind) * TILE_COLUMNS, pitch},
+                         u);
     }
 }
 

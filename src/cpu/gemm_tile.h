@@ -8,9 +8,13 @@
 
 #include "cpu/kernel.h"
 
+/* GEMM_PAIRS: the machine multiplies pairs of bfloat16. DT_EMULATE_PAIRS is for the tests: the same packing and tiles where
+ * the machine does not, its instruction replaced by plain C. */
 #if defined(__AVX512BF16__) && !defined(DT_REAL_DOUBLE)
 #include <immintrin.h>
-#define GEMM_PAIRS 1 /* the machine multiplies pairs of bfloat16 */
+#define GEMM_PAIRS 1
+#elif defined(DT_EMULATE_PAIRS)
+#define GEMM_PAIRS 1
 #else
 #define GEMM_PAIRS 0
 #endif
@@ -18,7 +22,7 @@
 /* IN_PLACE: rows of A may be read where they are; with more of them their addresses would not fit the registers. A tile leaves
  * room for two vectors of B and one broadcast element of A among 32 registers, or 16. Without a fused
  * multiply-add the product needs one more. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(DT_EMULATE_PAIRS)
 enum { VECTOR_BYTES = 64, TILE_ROWS = 12, IN_PLACE = 0 };
 #elif defined(__AVX2__)
 enum { VECTOR_BYTES = 32, TILE_ROWS = 6, IN_PLACE = 1 };
@@ -50,6 +54,27 @@ static inline int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+#if GEMM_PAIRS
+/* Each sum of 16, plus both products of a pair of bfloat16 with `pair`; the instruction takes denormal operands for 0. */
+static inline __attribute__((always_inline)) vector add_pairs(vector sum, int32_t pair, vector b)
+{
+#ifdef DT_EMULATE_PAIRS
+    uint32_t low = (uint32_t)pair << 16, high = (uint32_t)pair & 0xffff0000U;
+    float first, second;
+    memcpy(&first, &low, sizeof first);
+    memcpy(&second, &high, sizeof second);
+    typedef uint32_t words __attribute__((vector_size(VECTOR_BYTES)));
+    words b_high = (words)b & 0xffff0000U, b_low = (words)b << 16;
+    b_high &= (words)((b_high & 0x7f800000U) != 0), b_low &= (words)((b_low & 0x7f800000U) != 0);
+    if (!(high & 0x7f800000U)) second = 0;
+    if (!(low & 0x7f800000U)) first = 0;
+    return sum + second * (vector)b_high + first * (vector)b_low;
+#else
+    return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)b);
+#endif
+}
+#endif
+
 /* sum + a b, a word of A with each word of b: a product, or the two products of a pair. */
 static inline __attribute__((always_inline)) vector multiply_add(vector sum, real a, vector b, bool pairs)
 {
@@ -57,7 +82,7 @@ static inline __attribute__((always_inline)) vector multiply_add(vector sum, rea
     if (pairs) {
         int32_t word;
         memcpy(&word, &a, sizeof word);
-        return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(word), (__m512bh)b);
+        return add_pairs(sum, word, b);
     }
 #endif
     (void)pairs;

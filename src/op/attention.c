@@ -15,19 +15,20 @@ static void attention_bwd(ctx *c, const tape_record *r)
     tensor *qkv = r->in[0];
     real *dqkv = tensor_grad(c, qkv);
     if (!dqkv) return;
-    c->engine.attention_bwd(dqkv, r->out->grad, r->out->data, s->lse, qkv->data, s->n, s->s, s->k, s->e);
+    c->engine.attention_bwd(dqkv, r->out->grad, r->out->data, s->lse, qkv->data, s->n, s->s, s->k, s->e, c->gemm_flags);
 }
 
 tensor *op_attention(ctx *c, tensor *qkv, int64_t heads)
 {
     if (ctx_failed(c)) return NULL;
     TENSOR_CHECK(qkv->dim_count == 3 && qkv->dim[2] % (3 * heads) == 0, qkv);
+    TENSOR_CHECK(qkv->dim[2] / (3 * heads) <= ATTENTION_WIDTH_MAX, qkv);
     int64_t width = qkv->dim[2] / 3;
     attention_saved s = {.n = qkv->dim[0], .s = qkv->dim[1], .k = heads, .e = width / heads};
     tensor *y = tensor_new(c, &c->step, 3, (int64_t[]){s.n, s.s, width});
     s.lse = arena_alloc(&c->step, (size_t)(s.n * s.k * s.s) * sizeof(real), &c->error);
     if (ctx_failed(c)) return NULL;
-    c->engine.attention_fwd(y->data, s.lse, qkv->data, s.n, s.s, s.k, s.e);
+    c->engine.attention_fwd(y->data, s.lse, qkv->data, s.n, s.s, s.k, s.e, c->gemm_flags);
     if (tape_wants(c, y, &qkv, 1)) tape_push(c, attention_bwd, y, &qkv, 1, &s, sizeof s);
     return y;
 }

@@ -25,6 +25,8 @@ enum {
     GEMM_BF16 = 8,       /* operands are rounded to bfloat16 (nearest even), sums stay f32 */
 };
 
+enum { ATTENTION_WIDTH_MAX = 2048 }; /* of a head */
+
 /* Where a vector per sample lies inside a packed modulation m [N,count*D]: entry d of sample n is
  * m[n*stride + index*D + d]. */
 typedef struct modulation_sizes {
@@ -96,10 +98,11 @@ typedef struct engine {
     void (*gated_add_bwd)(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
                           int64_t gate, bool add);
 
-    /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward */
-    void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e);
+    /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward. E is at
+     * most ATTENTION_WIDTH_MAX. Flags: GEMM_BF16 is about the operands of all its products. */
+    void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags);
     void (*attention_bwd)(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
-                          int64_t s, int64_t k, int64_t e);
+                          int64_t s, int64_t k, int64_t e, int flags);
 
     /* y[N,D] = table[index[n]] */
     void (*embedding_fwd)(real *y, const real *table, const int32_t *index, int64_t n, int64_t d);
