@@ -85,6 +85,7 @@ typedef enum dt_inception_resize {
     DT_INCEPTION_PYTORCH_FID, /* as pytorch-fid */
     DT_INCEPTION_CLEAN,       /* as clean-fid */
 } dt_inception_resize;
+typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16 } dt_isa;
 
 typedef struct dt_settings {
@@ -163,10 +164,12 @@ typedef struct dt_settings {
     dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
-    char reference[DT_PATH_MAX]; /* eval: folder, tar, or saved statistics to compare with */
-    char candidate[DT_PATH_MAX]; /* eval: folder, tar, or saved statistics to judge */
+    char reference[DT_PATH_MAX]; /* eval: folder, tar, .npz of statistics or samples to compare with */
+    char candidate[DT_PATH_MAX]; /* eval: folder, tar, .npz of statistics or samples to judge */
     dt_feature feature;
     char feature_weights[DT_PATH_MAX];
+    dt_inception_resize inception_resize; /* how pictures become 299 x 299 */
+    dt_score_parts inception_score_parts; /* how images are divided for the Inception Score */
     char save_statistics[DT_PATH_MAX];
 
     /* predict */
@@ -258,11 +261,16 @@ dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *obs
 /* Draws s->num_samples images into s->output_dir: images/NNNNNN.png and grid.png. */
 dt_status dt_sample(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
+/* NaN where a number is not at hand. */
 typedef struct dt_eval_result {
-    char measure[DT_TEXT_MAX]; /* "FD-base" or "FD-squeezenet" */
+    char measure
+        [DT_TEXT_MAX]; /* "FD-base", "FD-squeezenet"; "FID tf1", "FID pytorch-fid" or "FID clean" by the resize */
     double frechet_distance;
-    double kernel_distance, kernel_distance_std; /* KID over subsets; NaN where only statistics are at hand */
-    int64_t reference_count, candidate_count;
+    double kernel_distance, kernel_distance_std; /* KID over subsets; needs the images of both sides */
+    double precision, recall;                    /* needs the images of both sides */
+    double spatial_frechet_distance;             /* sFID; feature inception, as is what follows */
+    double inception_score, inception_score_std; /* of the candidate's images */
+    int64_t reference_count, candidate_count;    /* images; 0: read from a file that does not say */
 } dt_eval_result;
 
 /* Distance between s->reference and s->candidate in the features of s->feature. */

@@ -140,7 +140,7 @@ static void fill_rows(float *rows, int64_t count, int64_t width, uint64_t seed, 
 static void gather(statistics *s, const float *rows, int64_t count, int64_t width, int64_t batch, bool keep)
 {
     dt_error err = {0};
-    assert_int_equal(statistics_open(s, "FD-test", width, keep, &err), DT_OK);
+    assert_int_equal(statistics_open(s, &(statistics_kind){"FD-test", width, 0, false}, keep, &err), DT_OK);
     for (int64_t i = 0; i < count; i += batch) {
         int64_t n = count - i < batch ? count - i : batch;
         assert_int_equal(statistics_add(s, rows + i * width, n, &err), DT_OK);
@@ -157,12 +157,12 @@ static void mean_and_covariance_are_those_of_the_textbook(void **state)
     gather(&s, rows, ROWS, WIDTH, 33, false);
     double mean[WIDTH] = {0};
     for (int i = 0; i < ROWS * WIDTH; i++) mean[i % WIDTH] += (double)rows[i] / ROWS;
-    for (int i = 0; i < WIDTH; i++) assert_near(s.mean[i], mean[i], 1e-11);
+    for (int i = 0; i < WIDTH; i++) assert_near(s.features.mean[i], mean[i], 1e-11);
     for (int i = 0; i < WIDTH; i++)
         for (int j = 0; j < WIDTH; j++) {
             double sum = 0;
             for (int r = 0; r < ROWS; r++) sum += (rows[r * WIDTH + i] - mean[i]) * (rows[r * WIDTH + j] - mean[j]);
-            assert_near(s.covariance[i * WIDTH + j], sum / (ROWS - 1), 1e-13);
+            assert_near(s.features.covariance[i * WIDTH + j], sum / (ROWS - 1), 1e-13);
         }
     assert_null(s.rows);
     statistics_close(&s);
@@ -179,8 +179,8 @@ static void any_split_into_batches_gives_the_same_bits(void **state)
     for (int64_t batch = 1; batch < ROWS; batch += 21) {
         gather(&parts, rows, ROWS, WIDTH, batch, true);
         assert_int_equal(parts.count, ROWS);
-        assert_memory_equal(parts.mean, whole.mean, WIDTH * sizeof(double));
-        assert_memory_equal(parts.covariance, whole.covariance, WIDTH * WIDTH * sizeof(double));
+        assert_memory_equal(parts.features.mean, whole.features.mean, WIDTH * sizeof(double));
+        assert_memory_equal(parts.features.covariance, whole.features.covariance, WIDTH * WIDTH * sizeof(double));
         assert_memory_equal(parts.rows, rows, sizeof rows);
         statistics_close(&parts);
     }
@@ -198,9 +198,11 @@ static void fewer_images_than_values_have_a_distance(void **state)
     gather(&a, rows, 20, WIDTH, 7, false);
     gather(&b, doubled, 20, WIDTH, 7, false);
     double trace = 0;
-    for (int i = 0; i < WIDTH; i++) trace += a.covariance[i * WIDTH + i];
-    assert_near(distance(a.mean, a.covariance, a.mean, b.covariance, WIDTH), trace, 1e-12);
-    assert_near(distance(a.mean, a.covariance, a.mean, a.covariance, WIDTH), 0, 1e-12);
+    for (int i = 0; i < WIDTH; i++) trace += a.features.covariance[i * WIDTH + i];
+    assert_near(distance(a.features.mean, a.features.covariance, a.features.mean, b.features.covariance, WIDTH), trace,
+                1e-12);
+    assert_near(distance(a.features.mean, a.features.covariance, a.features.mean, a.features.covariance, WIDTH), 0,
+                1e-12);
     statistics_close(&a);
     statistics_close(&b);
 }
@@ -230,7 +232,7 @@ static void a_single_image_or_a_bad_value_is_refused(void **state)
     dt_error err = {0};
     statistics s;
     float rows[4] = {1, 2, 3, INFINITY};
-    assert_int_equal(statistics_open(&s, "FD-test", 2, false, &err), DT_OK);
+    assert_int_equal(statistics_open(&s, &(statistics_kind){"FD-test", 2, 0, false}, false, &err), DT_OK);
     assert_int_equal(statistics_add(&s, rows, 1, &err), DT_OK);
     assert_int_equal(statistics_finish(&s, &err), DT_ERR_ARG);
     error_clear(&err);
@@ -238,7 +240,8 @@ static void a_single_image_or_a_bad_value_is_refused(void **state)
     assert_non_null(strstr(err.message, "value 1 of row 1"));
     statistics_close(&s);
     error_clear(&err);
-    assert_int_equal(statistics_open(&s, "FD-test", STATISTICS_DIM_MAX + 1, false, &err), DT_ERR_ARG);
+    assert_int_equal(statistics_open(&s, &(statistics_kind){"FD-test", STATISTICS_DIM_MAX + 1, 0, false}, false, &err),
+                     DT_ERR_ARG);
     statistics_close(&s);
 }
 
@@ -278,11 +281,12 @@ static void saved_statistics_come_back_unchanged(void **state)
     dt_error err = {0};
     gather(&s, rows, ROWS, WIDTH, 10, true);
     assert_int_equal(statistics_save(&s, f->file, &err), DT_OK);
-    assert_int_equal(statistics_load(&back, f->file, "FD-test", WIDTH, &err), DT_OK);
+    assert_int_equal(statistics_load(&back, f->file, &(statistics_kind){"FD-test", WIDTH, 0, false}, NULL, &err),
+                     DT_OK);
     assert_string_equal(back.measure, "FD-test");
     assert_int_equal(back.count, ROWS);
-    assert_memory_equal(back.mean, s.mean, WIDTH * sizeof(double));
-    assert_memory_equal(back.covariance, s.covariance, WIDTH * WIDTH * sizeof(double));
+    assert_memory_equal(back.features.mean, s.features.mean, WIDTH * sizeof(double));
+    assert_memory_equal(back.features.covariance, s.features.covariance, WIDTH * WIDTH * sizeof(double));
     assert_null(back.rows);
     statistics_close(&s);
     statistics_close(&back);
@@ -292,7 +296,7 @@ static void refused(const char *path, const char *measure, int64_t dim, dt_statu
 {
     statistics s;
     dt_error err = {0};
-    assert_int_equal(statistics_load(&s, path, measure, dim, &err), status);
+    assert_int_equal(statistics_load(&s, path, &(statistics_kind){measure, dim, 0, false}, NULL, &err), status);
     assert_non_null(strstr(err.message, a));
     assert_non_null(strstr(err.message, b));
     statistics_close(&s);

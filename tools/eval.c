@@ -10,7 +10,10 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
     dt_status status = dt_eval(ctx, s, observer, &r);
     if (status != DT_OK) return status;
     if (!isnan(r.frechet_distance)) printf("%s %.6g  ", r.measure, r.frechet_distance);
+    if (!isnan(r.spatial_frechet_distance)) printf("sFID %.6g  ", r.spatial_frechet_distance);
+    if (!isnan(r.inception_score)) printf("IS %.6g +- %.3g  ", r.inception_score, r.inception_score_std);
     if (!isnan(r.kernel_distance)) printf("KID %.6g +- %.3g  ", r.kernel_distance, r.kernel_distance_std);
+    if (!isnan(r.precision)) printf("precision %.4f  recall %.4f  ", r.precision, r.recall);
     printf("reference %" PRId64 " images, candidate %" PRId64 " images\n", r.reference_count, r.candidate_count);
     return DT_OK;
 }

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <string.h>
 
 #include "api/api.h"
@@ -25,11 +24,22 @@ static bool is_saved(const char *path)
     return length > 4 && !strcmp(path + length - 4, ".npz");
 }
 
-/* A side is a file of statistics or a set of images. */
-static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const dt_settings *s, statistics *out,
-                           const char *path)
+static dt_status open_pictures(ctx *c, const meter *m, const dt_settings *s, const dt_observer *observer,
+                               statistics *out, const char *path)
 {
-    if (is_saved(path)) return statistics_load(out, path, m->features.identity, m->features.dim, &c->error);
+    char note[DT_TEXT_MAX];
+    meter_measure_path(c, m, out, s, path, note);
+    if (note[0] && observer->log) observer->log(observer->user, note);
+    return c->error.status;
+}
+
+/* A side is a file of statistics or a set of images. */
+static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
+                           const dt_observer *observer, statistics *out, const char *path)
+{
+    const statistics_kind kind = meter_kind(m);
+    if (s->feature == DT_FEATURE_INCEPTION) return open_pictures(c, m, s, observer, out, path);
+    if (is_saved(path)) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;
     examples_options options = {
         .codec = &in->codec, .resolution = in->resolution, .background = s->background, .strict = s->strict};
@@ -43,16 +53,14 @@ static dt_status compare_sides(ctx *c, const meter *m, const eval_input *in, con
                                const dt_observer *observer, dt_eval_result *result)
 {
     statistics reference = {0}, candidate = {0};
-    if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
+    *result = meter_no_result(m);
+    if (open_side(c, m, in, s, observer, &reference, s->reference) == DT_OK && s->save_statistics[0])
         statistics_save(&reference, s->save_statistics, &c->error);
     if (!ctx_failed(c) && !api_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
     if (!ctx_failed(c) && !s->candidate[0])
-        *result = (dt_eval_result){.reference_count = reference.count,
-                                   .frechet_distance = (double)NAN,
-                                   .kernel_distance = (double)NAN,
-                                   .kernel_distance_std = (double)NAN};
-    else if (!ctx_failed(c) && open_side(c, m, in, s, &candidate, s->candidate) == DT_OK)
+        result->reference_count = reference.count;
+    else if (!ctx_failed(c) && open_side(c, m, in, s, observer, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
     if (!ctx_failed(c)) api_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);

@@ -1,4 +1,5 @@
-/* Mean and covariance of image features, the two things the Frechet distance compares, and their files.
+/* What is known of the features of a set of images: mean and covariance, which the Frechet distance compares, and the rows
+ * themselves, which the other measures need; and their files.
  *
  * Rows are summed in double in blocks of fixed size, relative to the first row (features far from zero lose no digits),
  * so that the result has the same bits for any split into batches and any number of threads. The covariance divides by
@@ -14,35 +15,67 @@
 /* No feature is wider: bounds memory before a file's word is believed (512 MiB of covariance). */
 enum { STATISTICS_DIM_MAX = 8192 };
 
-typedef struct statistics {
-    char measure[DT_TEXT_MAX]; /* what the features are, e.g. "FD-squeezenet"; only equal ones compare */
-    int64_t dim, count;
+/* Of one kind of features. */
+typedef struct moments {
+    int64_t dim;
     double *mean;       /* [D], of all rows after statistics_finish or statistics_load */
     double *covariance; /* [D,D] */
-    float *rows;        /* [count,D] as they came; NULL unless they are kept */
+    double *shift;      /* [D], the first row; while rows are added */
+    double *block;      /* [block_count,D], rows minus shift, not summed yet */
+} moments;
+
+/* What the rows are: D values for all measures and, where there are any, values for sFID behind them. */
+typedef struct statistics_kind {
+    const char *measure;      /* e.g. "FD-squeezenet"; only equal ones compare */
+    int64_t dim, spatial_dim; /* spatial_dim 0: none */
+    bool published; /* a file that names no measure, as pytorch-fid's and ADM's do not, is taken for this one */
+} statistics_kind;
+
+typedef struct statistics {
+    char measure[DT_TEXT_MAX];
+    int64_t count;    /* images; 0: read from a file that does not say */
+    moments features; /* of the first dim values of each row */
+    moments spatial;  /* of the others; dim 0: none */
+    float *rows;      /* [row_count,dim] the first dim values as they came; NULL unless they are kept */
+    int64_t row_count;
     /* owned, while rows are added */
     bool keep_rows;
     int64_t row_capacity, block_count;
-    double *shift; /* [D], the first row */
-    double *block; /* [block_count,D], rows minus shift, not summed yet */
 } statistics;
 
-/* dim in 1..STATISTICS_DIM_MAX. keep_rows: the rows are wanted afterwards (the kernel distance needs them). */
-dt_status statistics_open(statistics *s, const char *measure, int64_t dim, bool keep_rows, dt_error *err);
+/* dim in 1..STATISTICS_DIM_MAX, spatial_dim from 0. keep_rows: the rows are wanted afterwards. */
+dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_rows, dt_error *err);
 void statistics_close(statistics *s);
 
-/* Takes rows [n,D]. A value that is not finite is DT_ERR_NUMERIC and names its row; the statistics are then void. */
+/* Takes rows [n,dim + spatial_dim]. A value that is not finite is DT_ERR_NUMERIC and names its row; the statistics are then
+ * void. */
 dt_status statistics_add(statistics *s, const float *rows, int64_t n, dt_error *err);
 
 /* Makes mean and covariance; no row may follow. Fewer than two rows are DT_ERR_ARG. */
 dt_status statistics_finish(statistics *s, dt_error *err);
 
-/* An .npz as pytorch-fid writes it, `mu` [D] and `sigma` [D,D] in float64, and beside them `count` [], int64,
- * and `measure`, the bytes of its name. An existing file is replaced only by a whole new one. */
+/* Gives the rows of another set to this one, which has none of its own: those of the images that its numbers are of. */
+void statistics_take_rows(statistics *s, statistics *from);
+
+/* ---- files ---- */
+
+/* An .npz as pytorch-fid writes it, `mu` [D] and `sigma` [D,D] in float64, with `mu_s` and `sigma_s` for sFID as in ADM's
+ * reference files, and beside them `count` [], int64, and `measure`, the bytes of its name. An existing file is replaced
+ * only by a whole new one. */
 dt_status statistics_save(const statistics *s, const char *path, dt_error *err);
 
-/* Reads such a file (no rows). DT_ERR_CONFLICT when it holds another measure or dimension than asked for; files without
- * a measure's name (pytorch-fid's own) belong to none of ours. */
-dt_status statistics_load(statistics *s, const char *path, const char *measure, int64_t dim, dt_error *err);
+/* Reads such a file (no rows; no spatial part where the file has none). Other arrays in it are passed over. *named (may be
+ * NULL) receives whether the file says its measure. DT_ERR_CONFLICT when it holds another measure or dimension than asked
+ * for, or is unnamed and the kind is none that has been published. */
+dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err);
+
+/* Unfinished statistics as they stand, rows included, so that a long measurement can go on where it was stopped: after
+ * statistics_resume the rows that follow lead to the same bits as if nothing had happened. s->count says how many are
+ * in. */
+dt_status statistics_pause(const statistics *s, const char *path, dt_error *err);
+
+/* Opens *s from such a file, which must be of this kind and keep (or not keep) rows as asked for: else DT_ERR_CONFLICT. */
+dt_status statistics_resume(statistics *s, const char *path, const statistics_kind *kind, bool keep_rows,
+                            dt_error *err);
 
 #endif

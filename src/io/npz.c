@@ -174,42 +174,129 @@ static dt_status read_array(npz_array *a, reader *r, int64_t stated, dt_error *e
     return DT_OK;
 }
 
-static dt_status read_entry(npz *z, reader *r, struct archive_entry *entry, dt_error *err)
+static dt_status reader_open(reader *r, const char *path, int64_t byte_limit, dt_error *err)
 {
+    *r = (reader){.path = path, .bytes_left = byte_limit};
+    if (!file_exists(path)) return error_set_errno(err, "cannot open %s", path);
+    r->archive = archive_read_new();
+    if (!r->archive) return error_set(err, DT_ERR_MEMORY, "no memory to read %s", path);
+    int status = archive_read_support_format_zip_seekable(r->archive);
+    if (status == ARCHIVE_OK) status = archive_read_open_filename(r->archive, path, READ_BLOCK_BYTES);
+    return status == ARCHIVE_OK ? DT_OK : archive_failed(r, err);
+}
+
+static void reader_close(reader *r)
+{
+    if (r->archive) archive_read_free(r->archive);
+    r->archive = NULL;
+}
+
+/* Goes to the next array, whose name and size in bytes (npy header included) are told; false at the end or after a
+ * failure. */
+static bool next_array(reader *r, npz_array *a, int64_t *stated, dt_error *err)
+{
+    struct archive_entry *entry;
+    *stated = 0;
+    int status = err->status == DT_OK ? archive_read_next_header(r->archive, &entry) : ARCHIVE_EOF;
+    if (status == ARCHIVE_EOF) return false;
+    if (status != ARCHIVE_OK) return archive_failed(r, err) == DT_OK;
     const char *name = archive_entry_pathname(entry);
     size_t length = name ? strlen(name) : 0;
+    *a = (npz_array){0};
     if (length < 5 || length - 4 >= NPZ_NAME_MAX || strcmp(name + length - 4, ".npy") != 0)
-        return error_set(err, DT_ERR_FORMAT, "%s: member %.100s, expected a name that ends with .npy", r->path,
-                         name ? name : "without a name");
+        error_set(err, DT_ERR_FORMAT, "%s: member %.100s, expected a name that ends with .npy", r->path,
+                  name ? name : "without a name");
+    else
+        memcpy(a->name, name, length - 4);
+    if (err->status == DT_OK && (!archive_entry_size_is_set(entry) || archive_entry_filetype(entry) != AE_IFREG))
+        error_set(err, DT_ERR_FORMAT, "%s: array %s has no size", r->path, a->name);
+    *stated = archive_entry_size(entry);
+    return err->status == DT_OK;
+}
+
+static dt_status keep_array(npz *z, reader *r, const npz_array *a, int64_t stated, dt_error *err)
+{
+    if (npz_find(z, a->name)) return error_set(err, DT_ERR_FORMAT, "%s: array %s twice", r->path, a->name);
     if (z->count == NPZ_ARRAY_MAX)
         return error_set(err, DT_ERR_FORMAT, "%s: more than %d arrays", r->path, NPZ_ARRAY_MAX);
-    npz_array *a = &z->arrays[z->count];
-    *a = (npz_array){0};
-    memcpy(a->name, name, length - 4);
-    if (npz_find(z, a->name)) return error_set(err, DT_ERR_FORMAT, "%s: array %s twice", r->path, a->name);
-    if (!archive_entry_size_is_set(entry) || archive_entry_filetype(entry) != AE_IFREG)
-        return error_set(err, DT_ERR_FORMAT, "%s: array %s has no size", r->path, a->name);
-    z->count++;
-    return read_array(a, r, archive_entry_size(entry), err);
+    z->arrays[z->count] = *a;
+    return read_array(&z->arrays[z->count++], r, stated, err);
+}
+
+static bool among(const char *const names[], const char *name)
+{
+    while (*names && strcmp(*names, name) != 0) names++;
+    return *names;
+}
+
+dt_status npz_read_some(npz *z, const char *path, const char *const names[], int64_t byte_limit, dt_error *err)
+{
+    reader r;
+    npz_array a;
+    int64_t stated;
+    z->count = 0;
+    if (reader_open(&r, path, byte_limit, err) == DT_OK)
+        while (next_array(&r, &a, &stated, err))
+            if (!names || among(names, a.name)) keep_array(z, &r, &a, stated, err);
+    reader_close(&r);
+    if (err->status != DT_OK) npz_free(z);
+    return err->status;
 }
 
 dt_status npz_read(npz *z, const char *path, int64_t byte_limit, dt_error *err)
 {
-    z->count = 0;
-    if (!file_exists(path)) return error_set_errno(err, "cannot open %s", path);
-    reader r = {archive_read_new(), path, byte_limit};
-    if (!r.archive) return error_set(err, DT_ERR_MEMORY, "no memory to read %s", path);
-    struct archive_entry *entry;
-    int status = archive_read_support_format_zip_seekable(r.archive);
-    if (status == ARCHIVE_OK) status = archive_read_open_filename(r.archive, path, READ_BLOCK_BYTES);
-    while (err->status == DT_OK && status == ARCHIVE_OK) {
-        status = archive_read_next_header(r.archive, &entry);
-        if (status == ARCHIVE_OK) read_entry(z, &r, entry, err);
-    }
-    if (err->status == DT_OK && status != ARCHIVE_EOF) archive_failed(&r, err);
-    archive_read_free(r.archive);
-    if (err->status != DT_OK) npz_free(z);
+    return npz_read_some(z, path, NULL, byte_limit, err);
+}
+
+dt_status npz_has(bool *has, const char *path, const char *name, dt_error *err)
+{
+    reader r;
+    npz_array a;
+    int64_t stated;
+    *has = false;
+    if (reader_open(&r, path, 0, err) == DT_OK)
+        while (!*has && next_array(&r, &a, &stated, err)) *has = !strcmp(a.name, name);
+    reader_close(&r);
     return err->status;
+}
+
+dt_status npz_stream_open(npz_stream *s, const char *path, const char *name, dt_error *err)
+{
+    reader r;
+    int64_t stated = 0, header_bytes;
+    *s = (npz_stream){0};
+    snprintf(s->path, sizeof s->path, "%s", path);
+    if (reader_open(&r, s->path, 0, err) == DT_OK) {
+        bool found = false;
+        while (!found && next_array(&r, &s->array, &stated, err)) found = !strcmp(s->array.name, name);
+        if (err->status == DT_OK && !found)
+            error_set(err, DT_ERR_FORMAT, "%s: array %s expected, found none", path, name);
+    }
+    if (err->status == DT_OK && read_header(&header_bytes, &s->array, &r, err) == DT_OK &&
+        (!size_in_bytes(&s->bytes_left, &s->array) || s->bytes_left != stated - header_bytes))
+        error_set(err, DT_ERR_FORMAT, "%s: array %s: %lld bytes in the zip do not fit its shape", path, name,
+                  (long long)stated);
+    s->archive = r.archive;
+    if (err->status != DT_OK) npz_stream_close(s);
+    return err->status;
+}
+
+dt_status npz_stream_read(npz_stream *s, void *out, int64_t bytes, dt_error *err)
+{
+    reader r = {.archive = s->archive, .path = s->path};
+    char extra;
+    if (bytes > s->bytes_left)
+        return error_set(err, DT_ERR_FORMAT, "%s: array %s has no more data", s->path, s->array.name);
+    if (read_bytes(&r, out, bytes, &s->array, err) != DT_OK) return err->status;
+    s->bytes_left -= bytes;
+    if (s->bytes_left == 0 && archive_read_data(s->archive, &extra, 1) != 0) return archive_failed(&r, err); /* CRC */
+    return DT_OK;
+}
+
+void npz_stream_close(npz_stream *s)
+{
+    if (s->archive) archive_read_free(s->archive);
+    *s = (npz_stream){0};
 }
 
 void npz_free(npz *z)
@@ -246,16 +333,11 @@ void npz_to_f64(double *out, const npz_array *a)
 
 /* ---- writing ---- */
 
-typedef struct sink {
-    file_writer file;
-    dt_error *err;
-} sink;
-
-static la_ssize_t sink_write(struct archive *archive, void *user, const void *data, size_t size)
+static la_ssize_t take_bytes(struct archive *archive, void *user, const void *data, size_t size)
 {
-    sink *s = user;
+    npz_writer *w = user;
     (void)archive;
-    return file_writer_write(&s->file, data, size, s->err) == DT_OK ? (la_ssize_t)size : -1;
+    return file_writer_write(&w->file, data, size, &w->why) == DT_OK ? (la_ssize_t)size : -1;
 }
 
 /* Prefix and dictionary, padded with spaces so that the data begins at a multiple of 64. */
@@ -281,50 +363,77 @@ static int make_header(char out[512], const npz_array *a)
     return total;
 }
 
-static bool write_array(struct archive *archive, const npz_array *a)
+/* After a failure of libarchive: tells why and drops the file. */
+static dt_status writer_failed(npz_writer *w, dt_error *err)
+{
+    const char *why = w->archive ? archive_error_string(w->archive) : NULL;
+    if (w->why.status != DT_OK)
+        *err = w->why;
+    else
+        error_set(err, DT_ERR_IO, "cannot write %s: %s", w->file.path, why ? why : "an array has no size");
+    npz_writer_abort(w);
+    return err->status;
+}
+
+dt_status npz_writer_begin(npz_writer *w, const char *path, dt_error *err)
+{
+    *w = (npz_writer){.file.fd = -1};
+    if (file_writer_begin(&w->file, path, err) != DT_OK) return err->status;
+    w->archive = archive_write_new();
+    bool sound = w->archive && archive_write_set_format_zip(w->archive) == ARCHIVE_OK &&
+                 archive_write_zip_set_compression_store(w->archive) == ARCHIVE_OK &&
+                 archive_write_set_bytes_in_last_block(w->archive, 1) == ARCHIVE_OK &&
+                 archive_write_open(w->archive, w, NULL, take_bytes, NULL) == ARCHIVE_OK;
+    return sound ? DT_OK : writer_failed(w, err);
+}
+
+dt_status npz_writer_array(npz_writer *w, const npz_array *a, dt_error *err)
 {
     char header[512], name[NPZ_NAME_MAX + 4];
     int64_t bytes;
-    if (!size_in_bytes(&bytes, a)) return false;
     int header_bytes = make_header(header, a);
-    struct archive_entry *entry = archive_entry_new();
-    if (!entry) return false;
+    struct archive_entry *entry = size_in_bytes(&bytes, a) ? archive_entry_new() : NULL;
+    if (!entry) return writer_failed(w, err);
     snprintf(name, sizeof name, "%s.npy", a->name);
     archive_entry_set_pathname(entry, name);
     archive_entry_set_filetype(entry, AE_IFREG);
     archive_entry_set_perm(entry, 0644);
     archive_entry_set_size(entry, header_bytes + bytes);
-    bool written = archive_write_header(archive, entry) == ARCHIVE_OK &&
-                   archive_write_data(archive, header, (size_t)header_bytes) == header_bytes &&
-                   (bytes == 0 || archive_write_data(archive, a->data, (size_t)bytes) == bytes);
+    bool written = archive_write_header(w->archive, entry) == ARCHIVE_OK &&
+                   archive_write_data(w->archive, header, (size_t)header_bytes) == header_bytes;
     archive_entry_free(entry);
-    return written;
+    w->bytes_left = bytes;
+    if (!written) return writer_failed(w, err);
+    return a->data ? npz_writer_data(w, a->data, bytes, err) : DT_OK;
 }
 
-static bool write_archive(struct archive *archive, sink *s, const npz_array arrays[], size_t count)
+dt_status npz_writer_data(npz_writer *w, const void *data, int64_t bytes, dt_error *err)
 {
-    bool sound = archive_write_set_format_zip(archive) == ARCHIVE_OK &&
-                 archive_write_zip_set_compression_store(archive) == ARCHIVE_OK &&
-                 archive_write_set_bytes_in_last_block(archive, 1) == ARCHIVE_OK &&
-                 archive_write_open(archive, s, NULL, sink_write, NULL) == ARCHIVE_OK;
-    for (size_t i = 0; i < count && sound; i++) sound = write_array(archive, &arrays[i]);
-    return sound && archive_write_close(archive) == ARCHIVE_OK;
+    if (bytes > w->bytes_left) return writer_failed(w, err);
+    w->bytes_left -= bytes;
+    bool written = bytes == 0 || archive_write_data(w->archive, data, (size_t)bytes) == bytes;
+    return written ? DT_OK : writer_failed(w, err);
+}
+
+dt_status npz_writer_commit(npz_writer *w, dt_error *err)
+{
+    if (w->bytes_left != 0 || archive_write_close(w->archive) != ARCHIVE_OK) return writer_failed(w, err);
+    archive_write_free(w->archive);
+    w->archive = NULL;
+    return file_writer_commit(&w->file, NULL, err);
+}
+
+void npz_writer_abort(npz_writer *w)
+{
+    file_writer_abort(&w->file);
+    if (w->archive) archive_write_free(w->archive);
+    w->archive = NULL;
 }
 
 dt_status npz_write(const char *path, const npz_array arrays[], size_t count, dt_error *err)
 {
-    sink s = {.err = err};
-    struct archive *archive = archive_write_new();
-    if (!archive) return error_set(err, DT_ERR_MEMORY, "no memory to write %s", path);
-    if (file_writer_begin(&s.file, path, err) == DT_OK) {
-        if (write_archive(archive, &s, arrays, count)) {
-            file_writer_commit(&s.file, NULL, err);
-        } else {
-            const char *why = archive_error_string(archive);
-            error_set(err, DT_ERR_IO, "cannot write %s: %s", path, why ? why : "an array has no size");
-            file_writer_abort(&s.file);
-        }
-    }
-    archive_write_free(archive);
-    return err->status;
+    npz_writer w;
+    npz_writer_begin(&w, path, err);
+    for (size_t i = 0; i < count && err->status == DT_OK; i++) npz_writer_array(&w, &arrays[i], err);
+    return err->status == DT_OK ? npz_writer_commit(&w, err) : err->status;
 }

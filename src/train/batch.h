@@ -8,11 +8,11 @@
 /* Everything a loss needs, in the step arena. Target samples come first, bank samples after them. */
 typedef struct batch {
     int64_t count, target_count;
-    tensor *x0, *noise, *xt;  /* [N,C,H,W] */
-    int32_t *t, *y;           /* [N] */
-    real *weight;             /* [N] factor of each sample's loss in the sum */
-    loss_coefficients *coef;  /* [N] at t */
-    real *mse, *vb;           /* [N] terms of the last pass */
+    tensor *x0, *noise, *xt; /* [N,C,H,W] */
+    int32_t *t, *y;          /* [N] */
+    real *weight;            /* [N] factor of each sample's loss in the sum */
+    loss_coefficients *coef; /* [N] at t */
+    real *mse, *vb;          /* [N] terms of the last pass */
 } batch;
 
 /* An unfilled batch of n samples of the model's input shape. False after a failure of the context. */

@@ -248,9 +248,7 @@ dt_status measure_distance(trainer *t)
     ctx *c = t->c;
     int64_t count = t->s->eval_count;
     statistics drawn;
-    if (ctx_failed(c) ||
-        statistics_open(&drawn, t->meter.features.identity, t->meter.features.dim, true, &c->error) != DT_OK)
-        return c->error.status;
+    if (ctx_failed(c) || meter_statistics(c, &t->meter, &drawn, true) != DT_OK) return c->error.status;
     for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
         add_drawn(t, &drawn, done, batch_at(t, done, count));
     dt_eval_result result;

@@ -32,6 +32,8 @@ static void check_sampler(const dt_settings *s, dt_error *err)
 static void check_feature(const dt_settings *s, dt_error *err)
 {
     RULE(s->feature == DT_FEATURE_SQUEEZENET && !s->feature_weights[0], "feature squeezenet needs feature_weights");
+    RULE(s->feature == DT_FEATURE_INCEPTION && !s->feature_weights[0],
+         "feature inception needs feature_weights (pt_inception-2015-12-05-6726825d.pth)");
     RULE(s->feature == DT_FEATURE_BASE && s->feature_weights[0], "feature_weights is given, but feature is base");
 }
 
@@ -120,7 +122,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     if (s->eval_steps == 0) return;
     RULE(!s->validation_data[0], "eval_steps needs validation_data to compare with");
     RULE(s->feature == DT_FEATURE_BASE && s->method == DT_METHOD_PRETRAIN,
-         "eval_steps with method pretrain needs feature squeezenet, as there is no base model");
+         "eval_steps with method pretrain needs feature squeezenet or inception, as there is no base model");
     check_feature(s, err);
 }
 

@@ -38,7 +38,9 @@ static const char *const spacing_words[] = {"ddim", "sections", "leading", NULL}
 static const char *const channels_words[] = {"three", "all", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
 static const char *const bank_labels_words[] = {"null", "classes", NULL};
-static const char *const feature_words[] = {"base", "squeezenet", NULL};
+static const char *const feature_words[] = {"base", "squeezenet", "inception", NULL};
+static const char *const resize_words[] = {"tf1", "pytorch-fid", "clean", NULL};
+static const char *const score_words[] = {"adm", "torch-fidelity", NULL};
 
 // clang-format off
 #define MEMBER(field) #field, .offset = offsetof(dt_settings, field), .size = sizeof(((dt_settings *)0)->field)
@@ -81,7 +83,7 @@ const settings_key settings_keys[] = {
     TEXT(data, train_data, "", "PATH", CACHE | TRAIN, "folder of class folders with images, or a tar of them"),
     TEXT(data, validation_data, "", "PATH", CACHE | TRAIN, "held-out images in the same layout; empty: none"),
     TEXT(data, cache_dir, "latents", "DIR", CACHE | TRAIN, "where encoded images are kept; models of latents"),
-    INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL, "edge of the images in pixels; 0: the model's (squeezenet: 64)"),
+    INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL, "edge of the images; 0: the model's (squeezenet: 64, inception: their own)"),
     BOOL(data, random_flip, "true", TRAIN, "mirror half of the training images"),
     TEXT(data, background, "#ffffff", "COLOUR", CACHE | TRAIN | EVAL, "#rrggbb behind transparent pixels"),
     BOOL(data, strict, "false", CACHE | TRAIN | EVAL, "stop at a broken image instead of skipping and listing it"),
@@ -142,10 +144,12 @@ const settings_key settings_keys[] = {
     INT(bank, bank_shard_size, "512", 1, 1e6, BANK, "images of one file of the bank"),
     ENUM(bank, bank_labels, "null", bank_labels_words, BANK, "without a class, or all classes in turn with guidance"),
 
-    TEXT(measures, reference, "", "PATH", EVAL, "folder, tar or saved statistics to compare with"),
-    TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar or saved statistics to judge"),
+    TEXT(measures, reference, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to compare with"),
+    TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to judge"),
     ENUM(measures, feature, "base", feature_words, TRAIN | EVAL, "network whose features are compared"),
-    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL, "weights of SqueezeNet v1.1; feature squeezenet"),
+    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL, "of SqueezeNet v1.1, or pt_inception-2015-12-05-6726825d.pth"),
+    ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL, "how pictures become 299x299; feature inception"),
+    ENUM(measures, inception_score_parts, "adm", score_words, TRAIN | EVAL, "division of images for the Inception Score"),
     TEXT(measures, save_statistics, "", "FILE", EVAL, "where to keep the statistics of the reference"),
 
     TEXT(files, input, "", "FILE", PREDICT, "safetensors with x, t, y; or x0, noise, t, y"),

@@ -27,21 +27,21 @@ typedef struct trainer {
     const dt_observer *observer; /* never NULL */
     /* what is trained */
     dit model;
-    dit_file_info base;          /* of the pre-trained model; empty when pre-training */
+    dit_file_info base; /* of the pre-trained model; empty when pre-training */
     optimizer optimizer;
-    codec codec;                 /* between pictures and what the model sees */
-    int64_t resolution;          /* side of the pictures */
+    codec codec;        /* between pictures and what the model sees */
+    int64_t resolution; /* side of the pictures */
     /* what with */
-    latent_cache cache;          /* models of latents: the encoded pictures */
-    examples train, validation;  /* validation.count 0: none given */
-    examples bank;               /* count 0: none */
+    latent_cache cache;         /* models of latents: the encoded pictures */
+    examples train, validation; /* validation.count 0: none given */
+    examples bank;              /* count 0: none */
     shuffled train_order, bank_order;
     schedule schedule;
     difftuning method;
     /* where it stands */
-    int64_t step;                /* steps done, skipped ones included */
+    int64_t step; /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
-    int64_t saved_step;          /* of the checkpoint that was loaded or saved last; -1: none */
+    int64_t saved_step; /* of the checkpoint that was loaded or saved last; -1: none */
     run_log log;
     meter meter; /* open when s->eval_steps > 0 */
 } trainer;
@@ -49,7 +49,7 @@ typedef struct trainer {
 typedef struct step_result {
     double loss_target, loss_bank; /* mean over the step's samples of each half; NaN: no such samples */
     double grad_norm, learning_rate;
-    bool finite;                   /* false: the step was skipped */
+    bool finite; /* false: the step was skipped */
 } step_result;
 
 /* Reads everything s names into *t: model, data, bank, method. Nothing is written. */

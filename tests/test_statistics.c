@@ -1,0 +1,188 @@
+/* Statistics of two kinds of features at once, measurements that are interrupted, and files of other programs.
+ * (test_frechet.c has mean, covariance and our own files.) */
+#include <math.h>
+#include <string.h>
+
+#include "temp_folder.h"
+
+#include "base/rng.h"
+#include "eval/statistics.h"
+#include "io/npz.h"
+
+enum { ROWS = 150, DIM = 5, SPATIAL = 3, ROW = DIM + SPATIAL };
+
+static const statistics_kind both = {"FID test", DIM, SPATIAL, true};
+static float rows[ROWS * ROW];
+
+static int setup(void **state)
+{
+    for (int i = 0; i < ROWS * ROW; i++)
+        rows[i] = 3 + (float)rng_uniform((rng_key){.seed = 9, .purpose = RNG_FEATURE}, (uint32_t)i);
+    return temp_folder_make(state);
+}
+
+static void add(statistics *s, int64_t first, int64_t n)
+{
+    dt_error err = {0};
+    assert_int_equal(statistics_add(s, rows + first * ROW, n, &err), DT_OK);
+}
+
+static void gather(statistics *s, const statistics_kind *kind, bool keep_rows)
+{
+    dt_error err = {0};
+    assert_int_equal(statistics_open(s, kind, keep_rows, &err), DT_OK);
+    add(s, 0, ROWS);
+    assert_int_equal(statistics_finish(s, &err), DT_OK);
+}
+
+static void assert_same(const moments *a, const moments *b)
+{
+    assert_int_equal(a->dim, b->dim);
+    assert_memory_equal(a->mean, b->mean, (size_t)a->dim * sizeof(double));
+    assert_memory_equal(a->covariance, b->covariance, (size_t)(a->dim * a->dim) * sizeof(double));
+}
+
+static double covariance(int i, int j)
+{
+    double mean_i = 0, mean_j = 0, sum = 0;
+    for (int r = 0; r < ROWS; r++) mean_i += (double)rows[r * ROW + i] / ROWS;
+    for (int r = 0; r < ROWS; r++) mean_j += (double)rows[r * ROW + j] / ROWS;
+    for (int r = 0; r < ROWS; r++) sum += ((double)rows[r * ROW + i] - mean_i) * ((double)rows[r * ROW + j] - mean_j);
+    return sum / (ROWS - 1);
+}
+
+static void each_part_of_a_row_has_its_moments(void **state)
+{
+    (void)state;
+    statistics s;
+    gather(&s, &both, true);
+    for (int i = 0; i < DIM; i++)
+        for (int j = 0; j < DIM; j++) assert_true(fabs(s.features.covariance[i * DIM + j] - covariance(i, j)) < 1e-12);
+    for (int i = 0; i < SPATIAL; i++)
+        for (int j = 0; j < SPATIAL; j++)
+            assert_true(fabs(s.spatial.covariance[i * SPATIAL + j] - covariance(DIM + i, DIM + j)) < 1e-12);
+    assert_int_equal(s.row_count, ROWS);
+    for (int r = 0; r < ROWS; r++) assert_memory_equal(s.rows + r * DIM, rows + r * ROW, DIM * sizeof(float));
+    statistics_close(&s);
+}
+
+/* Stopped before the first row, inside a block, at its end, and more than once. */
+static void an_interrupted_measurement_ends_in_the_same_bits(void **state)
+{
+    (void)state;
+    static const int64_t stops[][3] = {{0, 1, ROWS}, {3, 64, ROWS}, {63, 65, 128}, {149, 150, 150}};
+    statistics whole;
+    gather(&whole, &both, true);
+    for (int keep = 0; keep < 2; keep++)
+        for (int i = 0; i < 4; i++) {
+            dt_error err = {0};
+            statistics s;
+            assert_int_equal(statistics_open(&s, &both, keep, &err), DT_OK);
+            for (int k = 0; k < 3; k++) {
+                add(&s, s.count, stops[i][k] - s.count);
+                assert_int_equal(statistics_pause(&s, temp_path("state.npz"), &err), DT_OK);
+                statistics_close(&s);
+                if (statistics_resume(&s, temp_path("state.npz"), &both, keep, &err) != DT_OK)
+                    fail_msg("%s", err.message);
+                assert_int_equal(s.count, stops[i][k]);
+            }
+            add(&s, s.count, ROWS - s.count);
+            assert_int_equal(statistics_finish(&s, &err), DT_OK);
+            assert_same(&s.features, &whole.features);
+            assert_same(&s.spatial, &whole.spatial);
+            if (keep) assert_memory_equal(s.rows, whole.rows, ROWS * DIM * sizeof(float));
+            statistics_close(&s);
+        }
+    statistics_close(&whole);
+}
+
+static void resume_refused(const statistics_kind *kind, bool keep_rows, dt_status status, const char *part)
+{
+    dt_error err = {0};
+    statistics s;
+    assert_int_equal(statistics_resume(&s, temp_path("state.npz"), kind, keep_rows, &err), status);
+    if (!strstr(err.message, part)) fail_msg("%s", err.message);
+    assert_null(s.rows);
+    statistics_close(&s);
+}
+
+static void another_measurement_is_not_gone_on_with(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    statistics s;
+    assert_int_equal(statistics_open(&s, &both, false, &err), DT_OK);
+    add(&s, 0, 10);
+    assert_int_equal(statistics_pause(&s, temp_path("state.npz"), &err), DT_OK);
+    statistics_close(&s);
+    resume_refused(&(statistics_kind){"FID other", DIM, SPATIAL, true}, false, DT_ERR_CONFLICT, "FID other");
+    resume_refused(&(statistics_kind){"FID test", DIM + 1, SPATIAL, true}, false, DT_ERR_FORMAT, "unfinished");
+    resume_refused(&(statistics_kind){"FID test", DIM, SPATIAL + 1, true}, false, DT_ERR_FORMAT, "unfinished");
+    resume_refused(&both, true, DT_ERR_CONFLICT, "without its rows");
+    temp_write("state.npz", "no zip", 6);
+    resume_refused(&both, false, DT_ERR_FORMAT, "state.npz");
+}
+
+static void both_parts_come_back_from_a_file(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    statistics s, back;
+    bool named = false;
+    const statistics_kind without = {"FID test", DIM, 0, true};
+    gather(&s, &both, false);
+    assert_int_equal(statistics_save(&s, temp_path("saved.npz"), &err), DT_OK);
+    assert_int_equal(statistics_load(&back, temp_path("saved.npz"), &both, &named, &err), DT_OK);
+    assert_true(named);
+    assert_int_equal(back.count, ROWS);
+    assert_same(&back.features, &s.features);
+    assert_same(&back.spatial, &s.spatial);
+    statistics_close(&back);
+    assert_int_equal(statistics_load(&back, temp_path("saved.npz"), &without, NULL, &err), DT_OK);
+    assert_int_equal(back.spatial.dim, 0);
+    statistics_close(&back);
+    statistics_close(&s);
+}
+
+/* As pytorch-fid writes: mu and sigma alone. As ADM: with mu_s, sigma_s and 10,000 pictures that nobody asked for. */
+static void files_that_name_no_measure_are_taken_for_a_published_one(void **state)
+{
+    (void)state;
+    static const double numbers[DIM * DIM] = {1, 2, 3, 4, 5, 6};
+    static const uint8_t pictures[4096];
+    const npz_array arrays[] = {
+        {.name = "mu", .dtype = NPZ_F64, .dim_count = 1, .dims = {DIM}, .data = numbers},
+        {.name = "sigma", .dtype = NPZ_F64, .dim_count = 2, .dims = {DIM, DIM}, .data = numbers},
+        {.name = "mu_s", .dtype = NPZ_F64, .dim_count = 1, .dims = {SPATIAL}, .data = numbers},
+        {.name = "sigma_s", .dtype = NPZ_F64, .dim_count = 2, .dims = {SPATIAL, SPATIAL}, .data = numbers},
+        {.name = "arr_0", .dtype = NPZ_U8, .dim_count = 1, .dims = {sizeof pictures}, .data = pictures},
+    };
+    const statistics_kind own = {"FID test", DIM, SPATIAL, false}, wide = {"FID test", DIM + 1, SPATIAL, true};
+    for (size_t count = 2; count <= 5; count += 3) {
+        dt_error err = {0};
+        statistics s;
+        bool named = true;
+        assert_int_equal(npz_write(temp_path("theirs.npz"), arrays, count, &err), DT_OK);
+        if (statistics_load(&s, temp_path("theirs.npz"), &both, &named, &err) != DT_OK) fail_msg("%s", err.message);
+        assert_false(named);
+        assert_int_equal(s.count, 0);
+        assert_int_equal(s.spatial.dim, count == 5 ? SPATIAL : 0);
+        assert_memory_equal(s.features.covariance, numbers, sizeof numbers);
+        statistics_close(&s);
+        assert_int_equal(statistics_load(&s, temp_path("theirs.npz"), &own, NULL, &err), DT_ERR_CONFLICT);
+        error_clear(&err);
+        assert_int_equal(statistics_load(&s, temp_path("theirs.npz"), &wide, NULL, &err), DT_ERR_CONFLICT);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_part_of_a_row_has_its_moments),
+        cmocka_unit_test(an_interrupted_measurement_ends_in_the_same_bits),
+        cmocka_unit_test(another_measurement_is_not_gone_on_with),
+        cmocka_unit_test(both_parts_come_back_from_a_file),
+        cmocka_unit_test(files_that_name_no_measure_are_taken_for_a_published_one),
+    };
+    return cmocka_run_group_tests(tests, setup, temp_folder_remove);
+}
