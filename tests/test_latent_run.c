@@ -288,7 +288,7 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
     features_of_base(&f, &base, info.sha256);
     const dataset_options options = {.resolution = LATENT_PICTURE, .background = "#ffffff"};
     assert_int_equal(dataset_open(&d, s->reference, &options, err), DT_OK);
-    assert_int_equal(statistics_open(&mine, f.identity, f.dim, false, err), DT_OK);
+    assert_int_equal(statistics_open(&mine, &(statistics_kind){f.identity, f.dim, 0, false}, false, err), DT_OK);
     for (int64_t i = 0; i < d.count; i++) {
         float row[64];
         dataset_image(x, &d, i, false);
@@ -297,8 +297,9 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
         statistics_add(&mine, row, 1, err);
     }
     assert_int_equal(statistics_finish(&mine, err), DT_OK);
-    assert_int_equal(mine.dim, saved->dim);
-    for (int64_t i = 0; i < mine.dim; i++) assert_true(fabs(mine.mean[i] - saved->mean[i]) < 1e-12);
+    assert_int_equal(mine.features.dim, saved->features.dim);
+    for (int64_t i = 0; i < mine.features.dim; i++)
+        assert_true(fabs(mine.features.mean[i] - saved->features.mean[i]) < 1e-12);
     statistics_close(&mine);
     dataset_close(&d);
     dit_file_info_free(&info);
@@ -321,7 +322,8 @@ static void distances_in_a_latent_base_are_of_latents(void **state)
     file_hash base;
     assert_int_equal(file_sha256(&base, s.pretrained_model, &err), DT_OK);
     snprintf(identity, sizeof identity, "FD-base %.12s", base.hex);
-    assert_int_equal(statistics_load(&saved, s.save_statistics, identity, 32, &err), DT_OK);
+    assert_int_equal(statistics_load(&saved, s.save_statistics, &(statistics_kind){identity, 32, 0, false}, NULL, &err),
+                     DT_OK);
     expect_mean_by_hand(&saved, &s);
     statistics_close(&saved);
     s.save_statistics[0] = '\0';

@@ -35,7 +35,7 @@ static void gather(statistics *s, const statistics_kind *kind, bool keep_rows)
     assert_int_equal(statistics_finish(s, &err), DT_OK);
 }
 
-static void assert_same(const moments *a, const moments *b)
+static void assert_same(const feature_moments *a, const feature_moments *b)
 {
     assert_int_equal(a->dim, b->dim);
     assert_memory_equal(a->mean, b->mean, (size_t)a->dim * sizeof(double));

@@ -20,12 +20,17 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 
 const verb eval_verb = {
     .name = "eval",
-    .summary = "Frechet and kernel distance between two sets of images",
-    .description = "Compares the images of --candidate with those of --reference (folders, tars or saved statistics) "
-                   "in the features of a network: the middle of the model itself (FD-base) or SqueezeNet v1.1 "
-                   "(FD-squeezenet). Prints the Frechet distance and, where images are at hand, the kernel distance "
-                   "(KID) with its spread over subsets. Neither number is an FID.",
-    .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n",
+    .summary = "FID and other distances between two sets of images",
+    .description =
+        "Compares the images of --candidate with those of --reference in the features of a network. Each is a "
+        "folder, a tar or an .npz. With --feature inception: FID, sFID, Inception Score, KID, precision and "
+        "recall as published, from pictures cropped to --resolution or, without it, at their own sizes; .npz "
+        "may be statistics (pytorch-fid's and ADM's too) or ADM's stack of samples. With base (the middle of "
+        "the model itself) or squeezenet: distances of our own that are no FID. Numbers that need images "
+        "are left out where there are only statistics.",
+    .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n"
+               "  difftune eval --reference held_out --candidate samples --resolution 256 --feature inception \\\n"
+               "                --feature-weights pt_inception-2015-12-05-6726825d.pth\n",
     .keys = SETTINGS_EVAL,
     .run = run,
 };

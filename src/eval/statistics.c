@@ -13,10 +13,10 @@ static dt_status no_memory(const char *measure, dt_error *err)
 }
 
 /* dim is at most STATISTICS_DIM_MAX, so no size here overflows. `adding`: rows will come. */
-static bool moments_open(moments *m, int64_t dim, bool adding)
+static bool moments_open(feature_moments *m, int64_t dim, bool adding)
 {
     size_t d = (size_t)dim;
-    *m = (moments){.dim = dim};
+    *m = (feature_moments){.dim = dim};
     if (dim == 0) return true;
     m->mean = calloc(d, sizeof *m->mean);
     m->covariance = calloc(d * d, sizeof *m->covariance);
@@ -25,7 +25,7 @@ static bool moments_open(moments *m, int64_t dim, bool adding)
     return m->mean && m->covariance && (!adding || (m->shift && m->block));
 }
 
-static void moments_close(moments *m)
+static void moments_close(feature_moments *m)
 {
     free(m->mean);
     free(m->covariance);
@@ -63,7 +63,7 @@ void statistics_close(statistics *s)
 
 /* Adds the block's sums to mean [D] and its products to the lower triangle of covariance; each entry is summed over the
  * rows in order by one thread. */
-static void add_block(moments *m, int64_t rows)
+static void add_block(feature_moments *m, int64_t rows)
 {
     const int64_t d = m->dim;
 #pragma omp parallel for schedule(static, 16)
@@ -97,7 +97,7 @@ dt_status statistics_reserve_rows(statistics *s, int64_t count, dt_error *err)
     return DT_OK;
 }
 
-static void add_to_block(moments *m, const float *row, int64_t place, bool first)
+static void add_to_block(feature_moments *m, const float *row, int64_t place, bool first)
 {
     double *to = m->block + place * m->dim;
     for (int64_t i = 0; first && i < m->dim; i++) m->shift[i] = row[i];
@@ -127,7 +127,7 @@ dt_status statistics_add(statistics *s, const float *rows, int64_t n, dt_error *
 }
 
 /* With y = x - shift: mean = shift + sum y / n, covariance = (sum y y^T - sum y sum y^T / n) / (n - 1). */
-static void finish(moments *m, double n)
+static void finish(feature_moments *m, double n)
 {
     const int64_t d = m->dim;
     for (int64_t i = 0; i < d; i++)

@@ -16,13 +16,13 @@
 enum { STATISTICS_DIM_MAX = 8192 };
 
 /* Of one kind of features. */
-typedef struct moments {
+typedef struct feature_moments {
     int64_t dim;
     double *mean;       /* [D], of all rows after statistics_finish or statistics_load */
     double *covariance; /* [D,D] */
     double *shift;      /* [D], the first row; while rows are added */
     double *block;      /* [block_count,D], rows minus shift, not summed yet */
-} moments;
+} feature_moments;
 
 /* What the rows are: D values for all measures and, where there are any, values for sFID behind them. */
 typedef struct statistics_kind {
@@ -33,10 +33,10 @@ typedef struct statistics_kind {
 
 typedef struct statistics {
     char measure[DT_TEXT_MAX];
-    int64_t count;    /* images; 0: read from a file that does not say */
-    moments features; /* of the first dim values of each row */
-    moments spatial;  /* of the others; dim 0: none */
-    float *rows;      /* [row_count,dim] the first dim values as they came; NULL unless they are kept */
+    int64_t count;            /* images; 0: read from a file that does not say */
+    feature_moments features; /* of the first dim values of each row */
+    feature_moments spatial;  /* of the others; dim 0: none */
+    float *rows;              /* [row_count,dim] the first dim values as they came; NULL unless they are kept */
     int64_t row_count;
     /* owned, while rows are added */
     bool keep_rows;

@@ -129,7 +129,7 @@ dt_status statistics_load(statistics *s, const char *path, const statistics_kind
 enum { STATE_ARRAYS = 12 };
 
 /* The arrays of one kind of moments, their names led by `prefix`. Returns how many. */
-static size_t moments_arrays(npz_array out[4], const moments *m, const char *prefix, int64_t block_count)
+static size_t moments_arrays(npz_array out[4], const feature_moments *m, const char *prefix, int64_t block_count)
 {
     static const char *const parts[4] = {"sum", "products", "shift", "block"};
     char name[4][NPZ_NAME_MAX];
@@ -157,7 +157,7 @@ dt_status statistics_pause(const statistics *s, const char *path, dt_error *err)
     return npz_write(path, arrays, count, err);
 }
 
-static bool restore_moments(moments *m, const npz *z, const char *prefix, int64_t block_count)
+static bool restore_moments(feature_moments *m, const npz *z, const char *prefix, int64_t block_count)
 {
     npz_array expected[4];
     double *into[4] = {m->mean, m->covariance, m->shift, m->block};

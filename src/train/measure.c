@@ -211,10 +211,13 @@ static dt_status write_distance(trainer *t, const dt_eval_result *r)
                 (long long)r->candidate_count, (long long)r->reference_count);
     run_log_scalar(&t->log, r->measure, t->step, r->frechet_distance, err);
     return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "kind", "eval", "step",
-                                   (json_int_t)t->step, "measure", r->measure, "frechet_distance", frechet,
-                                   "kernel_distance", kernel, "kernel_distance_std", spread, "count",
-                                   (json_int_t)r->candidate_count, "reference_count", (json_int_t)r->reference_count),
+                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "kind", "eval",
+                                   "step", (json_int_t)t->step, "measure", r->measure, "frechet_distance", frechet,
+                                   "kernel_distance", kernel, "kernel_distance_std", spread, "spatial_frechet_distance",
+                                   run_log_number(r->spatial_frechet_distance), "inception_score",
+                                   run_log_number(r->inception_score), "precision", run_log_number(r->precision),
+                                   "recall", run_log_number(r->recall), "count", (json_int_t)r->candidate_count,
+                                   "reference_count", (json_int_t)r->reference_count),
                          err);
 }
 

@@ -200,7 +200,7 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
     return c->error.status;
 }
 
-static dt_status frechet(ctx *c, double *distance, const moments *a, const moments *b)
+static dt_status frechet(ctx *c, double *distance, const feature_moments *a, const feature_moments *b)
 {
     return frechet_distance(distance, a->mean, a->covariance, b->mean, b->covariance, a->dim, &c->error);
 }
