@@ -296,6 +296,41 @@ static void a_folder_is_published_by_its_name(void **state)
     assert_content(temp_path("published/file"), "whole");
 }
 
+static void what_is_inside_a_folder_is_told_before_it_exists(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("inside/a"), &err), DT_OK);
+    assert_true(file_is_inside(temp_path("inside"), temp_path("inside")));
+    assert_true(file_is_inside(temp_path("inside/a/b/c"), temp_path("inside")));
+    assert_true(file_is_inside(temp_path("inside/x"), temp_path("inside")));
+    assert_false(file_is_inside(temp_path("inside_not"), temp_path("inside")));
+    assert_false(file_is_inside(temp_path("inside/a"), temp_path("inside/b")));
+    assert_false(file_is_inside(temp_path(""), temp_path("inside")));
+    assert_int_equal(symlink(temp_path("inside/a"), temp_path("link")), 0);
+    assert_true(file_is_inside(temp_path("link/new"), temp_path("inside")));
+    assert_int_equal(remove(temp_path("link")), 0);
+    assert_true(file_is_inside("new/folder", "."));
+    assert_true(file_is_inside("/new", "/"));
+    assert_false(file_is_inside("new", temp_path("inside")));
+}
+
+static void a_lock_is_held_by_one_at_a_time(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    int first, second;
+    assert_int_equal(file_lock(&first, temp_path("lock"), &err), DT_OK);
+    assert_int_equal(file_lock(&second, temp_path("lock"), &err), DT_ERR_CONFLICT);
+    assert_int_equal(second, -1);
+    error_clear(&err);
+    file_unlock(&first);
+    assert_int_equal(first, -1);
+    assert_int_equal(file_lock(&second, temp_path("lock"), &err), DT_OK);
+    file_unlock(&second);
+    assert_int_equal(file_lock(&first, temp_path("no_such/lock"), &err), DT_ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +350,8 @@ int main(void)
         cmocka_unit_test(a_tree_with_a_link_is_left_as_it_is),
         cmocka_unit_test(names_are_listed_in_byte_order),
         cmocka_unit_test(a_folder_is_published_by_its_name),
+        cmocka_unit_test(what_is_inside_a_folder_is_told_before_it_exists),
+        cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -382,7 +382,16 @@ static void another_codec_is_another_run(void **state)
     snprintf(s.vae, sizeof s.vae, "%s", temp_path("changed.safetensors"));
     assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
     assert_says(fixture_message, "vae_sha256");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("twice"));
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on"));
+    fixture_train_to_the_end(&s);
+    assert_says(fixture_log, "another codec");
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_drawn"));
+    s.num_samples = s.num_inference_steps = 1;
+    must(dt_sample, &s);
+    assert_says(fixture_log, "another codec");
     fixture_remove("twice");
+    fixture_remove("on");
 }
 
 static void inspect_describes_encoded_pictures(void **state)

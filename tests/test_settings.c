@@ -471,7 +471,11 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"method=pretrain", "leave out pretrained_model"},
         {"vae=v", NULL},
         {"vae=v cache_dir=", "vae needs cache_dir"},
-        {"vae=v cache_dir=images", "cache_dir"},
+        {"vae=v train_data=.", "cache_dir latents must not be in the folder of train_data"},
+        {"vae=v train_data=. cache_dir=a/../b", "cache_dir"},
+        {"vae=v train_data=vectors", NULL},
+        {"vae=v train_data=vectors cache_dir=vectors/new/latents", "train_data"},
+        {"vae=v validation_data=vectors cache_dir=./vectors", "validation_data"},
         {"vae=v clip_sample=true", "clip_sample is for models of pixels"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
@@ -512,7 +516,7 @@ static void the_other_verbs_say_what_they_need(void **state)
         {SETTINGS_CACHE, "vae=v resolution=64", "cache needs train_data"},
         {SETTINGS_CACHE, "vae=v train_data=d", "cache needs resolution"},
         {SETTINGS_CACHE, "vae=v train_data=d resolution=64 cache_dir=", "cache needs cache_dir"},
-        {SETTINGS_CACHE, "vae=v train_data=d resolution=64 cache_dir=d", "cache_dir"},
+        {SETTINGS_CACHE, "vae=v train_data=. resolution=64 cache_dir=d", "cache_dir"},
         {SETTINGS_CACHE, "vae=v train_data=d resolution=64", NULL},
         {SETTINGS_SAMPLE, "pretrained_model=m", "sample needs output_dir"},
         {SETTINGS_SAMPLE, "output_dir=o", "sample needs pretrained_model"},

@@ -157,6 +157,15 @@ static dt_status open_sampler(sampling *p)
     return read_classes(p);
 }
 
+static void tell_codec(const sampling *p)
+{
+    char line[2 * DT_PATH_MAX + 64];
+    if (!codec_is_another(&p->codec, p->info.metadata) || !p->observer->log) return;
+    snprintf(line, sizeof line, "%s was trained on latents of another codec than %s", p->s->pretrained_model,
+             p->s->vae);
+    p->observer->log(p->observer->user, line);
+}
+
 /* DiT's default guides three channels only: of its latents of four, a known oddity; of wider ones, next to nothing. */
 static void tell_guidance(const sampling *p)
 {
@@ -209,6 +218,7 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
     if (api_enter(c, s, SETTINGS_SAMPLE) != DT_OK) return c->error.status;
     if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &p.model, &p.info, path) == DT_OK &&
         open_sampler(&p) == DT_OK && open_folder(&p) == DT_OK) {
+        tell_codec(&p);
         tell_guidance(&p);
         draw_all(&p);
     }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -246,6 +247,24 @@ void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
+}
+
+bool file_is_inside(const char *path, const char *folder)
+{
+    char start[DT_PATH_MAX], real[PATH_MAX], real_folder[PATH_MAX];
+    if (!realpath(folder, real_folder)) return false;
+    snprintf(start, sizeof start, "%s", path);
+    for (char *slash; !realpath(start, real);) { /* the part of it that exists */
+        if (!strcmp(start, ".") || !strcmp(start, "/")) return false;
+        slash = strrchr(start, '/');
+        if (!slash)
+            snprintf(start, sizeof start, ".");
+        else
+            slash[slash == start] = '\0';
+    }
+    size_t length = strlen(real_folder);
+    if (real_folder[length - 1] == '/') length--;
+    return !strncmp(real, real_folder, length) && (real[length] == '\0' || real[length] == '/');
 }
 
 bool file_is_folder(const char *path)

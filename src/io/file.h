@@ -85,6 +85,9 @@ void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
 bool file_exists(const char *path); /* anything of that name; links are followed */
 bool file_is_folder(const char *path);
 
+/* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */
+bool file_is_inside(const char *path, const char *folder);
+
 /* Makes a folder and its missing parents; an existing folder is fine. */
 dt_status file_make_dirs(const char *path, dt_error *err);
 

@@ -229,6 +229,12 @@ dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, 
                      (long long)channels, path, (long long)k->channels);
 }
 
+bool codec_is_another(const codec *k, const json_t *metadata)
+{
+    const char *sha256 = json_string_value(json_object_get(metadata, "difftune.vae_sha256"));
+    return sha256 && sha256[0] && strcmp(sha256, k->sha256) != 0;
+}
+
 /* ---- one picture, or one tile of it ---- */
 
 /* A rectangle of a picture or latent of `channels` planes: row r of plane p starts at data + p*plane + r*stride. */

@@ -43,6 +43,9 @@ codec codec_of_pixels(int64_t channels);
  * pixels. DT_ERR_SHAPE names both files where they do not fit, DT_ERR_ARG the model that lacks a codec. */
 dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, int64_t channels);
 
+/* Whether a model file's metadata (may be NULL) say that it was trained on latents of another codec. */
+bool codec_is_another(const codec *k, const json_t *metadata);
+
 /* Channels of the pictures. */
 static inline int64_t codec_picture_channels(const codec *k)
 {

@@ -121,7 +121,10 @@ static dt_status tuned_model(trainer *t)
                          .user = t,
                          .log = log_line};
     if (dit_file_path(path, t->s->pretrained_model, &t->c->error) != DT_OK) return t->c->error.status;
-    return dit_load_for_classes(t->c, &t->model, &t->base, path, &labels);
+    if (dit_load_for_classes(t->c, &t->model, &t->base, path, &labels) != DT_OK) return t->c->error.status;
+    if (codec_is_another(&t->codec, t->base.metadata))
+        trainer_log(t, "%s was trained on latents of another codec than %s", path, t->s->vae);
+    return DT_OK;
 }
 
 static dt_status open_cache(trainer *t)

@@ -101,6 +101,15 @@ static void check_fused(const dt_settings *s, dt_error *err)
     RULE(s->max_grad_norm > 0, "fused_backward_pass updates before the whole norm is known; leave out max_grad_norm");
 }
 
+/* The user's folders stay as they are, and what is put there would be taken for a class. */
+static void check_cache_dir(const dt_settings *s, dt_error *err)
+{
+    RULE(file_is_inside(s->cache_dir, s->train_data), "cache_dir %s must not be in the folder of train_data",
+         s->cache_dir);
+    RULE(s->validation_data[0] && file_is_inside(s->cache_dir, s->validation_data),
+         "cache_dir %s must not be in the folder of validation_data", s->cache_dir);
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -114,7 +123,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_background(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
-    RULE(s->vae[0] && !strcmp(s->cache_dir, s->train_data), "cache_dir must not be the folder of train_data");
+    if (s->vae[0]) check_cache_dir(s, err);
     RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
     RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
@@ -132,7 +141,7 @@ static void check_cache(const dt_settings *s, dt_error *err)
     require(s->train_data, "train_data", "cache", err);
     require(s->cache_dir, "cache_dir", "cache", err);
     RULE(s->resolution == 0, "cache needs resolution");
-    RULE(!strcmp(s->cache_dir, s->train_data), "cache_dir must not be the folder of train_data");
+    check_cache_dir(s, err);
     check_background(s, err);
 }
 
