@@ -453,7 +453,7 @@ static void squeezenet_sees_decoded_pictures(void **state)
     s.feature = DT_FEATURE_SQUEEZENET;
     snprintf(s.validation_data, sizeof s.validation_data, "%s", temp_path("held"));
     s.num_inference_steps = 2;
-    s.num_samples = s.eval_count = 8;
+    s.num_samples = s.eval_count = 4;
     s.eval_steps = 6;
     must(dt_train, &s);
     char *last = strstr(fixture_log, "step 6: FD-squeezenet");
@@ -484,7 +484,7 @@ static void food_survives_taef2(void **state)
     char weights[DT_PATH_MAX], archive[DT_PATH_MAX];
     shared_path(weights, "weights/taef2");
     shared_path(archive, "data/food10_256.tar.gz");
-    extract_pictures(archive, 6);
+    extract_pictures(archive, 3);
     ctx c;
     codec vae;
     latent_cache cache;
@@ -499,9 +499,9 @@ static void food_survives_taef2(void **state)
     if (examples_open(&c, &e, temp_path("food_pictures"), &o) != DT_OK) fail_msg("%s", c.error.message);
     assert_int_equal(latent_cache_finish(&cache, &c.error), DT_OK);
     assert_int_equal(dataset_open(&d, temp_path("food_pictures"), &pixels, &c.error), DT_OK);
-    assert_int_equal(d.count, 6);
-    assert_int_equal(e.count, 6);
-    for (int64_t i = 0; i < 6; i++) {
+    assert_int_equal(d.count, 3);
+    assert_int_equal(e.count, 3);
+    for (int64_t i = 0; i < 3; i++) {
         double squares = 0;
         bool mirrored = i % 2;
         examples_get(z, &e, i, mirrored, NULL);

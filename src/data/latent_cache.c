@@ -22,10 +22,10 @@ typedef struct place {
     int64_t shard, row;
 } place;
 
-static void tell(const data_watcher *watch, const char *format, const char *a, const char *b)
+static void tell(const data_watcher *watch, const char *subject, const char *what)
 {
-    char line[DT_MESSAGE_MAX];
-    snprintf(line, sizeof line, format, a, b);
+    char line[DT_MESSAGE_MAX + 64];
+    snprintf(line, sizeof line, "%s%.60s", subject, what);
     if (watch->log) watch->log(watch->user, line);
 }
 
@@ -203,7 +203,7 @@ static dt_status open_shards(latent_cache *k, const json_t *manifest, const data
             k->shard[k->shard_count++] = *s;
             for (int64_t row = 0; row < s->count; row++) index_row(k, k->shard_count - 1, row, err);
         } else {
-            tell(watch, "%s%s; its pictures are encoded again", why[i].message, "");
+            tell(watch, why[i].message, "; its pictures are encoded again");
             tensor_file_close(&s->file);
         }
     }
@@ -271,7 +271,7 @@ static dt_status wait_for_lock(latent_cache *k, const data_watcher *watch, dt_er
         dt_error why = {0};
         if (file_lock(&k->lock, path, &why) == DT_OK) return DT_OK;
         if (why.status != DT_ERR_CONFLICT) return error_set(err, why.status, "%s", why.message);
-        if (!told) tell(watch, "%s: another process is filling it; waiting%s", k->folder, "");
+        if (!told) tell(watch, k->folder, ": another process is filling it; waiting");
         told = true;
         if (watch->go_on && !watch->go_on(watch->user, 0, 0))
             return error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while another process was filling it", k->folder);
