@@ -154,8 +154,8 @@ def check_training(bench):
     bench.run("cache of 8 pictures, plain and mirrored", "cache", "--vae", bench.work / "vae", "--train-data",
               bench.work / "pictures", "--resolution", 256, "--cache-dir", bench.work / "latents")
     stopped, whole = bench.work / "stopped", bench.work / "whole"
-    peaks = [train(bench, stopped, f"train, stopped after 2 of {STEPS} steps", stop_at=f"train 2/{STEPS}", expect=75),
-             train(bench, stopped, "train, gone on with")]
+    peaks = [train(bench, stopped, f"train of {STEPS} steps, stopped by SIGTERM after the second", stop_at=f"train 2/{STEPS}", expect=75),
+             train(bench, stopped, "train, gone on with to the end")]
     found = digests(stopped)
     shutil.rmtree(stopped)
     peaks.append(train(bench, whole, f"train, {STEPS} steps at once"))

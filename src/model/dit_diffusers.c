@@ -264,40 +264,51 @@ static void name_stranger(const view *v)
     }
 }
 
+static void add_positions(view *v, int64_t grid, int64_t width)
+{
+    int64_t count = grid * grid * width;
+    int64_t *dims = arena_alloc(&v->memory, 3 * sizeof *dims, v->err);
+    float *values = arena_alloc(&v->memory, (size_t)count * sizeof *values, v->err);
+    if (!values) return;
+    dit_positions(values, grid, width);
+    memcpy(dims, (int64_t[]){1, grid * grid, width}, 3 * sizeof *dims);
+    const tensor_entry positions = {.path = v->f->path,
+                                    .dtype = SAFETENSORS_F32,
+                                    .dim_count = 3,
+                                    .dims = dims,
+                                    .count = count,
+                                    .data = values,
+                                    .bytes = count * (int64_t)sizeof *values};
+    add_entry(v, &positions, "pos_embed");
+}
+
+static void add_heads(const view *v, int64_t heads)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%lld", (long long)heads);
+    if (!v->f->metadata) v->f->metadata = json_object();
+    if (json_object_set_new(v->f->metadata, "difftune.heads", json_string(number)) != 0)
+        error_set(v->err, DT_ERR_MEMORY, "%s: no memory for its metadata", v->f->path);
+}
+
 /* Positions and heads, which only config.json tells. */
 static void add_told(view *v, const config_file *k)
 {
     int64_t size = config_number(k, "sample_size"), patch = config_number(k, "patch_size");
-    int64_t heads = config_number(k, "num_attention_heads"), wide = config_number(k, "attention_head_dim");
+    int64_t heads = config_number(k, "num_attention_heads"), head_dim = config_number(k, "attention_head_dim");
     config_word(k, "norm_type", "ada_norm_zero");
     config_word(k, "activation_fn", "gelu-approximate");
     if (v->err->status != DT_OK) return;
     const tensor_entry *bias = tensor_file_find(v->f, "pos_embed.proj.bias");
-    int64_t grid = size / patch, width = heads * wide;
+    int64_t grid = size / patch, width = heads * head_dim;
     if (!bias || bias->dim_count != 1 || bias->dims[0] != width) {
         refuse(v, "pos_embed.proj.bias", "has another width than num_attention_heads and attention_head_dim say");
     } else if (size % patch || width % 4 || grid > 1024 || grid * grid * width > POSITION_VALUES_MAX) {
         error_set(v->err, DT_ERR_FORMAT,
                   "%s: sample_size: a multiple of patch_size expected, and no larger than a model", k->path);
     } else {
-        char number[24];
-        int64_t *dims = arena_alloc(&v->memory, 3 * sizeof *dims, v->err);
-        float *values = arena_alloc(&v->memory, (size_t)(grid * grid * width) * sizeof *values, v->err);
-        if (!values) return;
-        dit_positions(values, grid, width);
-        memcpy(dims, (int64_t[]){1, grid * grid, width}, 3 * sizeof *dims);
-        add_entry(v,
-                  &(tensor_entry){.path = v->f->path,
-                                  .dtype = SAFETENSORS_F32,
-                                  .dim_count = 3,
-                                  .dims = dims,
-                                  .count = grid * grid * width,
-                                  .data = values,
-                                  .bytes = grid * grid * width * (int64_t)sizeof *values},
-                  "pos_embed");
-        if (!v->f->metadata) v->f->metadata = json_object();
-        snprintf(number, sizeof number, "%lld", (long long)heads);
-        json_object_set_new(v->f->metadata, "difftune.heads", json_string(number));
+        add_positions(v, grid, width);
+        add_heads(v, heads);
     }
 }
 
