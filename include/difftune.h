@@ -75,6 +75,7 @@ typedef enum dt_lr_schedule { DT_LR_CONSTANT, DT_LR_LINEAR, DT_LR_COSINE } dt_lr
 typedef enum dt_sampler { DT_SAMPLER_DDIM, DT_SAMPLER_DDPM } dt_sampler;
 typedef enum dt_spacing { DT_SPACING_DDIM, DT_SPACING_SECTIONS, DT_SPACING_LEADING } dt_spacing;
 typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
+typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_order;
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
@@ -155,9 +156,11 @@ typedef struct dt_settings {
     double eta, guidance_scale;
     bool clip_sample; /* predicted images are clipped to [-1, 1] at each step: for models of pixels, not of latents */
     dt_guidance_channels guidance_channels;
-    char classes[DT_TEXT_MAX]; /* "0,3,7" or names; empty: spread over all classes */
+    char classes[DT_TEXT_MAX]; /* "0,3,7", "0-101" or names; empty: all classes */
+    dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
-    dt_weights weights; /* which weights a training run draws its samples with and ends in */
+    int64_t save_images; /* so many of the samples become files; negative: all */
+    dt_weights weights;  /* which weights a training run draws its samples with and ends in */
 
     /* bank */
     int64_t bank_size, bank_shard_size;
@@ -175,6 +178,13 @@ typedef struct dt_settings {
     /* predict */
     char input[DT_PATH_MAX], output[DT_PATH_MAX];
     bool gradients;
+
+    /* experiment: what dt_run does and compares with */
+    char recipe[DT_TEXT_MAX]; /* name of the data set in the paper */
+    char data[DT_PATH_MAX];   /* folder made by dt_data_prepare */
+    char reference_split[16]; /* split of data that samples are compared with */
+    int64_t fid_count;        /* images drawn and measured with each tuned model */
+    double paper_fid_finetune, paper_fid_difffit, paper_fid_diff_tuning; /* table 1 of the paper; 0: none */
 
     /* report */
     char runs[DT_PATH_MAX]; /* run folders, separated by commas */

@@ -514,6 +514,64 @@ static void smoothing_has_no_bias_at_the_start(void **state)
     assert_true(fabs(smooth[4] - 4 * 7.0 / 15.0) < 1e-12); /* weights 1/16, 1/8, 1/4 on fours, 1/2 on the zero */
 }
 
+/* ---- a recipe's runs ---- */
+
+static const char paper_settings[] =
+    "recipe: Stanford <Cars>\npaper_fid_finetune: 6.04\npaper_fid_difffit: 5.81\npaper_fid_diff_tuning: 5.37\n"
+    "learning_rate: 0.0001\nlr_scheduler: constant\nresolution: 256\npreset: paper\npsi: power\ntau: 1\n"
+    "ablation: none\nsampler: ddim\nnum_inference_steps: 50\neta: 0\nguidance_scale: 1.5\nbank_size: 5000\n"
+    "gradient_accumulation_steps: 1\n";
+
+static void add_recipe_run(fixture *f, const char *run, const char *method, int batch, int steps, int samples)
+{
+    char text[1000], line[300];
+    add_run(f, run, method, steps, 0);
+    snprintf(text, sizeof text, "%strain_batch_size: %d\nmax_train_steps: %d\n", paper_settings, batch, steps);
+    rewrite_config(f, run, text);
+    if (samples == 0) return;
+    snprintf(line, sizeof line,
+             "{\"kind\":\"eval\",\"step\":%d,\"measure\":\"FID (tf1)\",\"frechet_distance\":7.25,"
+             "\"count\":%d,\"reference_count\":8041}\n",
+             steps, samples);
+    write_file(f, run, "metrics.jsonl", line);
+}
+
+static void a_recipe_is_shown_beside_the_papers_numbers(void **state)
+{
+    fixture *f = *state;
+    add_recipe_run(f, "ft", "finetune", 32, 24000, 10000);
+    add_recipe_run(f, "dt", "diff-tuning", 32, 24000, 10000);
+    const char *page = make_page(f, "");
+    assert_says(page, "Beside the paper: Stanford &lt;Cars&gt;");
+    assert_says(page,
+                "plain fine-tuning</th><td></td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>6.04<");
+    assert_says(page,
+                "Diff-Tuning</th><td>paper</td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>5.37<");
+    assert_says(page, "DiffFit (not offered here)");
+    assert_says(page, "Diff-Tuning follows the paper&rsquo;s protocol");
+    assert_says(page, "memory bank (here 5000;");
+    assert_silent(page, "does not follow");
+}
+
+static void a_rehearsal_says_in_what_it_differs(void **state)
+{
+    fixture *f = *state;
+    add_recipe_run(f, "ft", "finetune", 4, 10, 64);
+    add_recipe_run(f, "dt", "diff-tuning", 32, 24000, 0);
+    const char *page = make_page(f, "");
+    assert_says(page,
+                "plain fine-tuning does not follow the paper&rsquo;s protocol: steps made 10 (paper 24000); images "
+                "of a step 4 (paper 32); samples measured 64 (paper 10000). Its number");
+    assert_says(page, "Diff-Tuning does not follow the paper&rsquo;s protocol: no FID was taken");
+}
+
+static void runs_without_a_recipe_are_not_compared_with_the_paper(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    assert_silent(make_page(f, ""), "Beside the paper");
+}
+
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -543,6 +601,9 @@ int main(void)
         REPORT_TEST(the_page_is_self_contained),
         REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),
         REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
+        REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
+        REPORT_TEST(a_rehearsal_says_in_what_it_differs),
+        REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),
         cmocka_unit_test(thinning_keeps_means_and_gaps),
         cmocka_unit_test(smoothing_has_no_bias_at_the_start),
     };

@@ -1,13 +1,14 @@
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
-#include "io/grid.h"
-#include "model/codec.h"
-#include "model/dit_file.h"
-#include "model/dit_sampler.h"
+#include "api/sample_folder.h"
 #include "base/clock.h"
+#include "model/codec.h"
+#include "model/dit_sampler.h"
+#include "train/meter.h"
+
+enum { BATCH_MAX = 256 };
 
 typedef struct sampling {
     ctx *c;
@@ -17,145 +18,73 @@ typedef struct sampling {
     dit_file_info info;
     codec codec;
     sampler sampler;
-    int32_t *class_list; /* the classes drawn in turn */
-    int64_t class_list_count;
+    class_list classes;
+    meter meter; /* open where statistics are wanted */
+    sample_folder folder;
     double started_s;
 } sampling;
 
-/* ---- classes ---- */
-
-static int32_t class_of(const sampling *p, const char *word)
+static bool wants_statistics(const sampling *p)
 {
-    for (int64_t i = 0; i < p->info.class_name_count; i++)
-        if (!strcmp(p->info.class_name[i], word)) return (int32_t)i;
-    char *end;
-    long number = strtol(word, &end, 10);
-    return *word && !*end && number >= 0 && number < p->model.config.class_count ? (int32_t)number : -1;
+    return p->s->save_statistics[0] != '\0';
 }
-
-/* "0,3,dogs": numbers and names; nothing: all classes in turn. */
-static dt_status read_classes(sampling *p)
-{
-    ctx *c = p->c;
-    char text[DT_TEXT_MAX], *rest = text;
-    int64_t all = p->model.config.class_count;
-    snprintf(text, sizeof text, "%s", p->s->classes);
-    p->class_list =
-        arena_alloc(&c->model, (size_t)(all > DT_TEXT_MAX ? all : DT_TEXT_MAX) * sizeof(int32_t), &c->error);
-    if (ctx_failed(c)) return c->error.status;
-    for (const char *word; (word = strsep(&rest, ",")) && p->s->classes[0];) {
-        int32_t y = class_of(p, word);
-        if (y < 0)
-            return error_set(&c->error, DT_ERR_ARG,
-                             "classes: \"%s\" is neither a class name of the model nor a number 0..%lld", word,
-                             (long long)all - 1);
-        p->class_list[p->class_list_count++] = y;
-    }
-    for (int32_t y = 0; p->s->classes[0] == '\0' && y < all; y++) p->class_list[p->class_list_count++] = y;
-    return DT_OK;
-}
-
-static int32_t label_of(const sampling *p, int64_t number)
-{
-    return p->class_list[number % p->class_list_count];
-}
-
-/* ---- the folder ---- */
 
 /* What makes an image what it is; the same text again means that the same images are being drawn. */
-static void describe(const sampling *p, char out[1024])
+static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
 {
     static const char *const spacing[] = {"ddim", "sections", "leading"};
     const dt_settings *s = p->s;
     snprintf(
-        out, 1024,
+        out, SAMPLE_TEXT_MAX,
         "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
-        "model sha256 %s%s%s, classes %s",
+        "model sha256 %s%s%s, classes %s%s",
         s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
         spacing[s->timestep_spacing], s->eta, s->clip_sample ? "yes" : "no", s->guidance_scale,
         s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256,
-        s->classes[0] ? s->classes : "all in turn");
+        s->classes[0] ? s->classes : "all", s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
 }
 
-/* A folder with samples.txt of the same text is gone on with; anything else in it is somebody else's. */
-static dt_status open_folder(const sampling *p)
+/* ---- opening ---- */
+
+static dt_status open_model(sampling *p)
 {
-    char path[DT_PATH_MAX], images[DT_PATH_MAX], text[1024], *found = NULL;
-    const char *folder = p->s->output_dir;
-    dt_error *err = &p->c->error;
-    size_t size;
-    describe(p, text);
-    file_join(path, folder, "samples.txt");
-    file_join(images, folder, "images");
-    if (file_exists(path)) {
-        if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
-            error_set(err, DT_ERR_CONFLICT,
-                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", folder, found);
-        free(found);
-    } else if (file_check_free_folder(folder, "samples", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
-        file_write_atomic(path, text, strlen(text), err);
+    char path[DT_PATH_MAX];
+    ctx *c = p->c;
+    if (dit_file_path(path, p->s->pretrained_model, &c->error) != DT_OK ||
+        dit_load(c, &p->model, &p->info, path) != DT_OK ||
+        dit_sampler_open(&p->sampler, &p->model, p->s, &c->error) != DT_OK ||
+        codec_open_for(c, &p->codec, p->s->vae, p->s->pretrained_model, p->model.config.channels) != DT_OK)
+        return c->error.status;
+    return class_list_read(&p->classes, c, p->s, &p->info, p->model.config.class_count);
+}
+
+/* Of one image: what all distances use, and behind it what sFID uses. */
+static int64_t row_values(const sampling *p)
+{
+    return p->meter.features.dim + p->meter.features.spatial_dim;
+}
+
+static dt_status open_folder(sampling *p)
+{
+    int64_t count = p->s->num_samples, saved = p->s->save_images;
+    p->folder = (sample_folder){.s = p->s,
+                                .classes = &p->classes,
+                                .info = &p->info,
+                                .channels = codec_picture_channels(&p->codec),
+                                .size = p->sampler.size * p->codec.factor,
+                                .saved = saved < 0 || saved > count ? count : saved,
+                                .rows = {.fd = -1}};
+    describe(p, p->folder.text);
+    if (wants_statistics(p)) {
+        if (meter_open(p->c, &p->meter, p->s, p->s->feature_weights) != DT_OK) return p->c->error.status;
+        p->folder.feature = p->meter.features.identity;
     }
-    return err->status == DT_OK ? file_make_dirs(images, err) : err->status;
-}
-
-static int64_t picture_size(const sampling *p)
-{
-    return p->sampler.size * p->codec.factor;
-}
-
-static dt_status save_image(const sampling *p, const float *x, int64_t number)
-{
-    char path[DT_PATH_MAX], name[32], label[128], text[1024];
-    int32_t y = label_of(p, number);
-    image picture = {0};
-    describe(p, text);
-    snprintf(name, sizeof name, "images/%06lld.png", (long long)number);
-    snprintf(label, sizeof label, "%d %s", (int)y, y < p->info.class_name_count ? p->info.class_name[y] : "");
-    file_join(path, p->s->output_dir, name);
-    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", text}};
-    if (image_grid(&picture, x, 1, codec_picture_channels(&p->codec), picture_size(p), picture_size(p), 1,
-                   &p->c->error) == DT_OK)
-        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, &p->c->error);
-    image_close(&picture);
-    return p->c->error.status;
-}
-
-/* grid.png: the first images by class, under the names of the classes. */
-static dt_status save_grid(const sampling *p, const float *x, int64_t count)
-{
-    const grid_pictures pictures = {.x = x,
-                                    .count = count,
-                                    .channels = codec_picture_channels(&p->codec),
-                                    .size = picture_size(p),
-                                    .class_list = p->class_list,
-                                    .class_list_count = p->class_list_count,
-                                    .class_name = p->info.class_name,
-                                    .class_name_count = p->info.class_name_count};
-    char path[DT_PATH_MAX], text[1024];
-    image picture = {0};
-    bool labelled = true;
-    describe(p, text);
-    file_join(path, p->s->output_dir, "grid.png");
-    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", text}};
-    if (grid_draw(&picture, &labelled, &pictures, &p->c->error) == DT_OK)
-        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 2, &p->c->error);
-    if (!labelled && p->observer->log)
-        p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
-    image_close(&picture);
-    return p->c->error.status;
+    return sample_folder_open(&p->folder, row_values(p), &p->c->error);
 }
 
 /* ---- drawing ---- */
-
-static dt_status open_sampler(sampling *p)
-{
-    if (dit_sampler_open(&p->sampler, &p->model, p->s, &p->c->error) != DT_OK ||
-        codec_open_for(p->c, &p->codec, p->s->vae, p->s->pretrained_model, p->model.config.channels) != DT_OK)
-        return p->c->error.status;
-    return read_classes(p);
-}
 
 static void tell_codec(const sampling *p)
 {
@@ -177,51 +106,111 @@ static void tell_guidance(const sampling *p)
     if (p->observer->log) p->observer->log(p->observer->user, line);
 }
 
+static int64_t drawn_values(const sampling *p)
+{
+    return p->sampler.channels * p->sampler.size * p->sampler.size;
+}
+
+static int64_t picture_values(const sampling *p)
+{
+    return p->folder.channels * p->folder.size * p->folder.size;
+}
+
+/* Appends the features of images first..first+n-1 in one piece: of latents as they are where the base sees latents, else
+ * of pictures as the files would show them. */
+static dt_status keep_features(sampling *p, const float *drawn, float *pictures, int64_t first, int64_t n)
+{
+    ctx *c = p->c;
+    const features *f = &p->meter.features;
+    bool of_latents = f->kind == DT_FEATURE_BASE && p->codec.kind != CODEC_PIXELS;
+    size_t mark = arena_mark(&c->scratch);
+    float *rows = arena_alloc(&c->scratch, (size_t)(n * row_values(p)) * sizeof *rows, &c->error);
+    image_as_shown(pictures, n * picture_values(p));
+    if (!rows) return c->error.status;
+    if (of_latents)
+        features_rows(c, f, rows, drawn, p->sampler.channels, p->sampler.size, first, n);
+    else
+        features_rows(c, f, rows, pictures, p->folder.channels, p->folder.size, first, n);
+    if (!ctx_failed(c)) feature_rows_append(&p->folder.rows, rows, n, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+/* Files first: an image with features is an image that is there. */
+static dt_status draw_batch(sampling *p, float *drawn, float *pictures, int64_t first, int64_t n)
+{
+    ctx *c = p->c;
+    int32_t y[BATCH_MAX];
+    uint32_t index[BATCH_MAX];
+    for (int64_t i = 0; i < n; i++) {
+        index[i] = (uint32_t)(first + i);
+        y[i] = class_list_at(&p->classes, first + i);
+    }
+    if (sampler_draw(c, &p->sampler, drawn, y, index, n) == DT_OK)
+        codec_decode(c, &p->codec, pictures, drawn, n, p->sampler.size, p->sampler.size);
+    for (int64_t i = 0; i < n && !ctx_failed(c); i++)
+        sample_folder_save(&p->folder, pictures + i * picture_values(p), first + i, &c->error);
+    if (!ctx_failed(c) && wants_statistics(p)) keep_features(p, drawn, pictures, first, n);
+    return c->error.status;
+}
+
+/* Time left is reckoned from what this call has drawn. */
+static bool tell(const sampling *p, int64_t before, int64_t done, int64_t count)
+{
+    double seconds = clock_s() - p->started_s;
+    double drawn = (double)(done - before);
+    return api_progress(p->observer, "sample", done, count, drawn > 0 ? seconds * (double)done / drawn : 0);
+}
+
 static dt_status draw_all(sampling *p)
 {
-    enum { GRID_MAX = 256 };
     ctx *c = p->c;
-    int64_t side = p->sampler.size, count = p->s->num_samples;
-    int64_t size = codec_picture_channels(&p->codec) * picture_size(p) * picture_size(p);
-    int64_t shown = count < GRID_MAX ? count : GRID_MAX;
-    float *grid = arena_alloc(&c->model, (size_t)(shown * size) * sizeof *grid, &c->error);
-    int64_t batch = p->s->sample_batch_size;
-    float *drawn =
-        arena_alloc(&c->model, (size_t)(batch * p->sampler.channels * side * side) * sizeof *drawn, &c->error);
-    float *x = arena_alloc(&c->model, (size_t)(batch * size) * sizeof *x, &c->error);
-    for (int64_t done = 0; done < count && !ctx_failed(c);) {
-        int32_t y[256];
-        uint32_t index[256];
+    int64_t count = p->s->num_samples, before = p->folder.done, batch = p->s->sample_batch_size;
+    float *drawn = arena_alloc(&c->model, (size_t)(batch * drawn_values(p)) * sizeof *drawn, &c->error);
+    float *pictures = arena_alloc(&c->model, (size_t)(batch * picture_values(p)) * sizeof *pictures, &c->error);
+    for (int64_t done = before; done < count && !ctx_failed(c);) {
         int64_t n = count - done < batch ? count - done : batch;
-        for (int64_t i = 0; i < n; i++) {
-            index[i] = (uint32_t)(done + i);
-            y[i] = label_of(p, done + i);
-        }
-        if (sampler_draw(c, &p->sampler, drawn, y, index, n) == DT_OK)
-            codec_decode(c, &p->codec, x, drawn, n, side, side);
-        for (int64_t i = 0; i < n && !ctx_failed(c); i++) {
-            save_image(p, x + i * size, done + i);
-            if (done + i < shown) memcpy(grid + (done + i) * size, x + i * size, (size_t)size * sizeof *x);
-        }
+        if (draw_batch(p, drawn, pictures, done, n) != DT_OK) break;
         done += n;
-        if (!api_progress(p->observer, "sample", done, count, clock_s() - p->started_s) && done < count)
+        if (!tell(p, before, done, count) && done < count)
             error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld images", p->s->output_dir,
                       (long long)done, (long long)count);
     }
-    return ctx_failed(c) ? c->error.status : save_grid(p, grid, shown);
+    return c->error.status;
+}
+
+static dt_status save_statistics(sampling *p)
+{
+    statistics all;
+    dt_error *err = &p->c->error;
+    if (meter_statistics(p->c, &p->meter, &all, false) != DT_OK) return err->status;
+    if (feature_rows_add_to(&all, &p->folder.rows, p->s->num_samples, err) == DT_OK &&
+        statistics_finish(&all, err) == DT_OK)
+        statistics_save(&all, p->s->save_statistics, err);
+    statistics_close(&all);
+    return err->status;
+}
+
+static dt_status finish(sampling *p)
+{
+    bool labelled;
+    if (sample_folder_grid(&p->folder, &labelled, &p->c->error) != DT_OK) return p->c->error.status;
+    if (!labelled && p->observer->log)
+        p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
+    return wants_statistics(p) ? save_statistics(p) : DT_OK;
 }
 
 dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     sampling p = {.c = c, .s = s, .observer = api_observer(observer), .started_s = clock_s()};
-    char path[DT_PATH_MAX];
     if (api_enter(c, s, SETTINGS_SAMPLE) != DT_OK) return c->error.status;
-    if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &p.model, &p.info, path) == DT_OK &&
-        open_sampler(&p) == DT_OK && open_folder(&p) == DT_OK) {
+    if (open_model(&p) == DT_OK && open_folder(&p) == DT_OK) {
         tell_codec(&p);
         tell_guidance(&p);
-        draw_all(&p);
+        if (draw_all(&p) == DT_OK) finish(&p);
+        sample_folder_close(&p.folder);
     }
+    meter_close(&p.meter);
     dit_file_info_free(&p.info);
     return api_leave(c);
 }

@@ -26,6 +26,7 @@ typedef enum rng_purpose {
     RNG_SUBSET = 14,
     RNG_LABEL_ROWS = 15,
     RNG_LATENT = 16,      /* the latent drawn from a picture's moments; step and sample as RNG_FLIP */
+    RNG_SAMPLE_CLASS = 17,
 } rng_purpose;
 
 typedef struct rng_key {

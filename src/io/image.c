@@ -154,6 +154,11 @@ uint8_t image_from_float(float x)
     return scaled < 255.0f ? (uint8_t)scaled : 255;
 }
 
+void image_as_shown(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = (float)image_from_float(x[i]) / 127.5f - 1;
+}
+
 /* Writes one [channels, height, width] picture with its corner at `rgb`, rows `stride` bytes apart. */
 static void put_tile(uint8_t *rgb, const float *chw, int64_t channels, int64_t height, int64_t width, int64_t stride)
 {

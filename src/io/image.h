@@ -65,6 +65,9 @@ dt_status image_write_png(const char *path, const uint8_t *rgb, int64_t width, i
  * 127.5 x + 127.5 half up. NaN becomes 0. */
 uint8_t image_from_float(float x);
 
+/* x[count] becomes what a PNG of it would hold: a few values far outside [-1, 1] must not decide a distance. */
+void image_as_shown(float *x, int64_t count);
+
 /* Tiles x [count, channels, height, width] in [-1, 1], row by row, `columns` to a row; places left over are
  * white. One channel is shown grey; other counts than 1 and 3 are DT_ERR_SHAPE. */
 dt_status image_grid(image *out, const float *x, int64_t count, int64_t channels, int64_t height, int64_t width,

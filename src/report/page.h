@@ -27,6 +27,9 @@ extern const char report_style[]; /* the page's CSS */
 /* verdict.c: what came out, in sentences made from the numbers. */
 void page_verdict(html *out, const report *r);
 
+/* protocol.c: runs of a recipe beside the paper; nothing where no run has one */
+void page_protocol(html *out, const report *r);
+
 /* tables.c */
 void page_run_table(html *out, const report *r);
 void page_differences(html *out, const report *r); /* settings that the runs do not share, and every config.yaml */

@@ -121,6 +121,7 @@ static dt_status write_page(html *out, const report *r, const char *title, dt_er
     html_element(out, *run_text(&r->runs[0].run, "started") ? " &middot; first run started " : "",
                  run_text(&r->runs[0].run, "started"), "</p></header>\n");
     page_verdict(out, r);
+    page_protocol(out, r);
     page_run_table(out, r);
     dt_status status = page_grids(out, r, err);
     page_distance_charts(out, r);

@@ -221,12 +221,6 @@ static dt_status write_distance(trainer *t, const dt_eval_result *r)
                          err);
 }
 
-/* What a PNG would have kept: a few values far outside [-1, 1] must not decide a distance. */
-static void as_pictures(float *x, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) x[i] = (float)image_from_float(x[i]) / 127.5f - 1;
-}
-
 /* Adds samples first..first+n-1 to the statistics: latents as they are where the features are of latents, else pictures. */
 static void add_drawn(trainer *t, statistics *drawn, int64_t first, int64_t n)
 {
@@ -240,7 +234,7 @@ static void add_drawn(trainer *t, statistics *drawn, int64_t first, int64_t n)
     if (of_latents) {
         meter_add(c, &t->meter, drawn, x, k->channels, k->input_size, first, n);
     } else if (to_pictures(t, pictures, x, n) == DT_OK) {
-        as_pictures(pictures, n * picture_values(t));
+        image_as_shown(pictures, n * picture_values(t));
         meter_add(c, &t->meter, drawn, pictures, codec_picture_channels(&t->codec), picture_size(t), first, n);
     }
     arena_release(&c->step, mark);

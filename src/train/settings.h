@@ -20,6 +20,7 @@ typedef enum settings_verb {
     SETTINGS_CONVERT = 64,
     SETTINGS_CACHE = 128,
     SETTINGS_DATA = 256,
+    SETTINGS_RUN = 512,
 } settings_verb;
 
 typedef enum settings_type {

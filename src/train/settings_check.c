@@ -154,6 +154,17 @@ static void check_eval(const dt_settings *s, dt_error *err)
     check_background(s, err);
 }
 
+/* The model that is drawn from is a tuned one: features of the base need the base beside it. */
+static void check_sample(const dt_settings *s, dt_error *err)
+{
+    require(s->pretrained_model, "pretrained_model", "sample", err);
+    require(s->output_dir, "output_dir", "sample", err);
+    check_sampler(s, err);
+    RULE(s->save_statistics[0] && !s->feature_weights[0],
+         "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
+    RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
+}
+
 static void check_predict(const dt_settings *s, dt_error *err)
 {
     require(s->pretrained_model, "pretrained_model", "predict", err);
@@ -187,11 +198,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         break;
     case SETTINGS_CACHE: check_cache(s, err); break;
     case SETTINGS_TRAIN: check_train(s, err); break;
-    case SETTINGS_SAMPLE:
-        require(s->pretrained_model, "pretrained_model", "sample", err);
-        require(s->output_dir, "output_dir", "sample", err);
-        check_sampler(s, err);
-        break;
+    case SETTINGS_SAMPLE: check_sample(s, err); break;
     case SETTINGS_EVAL: check_eval(s, err); break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
     case SETTINGS_CONVERT:
@@ -203,6 +210,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->runs, "runs", "report", err);
         require(s->output, "output", "report", err);
         break;
+    case SETTINGS_RUN: break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
     return err->status;

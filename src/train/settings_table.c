@@ -13,12 +13,13 @@ enum {
     CACHE = SETTINGS_CACHE,
     USES_MODEL = BANK | TRAIN | SAMPLE | EVAL | PREDICT,
     COMPUTES = USES_MODEL | CACHE,
+    RUN = SETTINGS_RUN,
     DRAWS = BANK | TRAIN | SAMPLE,
 };
 
 static const char machine[] = "Machine", model[] = "Model", data[] = "Data", method[] = "Method";
 static const char training[] = "Training", watching[] = "Watching a run", sampling[] = "Sampling";
-static const char bank[] = "Memory bank", measures[] = "Measures", files[] = "Files";
+static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] = "Experiment", files[] = "Files";
 
 /* Words stand in the order of the enums in difftune.h. */
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", NULL};
@@ -36,6 +37,7 @@ static const char *const precision_words[] = {"no", "bf16", NULL};
 static const char *const sampler_words[] = {"ddim", "ddpm", NULL};
 static const char *const spacing_words[] = {"ddim", "sections", "leading", NULL};
 static const char *const channels_words[] = {"three", "all", NULL};
+static const char *const class_order_words[] = {"turn", "random", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
 static const char *const bank_labels_words[] = {"null", "classes", NULL};
 static const char *const feature_words[] = {"base", "squeezenet", "inception", NULL};
@@ -135,9 +137,11 @@ const settings_key settings_keys[] = {
     BOOL(sampling, clip_sample, "false", DRAWS, "clip the predicted image to [-1, 1] at each step; for pixel models"),
     REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, "classifier-free guidance; 1: none"),
     ENUM(sampling, guidance_channels, "three", channels_words, DRAWS, "channels guided: the first three, or all"),
-    TEXT(sampling, classes, "", "LIST", SAMPLE, "0,3,7 or names; empty: spread over all classes"),
+    TEXT(sampling, classes, "", "LIST", SAMPLE, "0,3,7 or 0-101 or names; empty: all classes"),
+    ENUM(sampling, class_order, "turn", class_order_words, SAMPLE, "classes one after the other, or drawn evenly"),
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE, "images drawn; train: images of a sample grid"),
     INT(sampling, sample_batch_size, "32", 1, 256, DRAWS | EVAL, "images drawn or measured together"),
+    INT(sampling, save_images, "-1", -1, 1e7, SAMPLE, "so many of the images become files; -1: all"),
     ENUM(sampling, weights, "ema", weights_words, TRAIN, "weights of the samples and of the run's result"),
 
     INT(bank, bank_size, "5000", 1, 1e8, BANK, "images of the bank"),
@@ -146,11 +150,19 @@ const settings_key settings_keys[] = {
 
     TEXT(measures, reference, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to compare with"),
     TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to judge"),
-    ENUM(measures, feature, "base", feature_words, TRAIN | EVAL, "network whose features are compared"),
-    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL, "of SqueezeNet v1.1, or pt_inception-2015-12-05-6726825d.pth"),
-    ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL, "how pictures become 299x299; feature inception"),
+    ENUM(measures, feature, "base", feature_words, TRAIN | EVAL | SAMPLE, "network whose features are compared"),
+    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL | SAMPLE, "SqueezeNet v1.1, pt_inception-2015-12-05-6726825d.pth; sample: or the base"),
+    ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL | SAMPLE, "how pictures become 299x299; feature inception"),
     ENUM(measures, inception_score_parts, "adm", score_words, TRAIN | EVAL, "division of images for the Inception Score"),
-    TEXT(measures, save_statistics, "", "FILE", EVAL, "where to keep the statistics of the reference"),
+    TEXT(measures, save_statistics, "", "FILE", EVAL | SAMPLE, "where to keep statistics of the reference, or of the samples"),
+
+    TEXT(experiment, recipe, "", "TEXT", RUN, "name of the data set in the paper, for the report"),
+    TEXT(experiment, data, "", "DIR", RUN, "folder made by data prepare"),
+    TEXT(experiment, reference_split, "test", "NAME", RUN, "split of data that samples are compared with"),
+    INT(experiment, fid_count, "10000", 2, 1e7, RUN, "images drawn and measured with each tuned model"),
+    REAL(experiment, paper_fid_finetune, "0", 0, 1e6, RUN, "FID in the paper, plain fine-tuning; 0: none"),
+    REAL(experiment, paper_fid_difffit, "0", 0, 1e6, RUN, "FID in the paper, DiffFit; 0: none"),
+    REAL(experiment, paper_fid_diff_tuning, "0", 0, 1e6, RUN, "FID in the paper, Diff-Tuning; 0: none"),
 
     TEXT(files, input, "", "FILE", PREDICT, "safetensors with x, t, y; or x0, noise, t, y"),
     TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, "file to write, or folder for diffusers"),

@@ -1,0 +1,68 @@
+#include "api/class_list.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+static bool read_number(int64_t *number, const char **at, int64_t class_count)
+{
+    char *end;
+    if (!isdigit((unsigned char)**at)) return false;
+    *number = strtoll(*at, &end, 10);
+    *at = end;
+    return *number < class_count;
+}
+
+/* "7" or "3-9"; names come first, so that a class may be called so. */
+static bool read_word(int64_t *first, int64_t *last, const char *word, const dit_file_info *info, int64_t class_count)
+{
+    for (int64_t i = 0; i < info->class_name_count; i++) {
+        *first = *last = i;
+        if (!strcmp(info->class_name[i], word)) return true;
+    }
+    if (!read_number(first, &word, class_count)) return false;
+    *last = *first;
+    if (*word == '-' && word++ && !read_number(last, &word, class_count)) return false;
+    return *word == '\0' && *first <= *last;
+}
+
+/* Counts the classes of the text, and fills l->class where there is room for them. */
+static dt_status walk(class_list *l, const char *classes, const dit_file_info *info, int64_t class_count, dt_error *err)
+{
+    char text[DT_TEXT_MAX], *rest = text;
+    snprintf(text, sizeof text, "%s", classes);
+    l->count = 0;
+    for (const char *word; (word = strsep(&rest, ","));) {
+        int64_t first, last;
+        if (!read_word(&first, &last, word, info, class_count))
+            return error_set(
+                err, DT_ERR_ARG,
+                "classes: \"%s\" is neither a class name of the model nor a number 0..%lld, nor two of them "
+                "with a hyphen",
+                word, (long long)class_count - 1);
+        for (int64_t y = first; y <= last; y++, l->count++)
+            if (l->class) l->class[l->count] = (int32_t)y;
+    }
+    return DT_OK;
+}
+
+dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const dit_file_info *info, int64_t class_count)
+{
+    bool all = s->classes[0] == '\0';
+    *l = (class_list){.order = s->class_order, .seed = (uint64_t)s->seed, .count = class_count};
+    if (!all && walk(l, s->classes, info, class_count, &c->error) != DT_OK) return c->error.status;
+    l->class = arena_alloc(&c->model, (size_t)l->count * sizeof *l->class, &c->error);
+    if (!l->class) return c->error.status;
+    for (int64_t y = 0; all && y < class_count; y++) l->class[y] = (int32_t)y;
+    return all ? DT_OK : walk(l, s->classes, info, class_count, &c->error);
+}
+
+int32_t class_list_at(const class_list *l, int64_t number)
+{
+    if (l->order == DT_CLASSES_IN_TURN) return l->class[number % l->count];
+    rng_key key = {.seed = l->seed, .purpose = RNG_SAMPLE_CLASS, .sample = (uint32_t)number};
+    return l->class[rng_below(key, 0, (uint64_t)l->count)];
+}

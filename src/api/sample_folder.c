@@ -1,0 +1,149 @@
+#include "api/sample_folder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "io/grid.h"
+
+enum { GRID_MAX = 256, FILE_BYTES_MAX = 1 << 28 };
+
+static void image_path(char path[DT_PATH_MAX], const sample_folder *f, int64_t number)
+{
+    char name[32];
+    snprintf(name, sizeof name, "images/%06lld.png", (long long)number);
+    file_join(path, f->s->output_dir, name);
+}
+
+/* ---- whose folder it is ---- */
+
+static dt_status claim(const sample_folder *f, const char *text, dt_error *err)
+{
+    char path[DT_PATH_MAX], *found = NULL;
+    const char *folder = f->s->output_dir;
+    size_t size;
+    file_join(path, folder, "samples.txt");
+    if (file_exists(path)) {
+        if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
+            error_set(err, DT_ERR_CONFLICT,
+                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", folder, found);
+        free(found);
+    } else if (file_check_free_folder(folder, "samples", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
+        file_write_atomic(path, text, strlen(text), err);
+    }
+    return err->status;
+}
+
+/* The images before `done` are there, as files and as rows of features, as far as they are wanted so. */
+static dt_status find_done(sample_folder *f, dt_error *err)
+{
+    int64_t saved = 0;
+    char path[DT_PATH_MAX];
+    for (; saved < f->saved; saved++) {
+        image_path(path, f, saved);
+        if (!file_exists(path)) break;
+    }
+    f->done = f->feature && f->rows.count < f->s->num_samples ? f->rows.count : f->s->num_samples;
+    if (saved < f->saved && saved < f->done) f->done = saved;
+    return f->feature && f->rows.count > f->done && f->done < f->s->num_samples
+               ? feature_rows_cut(&f->rows, f->done, err)
+               : DT_OK;
+}
+
+dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *err)
+{
+    char path[DT_PATH_MAX], text[SAMPLE_TEXT_MAX + 128];
+    int n = snprintf(text, sizeof text, "%s", f->text);
+    if (f->feature) snprintf(text + n, sizeof text - (size_t)n, ", features %s", f->feature);
+    f->rows.fd = -1;
+    if (claim(f, text, err) != DT_OK) return err->status;
+    file_join(path, f->s->output_dir, "images");
+    if (f->saved > 0) file_make_dirs(path, err);
+    file_join(path, f->s->output_dir, "features.f32");
+    if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, feature_dim, err);
+    if (err->status == DT_OK) find_done(f, err);
+    if (err->status != DT_OK) sample_folder_close(f);
+    return err->status;
+}
+
+void sample_folder_close(sample_folder *f)
+{
+    feature_rows_close(&f->rows);
+}
+
+/* ---- images ---- */
+
+dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t number, dt_error *err)
+{
+    char path[DT_PATH_MAX], label[128];
+    int32_t y = class_list_at(f->classes, number);
+    image picture = {0};
+    if (number >= f->saved) return DT_OK;
+    image_path(path, f, number);
+    snprintf(label, sizeof label, "%d %s", (int)y, y < f->info->class_name_count ? f->info->class_name[y] : "");
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", f->text}};
+    if (image_grid(&picture, x, 1, f->channels, f->size, f->size, 1, err) == DT_OK)
+        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, err);
+    image_close(&picture);
+    return err->status;
+}
+
+/* Reads image `number` back as x [channels,size,size]; the bytes of a picture survive the way to floats and back. */
+static dt_status load(const sample_folder *f, float *x, int64_t number, dt_error *err)
+{
+    char path[DT_PATH_MAX], *data;
+    size_t bytes;
+    image picture;
+    const image_options options = {.background = {255, 255, 255}};
+    image_path(path, f, number);
+    if (file_read_all(&data, &bytes, path, FILE_BYTES_MAX, err) != DT_OK) return err->status;
+    if (image_decode(&picture, NULL, (const uint8_t *)data, bytes, path, &options, err) == DT_OK) {
+        if (picture.width != f->size || picture.height != f->size)
+            error_set(err, DT_ERR_FORMAT, "%s is %lldx%lld pixels, %lldx%lld expected", path, (long long)picture.width,
+                      (long long)picture.height, (long long)f->size, (long long)f->size);
+        int64_t area = f->size * f->size;
+        for (int64_t c = 0; c < f->channels && err->status == DT_OK; c++)
+            for (int64_t i = 0; i < area; i++) x[c * area + i] = (float)picture.rgb[3 * i + c] / 127.5f - 1;
+        image_close(&picture);
+    }
+    free(data);
+    return err->status;
+}
+
+/* Classes in turn have columns; where they are drawn, every picture has its own name. */
+static dt_status draw_grid(const sample_folder *f, const float *x, int64_t count, bool *labelled, dt_error *err)
+{
+    int32_t class_of[GRID_MAX];
+    bool in_turn = f->classes->order == DT_CLASSES_IN_TURN;
+    for (int64_t i = 0; i < count; i++) class_of[i] = class_list_at(f->classes, i);
+    const grid_pictures pictures = {.x = x,
+                                    .count = count,
+                                    .channels = f->channels,
+                                    .size = f->size,
+                                    .class_list = in_turn ? f->classes->class : class_of,
+                                    .class_list_count = in_turn ? f->classes->count : count,
+                                    .class_name = f->info->class_name,
+                                    .class_name_count = f->info->class_name_count};
+    char path[DT_PATH_MAX];
+    image picture = {0};
+    file_join(path, f->s->output_dir, "grid.png");
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", f->text}};
+    if (grid_draw(&picture, labelled, &pictures, err) == DT_OK)
+        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 2, err);
+    image_close(&picture);
+    return err->status;
+}
+
+dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *err)
+{
+    int64_t count = f->saved < GRID_MAX ? f->saved : GRID_MAX, size = f->channels * f->size * f->size;
+    *labelled = true;
+    if (count == 0) return DT_OK;
+    float *x = malloc((size_t)(count * size) * sizeof *x);
+    if (!x) return error_set(err, DT_ERR_MEMORY, "%s: no memory for grid.png", f->s->output_dir);
+    for (int64_t i = 0; i < count && err->status == DT_OK; i++) load(f, x + i * size, i, err);
+    if (err->status == DT_OK) draw_grid(f, x, count, labelled, err);
+    free(x);
+    return err->status;
+}

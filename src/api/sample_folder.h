@@ -1,0 +1,34 @@
+/* The folder of drawn images: images/NNNNNN.png, grid.png, features.f32, and samples.txt, which says how they were drawn.
+ * A folder with the same samples.txt is gone on with; one that holds anything else is left alone. */
+#ifndef API_SAMPLE_FOLDER_H
+#define API_SAMPLE_FOLDER_H
+
+#include "api/class_list.h"
+#include "eval/feature_rows.h"
+
+enum { SAMPLE_TEXT_MAX = 1024 };
+
+typedef struct sample_folder {
+    const dt_settings *s;
+    const class_list *classes;
+    const dit_file_info *info;
+    int64_t channels, size;     /* of a picture */
+    int64_t saved;              /* so many images become files */
+    char text[SAMPLE_TEXT_MAX]; /* what makes an image what it is; part of every PNG */
+    const char *feature;        /* identity of the features that are kept; NULL: none */
+    feature_rows rows;          /* open where features are kept */
+    int64_t done;               /* images that need not be drawn again */
+} sample_folder;
+
+/* Claims s->output_dir or recognises it, and finds out how far it is; text and the other members above it are filled.
+ * DT_ERR_CONFLICT: the folder is somebody else's. On failure *f is closed. */
+dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *err);
+void sample_folder_close(sample_folder *f);
+
+/* Saves image `number`, x [channels,size,size], where it is one of those that become files. */
+dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t number, dt_error *err);
+
+/* Draws grid.png from the first images in the folder; nothing where none became files. */
+dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *err);
+
+#endif
