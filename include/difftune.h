@@ -297,6 +297,11 @@ dt_status dt_convert(dt_context *ctx, const dt_settings *s, const dt_observer *o
 dt_status dt_inspect(dt_context *ctx, const char *path, char **json);
 void dt_free(void *p);
 
+/* One experiment in s->output_dir: bank, plain fine-tuning and Diff-Tuning with the same settings, s->fid_count images of
+ * each, their distances to the reference, and report.html. Each stage is one of the calls above with settings derived
+ * from *s; finished ones are skipped, and DT_ERR_CONFLICT tells when *s has other settings for one of them. */
+dt_status dt_run(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
 /* Writes s->output, one self-contained HTML page about the run folders in s->runs. */
 dt_status dt_report(dt_context *ctx, const dt_settings *s);
 

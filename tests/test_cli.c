@@ -13,6 +13,11 @@ enum { ARGUMENTS_MAX = 64 };
 static char base[512];
 static char *printed, *complained; /* what the last call wrote to its standard output and standard error */
 
+enum {
+    RUN_KEYS = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL |
+               SETTINGS_REPORT
+};
+
 static const struct {
     const char *name;
     unsigned keys;
@@ -25,6 +30,7 @@ static const struct {
                   {"predict", SETTINGS_PREDICT},
                   {"convert", SETTINGS_CONVERT},
                   {"inspect", 0},
+                  {"run", RUN_KEYS},
                   {"report", SETTINGS_REPORT}};
 enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };
 

@@ -111,6 +111,10 @@ dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, 
     r.list = calloc((size_t)argc + 1, sizeof *r.list);
     if (!r.list) return error_set(err, DT_ERR_MEMORY, "no memory to read the command line");
     dt_status status = read_all(a, &r, err);
+    if (status == DT_OK && v->operand_is_config && !a->help) {
+        if (r.config) status = error_set(err, DT_ERR_ARG, "%s is the configuration; leave out --config", v->operands);
+        r.config = a->operand[0];
+    }
     if (status == DT_OK && !a->help && r.config) status = settings_load(s, r.config, err);
     for (int i = 0; i < r.count && status == DT_OK && !a->help; i++)
         status = settings_set(s, r.list[i].key->name, r.list[i].value, err);

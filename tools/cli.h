@@ -13,11 +13,12 @@ typedef struct verb {
     const char *example;        /* shell lines */
     unsigned keys;              /* the settings_verb whose keys it takes; 0: none */
     const char *operands;       /* its arguments without a flag, or NULL: placeholders in capitals, words as they are */
+    bool operand_is_config;     /* its first argument is the file that --config names elsewhere */
     dt_status (*run)(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer);
 } verb;
 
 extern const verb data_verb, bank_verb, cache_verb, train_verb, sample_verb, eval_verb, predict_verb, convert_verb,
-    inspect_verb, report_verb;
+    inspect_verb, report_verb, run_verb;
 extern const verb *const verbs[]; /* ends with NULL */
 
 /* NULL for an unknown name. */

@@ -6,8 +6,8 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
 
-const verb *const verbs[] = {&data_verb,    &bank_verb,    &cache_verb,   &train_verb,  &sample_verb, &eval_verb,
-                             &predict_verb, &convert_verb, &inspect_verb, &report_verb, NULL};
+const verb *const verbs[] = {&data_verb,    &bank_verb,    &cache_verb,   &train_verb, &sample_verb, &eval_verb,
+                             &predict_verb, &convert_verb, &inspect_verb, &run_verb,   &report_verb, NULL};
 
 const verb *verb_find(const char *name)
 {
@@ -39,7 +39,7 @@ static int close_output(int code)
     return fail(DT_ERR_IO, "cannot write to standard output");
 }
 
-static int run_verb(const verb *v, int argc, char **argv)
+static int call_verb(const verb *v, int argc, char **argv)
 {
     dt_settings s;
     arguments a;
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return show_help(argc > 2 ? argv[2] : NULL);
     const verb *v = verb_find(argv[1]);
-    if (v) return run_verb(v, argc - 2, argv + 2);
+    if (v) return call_verb(v, argc - 2, argv + 2);
     fprintf(stderr, "difftune: unknown verb '%s'; 'difftune help' lists them\n", argv[1]);
     return EXIT_USAGE;
 }

@@ -42,8 +42,8 @@ static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
         spacing[s->timestep_spacing], s->eta, s->clip_sample ? "yes" : "no", s->guidance_scale,
         s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
-        p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256,
-        s->classes[0] ? s->classes : "all", s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
+        p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
+        s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
 }
 
 /* ---- opening ---- */

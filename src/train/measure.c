@@ -6,6 +6,7 @@
 
 #include "io/grid.h"
 #include "model/dit_sampler.h"
+#include "train/eval_record.h"
 
 enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
 
@@ -204,21 +205,11 @@ dt_status measure_grid(trainer *t)
 static dt_status write_distance(trainer *t, const dt_eval_result *r)
 {
     dt_error *err = &t->c->error;
-    json_t *frechet = run_log_number(r->frechet_distance), *kernel = run_log_number(r->kernel_distance);
-    json_t *spread = run_log_number(r->kernel_distance_std);
     trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
                 (long long)t->step, r->measure, r->frechet_distance, r->kernel_distance, r->kernel_distance_std,
                 (long long)r->candidate_count, (long long)r->reference_count);
     run_log_scalar(&t->log, r->measure, t->step, r->frechet_distance, err);
-    return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "kind", "eval",
-                                   "step", (json_int_t)t->step, "measure", r->measure, "frechet_distance", frechet,
-                                   "kernel_distance", kernel, "kernel_distance_std", spread, "spatial_frechet_distance",
-                                   run_log_number(r->spatial_frechet_distance), "inception_score",
-                                   run_log_number(r->inception_score), "precision", run_log_number(r->precision),
-                                   "recall", run_log_number(r->recall), "count", (json_int_t)r->candidate_count,
-                                   "reference_count", (json_int_t)r->reference_count),
-                         err);
+    return run_log_write(&t->log, eval_record(r, t->step), err);
 }
 
 /* Adds samples first..first+n-1 to the statistics: latents as they are where the features are of latents, else pictures. */

@@ -165,6 +165,17 @@ static void check_sample(const dt_settings *s, dt_error *err)
     RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
 }
 
+/* What dt_run fills itself; each stage's settings are checked by the rules of its own verb. */
+static void check_run(const dt_settings *s, dt_error *err)
+{
+    require(s->output_dir, "output_dir", "run", err);
+    require(s->pretrained_model, "pretrained_model", "run", err);
+    RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
+    RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
+    RULE(s->candidate[0] || s->save_statistics[0], "run chooses candidate and save_statistics itself; leave them out");
+    RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
+}
+
 static void check_predict(const dt_settings *s, dt_error *err)
 {
     require(s->pretrained_model, "pretrained_model", "predict", err);
@@ -210,7 +221,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->runs, "runs", "report", err);
         require(s->output, "output", "report", err);
         break;
-    case SETTINGS_RUN: break;
+    case SETTINGS_RUN: check_run(s, err); break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
     return err->status;

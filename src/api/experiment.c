@@ -1,0 +1,128 @@
+#include "api/experiment.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+
+enum { DESCRIPTION_MAX = 1 << 24 };
+
+/* What does not change a stage's result: speed, and what is watched on the way. */
+static const char *const free_keys[] = {"threads",          "checkpointing_steps", "checkpoints_total_limit",
+                                        "logging_steps",    "tensorboard",         "validation_steps",
+                                        "validation_count", "sample_steps",        "eval_steps",
+                                        "eval_count",       "sample_batch_size"};
+
+static bool is_free(const char *key)
+{
+    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
+        if (!strcmp(free_keys[i], key)) return true;
+    return false;
+}
+
+void experiment_path(char out[DT_PATH_MAX], const experiment *e, const char *name)
+{
+    file_join(out, e->folder, name);
+}
+
+/* ---- experiment.json ---- */
+
+static dt_status read_stages(experiment *e, const char *path, dt_error *err)
+{
+    char *text;
+    size_t size;
+    if (file_read_all(&text, &size, path, DESCRIPTION_MAX, err) != DT_OK) return err->status;
+    json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    free(text);
+    e->stages = json_incref(json_object_get(all, "stages"));
+    json_decref(all);
+    if (!json_is_object(e->stages)) error_set(err, DT_ERR_FORMAT, "%s: not the description of an experiment", path);
+    return err->status;
+}
+
+static dt_status write_stages(const experiment *e, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    experiment_path(path, e, "experiment.json");
+    json_t *all = json_pack("{s:s, s:O}", "tool", "difftune " DT_VERSION, "stages", e->stages);
+    char *text = json_dumps(all, JSON_INDENT(1));
+    json_decref(all);
+    if (text)
+        file_write_atomic(path, text, strlen(text), err);
+    else
+        error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
+    free(text);
+    return err->status;
+}
+
+dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    *e = (experiment){0};
+    snprintf(e->folder, sizeof e->folder, "%s", folder);
+    experiment_path(path, e, "experiment.json");
+    if (file_exists(path)) {
+        read_stages(e, path, err);
+    } else if (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
+        e->stages = json_object();
+        write_stages(e, err);
+    }
+    if (err->status != DT_OK) experiment_close(e);
+    return err->status;
+}
+
+void experiment_close(experiment *e)
+{
+    json_decref(e->stages);
+    e->stages = NULL;
+}
+
+/* ---- stages ---- */
+
+/* The value of a key; of a path inside the experiment's folder what follows it, so that the folder may be moved. */
+static void value_of(char text[SETTINGS_VALUE_MAX], const experiment *e, const dt_settings *s, const settings_key *key)
+{
+    size_t length = strlen(e->folder);
+    settings_text(text, s, key);
+    bool inside = key->type == SETTINGS_TEXT && !strncmp(text, e->folder, length) && text[length] == '/';
+    if (inside) memmove(text, text + length, strlen(text + length) + 1);
+}
+
+static bool shapes(const settings_key *key, unsigned verbs)
+{
+    return (key->verbs & verbs) && !is_free(key->name) && strcmp(key->name, "output_dir");
+}
+
+dt_status experiment_check(bool *done, const experiment *e, const char *stage, unsigned verbs, const dt_settings *s,
+                           dt_error *err)
+{
+    const json_t *made = json_object_get(e->stages, stage);
+    *done = made != NULL;
+    for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
+        char mine[SETTINGS_VALUE_MAX];
+        const settings_key *key = &settings_keys[i];
+        if (!shapes(key, verbs)) continue;
+        value_of(mine, e, s, key);
+        const char *found = json_string_value(json_object_get(made, key->name));
+        if (!found || strcmp(found, mine))
+            error_set(err, DT_ERR_CONFLICT,
+                      "%s: stage %s was finished with %s %s, this call has %s; choose another output_dir", e->folder,
+                      stage, key->name, found ? found : "(unknown)", mine);
+    }
+    return err->status;
+}
+
+dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, const dt_settings *s, dt_error *err)
+{
+    json_t *made = json_object();
+    for (int i = 0; i < settings_key_count; i++) {
+        char text[SETTINGS_VALUE_MAX];
+        if (!shapes(&settings_keys[i], verbs)) continue;
+        value_of(text, e, s, &settings_keys[i]);
+        json_object_set_new(made, settings_keys[i].name, json_string(text));
+    }
+    if (json_object_set_new(e->stages, stage, made) != 0)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory to mark stage %s", e->folder, stage);
+    return write_stages(e, err);
+}

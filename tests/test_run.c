@@ -1,0 +1,262 @@
+/* The verb run: a whole experiment in small, interrupted in every stage, and recipes that change. */
+#include "run_fixture.h"
+
+#include <glob.h>
+
+#include "train/settings.h"
+
+static dt_settings settings_of(const char *folder)
+{
+    dt_settings s = fixture_settings(folder);
+    s.bank[0] = '\0';
+    snprintf(s.reference, sizeof s.reference, "%s", temp_path("held"));
+    snprintf(s.recipe, sizeof s.recipe, "Small");
+    s.paper_fid_diff_tuning = 5.37;
+    s.bank_size = 6;
+    s.bank_shard_size = 2;
+    s.num_inference_steps = 3;
+    s.fid_count = 5;
+    s.save_images = 2;
+    s.sample_batch_size = 2;
+    s.max_train_steps = 4;
+    return s;
+}
+
+/* From the question number `stop_before` on the answer is yes (< 0: always no); not every question can be heeded. */
+static bool stop_from(void *user)
+{
+    fixture_watch *w = user;
+    return w->stop_before >= 0 && w->asked++ >= w->stop_before;
+}
+
+static dt_status run_once(const dt_settings *s, int64_t stop_before)
+{
+    dt_context *c = NULL;
+    fixture_watch watch = {.stop_before = stop_before};
+    dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = stop_from};
+    fixture_log[0] = '\0';
+    dt_status status = dt_open(&c, s);
+    if (status == DT_OK) status = dt_run(c, s, &observer);
+    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
+    dt_close(c);
+    return status;
+}
+
+static void must_run(const dt_settings *s)
+{
+    if (run_once(s, -1) != DT_OK) fail_msg("%s", fixture_message);
+}
+
+static char *text_of(const char *name)
+{
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    if (file_read_all(&text, &size, temp_path(name), 1 << 24, &err) != DT_OK) fail_msg("%s", err.message);
+    return text;
+}
+
+static void assert_file_says(const char *name, const char *part)
+{
+    char *text = text_of(name);
+    assert_says(text, part);
+    free(text);
+}
+
+static int make(void **state)
+{
+    if (fixture_make(state)) return -1;
+    dt_settings s = settings_of("whole");
+    must_run(&s);
+    return 0;
+}
+
+/* Everything that a run leaves and that does not hold a time. */
+static file_hash bits_of(const char *folder)
+{
+    static const char *const names[] = {"reference.npz", "finetune-samples/statistics.npz",
+                                        "diff-tuning-samples/statistics.npz", "diff-tuning-samples/grid.png"};
+    struct sha256_ctx sum;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    file_hash out;
+    sha256_init(&sum);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[128];
+        dt_error err = {0};
+        snprintf(name, sizeof name, "%s/%s", folder, names[i]);
+        if (file_sha256(&out, temp_path(name), &err) != DT_OK) fail_msg("%s", err.message);
+        sha256_update(&sum, sizeof out.hex, (const uint8_t *)out.hex);
+    }
+    sha256_digest(&sum, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(out.hex + 2 * i, 3, "%02x", digest[i]);
+    return out;
+}
+
+static void one_call_leaves_both_runs_and_a_report(void **state)
+{
+    (void)state;
+    assert_true(file_exists(temp_path("whole/finetune/final/model.safetensors")));
+    assert_true(file_exists(temp_path("whole/diff-tuning/final/model.safetensors")));
+    assert_true(file_exists(temp_path("whole/bank/manifest.json")));
+    assert_true(file_exists(temp_path("whole/diff-tuning-samples/images/000001.png")));
+    assert_false(file_exists(temp_path("whole/diff-tuning-samples/images/000002.png")));
+    assert_file_says("whole/finetune/run.json", "\"method\": \"finetune\"");
+    assert_file_says("whole/finetune/metrics.jsonl", "\"kind\":\"eval\",\"step\":4,\"measure\":\"FD-base\"");
+    assert_file_says("whole/diff-tuning/metrics.jsonl", "\"count\":5,\"reference_count\":6");
+    assert_file_says("whole/report.html", "Beside the paper: Small");
+    assert_file_says("whole/report.html", "5.37");
+    assert_file_says("whole/report.html", "does not follow the paper");
+    assert_file_says("whole/recipe.yaml", "fid_count: 5");
+    char *plain = text_of("whole/finetune/metrics.jsonl"), *tuned = text_of("whole/diff-tuning/metrics.jsonl");
+    assert_string_not_equal(plain, tuned);
+    free(plain);
+    free(tuned);
+}
+
+static void finished_stages_are_recognised(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("whole");
+    file_hash before = bits_of("whole");
+    char *experiment = text_of("whole/experiment.json"), *metrics = text_of("whole/finetune/metrics.jsonl");
+    s.threads = 2; /* speed is no part of a recipe */
+    must_run(&s);
+    assert_says(fixture_log, "stage 3 of 10, bank: memory bank, finished before");
+    assert_says(fixture_log, "stage 10 of 10, report: report\n");
+    assert_same_bits(bits_of("whole"), before);
+    assert_file_says("whole/experiment.json", experiment);
+    assert_file_says("whole/finetune/metrics.jsonl", metrics);
+    free(experiment);
+    free(metrics);
+}
+
+/* Stopped after each step, in all stages, the experiment ends in the same bits. */
+static void an_interrupted_run_goes_on(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("stopped");
+    int stops = 0;
+    for (dt_status status = DT_ERR_INTERRUPTED; status != DT_OK; stops++) {
+        status = run_once(&s, 1);
+        if (stops > 50 || (status != DT_OK && status != DT_ERR_INTERRUPTED)) fail_msg("%s", fixture_message);
+    }
+    assert_in_range(stops, 12, 50);
+    assert_same_bits(bits_of("stopped"), bits_of("whole"));
+    assert_true(file_exists(temp_path("stopped/report.html")));
+    fixture_remove("stopped");
+}
+
+static void a_changed_recipe_is_refused_for_what_is_finished(void **state)
+{
+    (void)state;
+    static const char *const changes[][3] = {
+        {"bank_size", "7", "stage bank was finished with bank_size 6, this call has 7"},
+        {"max_train_steps", "5", "stage finetune was finished with max_train_steps 4, this call has 5"},
+        {"learning_rate", "1e-2", "learning_rate 0.001"},
+        {"fid_count", "6", "num_samples 5"},
+        {"guidance_scale", "3", "guidance_scale 1.5"},
+        {"seed", "1", "seed 42"},
+        {"train_data", "held", "train_data"},
+    };
+    file_hash before = fixture_tree("whole");
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        dt_settings s = settings_of("whole");
+        assert_int_equal(dt_settings_set(&s, changes[i][0], changes[i][1], NULL, 0), DT_OK);
+        assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
+        assert_says(fixture_message, changes[i][2]);
+    }
+    dt_settings s = settings_of("data"); /* a folder with other things in it */
+    assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
+    assert_same_bits(fixture_tree("whole"), before);
+}
+
+/* What is still to come may change: here the samples of both methods, after the first training. */
+static void stages_to_come_may_change(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("changed");
+    for (int64_t at = 2; !file_exists(temp_path("changed/finetune/final/model.safetensors")); at++) {
+        dt_status status = run_once(&s, at);
+        if (status != DT_OK && status != DT_ERR_INTERRUPTED) fail_msg("%s", fixture_message);
+    }
+    fixture_remove("changed/finetune-samples");
+    s.fid_count = 4;
+    must_run(&s);
+    assert_file_says("changed/finetune/metrics.jsonl", "\"count\":4,");
+    fixture_remove("changed");
+}
+
+static void every_stage_is_checked_before_the_first(void **state)
+{
+    (void)state;
+    static const char *const wrong[][3] = {
+        {"lr_warmup_steps", "100", "lr_warmup_steps"},
+        {"candidate", "x", "candidate"},
+        {"feature", "squeezenet", "feature_weights"},
+        {"method", "pretrain", "method pretrain"},
+        {"reference", "", "reference"},
+        {"output_dir", "", "output_dir"},
+        {"pretrained_model", "", "pretrained_model"},
+        {"eta", "0.5", NULL},
+    };
+    for (size_t i = 0; wrong[i][2]; i++) {
+        dt_settings s = settings_of("never");
+        assert_int_equal(dt_settings_set(&s, wrong[i][0], wrong[i][1], NULL, 0), DT_OK);
+        assert_int_equal(run_once(&s, -1), DT_ERR_ARG);
+        assert_says(fixture_message, wrong[i][2]);
+        assert_false(file_exists(temp_path("never/bank")));
+    }
+}
+
+/* A prepared data set is named by one folder; its splits are found in it. */
+static void data_names_both_splits(void **state)
+{
+    (void)state;
+    fixture_images("prepared/train", FIXTURE_CLASSES, 4, FIXTURE_SIZE, 0);
+    fixture_images("prepared/test", FIXTURE_CLASSES, 2, FIXTURE_SIZE, 5);
+    dt_settings s = settings_of("from_data");
+    s.train_data[0] = s.reference[0] = '\0';
+    snprintf(s.data, sizeof s.data, "%s", temp_path("prepared"));
+    must_run(&s);
+    assert_same_bits(bits_of("from_data"), bits_of("whole"));
+    fixture_remove("from_data");
+}
+
+static void every_shipped_recipe_can_be_read(void **state)
+{
+    (void)state;
+    glob_t found;
+    assert_int_equal(glob("../recipes/*.yaml", 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 8);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        dt_settings s;
+        dt_error err = {0};
+        dt_settings_init(&s);
+        settings_load(&s, found.gl_pathv[i], &err);
+        assert_string_equal(err.message, "");
+        assert_true(s.recipe[0] && s.paper_fid_finetune > s.paper_fid_diff_tuning && s.paper_fid_diff_tuning > 0);
+        assert_int_equal(s.max_train_steps, 24000);
+        assert_int_equal(s.train_batch_size, 32);
+        assert_int_equal(s.fid_count, 10000);
+        snprintf(s.data, sizeof s.data, "d");
+        snprintf(s.pretrained_model, sizeof s.pretrained_model, "m");
+        snprintf(s.output_dir, sizeof s.output_dir, "o");
+        assert_int_equal(settings_check(&s, SETTINGS_RUN, &err), DT_OK);
+    }
+    globfree(&found);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_call_leaves_both_runs_and_a_report),
+        cmocka_unit_test(finished_stages_are_recognised),
+        cmocka_unit_test(an_interrupted_run_goes_on),
+        cmocka_unit_test(a_changed_recipe_is_refused_for_what_is_finished),
+        cmocka_unit_test(stages_to_come_may_change),
+        cmocka_unit_test(every_stage_is_checked_before_the_first),
+        cmocka_unit_test(data_names_both_splits),
+        cmocka_unit_test(every_shipped_recipe_can_be_read),
+    };
+    return cmocka_run_group_tests(tests, make, temp_folder_remove);
+}

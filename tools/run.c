@@ -1,0 +1,28 @@
+#include "cli.h"
+
+static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer)
+{
+    (void)operand;
+    return dt_run(ctx, s, observer);
+}
+
+const verb run_verb = {
+    .name = "run",
+    .summary = "one experiment: bank, both methods, samples, distances, report",
+    .description =
+        "Does what the file RECIPE describes, in one folder: features of the reference images, the cache of latents, "
+        "the memory bank, plain "
+        "fine-tuning and Diff-Tuning with the same settings, images of each, their distances, and report.html beside "
+        "the paper's numbers. RECIPE is a YAML file of settings, such as recipes/stanford_cars.yaml; flags win over "
+        "it. An interrupted call goes on with the same command: finished stages are recognised by their settings, and "
+        "a call with other settings for one of them is refused.",
+    .example = "  difftune data prepare stanford_cars downloads --output-dir cars\n"
+               "  difftune run recipes/stanford_cars.yaml --data cars --pretrained-model DiT-XL-2-256x256.pt \\\n"
+               "      --vae sd-vae-ft-ema.safetensors --feature-weights pt_inception-2015-12-05-6726825d.pth \\\n"
+               "      --output-dir cars-run\n",
+    .keys = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL |
+            SETTINGS_REPORT,
+    .operands = "RECIPE",
+    .operand_is_config = true,
+    .run = run,
+};
