@@ -404,6 +404,78 @@ static void a_signal_stops_with_status_75(void **state)
     }
 }
 
+/* ---- verbs with arguments ---- */
+
+static const char experiment[] =
+    "run recipe.yaml --train-data images --reference images --num-inference-steps 2 --fid-count 4 --train-batch-size 2 "
+    "--validation-steps 0 --sample-steps 0";
+
+static void put_recipe(void)
+{
+    static const char text[] =
+        "# Small.\nrecipe: Cars\npaper_fid_diff_tuning: 5.37\nmax_train_steps: 5\nbank_size: 4\n";
+    temp_write("recipe.yaml", text, strlen(text));
+}
+
+static void an_experiment_is_one_command(void **state)
+{
+    (void)state;
+    char command[2048];
+    put_recipe();
+    snprintf(command, sizeof command, "%s --pretrained-model %s --output-dir experiment --max-train-steps 2",
+             experiment, base);
+    int code = run(command);
+    if (code != 0) fail_msg("%d: %s", code, complained);
+    assert_mentions(complained, "stage 1 of 10, reference");
+    assert_mentions(complained, "stage 10 of 10, report");
+    assert_true(file_exists(temp_path("experiment/report.html")));
+    snprintf(command, sizeof command, "%s --pretrained-model %s --output-dir experiment", experiment, base);
+    assert_int_equal(run(command), 1);
+    assert_mentions(complained, "max_train_steps 2, this call has 5");
+    snprintf(command, sizeof command, "%s --config recipe.yaml", experiment);
+    assert_refused(command, 2, "leave out --config");
+    assert_refused("run", 2, "run needs RECIPE");
+    assert_refused("run nowhere.yaml", 1, "nowhere.yaml");
+    assert_refused("run recipe.yaml", 2, "run needs output_dir");
+}
+
+static void an_interrupted_experiment_ends_with_status_75(void **state)
+{
+    (void)state;
+    char command[2048];
+    put_recipe();
+    snprintf(command, sizeof command,
+             "%s --pretrained-model %s --output-dir halted --bank-size 1000000 "
+             "--bank-shard-size 8",
+             experiment, base);
+    pid_t child = start(command);
+    for (int i = 0; i < 1200 && !file_exists(temp_path("halted/bank/shard-00000.safetensors")); i++) usleep(50000);
+    kill(child, SIGINT);
+    assert_int_equal(finish(child), 75);
+    assert_mentions(complained, "stage 3 of 10, bank");
+    assert_true(file_exists(temp_path("halted/experiment.json")));
+}
+
+static void data_sets_are_prepared_by_name(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("food/images/pie"), &err), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("food/meta"), &err), DT_OK);
+    temp_write("food/images/pie/1.jpg", "", 0);
+    temp_write("food/meta/train.txt", "pie/1\npie/2\n", 12);
+    temp_write("food/meta/test.txt", "", 0);
+    assert_int_equal(run("data prepare food101 food --output-dir pies"), 0);
+    assert_mentions(printed, "train               1  published    75750  differs");
+    assert_mentions(printed, "1 images are listed and not there");
+    assert_refused("data prepare food101 food --output-dir food/pies", 1, "not to be changed");
+    assert_refused("data prepare mnist food --output-dir p", 2, "food101, sun397");
+    assert_refused("data prepare food101 food", 2, "output_dir");
+    assert_refused("data remove food101 food", 2, "'prepare' expected");
+    assert_refused("data prepare food101", 2, "data needs prepare NAME DIR");
+    assert_int_equal(remove(temp_path("pies/train/pie/1.jpg")), 0); /* a link, which the tests' clean-up would refuse */
+}
+
 static void a_second_signal_ends_at_once(void **state)
 {
     (void)state;
@@ -434,6 +506,9 @@ int main(void)
         cmocka_unit_test(a_model_is_converted_and_read_again),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
+        cmocka_unit_test(an_experiment_is_one_command),
+        cmocka_unit_test(an_interrupted_experiment_ends_with_status_75),
+        cmocka_unit_test(data_sets_are_prepared_by_name),
         cmocka_unit_test(a_second_signal_ends_at_once),
     };
     return cmocka_run_group_tests_name("cli", tests, open_folder, close_folder);

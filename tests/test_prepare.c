@@ -292,6 +292,7 @@ static void a_prepared_folder_opens_as_a_data_set(void **state)
     assert_string_equal(err.message, "");
     assert_string_equal(d.split, "train");
     assert_int_equal(d.count, 2);
+    assert_int_equal(d.report.skip_count, 0);
     assert_string_equal(d.class_name[1], "002.Wren");
     dataset_close(&d);
     char test[600];

@@ -1,5 +1,5 @@
 /* The verb run: a whole experiment in small, interrupted in every stage, and recipes that change. */
-#include "run_fixture.h"
+#include "latent_fixture.h"
 
 #include <glob.h>
 
@@ -222,6 +222,38 @@ static void data_names_both_splits(void **state)
     fixture_remove("from_data");
 }
 
+/* ---- models of latents ---- */
+
+static void a_model_of_latents_runs_through_its_codec(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("latents_whole");
+    fixture_images("large", FIXTURE_CLASSES, 4, LATENT_PICTURE, 0);
+    fixture_images("large_held", FIXTURE_CLASSES, 2, LATENT_PICTURE, 5);
+    dit_config config = fixture_config();
+    config.channels = LATENT_CHANNELS;
+    config.input_size = LATENT_SIZE;
+    config.patch = 2;
+    fixture_base("latent.safetensors", config, 11);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("latent.safetensors"));
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("large"));
+    snprintf(s.reference, sizeof s.reference, "%s", temp_path("large_held"));
+    snprintf(s.vae, sizeof s.vae, "%s", tiny_codec);
+    s.resolution = LATENT_PICTURE;
+    must_run(&s);
+    assert_true(file_exists(temp_path("latents_whole/latents")));
+    assert_true(file_exists(temp_path("latents_whole/diff-tuning-samples/images/000001.png")));
+    assert_file_says("latents_whole/diff-tuning/metrics.jsonl", "\"kind\":\"eval\",\"step\":4,\"measure\":\"FD-base\"");
+    dt_settings other = s;
+    snprintf(other.output_dir, sizeof other.output_dir, "%s", temp_path("latents_stopped"));
+    dt_status status = DT_ERR_INTERRUPTED;
+    for (int stops = 0; status != DT_OK && stops < 60; stops++) status = run_once(&other, 1);
+    if (status != DT_OK) fail_msg("%s", fixture_message);
+    assert_same_bits(bits_of("latents_stopped"), bits_of("latents_whole"));
+    fixture_remove("latents_whole");
+    fixture_remove("latents_stopped");
+}
+
 static void every_shipped_recipe_can_be_read(void **state)
 {
     (void)state;
@@ -256,6 +288,7 @@ int main(void)
         cmocka_unit_test(stages_to_come_may_change),
         cmocka_unit_test(every_stage_is_checked_before_the_first),
         cmocka_unit_test(data_names_both_splits),
+        cmocka_unit_test(a_model_of_latents_runs_through_its_codec),
         cmocka_unit_test(every_shipped_recipe_can_be_read),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);

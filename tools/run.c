@@ -18,7 +18,7 @@ const verb run_verb = {
         "a call with other settings for one of them is refused.",
     .example = "  difftune data prepare stanford_cars downloads --output-dir cars\n"
                "  difftune run recipes/stanford_cars.yaml --data cars --pretrained-model DiT-XL-2-256x256.pt \\\n"
-               "      --vae sd-vae-ft-ema.safetensors --feature-weights pt_inception-2015-12-05-6726825d.pth \\\n"
+               "      --vae sd-vae-ft-ema --feature-weights pt_inception-2015-12-05-6726825d.pth \\\n"
                "      --output-dir cars-run\n",
     .keys = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL |
             SETTINGS_REPORT,

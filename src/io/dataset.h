@@ -35,6 +35,9 @@ typedef struct dataset_taker {
     dt_status (*take)(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err);
 } dataset_taker;
 
+/* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
+#define DATASET_DESCRIPTION "data_set.json"
+
 typedef struct dataset_options {
     int64_t resolution;         /* side of the square that each image is cropped to, 1..16384 */
     const char *background;     /* "#rrggbb", behind transparent pixels */

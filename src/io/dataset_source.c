@@ -114,6 +114,7 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
 {
     char *name = tidy_name(path);
     if (!name) return no_memory(err);
+    if (!strcmp(name, DATASET_DESCRIPTION)) return free(name), DT_OK;
     size_t hidden = hidden_length(name, is_folder);
     if (hidden == 0 && !trouble && is_folder) return add_folder(s, name, err);
     if (hidden == 0 && !trouble && has_image_extension(name)) return add_file(s, name, ordinal, err);

@@ -9,11 +9,10 @@
 
 #include <jansson.h>
 
+#include "io/dataset.h"
 #include "io/file.h"
 
 enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
-
-static const char description_name[] = "data_set.json";
 
 /* A hash over all that is linked: what tells one preparation from another. */
 static dt_status hash_listing(file_hash *out, const listing *l, dt_error *err)
@@ -103,7 +102,7 @@ static bool is_same(const char *folder, const char *text)
     char path[DT_PATH_MAX], *found = NULL;
     size_t size;
     dt_error ignored = {0};
-    file_join(path, folder, description_name);
+    file_join(path, folder, DATASET_DESCRIPTION);
     bool same = file_read_all(&found, &size, path, DESCRIPTION_MAX, &ignored) == DT_OK && !strcmp(found, text);
     free(found);
     return same;
@@ -114,7 +113,7 @@ static dt_status make_folder(const listing *l, const char *text, const char *out
 {
     char part[DT_PATH_MAX], path[DT_PATH_MAX];
     snprintf(part, sizeof part, "%.*s.part", FILE_FOLDER_MAX, output);
-    file_join(path, part, description_name);
+    file_join(path, part, DATASET_DESCRIPTION);
     if (!is_same(part, text) &&
         (file_check_free_folder(part, "data set", err) != DT_OK || file_make_dirs(part, err) != DT_OK ||
          file_write_atomic(path, text, strlen(text), err) != DT_OK))
