@@ -7,6 +7,7 @@
 #include "temp_folder.h"
 
 #include "io/safetensors.h"
+#include "io/sample_stack.h"
 #include "model/inception.h"
 
 enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };
@@ -207,10 +208,144 @@ static void files_that_do_not_fit_are_refused(void **state)
     refused(5, DT_ERR_FORMAT, "Conv2d_1a_3x3.bn.running_var", "value 3 is");
 }
 
+/* ---- through the library's front door ---- */
+
+#ifdef __SANITIZE_ADDRESS__
+enum { PICTURES = 4 };
+#else
+enum { PICTURES = 10 }; /* as many as an Inception Score asks for */
+#endif
+
+enum { WIDTH = 48, HEIGHT = 40 };
+
+static dt_settings eval_settings(const char *reference, const char *candidate)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    s.threads = 2;
+    s.feature = DT_FEATURE_INCEPTION;
+    snprintf(s.feature_weights, sizeof s.feature_weights, "%s", temp_path("weights.safetensors"));
+    snprintf(s.reference, sizeof s.reference, "%s", reference);
+    snprintf(s.candidate, sizeof s.candidate, "%s", candidate);
+    return s;
+}
+
+/* What the library said while it measured. */
+static char said[1024];
+
+static void listen(void *user, const char *line)
+{
+    (void)user;
+    snprintf(said, sizeof said, "%s", line);
+}
+
+static dt_eval_result measure(const dt_settings *s)
+{
+    dt_context *c;
+    dt_eval_result r;
+    const dt_observer observer = {.log = listen};
+    said[0] = '\0';
+    if (dt_open(&c, s) != DT_OK || dt_eval(c, s, &observer, &r) != DT_OK) fail_msg("%s", dt_message(c));
+    dt_close(c);
+    return r;
+}
+
+/* The same pictures as a folder and as a stack. */
+static void make_pictures(const char *stack, int count)
+{
+    dt_error *err = &context.error;
+    sample_stack_writer w;
+    assert_int_equal(file_make_dirs(temp_path("pictures"), err), DT_OK);
+    assert_int_equal(sample_stack_begin(&w, temp_path(stack), count, WIDTH, HEIGHT, err), DT_OK);
+    for (int i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "pictures/%02d.png", i);
+        image im = picture(name, WIDTH, HEIGHT);
+        assert_int_equal(sample_stack_add(&w, im.rgb, 1, err), DT_OK);
+        assert_int_equal(image_write_png(temp_path(name), im.rgb, WIDTH, HEIGHT, NULL, 0, err), DT_OK);
+        image_close(&im);
+    }
+    if (sample_stack_commit(&w, NULL, err) != DT_OK) fail_msg("%s", err->message);
+}
+
+/* A file as ADM's references are: statistics without a name, and pictures. */
+static void make_adm_reference(void)
+{
+    static const char *const names[] = {"mu", "sigma", "mu_s", "sigma_s", NULL};
+    static const char *const pictures[] = {"arr_0", NULL};
+    dt_error *err = &context.error;
+    npz statistics, stack;
+    npz_array arrays[5];
+    assert_int_equal(npz_read_some(&statistics, temp_path("saved.npz"), names, INT64_MAX, err), DT_OK);
+    assert_int_equal(npz_read_some(&stack, temp_path("stack.npz"), pictures, INT64_MAX, err), DT_OK);
+    assert_int_equal(statistics.count, 4);
+    memcpy(arrays, statistics.arrays, sizeof statistics.arrays[0] * 4);
+    arrays[4] = stack.arrays[0];
+    assert_int_equal(npz_write(temp_path("adm.npz"), arrays, 5, err), DT_OK);
+    npz_free(&statistics);
+    npz_free(&stack);
+}
+
+/* A folder, and its statistics with a stack of its pictures as ADM's reference files have them, against the stack. */
+static void the_same_pictures_are_at_no_distance_however_they_come(void **state)
+{
+    (void)state;
+    make_pictures("stack.npz", PICTURES);
+    dt_settings s = eval_settings(temp_path("pictures"), "");
+    snprintf(s.save_statistics, sizeof s.save_statistics, "%s", temp_path("saved.npz"));
+    dt_eval_result r = measure(&s);
+    assert_int_equal(r.reference_count, PICTURES);
+    assert_true(isnan(r.frechet_distance) && isnan(r.precision));
+    assert_string_equal(said, "");
+
+    make_adm_reference();
+    s = eval_settings(temp_path("adm.npz"), temp_path("stack.npz"));
+    r = measure(&s);
+    assert_string_equal(r.measure, "FID tf1");
+    assert_true(r.frechet_distance < 1e-6 && r.spatial_frechet_distance < 1e-6);
+    assert_true(r.precision == 1 && r.recall == 1);
+    assert_true(PICTURES < 10 ? isnan(r.inception_score) : r.inception_score > 1);
+    assert_true(isfinite(r.kernel_distance));
+    assert_int_equal(r.reference_count, PICTURES); /* by its pictures: the file does not say */
+    assert_int_equal(r.candidate_count, PICTURES);
+    assert_non_null(strstr(said, "does not say how its images were resized; taken for FID tf1"));
+}
+
+static void another_resize_or_size_is_another_set_of_features(void **state)
+{
+    (void)state;
+    double mean[4];
+    make_pictures("pair.npz", 2);
+    for (int i = 0; i < 4; i++) {
+        npz z;
+        static const char *const names[] = {"mu", NULL};
+        dt_settings s = eval_settings(temp_path("pair.npz"), "");
+        s.inception_resize = i < 3 ? (dt_inception_resize)i : DT_INCEPTION_TF1;
+        s.resolution = i < 3 ? 0 : 32;
+        snprintf(s.save_statistics, sizeof s.save_statistics, "%s", temp_path("one.npz"));
+        measure(&s);
+        assert_int_equal(npz_read_some(&z, temp_path("one.npz"), names, 1 << 20, &context.error), DT_OK);
+        mean[i] = ((const double *)z.arrays[0].data)[0];
+        npz_free(&z);
+        for (int k = 0; k < i; k++) assert_true(mean[k] != mean[i]);
+    }
+    /* the last one says tf1 */
+    dt_context *c;
+    dt_eval_result r;
+    dt_settings s = eval_settings(temp_path("one.npz"), temp_path("one.npz"));
+    s.inception_resize = DT_INCEPTION_CLEAN;
+    assert_int_equal(dt_open(&c, &s), DT_OK);
+    assert_int_equal(dt_eval(c, &s, NULL, &r), DT_ERR_CONFLICT);
+    assert_non_null(strstr(dt_message(c), "statistics of FID tf1 with 2048 values a feature; expected FID clean"));
+    dt_close(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_those_of_pytorch_fid),
+        cmocka_unit_test(the_same_pictures_are_at_no_distance_however_they_come),
+        cmocka_unit_test(another_resize_or_size_is_another_set_of_features),
         cmocka_unit_test(files_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -529,6 +529,8 @@ static void the_other_verbs_say_what_they_need(void **state)
         {SETTINGS_EVAL, "reference=r pretrained_model=m save_statistics=f", NULL},
         {SETTINGS_EVAL, "reference=r candidate=c", "feature base needs pretrained_model"},
         {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet", "feature_weights"},
+        {SETTINGS_EVAL, "reference=r candidate=c feature=inception", "pt_inception-2015-12-05-6726825d.pth"},
+        {SETTINGS_EVAL, "reference=r candidate=c feature=inception feature_weights=w", NULL},
         {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet feature_weights=w", NULL},
         {SETTINGS_EVAL, "reference=r candidate=c pretrained_model=m feature_weights=w", "feature is base"},
         {SETTINGS_PREDICT, "input=i output=o", "pretrained_model"},

@@ -1,8 +1,22 @@
-/* libFuzzer target: any bytes as an .npz file; every value of it is converted when it is accepted. */
+/* libFuzzer target: any bytes as an .npz file; every value of it is converted when it is accepted, and arr_0 is read piece by
+ * piece as a stack of samples. */
 #include <stdlib.h>
 
 #include "fuzz_file.h"
 #include "io/npz.h"
+#include "io/sample_stack.h"
+
+static void read_stack(const char *path)
+{
+    dt_error err = {0};
+    sample_stack s;
+    sample_stack_open(&s, path, &err);
+    while (err.status == DT_OK && s.next < s.count && s.width * s.height < 1 << 20) {
+        image picture;
+        if (sample_stack_next(&s, &picture, &err) == DT_OK) image_close(&picture);
+    }
+    sample_stack_close(&s);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -18,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     npz_free(&z);
+    read_stack(fuzz_file_path(fd));
     close(fd);
     return 0;
 }

@@ -12,7 +12,7 @@ case $target in
 tensor_file)
     sources="io/tensor_file io/dtype io/safetensors_read io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/file" ;;
 pickle) sources="io/pickle" ;;
-npz) sources="io/npz io/file" ;;
+npz) sources="io/npz io/sample_stack $pictures" ;;
 mat_file) sources="io/mat_file io/file" ;;
 image) sources=$pictures ;;
 dataset) sources="io/dataset io/dataset_plan io/dataset_report io/dataset_source io/resample $pictures" ;;
