@@ -315,6 +315,9 @@ static void another_resize_or_size_is_another_set_of_features(void **state)
 {
     (void)state;
     double mean[4];
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* slow there, and its code is in the test before */
+#endif
     make_pictures("pair.npz", 2);
     for (int i = 0; i < 4; i++) {
         npz z;
