@@ -331,9 +331,55 @@ static void a_lock_is_held_by_one_at_a_time(void **state)
     assert_int_equal(file_lock(&first, temp_path("no_such/lock"), &err), DT_ERR_IO);
 }
 
+/* 64 MiB pass through the process, and at most some 16 of them are in its memory at a time. */
+static void hashing_a_large_file_does_not_keep_it_in_memory(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 26 };
+    dt_error err = {0};
+    file_writer w;
+    file_hash stated, found;
+    struct rusage before, after;
+    unsigned char *block = malloc(1 << 20);
+    assert_non_null(block);
+    assert_int_equal(file_writer_begin(&w, temp_path("large"), &err), DT_OK);
+    for (int i = 0; i < SIZE >> 20; i++) {
+        memset(block, i, 1 << 20);
+        assert_int_equal(file_writer_write(&w, block, 1 << 20, &err), DT_OK);
+    }
+    assert_int_equal(file_writer_commit(&w, &stated, &err), DT_OK);
+    free(block);
+    getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(file_sha256(&found, temp_path("large"), &err), DT_OK);
+    getrusage(RUSAGE_SELF, &after);
+    assert_string_equal(found.hex, stated.hex);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 32 << 10); /* KiB */
+}
+
+static void dropped_pages_are_read_again(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_map m;
+    char text[20000];
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)(i * 7);
+    temp_write("pages", text, sizeof text);
+    assert_int_equal(file_map_open(&m, temp_path("pages"), &err), DT_OK);
+    file_map_drop(&m, m.data, m.size);
+    file_map_drop(&m, m.data + 5, 10000);
+    file_map_drop(&m, text, sizeof text); /* outside: left alone */
+    file_map_drop(&m, m.data + 1, m.size);
+    assert_memory_equal(m.data, text, sizeof text);
+    for (size_t i = 0; i < sizeof text; i++) assert_true(text[i] == (char)(i * 7));
+    file_map_close(&m);
+    file_map_drop(&m, text, sizeof text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hashing_a_large_file_does_not_keep_it_in_memory),
+        cmocka_unit_test(dropped_pages_are_read_again),
         cmocka_unit_test(a_mapping_shows_the_bytes_of_a_file),
         cmocka_unit_test(only_regular_files_are_read),
         cmocka_unit_test(a_file_above_the_limit_is_refused),

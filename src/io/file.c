@@ -15,7 +15,7 @@
 
 #include <nettle/base16.h>
 
-enum { CHUNK_BYTES = 1 << 20, TREE_DEPTH_MAX = 64 };
+enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
 /* ---- reading ---- */
 
@@ -58,6 +58,17 @@ void file_map_close(file_map *m)
 {
     if (m->size > 0) munmap((void *)m->data, m->size);
     *m = (file_map){0};
+}
+
+/* Whole pages inside the range only. */
+void file_map_drop(const file_map *m, const void *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + size;
+    uintptr_t first = (uintptr_t)m->data, last = first + m->size;
+    if (begin < first || end > last || end < begin) return;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 static dt_status read_exactly(int fd, char *data, size_t size, const char *path, dt_error *err)
@@ -106,9 +117,21 @@ dt_status file_sha256(file_hash *out, const char *path, dt_error *err)
 {
     file_map map;
     if (file_map_open(&map, path, err) != DT_OK) return err->status;
-    file_sha256_bytes(out, map.data, map.size);
+    file_map_sha256(out, &map);
     file_map_close(&map);
     return DT_OK;
+}
+
+void file_map_sha256(file_hash *out, const file_map *m)
+{
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    for (size_t at = 0; at < m->size; at += DROP_BYTES) {
+        size_t size = m->size - at < DROP_BYTES ? m->size - at : DROP_BYTES;
+        sha256_update(&hash, size, m->data + at);
+        file_map_drop(m, m->data + at, size);
+    }
+    hash_finish(out, &hash);
 }
 
 void file_sha256_bytes(file_hash *out, const void *data, size_t size)

@@ -29,6 +29,10 @@ typedef struct file_map {
 dt_status file_map_open(file_map *m, const char *path, dt_error *err);
 void file_map_close(file_map *m);
 
+/* Bytes of the mapping that were used and will not be for a while: their pages leave the process's memory and are read from
+ * the file again when needed. Bytes outside the mapping are left alone. */
+void file_map_drop(const file_map *m, const void *data, size_t size);
+
 /* Reads a whole regular file into *data, which the caller frees; one zero byte follows the *size bytes. A file longer
  * than `limit` bytes is refused (DT_ERR_FORMAT) before memory is taken. */
 dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err);
@@ -40,6 +44,9 @@ typedef struct file_hash {
 } file_hash;
 
 dt_status file_sha256(file_hash *out, const char *path, dt_error *err);
+
+/* Of a whole mapping, whose pages are dropped on the way: a large file is never in memory as a whole. */
+void file_map_sha256(file_hash *out, const file_map *m);
 void file_sha256_bytes(file_hash *out, const void *data, size_t size);
 
 /* ---- writing ---- */

@@ -123,7 +123,9 @@ static dt_status fill_row(const param *row, const tensor_file *f, dt_error *err)
 {
     const tensor_entry *e = need(f, row->name, row->file_dim_count, err);
     if (!e || check_shape(e, row->file_dim, err) != DT_OK) return err->status;
-    return tensor_read_f32(row->tensor->data, e, err);
+    if (tensor_read_f32(row->tensor->data, e, err) == DT_OK && !e->strides)
+        file_map_drop(&f->map, e->data, (size_t)e->bytes);
+    return err->status;
 }
 
 static dt_status refuse_strangers(const params *p, const tensor_file *f, dt_error *err)
@@ -140,7 +142,7 @@ static dt_status read_info(dit_file_info *info, const tensor_file *f, int64_t cl
 {
     *info = (dit_file_info){.metadata = json_deep_copy(f->metadata)};
     file_hash sum;
-    if (hash) file_sha256_bytes(&sum, f->map.data, f->map.size);
+    if (hash) file_map_sha256(&sum, &f->map);
     if (hash) memcpy(info->sha256, sum.hex, sizeof info->sha256);
     const char *text = tensor_file_metadata(f, "difftune.classes");
     json_t *list = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;

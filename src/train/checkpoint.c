@@ -207,8 +207,8 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
         if (!e || e->count != tensor_count(row->tensor))
             error_set(err, DT_ERR_SHAPE, "%s: tensor %s with %lld values expected, found %lld", path, name,
                       (long long)tensor_count(row->tensor), e ? (long long)e->count : 0LL);
-        else
-            tensor_read_f32(out, e, err);
+        else if (tensor_read_f32(out, e, err) == DT_OK)
+            file_map_drop(&f.map, e->data, (size_t)e->bytes);
     }
     tensor_file_close(&f);
     return err->status;
