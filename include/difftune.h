@@ -160,6 +160,7 @@ typedef struct dt_settings {
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
     int64_t save_images; /* so many of the samples become files; negative: all */
+    char save_stack[DT_PATH_MAX]; /* all images in one .npz as well, arr_0 and arr_1 as ADM has them; empty: none */
     dt_weights weights;  /* which weights a training run draws its samples with and ends in */
 
     /* bank */

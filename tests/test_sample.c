@@ -3,6 +3,7 @@
 
 #include "api/class_list.h"
 #include "eval/feature_rows.h"
+#include "io/sample_stack.h"
 #include "run_fixture.h"
 
 static dt_settings settings_of(const char *folder)
@@ -285,6 +286,45 @@ static void statistics_without_files_are_those_of_the_files(void **state)
     fixture_remove("no_files");
 }
 
+static void a_stack_holds_all_pictures_and_their_classes(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    dt_settings s = settings_of("all");
+    sample_stack stack;
+    npz z;
+    snprintf(s.save_stack, sizeof s.save_stack, "%s", temp_path("samples.npz"));
+    must_draw(&s);
+    if (sample_stack_open(&stack, s.save_stack, &err) != DT_OK) fail_msg("%s", err.message);
+    assert_int_equal(stack.count, s.num_samples);
+    for (int i = 0; i < s.num_samples; i++) {
+        image stacked, filed;
+        char name[64], *data;
+        size_t size;
+        snprintf(name, sizeof name, "all/images/%06d.png", i);
+        assert_int_equal(sample_stack_next(&stack, &stacked, &err), DT_OK);
+        assert_int_equal(file_read_all(&data, &size, temp_path(name), 1 << 20, &err), DT_OK);
+        assert_int_equal(image_decode(&filed, NULL, (uint8_t *)data, size, name, &(image_options){0}, &err), DT_OK);
+        assert_memory_equal(stacked.rgb, filed.rgb, 3 * FIXTURE_SIZE * FIXTURE_SIZE);
+        free(data);
+        image_close(&stacked);
+        image_close(&filed);
+    }
+    sample_stack_close(&stack);
+    assert_int_equal(npz_read(&z, s.save_stack, INT64_MAX, &err), DT_OK);
+    const npz_array *classes = npz_find(&z, "arr_1");
+    assert_non_null(classes);
+    for (int64_t i = 0; i < s.num_samples; i++) {
+        int64_t y;
+        memcpy(&y, (const char *)classes->data + i * (int64_t)sizeof y, sizeof y);
+        assert_int_equal(y, i % FIXTURE_CLASSES);
+    }
+    npz_free(&z);
+    s.save_images = 3;
+    assert_int_equal(draw(&s, -1), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "save_stack"));
+}
+
 static void interrupted_statistics_have_the_same_bits(void **state)
 {
     (void)state;
@@ -369,6 +409,7 @@ int main(void)
         cmocka_unit_test(images_that_are_there_are_not_drawn_again),
         cmocka_unit_test(classes_are_drawn_evenly_by_seed_and_number),
         cmocka_unit_test(statistics_without_files_are_those_of_the_files),
+        cmocka_unit_test(a_stack_holds_all_pictures_and_their_classes),
         cmocka_unit_test(interrupted_statistics_have_the_same_bits),
         cmocka_unit_test(rows_of_features_survive_and_are_cut),
         cmocka_unit_test(latents_are_not_pictures),

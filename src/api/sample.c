@@ -197,6 +197,8 @@ static dt_status finish(sampling *p)
     if (sample_folder_grid(&p->folder, &labelled, &p->c->error) != DT_OK) return p->c->error.status;
     if (!labelled && p->observer->log)
         p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
+    if (p->s->save_stack[0] && sample_folder_stack(&p->folder, p->s->save_stack, &p->c->error) != DT_OK)
+        return p->c->error.status;
     return wants_statistics(p) ? save_statistics(p) : DT_OK;
 }
 

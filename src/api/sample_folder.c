@@ -6,6 +6,7 @@
 
 #include "io/file.h"
 #include "io/grid.h"
+#include "io/sample_stack.h"
 
 enum { GRID_MAX = 256, FILE_BYTES_MAX = 1 << 28 };
 
@@ -89,26 +90,35 @@ dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t num
     return err->status;
 }
 
-/* Reads image `number` back as x [channels,size,size]; the bytes of a picture survive the way to floats and back. */
-static dt_status load(const sample_folder *f, float *x, int64_t number, dt_error *err)
+/* Reads image `number` back, to be freed with image_close. */
+static dt_status load(const sample_folder *f, image *out, int64_t number, dt_error *err)
 {
     char path[DT_PATH_MAX], *data;
     size_t bytes;
-    image picture;
     const image_options options = {.background = {255, 255, 255}};
+    *out = (image){0};
     image_path(path, f, number);
     if (file_read_all(&data, &bytes, path, FILE_BYTES_MAX, err) != DT_OK) return err->status;
-    if (image_decode(&picture, NULL, (const uint8_t *)data, bytes, path, &options, err) == DT_OK) {
-        if (picture.width != f->size || picture.height != f->size)
-            error_set(err, DT_ERR_FORMAT, "%s is %lldx%lld pixels, %lldx%lld expected", path, (long long)picture.width,
-                      (long long)picture.height, (long long)f->size, (long long)f->size);
-        int64_t area = f->size * f->size;
-        for (int64_t c = 0; c < f->channels && err->status == DT_OK; c++)
-            for (int64_t i = 0; i < area; i++) x[c * area + i] = (float)picture.rgb[3 * i + c] / 127.5f - 1;
-        image_close(&picture);
+    if (image_decode(out, NULL, (const uint8_t *)data, bytes, path, &options, err) == DT_OK &&
+        (out->width != f->size || out->height != f->size)) {
+        error_set(err, DT_ERR_FORMAT, "%s is %lldx%lld pixels, %lldx%lld expected", path, (long long)out->width,
+                  (long long)out->height, (long long)f->size, (long long)f->size);
+        image_close(out);
     }
     free(data);
     return err->status;
+}
+
+/* The same as x [channels,size,size]; the bytes of a picture survive the way to floats and back. */
+static dt_status load_values(const sample_folder *f, float *x, int64_t number, dt_error *err)
+{
+    image picture;
+    const int64_t area = f->size * f->size;
+    if (load(f, &picture, number, err) != DT_OK) return err->status;
+    for (int64_t c = 0; c < f->channels; c++)
+        for (int64_t i = 0; i < area; i++) x[c * area + i] = (float)picture.rgb[3 * i + c] / 127.5f - 1;
+    image_close(&picture);
+    return DT_OK;
 }
 
 /* Classes in turn have columns; where they are drawn, every picture has its own name. */
@@ -142,8 +152,31 @@ dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *e
     if (count == 0) return DT_OK;
     float *x = malloc((size_t)(count * size) * sizeof *x);
     if (!x) return error_set(err, DT_ERR_MEMORY, "%s: no memory for grid.png", f->s->output_dir);
-    for (int64_t i = 0; i < count && err->status == DT_OK; i++) load(f, x + i * size, i, err);
+    for (int64_t i = 0; i < count && err->status == DT_OK; i++) load_values(f, x + i * size, i, err);
     if (err->status == DT_OK) draw_grid(f, x, count, labelled, err);
     free(x);
+    return err->status;
+}
+
+dt_status sample_folder_stack(const sample_folder *f, const char *path, dt_error *err)
+{
+    sample_stack_writer w;
+    image picture;
+    const int64_t count = f->s->num_samples;
+    int64_t *labels = malloc((size_t)count * sizeof *labels);
+    if (!labels) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its classes", path);
+    for (int64_t i = 0; i < count; i++) labels[i] = class_list_at(f->classes, i);
+    if (sample_stack_begin(&w, path, count, f->size, f->size, err) == DT_OK) {
+        for (int64_t i = 0; i < count && load(f, &picture, i, err) == DT_OK; i++) {
+            sample_stack_add(&w, picture.rgb, 1, err);
+            image_close(&picture);
+            if (err->status != DT_OK) break;
+        }
+        if (err->status == DT_OK)
+            sample_stack_commit(&w, labels, err);
+        else
+            sample_stack_abort(&w);
+    }
+    free(labels);
     return err->status;
 }

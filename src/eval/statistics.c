@@ -7,6 +7,8 @@
 
 #include "eval/statistics_private.h"
 
+enum { BLOCK_ROWS = 64 };
+
 static dt_status no_memory(const char *measure, dt_error *err)
 {
     return error_set(err, DT_ERR_MEMORY, "statistics of %s: no memory", measure);
@@ -21,7 +23,7 @@ static bool moments_open(feature_moments *m, int64_t dim, bool adding)
     m->mean = calloc(d, sizeof *m->mean);
     m->covariance = calloc(d * d, sizeof *m->covariance);
     if (adding) m->shift = calloc(d, sizeof *m->shift);
-    if (adding) m->block = calloc(d * STATISTICS_BLOCK_ROWS, sizeof *m->block);
+    if (adding) m->block = calloc(d * BLOCK_ROWS, sizeof *m->block);
     return m->mean && m->covariance && (!adding || (m->shift && m->block));
 }
 
@@ -84,7 +86,7 @@ static void flush_block(statistics *s)
     s->block_count = 0;
 }
 
-dt_status statistics_reserve_rows(statistics *s, int64_t count, dt_error *err)
+static dt_status reserve_rows(statistics *s, int64_t count, dt_error *err)
 {
     if (count <= s->row_capacity) return DT_OK;
     int64_t capacity = count > 2 * s->row_capacity ? count : 2 * s->row_capacity;
@@ -111,7 +113,7 @@ static void add_row(statistics *s, const float *row)
     add_to_block(&s->features, row, s->block_count, s->count == 0);
     add_to_block(&s->spatial, row + d, s->block_count, s->count == 0);
     s->count++;
-    if (++s->block_count == STATISTICS_BLOCK_ROWS) flush_block(s);
+    if (++s->block_count == BLOCK_ROWS) flush_block(s);
 }
 
 dt_status statistics_add(statistics *s, const float *rows, int64_t n, dt_error *err)
@@ -121,7 +123,7 @@ dt_status statistics_add(statistics *s, const float *rows, int64_t n, dt_error *
         if (!isfinite(rows[i]))
             return error_set(err, DT_ERR_NUMERIC, "statistics of %s: value %lld of row %lld is not finite", s->measure,
                              (long long)(i % width), (long long)(s->count + i / width));
-    if (s->keep_rows && statistics_reserve_rows(s, s->row_count + n, err) != DT_OK) return err->status;
+    if (s->keep_rows && reserve_rows(s, s->row_count + n, err) != DT_OK) return err->status;
     for (int64_t i = 0; i < n; i++) add_row(s, rows + i * width);
     return DT_OK;
 }

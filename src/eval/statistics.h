@@ -69,13 +69,4 @@ dt_status statistics_save(const statistics *s, const char *path, dt_error *err);
  * for, or is unnamed and the kind is none that has been published. */
 dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err);
 
-/* Unfinished statistics as they stand, rows included, so that a long measurement can go on where it was stopped: after
- * statistics_resume the rows that follow lead to the same bits as if nothing had happened. s->count says how many are
- * in. */
-dt_status statistics_pause(const statistics *s, const char *path, dt_error *err);
-
-/* Opens *s from such a file, which must be of this kind and keep (or not keep) rows as asked for: else DT_ERR_CONFLICT. */
-dt_status statistics_resume(statistics *s, const char *path, const statistics_kind *kind, bool keep_rows,
-                            dt_error *err);
-
 #endif

@@ -1,4 +1,4 @@
-/* Statistics in files: finished ones as published tools keep them, and unfinished ones that go on. */
+/* Statistics in files, as published tools keep them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +7,7 @@
 #include "io/npz.h"
 
 /* Bytes that the arrays of any file here have at most: two covariances with what belongs to them. */
-#define MOMENTS_LIMIT                                                                                                  \
-    ((int64_t)sizeof(double) * 2 * STATISTICS_DIM_MAX * (STATISTICS_DIM_MAX + 2 + STATISTICS_BLOCK_ROWS))
+#define MOMENTS_LIMIT ((int64_t)sizeof(double) * 2 * STATISTICS_DIM_MAX * (STATISTICS_DIM_MAX + 2))
 
 static npz_array vector(const char *name, const double *data, int64_t dim)
 {
@@ -29,8 +28,6 @@ static npz_array name_of(const statistics *s)
     return (npz_array){
         .name = "measure", .dtype = NPZ_U8, .dim_count = 1, .dims = {(int64_t)strlen(s->measure)}, .data = s->measure};
 }
-
-/* ---- finished ---- */
 
 dt_status statistics_save(const statistics *s, const char *path, dt_error *err)
 {
@@ -121,91 +118,5 @@ dt_status statistics_load(statistics *s, const char *path, const statistics_kind
     if (npz_read_some(&z, path, wanted, MOMENTS_LIMIT, err) == DT_OK) read_finished(s, &z, path, kind, &says, err);
     if (named) *named = says;
     npz_free(&z);
-    return err->status;
-}
-
-/* ---- unfinished ---- */
-
-enum { STATE_ARRAYS = 12 };
-
-/* The arrays of one kind of moments, their names led by `prefix`. Returns how many. */
-static size_t moments_arrays(npz_array out[4], const feature_moments *m, const char *prefix, int64_t block_count)
-{
-    static const char *const parts[4] = {"sum", "products", "shift", "block"};
-    char name[4][NPZ_NAME_MAX];
-    for (int i = 0; i < 4; i++) snprintf(name[i], sizeof name[i], "%s_%s", prefix, parts[i]);
-    out[0] = vector(name[0], m->mean, m->dim);
-    out[1] = matrix(name[1], m->covariance, m->dim, m->dim);
-    out[2] = vector(name[2], m->shift, m->dim);
-    out[3] = matrix(name[3], m->block, block_count, m->dim);
-    return m->dim ? 4 : 0;
-}
-
-dt_status statistics_pause(const statistics *s, const char *path, dt_error *err)
-{
-    npz_array arrays[STATE_ARRAYS];
-    size_t count = moments_arrays(arrays, &s->features, "features", s->block_count);
-    count += moments_arrays(arrays + count, &s->spatial, "spatial", s->block_count);
-    arrays[count++] = (npz_array){.name = "count", .dtype = NPZ_I64, .data = &s->count};
-    arrays[count++] = name_of(s);
-    if (s->keep_rows)
-        arrays[count++] = (npz_array){.name = "rows",
-                                      .dtype = NPZ_F32,
-                                      .dim_count = 2,
-                                      .dims = {s->row_count, s->features.dim},
-                                      .data = s->rows ? (const void *)s->rows : ""};
-    return npz_write(path, arrays, count, err);
-}
-
-static bool restore_moments(feature_moments *m, const npz *z, const char *prefix, int64_t block_count)
-{
-    npz_array expected[4];
-    double *into[4] = {m->mean, m->covariance, m->shift, m->block};
-    size_t count = moments_arrays(expected, m, prefix, block_count);
-    for (size_t i = 0; i < count; i++) {
-        const npz_array *a = npz_find(z, expected[i].name);
-        if (!a || a->dtype != NPZ_F64 || a->dim_count != expected[i].dim_count ||
-            memcmp(a->dims, expected[i].dims, sizeof(int64_t) * (size_t)a->dim_count) != 0)
-            return false;
-        memcpy(into[i], a->data, (size_t)npz_count(a) * sizeof(double));
-    }
-    return true;
-}
-
-static dt_status restore_rows(statistics *s, const npz *z, const char *path, dt_error *err)
-{
-    const npz_array *rows = npz_find(z, "rows");
-    if (!rows != !s->keep_rows)
-        return error_set(err, DT_ERR_CONFLICT, "%s: a measurement %s its rows", path, rows ? "with" : "without");
-    if (!rows) return DT_OK;
-    if (rows->dtype != NPZ_F32 || !is_matrix(rows, s->count, s->features.dim))
-        return error_set(err, DT_ERR_FORMAT, "%s: rows of another number or width than the sums", path);
-    if (s->count && statistics_reserve_rows(s, s->count, err) == DT_OK)
-        memcpy(s->rows, rows->data, (size_t)npz_count(rows) * sizeof(float));
-    s->row_count = s->count;
-    return err->status;
-}
-
-static dt_status restore(statistics *s, const npz *z, const char *path, dt_error *err)
-{
-    char found[DT_TEXT_MAX];
-    if (!read_measure(found, z) || strcmp(found, s->measure) != 0)
-        return error_set(err, DT_ERR_CONFLICT, "%s: a measurement of %s; expected %s", path, found, s->measure);
-    s->count = read_count(z, "count", 0);
-    s->block_count = s->count % STATISTICS_BLOCK_ROWS;
-    if (s->count < 0 || !restore_moments(&s->features, z, "features", s->block_count) ||
-        !restore_moments(&s->spatial, z, "spatial", s->block_count))
-        return error_set(err, DT_ERR_FORMAT, "%s: not an unfinished measurement of %s with %lld and %lld values", path,
-                         s->measure, (long long)s->features.dim, (long long)s->spatial.dim);
-    return restore_rows(s, z, path, err);
-}
-
-dt_status statistics_resume(statistics *s, const char *path, const statistics_kind *kind, bool keep_rows, dt_error *err)
-{
-    npz z = {0};
-    if (statistics_open(s, kind, keep_rows, err) == DT_OK && npz_read(&z, path, INT64_MAX, err) == DT_OK)
-        restore(s, &z, path, err);
-    npz_free(&z);
-    if (err->status != DT_OK) statistics_close(s);
     return err->status;
 }

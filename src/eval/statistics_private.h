@@ -4,12 +4,7 @@
 
 #include "eval/statistics.h"
 
-enum { STATISTICS_BLOCK_ROWS = 64 };
-
 /* Empty statistics of a kind; `adding`: with room for the rows that will come. */
 dt_status statistics_prepare(statistics *s, const statistics_kind *kind, bool adding, dt_error *err);
-
-/* Room for `count` kept rows in all. */
-dt_status statistics_reserve_rows(statistics *s, int64_t count, dt_error *err);
 
 #endif

@@ -45,12 +45,6 @@ dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_ro
     return statistics_open(out, &kind, keep_rows, &c->error);
 }
 
-dt_status meter_resume(ctx *c, const meter *m, statistics *out, const char *path, bool keep_rows)
-{
-    statistics_kind kind = meter_kind(m);
-    return statistics_resume(out, path, &kind, keep_rows, &c->error);
-}
-
 /* Room for the rows of n images, in scratch. */
 static float *rows_alloc(ctx *c, const meter *m, int64_t n)
 {

@@ -26,8 +26,6 @@ statistics_kind meter_kind(const meter *m);
 /* Opens statistics of these features, with or without the rows that all measures but the Frechet distances need. */
 dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_rows);
 
-/* The same, going on where statistics_pause stopped: out->count images are in it. */
-dt_status meter_resume(ctx *c, const meter *m, statistics *out, const char *path, bool keep_rows);
 
 /* Opens *out and adds the features of all examples of a set, latents by their modes; the caller closes it. */
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch);

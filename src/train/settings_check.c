@@ -162,6 +162,8 @@ static void check_sample(const dt_settings *s, dt_error *err)
     check_sampler(s, err);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
+    RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,
+         "save_stack needs all images as files: save_images -1");
     RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
 }
 
@@ -172,7 +174,8 @@ static void check_run(const dt_settings *s, dt_error *err)
     require(s->pretrained_model, "pretrained_model", "run", err);
     RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
     RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
-    RULE(s->candidate[0] || s->save_statistics[0], "run chooses candidate and save_statistics itself; leave them out");
+    RULE(s->candidate[0] || s->save_statistics[0] || s->save_stack[0],
+         "run chooses candidate and save_statistics itself and keeps no save_stack; leave them out");
     RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
 }
 

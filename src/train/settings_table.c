@@ -142,6 +142,7 @@ const settings_key settings_keys[] = {
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE, "images drawn; train: images of a sample grid"),
     INT(sampling, sample_batch_size, "32", 1, 256, DRAWS | EVAL, "images drawn or measured together"),
     INT(sampling, save_images, "-1", -1, 1e7, SAMPLE, "so many of the images become files; -1: all"),
+    TEXT(sampling, save_stack, "", "FILE", SAMPLE, "all images in one .npz too, as ADM's evaluator reads them"),
     ENUM(sampling, weights, "ema", weights_words, TRAIN, "weights of the samples and of the run's result"),
 
     INT(bank, bank_size, "5000", 1, 1e8, BANK, "images of the bank"),
