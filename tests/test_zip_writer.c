@@ -79,8 +79,8 @@ static void every_record_begins_at_a_multiple_of_64(void **state)
     memset(data, 'x', sizeof data);
     must(zip_writer_begin(&z, temp_path("many"), &err));
     for (int i = 0; i < 300; i++) {
-        char name[400];
-        snprintf(name, sizeof name, "%0*d", 3 + i, i);
+        char name[400] = {0}; /* each of another length */
+        memset(name, 'n', (size_t)(3 + i));
         must(zip_writer_add(&z, name, data, (size_t)i, &err));
     }
     must(zip_writer_commit(&z, NULL, &err));
