@@ -19,9 +19,10 @@ typedef struct draft {
 static const char *const names[RECORD_COUNT] = {"root/b", "root/a", "root/empty"}; /* not in order */
 static const char *const contents[RECORD_COUNT] = {"second", "first!!", ""};
 
+/* Little-endian; zeros behind the eighth byte. */
 static void set(draft *d, size_t at, uint64_t value, int bytes)
 {
-    for (int i = 0; i < bytes; i++) d->data[at + (size_t)i] = (unsigned char)(value >> 8 * i);
+    for (int i = 0; i < bytes; i++, value >>= 8) d->data[at + (size_t)i] = (unsigned char)value;
 }
 
 static void put(draft *d, uint64_t value, int bytes)
