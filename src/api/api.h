@@ -14,7 +14,4 @@ dt_status api_leave(ctx *c);
 /* `observer`, or one that watches nothing. */
 const dt_observer *api_observer(const dt_observer *observer);
 
-/* False when the observer asks to stop. */
-bool api_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds);
-
 #endif

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "train/watch.h"
-
 dt_status dt_open(dt_context **out, const dt_settings *s)
 {
     *out = calloc(1, sizeof **out);
@@ -51,9 +49,4 @@ const dt_observer *api_observer(const dt_observer *observer)
 {
     static const dt_observer nobody = {0};
     return observer ? observer : &nobody;
-}
-
-bool api_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds)
-{
-    return watch_progress(observer, task, done, count, seconds);
 }

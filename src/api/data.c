@@ -3,27 +3,17 @@
 #include "api/api.h"
 #include "prepare/published.h"
 #include "base/clock.h"
-
-typedef struct watch_state {
-    const dt_observer *observer;
-    double started_s;
-} watch_state;
-
-static bool watch(void *user, int64_t done, int64_t count)
-{
-    const watch_state *w = user;
-    return api_progress(w->observer, "link", done, count, clock_s() - w->started_s);
-}
+#include "train/watch.h"
 
 static dt_status prepare(ctx *c, const char *name, const char *folder, const dt_settings *s,
                          const dt_observer *observer, dt_prepared *result)
 {
     const published *set;
     listing l = {0};
-    watch_state state = {observer, clock_s()};
+    watch w = {observer, "link", clock_s()};
     if (published_find(&set, name, &c->error) != DT_OK) return c->error.status;
     if (published_read(&l, set, folder, &c->error) == DT_OK &&
-        listing_link(&l, name, s->output_dir, watch, &state, &result->made, &c->error) == DT_OK) {
+        listing_link(&l, name, s->output_dir, watch_go_on, &w, &result->made, &c->error) == DT_OK) {
         snprintf(result->title, sizeof result->title, "%s", set->title);
         snprintf(result->split_source, sizeof result->split_source, "%s", l.described);
         snprintf(result->first_missing, sizeof result->first_missing, "%s", l.first_missing);

@@ -2,6 +2,7 @@
 
 #include "api/api.h"
 #include "train/meter.h"
+#include "train/watch.h"
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {
@@ -56,13 +57,13 @@ static dt_status compare_sides(ctx *c, const meter *m, const eval_input *in, con
     *result = meter_no_result(m);
     if (open_side(c, m, in, s, observer, &reference, s->reference) == DT_OK && s->save_statistics[0])
         statistics_save(&reference, s->save_statistics, &c->error);
-    if (!ctx_failed(c) && !api_progress(observer, "eval", 1, 2, 0))
+    if (!ctx_failed(c) && !watch_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
     if (!ctx_failed(c) && !s->candidate[0])
         result->reference_count = reference.count;
     else if (!ctx_failed(c) && open_side(c, m, in, s, observer, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
-    if (!ctx_failed(c)) api_progress(observer, "eval", 2, 2, 0);
+    if (!ctx_failed(c)) watch_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);
     statistics_close(&candidate);
     return c->error.status;

@@ -25,7 +25,7 @@ static json_t *describe_weights(const char *path, dt_error *err)
         json_object_set_new(tensors, f.entries[i].name, describe_tensor(&f.entries[i]));
         values += f.entries[i].count;
     }
-    file_sha256_bytes(&hash, f.map.data, f.map.size);
+    file_map_sha256(&hash, &f.map);
     json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "kind", f.container, "path", path, "sha256",
                             hash.hex, "tensor_count", (json_int_t)f.count, "value_count", (json_int_t)values,
                             "metadata", metadata, "tensors", tensors);

@@ -7,6 +7,7 @@
 #include "model/codec.h"
 #include "model/dit_sampler.h"
 #include "train/meter.h"
+#include "train/watch.h"
 
 enum { BATCH_MAX = 256 };
 
@@ -159,7 +160,7 @@ static bool tell(const sampling *p, int64_t before, int64_t done, int64_t count)
 {
     double seconds = clock_s() - p->started_s;
     double drawn = (double)(done - before);
-    return api_progress(p->observer, "sample", done, count, drawn > 0 ? seconds * (double)done / drawn : 0);
+    return watch_progress(p->observer, "sample", done, count, drawn > 0 ? seconds * (double)done / drawn : 0);
 }
 
 static dt_status draw_all(sampling *p)

@@ -156,7 +156,7 @@ static void map_shard(latent_shard *s, const latent_cache *k, dt_error *err)
     file_hash hash;
     shard_path(path, k, s->number, s->count);
     if (safetensors_open(&s->file, path, err) != DT_OK) return;
-    file_sha256_bytes(&hash, s->file.map.data, s->file.map.size);
+    file_map_sha256(&hash, &s->file.map);
     s->moments = tensor_of(s, "moments", SAFETENSORS_F32, 6, k->dims, sizeof *s->moments);
     s->content = tensor_of(s, "content", SAFETENSORS_U8, 2, (int64_t[]){0, DATASET_CONTENT}, 1);
     s->origin = tensor_of(s, "origin", SAFETENSORS_I64, 2, (int64_t[]){0, 4}, sizeof **s->origin);

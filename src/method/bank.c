@@ -102,7 +102,7 @@ static dt_status append_shard(examples *b, const char *folder, const json_t *sha
     tensor_file f;
     file_hash hash;
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
-    file_sha256_bytes(&hash, f.map.data, f.map.size);
+    file_map_sha256(&hash, &f.map);
     const tensor_entry *e = tensor_file_find(&f, "x");
     if (strcmp(hash.hex, expected))
         error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);

@@ -70,7 +70,7 @@ static dt_status open_tiny(ctx *c, codec *k, const tensor_file *encoder, const t
 static void hash_file(codec *k, const tensor_file *f)
 {
     file_hash hash;
-    file_sha256_bytes(&hash, f->map.data, f->map.size);
+    file_map_sha256(&hash, &f->map);
     memcpy(k->sha256, hash.hex, sizeof k->sha256);
 }
 

@@ -20,7 +20,7 @@ bool watch_progress(const dt_observer *observer, const char *task, int64_t done,
     return !observer->should_stop || !observer->should_stop(observer->user);
 }
 
-static bool go_on(void *user, int64_t done, int64_t count)
+bool watch_go_on(void *user, int64_t done, int64_t count)
 {
     const watch *w = user;
     if (count == 0) return !w->observer->should_stop || !w->observer->should_stop(w->observer->user); /* waiting */
@@ -35,5 +35,5 @@ static void log_line(void *user, const char *line)
 
 data_watcher watch_data(watch *w)
 {
-    return (data_watcher){.user = w, .log = log_line, .go_on = go_on};
+    return (data_watcher){.user = w, .log = log_line, .go_on = watch_go_on};
 }

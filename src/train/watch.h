@@ -14,6 +14,9 @@ typedef struct watch {
     double started_s;
 } watch;
 
+/* `user` is a watch: tells how far its task has come; false when the observer asks to stop. A count of 0 only asks. */
+bool watch_go_on(void *user, int64_t done, int64_t count);
+
 /* The observer as encoding sees it; *w must stay. */
 data_watcher watch_data(watch *w);
 
