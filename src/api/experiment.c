@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
-
-enum { DESCRIPTION_MAX = 1 << 24 };
+#include "io/json_file.h"
 
 /* What does not change a stage's result: speed, and what is watched on the way. */
 static const char *const free_keys[] = {"threads",          "checkpointing_steps", "checkpoints_total_limit",
@@ -30,11 +28,7 @@ void experiment_path(char out[DT_PATH_MAX], const experiment *e, const char *nam
 
 static dt_status read_stages(experiment *e, const char *path, dt_error *err)
 {
-    char *text;
-    size_t size;
-    if (file_read_all(&text, &size, path, DESCRIPTION_MAX, err) != DT_OK) return err->status;
-    json_t *all = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
+    json_t *all = json_file_read(path, err);
     e->stages = json_incref(json_object_get(all, "stages"));
     json_decref(all);
     if (!json_is_object(e->stages)) error_set(err, DT_ERR_FORMAT, "%s: not the description of an experiment", path);
@@ -46,14 +40,7 @@ static dt_status write_stages(const experiment *e, dt_error *err)
     char path[DT_PATH_MAX];
     experiment_path(path, e, "experiment.json");
     json_t *all = json_pack("{s:s, s:O}", "tool", "difftune " DT_VERSION, "stages", e->stages);
-    char *text = json_dumps(all, JSON_INDENT(1));
-    json_decref(all);
-    if (text)
-        file_write_atomic(path, text, strlen(text), err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
-    free(text);
-    return err->status;
+    return json_file_write(path, all, NULL, err);
 }
 
 dt_status experiment_open(experiment *e, const char *folder, dt_error *err)

@@ -5,6 +5,7 @@
 
 #include "api/api.h"
 #include "data/latent_cache.h"
+#include "io/json_file.h"
 #include "model/dit_file.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
@@ -33,18 +34,6 @@ static json_t *describe_weights(const char *path, dt_error *err)
     return out;
 }
 
-static json_t *load(const char *path, dt_error *err)
-{
-    char *text;
-    size_t size;
-    json_error_t where;
-    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
-    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    free(text);
-    if (!value) error_set(err, DT_ERR_FORMAT, "%s: line %d: %s", path, where.line, where.text);
-    return value;
-}
-
 static bool has(const char *folder, const char *name, char path[DT_PATH_MAX])
 {
     file_join(path, folder, name);
@@ -55,7 +44,7 @@ static json_t *describe_run(const char *folder, const char *run_json, dt_error *
 {
     char path[DT_PATH_MAX];
     file_names names = {0};
-    json_t *run = load(run_json, err), *checkpoints = json_array(), *final = NULL;
+    json_t *run = json_file_read(run_json, err), *checkpoints = json_array(), *final = NULL;
     if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++) json_array_append_new(checkpoints, json_string(names.name[i]));
     file_names_free(&names);
@@ -72,7 +61,8 @@ static json_t *describe(const char *path, dt_error *err)
     json_t *latents = latent_cache_describe(path, err);
     if (latents) return latents;
     if (has(path, "manifest.json", inside))
-        return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest", load(inside, err));
+        return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest",
+                         json_file_read(inside, err));
     if (dit_file_path(inside, path, err) == DT_OK) return describe_weights(inside, err);
     error_clear(err);
     error_set(

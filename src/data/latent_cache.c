@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "io/json_file.h"
 
 #define CACHE_FORMAT "difftune latents 1"
 
@@ -99,12 +100,9 @@ static void shard_path(char out[DT_PATH_MAX], const latent_cache *k, int64_t num
 
 static json_t *read_manifest(const char *folder, dt_error *err)
 {
-    char path[DT_PATH_MAX], *text;
-    size_t size;
+    char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
-    json_t *manifest = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
+    json_t *manifest = json_file_read(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     if (format && !strcmp(format, CACHE_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
         json_is_object(json_object_get(manifest, "made_by")))
@@ -126,15 +124,8 @@ static dt_status write_manifest(const latent_cache *k, dt_error *err)
                                             (json_int_t)k->shard[i].count, "sha256", k->shard[i].sha256));
     json_t *manifest =
         json_pack("{s:s, s:O, s:o}", "format", CACHE_FORMAT, "made_by", k->description, "shards", shards);
-    char *text = json_dumps(manifest, JSON_INDENT(1));
     file_join(path, k->folder, "manifest.json");
-    if (text)
-        file_write_atomic(path, text, strlen(text), err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
-    free(text);
-    json_decref(manifest);
-    return err->status;
+    return json_file_write(path, manifest, NULL, err);
 }
 
 /* ---- shards that are there ---- */

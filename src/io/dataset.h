@@ -9,6 +9,8 @@
 #ifndef IO_DATASET_H
 #define IO_DATASET_H
 
+#include <jansson.h>
+
 #include "io/image.h"
 
 /* What a file held before it became a square of RGB. */
@@ -89,7 +91,7 @@ void dataset_close(dataset *d);
 /* Writes image `index` as chw [3, R, R], x / 127.5 - 1, mirrored left to right if `flip`. */
 void dataset_image(float *chw, const dataset *d, int64_t index, bool flip);
 
-/* What was found, as JSON text for people and reports. NULL when memory is short; free it with free(). */
-char *dataset_report_json(const dataset *d);
+/* What was found, for people and reports: one object, the caller's. NULL when memory is short. */
+json_t *dataset_report_json(const dataset *d);
 
 #endif

@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "io/dataset.h"
 
 /* JSON holds UTF-8 only; of a name in another encoding the strange bytes are shown as '?'. */
@@ -62,16 +60,13 @@ static json_t *skip_list(const dataset_report *report)
     return list;
 }
 
-char *dataset_report_json(const dataset *d)
+json_t *dataset_report_json(const dataset *d)
 {
     const dataset_report *report = &d->report;
-    json_t *root = json_pack(
-        "{s:o, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "path", any_string(d->path), "split", d->split,
-        "resolution", (json_int_t)d->resolution, "images", (json_int_t)d->count, "sha256", d->sha256, "classes",
-        class_list(d), "short_side", side(report->short_min, report->short_median, report->short_max), "long_side",
-        side(report->long_min, report->long_median, report->long_max), "formats", format_counts(report), "converted",
-        converted_counts(report), "skipped", skip_list(report));
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
-    return text;
+    return json_pack("{s:o, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "path", any_string(d->path), "split",
+                     d->split, "resolution", (json_int_t)d->resolution, "images", (json_int_t)d->count, "sha256",
+                     d->sha256, "classes", class_list(d), "short_side",
+                     side(report->short_min, report->short_median, report->short_max), "long_side",
+                     side(report->long_min, report->long_median, report->long_max), "formats", format_counts(report),
+                     "converted", converted_counts(report), "skipped", skip_list(report));
 }

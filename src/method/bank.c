@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/json_file.h"
 #include "io/safetensors.h"
 #include "model/dit_sampler.h"
 
@@ -18,13 +19,9 @@ static void shard_name(char out[64], int64_t shard)
 
 static json_t *read_manifest(const char *folder, dt_error *err)
 {
-    char path[DT_PATH_MAX], *text;
-    size_t size;
+    char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return NULL;
-    json_error_t where;
-    json_t *manifest = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    free(text);
+    json_t *manifest = json_file_read(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
         json_is_object(json_object_get(manifest, "drawing")))
@@ -34,15 +31,11 @@ static json_t *read_manifest(const char *folder, dt_error *err)
     return NULL;
 }
 
-static dt_status write_manifest(const char *folder, const json_t *manifest, dt_error *err)
+static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    char *text = json_dumps(manifest, JSON_INDENT(1));
-    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing the manifest", path);
-    file_write_atomic(path, text, strlen(text), err);
-    free(text);
-    return err->status;
+    return json_file_write(path, json_incref(manifest), NULL, err);
 }
 
 /* What an image of the bank depends on besides its index. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "io/json_file.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */
 #define KL_SCALE 0.18215                    /* of Stable Diffusion 1.x: one over the latents' standard deviation */
@@ -20,21 +20,17 @@ typedef struct kl_config {
 
 static dt_status read_config(kl_config *out, const char *folder, dt_error *err)
 {
-    char path[DT_PATH_MAX], *text;
-    size_t size;
+    char path[DT_PATH_MAX];
     *out = (kl_config){KL_GROUPS, KL_SCALE};
     file_join(path, folder, "config.json");
     if (!folder[0] || !file_exists(path)) return DT_OK;
-    if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return err->status;
-    json_t *config = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
+    json_t *config = json_file_read(path, err);
+    if (!config) return err->status;
     const json_t *groups = json_object_get(config, "norm_num_groups"),
                  *scale = json_object_get(config, "scaling_factor");
     if (groups) out->groups = json_integer_value(groups);
     if (scale) out->scale = json_number_value(scale);
-    if (!json_is_object(config))
-        error_set(err, DT_ERR_FORMAT, "%s: a JSON object expected", path);
-    else if (out->groups < 1 || out->groups > 1 << 14)
+    if (out->groups < 1 || out->groups > 1 << 14)
         error_set(err, DT_ERR_FORMAT, "%s: norm_num_groups: a whole number above 0 expected", path);
     else if (!isfinite(out->scale) || out->scale <= 0)
         error_set(err, DT_ERR_FORMAT, "%s: scaling_factor: a number above 0 expected", path);

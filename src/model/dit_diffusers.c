@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "io/json_file.h"
 
 enum { QKV_PARTS = 3, POSITION_VALUES_MAX = 1 << 28 };
 
@@ -97,8 +97,6 @@ typedef struct config_file {
 
 static dt_status config_open(config_file *k, const char *weights_path, dt_error *err)
 {
-    char *text;
-    size_t size;
     const char *slash = strrchr(weights_path, '/');
     *k = (config_file){.err = err};
     snprintf(k->path, sizeof k->path, "%.*s" DIT_DIFFUSERS_CONFIG, (int)(slash ? slash + 1 - weights_path : 0),
@@ -108,10 +106,7 @@ static dt_status config_open(config_file *k, const char *weights_path, dt_error 
                          "%s has diffusers' names, so %s is needed beside it: nothing else says the input "
                          "size and the head count",
                          weights_path, k->path);
-    if (file_read_all(&text, &size, k->path, 1 << 20, err) != DT_OK) return err->status;
-    k->object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
-    if (!json_is_object(k->object)) error_set(err, DT_ERR_FORMAT, "%s: a JSON object expected", k->path);
+    k->object = json_file_read(k->path, err);
     return err->status;
 }
 

@@ -6,9 +6,9 @@
 
 #include <yaml.h>
 
-#include "io/file.h"
+#include "io/json_file.h"
 
-enum { RUN_JSON_LIMIT = 4 << 20, CONFIG_LIMIT = 1 << 20, DATA_REPORT_LIMIT = 64 << 20, GRIDS_MAX = 100000 };
+enum { CONFIG_LIMIT = 1 << 20, GRIDS_MAX = 100000 };
 
 static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *name, dt_error *err)
 {
@@ -19,20 +19,6 @@ static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *n
     return DT_OK;
 }
 
-static dt_status read_json(json_t **out, const char *path, size_t limit, dt_error *err)
-{
-    char *text = NULL;
-    size_t size = 0;
-    json_error_t where;
-    dt_status status = file_read_all(&text, &size, path, limit, err);
-    if (status != DT_OK) return status;
-    *out = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
-    free(text);
-    if (!*out) return error_set(err, DT_ERR_FORMAT, "%s: line %d: not JSON: %s", path, where.line, where.text);
-    if (!json_is_object(*out)) return error_set(err, DT_ERR_FORMAT, "%s: expected a JSON object", path);
-    return DT_OK;
-}
-
 static dt_status read_descriptions(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
@@ -40,9 +26,9 @@ static dt_status read_descriptions(run *r, dt_error *err)
     if (status == DT_OK && !file_exists(path))
         status = error_set(err, DT_ERR_IO,
                            "run folder '%s': has no run.json; is it the --output-dir of a training run?", r->folder);
-    if (status == DT_OK) status = read_json(&r->info, path, RUN_JSON_LIMIT, err);
+    if (status == DT_OK && !(r->info = json_file_read(path, err))) status = err->status;
     if (status == DT_OK) status = file_in_run(path, r, "data_report.json", err);
-    if (status == DT_OK && file_exists(path)) status = read_json(&r->data_report, path, DATA_REPORT_LIMIT, err);
+    if (status == DT_OK && file_exists(path) && !(r->data_report = json_file_read(path, err))) status = err->status;
     return status;
 }
 

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/json_file.h"
+
 static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
 enum { WEIGHT_FILE_COUNT = 3, MODEL = 0, EMA = 1, OPTIMIZER = 2 };
 
@@ -46,14 +48,9 @@ static dt_status save_moments(trainer *t, const char *path, file_hash *hash)
 
 static dt_status save_json(const char *folder, const char *name, json_t *value, file_hash *hash, dt_error *err)
 {
-    char path[DT_PATH_MAX], *text = json_dumps(value, JSON_INDENT(1));
-    json_decref(value);
+    char path[DT_PATH_MAX];
     file_join(path, folder, name);
-    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
-    if (hash) file_sha256_bytes(hash, text, strlen(text));
-    file_write_atomic(path, text, strlen(text), err);
-    free(text);
-    return err->status;
+    return json_file_write(path, value, hash, err);
 }
 
 static dt_status save_files(trainer *t, const char *folder)
@@ -162,14 +159,9 @@ dt_status checkpoint_save(trainer *t)
 
 static json_t *load_json(const char *folder, const char *name, dt_error *err)
 {
-    char path[DT_PATH_MAX], *text;
-    size_t size;
+    char path[DT_PATH_MAX];
     file_join(path, folder, name);
-    if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return NULL;
-    json_t *value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
-    if (!json_is_object(value)) error_set(err, DT_ERR_FORMAT, "%s: not a JSON object", path);
-    return value;
+    return json_file_read(path, err);
 }
 
 /* Every file that belongs to a checkpoint has the hash that the manifest states. */

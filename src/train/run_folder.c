@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "io/json_file.h"
 #include "train/settings.h"
 
 /* Keys that may change between two calls of one run without changing its bits. */
@@ -72,14 +73,6 @@ static json_t *identity_of(const trainer *t)
     return identity;
 }
 
-static dt_status write_text(const trainer *t, const char *name, const char *text, dt_error *err)
-{
-    char path[DT_PATH_MAX];
-    file_join(path, t->s->output_dir, name);
-    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: writing it", path);
-    return file_write_atomic(path, text, strlen(text), err);
-}
-
 static json_t *class_list(const trainer *t)
 {
     json_t *list = json_array();
@@ -134,11 +127,7 @@ static dt_status compare_identity(const trainer *t, const json_t *found, dt_erro
 
 static dt_status recognise(const trainer *t, const char *path, dt_error *err)
 {
-    char *text;
-    size_t size;
-    if (file_read_all(&text, &size, path, 1 << 24, err) != DT_OK) return err->status;
-    json_t *run = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
+    json_t *run = json_file_read(path, err);
     const json_t *identity = json_object_get(run, "identity");
     if (!json_is_object(identity))
         error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
@@ -162,14 +151,11 @@ static dt_status make_sub_folders(const trainer *t, dt_error *err)
 /* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
 static dt_status claim_folder(const trainer *t, dt_error *err)
 {
+    char path[DT_PATH_MAX];
     const char *folder = t->s->output_dir;
     if (file_check_free_folder(folder, "run", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
-    json_t *run = describe_run(t);
-    char *text = json_dumps(run, JSON_INDENT(1));
-    json_decref(run);
-    write_text(t, "run.json", text, err);
-    free(text);
-    return err->status;
+    file_join(path, folder, "run.json");
+    return json_file_write(path, describe_run(t), NULL, err);
 }
 
 /* What is not there yet. */
@@ -181,10 +167,7 @@ static dt_status fill_folder(const trainer *t, dt_error *err)
     if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
     file_join(path, t->s->output_dir, "data_report.json");
     if (file_exists(path)) return DT_OK;
-    char *report = dataset_report_json(&t->train.pictures);
-    write_text(t, "data_report.json", report, err);
-    free(report);
-    return err->status;
+    return json_file_write(path, dataset_report_json(&t->train.pictures), NULL, err);
 }
 
 dt_status run_folder_open(const trainer *t, dt_error *err)

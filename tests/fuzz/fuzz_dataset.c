@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             assert(d.label[i] >= 0 && d.label[i] < d.class_count && d.name[i][0]);
             dataset_image(chw, &d, i, i % 2);
         }
-        free(dataset_report_json(&d));
+        json_decref(dataset_report_json(&d));
     }
     assert((err.status == DT_OK) == (err.message[0] == '\0') && !strchr(err.message, '\n'));
     dataset_close(&d);

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Fuzzes one reader with clang's libFuzzer under ASan and UBSan: run.sh TARGET [SECONDS] (default 60), where TARGET is
-# tensor_file, pickle, npz, mat_file, image, dataset, settings or latent_cache. New inputs and findings go to a folder
-# below $TMPDIR, which is named at the end.
+# tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers. New inputs and findings go to a
+# folder below $TMPDIR, which is named at the end.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
-targets="tensor_file, pickle, npz, mat_file, image, dataset, settings or latent_cache expected"
+targets="tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers expected"
 target=${1:?$targets}
 pictures="io/image io/image_jpeg io/image_png io/image_webp io/file"
 case $target in
@@ -18,7 +18,10 @@ image) sources=$pictures ;;
 dataset) sources="io/dataset io/dataset_plan io/dataset_report io/dataset_source io/resample $pictures" ;;
 latent_cache)
     sources="data/latent_cache io/tensor_file io/tensor_source io/dtype io/safetensors_read io/safetensors_write
-        io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/file" ;;
+        io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/json_file io/file" ;;
+diffusers)
+    sources="model/dit_diffusers io/tensor_file io/tensor_source io/dtype io/safetensors_read io/safetensors_write
+        io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/json_file io/file" ;;
 settings) sources="train/settings train/settings_table train/settings_yaml io/file" ;;
 *) echo "$target: $targets" >&2; exit 1 ;;
 esac

@@ -1,0 +1,74 @@
+/* libFuzzer target: any bytes as config.json beside diffusers' weights of a DiT of one block. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz_file.h"
+#include "io/safetensors.h"
+#include "model/dit_diffusers.h"
+
+enum { WIDTH = 8, NAMES_MAX = 32 };
+
+static char home[] = "diffusers-XXXXXX", config[DT_PATH_MAX], weights[DT_PATH_MAX];
+
+/* Stands in for model/dit.c's, which would bring the whole engine: writes as much. */
+void dit_positions(real *out, int64_t grid, int64_t d)
+{
+    memset(out, 0, (size_t)(grid * grid * d) * sizeof *out);
+}
+
+/* A view reads no shape but the first dimension of qkv and of the positions' bias. */
+static void make_weights(void)
+{
+    static const char *const names[] = {"x_embedder.proj.weight",
+                                        "x_embedder.proj.bias",
+                                        "final_layer.adaLN_modulation.1.weight",
+                                        "final_layer.adaLN_modulation.1.bias",
+                                        "final_layer.linear.weight",
+                                        "final_layer.linear.bias",
+                                        "t_embedder.mlp.0.weight",
+                                        "t_embedder.mlp.0.bias",
+                                        "t_embedder.mlp.2.weight",
+                                        "t_embedder.mlp.2.bias",
+                                        "y_embedder.embedding_table.weight",
+                                        "blocks.0.adaLN_modulation.1.weight",
+                                        "blocks.0.adaLN_modulation.1.bias",
+                                        "blocks.0.attn.qkv.weight",
+                                        "blocks.0.attn.qkv.bias",
+                                        "blocks.0.attn.proj.weight",
+                                        "blocks.0.attn.proj.bias",
+                                        "blocks.0.mlp.fc1.weight",
+                                        "blocks.0.mlp.fc1.bias",
+                                        "blocks.0.mlp.fc2.weight",
+                                        "blocks.0.mlp.fc2.bias"};
+    enum { COUNT = sizeof names / sizeof *names };
+    static const float values[3 * WIDTH];
+    static const int64_t plain = WIDTH, threefold = 3 * WIDTH;
+    safetensors_source own[COUNT], out[NAMES_MAX];
+    dit_diffusers_name out_names[NAMES_MAX];
+    int64_t dims[NAMES_MAX][4];
+    dt_error err = {0};
+    for (int i = 0; i < COUNT; i++)
+        own[i] = (safetensors_source){
+            names[i], SAFETENSORS_F32, 1, strstr(names[i], "qkv") ? &threefold : &plain, values, NULL};
+    assert(dit_diffusers_count(1) <= NAMES_MAX && mkdtemp(home));
+    dit_diffusers_sources(out, out_names, dims, own, COUNT, 1);
+    file_join(weights, home, DIT_DIFFUSERS_WEIGHTS);
+    file_join(config, home, DIT_DIFFUSERS_CONFIG);
+    assert(safetensors_write(weights, out, (size_t)dit_diffusers_count(1), NULL, 0, NULL, &err) == DT_OK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    dt_error err = {0};
+    tensor_file f;
+    if (!weights[0]) make_weights();
+    FILE *out = fopen(config, "wb");
+    assert(out && fwrite(data, 1, size, out) == size && fclose(out) == 0);
+    assert(tensor_file_open(&f, weights, &err) == DT_OK && dit_diffusers_fits(&f));
+    if (dit_diffusers_view(&f, &err) == DT_OK) {
+        const tensor_entry *positions = tensor_file_find(&f, "pos_embed");
+        assert(positions && positions->dims[2] == WIDTH && tensor_file_metadata(&f, "difftune.heads"));
+    }
+    tensor_file_close(&f);
+    return 0;
+}

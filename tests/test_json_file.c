@@ -1,0 +1,72 @@
+/* Files of one JSON object: the way there and back, and one line of error for everything else. */
+#include "temp_folder.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "io/json_file.h"
+
+static void refused(const void *text, size_t size, const char *words)
+{
+    dt_error err = {0};
+    temp_write("odd.json", text, size);
+    assert_null(json_file_read(temp_path("odd.json"), &err));
+    assert_int_equal(err.status, DT_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "odd.json: "));
+    if (!strstr(err.message, words)) fail_msg("'%s' expected in: %s", words, err.message);
+    assert_null(strchr(err.message, '\n'));
+}
+
+static void what_is_written_is_read_and_hashed(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_hash told, found;
+    json_t *value = json_pack("{s:i, s:[s, n], s:f}", "count", 3, "names", "a \"b\"\n", "share", 0.1);
+    assert_int_equal(json_file_write(temp_path("a.json"), json_incref(value), &told, &err), DT_OK);
+    assert_int_equal(file_sha256(&found, temp_path("a.json"), &err), DT_OK);
+    assert_string_equal(told.hex, found.hex);
+    json_t *read = json_file_read(temp_path("a.json"), &err);
+    assert_true(json_equal(value, read));
+    json_decref(read);
+    assert_int_equal(value->refcount, 1);
+    json_decref(value);
+}
+
+static void anything_but_one_object_is_refused(void **state)
+{
+    (void)state;
+    refused("", 0, "line 1: not JSON");
+    refused("[1]", 3, "a JSON object expected");
+    refused("{\n\"a\": 1,\n}", 11, "line 3: not JSON");
+    refused("{\"a\": 1} {}", 11, "line 1: not JSON");
+    refused("{\"a\": 1, \"a\": 1}", 16, "not JSON");
+    refused("{\"a\": 1}\0more", 13, "not JSON");
+    refused("{\"a\": \"\xff\"}", 10, "not JSON");
+}
+
+static void a_long_or_missing_file_and_no_value_are_refused(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    temp_write("long.json", "{}", 2);
+    assert_int_equal(truncate(temp_path("long.json"), (64 << 20) + 1), 0);
+    assert_null(json_file_read(temp_path("long.json"), &err));
+    assert_int_equal(err.status, DT_ERR_FORMAT);
+    error_clear(&err);
+    assert_null(json_file_read(temp_path("none.json"), &err));
+    assert_int_equal(err.status, DT_ERR_IO);
+    error_clear(&err);
+    assert_int_equal(json_file_write(temp_path("none.json"), NULL, NULL, &err), DT_ERR_MEMORY);
+    assert_false(file_exists(temp_path("none.json")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_written_is_read_and_hashed),
+        cmocka_unit_test(anything_but_one_object_is_refused),
+        cmocka_unit_test(a_long_or_missing_file_and_no_value_are_refused),
+    };
+    return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
+}
