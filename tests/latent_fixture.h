@@ -15,7 +15,7 @@ static const char tiny_codec[] = "vectors/codec_tiny.safetensors";
 static inline void latent_fixture_kl(void)
 {
     static const char config[] = "{\"norm_num_groups\": 4, \"scaling_factor\": 0.5}", prefix[] = "diffusers.";
-    static safetensors_source sources[512];
+    static tensor_source sources[512];
     tensor_file f;
     dt_error err = {0};
     size_t count = 0;
@@ -23,8 +23,7 @@ static inline void latent_fixture_kl(void)
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
         if (strncmp(e->name, prefix, strlen(prefix))) continue;
-        sources[count++] =
-            (safetensors_source){e->name + strlen(prefix), e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[count++] = (tensor_source){e->name + strlen(prefix), e->dtype, e->dim_count, e->dims, NULL, e->data};
     }
     assert_int_equal(file_make_dirs(temp_path("kl"), &err), DT_OK);
     temp_write("kl/config.json", config, strlen(config));

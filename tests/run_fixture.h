@@ -75,7 +75,7 @@ static inline void fixture_base(const char *name, dit_config config, uint64_t se
     for (int64_t i = 0; i < config.class_count; i++)
         snprintf(classes + strlen(classes), sizeof classes - strlen(classes), "%s\"c%d\"", i ? "," : "", (int)i);
     strcat(classes, "]");
-    safetensors_pair pair = {"difftune.classes", classes};
+    metadata_pair pair = {"difftune.classes", classes};
     assert_int_equal(dit_save(&c, &m, NULL, temp_path(name), DT_FILE_F32, &pair, 1, NULL), DT_OK);
     ctx_close(&c);
 }

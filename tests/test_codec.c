@@ -129,7 +129,7 @@ static const char *write_codec(const char *folder, const tensor_file *from, rena
 {
     static char names[TENSORS_MAX][128];
     static int64_t dims[TENSORS_MAX][4];
-    static safetensors_source sources[TENSORS_MAX];
+    static tensor_source sources[TENSORS_MAX];
     size_t count = 0;
     dt_error err = {0};
     char path[128];
@@ -138,11 +138,11 @@ static const char *write_codec(const char *folder, const tensor_file *from, rena
         if (!rename_tensor(names[count], e->name)) continue;
         bool widen = strstr(names[count], "attn_1") && e->dim_count == 2;
         for (int d = 0; d < 4; d++) dims[count][d] = d < e->dim_count ? e->dims[d] : 1;
-        sources[count] = (safetensors_source){.name = names[count],
-                                              .dtype = e->dtype,
-                                              .dim_count = widen ? 4 : e->dim_count,
-                                              .dims = dims[count],
-                                              .data = e->data};
+        sources[count] = (tensor_source){.name = names[count],
+                                         .dtype = e->dtype,
+                                         .dim_count = widen ? 4 : e->dim_count,
+                                         .dims = dims[count],
+                                         .data = e->data};
         count++;
     }
     assert_int_equal(file_make_dirs(temp_path(folder), &err), DT_OK);

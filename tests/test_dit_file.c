@@ -108,7 +108,7 @@ static void the_heads_of_published_files_follow_from_the_width(void **state)
         float *zero = calloc((size_t)(24 * d), sizeof *zero);
         tensor_file f;
         dit_config config;
-        const safetensors_source source[] = {
+        const tensor_source source[] = {
             {"pos_embed", SAFETENSORS_F32, 3, pos, zero, NULL},
             {"x_embedder.proj.weight", SAFETENSORS_F32, 4, patch, zero, NULL},
             {"y_embedder.embedding_table.weight", SAFETENSORS_F32, 2, table, zero, NULL},
@@ -170,7 +170,7 @@ enum { ENTRY_MAX = 64 };
 
 /* The tensors of a sound file, to be spoiled one at a time. */
 static tensor_file sound;
-static safetensors_source spoiled[ENTRY_MAX];
+static tensor_source spoiled[ENTRY_MAX];
 static int64_t spoiled_dims[ENTRY_MAX][TENSOR_DIM_MAX];
 
 static void open_sound(void)
@@ -180,7 +180,7 @@ static void open_sound(void)
     for (size_t i = 0; i < sound.count; i++) {
         const tensor_entry *e = &sound.entries[i];
         memcpy(spoiled_dims[i], e->dims, (size_t)e->dim_count * sizeof e->dims[0]);
-        spoiled[i] = (safetensors_source){e->name, e->dtype, e->dim_count, spoiled_dims[i], NULL, e->data};
+        spoiled[i] = (tensor_source){e->name, e->dtype, e->dim_count, spoiled_dims[i], NULL, e->data};
     }
 }
 
@@ -188,7 +188,7 @@ static void open_sound(void)
 static void refuse(size_t count, const char *part, const char *other)
 {
     dit m;
-    safetensors_pair heads = {"difftune.heads", "2"};
+    metadata_pair heads = {"difftune.heads", "2"};
     assert_int_equal(safetensors_write(temp_path("spoiled"), spoiled, count, &heads, 1, NULL, &c.error), DT_OK);
     assert_int_equal(dit_load(&c, &m, NULL, temp_path("spoiled")), DT_ERR_SHAPE);
     assert_says(c.error.message, "spoiled");
@@ -204,7 +204,7 @@ static void every_missing_tensor_is_named(void **state)
     (void)state;
     open_sound();
     for (size_t i = 0; i < sound.count; i++) {
-        safetensors_source kept = spoiled[i];
+        tensor_source kept = spoiled[i];
         spoiled[i] = spoiled[sound.count - 1];
         bool last_block = !strcmp(kept.name, "blocks.1.attn.qkv.weight"); /* without it the others are strangers */
         refuse(sound.count - 1, last_block ? "blocks.1." : kept.name, last_block ? "not part" : "missing");
@@ -220,7 +220,7 @@ static void every_tensor_that_does_not_belong_is_named(void **state)
                                         "x_embedder.proj.weight "};
     open_sound();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        spoiled[sound.count] = (safetensors_source){names[i], SAFETENSORS_F32, 1, (int64_t[]){1}, (float[]){0}, NULL};
+        spoiled[sound.count] = (tensor_source){names[i], SAFETENSORS_F32, 1, (int64_t[]){1}, (float[]){0}, NULL};
         refuse(sound.count + 1, names[i], "not part");
     }
     tensor_file_close(&sound);
@@ -234,7 +234,7 @@ static void every_misshapen_tensor_is_named(void **state)
                                           "final_layer.linear.weight"};
     open_sound();
     for (size_t i = 0; i < sound.count; i++) {
-        safetensors_source kept = spoiled[i];
+        tensor_source kept = spoiled[i];
         int64_t dims[TENSOR_DIM_MAX], *last = &spoiled_dims[i][kept.dim_count - 1];
         memcpy(dims, spoiled_dims[i], sizeof dims);
         bool shapes_the_model = false; /* those are compared with each other, whichever is at fault */
@@ -270,7 +270,7 @@ static void a_label_table_of_another_width_is_refused_for_new_classes_too(void *
     (void)state;
     dit m;
     dit_labels labels = {.class_count = 5, .init = DT_LABEL_ROWS};
-    safetensors_pair heads = {"difftune.heads", "2"};
+    metadata_pair heads = {"difftune.heads", "2"};
     open_sound();
     for (size_t i = 0; i < sound.count; i++)
         if (!strcmp(spoiled[i].name, "y_embedder.embedding_table.weight")) spoiled_dims[i][1] = 4;
@@ -285,19 +285,18 @@ static void a_file_that_claims_a_huge_model_costs_no_memory(void **state)
 {
     (void)state;
     enum { DEPTH = 1000, D = 16384 };
-    static safetensors_source source[DEPTH + 4];
+    static tensor_source source[DEPTH + 4];
     static char name[DEPTH][64];
     static const int64_t nothing[2] = {0, D};
     float *zero = calloc(8 * D, sizeof *zero);
     struct rusage before, after;
-    source[0] = (safetensors_source){"pos_embed", SAFETENSORS_F32, 3, (int64_t[]){1, 1, D}, zero, NULL};
-    source[1] = (safetensors_source){"x_embedder.proj.weight", SAFETENSORS_F32, 4, (int64_t[]){D, 1, 1, 1}, zero, NULL};
-    source[2] =
-        (safetensors_source){"y_embedder.embedding_table.weight", SAFETENSORS_F32, 2, (int64_t[]){2, D}, zero, NULL};
-    source[3] = (safetensors_source){"final_layer.linear.weight", SAFETENSORS_F32, 2, (int64_t[]){1, D}, zero, NULL};
+    source[0] = (tensor_source){"pos_embed", SAFETENSORS_F32, 3, (int64_t[]){1, 1, D}, zero, NULL};
+    source[1] = (tensor_source){"x_embedder.proj.weight", SAFETENSORS_F32, 4, (int64_t[]){D, 1, 1, 1}, zero, NULL};
+    source[2] = (tensor_source){"y_embedder.embedding_table.weight", SAFETENSORS_F32, 2, (int64_t[]){2, D}, zero, NULL};
+    source[3] = (tensor_source){"final_layer.linear.weight", SAFETENSORS_F32, 2, (int64_t[]){1, D}, zero, NULL};
     for (int i = 0; i < DEPTH; i++) {
         snprintf(name[i], sizeof name[i], "blocks.%d.attn.qkv.weight", i);
-        source[4 + i] = (safetensors_source){name[i], SAFETENSORS_F32, 2, nothing, zero, NULL};
+        source[4 + i] = (tensor_source){name[i], SAFETENSORS_F32, 2, nothing, zero, NULL};
     }
     safetensors_write(temp_path("huge"), source, DEPTH + 4, NULL, 0, NULL, &c.error);
     no_failure();
@@ -328,7 +327,7 @@ static void metadata_that_lies_is_refused(void **state)
     open_sound();
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         dit m;
-        safetensors_pair pairs[] = {{lies[i].key, lies[i].value}, {"difftune.heads", "2"}};
+        metadata_pair pairs[] = {{lies[i].key, lies[i].value}, {"difftune.heads", "2"}};
         size_t count = !strcmp(lies[i].key, "difftune.heads") ? 1 : 2;
         assert_int_equal(safetensors_write(temp_path("lie"), spoiled, sound.count, pairs, count, NULL, &c.error),
                          DT_OK);

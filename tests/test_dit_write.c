@@ -39,7 +39,7 @@ static const char *const names[] = {"m.safetensors", "m.pt", "m_diffusers"};
 static void every_format_comes_back(void **state)
 {
     (void)state;
-    const safetensors_pair pair = {"difftune.classes", "[\"a\",\"b\",\"c\"]"};
+    const metadata_pair pair = {"difftune.classes", "[\"a\",\"b\",\"c\"]"};
     for (int sigma = 0; sigma < 2; sigma++) {
         dit m;
         dit_config config = fixture_config();
@@ -182,18 +182,18 @@ static void weights_without_their_config_are_refused(void **state)
 enum { ENTRIES_MAX = 128 };
 
 /* Writes the tensors of "sound" as "spoiled", with the one called `name` changed by `change`, and loads that. */
-typedef void change_tensor(safetensors_source *s);
+typedef void change_tensor(tensor_source *s);
 
 static void assert_tensors_refused(const char *name, change_tensor *change, const char *says)
 {
     tensor_file f;
-    safetensors_source source[ENTRIES_MAX];
+    tensor_source source[ENTRIES_MAX];
     dit m;
     assert_int_equal(tensor_file_open(&f, temp_path("sound/" DIT_DIFFUSERS_WEIGHTS), &c.error), DT_OK);
     assert_true(f.count <= ENTRIES_MAX);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        source[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        source[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
         if (!strcmp(e->name, name)) change(&source[i]);
     }
     assert_int_equal(
@@ -206,12 +206,12 @@ static void assert_tensors_refused(const char *name, change_tensor *change, cons
     arena_release(&c.model, 0);
 }
 
-static void rename_it(safetensors_source *s)
+static void rename_it(tensor_source *s)
 {
     s->name = "transformer_blocks.0.stranger";
 }
 
-static void cut_it(safetensors_source *s)
+static void cut_it(tensor_source *s)
 {
     static int64_t dims[4];
     memcpy(dims, s->dims, (size_t)s->dim_count * sizeof *dims);
@@ -219,7 +219,7 @@ static void cut_it(safetensors_source *s)
     s->dims = dims;
 }
 
-static void change_its_values(safetensors_source *s)
+static void change_its_values(tensor_source *s)
 {
     static float other[1 << 16];
     other[3] = 5;
@@ -245,13 +245,13 @@ static void a_tensor_too_many_is_named(void **state)
 {
     (void)state;
     tensor_file f;
-    safetensors_source source[ENTRIES_MAX];
+    tensor_source source[ENTRIES_MAX];
     dit m;
     make_folder("more", 4);
     assert_int_equal(tensor_file_open(&f, temp_path("more/" DIT_DIFFUSERS_WEIGHTS), &c.error), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        source[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        source[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
     }
     source[f.count] = source[0];
     source[f.count].name = "lora.weight";

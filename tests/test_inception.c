@@ -77,13 +77,13 @@ static void make_all(void)
 
 static void write_weights(const char *path, int count)
 {
-    safetensors_source sources[TENSORS];
+    tensor_source sources[TENSORS];
     for (int i = 0; i < count; i++)
-        sources[i] = (safetensors_source){.name = made[i].name,
-                                          .dtype = SAFETENSORS_F32,
-                                          .dim_count = made[i].dim_count,
-                                          .dims = made[i].dims,
-                                          .values = made[i].values};
+        sources[i] = (tensor_source){.name = made[i].name,
+                                     .dtype = SAFETENSORS_F32,
+                                     .dim_count = made[i].dim_count,
+                                     .dims = made[i].dims,
+                                     .values = made[i].values};
     if (safetensors_write(path, sources, (size_t)count, NULL, 0, NULL, &context.error) != DT_OK)
         fail_msg("%s", context.error.message);
 }

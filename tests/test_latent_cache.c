@@ -374,7 +374,7 @@ static void a_shard_that_lies_is_encoded_again(void **state)
         encode_whole("data", "liar");
         file_hash whole = bits_of("liar"), hash;
         for (int i = 0; i < 12 * 4; i++) origin[i] = way == 0 ? 99 : way == 1 ? -1 : 1;
-        const safetensors_source sources[] = {
+        const tensor_source sources[] = {
             {"moments", way == 2 ? SAFETENSORS_I32 : SAFETENSORS_F32, 6, way == 3 ? short_dims : dims, NULL, moments},
             {"origin", SAFETENSORS_I64, 2, origin_dims, NULL, origin},
             {way == 4 ? "contents" : "content", SAFETENSORS_U8, 2, content_dims, NULL, content}};

@@ -365,12 +365,12 @@ static void another_codec_is_another_run(void **state)
     fixture_train_to_the_end(&s);
     tensor_file f;
     dt_error err = {0};
-    static safetensors_source sources[512];
+    static tensor_source sources[512];
     static float first[4096];
     assert_int_equal(tensor_file_open(&f, tiny_codec, &err), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        sources[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
         if (strcmp(e->name, "encoder.0.weight")) continue;
         assert_int_equal(tensor_read_f32(first, e, &err), DT_OK);
         first[0] += 1;

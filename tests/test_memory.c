@@ -173,10 +173,10 @@ static void prediction_with_gradients_survives_every_limit(void **state)
     enum { N = 2 };
     static float x0[N * 3 * FIXTURE_SIZE * FIXTURE_SIZE], noise[N * 3 * FIXTURE_SIZE * FIXTURE_SIZE];
     static const int64_t dims[4] = {N, 3, FIXTURE_SIZE, FIXTURE_SIZE}, count[1] = {N}, t[N] = {0, 700}, y[N] = {1, 3};
-    const safetensors_source source[] = {{"x0", SAFETENSORS_F32, 4, dims, x0, NULL},
-                                         {"noise", SAFETENSORS_F32, 4, dims, noise, NULL},
-                                         {"t", SAFETENSORS_I64, 1, count, NULL, t},
-                                         {"y", SAFETENSORS_I64, 1, count, NULL, y}};
+    const tensor_source source[] = {{"x0", SAFETENSORS_F32, 4, dims, x0, NULL},
+                                    {"noise", SAFETENSORS_F32, 4, dims, noise, NULL},
+                                    {"t", SAFETENSORS_I64, 1, count, NULL, t},
+                                    {"y", SAFETENSORS_I64, 1, count, NULL, y}};
     dt_error err = {0};
     rng_normal(x0, N * 3 * FIXTURE_SIZE * FIXTURE_SIZE, (rng_key){1, RNG_NOISE, 0, 0});
     rng_normal(noise, N * 3 * FIXTURE_SIZE * FIXTURE_SIZE, (rng_key){1, RNG_NOISE, 1, 0});

@@ -23,7 +23,7 @@ static void all_kinds_come_back(void **state)
     (void)state;
     const int64_t integers[6] = {0, -1, 2, INT64_MAX, INT64_MIN, 5};
     const uint8_t bytes[6] = {0, 1, 2, 3, 254, 255};
-    const safetensors_source source[] = {
+    const tensor_source source[] = {
         {.name = "z.first", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = two_by_three, .values = floats},
         {.name = "half", .dtype = SAFETENSORS_F16, .dim_count = 1, .dims = six, .values = floats},
         {.name = "brain", .dtype = SAFETENSORS_BF16, .dim_count = 1, .dims = six, .values = floats},
@@ -33,7 +33,7 @@ static void all_kinds_come_back(void **state)
         {.name = "empty", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = none, .values = floats},
         {.name = "M\xc3\xa4tti", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = six, .values = floats},
     };
-    const safetensors_pair metadata[] = {{"difftune.heads", "3"}, {"note", "a \"text\"\n"}};
+    const metadata_pair metadata[] = {{"difftune.heads", "3"}, {"note", "a \"text\"\n"}};
     tensor_file f;
     file_hash stated, found;
     must(pytorch_write(temp_path("kinds.pt"), source, 8, metadata, 2, &stated, &err));
@@ -86,7 +86,7 @@ static void the_pickle_has_these_bytes(void **state)
                                    "\x89"
                                    "ccollections\nOrderedDict\n)RtRu.";
     static const char *const names[] = {"archive/byteorder", "archive/data.pkl", "archive/data/0", "archive/version"};
-    const safetensors_source source = {
+    const tensor_source source = {
         .name = "w", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = two_by_three, .values = floats};
     file_map map;
     zip_directory z;
@@ -108,7 +108,7 @@ static void what_cannot_be_written_is_named_and_nothing_is_left(void **state)
     (void)state;
     static const int64_t negative[] = {-1}, huge[] = {INT64_MAX, 4};
     const struct {
-        safetensors_source source;
+        tensor_source source;
         const char *says;
     } wrong[] = {
         {{.name = "a", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = negative, .values = floats}, "no size"},
@@ -124,9 +124,8 @@ static void what_cannot_be_written_is_named_and_nothing_is_left(void **state)
         if (!strstr(err.message, wrong[i].says)) fail_msg("\"%s\" does not say \"%s\"", err.message, wrong[i].says);
         error_clear(&err);
     }
-    const safetensors_source good = {
-        .name = "w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = six, .values = floats};
-    const safetensors_pair bad_text = {"key", "\xff"};
+    const tensor_source good = {.name = "w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = six, .values = floats};
+    const metadata_pair bad_text = {"key", "\xff"};
     assert_int_equal(pytorch_write(temp_path("wrong.pt"), &good, 1, &bad_text, 1, NULL, &err), DT_ERR_ARG);
     error_clear(&err);
     assert_int_equal(pytorch_write(temp_path("absent/wrong.pt"), &good, 1, NULL, 0, NULL, &err), DT_ERR_IO);
@@ -138,9 +137,8 @@ static void what_cannot_be_written_is_named_and_nothing_is_left(void **state)
 static void foreign_metadata_are_refused(void **state)
 {
     (void)state;
-    const safetensors_source good = {
-        .name = "w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = six, .values = floats};
-    const safetensors_pair pair = {"key", "text"};
+    const tensor_source good = {.name = "w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = six, .values = floats};
+    const metadata_pair pair = {"key", "text"};
     char *bytes;
     size_t size;
     must(pytorch_write(temp_path("meta.pt"), &good, 1, &pair, 1, NULL, &err));
@@ -167,7 +165,7 @@ static void a_full_disk_leaves_the_old_file(void **state)
     enum { COUNT = 1 << 18 };
     static float values[COUNT];
     const int64_t count = COUNT;
-    const safetensors_source large = {
+    const tensor_source large = {
         .name = "w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &count, .values = values};
     char *text;
     size_t size, before;

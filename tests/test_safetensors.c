@@ -67,7 +67,7 @@ static void every_type_comes_back_as_it_was_written(void **state)
     const int64_t wide[2] = {INT64_MIN, 7};
     const int32_t narrow[2] = {-5, 1 << 30};
     const uint8_t bytes[3] = {0, 128, 255};
-    const safetensors_source sources[] = {
+    const tensor_source sources[] = {
         {"bf16", SAFETENSORS_BF16, 2, (int64_t[]){2, 3}, values, NULL},
         {"f16", SAFETENSORS_F16, 2, (int64_t[]){3, 2}, values, NULL},
         {"f32", SAFETENSORS_F32, 1, (int64_t[]){6}, values, NULL},
@@ -78,7 +78,7 @@ static void every_type_comes_back_as_it_was_written(void **state)
         {"scalar", SAFETENSORS_F32, 0, NULL, values, NULL},
         {"nothing", SAFETENSORS_F32, 2, (int64_t[]){4, 0}, NULL, NULL},
     };
-    const safetensors_pair metadata[] = {{"format", "pt"}, {"note", "gr\xc3\xbc\xc3\x9f \"dich\"\n"}};
+    const metadata_pair metadata[] = {{"format", "pt"}, {"note", "gr\xc3\xbc\xc3\x9f \"dich\"\n"}};
     dt_error err = {0};
     file_hash hash, of_file;
     tensor_file f;
@@ -128,9 +128,9 @@ static void integers_are_no_weights_and_weights_no_integers(void **state)
     tensor_file f;
     float value;
     int64_t integer;
-    const safetensors_source sources[] = {{"i", SAFETENSORS_I16, 0, NULL, NULL, &(int16_t){-300}},
-                                          {"u", SAFETENSORS_U64, 0, NULL, NULL, &(uint64_t){UINT64_MAX}},
-                                          {"w", SAFETENSORS_BF16, 0, NULL, &(float){1}, NULL}};
+    const tensor_source sources[] = {{"i", SAFETENSORS_I16, 0, NULL, NULL, &(int16_t){-300}},
+                                     {"u", SAFETENSORS_U64, 0, NULL, NULL, &(uint64_t){UINT64_MAX}},
+                                     {"w", SAFETENSORS_BF16, 0, NULL, &(float){1}, NULL}};
     safetensors_write(temp_path("integers"), sources, 3, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("integers"));
     assert_int_equal(tensor_read_f32(&value, need(&f, "i"), &wrong), DT_ERR_SHAPE);
@@ -165,7 +165,7 @@ static void every_integer_type_is_read(void **state)
         dt_error err = {0};
         tensor_file f;
         int64_t integer;
-        const safetensors_source source = {"x", cases[i].dtype, 0, NULL, NULL, cases[i].data};
+        const tensor_source source = {"x", cases[i].dtype, 0, NULL, NULL, cases[i].data};
         safetensors_write(temp_path("integer"), &source, 1, NULL, 0, NULL, &err);
         open_sound(&f, temp_path("integer"));
         tensor_read_i64(&integer, need(&f, "x"), &err);
@@ -179,7 +179,7 @@ static void five_thousand_tensors_are_found_by_name(void **state)
 {
     (void)state;
     static char names[MANY][32];
-    static safetensors_source sources[MANY];
+    static tensor_source sources[MANY];
     static int64_t values[MANY];
     const int64_t one = 1;
     dt_error err = {0};
@@ -187,7 +187,7 @@ static void five_thousand_tensors_are_found_by_name(void **state)
     for (int i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof names[i], "blocks.%d.weight", i * 1237 % MANY);
         values[i] = i;
-        sources[i] = (safetensors_source){names[i], SAFETENSORS_I64, 1, &one, NULL, &values[i]};
+        sources[i] = (tensor_source){names[i], SAFETENSORS_I64, 1, &one, NULL, &values[i]};
     }
     safetensors_write(temp_path("many"), sources, MANY, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("many"));
@@ -209,13 +209,13 @@ static void a_file_of_the_reference_library_is_written_again_byte_by_byte(void *
     tensor_file f;
     file_hash ours, theirs;
     open_sound(&f, original);
-    safetensors_source *sources = calloc(f.count, sizeof *sources);
+    tensor_source *sources = calloc(f.count, sizeof *sources);
     assert_true(sources && f.count > 10);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        sources[i] = (safetensors_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
     }
-    const safetensors_pair metadata = {"config", tensor_file_metadata(&f, "config")};
+    const metadata_pair metadata = {"config", tensor_file_metadata(&f, "config")};
     safetensors_write(temp_path("again"), sources, f.count, &metadata, 1, &ours, &err);
     assert_int_equal(file_sha256(&theirs, original, &err), DT_OK);
     assert_string_equal(ours.hex, theirs.hex);
@@ -230,10 +230,10 @@ static void a_file_is_saved_over_itself_while_it_is_mapped(void **state)
     dt_error err = {0};
     tensor_file f;
     for (int i = 0; i < 20000; i++) values[i] = (float)i;
-    const safetensors_source first = {"x", SAFETENSORS_F32, 1, (int64_t[]){20000}, values, NULL};
+    const tensor_source first = {"x", SAFETENSORS_F32, 1, (int64_t[]){20000}, values, NULL};
     safetensors_write(temp_path("self"), &first, 1, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("self"));
-    const safetensors_source mapped = {"y", SAFETENSORS_F32, 1, (int64_t[]){20000}, NULL, f.entries[0].data};
+    const tensor_source mapped = {"y", SAFETENSORS_F32, 1, (int64_t[]){20000}, NULL, f.entries[0].data};
     safetensors_write(temp_path("self"), &mapped, 1, NULL, 0, NULL, &err);
     tensor_file_close(&f);
     open_sound(&f, temp_path("self"));
@@ -249,7 +249,7 @@ static void impossible_tensors_are_not_written(void **state)
     (void)state;
     const float one = 1;
     const struct {
-        safetensors_source source;
+        tensor_source source;
         const char *why;
     } cases[] = {
         {{"x", SAFETENSORS_F32, 1, (int64_t[]){-1}, &one, NULL}, "no size"},
@@ -265,13 +265,13 @@ static void impossible_tensors_are_not_written(void **state)
     temp_write("target", "old", 3);
     size_t before = temp_count();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const safetensors_source sources[] = {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, cases[i].source};
+        const tensor_source sources[] = {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, cases[i].source};
         dt_error err = {0};
         assert_int_equal(safetensors_write(temp_path("target"), sources, 2, NULL, 0, NULL, &err), DT_ERR_ARG);
         assert_non_null(strstr(err.message, cases[i].why));
     }
-    const safetensors_pair doubled[] = {{"k", "1"}, {"k", "2"}};
-    const safetensors_pair latin = {"k", "\xe9"};
+    const metadata_pair doubled[] = {{"k", "1"}, {"k", "2"}};
+    const metadata_pair latin = {"k", "\xe9"};
     dt_error twice = {0}, coded = {0};
     assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, doubled, 2, NULL, &twice), DT_ERR_ARG);
     assert_int_equal(safetensors_write(temp_path("target"), NULL, 0, &latin, 1, NULL, &coded), DT_ERR_ARG);
@@ -285,8 +285,8 @@ static void a_failed_write_keeps_the_old_model(void **state)
     dt_error err = {0}, full = {0};
     tensor_file f;
     values[9] = 42;
-    const safetensors_source small = {"x", SAFETENSORS_F32, 1, (int64_t[]){10}, values, NULL};
-    const safetensors_source big = {"x", SAFETENSORS_F16, 1, (int64_t[]){50000}, values, NULL};
+    const tensor_source small = {"x", SAFETENSORS_F32, 1, (int64_t[]){10}, values, NULL};
+    const tensor_source big = {"x", SAFETENSORS_F16, 1, (int64_t[]){50000}, values, NULL};
     safetensors_write(temp_path("model"), &small, 1, NULL, 0, NULL, &err);
     size_t before = temp_count();
     limit_file_size(4096);
@@ -316,17 +316,17 @@ static void memory_that_runs_out_in_a_header_is_an_error(void **state)
 {
     (void)state;
     static const float values[2] = {1, 2};
-    const safetensors_source source = {"x", SAFETENSORS_F32, 1, (int64_t[]){2}, values, NULL};
+    const tensor_source source = {"x", SAFETENSORS_F32, 1, (int64_t[]){2}, values, NULL};
     dt_status status = DT_ERR_MEMORY;
     file_hash whole, hash;
     dt_error err = {0};
-    safetensors_write(temp_path("whole"), &source, 1, &(safetensors_pair){"k", "v"}, 1, &whole, &err);
+    safetensors_write(temp_path("whole"), &source, 1, &(metadata_pair){"k", "v"}, 1, &whole, &err);
     assert_string_equal(err.message, "");
     json_set_alloc_funcs(scarce_malloc, free);
     for (int n = 0; status != DT_OK; n++) {
         error_clear(&err);
         allocations_left = n;
-        status = safetensors_write(temp_path("scarce"), &source, 1, &(safetensors_pair){"k", "v"}, 1, &hash, &err);
+        status = safetensors_write(temp_path("scarce"), &source, 1, &(metadata_pair){"k", "v"}, 1, &hash, &err);
         if (status == DT_OK)
             assert_string_equal(hash.hex, whole.hex);
         else
@@ -456,11 +456,11 @@ static void a_header_that_would_burst_the_parser_is_refused(void **state)
 static size_t read_sound_file(char **bytes)
 {
     static const float values[6] = {1, 2, 3, 4, 5, 6};
-    const safetensors_source sources[] = {{"a", SAFETENSORS_F32, 2, (int64_t[]){2, 3}, values, NULL},
-                                          {"b", SAFETENSORS_BF16, 1, (int64_t[]){6}, values, NULL}};
+    const tensor_source sources[] = {{"a", SAFETENSORS_F32, 2, (int64_t[]){2, 3}, values, NULL},
+                                     {"b", SAFETENSORS_BF16, 1, (int64_t[]){6}, values, NULL}};
     dt_error err = {0};
     size_t size;
-    safetensors_write(temp_path("hostile"), sources, 2, &(safetensors_pair){"k", "v"}, 1, NULL, &err);
+    safetensors_write(temp_path("hostile"), sources, 2, &(metadata_pair){"k", "v"}, 1, NULL, &err);
     assert_int_equal(file_read_all(bytes, &size, temp_path("hostile"), 4096, &err), DT_OK);
     return size;
 }

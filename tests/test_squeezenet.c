@@ -147,7 +147,7 @@ static void files_of_other_networks_are_refused(void **state)
     refused(path, DT_ERR_IO, "", "", "");
 
     const int64_t right[4] = {64, 3, 3, 3}, wrong[4] = {64, 3, 1, 1}, outputs = 64;
-    safetensors_source sources[2] = {
+    tensor_source sources[2] = {
         {.name = "conv1.weight", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = wrong, .values = zeros},
         {.name = "conv1.bias", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &outputs, .values = zeros},
     };

@@ -16,11 +16,11 @@ static void no_failure(void)
 
 static void write_named(const char *const names[], size_t count)
 {
-    safetensors_source source[8];
+    tensor_source source[8];
     float value[8];
     for (size_t i = 0; i < count; i++) {
         value[i] = (float)i;
-        source[i] = (safetensors_source){.name = names[i], .dtype = SAFETENSORS_F32, .values = &value[i]};
+        source[i] = (tensor_source){.name = names[i], .dtype = SAFETENSORS_F32, .values = &value[i]};
     }
     safetensors_write(temp_path("named"), source, count, NULL, 0, NULL, &err);
     no_failure();

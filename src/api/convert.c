@@ -5,12 +5,12 @@
 #include "model/dit_file.h"
 
 /* The source's metadata, and what was made of what by whom. */
-static size_t list_metadata(safetensors_pair pair[], const dit_file_info *info)
+static size_t list_metadata(metadata_pair pair[], const dit_file_info *info)
 {
     size_t count = 0;
     const char *key;
     json_t *value;
-    json_object_foreach(info->metadata, key, value) pair[count++] = (safetensors_pair){key, json_string_value(value)};
+    json_object_foreach(info->metadata, key, value) pair[count++] = (metadata_pair){key, json_string_value(value)};
     return count;
 }
 
@@ -20,7 +20,7 @@ static dt_status write(ctx *c, const dit *m, dit_file_info *info, const dt_setti
     json_object_set_new(info->metadata, "difftune.tool", json_string("difftune " DT_VERSION));
     json_object_set_new(info->metadata, "difftune.source_sha256", json_string(info->sha256));
     json_object_set_new(info->metadata, "format", json_string("pt"));
-    safetensors_pair *pair = arena_alloc(&c->step, json_object_size(info->metadata) * sizeof *pair, &c->error);
+    metadata_pair *pair = arena_alloc(&c->step, json_object_size(info->metadata) * sizeof *pair, &c->error);
     if (!pair) return c->error.status;
     size_t count = s->metadata ? list_metadata(pair, info) : 0;
     return dit_export(c, m, NULL, s->output, s->save_model_as, s->save_dtype, pair, count);

@@ -95,22 +95,21 @@ static dt_status write_output(prediction *p)
     ctx *c = p->c;
     const params *table = &p->model.params;
     size_t count = 0;
-    safetensors_source *source =
-        arena_alloc_zeroed(&c->scratch, (size_t)(table->count + 4) * sizeof *source, &c->error);
+    tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)(table->count + 4) * sizeof *source, &c->error);
     char(*name)[80] = arena_alloc(&c->scratch, (size_t)table->count * sizeof *name, &c->error);
     if (ctx_failed(c)) return c->error.status;
-    source[count++] = (safetensors_source){"out", SAFETENSORS_F32, 4, p->out->dim, p->out->data, NULL};
+    source[count++] = (tensor_source){"out", SAFETENSORS_F32, 4, p->out->dim, p->out->data, NULL};
     if (p->with_loss) {
-        source[count++] = (safetensors_source){"x_t", SAFETENSORS_F32, 4, p->b.xt->dim, p->b.xt->data, NULL};
-        source[count++] = (safetensors_source){"mse", SAFETENSORS_F32, 1, &p->b.count, p->b.mse, NULL};
-        source[count++] = (safetensors_source){"vb", SAFETENSORS_F32, 1, &p->b.count, p->b.vb, NULL};
+        source[count++] = (tensor_source){"x_t", SAFETENSORS_F32, 4, p->b.xt->dim, p->b.xt->data, NULL};
+        source[count++] = (tensor_source){"mse", SAFETENSORS_F32, 1, &p->b.count, p->b.mse, NULL};
+        source[count++] = (tensor_source){"vb", SAFETENSORS_F32, 1, &p->b.count, p->b.vb, NULL};
     }
     for (int i = 0; p->s->gradients && i < table->count; i++) {
         const param *row = &table->row[i];
         if (!row->tensor->grad) continue;
         snprintf(name[i], sizeof name[i], "grad.%s", row->name);
         source[count++] =
-            (safetensors_source){name[i], SAFETENSORS_F32, row->file_dim_count, row->file_dim, row->tensor->grad, NULL};
+            (tensor_source){name[i], SAFETENSORS_F32, row->file_dim_count, row->file_dim, row->tensor->grad, NULL};
     }
     return safetensors_write(p->s->output, source, count, NULL, 0, NULL, &c->error);
 }

@@ -367,7 +367,7 @@ static dt_status save_growing(latent_cache *k, dt_error *err)
     dims[0] = s->count;
     shard_path(path, k, s->number, s->count);
     shard_path(shorter, k, s->number, s->count - k->unsaved);
-    const safetensors_source sources[] = {
+    const tensor_source sources[] = {
         {"moments", SAFETENSORS_F32, 6, dims, s->moments, NULL},
         {"content", SAFETENSORS_U8, 2, (int64_t[]){s->count, DATASET_CONTENT}, NULL, s->content},
         {"origin", SAFETENSORS_I64, 2, (int64_t[]){s->count, 4}, NULL, s->origin}};

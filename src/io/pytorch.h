@@ -64,7 +64,7 @@ dt_status pytorch_collect(tensor_file *f, const pickle *p, const pytorch_storage
 /* Replaces `path` by a zip that torch.load reads, with weights_only, as an OrderedDict of these tensors, in this order and
  * without more. `hash` (may be NULL) receives the SHA-256 of the file. DT_ERR_ARG: a name that is not UTF-8, a shape without
  * a size, a number type that torch.save has no storage for. */
-dt_status pytorch_write(const char *path, const safetensors_source sources[], size_t count,
-                        const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err);
+dt_status pytorch_write(const char *path, const tensor_source sources[], size_t count, const metadata_pair metadata[],
+                        size_t metadata_count, file_hash *hash, dt_error *err);
 
 #endif

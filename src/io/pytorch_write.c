@@ -32,7 +32,7 @@ static void put_text(FILE *out, const char *text)
 }
 
 /* A tuple of the sizes, or of row-major strides. */
-static void put_sizes(FILE *out, const safetensors_source *s, bool strides)
+static void put_sizes(FILE *out, const tensor_source *s, bool strides)
 {
     putc('(', out);
     for (int i = 0; i < s->dim_count; i++) {
@@ -45,7 +45,7 @@ static void put_sizes(FILE *out, const safetensors_source *s, bool strides)
 }
 
 /* _rebuild_tensor_v2(storage `number`, 0, sizes, strides, False, OrderedDict()) */
-static void put_tensor(FILE *out, const safetensors_source *s, size_t number, uint64_t count)
+static void put_tensor(FILE *out, const tensor_source *s, size_t number, uint64_t count)
 {
     char key[24];
     snprintf(key, sizeof key, "%zu", number);
@@ -64,8 +64,7 @@ static void put_tensor(FILE *out, const safetensors_source *s, size_t number, ui
           out);
 }
 
-static dt_status check_source(uint64_t *count, uint64_t *bytes, const safetensors_source *s, const char *path,
-                              dt_error *err)
+static dt_status check_source(uint64_t *count, uint64_t *bytes, const tensor_source *s, const char *path, dt_error *err)
 {
     if (tensor_source_size(count, bytes, s, path, err) != DT_OK) return err->status;
     if (!pytorch_storage_class(s->dtype))
@@ -77,7 +76,7 @@ static dt_status check_source(uint64_t *count, uint64_t *bytes, const safetensor
 }
 
 /* The text is to be freed by the caller, also after a failure. */
-static dt_status make_pickle(char **text, size_t *size, const safetensors_source sources[], size_t source_count,
+static dt_status make_pickle(char **text, size_t *size, const tensor_source sources[], size_t source_count,
                              const char *path, dt_error *err)
 {
     FILE *out = open_memstream(text, size);
@@ -107,7 +106,7 @@ static dt_status add_checksum(void *user, const void *data, size_t size, dt_erro
 }
 
 /* A record's checksum stands before it, so the bytes are made twice. */
-static dt_status write_storage(zip_writer *z, const safetensors_source *s, size_t number, dt_error *err)
+static dt_status write_storage(zip_writer *z, const tensor_source *s, size_t number, dt_error *err)
 {
     char name[64];
     uint64_t count, bytes;
@@ -119,7 +118,7 @@ static dt_status write_storage(zip_writer *z, const safetensors_source *s, size_
     return tensor_source_stream(s, zip_writer_write, z, err);
 }
 
-static dt_status write_metadata(zip_writer *z, const safetensors_pair metadata[], size_t count, dt_error *err)
+static dt_status write_metadata(zip_writer *z, const metadata_pair metadata[], size_t count, dt_error *err)
 {
     if (count == 0) return DT_OK;
     json_t *object = json_object();
@@ -138,7 +137,7 @@ static dt_status write_metadata(zip_writer *z, const safetensors_pair metadata[]
     return err->status;
 }
 
-static dt_status write_records(zip_writer *z, const char *text, size_t size, const safetensors_source sources[],
+static dt_status write_records(zip_writer *z, const char *text, size_t size, const tensor_source sources[],
                                size_t source_count, dt_error *err)
 {
     if (zip_writer_add(z, ROOT "data.pkl", text, size, err) != DT_OK) return err->status;
@@ -148,8 +147,8 @@ static dt_status write_records(zip_writer *z, const char *text, size_t size, con
     return zip_writer_add(z, ROOT "version", "3\n", 2, err);
 }
 
-dt_status pytorch_write(const char *path, const safetensors_source sources[], size_t count,
-                        const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err)
+dt_status pytorch_write(const char *path, const tensor_source sources[], size_t count, const metadata_pair metadata[],
+                        size_t metadata_count, file_hash *hash, dt_error *err)
 {
     zip_writer z;
     char *text = NULL;

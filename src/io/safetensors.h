@@ -21,7 +21,7 @@ dt_status safetensors_open(tensor_file *f, const char *path, dt_error *err);
 /* Replaces `path` by a file of these tensors (any order; written by type, then name) and metadata (kept in order).
  * `hash` (may be NULL) receives the SHA-256 of the file, taken while writing. DT_ERR_ARG: a name twice, a name that is
  * not UTF-8, a shape without a size, neither or both of values and data. */
-dt_status safetensors_write(const char *path, const safetensors_source sources[], size_t count,
-                            const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err);
+dt_status safetensors_write(const char *path, const tensor_source sources[], size_t count,
+                            const metadata_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err);
 
 #endif

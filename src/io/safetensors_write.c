@@ -8,7 +8,7 @@ enum { HEADER_ALIGNMENT = 8 };
 /* What will be written, complete before the first byte goes out. */
 typedef struct plan {
     const char *path;
-    const safetensors_source **order; /* by type descending, then name, as the reference library writes */
+    const tensor_source **order; /* by type descending, then name, as the reference library writes */
     size_t count;
     json_t *header;
     char *text; /* of the header, padded with spaces */
@@ -18,21 +18,21 @@ typedef struct plan {
 
 static int compare_sources(const void *a, const void *b)
 {
-    const safetensors_source *x = *(const safetensors_source *const *)a, *y = *(const safetensors_source *const *)b;
+    const tensor_source *x = *(const tensor_source *const *)a, *y = *(const tensor_source *const *)b;
     if (x->dtype != y->dtype) return x->dtype > y->dtype ? -1 : 1;
     return strcmp(x->name, y->name);
 }
 
 /* ---- header ---- */
 
-static dt_status plan_metadata(plan *p, const safetensors_pair metadata[], size_t count, dt_error *err)
+static dt_status plan_metadata(plan *p, const metadata_pair metadata[], size_t count, dt_error *err)
 {
     if (count == 0) return DT_OK;
     json_t *object = json_object();
     if (json_object_set_new(p->header, "__metadata__", object) != 0)
         return error_set(err, DT_ERR_MEMORY, "no memory for the metadata of %s", p->path);
     for (size_t i = 0; i < count; i++) {
-        const safetensors_pair *m = &metadata[i];
+        const metadata_pair *m = &metadata[i];
         if (json_object_get(object, m->key))
             return error_set(err, DT_ERR_ARG, "cannot write %s: metadata %s is given twice", p->path, m->key);
         if (json_object_set_new(object, m->key, json_string(m->value)) != 0)
@@ -42,7 +42,7 @@ static dt_status plan_metadata(plan *p, const safetensors_pair metadata[], size_
 }
 
 /* NULL when memory is out, which json_pack passes on. */
-static json_t *shape_of(const safetensors_source *s)
+static json_t *shape_of(const tensor_source *s)
 {
     json_t *shape = json_array();
     for (int i = 0; i < s->dim_count; i++) {
@@ -53,7 +53,7 @@ static json_t *shape_of(const safetensors_source *s)
     return shape;
 }
 
-static dt_status plan_source(plan *p, const safetensors_source *s, dt_error *err)
+static dt_status plan_source(plan *p, const tensor_source *s, dt_error *err)
 {
     uint64_t count, bytes, end;
     if (tensor_source_size(&count, &bytes, s, p->path, err) != DT_OK) return err->status;
@@ -83,7 +83,7 @@ static dt_status plan_text(plan *p, dt_error *err)
     return DT_OK;
 }
 
-static dt_status plan_open(plan *p, const safetensors_source sources[], size_t count, const safetensors_pair metadata[],
+static dt_status plan_open(plan *p, const tensor_source sources[], size_t count, const metadata_pair metadata[],
                            size_t metadata_count, dt_error *err)
 {
     p->header = json_object();
@@ -124,8 +124,8 @@ static dt_status write_plan(const plan *p, file_hash *hash, dt_error *err)
     return file_writer_commit(&w, hash, err);
 }
 
-dt_status safetensors_write(const char *path, const safetensors_source sources[], size_t count,
-                            const safetensors_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err)
+dt_status safetensors_write(const char *path, const tensor_source sources[], size_t count,
+                            const metadata_pair metadata[], size_t metadata_count, file_hash *hash, dt_error *err)
 {
     plan p = {.path = path};
     if (plan_open(&p, sources, count, metadata, metadata_count, err) == DT_OK) write_plan(&p, hash, err);

@@ -6,13 +6,13 @@
 
 enum { BLOCK_VALUES = 1 << 15 };
 
-dt_status tensor_source_refused(const safetensors_source *s, const char *path, const char *why, dt_error *err)
+dt_status tensor_source_refused(const tensor_source *s, const char *path, const char *why, dt_error *err)
 {
     return error_set(err, DT_ERR_ARG, "cannot write tensor %s to %s: %s", s->name, path, why);
 }
 
 /* False when the shape has a negative dimension, a size beyond 63 bits or a part of a byte. */
-static bool measure(uint64_t *count, uint64_t *bytes, const safetensors_source *s)
+static bool measure(uint64_t *count, uint64_t *bytes, const tensor_source *s)
 {
     uint64_t bits;
     *count = 1;
@@ -28,8 +28,7 @@ static bool is_convertible(safetensors_dtype dtype)
     return dtype == SAFETENSORS_F32 || dtype == SAFETENSORS_BF16 || dtype == SAFETENSORS_F16;
 }
 
-dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const safetensors_source *s, const char *path,
-                             dt_error *err)
+dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const tensor_source *s, const char *path, dt_error *err)
 {
     if (!measure(count, bytes, s)) return tensor_source_refused(s, path, "its shape has no size in bytes", err);
     if (*count > 0 && !s->values == !s->data)
@@ -39,8 +38,7 @@ dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const safetensors
     return DT_OK;
 }
 
-static dt_status stream_converted(const safetensors_source *s, uint64_t count, tensor_sink *sink, void *user,
-                                  dt_error *err)
+static dt_status stream_converted(const tensor_source *s, uint64_t count, tensor_sink *sink, void *user, dt_error *err)
 {
     uint16_t block[BLOCK_VALUES];
     for (uint64_t done = 0; done < count;) {
@@ -56,7 +54,7 @@ static dt_status stream_converted(const safetensors_source *s, uint64_t count, t
     return DT_OK;
 }
 
-dt_status tensor_source_stream(const safetensors_source *s, tensor_sink *sink, void *user, dt_error *err)
+dt_status tensor_source_stream(const tensor_source *s, tensor_sink *sink, void *user, dt_error *err)
 {
     uint64_t count = 0, bytes = 0;
     measure(&count, &bytes, s);

@@ -8,32 +8,31 @@
 #include "base/error.h"
 #include "io/dtype.h"
 
-typedef struct safetensors_source {
+typedef struct tensor_source {
     const char *name;        /* UTF-8 */
     safetensors_dtype dtype; /* as stored */
     int dim_count;
     const int64_t *dims;
     const float *values; /* for F32, BF16, F16: converted while writing, nearest even. NULL: `data` is used */
     const void *data;    /* raw bytes of `dtype`, little-endian, product(dims) values */
-} safetensors_source;
+} tensor_source;
 
 /* A text about a file's tensors. */
-typedef struct safetensors_pair {
+typedef struct metadata_pair {
     const char *key, *value; /* UTF-8 */
-} safetensors_pair;
+} metadata_pair;
 
 /* How many values and stored bytes it has. DT_ERR_ARG naming the tensor and `path`, where it is to go, when its shape has
  * no size, when both or neither of values and data are given, or when values cannot become `dtype`. */
-dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const safetensors_source *s, const char *path,
-                             dt_error *err);
+dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const tensor_source *s, const char *path, dt_error *err);
 
 /* Takes some of the stored bytes. */
 typedef dt_status tensor_sink(void *user, const void *data, size_t size, dt_error *err);
 
 /* Hands all stored bytes to `sink` in their order, converted block by block, so that a model needs no second copy of
  * itself. The size must have been found good. */
-dt_status tensor_source_stream(const safetensors_source *s, tensor_sink *sink, void *user, dt_error *err);
+dt_status tensor_source_stream(const tensor_source *s, tensor_sink *sink, void *user, dt_error *err);
 
-dt_status tensor_source_refused(const safetensors_source *s, const char *path, const char *why, dt_error *err);
+dt_status tensor_source_refused(const tensor_source *s, const char *path, const char *why, dt_error *err);
 
 #endif

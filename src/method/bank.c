@@ -205,7 +205,7 @@ static dt_status write_shard(const char *folder, json_t *manifest, const float *
     file_hash hash;
     shard_name(name, shard);
     file_join(path, folder, name);
-    safetensors_source source = {.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x};
+    tensor_source source = {.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x};
     if (safetensors_write(path, &source, 1, NULL, 0, &hash, err) != DT_OK) return err->status;
     json_t *shards = json_object_get(manifest, "shards");
     json_t *entry = json_pack("{s:s, s:s, s:I}", "file", name, "sha256", hash.hex, "count", (json_int_t)dims[0]);

@@ -341,15 +341,15 @@ dt_status dit_diffusers_view(tensor_file *f, dt_error *err)
 
 /* ---- writing ---- */
 
-static const safetensors_source *find_source(const safetensors_source own[], size_t count, const char *name)
+static const tensor_source *find_source(const tensor_source own[], size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++)
         if (!strcmp(own[i].name, name)) return &own[i];
     return NULL;
 }
 
-void dit_diffusers_sources(safetensors_source out[], dit_diffusers_name names[], int64_t dims[][4],
-                           const safetensors_source own[], size_t own_count, int64_t depth)
+void dit_diffusers_sources(tensor_source out[], dit_diffusers_name names[], int64_t dims[][4],
+                           const tensor_source own[], size_t own_count, int64_t depth)
 {
     for (int i = 0; i < dit_diffusers_count(depth); i++) {
         dit_diffusers_name name;

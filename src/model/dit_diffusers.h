@@ -31,7 +31,7 @@ char *dit_diffusers_config(const dit_config *config);
  * `out` has room for dit_diffusers_count(depth) of them; names point into `names`, as many. Every name is found. */
 int dit_diffusers_count(int64_t depth);
 typedef char dit_diffusers_name[96];
-void dit_diffusers_sources(safetensors_source out[], dit_diffusers_name names[], int64_t dims[][4],
-                           const safetensors_source own[], size_t own_count, int64_t depth);
+void dit_diffusers_sources(tensor_source out[], dit_diffusers_name names[], int64_t dims[][4],
+                           const tensor_source own[], size_t own_count, int64_t depth);
 
 #endif

@@ -54,13 +54,13 @@ dt_status dit_load_for_classes(ctx *c, dit *m, dit_file_info *info, const char *
 /* Writes the weights (values[i] for row i instead of the model's own where `values` is not NULL) as safetensors with
  * `metadata`, to which "difftune.heads" is added unless there is no other and the width implies the heads. */
 dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
-                   const safetensors_pair metadata[], size_t metadata_count, file_hash *hash);
+                   const metadata_pair metadata[], size_t metadata_count, file_hash *hash);
 
 /* Writes the same for other programs: a file of safetensors, a .pt file that torch.load gives to DiT's own code (its
  * metadata in a record of our own), or a folder that diffusers loads as DiTTransformer2DModel, which replaces an earlier one
  * as a whole. DT_ERR_CONFLICT when such a folder holds other things; DT_ERR_UNSUPPORTED when diffusers would compute other
  * positions than the model has. */
 dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
-                     dt_file_dtype dtype, const safetensors_pair metadata[], size_t metadata_count);
+                     dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count);
 
 #endif

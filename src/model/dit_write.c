@@ -14,9 +14,9 @@
 
 /* What a file is made from; lives in the scratch arena. */
 typedef struct contents {
-    safetensors_source *source;
+    tensor_source *source;
     size_t source_count;
-    safetensors_pair *pair;
+    metadata_pair *pair;
     size_t pair_count;
     char heads[24];
 } contents;
@@ -28,7 +28,7 @@ static safetensors_dtype file_dtype(dt_file_dtype dtype)
 
 /* Heads are left out where nothing else is said and the width implies them. */
 static dt_status gather(contents *k, ctx *c, const dit *m, real *const values[], dt_file_dtype dtype,
-                        const safetensors_pair metadata[], size_t metadata_count)
+                        const metadata_pair metadata[], size_t metadata_count)
 {
     k->source_count = (size_t)m->params.count;
     k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
@@ -37,23 +37,23 @@ static dt_status gather(contents *k, ctx *c, const dit *m, real *const values[],
     for (size_t i = 0; i < k->source_count; i++) {
         const param *row = &m->params.row[i];
         const real *data = values && values[i] ? values[i] : row->tensor->data;
-        k->source[i] = (safetensors_source){.name = row->name,
-                                            .dtype = file_dtype(dtype),
-                                            .dim_count = row->file_dim_count,
-                                            .dims = row->file_dim,
-                                            .values = (const float *)data};
+        k->source[i] = (tensor_source){.name = row->name,
+                                       .dtype = file_dtype(dtype),
+                                       .dim_count = row->file_dim_count,
+                                       .dims = row->file_dim,
+                                       .values = (const float *)data};
     }
     k->pair_count = 0;
     for (size_t i = 0; i < metadata_count; i++)
         if (strcmp(metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = metadata[i];
     snprintf(k->heads, sizeof k->heads, "%lld", (long long)m->config.heads);
     if (k->pair_count > 0 || m->config.heads != dit_implied_heads(m->config.hidden))
-        k->pair[k->pair_count++] = (safetensors_pair){"difftune.heads", k->heads};
+        k->pair[k->pair_count++] = (metadata_pair){"difftune.heads", k->heads};
     return DT_OK;
 }
 
 dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
-                   const safetensors_pair metadata[], size_t metadata_count, file_hash *hash)
+                   const metadata_pair metadata[], size_t metadata_count, file_hash *hash)
 {
     contents k;
     size_t mark = arena_mark(&c->scratch);
@@ -85,7 +85,7 @@ static dt_status write_diffusers_weights(ctx *c, const dit *m, const contents *k
 {
     char path[DT_PATH_MAX];
     size_t count = (size_t)dit_diffusers_count(m->config.depth);
-    safetensors_source *source = arena_alloc(&c->scratch, count * sizeof *source, &c->error);
+    tensor_source *source = arena_alloc(&c->scratch, count * sizeof *source, &c->error);
     dit_diffusers_name *name = arena_alloc(&c->scratch, count * sizeof *name, &c->error);
     int64_t(*dims)[4] = arena_alloc(&c->scratch, count * sizeof *dims, &c->error);
     if (ctx_failed(c)) return c->error.status;
@@ -140,7 +140,7 @@ static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const 
 /* ---- all formats ---- */
 
 dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
-                     dt_file_dtype dtype, const safetensors_pair metadata[], size_t metadata_count)
+                     dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count)
 {
     contents k;
     size_t mark = arena_mark(&c->scratch);

@@ -28,17 +28,17 @@ static dt_status save_moments(trainer *t, const char *path, file_hash *hash)
     ctx *c = t->c;
     const params *p = &t->model.params;
     size_t mark = arena_mark(&c->scratch), count = 0;
-    safetensors_source *source = arena_alloc_zeroed(&c->scratch, 2 * (size_t)p->count * sizeof *source, &c->error);
+    tensor_source *source = arena_alloc_zeroed(&c->scratch, 2 * (size_t)p->count * sizeof *source, &c->error);
     char(*name)[96] = arena_alloc(&c->scratch, 2 * (size_t)p->count * sizeof *name, &c->error);
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         const param *row = &p->row[i];
         for (int second = 0; second < 2 && t->optimizer.m[i]; second++, count++) {
             snprintf(name[count], sizeof name[count], "%s.%s", second ? "exp_avg_sq" : "exp_avg", row->name);
-            source[count] = (safetensors_source){.name = name[count],
-                                                 .dtype = SAFETENSORS_F32,
-                                                 .dim_count = row->file_dim_count,
-                                                 .dims = row->file_dim,
-                                                 .values = second ? t->optimizer.v[i] : t->optimizer.m[i]};
+            source[count] = (tensor_source){.name = name[count],
+                                            .dtype = SAFETENSORS_F32,
+                                            .dim_count = row->file_dim_count,
+                                            .dims = row->file_dim,
+                                            .values = second ? t->optimizer.v[i] : t->optimizer.m[i]};
         }
     }
     if (!ctx_failed(c)) safetensors_write(path, source, count, NULL, 0, hash, &c->error);

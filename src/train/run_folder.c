@@ -181,7 +181,7 @@ dt_status run_folder_open(const trainer *t, dt_error *err)
 /* ---- the result ---- */
 
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
-static dt_status write_models(trainer *t, const safetensors_pair metadata[], size_t count)
+static dt_status write_models(trainer *t, const metadata_pair metadata[], size_t count)
 {
     static const char *const name[] = {"final/model.safetensors", "final/model.pt", "final/transformer"};
     real *const *values = t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL;
@@ -207,7 +207,7 @@ dt_status run_folder_finish(trainer *t)
     snprintf(seed, sizeof seed, "%lld", (long long)t->s->seed);
     snprintf(images, sizeof images, "%lld", (long long)t->train.count);
     snprintf(bank_images, sizeof bank_images, "%lld", (long long)t->bank.count);
-    const safetensors_pair metadata[] = {
+    const metadata_pair metadata[] = {
         {"format", "pt"},
         {"difftune.tool", "difftune " DT_VERSION},
         {"difftune.method", method_name(t->s)},

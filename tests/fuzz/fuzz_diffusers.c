@@ -43,13 +43,13 @@ static void make_weights(void)
     enum { COUNT = sizeof names / sizeof *names };
     static const float values[3 * WIDTH];
     static const int64_t plain = WIDTH, threefold = 3 * WIDTH;
-    safetensors_source own[COUNT], out[NAMES_MAX];
+    tensor_source own[COUNT], out[NAMES_MAX];
     dit_diffusers_name out_names[NAMES_MAX];
     int64_t dims[NAMES_MAX][4];
     dt_error err = {0};
     for (int i = 0; i < COUNT; i++)
-        own[i] = (safetensors_source){
-            names[i], SAFETENSORS_F32, 1, strstr(names[i], "qkv") ? &threefold : &plain, values, NULL};
+        own[i] =
+            (tensor_source){names[i], SAFETENSORS_F32, 1, strstr(names[i], "qkv") ? &threefold : &plain, values, NULL};
     assert(dit_diffusers_count(1) <= NAMES_MAX && mkdtemp(home));
     dit_diffusers_sources(out, out_names, dims, own, COUNT, 1);
     file_join(weights, home, DIT_DIFFUSERS_WEIGHTS);
