@@ -144,6 +144,7 @@ typedef struct dt_settings {
     bool
         fused_backward_pass; /* update each weight as soon as its gradient is complete; the whole gradient never exists */
     double ema_decay;
+    bool ema_warmup; /* decay 0, then at most (1 + n) / (10 + n) after n updates: no trace of the starting weights */
     int64_t checkpointing_steps, checkpoints_total_limit;                    /* 0: only at the end; 0: keep all */
     int64_t logging_steps, validation_steps, validation_count, sample_steps; /* 0: never */
     int64_t eval_steps, eval_count; /* every so many steps, Frechet distance of so many samples; 0: never */
@@ -159,9 +160,9 @@ typedef struct dt_settings {
     char classes[DT_TEXT_MAX]; /* "0,3,7", "0-101" or names; empty: all classes */
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
-    int64_t save_images; /* so many of the samples become files; negative: all */
+    int64_t save_images;          /* so many of the samples become files; negative: all */
     char save_stack[DT_PATH_MAX]; /* all images in one .npz as well, arr_0 and arr_1 as ADM has them; empty: none */
-    dt_weights weights;  /* which weights a training run draws its samples with and ends in */
+    dt_weights weights;           /* which weights a training run draws its samples with and ends in */
 
     /* bank */
     int64_t bank_size, bank_shard_size;

@@ -518,6 +518,71 @@ static void tau_zero_has_the_losses_of_plain_fine_tuning(void **state)
     assert_memory_equal(norm[0], norm[1], sizeof norm[0]);
 }
 
+/* ---- the average ---- */
+
+/* One step, after which the average must be decay times what it was plus the rest times the new weights. */
+static void step_averages_with(double decay)
+{
+    const params *rows = &run.t.model.params;
+    real **before = malloc((size_t)rows->count * sizeof *before);
+    for (int i = 0; i < rows->count; i++) {
+        size_t bytes = (size_t)tensor_count(rows->row[i].tensor) * sizeof(real);
+        before[i] = malloc(bytes);
+        if (run.t.optimizer.ema[i]) memcpy(before[i], run.t.optimizer.ema[i], bytes);
+    }
+    step_inside();
+    for (int i = 0; i < rows->count; i++) {
+        const tensor *w = rows->row[i].tensor;
+        for (int64_t j = 0; run.t.optimizer.ema[i] && j < tensor_count(w); j++) {
+            double expected = decay * before[i][j] + (1 - decay) * w->data[j];
+            assert_true(fabs(run.t.optimizer.ema[i][j] - expected) <= 1e-6 * (1 + fabs(expected)));
+        }
+        free(before[i]);
+    }
+    free(before);
+}
+
+static void the_average_starts_at_the_weights_or_is_warmed_up(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("");
+    s.ema_decay = 0.2;
+    s.learning_rate = 0.1; /* so that a wrong decay shows */
+    open_inside(s);
+    for (int i = 0; i < 3; i++) step_averages_with(0.2);
+    close_inside();
+    s.ema_warmup = true;
+    open_inside(s);
+    step_averages_with(0);
+    step_averages_with(2 / 11.0);
+    step_averages_with(0.2);
+    close_inside();
+}
+
+static void a_run_too_short_for_its_average_is_told_so(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("short");
+    s.max_train_steps = 2;
+    s.ema_decay = 0.5;
+    fixture_train_to_the_end(&s);
+    assert_non_null(strstr(fixture_log, "after 2 steps 25 % of the averaged weights will still be the starting ones"));
+    fixture_remove("short");
+    s.ema_decay = 0.3;
+    fixture_train_to_the_end(&s);
+    assert_null(strstr(fixture_log, "averaged weights"));
+    fixture_remove("short");
+    s.ema_decay = 0.5;
+    s.ema_warmup = true;
+    fixture_train_to_the_end(&s);
+    assert_null(strstr(fixture_log, "averaged weights"));
+    fixture_remove("short");
+    s.ema_warmup = false;
+    s.weights = DT_WEIGHTS_LAST;
+    fixture_train_to_the_end(&s);
+    assert_null(strstr(fixture_log, "averaged weights"));
+}
+
 /* ---- what is not finite ---- */
 
 static void weights_are_finite(void)
@@ -698,6 +763,8 @@ int main(void)
         cmocka_unit_test(the_loss_falls_on_a_handful_of_pictures),
         cmocka_unit_test(tau_zero_is_plain_fine_tuning_bit_for_bit),
         cmocka_unit_test(tau_zero_has_the_losses_of_plain_fine_tuning),
+        cmocka_unit_test(the_average_starts_at_the_weights_or_is_warmed_up),
+        cmocka_unit_test(a_run_too_short_for_its_average_is_told_so),
         cmocka_unit_test(a_step_that_is_not_finite_is_skipped_and_counted),
         cmocka_unit_test(a_bank_loss_that_is_not_finite_skips_the_step_whatever_its_weight),
         cmocka_unit_test(a_huge_learning_rate_never_makes_weights_that_are_not_finite),

@@ -184,6 +184,18 @@ static dt_status open_meter(trainer *t)
     return c->error.status;
 }
 
+/* Averages of short runs are mostly what the run began with: DiT's decay is made for hundreds of thousands of steps. */
+static void warn_of_average(const trainer *t)
+{
+    double share = optimizer_start_share(t->s), harmless = t->s->method == DT_METHOD_PRETRAIN ? 0.01 : 0.1;
+    if (t->s->weights == DT_WEIGHTS_EMA && share > harmless)
+        trainer_log(
+            t,
+            "after %lld steps %.0f %% of the averaged weights will still be the starting ones: --ema-warmup or a "
+            "smaller --ema-decay changes that",
+            (long long)t->s->max_train_steps, 100 * share);
+}
+
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer)
 {
     *t = (trainer){.c = c, .s = s, .observer = observer, .saved_step = -1};
@@ -201,6 +213,7 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     if (optimizer_open(c, &t->optimizer, &t->model.params, s) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(&t->model.params, true),
                 c->engine.name, c->threads);
+    warn_of_average(t);
     return c->error.status;
 }
 

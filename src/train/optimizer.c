@@ -16,6 +16,7 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
                      .epsilon = s->adam_epsilon,
                      .weight_decay = s->adam_weight_decay,
                      .ema_decay = s->ema_decay,
+                     .ema_warmup = s->ema_warmup,
                      .max_grad_norm = s->max_grad_norm,
                      .fused = s->fused_backward_pass};
     params_train(c, table, !o->fused);
@@ -35,6 +36,18 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
     return c->error.status;
 }
 
+/* The ramp is that of diffusers' EMAModel (training_utils.py). */
+static double average_decay(const optimizer *o)
+{
+    double n = (double)o->update_count, ramp = n > 0 ? (1 + n) / (10 + n) : 0;
+    return o->ema_warmup ? fmin(o->ema_decay, ramp) : o->ema_decay;
+}
+
+double optimizer_start_share(const dt_settings *s)
+{
+    return s->ema_warmup ? 0 : pow(s->ema_decay, (double)s->max_train_steps);
+}
+
 /* Of update number o->update_count + 1. */
 static adamw_coefficients coefficients_of(const optimizer *o, double learning_rate, double grad_scale)
 {
@@ -46,7 +59,7 @@ static adamw_coefficients coefficients_of(const optimizer *o, double learning_ra
                                 .weight_decay = (real)o->weight_decay,
                                 .bias1 = (real)(1 - pow(o->beta1, count)),
                                 .bias2 = (real)(1 - pow(o->beta2, count)),
-                                .ema_decay = (real)o->ema_decay,
+                                .ema_decay = (real)average_decay(o),
                                 .grad_scale = (real)grad_scale};
 }
 

@@ -11,6 +11,7 @@ typedef struct optimizer {
     real **m, **v, **ema; /* one per row; NULL entries for rows that do not train */
     int64_t update_count; /* updates made so far: Adam's own clock, skipped steps not counted */
     double beta1, beta2, epsilon, weight_decay, ema_decay, max_grad_norm;
+    bool ema_warmup;
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
     double fused_squares; /* of this step's gradients so far */
     adamw_coefficients fused_step;
@@ -29,6 +30,9 @@ double optimizer_grad_norm(const ctx *c, const optimizer *o);
 /* After the passes of a step: one update with this rate, the gradient clipped to max_grad_norm when that is > 0, or (not
  * `usable`) none; the gradient is cleared. When fused, what was updated stays. */
 void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm, bool usable);
+
+/* The share of the starting weights that the average still holds after all steps; 0 with ema_warmup. */
+double optimizer_start_share(const dt_settings *s);
 
 /* Exchanges the weights with their average; a second call exchanges them back. */
 void optimizer_swap_average(optimizer *o);

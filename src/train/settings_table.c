@@ -119,6 +119,7 @@ const settings_key settings_keys[] = {
     BOOL(training, gradient_checkpointing, "false", TRAIN, "compute each block twice and keep less memory"),
     BOOL(training, fused_backward_pass, "false", TRAIN, "update weights during the backward pass; keep no gradients"),
     REAL(training, ema_decay, "0.9999", 0, 1, TRAIN, "decay of the averaged weights"),
+    BOOL(training, ema_warmup, "false", TRAIN, "average from the first step on, not from the starting weights on"),
     INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, "steps between checkpoints; 0: only at the end"),
     INT(training, checkpoints_total_limit, "2", 0, STEPS, TRAIN, "newest checkpoints kept; 0: all"),
 
