@@ -242,8 +242,8 @@ def make_sampling_step(args, shape):
     dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
     model = DiT(**shape).fill().eval().requires_grad_(False).to(dtype)
     if args.variant == "compile":
-        import torch._inductor.config
-        torch._inductor.config.freezing = True
+        from torch._inductor import config as inductor  # noqa: PLC0415, slow to import
+        inductor.freezing = True
     network, schedule = compiled(model, args), Schedule()
     kept = torch.linspace(0, STEPS - 1, SAMPLING_STEPS).round().long()
     x = torch.randn(args.batch, shape["channels"], shape["size"], shape["size"])
