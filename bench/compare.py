@@ -213,13 +213,11 @@ def growth_row(args, results):
 
 
 def per_sample_formula(shape):
-    """Bytes that one more sample costs in f32 training without checkpointing: activations kept for the backward pass, and
-    the largest set of gradients alive at once. docs/performance.md explains the counts."""
-    width, depth, heads, tokens, pixels, ends = {"demo": (192, 6, 3, 64, 48, 3), "S": (384, 12, 6, 256, 16, 3)}[shape]
-    return 4 * tokens * (depth * (BLOCK_WIDTHS * width + heads + 4) + END_WIDTHS * width + ends * pixels + GRADIENT_WIDTHS * width)
-
-
-BLOCK_WIDTHS, END_WIDTHS, GRADIENT_WIDTHS = 18, 3, 11
+    """Bytes that one more sample costs in f32 training without checkpointing. docs/performance.md explains the counts."""
+    width, depth, heads, tokens, patch, channels_in, channels_out = {"demo": (192, 6, 3, 64, 4, 3, 3),
+                                                                     "S": (384, 12, 6, 256, 2, 4, 8)}[shape]
+    token = depth * (12 * width + heads + 4) + 16 * width + patch * patch * (12 * channels_in + 2 * channels_out)
+    return 4 * (tokens * token + 6 * depth * width)
 
 
 def write_png(path, pixel):
