@@ -410,7 +410,7 @@ def jobs(args):
         if row in single:
             yield row, lambda results, f=single[row]: f(args, results)
         elif row.startswith("sampling"):
-            for shape in [row.partition("-")[2]] if "-" in row else ["S", "B", "XL"]:
+            for shape in [row.partition("-")[2]] if "-" in row else SAMPLING:
                 yield f"sampling {shape}", lambda results, shape=shape: speed_row(args, results, "sample", shape)
         elif row in TRAINING:
             yield f"training {row}", lambda results, row=row: speed_row(args, results, "train", row)
