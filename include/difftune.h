@@ -141,8 +141,7 @@ typedef struct dt_settings {
     double max_grad_norm; /* 0: no clipping */
     dt_precision mixed_precision;
     bool gradient_checkpointing;
-    bool
-        fused_backward_pass; /* update each weight as soon as its gradient is complete; the whole gradient never exists */
+    bool fused_backward_pass; /* each weight is updated when its gradient is complete; no gradients are kept */
     double ema_decay;
     bool ema_warmup; /* decay 0, then at most (1 + n) / (10 + n) after n updates: no trace of the starting weights */
     int64_t checkpointing_steps, checkpoints_total_limit;                    /* 0: only at the end; 0: keep all */
