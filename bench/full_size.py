@@ -3,7 +3,7 @@
 
     python3 bench/full_size.py --program build/difftune [--work FOLDER] [--json FILE]
 
-Needs PyTorch, diffusers, Pillow, some 20 GiB of memory and 40 GB of disk; takes about half an hour on two cores. It is no
+Needs PyTorch, diffusers, Pillow, some 20 GiB of memory and 40 GB of disk; takes about ten minutes on two cores. It is no
 part of the tests.
 
 DiT-XL/2 (675 million parameters, learned variance, 32x32x4 latents, 1000 classes) is filled with random values that leave
