@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures difftune against the current PyTorch release on this machine, side by side, and writes docs/performance.md's table.
 
-    python3 bench/compare.py                                  # everything: about 25 minutes on two AVX2 cores, 20 GiB
+    python3 bench/compare.py                                  # everything: about 35 minutes on two AVX2 cores, 20 GiB
     python3 bench/compare.py --rows demo,S --precision f32    # a part; other rows keep what was measured before
 
 Contenders of a row take turns, round after round: difftune (bench_step, in each precision) and PyTorch (pytorch_dit.py,
