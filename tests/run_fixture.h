@@ -134,28 +134,42 @@ static inline bool fixture_stop(void *user)
     return w->asked++ == w->stop_before;
 }
 
-static inline dt_status fixture_train_watched(const dt_settings *s, const dt_observer *observer)
+typedef dt_status fixture_verb(dt_context *c, const dt_settings *s, const dt_observer *observer);
+
+/* One call of the library in a context of its own; what it said last is in fixture_message. */
+static inline dt_status fixture_call(fixture_verb *verb, const dt_settings *s, const dt_observer *observer)
 {
     dt_context *c = NULL;
     fixture_log[0] = '\0';
     dt_status status = dt_open(&c, s);
-    if (status == DT_OK) status = dt_train(c, s, observer);
+    if (status == DT_OK) status = verb(c, s, observer);
     snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
     dt_close(c);
     return status;
 }
 
+/* The same, asked to stop by question number `stop_before` (< 0: never), its log collected. */
+static inline dt_status fixture_call_until(fixture_verb *verb, const dt_settings *s, int64_t stop_before)
+{
+    fixture_watch watch = {.stop_before = stop_before};
+    dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = fixture_stop};
+    return fixture_call(verb, s, &observer);
+}
+
+static inline void fixture_must(fixture_verb *verb, const dt_settings *s)
+{
+    if (fixture_call_until(verb, s, -1) != DT_OK) fail_msg("%s", fixture_message);
+}
+
 /* Runs until it ends, or until it has made `steps` steps in this call (< 0: no limit). */
 static inline dt_status fixture_train(const dt_settings *s, int64_t steps)
 {
-    fixture_watch watch = {.stop_before = steps};
-    dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = fixture_stop};
-    return fixture_train_watched(s, &observer);
+    return fixture_call_until(dt_train, s, steps);
 }
 
 static inline void fixture_train_to_the_end(const dt_settings *s)
 {
-    if (fixture_train(s, -1) != DT_OK) fail_msg("%s", fixture_message);
+    fixture_must(dt_train, s);
 }
 
 static inline void fixture_remove(const char *name)

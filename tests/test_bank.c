@@ -25,19 +25,12 @@ static dt_settings settings_of(const char *folder, int64_t size)
 /* Makes the bank; stops at the n-th question (< 0: never). */
 static dt_status make_bank(const dt_settings *s, int64_t stop_at)
 {
-    dt_context *c = NULL;
-    fixture_watch watch = {.stop_before = stop_at};
-    dt_observer observer = {.user = &watch, .should_stop = fixture_stop};
-    dt_status status = dt_open(&c, s);
-    if (status == DT_OK) status = dt_bank(c, s, &observer);
-    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
-    dt_close(c);
-    return status;
+    return fixture_call_until(dt_bank, s, stop_at);
 }
 
 static void make_whole_bank(const dt_settings *s)
 {
-    if (make_bank(s, -1) != DT_OK) fail_msg("%s", fixture_message);
+    fixture_must(dt_bank, s);
 }
 
 /* ---- reading it ---- */

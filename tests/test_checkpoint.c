@@ -321,7 +321,7 @@ static dt_status train_on_full_disk(const dt_settings *s, int64_t at_step, rlim_
 {
     filling f = {at_step, bytes};
     dt_observer observer = {.user = &f, .log = fixture_collect, .progress = fill_disk};
-    dt_status status = fixture_train_watched(s, &observer);
+    dt_status status = fixture_call(dt_train, s, &observer);
     limit_file_size(RLIM_INFINITY);
     return status;
 }

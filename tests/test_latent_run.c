@@ -96,25 +96,6 @@ static void a_step_is_fed_latents_encoded_by_hand(void **state)
 
 /* ---- whole runs ---- */
 
-static dt_status in_context(dt_status (*verb)(dt_context *, const dt_settings *, const dt_observer *),
-                            const dt_settings *s, int64_t stop_before)
-{
-    dt_context *c = NULL;
-    fixture_watch watch = {.stop_before = stop_before};
-    dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = fixture_stop};
-    fixture_log[0] = '\0';
-    dt_status status = dt_open(&c, s);
-    if (status == DT_OK) status = verb(c, s, &observer);
-    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
-    dt_close(c);
-    return status;
-}
-
-static void must(dt_status (*verb)(dt_context *, const dt_settings *, const dt_observer *), const dt_settings *s)
-{
-    if (in_context(verb, s, -1) != DT_OK) fail_msg("%s", fixture_message);
-}
-
 /* The cache verb encodes for the resolution that the run takes from its base. */
 static dt_settings cache_settings(const char *folder)
 {
@@ -130,8 +111,8 @@ static void the_same_bits_whoever_filled_the_cache(void **state)
     file_hash first = fixture_bits(latent_fixture_settings(""));
     assert_same_bits(fixture_bits(latent_fixture_settings("")), first); /* from what the first run left */
     dt_settings cache = cache_settings("beforehand"), s = latent_fixture_settings("");
-    assert_int_equal(in_context(dt_cache, &cache, 5), DT_ERR_INTERRUPTED);
-    must(dt_cache, &cache);
+    assert_int_equal(fixture_call_until(dt_cache, &cache, 5), DT_ERR_INTERRUPTED);
+    fixture_must(dt_cache, &cache);
     memcpy(s.cache_dir, cache.cache_dir, sizeof s.cache_dir);
     s.threads = 3;
     assert_same_bits(fixture_bits(s), first);
@@ -147,7 +128,7 @@ static void a_run_that_is_stopped_while_it_encodes_goes_on(void **state)
     snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("fresh"));
     int calls = 0;
     dt_status status;
-    while ((status = in_context(dt_train, &s, 7)) == DT_ERR_INTERRUPTED) calls++;
+    while ((status = fixture_call_until(dt_train, &s, 7)) == DT_ERR_INTERRUPTED) calls++;
     if (status != DT_OK) fail_msg("%s", fixture_message);
     assert_in_range(calls, 2, 20);
     assert_same_bits(fixture_result("stopped"), first);
@@ -165,7 +146,7 @@ static void pre_training_takes_channels_and_size_from_the_codec(void **state)
     s.patch_size = 2;
     s.hidden_size = 32;
     s.depth = s.num_heads = 2;
-    must(dt_train, &s);
+    fixture_must(dt_train, &s);
     tensor_file f;
     dit_config k;
     dt_error err = {0};
@@ -177,11 +158,11 @@ static void pre_training_takes_channels_and_size_from_the_codec(void **state)
     tensor_file_close(&f);
     fixture_remove("new");
     s.resolution = 36;
-    assert_int_equal(in_context(dt_train, &s, -1), DT_ERR_ARG);
+    assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_ARG);
     assert_says(fixture_message, "not divisible by 8");
     s.resolution = LATENT_PICTURE;
     s.patch_size = 8;
-    assert_int_equal(in_context(dt_train, &s, -1), DT_ERR_ARG);
+    assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_ARG);
     assert_says(fixture_message, "patches of 8");
     assert_false(file_exists(temp_path("new")));
 }
@@ -216,8 +197,8 @@ static void bank_run_and_samples_end_to_end(void **state)
     s.sample_steps = s.eval_steps = s.validation_steps = 3;
     s.validation_count = 4;
     s.eval_count = 8;
-    must(dt_bank, &s);
-    must(dt_train, &s);
+    fixture_must(dt_bank, &s);
+    fixture_must(dt_train, &s);
     assert_says(fixture_log, "FD-base");
     assert_says(fixture_log, "validation loss on the bank");
     assert_true(file_exists(temp_path("whole/samples/step_00000006.png")));
@@ -225,13 +206,13 @@ static void bank_run_and_samples_end_to_end(void **state)
     dt_settings draw = s;
     snprintf(draw.pretrained_model, sizeof draw.pretrained_model, "%s", temp_path("whole"));
     snprintf(draw.output_dir, sizeof draw.output_dir, "%s", temp_path("drawn"));
-    must(dt_sample, &draw);
+    fixture_must(dt_sample, &draw);
     assert_string_equal(image_size_of(temp_path("drawn/images/000002.png")), "32x32");
     draw.vae[0] = '\0';
-    assert_int_equal(in_context(dt_sample, &draw, -1), DT_ERR_ARG);
+    assert_int_equal(fixture_call_until(dt_sample, &draw, -1), DT_ERR_ARG);
     assert_says(fixture_message, "vae is needed");
     snprintf(draw.vae, sizeof draw.vae, "%s", temp_path("kl"));
-    assert_int_equal(in_context(dt_sample, &draw, -1), DT_ERR_SHAPE);
+    assert_int_equal(fixture_call_until(dt_sample, &draw, -1), DT_ERR_SHAPE);
     assert_says(fixture_message, "the model takes 5 channels");
     assert_says(fixture_message, "latents of 3");
 }
@@ -388,7 +369,7 @@ static void another_codec_is_another_run(void **state)
     assert_says(fixture_log, "another codec");
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_drawn"));
     s.num_samples = s.num_inference_steps = 1;
-    must(dt_sample, &s);
+    fixture_must(dt_sample, &s);
     assert_says(fixture_log, "another codec");
     fixture_remove("twice");
     fixture_remove("on");
@@ -400,7 +381,7 @@ static void inspect_describes_encoded_pictures(void **state)
     dt_settings s = cache_settings("looked");
     dt_context *c = NULL;
     char *json = NULL;
-    must(dt_cache, &s);
+    fixture_must(dt_cache, &s);
     assert_says(fixture_log, "12 pictures encoded");
     assert_int_equal(dt_open(&c, &s), DT_OK);
     assert_int_equal(dt_inspect(c, temp_path("looked"), &json), DT_OK);
@@ -455,14 +436,14 @@ static void squeezenet_sees_decoded_pictures(void **state)
     s.num_inference_steps = 2;
     s.num_samples = s.eval_count = 4;
     s.eval_steps = 6;
-    must(dt_train, &s);
+    fixture_must(dt_train, &s);
     char *last = strstr(fixture_log, "step 6: FD-squeezenet");
     assert_non_null(last);
     char *told = strdup(last);
     dt_settings draw = s;
     snprintf(draw.pretrained_model, sizeof draw.pretrained_model, "%s", temp_path("watched"));
     snprintf(draw.output_dir, sizeof draw.output_dir, "%s", temp_path("watched_samples"));
-    must(dt_sample, &draw);
+    fixture_must(dt_sample, &draw);
     snprintf(draw.reference, sizeof draw.reference, "%s", temp_path("held"));
     snprintf(draw.candidate, sizeof draw.candidate, "%s", temp_path("watched_samples/images"));
     draw.resolution = LATENT_PICTURE;

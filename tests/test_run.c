@@ -31,20 +31,14 @@ static bool stop_from(void *user)
 
 static dt_status run_once(const dt_settings *s, int64_t stop_before)
 {
-    dt_context *c = NULL;
     fixture_watch watch = {.stop_before = stop_before};
     dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = stop_from};
-    fixture_log[0] = '\0';
-    dt_status status = dt_open(&c, s);
-    if (status == DT_OK) status = dt_run(c, s, &observer);
-    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
-    dt_close(c);
-    return status;
+    return fixture_call(dt_run, s, &observer);
 }
 
 static void must_run(const dt_settings *s)
 {
-    if (run_once(s, -1) != DT_OK) fail_msg("%s", fixture_message);
+    fixture_must(dt_run, s);
 }
 
 static char *text_of(const char *name)

@@ -20,14 +20,7 @@ static dt_settings settings_of(const char *folder)
 
 static dt_status draw(const dt_settings *s, int64_t stop_at)
 {
-    dt_context *c = NULL;
-    fixture_watch watch = {.stop_before = stop_at};
-    dt_observer observer = {.user = &watch, .should_stop = fixture_stop};
-    dt_status status = dt_open(&c, s);
-    if (status == DT_OK) status = dt_sample(c, s, &observer);
-    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
-    dt_close(c);
-    return status;
+    return fixture_call_until(dt_sample, s, stop_at);
 }
 
 /* Hash of one picture of a folder. */

@@ -210,7 +210,7 @@ static void a_signal_in_the_middle_of_accumulation_changes_nothing(void **state)
         s.gradient_checkpointing = checkpointing;
         alarm_rang = 0;
         signal(SIGALRM, on_alarm);
-        assert_int_equal(fixture_train_watched(&s, &observer), DT_ERR_INTERRUPTED);
+        assert_int_equal(fixture_call(dt_train, &s, &observer), DT_ERR_INTERRUPTED);
         assert_says(fixture_message, "with a checkpoint");
         fixture_train_to_the_end(&s);
         assert_same_bits(fixture_result("signalled"), whole);
