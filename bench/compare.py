@@ -54,7 +54,8 @@ WANTED = {  # (task, shape): ratio in f32, ratio in bf16
     ("sample", "demo"): (None, 1.4), ("sample", "S"): (None, 1.4), ("sample", "B"): (None, 1.4), ("sample", "XL"): (None, 1.4)}
 WANTED_SHARE = {"demo": (None, 0.70), "S": (0.85, 0.80), "B": (0.85, 0.80), "XL": (0.85, 0.80)}
 PYTORCH_ISA = {"auto": (None, None, None), "portable": ("default", "SSE41", "SSE4_2"), "avx2": ("avx2", "AVX2", "AVX2"),
-               "avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx512bf16": (None, None, None)}
+               "avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx512bf16": ("avx512", "AVX512_CORE_BF16", "AVX512"),
+               "amx": (None, None, None)}
 ROWS = ["start", "growth", "demo", "S", "B", "XL", "sampling", "memory"]
 
 

@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #ifdef __x86_64__
+#include <cpuid.h>
 #include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 enum { REGISTER_CHAINS = 12, REGISTER_STEPS = 100000 };
@@ -32,6 +35,34 @@ enum { REGISTER_CHAINS = 12, REGISTER_STEPS = 100000 };
 REGISTER_LOOP(register_loop_avx2, __attribute__((target("avx2,fma"))), __m256, HALVE_8, 16)
 REGISTER_LOOP(register_loop_avx512, __attribute__((target("avx512f"))), __m512, HALVE_16, 32)
 REGISTER_LOOP(register_loop_avx512_bf16, __attribute__((target("avx512f,avx512bf16"))), __m512, ADD_PAIRS, 64)
+
+/* Matrix registers full of zeros: four chains. */
+__attribute__((target("amx-tile,amx-bf16"))) static double register_loop_amx(void)
+{
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } whole = {.palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&whole);
+    for (int64_t step = 0; step < REGISTER_STEPS; step++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+    return 4.0 * 2 * 16 * 16 * 32 * REGISTER_STEPS;
+}
+
+/* The kernel lets a process use matrix registers after it has asked, which opening an engine does. */
+static inline bool register_has_amx(void)
+{
+    unsigned a, b, c, d;
+    unsigned long granted = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1U << 22) || !(d & 1U << 24)) return false;
+    return syscall(SYS_arch_prctl, 0x1022 /* ARCH_GET_XCOMP_PERM */, &granted) == 0 && granted & 1UL << 18;
+}
 #endif
 
 typedef float register_vector __attribute__((vector_size(16)));
@@ -40,11 +71,12 @@ REGISTER_LOOP(register_loop_plain, , register_vector, HALVE_4, 8)
 
 typedef double register_loop(void);
 
-/* bf16: of products of bfloat16 pairs with f32 sums, where the machine has an instruction for it (matrix tiles left out);
- * otherwise the same as f32. */
+/* bf16: of products of bfloat16 pairs with f32 sums, where the machine has an instruction for it; otherwise the same as
+ * f32. */
 static inline register_loop *register_loop_of(bool bf16)
 {
 #ifdef __x86_64__
+    if (bf16 && register_has_amx()) return register_loop_amx;
     if (bf16 && __builtin_cpu_supports("avx512bf16")) return register_loop_avx512_bf16;
     if (__builtin_cpu_supports("avx512f")) return register_loop_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return register_loop_avx2;

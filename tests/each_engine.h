@@ -1,5 +1,5 @@
-/* The CPU engine at every level that the machine has, and the kernels for bfloat16 pairs with their instruction replaced by
- * plain C, which run anywhere. */
+/* The CPU engine at every level that the machine has, and the kernels for bfloat16 pairs and for tiles of them with their
+ * instructions replaced by plain C, which run anywhere. */
 #ifndef TESTS_EACH_ENGINE_H
 #define TESTS_EACH_ENGINE_H
 
@@ -9,11 +9,13 @@
 
 void cpu_register_gemm_emulated_pairs(engine *e);
 void cpu_register_attention_emulated_pairs(engine *e);
+void cpu_register_gemm_emulated_amx(engine *e);
+void cpu_register_attention_emulated_amx(engine *e);
 
 /* Calls check(engine) from portable upwards. */
 static inline void for_each_engine(void (*check)(const engine *e))
 {
-    for (dt_isa isa = DT_ISA_PORTABLE; isa <= DT_ISA_AVX512BF16; isa++) {
+    for (dt_isa isa = DT_ISA_PORTABLE; isa <= DT_ISA_AMX; isa++) {
         engine e;
         dt_error err = {0};
         if (engine_cpu_fill(&e, isa, &err) == DT_OK) check(&e);
@@ -24,6 +26,10 @@ static inline void for_each_engine(void (*check)(const engine *e))
     cpu_register_gemm_emulated_pairs(&e);
     cpu_register_attention_emulated_pairs(&e);
     snprintf(e.name, sizeof e.name, "cpu emulated_pairs");
+    check(&e);
+    cpu_register_gemm_emulated_amx(&e);
+    cpu_register_attention_emulated_amx(&e);
+    snprintf(e.name, sizeof e.name, "cpu emulated_amx");
     check(&e);
 }
 

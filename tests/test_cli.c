@@ -137,7 +137,7 @@ static void version_says_what_is_in_use(void **state)
     assert_mentions(printed, "difftune ");
     assert_mentions(printed, "cpu (portable");
 #ifdef __x86_64__
-    assert_mentions(printed, "avx2, avx512, avx512bf16)");
+    assert_mentions(printed, "avx2, avx512, avx512bf16, amx)");
 #endif
     assert_string_equal(complained, "");
 }

@@ -248,6 +248,9 @@ typedef void packed_function(real *c, const real *a, const real *packed, int64_t
 pack_function gemm_pack_emulated_pairs;
 packed_function gemm_packed_emulated_pairs;
 int64_t gemm_packed_count_emulated_pairs(int64_t n, int64_t k);
+pack_function gemm_pack_emulated_amx;
+packed_function gemm_packed_emulated_amx;
+int64_t gemm_packed_count_emulated_amx(int64_t n, int64_t k);
 
 static void check_packed(const engine *e, pack_function *pack, packed_function *multiply, int64_t count, shape s)
 {
@@ -275,6 +278,8 @@ static void an_operand_packed_beforehand_gives_the_same_bits(void **state)
         cpu_register_gemm_emulated_pairs(&e);
         check_packed(&e, gemm_pack_emulated_pairs, gemm_packed_emulated_pairs,
                      gemm_packed_count_emulated_pairs(s.n, s.k), s);
+        cpu_register_gemm_emulated_amx(&e);
+        check_packed(&e, gemm_pack_emulated_amx, gemm_packed_emulated_amx, gemm_packed_count_emulated_amx(s.n, s.k), s);
     }
 }
 

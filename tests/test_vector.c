@@ -78,7 +78,7 @@ static void assert_ends(function exp_form, function bounded_form, function sigmo
     assert_true(isnan(y[0]) && isinf(y[1]) && y[2] == 0 && isinf(y[3]) && y[4] == 0 && isinf(y[5]) && y[6] == 0 &&
                 y[7] == 1);
     bounded_form(y, x);
-    assert_true(isnan(y[0]) && y[1] > 1.6e38F && y[1] == y[3] && y[1] == y[5] && isfinite(y[1]));
+    assert_true(isnan(y[0]) && y[1] > 6e37F && y[1] == y[3] && y[1] == y[5] && isfinite(y[1]));
     assert_true(y[2] > 0 && y[2] < 1.7e-38F && y[2] == y[4] && y[2] == y[6] && y[7] == 1);
     sigmoid_form(y, x);
     assert_true(isnan(y[0]) && y[1] == 1 && y[2] >= 0 && y[2] < 0x1p-125F && y[3] == 1 && y[4] == y[2] && y[7] == 0.5F);
@@ -90,7 +90,7 @@ static void exp_sigmoid_and_tanh_are_as_exact_as_the_header_says(void **state)
 {
     (void)state;
     assert_within(plain_exp, exp, -INFINITY, 88.72F, 1.1);
-    assert_within(plain_bounded, exp, -87, 88, 1.1);
+    assert_within(plain_bounded, exp, -87, 87, 1.1);
     assert_within(plain_sigmoid, sigmoid, -87, INFINITY, 2.5);
     assert_within(plain_tanh, tanh, -INFINITY, INFINITY, 1.4);
     assert_ends(plain_exp, plain_bounded, plain_sigmoid, plain_tanh);
@@ -102,7 +102,7 @@ static void so_are_their_fused_forms(void **state)
 #ifdef __x86_64__
     if (has_fused()) {
         assert_within(fused_exp, exp, -INFINITY, 88.72F, 1.1);
-        assert_within(fused_bounded, exp, -87, 88, 1.1);
+        assert_within(fused_bounded, exp, -87, 87, 1.1);
         assert_within(fused_sigmoid, sigmoid, -87, INFINITY, 2.5);
         assert_within(fused_tanh, tanh, -INFINITY, INFINITY, 1.4);
         assert_ends(fused_exp, fused_bounded, fused_sigmoid, fused_tanh);

@@ -1,7 +1,7 @@
 #include "difftune.h"
 
 #ifdef DT_X86_KERNELS
-#define ENGINES "cpu (portable, avx2, avx512, avx512bf16)"
+#define ENGINES "cpu (portable, avx2, avx512, avx512bf16, amx)"
 #else
 #define ENGINES "cpu (portable)"
 #endif

@@ -2,6 +2,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#ifdef DT_X86_KERNELS
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "cpu/thread_room.h"
 
@@ -36,6 +41,7 @@ static bool runs_anywhere(void)
 DEFINE_REGISTER(ALL_FILES, avx2)
 DEFINE_REGISTER(ALL_FILES, avx512)
 DEFINE_REGISTER(BF16_FILES, avx512bf16)
+DEFINE_REGISTER(BF16_FILES, amx)
 
 /* What the kernels were compiled for (CMakeLists.txt). __builtin_cpu_supports also asks whether the operating system
  * saves the wide registers. */
@@ -55,6 +61,16 @@ static bool runs_avx512bf16(void)
 {
     return __builtin_cpu_supports("avx512bf16");
 }
+
+/* Linux gives a process the tile registers when it asks (Documentation/arch/x86/xstate.rst). */
+static bool runs_amx(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    const unsigned amx_bf16 = 1U << 22, amx_tile = 1U << 24;
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & amx_bf16) || !(d & amx_tile)) return false;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #endif
 
 /* From the lowest to the highest; each one needs those before it. */
@@ -69,6 +85,7 @@ static const struct {
     {DT_ISA_AVX2, "avx2", runs_avx2, register_avx2},
     {DT_ISA_AVX512, "avx512", runs_avx512, register_avx512},
     {DT_ISA_AVX512BF16, "avx512bf16", runs_avx512bf16, register_avx512bf16},
+    {DT_ISA_AMX, "amx", runs_amx, register_amx},
 #endif
 };
 

@@ -21,14 +21,15 @@
 #include <omp.h>
 #include <stdbool.h>
 
+#include "cpu/gemm_amx.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/thread_room.h"
 
 enum {
-    BLOCK_DEPTH = 384,            /* words, nearly */
-    DEPTH_ROOM = BLOCK_DEPTH + 2, /* cuts are moved to even numbers */
-    BLOCK_ROWS = 96,              /* a multiple of TILE_ROWS */
+    BLOCK_DEPTH = 384,                        /* words, nearly */
+    DEPTH_ROOM = BLOCK_DEPTH + 2 * PAIR_STEP, /* cuts are moved to even numbers, the last one is padded */
+    BLOCK_ROWS = 96,                          /* a multiple of every tile's rows */
     BLOCK_COLUMNS = 768,
     SERIAL_LIMIT = 64 * 1024, /* multiplications below which waking another thread costs more than it brings */
 };
@@ -59,7 +60,7 @@ typedef struct panels {
 /* The part of op(A) that a block of rows needs. */
 typedef struct block_a {
     const real *data;
-    int64_t stride; /* between rows; 0: panels of [words, TILE_ROWS] */
+    int64_t stride; /* between rows, in place or packed; 0: panels of [words, TILE_ROWS] */
 } block_a;
 
 _Static_assert(BLOCK_COLUMNS *DEPTH_ROOM <= ROOM_GEMM_B && BLOCK_ROWS * DEPTH_ROOM <= ROOM_GEMM_A, "room for blocks");
@@ -69,11 +70,17 @@ static inline packing packing_of(int flags)
     return !(flags & GEMM_BF16) ? PACK_PLAIN : GEMM_PAIRS ? PACK_PAIRS : PACK_ROUNDED;
 }
 
-/* Cut number `block` of `blocks` nearly equal ones of [0, k), an even number except at the end. The cuts depend on k alone. */
+/* Rows of C that a tile holds. */
+static int64_t tile_rows(int flags)
+{
+    return GEMM_AMX && (flags & GEMM_BF16) ? AMX_TILE_ROWS : TILE_ROWS;
+}
+
+/* Cut number `block` of `blocks` nearly equal ones of [0, k), whole words except at the end. The cuts depend on k alone. */
 static stretch cut_contraction(int64_t k, int64_t block, int64_t blocks, packing kind)
 {
-    int64_t p = k * block / blocks & ~INT64_C(1),
-            end = block + 1 == blocks ? k : k * (block + 1) / blocks & ~INT64_C(1);
+    const int64_t whole = ~(int64_t)(2 * (kind == PACK_PAIRS ? PAIR_STEP : 1) - 1);
+    int64_t p = k * block / blocks & whole, end = block + 1 == blocks ? k : k * (block + 1) / blocks & whole;
     return (stretch){p, end - p, packed_words(end - p, kind)};
 }
 
@@ -96,6 +103,13 @@ static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 {
     const bool across = g->flags & GEMM_TRANS_A;
     if (!across && !(g->flags & GEMM_BF16) && IN_PLACE) return (block_a){g->a + i * g->lda + s.p, g->lda};
+#if GEMM_AMX
+    if (g->flags & GEMM_BF16) {
+        const real *from = across ? g->a + s.p * g->lda + i : g->a + i * g->lda + s.p;
+        pack_rows(thread_room.gemm_a, s.words, from, g->lda, m, s.depth, across);
+        return (block_a){thread_room.gemm_a, s.words};
+    }
+#endif
     for (int64_t done = 0; done < m; done += TILE_ROWS) {
         const real *from = across ? g->a + s.p * g->lda + i + done : g->a + (i + done) * g->lda + s.p;
         pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, from, g->lda, least(TILE_ROWS, m - done), s.depth,
@@ -106,12 +120,13 @@ static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 
 static void multiply_block(const product *g, region block, block_a a, panels b, int64_t words, update u)
 {
-    tile_function *tile = a.stride ? multiply_rows : g->flags & GEMM_BF16 ? multiply_packed_bf16 : multiply_packed;
+    tile_function *tile = g->flags & GEMM_BF16 ? multiply_packed_bf16 : a.stride ? multiply_rows : multiply_packed;
+    const int64_t height = tile_rows(g->flags);
     for (int64_t j = 0; j < block.n; j += TILE_COLUMNS) {
         update of_tile = {u.add_previous, u.bias ? u.bias + j : NULL};
-        for (int64_t i = 0; i < block.m; i += TILE_ROWS)
+        for (int64_t i = 0; i < block.m; i += height)
             tile(g->c + (block.i + i) * g->ldc + block.j + j, g->ldc, a.data + i * (a.stride ? a.stride : words),
-                 a.stride, b.data + j * b.pitch, words, least(TILE_ROWS, block.m - i), least(TILE_COLUMNS, block.n - j),
+                 a.stride, b.data + j * b.pitch, words, least(height, block.m - i), least(TILE_COLUMNS, block.n - j),
                  of_tile);
     }
 }
@@ -119,10 +134,13 @@ static void multiply_block(const product *g, region block, block_a a, panels b, 
 /* All rows of a span times one stretch of packed columns. */
 static void multiply_stretch(const product *g, region span, stretch s, panels b, update u)
 {
+    const bool tiles = g->flags & GEMM_BF16;
+    if (tiles) amx_begin();
     for (int64_t i = 0; i < span.m; i += BLOCK_ROWS) {
         region rows = {span.i + i, least(BLOCK_ROWS, span.m - i), span.j, span.n};
         multiply_block(g, rows, prepare_rows(g, s, rows.i, rows.m), b, s.words, u);
     }
+    if (tiles) amx_end();
 }
 
 static void multiply_span(const product *g, region span)
@@ -158,11 +176,12 @@ static void add_bias_only(const product *g)
  * of A costs, in about the same unit. */
 static int choose_grid_rows(const product *g, int threads)
 {
+    const int64_t height = tile_rows(g->flags);
     int best = 1;
     int64_t best_cost = INT64_MAX;
     int64_t pack_a = g->flags & (GEMM_TRANS_A | GEMM_BF16) || !IN_PLACE ? 6 : 0, pack_b = 6;
     for (int rows = 1; rows <= threads; rows++) {
-        int64_t m = divide_up(divide_up(g->m, TILE_ROWS), rows) * TILE_ROWS;
+        int64_t m = divide_up(divide_up(g->m, height), rows) * height;
         int64_t n = divide_up(divide_up(g->n, TILE_COLUMNS), threads / rows) * TILE_COLUMNS;
         int64_t cost = m * n + pack_a * m + pack_b * n;
         if (cost < best_cost) {
@@ -181,13 +200,14 @@ static int64_t part_start(int64_t size, int64_t tile, int64_t index, int64_t par
 
 static void multiply_parallel(const product *g, int threads)
 {
+    const int64_t height = tile_rows(g->flags);
     int grid_rows = choose_grid_rows(g, threads), grid_columns = threads / grid_rows;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int cell = 0; cell < grid_rows * grid_columns; cell++) {
         int row = cell / grid_columns, column = cell % grid_columns;
-        int64_t i = part_start(g->m, TILE_ROWS, row, grid_rows);
+        int64_t i = part_start(g->m, height, row, grid_rows);
         int64_t j = part_start(g->n, TILE_COLUMNS, column, grid_columns);
-        int64_t m = part_start(g->m, TILE_ROWS, row + 1, grid_rows) - i;
+        int64_t m = part_start(g->m, height, row + 1, grid_rows) - i;
         int64_t n = part_start(g->n, TILE_COLUMNS, column + 1, grid_columns) - j;
         if (m > 0) multiply_region(g, (region){i, m, j, n});
     }
@@ -226,7 +246,8 @@ void CPU_FN(gemm_packed)(real *c, const real *a, const real *packed, int64_t m, 
 
 int64_t CPU_FN(gemm_packed_count)(int64_t n, int64_t k)
 {
-    return divide_up(n, TILE_COLUMNS) * TILE_COLUMNS * k;
+    const int64_t pairs = packed_words(k, PACK_PAIRS);
+    return divide_up(n, TILE_COLUMNS) * TILE_COLUMNS * (k > pairs ? k : pairs);
 }
 
 static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,

@@ -8,6 +8,9 @@
 
 #include "cpu/gemm_tile.h"
 
+/* Words of pairs come in multiples of this; those beyond the end are zero. */
+enum { PAIR_STEP = GEMM_AMX ? 16 : 1 };
+
 typedef enum packing {
     PACK_PLAIN,
     PACK_ROUNDED, /* each number rounded to bfloat16 */
@@ -29,7 +32,7 @@ static inline int64_t divide_up(int64_t a, int64_t b)
 
 static inline int64_t packed_words(int64_t depth, packing kind)
 {
-    return kind == PACK_PAIRS ? divide_up(depth, 2) : depth;
+    return kind == PACK_PAIRS ? divide_up(divide_up(depth, 2), PAIR_STEP) * PAIR_STEP : depth;
 }
 
 /* Nearest bfloat16, ties to even. A NaN stays one: its quiet bit is set, so that dropping the low half cannot turn it
@@ -118,6 +121,37 @@ static inline real make_pair(real first, real second)
     return word;
 }
 
+/* to[q] = pair (from[2q], from[2q + 1]); 0 stands in for a missing last one. */
+static void pair_neighbours(real *to, const real *from, int64_t depth)
+{
+    int64_t done = 0;
+#ifdef __AVX512BF16__
+    for (; done + 32 <= depth; done += 32) {
+        __m512 low = _mm512_loadu_ps(from + done), high = _mm512_loadu_ps(from + done + 16);
+        _mm512_storeu_si512(to + done / 2, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+    }
+#endif
+    for (; done + 2 <= depth; done += 2) to[done / 2] = make_pair(from[done], from[done + 1]);
+    if (done < depth) to[done / 2] = make_pair(from[done], 0);
+}
+
+/* to[i] = pair (first[i], second[i]) */
+static void pair_beside(real *to, const real *first, const real *second, int64_t lanes)
+{
+    int64_t done = 0;
+#ifdef __AVX512BF16__
+    const __m512i in_turn =
+        _mm512_add_epi32(_mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                            _mm512_set1_epi32(0x00010001)),
+                         _mm512_set1_epi32(0x00100000)); /* 0 16 1 17 .. */
+    for (; done + 16 <= lanes; done += 16) {
+        __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(second + done), _mm512_loadu_ps(first + done));
+        _mm512_storeu_si512(to + done, _mm512_permutexvar_epi16(in_turn, (__m512i)both));
+    }
+#endif
+    for (; done < lanes; done++) to[done] = make_pair(first[done], second[done]);
+}
+
 /* Lanes lie side by side in the source, the contraction runs down its rows. */
 static void pair_rows(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth)
 {
@@ -125,7 +159,7 @@ static void pair_rows(real *panel, int64_t width, const real *source, int64_t st
         const real *first = source + p * stride, *second = first + stride;
         real *to = panel + p / 2 * width;
         if (p + 1 < depth)
-            for (int64_t i = 0; i < lanes; i++) to[i] = make_pair(first[i], second[i]);
+            pair_beside(to, first, second, lanes);
         else
             for (int64_t i = 0; i < lanes; i++) to[i] = make_pair(first[i], 0);
     }
@@ -137,12 +171,7 @@ static void pair_columns(real *panel, int64_t width, const real *source, int64_t
     real words[TILE_COLUMNS * NARROW_WORDS];
     for (int64_t p = 0; p < depth; p += 2 * NARROW_WORDS) {
         int64_t numbers = least(2 * NARROW_WORDS, depth - p);
-        for (int64_t i = 0; i < lanes; i++) {
-            const real *from = source + i * stride + p;
-            for (int64_t q = 0; q < numbers / 2; q++)
-                words[i * NARROW_WORDS + q] = make_pair(from[2 * q], from[2 * q + 1]);
-            if (numbers % 2) words[i * NARROW_WORDS + numbers / 2] = make_pair(from[numbers - 1], 0);
-        }
+        for (int64_t i = 0; i < lanes; i++) pair_neighbours(words + i * NARROW_WORDS, source + i * stride + p, numbers);
         transpose_matrix(panel + p / 2 * width, width, words, NARROW_WORDS, lanes, divide_up(numbers, 2));
     }
 }
@@ -157,6 +186,8 @@ static void pack_panel(real *panel, int64_t width, const real *source, int64_t s
 #if GEMM_PAIRS
     if (kind == PACK_PAIRS) {
         (across ? pair_rows : pair_columns)(panel, width, source, stride, lanes, depth);
+        for (int64_t p = divide_up(depth, 2); p < packed_words(depth, kind); p++)
+            memset(panel + p * width, 0, (size_t)width * sizeof *panel);
         return;
     }
 #endif
@@ -166,5 +197,30 @@ static void pack_panel(real *panel, int64_t width, const real *source, int64_t s
         transpose_matrix(panel, width, source, stride, lanes, depth);
     if (kind == PACK_ROUNDED) round_in_place(panel, depth * width);
 }
+
+#if GEMM_AMX
+
+/* `rows` rows of `depth` numbers as rows of `words` pairs: tiles of A. `across`: as for pack_panel. */
+static void pack_rows(real *packed, int64_t words, const real *source, int64_t stride, int64_t rows, int64_t depth,
+                      bool across)
+{
+    if (!across)
+        for (int64_t r = 0; r < rows; r++) pair_neighbours(packed + r * words, source + r * stride, depth);
+    else
+        for (int64_t p = 0; p < depth; p += 2 * NARROW_WORDS) {
+            real narrow[NARROW_WORDS * TILE_COLUMNS];
+            int64_t numbers = least(2 * NARROW_WORDS, depth - p);
+            for (int64_t r = 0; r < rows; r += TILE_COLUMNS) {
+                int64_t lanes = least(TILE_COLUMNS, rows - r);
+                pair_rows(narrow, TILE_COLUMNS, source + p * stride + r, stride, lanes, numbers);
+                transpose_matrix(packed + r * words + p / 2, words, narrow, TILE_COLUMNS, divide_up(numbers, 2), lanes);
+            }
+        }
+    int64_t filled = divide_up(depth, 2);
+    for (int64_t r = 0; r < rows; r++)
+        memset(packed + r * words + filled, 0, (size_t)(words - filled) * sizeof *packed);
+}
+
+#endif
 
 #endif

@@ -8,8 +8,9 @@
 
 #include "cpu/kernel.h"
 
-/* GEMM_PAIRS: the machine multiplies pairs of bfloat16. DT_EMULATE_PAIRS is for the tests: the same packing and tiles where
- * the machine does not, its instruction replaced by plain C. */
+/* GEMM_PAIRS: the machine multiplies pairs of bfloat16. GEMM_AMX: it multiplies whole tiles of them (gemm_amx.h).
+ * DT_EMULATE_PAIRS and DT_EMULATE_AMX are for the tests: the same packing and tiles where the machine does not, its
+ * instructions replaced by plain C. */
 #if defined(__AVX512BF16__) && !defined(DT_REAL_DOUBLE)
 #include <immintrin.h>
 #define GEMM_PAIRS 1
@@ -17,6 +18,11 @@
 #define GEMM_PAIRS 1
 #else
 #define GEMM_PAIRS 0
+#endif
+#if defined(__AMX_BF16__) || defined(DT_EMULATE_AMX)
+#define GEMM_AMX 1
+#else
+#define GEMM_AMX 0
 #endif
 
 /* IN_PLACE: rows of A may be read where they are; with more of them their addresses would not fit the registers. A tile leaves
@@ -154,6 +160,7 @@ static void multiply_packed(real *c, int64_t ldc, const real *a, int64_t stride,
     multiply_tile(c, ldc, a, 1, TILE_ROWS, panel, words, rows, columns, u, false);
 }
 
+#if !GEMM_AMX
 /* The same for operands that were packed as bfloat16: pairs, or numbers that were rounded. */
 static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
                                  int64_t rows, int64_t columns, update u)
@@ -161,5 +168,6 @@ static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t st
     (void)stride;
     multiply_tile(c, ldc, a, 1, TILE_ROWS, panel, words, rows, columns, u, GEMM_PAIRS);
 }
+#endif
 
 #endif

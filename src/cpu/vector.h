@@ -78,14 +78,15 @@ static inline float vector_exp(float x)
     return p * vector_exp2_integer(half) * vector_exp2_integer(n - half);
 }
 
-/* e^x within 1.1 ulp for -87 <= x <= 88, and beyond them what it is at the end that is nearer: for sums in which e^-87 is
- * nothing, a third faster. NaN stays NaN. */
+/* e^x within 1.1 ulp for -87 <= x <= 87, and beyond them what it is at the end that is nearer: for sums in which e^-87 is
+ * nothing, a third faster. NaN stays NaN. The magnitude is bounded, not x from both sides: gcc makes of two bounds a path for
+ * each end with the result of what follows worked out, and then computes x e^-87 for every x, mostly denormal and very slow. */
 static inline float vector_exp_bounded(float x)
 {
-    float clamped = x < -87.0F ? -87.0F : x;
-    clamped = clamped > 88.0F ? 88.0F : clamped;
+    float magnitude = fabsf(x);
+    float bounded = copysignf(magnitude > 87.0F ? 87.0F : magnitude, x);
     int32_t n;
-    float p = vector_exp_parts(&n, clamped);
+    float p = vector_exp_parts(&n, bounded);
     return p * vector_exp2_integer(n);
 }
 

@@ -22,7 +22,7 @@ static const char training[] = "Training", watching[] = "Watching a run", sampli
 static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] = "Experiment", files[] = "Files";
 
 /* Words stand in the order of the enums in difftune.h. */
-static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", NULL};
+static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 static const char *const format_words[] = {"safetensors", "pt", "diffusers", NULL};
