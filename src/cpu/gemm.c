@@ -2,7 +2,7 @@
  * a tile has few of them, else packed into panels as high as a tile; a tile of C stays in registers for a whole block of
  * the contraction.
  *
- *     for each span of columns of C            (BLOCK_COLUMNS, limits the packed B)
+ *     for each span of columns of C            (span_columns, limits the packed B)
  *         for each block of the contraction    (at most BLOCK_DEPTH)
  *             pack B
  *             for each block of rows           (BLOCK_ROWS, so that its part of A stays in the second-level cache)
@@ -156,10 +156,19 @@ static void multiply_span(const product *g, region span)
     }
 }
 
+/* BLOCK_COLUMNS, and more where the contraction is short: A is read once for each span. */
+static int64_t span_columns(const product *g)
+{
+    const packing kind = packing_of(g->flags);
+    const int64_t words = divide_up(packed_words(g->k, kind), count_blocks(g->k, kind)) + 2 * PAIR_STEP;
+    return BLOCK_COLUMNS * DEPTH_ROOM / words / TILE_COLUMNS * TILE_COLUMNS;
+}
+
 static void multiply_region(const product *g, region part)
 {
-    for (int64_t j = 0; j < part.n; j += BLOCK_COLUMNS)
-        multiply_span(g, (region){part.i, part.m, part.j + j, least(BLOCK_COLUMNS, part.n - j)});
+    const int64_t columns = span_columns(g);
+    for (int64_t j = 0; j < part.n; j += columns)
+        multiply_span(g, (region){part.i, part.m, part.j + j, least(columns, part.n - j)});
 }
 
 /* An empty contraction: C, or zero, plus bias. */

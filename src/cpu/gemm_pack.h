@@ -87,9 +87,52 @@ static inline void transpose_4x4(real *target, int64_t target_stride, const real
     *(quad_anywhere *)(target + 3 * target_stride) = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
 }
 
-/* target[c, r] = source[r, c] */
-static void transpose_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride,
-                             int64_t rows, int64_t columns)
+#if GEMM_WIDE
+
+/* In each group of four: numbers i and j of a and b in turn; two numbers from i on, of a, then of b; and whole groups i and j
+ * of a, then of b. */
+#define SHUFFLE_NUMBERS(a, b, i, j)                                                                                    \
+    __builtin_shufflevector(a, b, i, 16 + (i), j, 16 + (j), 4 + (i), 20 + (i), 4 + (j), 20 + (j), 8 + (i), 24 + (i),   \
+                            8 + (j), 24 + (j), 12 + (i), 28 + (i), 12 + (j), 28 + (j))
+#define SHUFFLE_HALVES(a, b, i)                                                                                        \
+    __builtin_shufflevector(a, b, i, (i) + 1, 16 + (i), 17 + (i), 4 + (i), 5 + (i), 20 + (i), 21 + (i), 8 + (i),       \
+                            9 + (i), 24 + (i), 25 + (i), 12 + (i), 13 + (i), 28 + (i), 29 + (i))
+#define SHUFFLE_QUADS(a, b, i, j)                                                                                      \
+    __builtin_shufflevector(a, b, 4 * (i), 4 * (i) + 1, 4 * (i) + 2, 4 * (i) + 3, 4 * (j), 4 * (j) + 1, 4 * (j) + 2,   \
+                            4 * (j) + 3, 16 + 4 * (i), 17 + 4 * (i), 18 + 4 * (i), 19 + 4 * (i), 16 + 4 * (j),         \
+                            17 + 4 * (j), 18 + 4 * (j), 19 + 4 * (j))
+
+/* Numbers are exchanged between neighbouring rows, then pairs of them between every second row, then groups of four. */
+static void transpose_16x16(real *target, int64_t target_stride, const real *source, int64_t source_stride)
+{
+    vector row[16], mixed[16];
+    for (int i = 0; i < 16; i++) row[i] = *(const vector_anywhere *)(source + i * source_stride);
+    for (int i = 0; i < 16; i += 2) {
+        mixed[i] = SHUFFLE_NUMBERS(row[i], row[i + 1], 0, 1);
+        mixed[i + 1] = SHUFFLE_NUMBERS(row[i], row[i + 1], 2, 3);
+    }
+    for (int i = 0; i < 16; i += 4) { /* row[i + j]: column j of each group of four, of rows i .. i + 3 */
+        row[i] = SHUFFLE_HALVES(mixed[i], mixed[i + 2], 0);
+        row[i + 1] = SHUFFLE_HALVES(mixed[i], mixed[i + 2], 2);
+        row[i + 2] = SHUFFLE_HALVES(mixed[i + 1], mixed[i + 3], 0);
+        row[i + 3] = SHUFFLE_HALVES(mixed[i + 1], mixed[i + 3], 2);
+    }
+    for (int j = 0; j < 4; j++) {
+        vector left_top = SHUFFLE_QUADS(row[j], row[4 + j], 0, 1), right_top = SHUFFLE_QUADS(row[j], row[4 + j], 2, 3);
+        vector left = SHUFFLE_QUADS(row[8 + j], row[12 + j], 0, 1),
+               right = SHUFFLE_QUADS(row[8 + j], row[12 + j], 2, 3);
+        *(vector_anywhere *)(target + j * target_stride) = SHUFFLE_QUADS(left_top, left, 0, 2);
+        *(vector_anywhere *)(target + (4 + j) * target_stride) = SHUFFLE_QUADS(left_top, left, 1, 3);
+        *(vector_anywhere *)(target + (8 + j) * target_stride) = SHUFFLE_QUADS(right_top, right, 0, 2);
+        *(vector_anywhere *)(target + (12 + j) * target_stride) = SHUFFLE_QUADS(right_top, right, 1, 3);
+    }
+}
+
+#endif
+
+/* target[c, r] = source[r, c] in blocks of 4 x 4, and the rest one by one. */
+static void transpose_small(real *target, int64_t target_stride, const real *source, int64_t source_stride,
+                            int64_t rows, int64_t columns)
 {
     int64_t whole_rows = rows & ~INT64_C(3), whole_columns = columns & ~INT64_C(3);
     for (int64_t r = 0; r < whole_rows; r += 4)
@@ -100,6 +143,25 @@ static void transpose_matrix(real *target, int64_t target_stride, const real *so
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
             target[c * target_stride + r] = source[r * source_stride + c];
+}
+
+/* target[c, r] = source[r, c] */
+static void transpose_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride,
+                             int64_t rows, int64_t columns)
+{
+    int64_t whole_rows = 0;
+#if GEMM_WIDE
+    int64_t whole_columns = columns & ~INT64_C(15);
+    whole_rows = rows & ~INT64_C(15);
+    for (int64_t r = 0; r < whole_rows; r += 16)
+        for (int64_t c = 0; c < whole_columns; c += 16)
+            transpose_16x16(target + c * target_stride + r, target_stride, source + r * source_stride + c,
+                            source_stride);
+    transpose_small(target + whole_columns * target_stride, target_stride, source + whole_columns, source_stride,
+                    whole_rows, columns - whole_columns);
+#endif
+    transpose_small(target + whole_rows, target_stride, source + whole_rows * source_stride, source_stride,
+                    rows - whole_rows, columns);
 }
 
 #if GEMM_PAIRS

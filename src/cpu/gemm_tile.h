@@ -36,6 +36,13 @@ enum { VECTOR_BYTES = 32, TILE_ROWS = 6, IN_PLACE = 1 };
 enum { VECTOR_BYTES = 16, TILE_ROWS = 4, IN_PLACE = 1 };
 #endif
 
+/* Vectors of 16 numbers. */
+#if (defined(__AVX512F__) || defined(DT_EMULATE_PAIRS)) && !defined(DT_REAL_DOUBLE)
+#define GEMM_WIDE 1
+#else
+#define GEMM_WIDE 0
+#endif
+
 enum {
     LANES = VECTOR_BYTES / sizeof(real),
     TILE_VECTORS = 2,
