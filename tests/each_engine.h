@@ -15,7 +15,7 @@ void cpu_register_attention_emulated_amx(engine *e);
 /* Calls check(engine) from portable upwards. */
 static inline void for_each_engine(void (*check)(const engine *e))
 {
-    for (dt_isa isa = DT_ISA_PORTABLE; isa <= DT_ISA_AMX; isa++) {
+    for (dt_isa isa = DT_ISA_PORTABLE; isa <= CPU_ISA_HIGHEST; isa++) {
         engine e;
         dt_error err = {0};
         if (engine_cpu_fill(&e, isa, &err) == DT_OK) check(&e);

@@ -18,7 +18,7 @@ static dt_isa highest_that_opens(void)
 {
     engine e;
     dt_error err = {0};
-    dt_isa isa = DT_ISA_AMX;
+    dt_isa isa = CPU_ISA_HIGHEST;
     while (engine_cpu_fill(&e, isa, &err) != DT_OK) isa--;
     return isa;
 }
@@ -51,7 +51,7 @@ static void what_the_machine_lacks_is_refused_and_the_highest_it_has_is_named(vo
 {
     (void)state;
     dt_isa highest = highest_that_opens();
-    for (dt_isa isa = highest + 1; isa <= DT_ISA_AMX; isa++) {
+    for (dt_isa isa = highest + 1; isa <= CPU_ISA_HIGHEST; isa++) {
         engine e;
         dt_error err = {0};
         char message[128];
@@ -59,7 +59,7 @@ static void what_the_machine_lacks_is_refused_and_the_highest_it_has_is_named(vo
         snprintf(message, sizeof message, "isa: this machine or build has no more than %s", names[highest]);
         assert_string_equal(err.message, message);
     }
-    if (highest == DT_ISA_AMX) skip();
+    if (highest == CPU_ISA_HIGHEST) skip();
 }
 
 /* A level of its own has kernels of its own; bfloat16 dot products only where there are products. */

@@ -92,19 +92,6 @@ static inline void amx_end(void)
 
 #endif
 
-/* element = (previous + sum) + bias, for whole rows of the tile. */
-static inline void update_rows(real *c, int64_t ldc, const real *sums, int64_t rows, update u)
-{
-    for (int64_t r = 0; r < rows; r++)
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
-            vector value = ((const vector *)(sums + r * TILE_COLUMNS))[v];
-            if (u.add_previous) value = *target + value;
-            if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
-            *target = value;
-        }
-}
-
 /* A: rows of `words` pairs, `stride` apart; those beyond the edge are read and come to nothing. */
 static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t stride, const real *panel, int64_t words,
                                  int64_t rows, int64_t columns, update u)
@@ -140,7 +127,9 @@ static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t st
     if (columns < TILE_COLUMNS)
         update_edge(c, ldc, sums, rows, columns, u);
     else
-        update_rows(c, ldc, sums, rows, u);
+        for (int64_t r = 0; r < rows; r++)
+            for (int v = 0; v < TILE_VECTORS; v++)
+                update_vector(c + r * ldc, v, ((const vector *)(sums + r * TILE_COLUMNS))[v], u);
 }
 
 #else

@@ -102,6 +102,16 @@ static inline __attribute__((always_inline)) vector multiply_add(vector sum, rea
     return sum + a * b;
 }
 
+/* Vector v of a row of the tile. */
+static inline __attribute__((always_inline)) void update_vector(real *row, int v, vector sum, update u)
+{
+    vector_anywhere *target = (vector_anywhere *)row + v;
+    vector value = sum;
+    if (u.add_previous) value = *target + value;
+    if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
+    *target = value;
+}
+
 /* The sums of a tile narrower than its vectors are added element by element, in the order in which whole ones are. */
 static void update_edge(real *c, int64_t ldc, const real *sums, int64_t rows, int64_t columns, update u)
 {
@@ -141,11 +151,7 @@ static inline __attribute__((always_inline)) void multiply_tile(real *c, int64_t
     EACH_VECTOR_OF_TILE(r, v)
     {
         if (r >= rows) return;
-        vector_anywhere *target = (vector_anywhere *)(c + r * ldc) + v;
-        vector value = sum[r][v];
-        if (u.add_previous) value = *target + value;
-        if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
-        *target = value;
+        update_vector(c + r * ldc, v, sum[r][v], u);
     }
 }
 
