@@ -1,6 +1,7 @@
 """The other side of the comparison: a DiT in plain PyTorch, timed as bench/step.c times difftune's.
 
     python bench/pytorch_dit.py --task train --model DiT-S/2 --batch 16 --precision bf16 --variant compile
+    python bench/pytorch_dit.py --device cuda --model DiT-XL/2 --batch 32 --precision bf16 --variant compile
 
 Written as a careful user of PyTorch would: fused attention, autocast or bf16 weights, AdamW in its fused form, the moving
 average through foreach functions, torch.compile on request. The work is the same on both sides: forward, loss with learned
@@ -116,7 +117,7 @@ class DiT(nn.Module):
         angle = t[:, None].float() * self.frequency
         time_embedding = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1).to(self.pos_embed.dtype)
         if self.training and self.dropout > 0:
-            y = torch.where(torch.rand(y.shape[0]) < self.dropout, self.classes, y)
+            y = torch.where(torch.rand(y.shape[0], device=y.device) < self.dropout, self.classes, y)
         cond = self.t_embedder["mlp"](time_embedding) + self.y_embedder["embedding_table"](y)
         h = self.x_embedder["proj"](x).flatten(2).transpose(1, 2) + self.pos_embed
         for block in self.blocks:
@@ -140,7 +141,7 @@ def positions(grid, width):
 
 
 class Schedule:
-    def __init__(self):
+    def __init__(self, device="cpu"):
         beta = torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)
         abar = torch.cumprod(1 - beta, 0)
         previous = torch.cat([torch.ones(1, dtype=torch.float64), abar[:-1]])
@@ -150,7 +151,7 @@ class Schedule:
                  beta * previous.sqrt() / (1 - abar), (1 - previous) * (1 - beta).sqrt() / (1 - abar), log_variance,
                  torch.log(beta))
         self.abar = abar
-        self.rows = torch.stack([row.float() for row in table], dim=1)
+        self.rows = torch.stack([row.float() for row in table], dim=1).to(device)
 
     def at(self, t):
         return [row.view(-1, 1, 1, 1) for row in self.rows[t].unbind(1)]
@@ -207,17 +208,17 @@ def fastest_adamw(weights):
 
 
 def make_training_step(args, shape):
-    model = DiT(**shape).fill().train()
+    model = DiT(**shape).fill().train().to(args.device)
     weights = [p for p in model.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in weights]
     optimiser = fastest_adamw(weights)
-    schedule, loss_of = Schedule(), compiled(diffusion_loss, args)
+    schedule, loss_of = Schedule(args.device), compiled(diffusion_loss, args)
     dim = (args.batch, shape["channels"], shape["size"], shape["size"])
 
     def micro_step():
-        t = torch.randint(0, STEPS, (args.batch,))
-        y = torch.randint(0, shape["classes"], (args.batch,))
-        x0, noise = torch.rand(dim) * 2 - 1, torch.randn(dim)
+        t = torch.randint(0, STEPS, (args.batch,), device=args.device)
+        y = torch.randint(0, shape["classes"], (args.batch,), device=args.device)
+        x0, noise = torch.rand(dim, device=args.device) * 2 - 1, torch.randn(dim, device=args.device)
         with autocast(args):
             loss = loss_of(model, schedule.rows[t], x0, noise, t, y)
         (loss / args.accumulation).backward()
@@ -234,20 +235,20 @@ def make_training_step(args, shape):
 
 
 def autocast(args):
-    return torch.autocast("cpu", torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
+    return torch.autocast(args.device, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
 
 
 def make_sampling_step(args, shape):
     """One step of DDIM. Guidance is one pass over both halves; bf16 keeps the weights in bf16."""
     dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
-    model = DiT(**shape).fill().eval().requires_grad_(False).to(dtype)
-    if args.variant == "compile":
+    model = DiT(**shape).fill().eval().requires_grad_(False).to(args.device, dtype)
+    if args.variant == "compile" and args.device == "cpu":
         from torch._inductor import config as inductor  # noqa: PLC0415, slow to import
         inductor.freezing = True
     network, schedule = compiled(model, args), Schedule()
     kept = torch.linspace(0, STEPS - 1, SAMPLING_STEPS).round().long()
-    x = torch.randn(args.batch, shape["channels"], shape["size"], shape["size"])
-    y = torch.cat([torch.randint(0, shape["classes"], (args.batch,)), torch.full((args.batch,), shape["classes"])])
+    x = torch.randn(args.batch, shape["channels"], shape["size"], shape["size"], device=args.device)
+    y = torch.cat([torch.randint(0, shape["classes"], (args.batch,)), torch.full((args.batch,), shape["classes"])]).to(args.device)
     at = [SAMPLING_STEPS - 1]
 
     @torch.no_grad()
@@ -255,7 +256,7 @@ def make_sampling_step(args, shape):
         nonlocal x
         i = at[0]
         at[0] = i - 1 if i > 1 else SAMPLING_STEPS - 1
-        t = torch.full((2 * args.batch,), int(kept[i]))
+        t = torch.full((2 * args.batch,), int(kept[i]), device=args.device)
         out = network(torch.cat([x, x]).to(dtype), t, y).float()
         cond, free = out[:, :shape["channels"]].chunk(2)
         eps = torch.cat([free[:, :3] + GUIDANCE * (cond[:, :3] - free[:, :3]), cond[:, 3:]], dim=1)
@@ -278,15 +279,25 @@ def busy_seconds():
     return busy / os.sysconf("SC_CLK_TCK") - usage.ru_utime - usage.ru_stime
 
 
-def peak_memory():
+def peak_memory(args):
+    if args.device == "cuda":
+        return torch.cuda.max_memory_allocated()
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
 
 
-def timed_round(step, count):
+def wait_for(args):
+    if args.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def timed_round(step, args):
+    count = args.steps
+    wait_for(args)
     others, start = busy_seconds(), time.perf_counter()
     for _ in range(count):
         step()
+    wait_for(args)
     seconds = time.perf_counter() - start
     return {"seconds_per_step": seconds / count, "others_cores": max(0.0, busy_seconds() - others) / seconds}
 
@@ -303,6 +314,7 @@ def parse():
     parser.add_argument("--accumulation", type=int, default=1)
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--variant", choices=["eager", "compile"], default="eager")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warmup", type=int, default=2, help="steps before the first round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -323,12 +335,12 @@ def main():
     tell({"ready": True, "first_step_at": first})
     rounds = []
     while sys.stdin.readline() if args.wait else len(rounds) < args.rounds:
-        rounds.append(timed_round(step, args.steps))
+        rounds.append(timed_round(step, args))
         tell(rounds[-1])
     seconds = statistics.median(r["seconds_per_step"] for r in rounds) if rounds else None
     tell({"side": "pytorch", "version": torch.__version__, "variant": args.variant, "rounds": rounds,
           "seconds_per_step": seconds, "samples_per_second": rounds and args.batch * args.accumulation / seconds,
-          "peak_memory_bytes": peak_memory()})
+          "peak_memory_bytes": peak_memory(args)})
 
 
 if __name__ == "__main__":

@@ -98,14 +98,23 @@ static dit_config shape_of(const options *o)
 }
 
 /* Every weight is drawn, those too that a new model has at zero: no gradient and no gate is zero then. */
-static void fill_weights(dit *m)
+static void fill_weights(ctx *c, dit *m)
 {
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < m->params.count; i++) {
+    enum { PART = 1 << 16 };
+    for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
         const param *row = &m->params.row[i];
         if (row->init == PARAM_FIXED) continue;
-        rng_normal(row->tensor->data, tensor_count(row->tensor), (rng_key){1, RNG_INIT, (uint32_t)i, 0});
-        for (int64_t j = 0; j < tensor_count(row->tensor); j++) row->tensor->data[j] *= (real)0.02;
+        const arena_place mark = arena_mark(&c->scratch);
+        const int64_t count = tensor_count(row->tensor);
+        real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
+#pragma omp parallel for schedule(dynamic)
+        for (int64_t first = 0; first < count; first += PART) {
+            const int64_t part = count - first < PART ? count - first : PART;
+            rng_normal(values + first, part, (rng_key){1, RNG_INIT, (uint32_t)i, (uint32_t)(first / PART)});
+            for (int64_t j = first; j < first + part; j++) values[j] *= (real)0.02;
+        }
+        numbers_send(c, row->tensor->data, values, count);
+        arena_release(&c->scratch, mark);
     }
 }
 
@@ -133,10 +142,10 @@ static void open_rig(rig *r, const options *o)
     ctx *c = &r->c;
     *r = (rig){.o = o};
     dit_config k = shape_of(o);
-    if (ctx_open(c, (int)s->threads, s->isa) != DT_OK || dit_open(c, &r->model, &k) != DT_OK) return;
+    if (ctx_open(c, s->device, (int)s->threads, s->isa) != DT_OK || dit_open(c, &r->model, &k) != DT_OK) return;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     r->model.checkpoint_blocks = s->gradient_checkpointing;
-    fill_weights(&r->model);
+    fill_weights(&r->c, &r->model);
     schedule_full(&r->schedule);
     if (o->sample)
         open_sampler(r);
@@ -147,28 +156,28 @@ static void open_rig(rig *r, const options *o)
 /* ---- a step ---- */
 
 /* Pictures and noise are normal, t and labels uniform, one label in ten the null class. */
-static void fill_batch(const rig *r, batch *b, uint32_t micro)
+static void fill_batch(rig *r, batch *b, uint32_t micro)
 {
     int64_t n = b->count, size = tensor_count(b->x0) / n, parts = r->o->settings.gradient_accumulation_steps;
     uint64_t classes = (uint64_t)r->model.config.class_count;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         rng_key key = {2, RNG_NOISE, (uint32_t)r->step, micro * (uint32_t)n + (uint32_t)i};
-        rng_normal(b->noise->data + i * size, size, key);
+        rng_normal(b->noise_values + i * size, size, key);
         key.purpose = RNG_SAMPLE_START;
-        rng_normal(b->x0->data + i * size, size, key);
+        rng_normal(b->x0_values + i * size, size, key);
         key.purpose = RNG_TIMESTEP;
         b->t[i] = (int32_t)rng_below(key, 0, SCHEDULE_STEPS);
         b->y[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
         b->weight[i] = 1 / (real)(n * parts);
     }
-    batch_diffuse(b, &r->schedule);
+    batch_diffuse(&r->c, b, &r->schedule);
 }
 
 static void micro_step(rig *r, uint32_t micro)
 {
     ctx *c = &r->c;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     batch b;
     if (!batch_new(c, &b, &r->model, r->o->settings.train_batch_size)) return;
     fill_batch(r, &b, micro);

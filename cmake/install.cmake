@@ -1,6 +1,4 @@
 # What is installed: program, man page, header, static and shared library, pkg-config file.
-include(GNUInstallDirs)
-
 # Only dt_* leaves the shared library.
 target_link_options(difftune_shared PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/difftune.map)
 set_target_properties(difftune_shared PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/difftune.map)
@@ -14,12 +12,15 @@ add_custom_command(OUTPUT ${DT_MAN_PAGE}
 add_custom_target(man ALL DEPENDS ${DT_MAN_PAGE})
 
 # What a program that links the static library needs besides.
-string(JOIN " " DT_PRIVATE_LIBS ${DEPS_LDFLAGS} ${OpenMP_C_FLAGS} -lm)
+string(JOIN " " DT_PRIVATE_LIBS ${DEPS_LDFLAGS} ${OpenMP_C_FLAGS} -lm -ldl)
 # Relative, so that the tree may be installed anywhere or moved.
 string(REGEX REPLACE "[^/]+" ".." DT_PREFIX_FROM_PC ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_file(cmake/difftune.pc.in difftune.pc @ONLY)
 
 install(TARGETS difftune difftune_static difftune_shared)
+if(TARGET difftune_cuda)
+  install(TARGETS difftune_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
 install(FILES include/difftune.h TYPE INCLUDE)
 install(FILES ${PROJECT_BINARY_DIR}/difftune.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(DIRECTORY recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/difftune)

@@ -87,12 +87,14 @@ typedef enum dt_inception_resize {
     DT_INCEPTION_CLEAN,       /* as clean-fid */
 } dt_inception_resize;
 typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
+typedef enum dt_device { DT_DEVICE_CPU, DT_DEVICE_CUDA } dt_device;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16, DT_ISA_AMX } dt_isa;
 
 typedef struct dt_settings {
     /* machine */
     int64_t threads; /* 0: all cores */
-    dt_isa isa;      /* highest instruction set used */
+    dt_device device; /* where the networks run */
+    dt_isa isa;       /* highest instruction set used by the CPU */
     int64_t seed;
 
     /* model */
@@ -209,7 +211,7 @@ dt_status dt_settings_save(const dt_settings *s, const char *path, char message[
 
 /* ---- context ---- */
 
-/* Opens an engine for s->threads and s->isa. *out is set even on failure (so that dt_message works), except when
+/* Opens an engine for s->device, s->threads and s->isa. *out is set even on failure (so that dt_message works), except when
  * memory for the context itself is missing; close it in every case. */
 dt_status dt_open(dt_context **out, const dt_settings *s);
 void dt_close(dt_context *ctx);

@@ -30,7 +30,7 @@ static ctx context;
 static int setup(void **state)
 {
     (void)state;
-    return ctx_open(&context, 2, DT_ISA_PORTABLE) == DT_OK ? 0 : -1;
+    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_PORTABLE) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -63,7 +63,7 @@ static inline double weight_of(int64_t i)
 
 static inline double weighted_sum(build_function *build, tensor *const in[])
 {
-    size_t mark = arena_mark(&context.step);
+    const arena_place mark = arena_mark(&context.step);
     const tensor *y = build(&context, in);
     double sum = 0;
     for (int64_t i = 0; i < tensor_count(y); i++) sum += weight_of(i) * y->data[i];

@@ -17,7 +17,7 @@ static const dt_observer nobody = {0};
 static inline void open_inside(dt_settings s)
 {
     run.s = s;
-    assert_int_equal(ctx_open(&run.c, (int)s.threads, s.isa), DT_OK);
+    assert_int_equal(ctx_open(&run.c, DT_DEVICE_CPU, (int)s.threads, s.isa), DT_OK);
     if (trainer_open(&run.t, &run.c, &run.s, &nobody) != DT_OK) fail_msg("%s", run.c.error.message);
 }
 

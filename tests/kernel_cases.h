@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,6 +33,7 @@ typedef struct array {
 
 /* What one check has allocated and done. The same seed gives the same contents on every engine. */
 typedef struct work {
+    const engine *engine; /* NULL: the process's memory will do */
     array arrays[ARRAYS_MAX];
     int count, laps;
     uint64_t seed;
@@ -58,10 +60,24 @@ static float uniform(work *w, float low, float high)
     return low + (high - low) * (float)(w->seed >> 40) * 0x1p-24F;
 }
 
+/* Memory that the engine's kernels and this program reach. A device's is not given back before the end. */
+static void *new_memory(const work *w, size_t bytes)
+{
+    const bool on_device = w->engine && w->engine->memory.backing;
+    void *memory = on_device ? w->engine->memory.shared(bytes) : aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!memory) abort();
+    return memory;
+}
+
+static void free_memory(const work *w, void *memory)
+{
+    if (!w->engine || !w->engine->memory.backing) free(memory);
+}
+
 static float *new_array(work *w, int64_t count, double tolerance, float low, float high)
 {
-    float *memory = aligned_alloc(64, ((size_t)(count + 2 * GUARD) * sizeof *memory + 63) / 64 * 64);
-    if (!memory || w->count == ARRAYS_MAX) abort();
+    float *memory = new_memory(w, (size_t)(count + 2 * GUARD) * sizeof *memory);
+    if (w->count == ARRAYS_MAX) abort();
     for (int64_t i = 0; i < GUARD; i++) memory[i] = memory[GUARD + count + i] = GUARD_VALUE;
     for (int64_t i = 0; i < count; i++) memory[GUARD + i] = uniform(w, low, high);
     w->arrays[w->count++] = (array){memory, count, tolerance};
@@ -111,6 +127,11 @@ static void start_laps(work *w)
 
 static void end_lap(work *w)
 {
+    dt_error err = {0};
+    if (w->engine && w->engine->memory.finish(&err) != DT_OK) {
+        printf("    %s\n", err.message);
+        exit(1);
+    }
     double now = seconds();
     w->best_seconds = fmin(w->best_seconds, now - w->lap_start);
     w->lap_start = now;
@@ -128,20 +149,22 @@ static void end_lap(work *w)
 
 /* ---- one function per kernel: shapes, values, call ---- */
 
-static void run_gemm_case(work *w, const engine *e, int64_t m, int64_t n, int64_t k, int flags)
+/* `gap`: how much longer the rows of C are than the product's. */
+static void run_gemm_case(work *w, const engine *e, int64_t m, int64_t n, int64_t k, int64_t gap, int flags)
 {
     bool rounded = flags & GEMM_BF16;
     double tolerance = 1e-6 * sqrt((double)(k + 16)); /* sums of k terms of either sign, with and without fused steps */
-    float *c = updated(w, m * (n + 3), tolerance), *a = input(w, m * k), *b = input(w, n * k), *bias = input(w, n);
+    float *c = updated(w, m * (n + gap), tolerance), *a = input(w, m * k), *b = input(w, n * k), *bias = input(w, n);
     w->flops = 2.0 * (double)m * (double)n * (double)k;
     for (int64_t i = 0; rounded && i < m * k; i++) a[i] *= 1.001F;
-    CALL(w, e->gemm(c, a, b, bias, m, n, k, flags & GEMM_TRANS_A ? m : k, flags & GEMM_TRANS_B ? k : n, n + 3, flags));
+    CALL(w,
+         e->gemm(c, a, b, bias, m, n, k, flags & GEMM_TRANS_A ? m : k, flags & GEMM_TRANS_B ? k : n, n + gap, flags));
 }
 
 /* Sixteen flags in turn with the sizes. */
 static void run_gemm(work *w, const engine *e, dims z)
 {
-    run_gemm_case(w, e, z.n * z.s, z.d, z.d + 7 * z.s, (int)(z.n * 5 + z.s + z.d * 3 + (z.extreme ? 8 : 0)) % 16);
+    run_gemm_case(w, e, z.n * z.s, z.d, z.d + 7 * z.s, 3, (int)(z.n * 5 + z.s + z.d * 3 + (z.extreme ? 8 : 0)) % 16);
 }
 
 static void run_bias_bwd(work *w, const engine *e, dims z)
@@ -275,28 +298,27 @@ static void run_attention_bwd(work *w, const engine *e, dims z)
     CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d, 0));
 }
 
-static int32_t *row_numbers(int64_t n, int64_t rows)
+static int32_t *row_numbers(const work *w, int64_t n, int64_t rows)
 {
-    int32_t *index = malloc((size_t)n * sizeof *index);
-    if (!index) abort();
+    int32_t *index = new_memory(w, (size_t)n * sizeof *index);
     for (int64_t i = 0; i < n; i++) index[i] = (int32_t)(i * i % rows);
     return index;
 }
 
 static void run_embedding_fwd(work *w, const engine *e, dims z)
 {
-    int32_t *index = row_numbers(z.n * z.s, z.n + 2);
+    int32_t *index = row_numbers(w, z.n * z.s, z.n + 2);
     float *y = output(w, z.n * z.s * z.d, 1e-9), *table = input(w, (z.n + 2) * z.d);
     CALL(w, e->embedding_fwd(y, table, index, z.n * z.s, z.d));
-    free(index);
+    free_memory(w, index);
 }
 
 static void run_embedding_bwd(work *w, const engine *e, dims z)
 {
-    int32_t *index = row_numbers(z.n * z.s, z.n + 2);
+    int32_t *index = row_numbers(w, z.n * z.s, z.n + 2);
     float *dtable = updated(w, (z.n + 2) * z.d, 1e-6), *dy = input(w, z.n * z.s * z.d);
     CALL(w, e->embedding_bwd(dtable, dy, index, z.n * z.s, z.d));
-    free(index);
+    free_memory(w, index);
 }
 
 static void run_mean_tokens_fwd(work *w, const engine *e, dims z)
@@ -366,8 +388,7 @@ static loss_inputs new_loss_inputs(work *w, dims z)
     l.noise = input_between(w, count, -1, 1);
     l.x0 = input_between(w, count, -1.1F, 1.1F);
     l.xt = input_between(w, count, -1, 1);
-    l.k = malloc((size_t)z.n * sizeof *l.k);
-    if (!l.k) abort();
+    l.k = new_memory(w, (size_t)z.n * sizeof *l.k);
     for (int64_t i = 0; i < count; i++) l.x0[i] = fmaxf(-1, fminf(1, l.x0[i])); /* some exactly at the open ends */
     for (int64_t i = 0; i < z.n; i++)
         l.k[i] = (loss_coefficients){1.1F, 0.4F, 0.3F, 0.7F, z.extreme ? -4 : -2, -1, i % 2 == 0};
@@ -379,7 +400,7 @@ static void run_diffusion_loss_fwd(work *w, const engine *e, dims z)
     loss_inputs l = new_loss_inputs(w, z);
     float *mse = output(w, z.n, 1e-6), *vb = output(w, z.n, 1e-4);
     CALL(w, e->diffusion_loss_fwd(mse, vb, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s, l.learned_variance));
-    free(l.k);
+    free_memory(w, l.k);
 }
 
 static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
@@ -387,7 +408,7 @@ static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
     loss_inputs l = new_loss_inputs(w, z);
     float *dout = updated(w, z.n * z.d * z.s * (l.learned_variance ? 2 : 1), 3e-4), *weight = input(w, z.n);
     CALL(w, e->diffusion_loss_bwd(dout, weight, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s, l.learned_variance));
-    free(l.k);
+    free_memory(w, l.k);
 }
 
 /* The second moment starts between 0 and 1e-3, the smallest nowhere near epsilon squared. */
@@ -565,7 +586,7 @@ static const check checks[] = {
     ENTRY(soft_clamp_fwd),
 };
 
-enum { CHECKS = sizeof checks / sizeof *checks };
+enum { CHECKS = sizeof checks / sizeof *checks, FIRST_OF_IMAGES = 27 };
 _Static_assert(CHECKS == (sizeof(engine) - offsetof(engine, gemm)) / sizeof(void (*)(void)),
                "every entry of the engine table needs a check");
 

@@ -52,14 +52,18 @@ static inline dit_config fixture_config(void)
 }
 
 /* Random values in every weight, so that no gradient is zero by design. */
-static inline void fixture_randomise(dit *m, uint64_t seed)
+static inline void fixture_randomise(ctx *c, dit *m, uint64_t seed)
 {
-    params_init(&m->params, seed);
+    params_init(c, &m->params, seed);
     for (int i = 0; i < m->params.count; i++) {
         tensor *t = m->params.row[i].tensor;
         if (m->params.row[i].init != PARAM_ZERO) continue;
-        rng_normal(t->data, tensor_count(t), (rng_key){.seed = seed, .purpose = RNG_INIT, .step = 1000 + (uint32_t)i});
-        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.05f;
+        const arena_place mark = arena_mark(&c->scratch);
+        real *values = numbers_prepare(c, &c->scratch, t->data, tensor_count(t));
+        rng_normal(values, tensor_count(t), (rng_key){.seed = seed, .purpose = RNG_INIT, .step = 1000 + (uint32_t)i});
+        for (int64_t j = 0; j < tensor_count(t); j++) values[j] *= 0.05f;
+        numbers_send(c, t->data, values, tensor_count(t));
+        arena_release(&c->scratch, mark);
     }
 }
 
@@ -69,9 +73,9 @@ static inline void fixture_base(const char *name, dit_config config, uint64_t se
     ctx c;
     dit m;
     char classes[512] = "[";
-    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    fixture_randomise(&m, seed);
+    fixture_randomise(&c, &m, seed);
     for (int64_t i = 0; i < config.class_count; i++)
         snprintf(classes + strlen(classes), sizeof classes - strlen(classes), "%s\"c%d\"", i ? "," : "", (int)i);
     strcat(classes, "]");

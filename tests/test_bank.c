@@ -41,7 +41,7 @@ static dit_file_info info;
 
 static void open_model(const char *name)
 {
-    assert_int_equal(ctx_open(&context, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&context, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     if (dit_load(&context, &model, &info, temp_path(name)) != DT_OK) fail_msg("%s", context.error.message);
 }
 

@@ -382,7 +382,7 @@ static void the_disk_a_run_needs_is_forecast_without_overflow(void **state)
     trainer t;
     const dt_observer nobody = {0};
     dt_settings s = fixture_settings("");
-    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
     int64_t one = 4 * params_count(&t.model.params, true);
     assert_int_equal(checkpoint_disk_bytes(&t), 4 * one + one); /* one at the end, and the result */
@@ -421,7 +421,7 @@ static void expect_numeric_stop(const char *output, int64_t checkpointing_steps,
     s.checkpointing_steps = checkpointing_steps;
     s.max_train_steps = 40;
     fixture_log[0] = '\0';
-    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(trainer_open(&t, &c, &s, &observer), DT_OK);
     assert_int_equal(run_folder_open(&t, &err), DT_OK);
     assert_int_equal(run_log_open(&t.log, s.output_dir, -1, false, &err), DT_OK);

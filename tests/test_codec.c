@@ -16,7 +16,7 @@ static ctx context;
 static int setup(void **state)
 {
     (void)state;
-    return ctx_open(&context, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)

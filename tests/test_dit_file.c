@@ -10,7 +10,7 @@ static ctx c;
 static int setup(void **state)
 {
     (void)state;
-    return ctx_open(&c, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -38,7 +38,7 @@ static void check_round_trip(dit_config config, dt_file_dtype dtype)
     dit m, back;
     dit_file_info info;
     assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    fixture_randomise(&m, 3);
+    fixture_randomise(&c, &m, 3);
     assert_int_equal(dit_save(&c, &m, NULL, temp_path("trip"), dtype, NULL, 0, NULL), DT_OK);
     dit_load(&c, &back, &info, temp_path("trip"));
     no_failure();
@@ -57,7 +57,7 @@ static void check_round_trip(dit_config config, dt_file_dtype dtype)
     assert_string_equal(info.sha256, hash.hex);
     assert_null(info.class_name);
     dit_file_info_free(&info);
-    arena_release(&c.model, 0);
+    arena_clear(&c.model);
 }
 
 static void every_shape_and_type_comes_back(void **state)
@@ -83,7 +83,7 @@ static void other_values_may_be_saved_in_the_weights_place(void **state)
     dit m, back;
     dit_config config = fixture_config();
     assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    fixture_randomise(&m, 3);
+    fixture_randomise(&c, &m, 3);
     real **values = arena_alloc_zeroed(&c.model, (size_t)m.params.count * sizeof *values, &c.error);
     int64_t n = tensor_count(m.final.b);
     int row = (int)(params_find(&m.params, "final_layer.linear.bias") - m.params.row);
@@ -195,8 +195,8 @@ static void refuse(size_t count, const char *part, const char *other)
     assert_says(c.error.message, part);
     if (other) assert_says(c.error.message, other);
     error_clear(&c.error);
-    arena_release(&c.model, 0);
-    arena_release(&c.scratch, 0);
+    arena_clear(&c.model);
+    arena_clear(&c.scratch);
 }
 
 static void every_missing_tensor_is_named(void **state)
@@ -520,7 +520,7 @@ static void the_named_models_have_the_published_number_of_weights(void **state)
                              published[i].count - k.hidden * (32 / k.patch) * (32 / k.patch));
             assert_int_equal(m.params.count, k.depth == 28 ? 292 : 132);
         }
-        arena_release(&c.model, 0);
+        arena_clear(&c.model);
     }
     dit_config k;
     static const char *const no_names[] = {"", "DiT-S", "DiT-S/1", "DiT-S/16", "dit-s/2", "DiT-XL/22", "DiT-H/2"};

@@ -9,7 +9,7 @@ static ctx c;
 static int setup(void **state)
 {
     (void)state;
-    return ctx_open(&c, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -45,7 +45,7 @@ static void every_format_comes_back(void **state)
         dit_config config = fixture_config();
         config.learn_sigma = sigma;
         dit_open(&c, &m, &config);
-        fixture_randomise(&m, 5);
+        fixture_randomise(&c, &m, 5);
         for (int format = 0; format < 3; format++)
             for (size_t pairs = 0; pairs < 2; pairs++) {
                 dit back;
@@ -59,7 +59,7 @@ static void every_format_comes_back(void **state)
                 assert_int_equal(info.class_name_count, pairs ? 3 : 0);
                 dit_file_info_free(&info);
             }
-        arena_release(&c.model, 0);
+        arena_clear(&c.model);
     }
 }
 
@@ -73,13 +73,13 @@ static void heads_are_left_out_where_the_width_tells_them(void **state)
         config.hidden = 128;
         config.heads = heads;
         dit_open(&c, &m, &config);
-        fixture_randomise(&m, 5);
+        fixture_randomise(&c, &m, 5);
         dit_export(&c, &m, NULL, temp_path("bare"), DT_MODEL_SAFETENSORS, DT_FILE_F32, NULL, 0);
         tensor_file_open(&f, temp_path("bare"), &c.error);
         no_failure();
         assert_int_equal(json_object_size(f.metadata), heads == 2 ? 0 : 1);
         tensor_file_close(&f);
-        arena_release(&c.model, 0);
+        arena_clear(&c.model);
     }
 }
 
@@ -90,10 +90,10 @@ static void make_folder(const char *name, uint64_t seed)
     dit m;
     dit_config config = fixture_config();
     dit_open(&c, &m, &config);
-    fixture_randomise(&m, seed);
+    fixture_randomise(&c, &m, seed);
     dit_export(&c, &m, NULL, temp_path(name), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0);
     no_failure();
-    arena_release(&c.model, 0);
+    arena_clear(&c.model);
 }
 
 static void a_folder_is_replaced_as_a_whole_and_never_a_strangers(void **state)
@@ -110,7 +110,7 @@ static void a_folder_is_replaced_as_a_whole_and_never_a_strangers(void **state)
     dit m;
     dit_config config = fixture_config();
     dit_open(&c, &m, &config);
-    fixture_randomise(&m, 3);
+    fixture_randomise(&c, &m, 3);
     file_hash kept = fixture_tree("replaced");
     assert_int_equal(dit_export(&c, &m, NULL, temp_path("replaced"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
                      DT_ERR_CONFLICT);
@@ -125,7 +125,7 @@ static void other_positions_are_refused(void **state)
     dit m;
     dit_config config = fixture_config();
     dit_open(&c, &m, &config);
-    fixture_randomise(&m, 3);
+    fixture_randomise(&c, &m, 3);
     m.pos_embed->data[7] += 0.02f;
     assert_int_equal(dit_export(&c, &m, NULL, temp_path("moved"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
                      DT_ERR_UNSUPPORTED);
@@ -150,7 +150,7 @@ static void assert_config_refused(const char *from, const char *to, dt_status st
     if (found != status) fail_msg("%s instead of %s: status %d, %s", to, from, found, c.error.message);
     assert_says(c.error.message, says);
     error_clear(&c.error);
-    arena_release(&c.model, 0);
+    arena_clear(&c.model);
 }
 
 static void a_config_that_lies_is_named(void **state)
@@ -203,7 +203,7 @@ static void assert_tensors_refused(const char *name, change_tensor *change, cons
     assert_int_equal(dit_load(&c, &m, NULL, temp_path("spoiled/" DIT_DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
     assert_says(c.error.message, says);
     error_clear(&c.error);
-    arena_release(&c.model, 0);
+    arena_clear(&c.model);
 }
 
 static void rename_it(tensor_source *s)

@@ -106,7 +106,7 @@ static image picture(const char *name, int64_t width, int64_t height)
 
 static int setup(void **state)
 {
-    if (temp_folder_make(state) != 0 || ctx_open(&context, 2, DT_ISA_AUTO) != DT_OK) return -1;
+    if (temp_folder_make(state) != 0 || ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) != DT_OK) return -1;
     make_all();
     write_weights(temp_path("weights.safetensors"), TENSORS);
     return 0;
@@ -156,10 +156,10 @@ static void features_are_those_of_pytorch_fid(void **state)
         fail_msg("%s", context.error.message);
     prepare(x, "picture 0");
     prepare(x + PIXELS, "picture 1");
-    size_t used = arena_mark(&context.step);
+    const size_t used = arena_mark(&context.step).own;
     assert_int_equal(inception_features(&context, pool, spatial, &net, x, 2), DT_OK);
     assert_int_equal(inception_logits(&context, logits, &net, pool, 2, true), DT_OK);
-    assert_int_equal(arena_mark(&context.step), used);
+    assert_int_equal(arena_mark(&context.step).own, used);
     print_message("%.0f MB of activations\n", (double)context.step.peak / 1e6);
     assert_int_equal(safetensors_open(&f, "vectors/inception.safetensors", &context.error), DT_OK);
     read_expected(expected, &f, "pool", 2 * INCEPTION_FEATURES);
@@ -183,7 +183,7 @@ static void features_are_those_of_pytorch_fid(void **state)
     assert_memory_not_equal(alone, pool, sizeof alone);
     assert_int_equal(context.gemm_flags, GEMM_BF16);
     context.gemm_flags = 0;
-    arena_release(&context.model, 0);
+    arena_clear(&context.model);
 }
 
 static void refused(int count, dt_status status, const char *part, const char *other_part)
@@ -194,7 +194,7 @@ static void refused(int count, dt_status status, const char *part, const char *o
     if (!strstr(context.error.message, part) || !strstr(context.error.message, other_part))
         fail_msg("%s", context.error.message);
     error_clear(&context.error);
-    arena_release(&context.model, 0);
+    arena_clear(&context.model);
 }
 
 static void files_that_do_not_fit_are_refused(void **state)

@@ -22,7 +22,7 @@ static int setup(void **state)
         x[i] = (float)rng_uniform((rng_key){.seed = 31, .purpose = RNG_FEATURE}, (uint32_t)i);
         y[i] = (float)rng_uniform((rng_key){.seed = 32, .purpose = RNG_FEATURE}, (uint32_t)i) * 1.5F - 0.2F;
     }
-    return ctx_open(&context, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)

@@ -47,7 +47,7 @@ static dt_status encode_as(const char *vae, const char *pictures, const char *fo
 {
     w = (world){.stop_after = stop_after};
     fixture_log[0] = '\0';
-    assert_int_equal(ctx_open(&w.c, threads, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&w.c, DT_DEVICE_CPU, threads, DT_ISA_AUTO), DT_OK);
     ctx_enter(&w.c);
     if (codec_open(&w.c, &w.vae, vae) != DT_OK) fail_msg("%s", w.c.error.message);
     const examples_options o = options_of(resolution);

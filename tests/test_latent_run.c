@@ -23,7 +23,7 @@ static void open_feed(dt_settings s)
 {
     static const dt_observer nobody = {0};
     fed.s = s;
-    assert_int_equal(ctx_open(&fed.c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&fed.c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     if (trainer_open(&fed.t, &fed.c, &fed.s, &nobody) != DT_OK) fail_msg("%s", fed.c.error.message);
 }
 
@@ -61,7 +61,7 @@ static void expect_feed_by_hand(dt_settings s, int64_t side)
     open_feed(s);
     int mirrored_count = 0;
     for (fed.t.step = 0; fed.t.step < 12; fed.t.step++) {
-        size_t mark = arena_mark(&fed.c.step);
+        const arena_place mark = arena_mark(&fed.c.step);
         batch b;
         assert_true(batch_new(&fed.c, &b, &fed.t.model, s.train_batch_size));
         feed_batch(&fed.t, &b, 0);
@@ -262,7 +262,7 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
     dit_file_info info;
     statistics mine;
     dt_error *err = &fed.c.error;
-    assert_int_equal(ctx_open(&fed.c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&fed.c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     codec vae;
     assert_int_equal(codec_open(&fed.c, &vae, s->vae), DT_OK);
     assert_int_equal(dit_load(&fed.c, &base, &info, s->pretrained_model), DT_OK);
@@ -471,7 +471,7 @@ static void food_survives_taef2(void **state)
     latent_cache cache;
     examples e;
     dataset d;
-    assert_int_equal(ctx_open(&c, 2, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 2, DT_ISA_AUTO), DT_OK);
     ctx_enter(&c);
     assert_int_equal(codec_open(&c, &vae, weights), DT_OK);
     const examples_options o = {.codec = &vae, .cache = &cache, .resolution = SIDE, .background = "#ffffff"};

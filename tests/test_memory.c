@@ -19,7 +19,7 @@ static void a_training_step_survives_every_limit(void **state)
     for (int kind = 0; kind < 4; kind++) {
         s.gradient_checkpointing = kind & 1;
         s.fused_backward_pass = kind & 2;
-        assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+        assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
         assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
         assert_true(trainer_step(&t, &r));
         arena *const arenas[] = {&c.step, &c.scratch, &c.pass};
@@ -34,8 +34,8 @@ static void a_training_step_survives_every_limit(void **state)
                 a->limit = all;
                 error_clear(&c.error);
                 tape_clear(&c);
-                arena_release(&c.step, 0);
-                arena_release(&c.scratch, 0);
+                arena_clear(&c.step);
+                arena_clear(&c.scratch);
                 c.recording = false;
                 optimizer_end(&c, &t.optimizer, 0, 0, false);
             }
@@ -53,12 +53,12 @@ static void opening_a_run_survives_every_limit(void **state)
     ctx c;
     trainer t;
     dt_settings s = fixture_settings("");
-    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
     size_t used = c.model.used, all = c.model.limit;
     trainer_close(&t);
     for (size_t limit = 0; limit < used; limit += used / 61 + 1) {
-        arena_release(&c.model, 0);
+        arena_clear(&c.model);
         c.model.limit = limit;
         assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_ERR_MEMORY);
         trainer_close(&t);

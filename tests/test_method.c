@@ -428,7 +428,7 @@ static const dt_observer nobody = {0};
 static void open_feed(dt_settings s)
 {
     settings = s;
-    assert_int_equal(ctx_open(&context, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&context, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     if (trainer_open(&fed, &context, &settings, &nobody) != DT_OK) fail_msg("%s", context.error.message);
 }
 
@@ -441,7 +441,7 @@ static void close_feed(void)
 static batch feed(int64_t step, int64_t micro)
 {
     batch b;
-    arena_release(&context.step, 0);
+    arena_clear(&context.step);
     fed.step = step;
     assert_true(batch_new(&context, &b, &fed.model, settings.train_batch_size));
     feed_batch(&fed, &b, micro);
@@ -453,7 +453,7 @@ static void a_walk_takes_every_item_once_per_epoch(void **state)
     (void)state;
     enum { COUNT = 37, EPOCHS = 5 };
     shuffled o;
-    assert_int_equal(ctx_open(&context, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&context, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     shuffled_open(&context, &o, COUNT, 9, RNG_DATA_ORDER);
     int64_t order[EPOCHS][COUNT];
     for (int e = 0; e < EPOCHS; e++) {

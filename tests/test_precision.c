@@ -83,7 +83,7 @@ static outcome run_steps(const dt_settings *s, int64_t steps)
     ctx c;
     trainer t;
     outcome o = {.steps = steps};
-    assert_int_equal(ctx_open(&c, (int)s->threads, s->isa), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, (int)s->threads, s->isa), DT_OK);
     if (trainer_open(&t, &c, s, &nobody) != DT_OK) fail_msg("%s", c.error.message);
     for (int64_t i = 0; i < steps; i++) {
         step_result r;
@@ -188,9 +188,9 @@ static void the_forward_pass_in_bf16_stays_near_f32(void **state)
     dit m;
     const dit_config config = demo_config();
     const int64_t count = 4 * 3 * 32 * 32;
-    for (dt_isa isa = DT_ISA_PORTABLE; ctx_open(&c, 1, isa) == DT_OK; isa++, ctx_close(&c)) {
+    for (dt_isa isa = DT_ISA_PORTABLE; ctx_open(&c, DT_DEVICE_CPU, 1, isa) == DT_OK; isa++, ctx_close(&c)) {
         assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-        fixture_randomise(&m, 12);
+        fixture_randomise(&c, &m, 12);
         const real *f32 = forward(&c, &m, 0), *bf16 = forward(&c, &m, GEMM_BF16);
         assert_memory_not_equal(f32, bf16, (size_t)count * sizeof *f32);
         check_error(c.engine.name, distance(bf16, f32, count), 5e-3);

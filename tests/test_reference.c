@@ -94,7 +94,7 @@ static void open_fixture(fixture *x, const char *name)
 {
     char path[128];
     snprintf(path, sizeof path, "vectors/%s.safetensors", name);
-    ctx_open(&x->c, 2, isa);
+    ctx_open(&x->c, DT_DEVICE_CPU, 2, isa);
     safetensors_open(&x->f, path, &x->c.error);
     must(x, path);
     const dit_config config = read_config(x);
@@ -235,7 +235,7 @@ static void guided_noise_is_the_official_one(void **state)
 
 /* ---- loss and gradients ---- */
 
-static void fill_batch(batch *b, const schedule *s, const real *x0, const real *noise, const int32_t *t,
+static void fill_batch(fixture *f, batch *b, const schedule *s, const real *x0, const real *noise, const int32_t *t,
                        const int32_t *y)
 {
     const size_t bytes = (size_t)tensor_count(b->x0) * sizeof(real), labels = (size_t)b->count * sizeof(int32_t);
@@ -244,7 +244,7 @@ static void fill_batch(batch *b, const schedule *s, const real *x0, const real *
     memcpy(b->t, t, labels);
     memcpy(b->y, y, labels);
     for (int64_t i = 0; i < b->count; i++) b->weight[i] = 1 / (real)b->count;
-    batch_diffuse(b, s);
+    batch_diffuse(&f->c, b, s);
 }
 
 static void read_batch(fixture *x, batch *b)
@@ -253,7 +253,7 @@ static void read_batch(fixture *x, batch *b)
     schedule_full(&s);
     const tensor *x0 = load(x, "", "x0"), *noise = load(x, "", "noise");
     assert_true(batch_new(&x->c, b, &x->m, x0->dim[0]));
-    fill_batch(b, &s, x0->data, noise->data, load_integers(x, "", "t"), load_integers(x, "", "y"));
+    fill_batch(x, b, &s, x0->data, noise->data, load_integers(x, "", "t"), load_integers(x, "", "y"));
 }
 
 /* Each sample for itself: the bound at t = 437 is a hundred times smaller than at t = 0. */
@@ -337,10 +337,10 @@ static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_cou
     const int32_t *t = load_integers(x, "train.", "t"), *y = load_integers(x, "train.", "y");
     const int64_t n = x0->dim[1], size = tensor_count(x0) / step_count;
     for (int64_t i = 0; i < step_count; i++) {
-        const size_t mark = arena_mark(&x->c.step);
+        const arena_place mark = arena_mark(&x->c.step);
         batch b;
         assert_true(batch_new(&x->c, &b, &x->m, n));
-        fill_batch(&b, &s, x0->data + i * size, noise->data + i * size, t + i * n, y + i * n);
+        fill_batch(x, &b, &s, x0->data + i * size, noise->data + i * size, t + i * n, y + i * n);
         optimizer_begin(&x->c, o, x->learning_rate);
         x->c.recording = true;
         tensor *loss = batch_loss(&x->c, &x->m, &b);

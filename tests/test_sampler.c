@@ -10,10 +10,10 @@ static dit model;
 static int setup(void **state)
 {
     (void)state;
-    if (ctx_open(&c, 1, DT_ISA_AUTO) != DT_OK) return -1;
+    if (ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) != DT_OK) return -1;
     dit_config config = fixture_config();
     if (dit_open(&c, &model, &config) != DT_OK) return -1;
-    fixture_randomise(&model, 7);
+    fixture_randomise(&c, &model, 7);
     return 0;
 }
 
@@ -147,8 +147,8 @@ static void memory_that_runs_out_while_sampling_is_a_status(void **state)
             assert_int_equal(sampler_draw(&c, &p, x, y, index, 4), DT_ERR_MEMORY);
             a->limit = all;
             error_clear(&c.error);
-            arena_release(&c.step, 0);
-            arena_release(&c.scratch, 0);
+            arena_clear(&c.step);
+            arena_clear(&c.scratch);
         }
     draw(&p, x, index, 4);
 }

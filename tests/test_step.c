@@ -413,7 +413,7 @@ static void a_poisoned_model_trains_nothing(void **state)
     ctx c;
     dit m;
     dt_settings s = fixture_settings("poisoned");
-    assert_int_equal(ctx_open(&c, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(dit_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
     m.block[1].fc1.w->data[5] = NAN;
     assert_int_equal(dit_save(&c, &m, NULL, temp_path("nan.safetensors"), DT_FILE_F32, NULL, 0, NULL), DT_OK);

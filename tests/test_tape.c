@@ -15,7 +15,7 @@ static ctx c;
 static int setup(void **state)
 {
     (void)state;
-    return ctx_open(&c, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
+    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -87,7 +87,7 @@ static void gradients_add_up_over_passes_until_cleared(void **state)
     tensor *w = weights(4, 3, 0);
     real once[12];
     for (int pass = 1; pass <= 3; pass++) {
-        size_t mark = arena_mark(&c.step);
+        const arena_place mark = arena_mark(&c.step);
         c.recording = true;
         tensor *y = op_linear(&c, input(2, 3), w, NULL);
         seed(y);
@@ -175,7 +175,7 @@ static void recomputed_blocks_give_the_same_bits(void **state)
             memset(all[i]->grad, 0, bytes);
         }
         peak[kind] = c.step.peak;
-        arena_release(&c.step, 0);
+        arena_clear(&c.step);
     }
     assert_memory_equal(value[0], value[1], sizeof value[0]);
     for (int i = 0; i < 3; i++)
@@ -210,7 +210,7 @@ static void a_pass_back_holds_the_gradients_of_one_block(void **state)
         peak[deep] = c.pass.peak;
         tape_clear(&c);
         assert_int_equal(c.pass.used, 0);
-        arena_release(&c.step, 0);
+        arena_clear(&c.step);
     }
     assert_int_equal(peak[0], peak[1]);
 }
@@ -238,7 +238,7 @@ static void dropped_values_are_made_again(void **state)
         }
         peak[kind] = c.step.peak + c.pass.peak;
         tape_clear(&c);
-        arena_release(&c.step, 0);
+        arena_clear(&c.step);
     }
     assert_memory_equal(grad[0], grad[1], sizeof grad[0]);
     assert_memory_equal(grad[0], grad[2], sizeof grad[0]);
@@ -309,13 +309,13 @@ static void inference_keeps_only_the_result(void **state)
     (void)state;
     pair w = {weights(64, 8, 0), weights(8, 64, 1)};
     tensor *x = input(5, 8), *plain = block(&c, &w, x, NULL);
-    size_t mark = arena_mark(&c.step);
+    const arena_place mark = arena_mark(&c.step);
     tensor *y = tape_inference(&c, block, &w, x, NULL);
     assert_memory_equal(y->data, plain->data, 40 * sizeof(real));
-    size_t kept = arena_mark(&c.step) - mark;
+    const size_t kept = arena_mark(&c.step).own - mark.own;
     assert_true(kept < 40 * sizeof(real) + 512);
     assert_int_equal(c.scratch.used, 0);
-    assert_ptr_equal((unsigned char *)y, c.step.base + mark);
+    assert_ptr_equal((unsigned char *)y, c.step.base + mark.own);
 }
 
 static void nothing_happens_after_a_failure(void **state)
@@ -344,8 +344,8 @@ static dt_status pass(const pair *w, tensor *source, bool checkpointed, size_t s
     size_t step = c.step.limit, scratch = c.scratch.limit;
     error_clear(&c.error);
     tape_clear(&c);
-    arena_release(&c.step, 0);
-    arena_release(&c.scratch, 0);
+    arena_clear(&c.step);
+    arena_clear(&c.scratch);
     c.recording = true;
     c.step.limit = step_limit < step ? step_limit : step;
     c.scratch.limit = scratch_limit < scratch ? scratch_limit : scratch;

@@ -6,7 +6,7 @@ dt_status dt_open(dt_context **out, const dt_settings *s)
 {
     *out = calloc(1, sizeof **out);
     if (!*out) return DT_ERR_MEMORY;
-    return ctx_open(*out, (int)s->threads, s->isa);
+    return ctx_open(*out, s->device, (int)s->threads, s->isa);
 }
 
 void dt_close(dt_context *c)
@@ -39,9 +39,9 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb)
 dt_status api_leave(ctx *c)
 {
     tape_clear(c);
-    arena_release(&c->model, 0);
-    arena_release(&c->step, 0);
-    arena_release(&c->scratch, 0);
+    arena_clear(&c->model);
+    arena_clear(&c->step);
+    arena_clear(&c->scratch);
     return c->error.status;
 }
 

@@ -25,14 +25,16 @@ static const tensor_entry *need(prediction *p, const char *name, int dim_count)
     return ctx_failed(p->c) ? NULL : e;
 }
 
-static dt_status read_images(prediction *p, tensor *into, const char *name)
+/* Into the host's [N,C,H,W] of the batch. */
+static dt_status read_images(prediction *p, real *into, const char *name)
 {
+    const int64_t *dim = p->b.xt->dim;
     const tensor_entry *e = need(p, name, 4);
     for (int i = 0; e && i < 4; i++)
-        if (e->dims[i] != into->dim[i])
+        if (e->dims[i] != dim[i])
             return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s: dimension %d is %lld, %lld expected",
-                             p->s->input, name, i, (long long)e->dims[i], (long long)into->dim[i]);
-    return e ? tensor_read_f32(into->data, e, &p->c->error) : p->c->error.status;
+                             p->s->input, name, i, (long long)e->dims[i], (long long)dim[i]);
+    return e ? tensor_read_f32(into, e, &p->c->error) : p->c->error.status;
 }
 
 static dt_status read_integers(prediction *p, int32_t *into, const char *name, int64_t most)
@@ -63,12 +65,16 @@ static dt_status read_input(prediction *p)
         return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s is empty", p->s->input, first);
     read_integers(p, p->b.t, "t", SCHEDULE_STEPS - 1);
     read_integers(p, p->b.y, "y", dit_null_class(&p->model));
-    if (!p->with_loss) return read_images(p, p->b.xt, "x");
-    read_images(p, p->b.x0, "x0");
-    read_images(p, p->b.noise, "noise");
+    if (!p->with_loss) {
+        read_images(p, p->b.xt_values, "x");
+        numbers_send(p->c, p->b.xt->data, p->b.xt_values, tensor_count(p->b.xt));
+        return p->c->error.status;
+    }
+    read_images(p, p->b.x0_values, "x0");
+    read_images(p, p->b.noise_values, "noise");
     schedule all;
     schedule_full(&all);
-    if (!ctx_failed(p->c)) batch_diffuse(&p->b, &all);
+    if (!ctx_failed(p->c)) batch_diffuse(p->c, &p->b, &all);
     return p->c->error.status;
 }
 
@@ -97,20 +103,22 @@ static dt_status write_output(prediction *p)
     size_t count = 0;
     tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)(table->count + 4) * sizeof *source, &c->error);
     char(*name)[80] = arena_alloc(&c->scratch, (size_t)table->count * sizeof *name, &c->error);
+    const real *out = numbers_read(c, &c->scratch, p->out->data, tensor_count(p->out));
     if (ctx_failed(c)) return c->error.status;
-    source[count++] = (tensor_source){"out", SAFETENSORS_F32, 4, p->out->dim, p->out->data, NULL};
+    source[count++] = (tensor_source){"out", SAFETENSORS_F32, 4, p->out->dim, out, NULL};
     if (p->with_loss) {
-        source[count++] = (tensor_source){"x_t", SAFETENSORS_F32, 4, p->b.xt->dim, p->b.xt->data, NULL};
+        source[count++] = (tensor_source){"x_t", SAFETENSORS_F32, 4, p->b.xt->dim, p->b.xt_values, NULL};
         source[count++] = (tensor_source){"mse", SAFETENSORS_F32, 1, &p->b.count, p->b.mse, NULL};
         source[count++] = (tensor_source){"vb", SAFETENSORS_F32, 1, &p->b.count, p->b.vb, NULL};
     }
     for (int i = 0; p->s->gradients && i < table->count; i++) {
         const param *row = &table->row[i];
         if (!row->tensor->grad) continue;
+        const real *gradient = numbers_read(c, &c->scratch, row->tensor->grad, tensor_count(row->tensor));
         snprintf(name[i], sizeof name[i], "grad.%s", row->name);
-        source[count++] =
-            (tensor_source){name[i], SAFETENSORS_F32, row->file_dim_count, row->file_dim, row->tensor->grad, NULL};
+        source[count++] = (tensor_source){name[i], SAFETENSORS_F32, row->file_dim_count, row->file_dim, gradient, NULL};
     }
+    if (ctx_failed(c)) return c->error.status;
     return safetensors_write(p->s->output, source, count, NULL, 0, NULL, &c->error);
 }
 

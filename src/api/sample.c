@@ -124,7 +124,7 @@ static dt_status keep_features(sampling *p, const float *drawn, float *pictures,
     ctx *c = p->c;
     const features *f = &p->meter.features;
     bool of_latents = f->kind == DT_FEATURE_BASE && p->codec.kind != CODEC_PIXELS;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *rows = arena_alloc(&c->scratch, (size_t)(n * row_values(p)) * sizeof *rows, &c->error);
     image_as_shown(pictures, n * picture_values(p));
     if (!rows) return c->error.status;

@@ -16,6 +16,14 @@
 
 enum { ALIGNMENT = 64 };
 
+dt_status arena_open_backed(arena *a, const char *name, size_t limit, const arena_backing *backing, dt_error *err)
+{
+    *a = (arena){.name = name, .backing = backing};
+    a->base = backing->reserve(limit, err);
+    if (a->base) a->limit = limit;
+    return err->status;
+}
+
 dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err)
 {
     *a = (arena){.name = name};
@@ -31,8 +39,12 @@ dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err)
 void arena_close(arena *a)
 {
     if (!a->base) return;
-    UNPOISON(a->base, a->limit);
-    munmap(a->base, a->limit);
+    if (a->backing) {
+        a->backing->release(a->base, a->limit, a->backed);
+    } else {
+        UNPOISON(a->base, a->limit);
+        munmap(a->base, a->limit);
+    }
     *a = (arena){0};
 }
 
@@ -44,10 +56,14 @@ void *arena_alloc(arena *a, size_t bytes, dt_error *err)
                   a->used >> 20, a->limit >> 20);
         return NULL;
     }
+    if (a->backing && a->used + rounded > a->backed) {
+        a->backed = a->backing->extend(a->base, a->backed, a->used + rounded, err);
+        if (a->backed < a->used + rounded) return NULL;
+    }
     void *block = a->base + a->used;
     a->used += rounded;
     if (a->used > a->peak) a->peak = a->used;
-    UNPOISON(block, bytes);
+    if (!a->backing) UNPOISON(block, bytes);
     return block;
 }
 
@@ -58,8 +74,9 @@ void *arena_alloc_zeroed(arena *a, size_t bytes, dt_error *err)
     return block;
 }
 
-void arena_release(arena *a, size_t mark)
+void arena_release(arena *a, arena_place mark)
 {
-    POISON(a->base + mark, a->used - mark);
-    a->used = mark;
+    if (!a->backing) POISON(a->base + mark.own, a->used - mark.own);
+    a->used = mark.own;
+    if (a->numbers) a->numbers->used = mark.numbers;
 }

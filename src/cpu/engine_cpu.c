@@ -91,9 +91,31 @@ static const struct {
 
 enum { LEVELS = sizeof levels / sizeof *levels };
 
+static void clear(void *numbers, size_t bytes)
+{
+    memset(numbers, 0, bytes);
+}
+
+static void copy(void *to, const void *from, size_t bytes)
+{
+    if (to != from) memcpy(to, from, bytes);
+}
+
+static dt_status download(void *host, const void *from, size_t bytes, dt_error *err)
+{
+    copy(host, from, bytes);
+    return err->status;
+}
+
+static dt_status finish(dt_error *err)
+{
+    return err->status;
+}
+
 dt_status engine_cpu_fill(engine *e, dt_isa isa, dt_error *err)
 {
     memset(e, 0, sizeof *e);
+    e->memory = (engine_memory){.clear = clear, .copy = copy, .upload = copy, .download = download, .finish = finish};
     int top = -1;
     while (top + 1 < LEVELS && (isa == DT_ISA_AUTO || levels[top + 1].isa <= isa) && levels[top + 1].runs_here()) {
         top++;

@@ -27,7 +27,7 @@ static dt_status encode_picture(const encoder *e, float *moments, const uint8_t 
 {
     ctx *c = e->c;
     int64_t side = e->resolution, pixels = 3 * side * side;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *x = arena_alloc(&c->scratch, (size_t)(copies * pixels) * sizeof *x, &c->error);
     for (int64_t i = 0; x && i < copies; i++) to_floats(x + i * pixels, rgb, side, i == 1);
     codec_encode(c, e->codec, moments, x, copies, side, side);
@@ -57,7 +57,7 @@ static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t
     const encoder *e = user;
     ctx *c = e->c;
     if (latent_cache_find(e->cache, file->content, NULL)) return DT_OK; /* the same picture twice in one batch */
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *moments = arena_alloc(&c->scratch, (size_t)e->cache->picture_values * sizeof *moments, &c->error);
     if (moments && encode_picture(e, moments, rgb, 2) == DT_OK) latent_cache_add(e->cache, file, moments, err);
     arena_release(&c->scratch, mark);
@@ -86,7 +86,8 @@ dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, co
     const encoder e = {.c = c, .codec = vae, .watch = watch, .path = path, .resolution = options->resolution};
     int64_t side = options->resolution / vae->factor, values = vae->channels * side * side;
     if (dataset_open(d, path, options, &c->error) != DT_OK) return c->error.status;
-    size_t mark = arena_mark(&c->scratch), bytes = (size_t)(values * codec_moment_count(vae)) * sizeof(float);
+    const arena_place mark = arena_mark(&c->scratch);
+    const size_t bytes = (size_t)(values * codec_moment_count(vae)) * sizeof(float);
     float *moments = arena_alloc(&c->scratch, bytes, &c->error);
     *x = malloc((size_t)(d->count * values) * sizeof **x);
     if (!*x) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for %lld latents", path, (long long)d->count);

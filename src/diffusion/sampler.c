@@ -1,7 +1,5 @@
 #include "diffusion/sampler.h"
 
-#include <string.h>
-
 dt_status sampler_from_settings(sampler *s, const dt_settings *settings, dt_error *err)
 {
     *s = (sampler){.kind = settings->sampler,
@@ -44,31 +42,32 @@ static tensor *ask(ctx *c, const sampler *s, const real *x, const int32_t y[], i
         times[i] = t;
         labels[i] = i < n ? y[i] : s->null_class;
     }
-    memcpy(input->data, x, (size_t)count * sizeof *x);
-    if (guided(s)) memcpy(input->data + count, x, (size_t)count * sizeof *x);
+    c->engine.memory.upload(input->data, x, (size_t)count * sizeof *x);
+    if (guided(s)) c->engine.memory.upload(input->data + count, x, (size_t)count * sizeof *x);
     return s->model(c, s->weights, input, times, labels);
 }
 
 /* eps = uncond + scale (cond - uncond) on the guided channels, into the conditional half. */
-static void guide(const sampler *s, tensor *out, int64_t n)
+static void guide(const sampler *s, real *out, int64_t stride, int64_t n)
 {
     int64_t channels = s->guidance_channels == DT_GUIDE_THREE && s->channels > 3 ? 3 : s->channels;
-    int64_t stride = tensor_count(out) / out->dim[0], count = channels * s->size * s->size;
+    int64_t count = channels * s->size * s->size;
     real scale = (real)s->guidance_scale;
     for (int64_t i = 0; i < n; i++) {
-        real *cond = out->data + i * stride;
-        const real *uncond = out->data + (n + i) * stride;
+        real *cond = out + i * stride;
+        const real *uncond = out + (n + i) * stride;
         for (int64_t j = 0; j < count; j++) cond[j] = uncond[j] + scale * (cond[j] - uncond[j]);
     }
 }
 
-static void take_step(const sampler *s, real *x, tensor *out, const uint32_t index[], int64_t n, int64_t i, real *noise)
+static void take_step(const sampler *s, real *x, real *out, int64_t stride, const uint32_t index[], int64_t n,
+                      int64_t i, real *noise)
 {
-    int64_t count = image_count(s), stride = tensor_count(out) / out->dim[0];
+    int64_t count = image_count(s);
     bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < n; k++) {
-        real *eps = out->data + k * stride, *image = x + k * count, *z = noise + k * count;
+        real *eps = out + k * stride, *image = x + k * count, *z = noise + k * count;
         const real *v = stride == 2 * count ? eps + count : NULL;
         if (s->clip_sample) schedule_clip_x0(eps, image, count, &s->schedule, i);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
@@ -83,12 +82,14 @@ dt_status sampler_continue(ctx *c, const sampler *s, real *x, const int32_t y[],
 {
     c->recording = false;
     for (int64_t i = s->schedule.count - 1; i >= 0 && !ctx_failed(c); i--) {
-        size_t mark = arena_mark(&c->step);
-        tensor *out = ask(c, s, x, y, n, s->schedule.original[i]);
+        const arena_place mark = arena_mark(&c->step);
+        const tensor *answer = ask(c, s, x, y, n, s->schedule.original[i]);
         real *noise = arena_alloc(&c->step, (size_t)(n * image_count(s)) * sizeof *noise, &c->error);
+        real *out = answer ? numbers_read(c, &c->step, answer->data, tensor_count(answer)) : NULL;
         if (ctx_failed(c)) break;
-        if (guided(s)) guide(s, out, n);
-        take_step(s, x, out, index, n, i, noise);
+        const int64_t stride = tensor_count(answer) / answer->dim[0];
+        if (guided(s)) guide(s, out, stride, n);
+        take_step(s, x, out, stride, index, n, i, noise);
         arena_release(&c->step, mark);
     }
     return c->error.status;

@@ -36,7 +36,7 @@ static void draw(float *out, const workspace *w, const float *x, int64_t count, 
 static double kernel_sum(const ctx *c, const workspace *w, const float *a, const float *b)
 {
     const int64_t m = w->m, d = w->dim;
-    c->engine.gemm(w->products, a, b, NULL, m, m, d, d, d, m, GEMM_TRANS_B);
+    c->host.gemm(w->products, a, b, NULL, m, m, d, d, d, m, GEMM_TRANS_B);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < m; i++) {
         double sum = 0;
@@ -67,7 +67,7 @@ dt_status kernel_distance(kernel_distance_result *out, ctx *c, const float *x, i
                          (long long)x_count, (long long)y_count);
     int64_t fewer = x_count < y_count ? x_count : y_count;
     workspace w = {.m = fewer < KERNEL_DISTANCE_SUBSET_SIZE ? fewer : KERNEL_DISTANCE_SUBSET_SIZE, .dim = dim};
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     workspace_open(&w, c, x_count > y_count ? x_count : y_count);
     if (ctx_failed(c)) return c->error.status;
 

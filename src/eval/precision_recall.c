@@ -55,8 +55,7 @@ static void fetch_b(workspace *w, const set *s, int64_t first)
     w->b_first = first;
     w->b_count = at_most(s->count - first);
     fetch(w, w->b, w->b_square, s, first, w->b_count);
-    w->c->engine.gemm(w->products, w->a, w->b, NULL, w->a_count, w->b_count, w->dim, w->dim, w->dim, TILE,
-                      GEMM_TRANS_B);
+    w->c->host.gemm(w->products, w->a, w->b, NULL, w->a_count, w->b_count, w->dim, w->dim, w->dim, TILE, GEMM_TRANS_B);
 }
 
 /* Squared, between row i of the tile of a and row j of that of b. */
@@ -131,7 +130,8 @@ dt_status precision_recall(precision_recall_result *out, ctx *c, const float *x,
 {
     *out = (precision_recall_result){(double)NAN, (double)NAN};
     if (ctx_failed(c) || x_count <= NEIGHBOURS || y_count <= NEIGHBOURS) return c->error.status;
-    const size_t row = (size_t)dim * sizeof(float), mark = arena_mark(&c->scratch);
+    const size_t row = (size_t)dim * sizeof(float);
+    const arena_place mark = arena_mark(&c->scratch);
     set reference = {x, x_count, arena_alloc(&c->scratch, (size_t)x_count * sizeof(double), &c->error)};
     set candidate = {y, y_count, arena_alloc(&c->scratch, (size_t)y_count * sizeof(double), &c->error)};
     workspace w = {.c = c, .dim = dim, .centre = mean_row(c, x, x_count, dim)};

@@ -254,7 +254,7 @@ static dt_status fill_bank(ctx *c, const sampler *p, json_t *manifest, const dt_
     const json_t *shards = json_object_get(manifest, "shards");
     int64_t image_size = p->channels * p->size * p->size, size = s->bank_shard_size, finished = 0;
     int64_t largest = size < s->bank_size ? size : s->bank_size;
-    size_t mark = arena_mark(&c->model);
+    const arena_place mark = arena_mark(&c->model);
     float *x = arena_alloc(&c->model, (size_t)(largest * image_size) * sizeof *x, &c->error);
     for (bool stop = false; finished * size < s->bank_size && !stop && !ctx_failed(c);) {
         int64_t first = finished * size, n = s->bank_size - first < size ? s->bank_size - first : size;

@@ -243,7 +243,7 @@ dt_status autoencoder_kl_open(ctx *c, autoencoder_kl *k, const tensor_file *f, i
                 .diffusers = has(f, "encoder.down_blocks.0.resnets.0.conv1.weight"),
                 .old_attention = has(f, "encoder.mid_block.attentions.0.query.weight"),
                 .k = k};
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     r.file.used = arena_alloc_zeroed(&c->scratch, f->count * sizeof *r.file.used, &c->error);
     if (ctx_failed(c) || read_shape(k, &r, &c->error) != DT_OK) return c->error.status;
     read_encoder(&r, &k->encoder);

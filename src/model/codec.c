@@ -242,11 +242,13 @@ typedef struct window {
 static tensor *to_channels_last(ctx *c, const window *w)
 {
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){1, w->height, w->width, w->channels});
-    for (int64_t row = 0; x && row < w->height; row++)
+    real *values = x ? numbers_prepare(c, &c->step, x->data, tensor_count(x)) : NULL;
+    for (int64_t row = 0; values && row < w->height; row++)
         for (int64_t column = 0; column < w->width; column++)
             for (int64_t p = 0; p < w->channels; p++)
-                x->data[(row * w->width + column) * w->channels + p] = w->data[p * w->plane + row * w->stride + column];
-    return x;
+                values[(row * w->width + column) * w->channels + p] = w->data[p * w->plane + row * w->stride + column];
+    if (values) numbers_send(c, x->data, values, tensor_count(x));
+    return values ? x : NULL;
 }
 
 static tensor *run_network(ctx *c, const codec *k, tensor *x, bool encode)
@@ -288,8 +290,8 @@ static int64_t start_of(const tiling *t, int64_t i)
 }
 
 /* Adds a tile's result y[1,th,tw,C] at (top, left) of out, weighted, and the weights themselves to `total`. */
-static void add_tile(const window *out, float *total, const tensor *y, const tiling *rows, const tiling *columns,
-                     int64_t i, int64_t j, int64_t up, int64_t down)
+static void add_tile(const window *out, float *total, const tensor *y, const real *values, const tiling *rows,
+                     const tiling *columns, int64_t i, int64_t j, int64_t up, int64_t down)
 {
     int64_t top = start_of(rows, i) * up / down, left = start_of(columns, j) * up / down;
     int64_t over_rows = rows->overlap * up / down, over_columns = columns->overlap * up / down;
@@ -297,7 +299,7 @@ static void add_tile(const window *out, float *total, const tensor *y, const til
         for (int64_t q = 0; q < y->dim[2]; q++) {
             float weight = ramp(r, y->dim[1], over_rows, i > 0, i + 1 < rows->count) *
                            ramp(q, y->dim[2], over_columns, j > 0, j + 1 < columns->count);
-            const real *from = y->data + (r * y->dim[2] + q) * y->dim[3];
+            const real *from = values + (r * y->dim[2] + q) * y->dim[3];
             total[(top + r) * out->width + left + q] += weight;
             for (int64_t p = 0; p < out->channels; p++)
                 out->data[p * out->plane + (top + r) * out->stride + left + q] += weight * (float)from[p];
@@ -318,18 +320,20 @@ static void run_window(ctx *c, const codec *k, const window *out, const window *
     int64_t tile = k->tile / (4 * k->factor) * 4 * down;
     if (tile == 0) tile = k->tile > 0 ? 4 * down : in->height + in->width;
     const tiling rows = tiles_of(in->height, tile), columns = tiles_of(in->width, tile);
-    size_t mark = arena_mark(&c->scratch), count = (size_t)(out->height * out->width);
+    const arena_place mark = arena_mark(&c->scratch);
+    const size_t count = (size_t)(out->height * out->width);
     float *total = arena_alloc_zeroed(&c->scratch, count * sizeof *total, &c->error);
     for (int64_t p = 0; p < out->channels; p++) memset(out->data + p * out->plane, 0, count * sizeof *total);
     for (int64_t tile_number = 0; tile_number < rows.count * columns.count && !ctx_failed(c); tile_number++) {
-        size_t step = arena_mark(&c->step);
+        const arena_place step = arena_mark(&c->step);
         int64_t i = tile_number / columns.count, j = tile_number % columns.count;
         window part = *in;
         part.data += start_of(&rows, i) * in->stride + start_of(&columns, j);
         part.height = rows.tile;
         part.width = columns.tile;
         const tensor *y = run_network(c, k, to_channels_last(c, &part), encode);
-        if (y) add_tile(out, total, y, &rows, &columns, i, j, up, down);
+        const real *values = y ? numbers_read(c, &c->step, y->data, tensor_count(y)) : NULL;
+        if (values) add_tile(out, total, y, values, &rows, &columns, i, j, up, down);
         arena_release(&c->step, step);
     }
     if (!ctx_failed(c) && rows.count * columns.count > 1) divide_by_total(out, total);
@@ -385,7 +389,7 @@ dt_status codec_decode(ctx *c, const codec *k, float *x, const float *z, int64_t
     }
     const int gemm_flags = c->gemm_flags;
     const int64_t count = k->channels * height * width, pixels = k->factor * k->factor * height * width;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *unscaled = arena_alloc(&c->scratch, (size_t)count * sizeof *unscaled, &c->error);
     c->gemm_flags = 0;
     for (int64_t i = 0; i < n && !ctx_failed(c); i++) {

@@ -52,11 +52,14 @@ static void channels_last(real *w, const float *values, int64_t outputs, int64_t
 
 static void read_into(const conv_file *f, real *out, const char *name, int dim_count, const int64_t dims[])
 {
-    size_t mark = arena_mark(&f->c->scratch);
-    const float *values = ctx_failed(f->c) ? NULL : read_values(f, name, dim_count, dims);
-    int64_t positions = dim_count == 4 ? dims[2] * dims[3] : 1;
-    if (values) channels_last(out, values, dims[0], dim_count > 1 ? dims[1] : 1, positions);
-    arena_release(&f->c->scratch, mark);
+    ctx *c = f->c;
+    const arena_place mark = arena_mark(&c->scratch);
+    const float *values = ctx_failed(c) ? NULL : read_values(f, name, dim_count, dims);
+    int64_t positions = dim_count == 4 ? dims[2] * dims[3] : 1, inputs = dim_count > 1 ? dims[1] : 1;
+    real *turned = numbers_prepare(c, &c->scratch, out, dims[0] * inputs * positions);
+    if (turned) channels_last(turned, values, dims[0], inputs, positions);
+    numbers_send(c, out, turned, dims[0] * inputs * positions);
+    arena_release(&c->scratch, mark);
 }
 
 /* [O,side_h,side_w,I] from a file's shape[4] = O, I, side_h, side_w. */
@@ -82,19 +85,25 @@ void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64
 /* With s = gamma / sqrt(variance + epsilon): w' = s w, b' = beta - s mean. */
 static void fold(const conv_file *f, conv_weights *k, const char *name, const tensor *const norm[4], double epsilon)
 {
-    const tensor *gamma = norm[0], *beta = norm[1], *mean = norm[2], *variance = norm[3];
-    int64_t outputs = k->weight->dim[0], each = tensor_count(k->weight) / outputs;
-    for (int64_t o = 0; o < outputs; o++) {
-        if (!(variance->data[o] >= 0)) {
-            error_set(&f->c->error, DT_ERR_FORMAT, "%s: tensor %s.bn.running_var: value %lld is %g, not a variance",
-                      f->file->path, name, (long long)o, (double)variance->data[o]);
-            return;
-        }
-        double scale = (double)gamma->data[o] / sqrt((double)variance->data[o] + epsilon);
-        real *w = k->weight->data + o * each;
-        for (int64_t i = 0; i < each; i++) w[i] = (real)(scale * (double)w[i]);
-        k->bias->data[o] = (real)((double)beta->data[o] - scale * (double)mean->data[o]);
+    ctx *c = f->c;
+    const int64_t outputs = k->weight->dim[0], count = tensor_count(k->weight), each = count / outputs;
+    const real *part[4];
+    const arena_place mark = arena_mark(&c->scratch);
+    for (int i = 0; i < 4; i++) part[i] = numbers_read(c, &c->scratch, norm[i]->data, outputs);
+    const real *gamma = part[0], *beta = part[1], *mean = part[2], *variance = part[3];
+    real *weight = numbers_read(c, &c->scratch, k->weight->data, count);
+    real *bias = numbers_prepare(c, &c->scratch, k->bias->data, outputs);
+    for (int64_t o = 0; o < outputs && !ctx_failed(c); o++) {
+        if (!(variance[o] >= 0))
+            error_set(&c->error, DT_ERR_FORMAT, "%s: tensor %s.bn.running_var: value %lld is %g, not a variance",
+                      f->file->path, name, (long long)o, (double)variance[o]);
+        double scale = (double)gamma[o] / sqrt((double)variance[o] + epsilon);
+        for (int64_t i = o * each; i < (o + 1) * each; i++) weight[i] = (real)(scale * (double)weight[i]);
+        bias[o] = (real)((double)beta[o] - scale * (double)mean[o]);
     }
+    numbers_send(c, k->weight->data, weight, count);
+    numbers_send(c, k->bias->data, bias, outputs);
+    arena_release(&c->scratch, mark);
 }
 
 void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
@@ -107,7 +116,7 @@ void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *
     snprintf(full, sizeof full, "%s.conv.weight", name);
     k->weight = read_kernel(f, full, shape);
     if (!ctx_failed(f->c)) k->bias = tensor_new(f->c, &f->c->model, 1, shape);
-    size_t mark = arena_mark(&f->c->model); /* what is folded in is not kept */
+    const arena_place mark = arena_mark(&f->c->model); /* what is folded in is not kept */
     for (int i = 0; i < 4; i++) {
         snprintf(full, sizeof full, "%s.bn.%s", name, parts[i]);
         norm[i] = conv_file_vector(f, full, shape[0]);

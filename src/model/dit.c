@@ -93,6 +93,15 @@ void dit_positions(real *out, int64_t grid, int64_t d)
     }
 }
 
+static void fill_positions(ctx *c, tensor *t, int64_t grid, int64_t d)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    real *values = numbers_prepare(c, &c->scratch, t->data, tensor_count(t));
+    if (values) dit_positions(values, grid, d);
+    numbers_send(c, t->data, values, tensor_count(t));
+    arena_release(&c->scratch, mark);
+}
+
 static dit_block_w add_block(ctx *c, params *p, const dit_config *k, int i)
 {
     int64_t d = k->hidden;
@@ -126,7 +135,7 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
     for (int64_t i = 0; i < k->depth; i++) m->block[i] = add_block(c, table, k, (int)i);
     m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear", 0);
     m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1", 0);
-    if (!ctx_failed(c)) dit_positions(m->pos_embed->data, grid, d);
+    if (!ctx_failed(c)) fill_positions(c, m->pos_embed, grid, d);
     return c->error.status;
 }
 
@@ -138,15 +147,17 @@ static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
 {
     const int64_t half = FREQUENCY_WIDTH / 2;
     tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, FREQUENCY_WIDTH});
-    if (!y) return NULL;
+    real *values = y ? numbers_prepare(c, &c->step, y->data, tensor_count(y)) : NULL;
+    if (!values) return NULL;
     for (int64_t i = 0; i < half; i++) {
         real exponent = (real)-9.210340371976184 * (real)i / (real)half, f = (real)exp(exponent);
         for (int64_t j = 0; j < n; j++) {
             real angle = (real)t[j] * f;
-            y->data[j * FREQUENCY_WIDTH + i] = (real)cos(angle);
-            y->data[j * FREQUENCY_WIDTH + half + i] = (real)sin(angle);
+            values[j * FREQUENCY_WIDTH + i] = (real)cos(angle);
+            values[j * FREQUENCY_WIDTH + half + i] = (real)sin(angle);
         }
     }
+    numbers_send(c, y->data, values, tensor_count(y));
     return y;
 }
 

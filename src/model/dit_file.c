@@ -119,13 +119,22 @@ dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
     return dit_config_check(k, f->path, err);
 }
 
-static dt_status fill_row(const param *row, const tensor_file *f, dt_error *err)
+dt_status dit_file_numbers(ctx *c, real *numbers, const tensor_entry *e)
 {
-    const tensor_entry *e = need(f, row->name, row->file_dim_count, err);
-    if (!e || check_shape(e, row->file_dim, err) != DT_OK) return err->status;
-    if (tensor_read_f32(row->tensor->data, e, err) == DT_OK && !e->strides)
+    const arena_place mark = arena_mark(&c->scratch);
+    real *values = numbers_prepare(c, &c->scratch, numbers, e->count);
+    if (values && tensor_read_f32(values, e, &c->error) == DT_OK) numbers_send(c, numbers, values, e->count);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status fill_row(ctx *c, const param *row, const tensor_file *f)
+{
+    const tensor_entry *e = need(f, row->name, row->file_dim_count, &c->error);
+    if (!e || check_shape(e, row->file_dim, &c->error) != DT_OK) return c->error.status;
+    if (dit_file_numbers(c, row->tensor->data, e) == DT_OK && !e->strides)
         file_map_drop(&f->map, e->data, (size_t)e->bytes);
-    return err->status;
+    return c->error.status;
 }
 
 static dt_status refuse_strangers(const params *p, const tensor_file *f, dt_error *err)
@@ -264,12 +273,13 @@ static dt_status fill_labels(ctx *c, dit *m, const tensor_file *f, const dit_fil
     int64_t d = m->config.hidden;
     if (l->init == DT_LABEL_NEAREST_NAME && (!info->class_name || !l->class_name))
         return error_set(&c->error, DT_ERR_ARG, "label_init nearest-name: %s does not name its classes", f->path);
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     real *old = arena_alloc(&c->scratch, (size_t)e->count * sizeof *old, &c->error);
-    if (old && tensor_read_f32(old, e, &c->error) == DT_OK) {
-        for (int64_t i = 0; i < l->class_count; i++)
-            start_row(row->tensor->data + i * d, i, old, file_classes, d, l, info);
-        memcpy(row->tensor->data + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
+    real *table = numbers_prepare(c, &c->scratch, row->tensor->data, tensor_count(row->tensor));
+    if (table && tensor_read_f32(old, e, &c->error) == DT_OK) {
+        for (int64_t i = 0; i < l->class_count; i++) start_row(table + i * d, i, old, file_classes, d, l, info);
+        memcpy(table + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
+        numbers_send(c, row->tensor->data, table, tensor_count(row->tensor));
         say(l, file_classes);
     }
     arena_release(&c->scratch, mark);
@@ -286,7 +296,7 @@ static dt_status fill_model(ctx *c, dit *m, const tensor_file *f, const dit_file
         if (relabel && row->tensor == m->y_table)
             fill_labels(c, m, f, info, labels, file_classes);
         else
-            fill_row(row, f, &c->error);
+            fill_row(c, row, f);
     }
     return c->error.status;
 }

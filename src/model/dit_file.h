@@ -63,4 +63,7 @@ dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path,
 dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
                      dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count);
 
+/* All of a tensor of a file as float, to where the engine keeps numbers. */
+dt_status dit_file_numbers(ctx *c, real *numbers, const tensor_entry *e);
+
 #endif

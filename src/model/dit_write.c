@@ -36,13 +36,15 @@ static dt_status gather(contents *k, ctx *c, const dit *m, real *const values[],
     if (ctx_failed(c)) return c->error.status;
     for (size_t i = 0; i < k->source_count; i++) {
         const param *row = &m->params.row[i];
-        const real *data = values && values[i] ? values[i] : row->tensor->data;
-        k->source[i] = (tensor_source){.name = row->name,
-                                       .dtype = file_dtype(dtype),
-                                       .dim_count = row->file_dim_count,
-                                       .dims = row->file_dim,
-                                       .values = (const float *)data};
+        real *data = values && values[i] ? values[i] : row->tensor->data;
+        k->source[i] =
+            (tensor_source){.name = row->name,
+                            .dtype = file_dtype(dtype),
+                            .dim_count = row->file_dim_count,
+                            .dims = row->file_dim,
+                            .values = (const float *)numbers_read(c, &c->scratch, data, tensor_count(row->tensor))};
     }
+    if (ctx_failed(c)) return c->error.status;
     k->pair_count = 0;
     for (size_t i = 0; i < metadata_count; i++)
         if (strcmp(metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = metadata[i];
@@ -56,7 +58,7 @@ dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path,
                    const metadata_pair metadata[], size_t metadata_count, file_hash *hash)
 {
     contents k;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK)
         safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, hash, &c->error);
     arena_release(&c->scratch, mark);
@@ -70,10 +72,11 @@ static dt_status check_positions(ctx *c, const dit *m, const char *path)
 {
     int64_t count = tensor_count(m->pos_embed), grid = m->config.input_size / m->config.patch;
     real *expected = arena_alloc(&c->scratch, (size_t)count * sizeof *expected, &c->error);
-    if (!expected) return c->error.status;
+    const real *found = numbers_read(c, &c->scratch, m->pos_embed->data, count);
+    if (ctx_failed(c)) return c->error.status;
     dit_positions(expected, grid, m->config.hidden);
     for (int64_t i = 0; i < count; i++)
-        if (!(fabs((double)m->pos_embed->data[i] - (double)expected[i]) <= POSITION_TOLERANCE))
+        if (!(fabs((double)found[i] - (double)expected[i]) <= POSITION_TOLERANCE))
             return error_set(&c->error, DT_ERR_UNSUPPORTED,
                              "%s: the model's pos_embed is not the sines and cosines that diffusers computes, and its "
                              "format has no place for another",
@@ -143,7 +146,7 @@ dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *pat
                      dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count)
 {
     contents k;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK) switch (format) {
         case DT_MODEL_SAFETENSORS:
             safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, NULL, &c->error);

@@ -46,18 +46,20 @@ static dt_status base_rows(ctx *c, const features *f, float *rows, const float *
                          (long long)k->channels, (long long)k->input_size, (long long)k->input_size,
                          (long long)channels, (long long)size, (long long)size);
     tensor *xt = tensor_new(c, &c->step, 4, (int64_t[]){n, channels, size, size});
+    real *noisy = xt ? numbers_prepare(c, &c->scratch, xt->data, n * count) : NULL;
     float *noise = arena_alloc(&c->scratch, (size_t)count * sizeof *noise, &c->error);
     int32_t *t = arena_alloc(&c->step, (size_t)n * sizeof *t, &c->error),
             *y = arena_alloc(&c->step, (size_t)n * sizeof *y, &c->error);
     if (ctx_failed(c)) return c->error.status;
     for (int64_t i = 0; i < n; i++) {
         rng_normal(noise, count, (rng_key){0, RNG_FEATURE, 0, (uint32_t)(first + i)});
-        schedule_add_noise(xt->data + i * count, x + i * count, noise, count, &f->schedule, BASE_T);
+        schedule_add_noise(noisy + i * count, x + i * count, noise, count, &f->schedule, BASE_T);
         t[i] = BASE_T;
         y[i] = (int32_t)dit_null_class(f->base);
     }
+    numbers_send(c, xt->data, noisy, n * count);
     const tensor *tokens = dit_features(c, f->base, xt, t, y, (k->depth + 1) / 2); /* [N,D] */
-    if (!ctx_failed(c)) memcpy(rows, tokens->data, (size_t)(n * f->dim) * sizeof *rows);
+    if (tokens) numbers_fetch(c, rows, tokens->data, n * f->dim);
     return c->error.status;
 }
 
@@ -92,7 +94,7 @@ static void prepare_pictures(ctx *c, const features *f, float *x, const image pi
 static void inception_rows(ctx *c, const features *f, float *rows, const image pictures[], int64_t n)
 {
     const int64_t width = f->dim + f->spatial_dim;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *x = arena_alloc(&c->scratch, (size_t)(n * INCEPTION_SIDE * INCEPTION_SIDE * 3) * sizeof *x, &c->error);
     float *pool = arena_alloc(&c->scratch, (size_t)(n * width) * sizeof *pool, &c->error);
     float *spatial = pool + n * f->dim;
@@ -130,7 +132,7 @@ dt_status features_rows(ctx *c, const features *f, float *rows, const float *x, 
                         int64_t first, int64_t n)
 {
     if (ctx_failed(c)) return c->error.status;
-    size_t step = arena_mark(&c->step), scratch = arena_mark(&c->scratch);
+    const arena_place step = arena_mark(&c->step), scratch = arena_mark(&c->scratch);
     if (f->kind == DT_FEATURE_BASE)
         base_rows(c, f, rows, x, channels, size, first, n);
     else

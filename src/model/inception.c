@@ -210,10 +210,13 @@ static const conv_weights *first_convolution(const inception *net, int stage_num
     return k;
 }
 
-static void copy_spatial(float *spatial, const tensor *x)
+static void copy_spatial(ctx *c, float *spatial, const tensor *x)
 {
-    for (int64_t i = 0; i < x->dim[0] * SPATIAL_POSITIONS; i++)
-        memcpy(spatial + i * SPATIAL_CHANNELS, x->data + i * x->dim[3], SPATIAL_CHANNELS * sizeof *spatial);
+    const arena_place mark = arena_mark(&c->scratch);
+    const real *values = numbers_read(c, &c->scratch, x->data, tensor_count(x));
+    for (int64_t i = 0; values && i < x->dim[0] * SPATIAL_POSITIONS; i++)
+        memcpy(spatial + i * SPATIAL_CHANNELS, values + i * x->dim[3], SPATIAL_CHANNELS * sizeof *spatial);
+    arena_release(&c->scratch, mark);
 }
 
 /* The output of stage p->last. The stages before run inside, so that tape_inference gives back what they leave: at any time
@@ -231,7 +234,7 @@ static tensor *run_stages(ctx *c, const void *arg, tensor *x, tensor *unused)
         beside = source_of(c, now->from, input, before, beside);
         before = now->outputs == NOTHING ? beside : convolve(c, k++, now, beside);
         if (now->kept) y = y ? op_concat(c, y, before) : before;
-        if (p->last == SPATIAL_STAGE && i == 0 && p->spatial && !ctx_failed(c)) copy_spatial(p->spatial, before);
+        if (p->last == SPATIAL_STAGE && i == 0 && p->spatial && !ctx_failed(c)) copy_spatial(c, p->spatial, before);
     }
     return ctx_failed(c) ? NULL : y;
 }
@@ -240,14 +243,14 @@ dt_status inception_features(ctx *c, float *pool, float *spatial, const inceptio
 {
     const int gemm_flags = c->gemm_flags;
     const pass whole = {net, STAGES - 1, spatial};
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){n, INCEPTION_SIDE, INCEPTION_SIDE, 3});
     if (!input) return c->error.status;
-    memcpy(input->data, x, (size_t)tensor_count(input) * sizeof *x);
+    c->engine.memory.upload(input->data, x, (size_t)tensor_count(input) * sizeof *x);
     c->gemm_flags = 0;
     tensor *y = tape_inference(c, run_stages, &whole, input, NULL);
     if (y) y = op_mean_tokens(c, op_reshape(c, y, 3, (int64_t[]){n, y->dim[1] * y->dim[2], INCEPTION_FEATURES}));
-    if (!ctx_failed(c)) memcpy(pool, y->data, (size_t)(n * INCEPTION_FEATURES) * sizeof *pool);
+    if (!ctx_failed(c)) numbers_fetch(c, pool, y->data, n * INCEPTION_FEATURES);
     c->gemm_flags = gemm_flags;
     arena_release(&c->step, mark);
     return c->error.status;
@@ -256,8 +259,12 @@ dt_status inception_features(ctx *c, float *pool, float *spatial, const inceptio
 dt_status inception_logits(ctx *c, float *logits, const inception *net, const float *pool, int64_t n, bool with_bias)
 {
     const int64_t features = INCEPTION_FEATURES, classes = INCEPTION_CLASSES;
-    if (ctx_failed(c)) return c->error.status;
-    c->engine.gemm(logits, pool, net->classes.weight->data, with_bias ? net->classes.bias->data : NULL, n, classes,
-                   features, features, features, classes, GEMM_TRANS_B);
-    return DT_OK;
+    const arena_place mark = arena_mark(&c->scratch);
+    const real *weight = numbers_read(c, &c->scratch, net->classes.weight->data, classes * features);
+    const real *bias = numbers_read(c, &c->scratch, net->classes.bias->data, classes);
+    if (!ctx_failed(c))
+        c->host.gemm(logits, pool, weight, with_bias ? bias : NULL, n, classes, features, features, features, classes,
+                     GEMM_TRANS_B);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
 }

@@ -81,11 +81,13 @@ static tensor *forward(ctx *c, const squeezenet *net, tensor *x)
 static void run_batch(ctx *c, float *features, const squeezenet *net, const uint8_t *rgb, int64_t n, int64_t side)
 {
     const int64_t pixels = SQUEEZENET_SIDE * SQUEEZENET_SIDE * 3;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){n, SQUEEZENET_SIDE, SQUEEZENET_SIDE, 3});
-    for (int64_t i = 0; x && i < n; i++) prepare(c, x->data + i * pixels, rgb + i * side * side * 3, side);
+    real *pictures = x ? numbers_prepare(c, &c->step, x->data, n * pixels) : NULL;
+    for (int64_t i = 0; pictures && i < n; i++) prepare(c, pictures + i * pixels, rgb + i * side * side * 3, side);
+    if (pictures) numbers_send(c, x->data, pictures, n * pixels);
     const tensor *y = forward(c, net, x);
-    if (y) memcpy(features, y->data, (size_t)(n * SQUEEZENET_FEATURES) * sizeof(float));
+    if (y) numbers_fetch(c, features, y->data, n * SQUEEZENET_FEATURES);
     arena_release(&c->step, mark);
 }
 

@@ -73,7 +73,7 @@ bool tiny_autoencoder_fits(const tensor_file *encoder, const tensor_file *decode
 static dt_status read_half(ctx *c, tiny_half *h, const tensor_file *file, const tiny_autoencoder *k,
                            void (*read)(const conv_file *, tiny_half *, const tiny_autoencoder *))
 {
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     conv_file f = {.c = c, .file = file, .net = "tiny autoencoder"};
     f.used = arena_alloc_zeroed(&c->scratch, file->count * sizeof *f.used, &c->error);
     if (ctx_failed(c)) return c->error.status;
@@ -142,9 +142,14 @@ static tensor *upsample_forward(ctx *c, const void *arg, tensor *x, tensor *unus
 }
 
 /* y = x factor + offset, in place: the pictures outside are in [-1,1], the networks' in [0,1]. */
-static tensor *shift_range(tensor *x, real factor, real offset)
+static tensor *shift_range(ctx *c, tensor *x, real factor, real offset)
 {
-    for (int64_t i = 0, count = x ? tensor_count(x) : 0; i < count; i++) x->data[i] = x->data[i] * factor + offset;
+    const arena_place mark = arena_mark(&c->scratch);
+    const int64_t count = x ? tensor_count(x) : 0;
+    real *values = x ? numbers_read(c, &c->scratch, x->data, count) : NULL;
+    for (int64_t i = 0; values && i < count; i++) values[i] = values[i] * factor + offset;
+    if (values) numbers_send(c, x->data, values, count);
+    arena_release(&c->scratch, mark);
     return x;
 }
 
@@ -153,8 +158,8 @@ tensor *tiny_autoencoder_encode(ctx *c, const tiny_autoencoder *k, tensor *x)
     const tiny_half *h = &k->encoder;
     tensor *unit = ctx_failed(c) ? NULL : tensor_new(c, &c->step, 4, x->dim);
     if (!unit) return NULL;
-    memcpy(unit->data, x->data, (size_t)tensor_count(x) * sizeof(real));
-    x = convolve(c, &h->conv_in, shift_range(unit, (real)0.5, (real)0.5), 1);
+    c->engine.memory.copy(unit->data, x->data, (size_t)tensor_count(x) * sizeof(real));
+    x = convolve(c, &h->conv_in, shift_range(c, unit, (real)0.5, (real)0.5), 1);
     x = run(c, block_forward, &h->lone, x);
     for (int stage = 0; stage < TINY_STAGES; stage++) {
         x = convolve(c, &h->resample[stage], x, 2);
@@ -172,5 +177,5 @@ tensor *tiny_autoencoder_decode(ctx *c, const tiny_autoencoder *k, tensor *z)
         x = run(c, upsample_forward, &h->resample[stage], x);
     }
     x = run(c, block_forward, &h->lone, x);
-    return shift_range(convolve(c, &h->conv_out, x, 1), 2, -1);
+    return shift_range(c, convolve(c, &h->conv_out, x, 1), 2, -1);
 }

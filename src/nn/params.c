@@ -41,18 +41,29 @@ static void fill_normal(real *out, int64_t count, double deviation, rng_key key)
     for (int64_t i = 0; i < count; i++) out[i] *= (real)deviation;
 }
 
-void params_init(params *p, uint64_t seed)
+static void init_row(real *out, const param *row, rng_key key)
 {
-    for (int i = 0; i < p->count; i++) {
-        tensor *t = p->row[i].tensor;
-        rng_key key = {.seed = seed, .purpose = RNG_INIT, .step = (uint32_t)i};
-        int64_t count = tensor_count(t);
-        switch (p->row[i].init) {
-        case PARAM_ZERO: memset(t->data, 0, (size_t)count * sizeof(real)); break;
-        case PARAM_XAVIER: fill_uniform(t->data, count, sqrt(6.0 / (double)(t->dim[0] + t->dim[1])), key); break;
-        case PARAM_NORMAL: fill_normal(t->data, count, 0.02, key); break;
-        case PARAM_FIXED: break;
-        }
+    const tensor *t = row->tensor;
+    const int64_t count = tensor_count(t);
+    switch (row->init) {
+    case PARAM_ZERO: memset(out, 0, (size_t)count * sizeof *out); break;
+    case PARAM_XAVIER: fill_uniform(out, count, sqrt(6.0 / (double)(t->dim[0] + t->dim[1])), key); break;
+    case PARAM_NORMAL: fill_normal(out, count, 0.02, key); break;
+    case PARAM_FIXED: break;
+    }
+}
+
+void params_init(ctx *c, params *p, uint64_t seed)
+{
+    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
+        const param *row = &p->row[i];
+        if (row->init == PARAM_FIXED) continue;
+        const arena_place mark = arena_mark(&c->scratch);
+        const int64_t count = tensor_count(row->tensor);
+        real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
+        if (values) init_row(values, row, (rng_key){.seed = seed, .purpose = RNG_INIT, .step = (uint32_t)i});
+        numbers_send(c, row->tensor->data, values, count);
+        arena_release(&c->scratch, mark);
     }
 }
 
@@ -61,7 +72,7 @@ void params_train(ctx *c, params *p, bool keep_gradients)
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         if (p->row[i].init == PARAM_FIXED) continue;
         tensor *t = p->row[i].tensor;
-        if (keep_gradients) t->grad = arena_alloc_zeroed(&c->model, (size_t)tensor_count(t) * sizeof(real), &c->error);
+        if (keep_gradients) t->grad = numbers_zeros(c, &c->model, tensor_count(t));
         t->need_grad = true;
     }
 }

@@ -26,7 +26,7 @@ tensor *op_attention(ctx *c, tensor *qkv, int64_t heads)
     int64_t width = qkv->dim[2] / 3;
     attention_saved s = {.n = qkv->dim[0], .s = qkv->dim[1], .k = heads, .e = width / heads};
     tensor *y = tensor_new(c, &c->step, 3, (int64_t[]){s.n, s.s, width});
-    s.lse = arena_alloc(&c->step, (size_t)(s.n * s.k * s.s) * sizeof(real), &c->error);
+    s.lse = numbers_alloc(c, &c->step, (size_t)(s.n * s.k * s.s) * sizeof(real));
     if (ctx_failed(c)) return NULL;
     c->engine.attention_fwd(y->data, s.lse, qkv->data, s.n, s.s, s.k, s.e, c->gemm_flags);
     if (tape_wants(c, y, &qkv, 1)) tape_push(c, attention_bwd, y, &qkv, 1, &s, sizeof s);

@@ -43,7 +43,7 @@ static real *cols_alloc(ctx *c, window_sizes z)
 {
     window_sizes most = chunk_of(z, 0);
     size_t count = is_plain(z) ? 0 : (size_t)(most.n * z.out_h * z.out_w * z.side_h * z.side_w * z.c);
-    return arena_alloc(&c->scratch, count * sizeof(real), &c->error);
+    return numbers_alloc(c, &c->scratch, count * sizeof(real));
 }
 
 static const real *fill_cols(const ctx *c, real *cols, const tensor *x, chunk part)
@@ -66,7 +66,7 @@ static void conv2d_bwd(ctx *c, const tape_record *r)
     const window_sizes *z = r->saved;
     tensor *x = r->in[0], *w = r->in[1], *bias = r->in[2];
     real *dx = tensor_grad(c, x), *dw = tensor_grad(c, w), *db = tensor_grad(c, bias);
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     real *cols = cols_alloc(c, *z);
     if (ctx_failed(c)) return;
     chunk part;
@@ -105,7 +105,7 @@ tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t strid
     z.out_h = (z.h + 2 * pad_h - z.side_h) / stride + 1;
     z.out_w = (z.w + 2 * pad_w - z.side_w) / stride + 1;
     tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, o});
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     real *cols = cols_alloc(c, z);
     if (ctx_failed(c)) return NULL;
     chunk part;

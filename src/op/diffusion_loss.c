@@ -6,8 +6,8 @@
 
 typedef struct loss_saved {
     const tensor *noise, *x0, *xt;
-    loss_coefficients *coef;
-    real *weight;
+    const loss_coefficients *coef; /* the engine's */
+    const real *weight;            /* the host's: scaled before they are used */
     int64_t n, c, r;
     bool learned_variance;
 } loss_saved;
@@ -15,20 +15,25 @@ typedef struct loss_saved {
 static void diffusion_loss_bwd(ctx *c, const tape_record *r)
 {
     const loss_saved *s = r->saved;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     real *dout = tensor_grad(c, r->in[0]), *scaled = arena_alloc(&c->scratch, (size_t)s->n * sizeof *scaled, &c->error);
-    if (ctx_failed(c)) return;
-    for (int64_t i = 0; i < s->n; i++) scaled[i] = r->out->grad[0] * s->weight[i];
-    c->engine.diffusion_loss_bwd(dout, scaled, r->in[0]->data, s->noise->data, s->x0->data, s->xt->data, s->coef, s->n,
-                                 s->c, s->r, s->learned_variance);
+    real slope;
+    if (!numbers_fetch(c, &slope, r->out->grad, 1)) return;
+    for (int64_t i = 0; i < s->n; i++) scaled[i] = slope * s->weight[i];
+    const real *weight = numbers_of(c, &c->scratch, scaled, (size_t)s->n * sizeof *scaled);
+    if (weight)
+        c->engine.diffusion_loss_bwd(dout, weight, r->in[0]->data, s->noise->data, s->x0->data, s->xt->data, s->coef,
+                                     s->n, s->c, s->r, s->learned_variance);
     arena_release(&c->scratch, mark);
 }
 
-static void *keep(ctx *c, const void *data, size_t bytes)
+/* The engine's terms brought to the host, and their weighted sum. */
+static real fetch_terms(ctx *c, real mse[], real vb[], const real *terms, const real weight[], int64_t n)
 {
-    void *copy = arena_alloc(&c->step, bytes, &c->error);
-    if (copy) memcpy(copy, data, bytes);
-    return copy;
+    double sum = 0;
+    if (!numbers_fetch(c, mse, terms, n) || !numbers_fetch(c, vb, terms + n, n)) return 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)weight[i] * ((double)mse[i] + (double)vb[i]);
+    return (real)sum;
 }
 
 tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tensor *noise, const tensor *x0,
@@ -40,14 +45,16 @@ tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tens
     TENSOR_CHECK(tensor_count(x0) == n * channels * r && tensor_count(xt) == n * channels * r, noise, x0, xt);
     bool learned = out->dim[1] == 2 * channels;
     loss_saved s = {.noise = noise, .x0 = x0, .xt = xt, .n = n, .c = channels, .r = r, .learned_variance = learned};
-    s.coef = keep(c, coef, (size_t)n * sizeof coef[0]);
-    s.weight = keep(c, weight, (size_t)n * sizeof weight[0]);
-    tensor *total = tensor_zeros(c, &c->step, 1, (int64_t[]){1});
+    s.coef = numbers_of(c, &c->step, coef, (size_t)n * sizeof coef[0]);
+    real *kept = arena_alloc(&c->step, (size_t)n * sizeof *kept, &c->error);
+    real *terms = numbers_alloc(c, &c->step, 2 * (size_t)n * sizeof *terms);
+    tensor *total = tensor_new(c, &c->step, 1, (int64_t[]){1});
     if (ctx_failed(c)) return NULL;
-    c->engine.diffusion_loss_fwd(mse, vb, out->data, noise->data, x0->data, xt->data, s.coef, n, channels, r, learned);
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)weight[i] * ((double)mse[i] + (double)vb[i]);
-    total->data[0] = (real)sum;
+    s.weight = memcpy(kept, weight, (size_t)n * sizeof *kept);
+    c->engine.diffusion_loss_fwd(terms, terms + n, out->data, noise->data, x0->data, xt->data, s.coef, n, channels, r,
+                                 learned);
+    const real sum = fetch_terms(c, mse, vb, terms, weight, n);
+    c->engine.memory.upload(total->data, &sum, sizeof sum);
     if (tape_wants(c, total, &out, 1)) tape_push(c, diffusion_loss_bwd, total, &out, 1, &s, sizeof s);
     return total;
 }

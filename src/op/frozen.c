@@ -14,8 +14,8 @@ tensor *frozen_group_norm(ctx *c, tensor *x, const tensor *weight, const tensor 
     TENSOR_CHECK(tensor_count(weight) == x->dim[3] && tensor_count(bias) == x->dim[3], x, weight, bias);
     group_sizes z = {x->dim[0], x->dim[1] * x->dim[2], x->dim[3], groups};
     tensor *y = tensor_new(c, &c->step, 4, x->dim);
-    size_t mark = arena_mark(&c->scratch);
-    real *mean = arena_alloc(&c->scratch, (size_t)(2 * z.n * z.c) * sizeof *mean, &c->error);
+    const arena_place mark = arena_mark(&c->scratch);
+    real *mean = numbers_alloc(c, &c->scratch, (size_t)(2 * z.n * z.c) * sizeof *mean);
     if (ctx_failed(c)) return NULL;
     c->engine.group_norm_fwd(y->data, mean, mean + z.n * z.c, x->data, weight->data, bias->data, z, epsilon);
     arena_release(&c->scratch, mark);

@@ -1,10 +1,8 @@
 /* Ops that move numbers: table rows, tokens and images, the mean over tokens. */
 #include "op/op.h"
 
-#include <string.h>
-
 typedef struct embedding_saved {
-    int32_t *index;
+    const int32_t *index;
 } embedding_saved;
 
 static void embedding_bwd(ctx *c, const tape_record *r)
@@ -19,9 +17,8 @@ tensor *op_embedding(ctx *c, tensor *table, const int32_t index[], int64_t n)
     if (ctx_failed(c)) return NULL;
     for (int64_t i = 0; i < n; i++) TENSOR_CHECK(index[i] >= 0 && index[i] < table->dim[0], table);
     tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, table->dim[1]});
-    embedding_saved s = {arena_alloc(&c->step, (size_t)n * sizeof index[0], &c->error)};
+    embedding_saved s = {numbers_of(c, &c->step, index, (size_t)n * sizeof index[0])};
     if (ctx_failed(c)) return NULL;
-    memcpy(s.index, index, (size_t)n * sizeof index[0]);
     c->engine.embedding_fwd(y->data, table->data, s.index, n, table->dim[1]);
     if (tape_wants(c, y, &table, 1)) tape_push(c, embedding_bwd, y, &table, 1, &s, sizeof s);
     return y;

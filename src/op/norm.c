@@ -40,8 +40,8 @@ tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, rea
     norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale, .epsilon = epsilon};
     size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
     tensor *y = tensor_new_droppable(c, x->dim_count, x->dim);
-    s.mean = arena_alloc(&c->step, bytes, &c->error);
-    s.rstd = arena_alloc(&c->step, bytes, &c->error);
+    s.mean = numbers_alloc(c, &c->step, bytes);
+    s.rstd = numbers_alloc(c, &c->step, bytes);
     if (ctx_failed(c)) return NULL;
     norm_modulate(c, y, x, m, &s);
     tensor *in[] = {x, m};

@@ -8,6 +8,7 @@
  * Argument order: outputs, inputs, sizes, scalars. All arrays are contiguous and row-major unless a leading dimension
  * is given. Kernels named *_bwd add into their outputs (the caller clears), those with an `add` overwrite when it is
  * false; an output that is NULL is not wanted.
+ * Arrays lie in the engine's own memory, index, coef and weight too; what a kernel returns as its value is the host's.
  * Kernels do the same additions in the same order for any number of threads: no sum is split between threads. */
 #ifndef TENSOR_ENGINE_H
 #define TENSOR_ENGINE_H
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/real.h"
 
 enum {
@@ -64,8 +66,21 @@ typedef struct adamw_coefficients {
     real grad_scale;   /* clipping factor */
 } adamw_coefficients;
 
+/* Where an engine's numbers lie. Work on them is done in the order of the calls; download and finish wait for it. */
+typedef struct engine_memory {
+    const arena_backing *backing; /* NULL: in this process's memory, which the host reads and writes itself */
+    void (*clear)(void *numbers, size_t bytes);
+    void (*copy)(void *to, const void *from, size_t bytes); /* within the engine's memory */
+    void (*upload)(void *to, const void *host, size_t bytes);
+    dt_status (*download)(void *host, const void *from, size_t bytes, dt_error *err);
+    dt_status (*finish)(dt_error *err); /* waits; a failure of any earlier work is reported here or by a download */
+    size_t (*size)(void);               /* bytes that there are; with a backing */
+    void *(*shared)(size_t bytes);      /* with a backing, for tests: memory that the host reaches too; NULL: none */
+} engine_memory;
+
 typedef struct engine {
     char name[64]; /* e.g. "cpu avx2" */
+    engine_memory memory;
 
     /* C[M,N] = op(A)[M,K] op(B)[K,N] (+ C) (+ bias[N]); lda, ldb, ldc are the stored row lengths. bias may be NULL. */
     void (*gemm)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,

@@ -2,36 +2,46 @@
  * block, so a list of free blocks, searched for the exact size, serves a whole pass with what about one block needs. */
 #include "tensor/pass.h"
 
-#include <string.h>
+/* Blocks given back stand in a list, the last one first: its numbers are the likeliest to be in a cache. Those in use stand
+ * in another. */
+typedef struct pass_block {
+    struct pass_block *next;
+    real *data;
+    int64_t count;
+} pass_block;
 
-struct free_block {
-    struct free_block *next;
-    size_t bytes;
-};
-
-static size_t block_bytes(const tensor *t)
+static void move_block(pass_block **from, pass_block **to)
 {
-    size_t bytes = (size_t)tensor_count(t) * sizeof(real);
-    return bytes > sizeof(struct free_block) ? bytes : sizeof(struct free_block);
+    pass_block *block = *from;
+    *from = block->next;
+    block->next = *to;
+    *to = block;
 }
 
 static real *take_block(ctx *c, const tensor *t)
 {
-    const size_t bytes = block_bytes(t);
-    for (struct free_block **at = &c->free_blocks; *at; at = &(*at)->next)
-        if ((*at)->bytes == bytes) {
-            void *found = *at;
-            *at = (*at)->next;
-            return found;
-        }
-    return arena_alloc(&c->pass, bytes, &c->error);
+    const int64_t count = tensor_count(t);
+    pass_block **at = &c->free_blocks;
+    while (*at && (*at)->count != count) at = &(*at)->next;
+    if (!*at) {
+        pass_block *block = arena_alloc(&c->pass, sizeof *block, &c->error);
+        real *data = numbers_alloc(c, &c->pass, (size_t)count * sizeof *data);
+        if (!block || !data) return NULL;
+        *block = (pass_block){.data = data, .count = count};
+        *at = block;
+    }
+    move_block(at, &c->used_blocks);
+    return c->used_blocks->data;
 }
 
-static void give_block(ctx *c, real *data, const tensor *t)
+/* False where data is no block: a weight whose gradients are added up has its buffer in the model arena. */
+static bool give_block(ctx *c, const real *data)
 {
-    struct free_block *block = (struct free_block *)data;
-    *block = (struct free_block){c->free_blocks, block_bytes(t)};
-    c->free_blocks = block;
+    pass_block **at = &c->used_blocks;
+    while (*at && (*at)->data != data) at = &(*at)->next;
+    if (!*at) return false;
+    move_block(at, &c->free_blocks);
+    return true;
 }
 
 /* ---- gradients ---- */
@@ -48,7 +58,7 @@ real *tensor_grad(ctx *c, tensor *t)
 {
     bool add;
     real *d = tensor_grad_write(c, t, &add);
-    if (d && !add) memset(d, 0, (size_t)tensor_count(t) * sizeof(real));
+    if (d && !add) c->engine.memory.clear(d, (size_t)tensor_count(t) * sizeof(real));
     return d;
 }
 
@@ -67,24 +77,15 @@ void tensor_grad_pass(ctx *c, tensor *t, tensor *out)
     if (d) c->engine.accumulate(d, out->grad, tensor_count(t));
 }
 
-/* A weight whose gradients are added up has its buffer in the model arena. */
-static bool is_block(const ctx *c, const real *data)
-{
-    uintptr_t at = (uintptr_t)data, base = (uintptr_t)c->pass.base;
-    return data && at >= base && at - base < c->pass.used;
-}
-
 void pass_release_gradient(ctx *c, tensor *t)
 {
-    if (!is_block(c, t->grad)) return;
-    give_block(c, t->grad, t);
-    t->grad = NULL;
+    if (t->grad && give_block(c, t->grad)) t->grad = NULL;
 }
 
 void pass_release_all(ctx *c)
 {
-    arena_release(&c->pass, 0);
-    c->free_blocks = NULL;
+    arena_clear(&c->pass);
+    c->free_blocks = c->used_blocks = NULL;
 }
 
 /* ---- values that are made twice ---- */
@@ -92,19 +93,15 @@ void pass_release_all(ctx *c)
 tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[])
 {
     if (!c->recording) return tensor_new(c, &c->step, dim_count, dim);
-    if (ctx_failed(c)) return NULL;
-    tensor *t = arena_alloc_zeroed(&c->step, sizeof *t, &c->error);
-    if (!t) return NULL;
-    t->dim_count = dim_count;
-    memcpy(t->dim, dim, (size_t)dim_count * sizeof dim[0]);
-    t->data = take_block(c, t);
-    return t->data ? t : NULL;
+    tensor *t = tensor_header(c, &c->step, dim_count, dim);
+    if (t) t->data = take_block(c, t);
+    return t && t->data ? t : NULL;
 }
 
 void tensor_drop(ctx *c, tensor *t)
 {
     if (!t || !t->remade_by || !t->data) return;
-    give_block(c, t->data, t);
+    give_block(c, t->data);
     t->data = NULL;
 }
 

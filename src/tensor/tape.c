@@ -76,10 +76,8 @@ static void reshape_bwd(ctx *c, const tape_record *r)
 tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[])
 {
     if (ctx_failed(c)) return NULL;
-    tensor *y = arena_alloc_zeroed(&c->step, sizeof *y, &c->error);
+    tensor *y = tensor_header(c, &c->step, dim_count, dim);
     if (!y) return NULL;
-    y->dim_count = dim_count;
-    memcpy(y->dim, dim, (size_t)dim_count * sizeof dim[0]);
     y->data = x->data;
     TENSOR_CHECK(tensor_count(y) == tensor_count(x), x, y);
     if (tape_wants(c, y, &x, 1)) tape_push(c, reshape_bwd, y, &x, 1, NULL, 0);
@@ -93,20 +91,21 @@ static tensor *run_and_release(ctx *c, tape_function *f, const void *arg, tensor
     if (ctx_failed(c)) return NULL;
     bool recording = c->recording;
     c->recording = false;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     tensor *inside = f(c, arg, x, cond);
     c->recording = recording;
     if (ctx_failed(c)) return NULL;
 
     /* Through scratch, because the kept copy may overlap the block it comes from. */
     tensor shape = *inside;
-    size_t bytes = (size_t)tensor_count(inside) * sizeof(real), scratch_mark = arena_mark(&c->scratch);
-    real *copy = arena_alloc(&c->scratch, bytes, &c->error);
+    const size_t bytes = (size_t)tensor_count(inside) * sizeof(real);
+    const arena_place scratch_mark = arena_mark(&c->scratch);
+    real *copy = numbers_alloc(c, &c->scratch, bytes);
     if (!copy) return NULL;
-    memcpy(copy, inside->data, bytes);
+    c->engine.memory.copy(copy, inside->data, bytes);
     arena_release(&c->step, mark);
     tensor *kept = tensor_new(c, &c->step, shape.dim_count, shape.dim);
-    if (kept) memcpy(kept->data, copy, bytes);
+    if (kept) c->engine.memory.copy(kept->data, copy, bytes);
     arena_release(&c->scratch, scratch_mark);
     return kept;
 }
@@ -124,7 +123,7 @@ typedef struct checkpoint_saved {
 static void checkpoint_bwd(ctx *c, const tape_record *r)
 {
     const checkpoint_saved *s = r->saved;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     tape_record *until = c->tape;
     bool recording = c->recording;
     c->recording = true;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cpu/engine_cpu.h"
+#include "tensor/device.h"
 
 /* Address space asked for per arena. Only touched pages cost memory; under AddressSanitizer the shadow of the whole
  * range is written, so it is kept small there. */
@@ -19,7 +20,27 @@ static size_t arena_limit(void)
 #endif
 }
 
-dt_status ctx_open(ctx *c, int threads, dt_isa isa)
+enum { ARENAS = 4 };
+
+static void open_engine(ctx *c, dt_device device, dt_isa isa)
+{
+    if (engine_cpu_fill(&c->host, isa, &c->error) != DT_OK) return;
+    engine_check_complete(&c->host);
+    c->engine = c->host;
+    if (device == DT_DEVICE_CUDA && device_load(&c->engine, &c->error) == DT_OK) engine_check_complete(&c->engine);
+}
+
+/* Arenas for the numbers of `of`, when the engine has memory of its own. */
+static void open_numbers(ctx *c, arena *const of[ARENAS])
+{
+    const engine_memory *m = &c->engine.memory;
+    for (int i = 0; i < ARENAS && m->backing && !ctx_failed(c); i++) {
+        arena_open_backed(&c->numbers[i], of[i]->name, m->size(), m->backing, &c->error);
+        of[i]->numbers = &c->numbers[i];
+    }
+}
+
+dt_status ctx_open(ctx *c, dt_device device, int threads, dt_isa isa)
 {
     memset(c, 0, sizeof *c);
     c->threads = threads > 0 ? threads : omp_get_num_procs();
@@ -27,8 +48,8 @@ dt_status ctx_open(ctx *c, int threads, dt_isa isa)
     arena_open(&c->step, "step", arena_limit(), &c->error);
     arena_open(&c->scratch, "scratch", arena_limit(), &c->error);
     arena_open(&c->pass, "pass", arena_limit(), &c->error);
-    if (!ctx_failed(c)) engine_cpu_fill(&c->engine, isa, &c->error);
-    if (!ctx_failed(c)) engine_check_complete(&c->engine);
+    if (!ctx_failed(c)) open_engine(c, device, isa);
+    if (!ctx_failed(c)) open_numbers(c, (arena *[ARENAS]){&c->model, &c->step, &c->scratch, &c->pass});
     ctx_enter(c);
     return c->error.status;
 }
@@ -39,6 +60,7 @@ void ctx_close(ctx *c)
     arena_close(&c->step);
     arena_close(&c->scratch);
     arena_close(&c->pass);
+    for (int i = 0; i < ARENAS; i++) arena_close(&c->numbers[i]);
 }
 
 void ctx_enter(const ctx *c)
@@ -46,26 +68,75 @@ void ctx_enter(const ctx *c)
     omp_set_num_threads(c->threads);
 }
 
-static tensor *tensor_make(ctx *c, arena *a, int dim_count, const int64_t dim[], bool zeroed)
+tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
     if (ctx_failed(c)) return NULL;
     tensor *t = arena_alloc_zeroed(a, sizeof *t, &c->error);
     if (!t) return NULL;
     t->dim_count = dim_count;
     memcpy(t->dim, dim, (size_t)dim_count * sizeof dim[0]);
-    size_t bytes = (size_t)tensor_count(t) * sizeof(real);
-    t->data = zeroed ? arena_alloc_zeroed(a, bytes, &c->error) : arena_alloc(a, bytes, &c->error);
-    return t->data ? t : NULL;
+    return t;
 }
 
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
-    return tensor_make(c, a, dim_count, dim, false);
+    tensor *t = tensor_header(c, a, dim_count, dim);
+    if (t) t->data = numbers_alloc(c, a, (size_t)tensor_count(t) * sizeof(real));
+    return t && t->data ? t : NULL;
 }
 
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
-    return tensor_make(c, a, dim_count, dim, true);
+    tensor *t = tensor_new(c, a, dim_count, dim);
+    if (t) c->engine.memory.clear(t->data, (size_t)tensor_count(t) * sizeof(real));
+    return t;
+}
+
+/* ---- numbers and the host ---- */
+
+void *numbers_alloc(ctx *c, arena *a, size_t bytes)
+{
+    return ctx_failed(c) ? NULL : arena_alloc(a->numbers ? a->numbers : a, bytes, &c->error);
+}
+
+real *numbers_zeros(ctx *c, arena *a, int64_t count)
+{
+    real *numbers = numbers_alloc(c, a, (size_t)count * sizeof *numbers);
+    if (numbers) c->engine.memory.clear(numbers, (size_t)count * sizeof *numbers);
+    return numbers;
+}
+
+void *numbers_of(ctx *c, arena *a, const void *host, size_t bytes)
+{
+    void *numbers = numbers_alloc(c, a, bytes);
+    if (numbers) c->engine.memory.upload(numbers, host, bytes);
+    return numbers;
+}
+
+real *numbers_prepare(ctx *c, arena *a, real *numbers, int64_t count)
+{
+    if (ctx_failed(c)) return NULL;
+    if (!c->engine.memory.backing) return numbers;
+    return arena_alloc(a, (size_t)count * sizeof *numbers, &c->error);
+}
+
+void numbers_send(ctx *c, real *numbers, const real *prepared, int64_t count)
+{
+    if (numbers != prepared && !ctx_failed(c))
+        c->engine.memory.upload(numbers, prepared, (size_t)count * sizeof *numbers);
+}
+
+real *numbers_read(ctx *c, arena *a, real *numbers, int64_t count)
+{
+    real *copy = numbers_prepare(c, a, numbers, count);
+    if (copy && copy != numbers) numbers_fetch(c, copy, numbers, count);
+    return ctx_failed(c) ? NULL : copy;
+}
+
+bool numbers_fetch(ctx *c, real *to, const real *numbers, int64_t count)
+{
+    if (!ctx_failed(c)) c->engine.memory.download(to, numbers, (size_t)count * sizeof *to, &c->error);
+    return !ctx_failed(c);
 }
 
 void engine_check_complete(const engine *e)

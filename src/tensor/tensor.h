@@ -33,11 +33,13 @@ typedef struct tape_record tape_record;
 struct dt_context {
     dt_error error;
     engine engine;
-    arena model;   /* weights, optimiser, whole life of a run */
-    arena step;    /* activations, gradients, records; released each step */
-    arena scratch; /* inside one op or one helper; released by whoever took it */
-    arena pass;    /* what a pass back needs only for a while; see "gradients" below */
-    struct free_block *free_blocks;
+    engine host;      /* the CPU engine, for arrays in the process's memory; the same as `engine` where that is one */
+    arena model;      /* weights, optimiser, whole life of a run */
+    arena step;       /* activations, gradients, records; released each step */
+    arena scratch;    /* inside one op or one helper; released by whoever took it */
+    arena pass;       /* what a pass back needs only for a while; see "gradients" below */
+    arena numbers[4]; /* where those of the four above lie when the engine has its own memory */
+    struct pass_block *free_blocks, *used_blocks;
     tape_record *tape; /* newest record, linked backwards; NULL: empty */
     bool recording;    /* ops append records */
     /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the pass
@@ -49,8 +51,8 @@ struct dt_context {
 };
 typedef struct dt_context ctx;
 
-/* Opens arenas and engine. threads 0: all cores. */
-dt_status ctx_open(ctx *c, int threads, dt_isa isa);
+/* Opens arenas and engine. threads 0: all cores; isa: of the CPU engine. DT_ERR_UNSUPPORTED without such a device. */
+dt_status ctx_open(ctx *c, dt_device device, int threads, dt_isa isa);
 void ctx_close(ctx *c);
 
 static inline bool ctx_failed(const ctx *c)
@@ -72,6 +74,30 @@ static inline int64_t tensor_count(const tensor *t)
  * tensor_new(c, &c->step, 2, (int64_t[]){n, d}). */
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
+/* A tensor without numbers. */
+tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[]);
+
+/* ---- numbers and the host ----
+ *
+ * What kernels are handed (data and gradients of tensors, arrays beside them) lies in the engine's memory, from where the
+ * host takes a copy and to where it sends one. For an engine that works in the process's own memory the "copy" is the array
+ * itself, and nothing is copied. All are NULL or do nothing after a failure. */
+
+/* Uninitialised room for kernels, living as long as what is taken from `a`. */
+void *numbers_alloc(ctx *c, arena *a, size_t bytes);
+real *numbers_zeros(ctx *c, arena *a, int64_t count);
+/* A copy of what the host has. */
+void *numbers_of(ctx *c, arena *a, const void *host, size_t bytes);
+
+/* Room in `a` in which the host prepares the numbers that numbers_send then puts at `numbers`. What it holds at first is not
+ * said. */
+real *numbers_prepare(ctx *c, arena *a, real *numbers, int64_t count);
+void numbers_send(ctx *c, real *numbers, const real *prepared, int64_t count);
+
+/* The numbers for the host to read, in `a`; it may also change them and send them back. */
+real *numbers_read(ctx *c, arena *a, real *numbers, int64_t count);
+/* The numbers copied to where the host wants them. False after a failure. */
+bool numbers_fetch(ctx *c, real *to, const real *numbers, int64_t count);
 
 /* ---- gradients, and values that are made twice ----
  *

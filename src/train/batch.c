@@ -10,6 +10,10 @@ bool batch_new(ctx *c, batch *b, const dit *m, int64_t n)
     b->x0 = tensor_new(c, &c->step, 4, dim);
     b->noise = tensor_new(c, &c->step, 4, dim);
     b->xt = tensor_new(c, &c->step, 4, dim);
+    if (ctx_failed(c)) return false;
+    b->x0_values = numbers_prepare(c, &c->step, b->x0->data, tensor_count(b->x0));
+    b->noise_values = numbers_prepare(c, &c->step, b->noise->data, tensor_count(b->noise));
+    b->xt_values = numbers_prepare(c, &c->step, b->xt->data, tensor_count(b->xt));
     size_t count = (size_t)n;
     b->t = arena_alloc(&c->step, count * sizeof b->t[0], &c->error);
     b->y = arena_alloc(&c->step, count * sizeof b->y[0], &c->error);
@@ -20,14 +24,18 @@ bool batch_new(ctx *c, batch *b, const dit *m, int64_t n)
     return !ctx_failed(c);
 }
 
-void batch_diffuse(batch *b, const schedule *s)
+void batch_diffuse(ctx *c, batch *b, const schedule *s)
 {
     int64_t size = tensor_count(b->x0) / b->count;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < b->count; i++) {
-        schedule_add_noise(b->xt->data + i * size, b->x0->data + i * size, b->noise->data + i * size, size, s, b->t[i]);
+        schedule_add_noise(b->xt_values + i * size, b->x0_values + i * size, b->noise_values + i * size, size, s,
+                           b->t[i]);
         b->coef[i] = schedule_loss_coefficients(s, b->t[i]);
     }
+    numbers_send(c, b->x0->data, b->x0_values, tensor_count(b->x0));
+    numbers_send(c, b->noise->data, b->noise_values, tensor_count(b->noise));
+    numbers_send(c, b->xt->data, b->xt_values, tensor_count(b->xt));
 }
 
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
@@ -44,7 +52,7 @@ bool batch_backward(ctx *c, tensor *loss)
 {
     real *seed = tensor_grad(c, loss);
     if (!seed) return false;
-    seed[0] = 1;
+    c->engine.memory.upload(seed, &(real){1}, sizeof *seed);
     tape_backward(c, NULL);
     return !ctx_failed(c);
 }

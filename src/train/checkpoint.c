@@ -27,18 +27,20 @@ static dt_status save_moments(trainer *t, const char *path, file_hash *hash)
 {
     ctx *c = t->c;
     const params *p = &t->model.params;
-    size_t mark = arena_mark(&c->scratch), count = 0;
+    const arena_place mark = arena_mark(&c->scratch);
+    size_t count = 0;
     tensor_source *source = arena_alloc_zeroed(&c->scratch, 2 * (size_t)p->count * sizeof *source, &c->error);
     char(*name)[96] = arena_alloc(&c->scratch, 2 * (size_t)p->count * sizeof *name, &c->error);
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         const param *row = &p->row[i];
         for (int second = 0; second < 2 && t->optimizer.m[i]; second++, count++) {
+            real *moment = second ? t->optimizer.v[i] : t->optimizer.m[i];
             snprintf(name[count], sizeof name[count], "%s.%s", second ? "exp_avg_sq" : "exp_avg", row->name);
             source[count] = (tensor_source){.name = name[count],
                                             .dtype = SAFETENSORS_F32,
                                             .dim_count = row->file_dim_count,
                                             .dims = row->file_dim,
-                                            .values = second ? t->optimizer.v[i] : t->optimizer.m[i]};
+                                            .values = numbers_read(c, &c->scratch, moment, tensor_count(row->tensor))};
         }
     }
     if (!ctx_failed(c)) safetensors_write(path, source, count, NULL, 0, hash, &c->error);
@@ -183,10 +185,11 @@ static dt_status verify(const char *folder, dt_error *err)
 
 /* Fills rows from a file whose tensors are called prefix + name. */
 static dt_status load_rows(const trainer *t, const char *folder, const char *file, const char *prefix,
-                           real *const into[], dt_error *err)
+                           real *const into[])
 {
     char path[DT_PATH_MAX];
     tensor_file f;
+    dt_error *err = &t->c->error;
     file_join(path, folder, file);
     if (safetensors_open(&f, path, err) != DT_OK) return err->status;
     for (int i = 0; i < t->model.params.count && err->status == DT_OK; i++) {
@@ -199,7 +202,7 @@ static dt_status load_rows(const trainer *t, const char *folder, const char *fil
         if (!e || e->count != tensor_count(row->tensor))
             error_set(err, DT_ERR_SHAPE, "%s: tensor %s with %lld values expected, found %lld", path, name,
                       (long long)tensor_count(row->tensor), e ? (long long)e->count : 0LL);
-        else if (tensor_read_f32(out, e, err) == DT_OK)
+        else if (dit_file_numbers(t->c, out, e) == DT_OK)
             file_map_drop(&f.map, e->data, (size_t)e->bytes);
     }
     tensor_file_close(&f);
@@ -228,10 +231,10 @@ static dt_status load_state(trainer *t, const char *folder, dt_error *err)
 
 static dt_status load(trainer *t, const char *folder, dt_error *err)
 {
-    load_rows(t, folder, weight_files[MODEL], "", NULL, err);
-    load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema, err);
-    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m, err);
-    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v, err);
+    load_rows(t, folder, weight_files[MODEL], "", NULL);
+    load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema);
+    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m);
+    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v);
     return err->status == DT_OK ? load_state(t, folder, err) : err->status;
 }
 

@@ -62,7 +62,7 @@ void feed_batch(trainer *t, batch *b, int64_t micro)
     for (int64_t i = 0; i < n; i++) {
         bool from_bank = i >= target_count;
         int64_t sample = micro * n + i;
-        real *x0 = b->x0->data + i * size;
+        real *x0 = b->x0_values + i * size;
         if (from_bank)
             feed_bank(t, x0, &b->y[i], round * bank_count + i - target_count, sample);
         else
@@ -73,6 +73,6 @@ void feed_batch(trainer *t, batch *b, int64_t micro)
             (real)(drawn.weight * difftuning_share(&t->method, from_bank, target_count, bank_count) / (double)parts);
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) rng_normal(b->noise->data + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
-    batch_diffuse(b, &t->schedule);
+    for (int64_t i = 0; i < n; i++) rng_normal(b->noise_values + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
+    batch_diffuse(t->c, b, &t->schedule);
 }

@@ -41,12 +41,12 @@ static void fill_validation(const trainer *t, batch *b, int64_t first, fetch_ima
     for (int64_t i = 0; i < b->count; i++) {
         int64_t item = first + i;
         rng_key key = {(uint64_t)t->s->seed, RNG_VALIDATION, 0, (uint32_t)item};
-        fetch(t, item / BAND_COUNT, b->x0->data + i * size, &b->y[i]);
+        fetch(t, item / BAND_COUNT, b->x0_values + i * size, &b->y[i]);
         b->t[i] = (int32_t)(item % BAND_COUNT * BAND_WIDTH + (int64_t)rng_below(key, 1 << 20, BAND_WIDTH));
         b->weight[i] = 0;
-        rng_normal(b->noise->data + i * size, size, key);
+        rng_normal(b->noise_values + i * size, size, key);
     }
-    batch_diffuse(b, &t->schedule);
+    batch_diffuse(t->c, b, &t->schedule);
 }
 
 static void add_batch(band_sums *sums, const batch *b)
@@ -64,7 +64,7 @@ static void validate(trainer *t, band_sums *sums, fetch_image *fetch)
     ctx *c = t->c;
     int64_t items = t->s->validation_count * BAND_COUNT, n = t->s->sample_batch_size;
     for (int64_t first = 0; first < items && !ctx_failed(c); first += n) {
-        size_t mark = arena_mark(&c->step);
+        const arena_place mark = arena_mark(&c->step);
         batch b;
         if (!batch_new(c, &b, &t->model, items - first < n ? items - first : n)) return;
         fill_validation(t, &b, first, fetch);
@@ -188,7 +188,7 @@ dt_status measure_grid(trainer *t)
     ctx *c = t->c;
     if (ctx_failed(c)) return c->error.status;
     int64_t count = t->s->num_samples, size = input_values(t);
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     float *x = arena_alloc(&c->step, (size_t)(t->s->sample_batch_size * size) * sizeof *x, &c->error);
     float *pictures = arena_alloc(&c->step, (size_t)(count * picture_values(t)) * sizeof *pictures, &c->error);
     for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count)) {
@@ -218,7 +218,7 @@ static void add_drawn(trainer *t, statistics *drawn, int64_t first, int64_t n)
     ctx *c = t->c;
     const dit_config *k = &t->model.config;
     bool of_latents = t->s->feature == DT_FEATURE_BASE && t->codec.kind != CODEC_PIXELS;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     float *x = arena_alloc(&c->step, (size_t)(n * input_values(t)) * sizeof *x, &c->error);
     float *pictures = arena_alloc(&c->step, (size_t)(n * picture_values(t)) * sizeof *pictures, &c->error);
     if (ctx_failed(c) || draw(t, x, first, n) != DT_OK) return;

@@ -55,7 +55,7 @@ static float *rows_alloc(ctx *c, const meter *m, int64_t n)
 dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int64_t channels, int64_t size,
                     int64_t first, int64_t n)
 {
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *rows = rows_alloc(c, m, n);
     if (rows && features_rows(c, &m->features, rows, x, channels, size, first, n) == DT_OK)
         statistics_add(out, rows, n, &c->error);
@@ -69,7 +69,7 @@ dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const 
     if (meter_statistics(c, m, out, true) != DT_OK) return c->error.status;
     for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch) {
         int64_t n = e->count - first < batch ? e->count - first : batch;
-        size_t mark = arena_mark(&c->scratch);
+        const arena_place mark = arena_mark(&c->scratch);
         float *x = arena_alloc(&c->scratch, (size_t)(n * size) * sizeof *x, &c->error);
         for (int64_t i = 0; x && i < n; i++) examples_get(x + i * size, e, first + i, false, NULL);
         if (x) meter_add(c, m, out, x, e->channels, e->size, first, n);
@@ -83,7 +83,7 @@ dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const 
 
 static dt_status add_pictures(ctx *c, const meter *m, statistics *out, const image pictures[], int64_t n)
 {
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *rows = rows_alloc(c, m, n);
     if (rows && features_picture_rows(c, &m->features, rows, pictures, n) == DT_OK)
         statistics_add(out, rows, n, &c->error);
@@ -183,7 +183,7 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
     inception_score_result value;
     const int64_t count = candidate->row_count;
     if (m->features.kind != DT_FEATURE_INCEPTION || count < 10) return DT_OK;
-    size_t mark = arena_mark(&c->scratch);
+    const arena_place mark = arena_mark(&c->scratch);
     float *logits = arena_alloc(&c->scratch, (size_t)(count * INCEPTION_CLASSES) * sizeof *logits, &c->error);
     if (logits && inception_logits(c, logits, &m->inception, candidate->rows, count, false) == DT_OK &&
         inception_score(&value, logits, count, INCEPTION_CLASSES, m->score_parts, &c->error) == DT_OK) {

@@ -107,7 +107,7 @@ static dt_status new_model(trainer *t)
         return error_set(&t->c->error, DT_ERR_ARG,
                          "the model's input of %lldx%lld is not divisible by its patches of %lld",
                          (long long)k.input_size, (long long)k.input_size, (long long)k.patch);
-    if (dit_open(t->c, &t->model, &k) == DT_OK) params_init(&t->model.params, (uint64_t)s->seed);
+    if (dit_open(t->c, &t->model, &k) == DT_OK) params_init(t->c, &t->model.params, (uint64_t)s->seed);
     return t->c->error.status;
 }
 

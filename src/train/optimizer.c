@@ -1,7 +1,6 @@
 #include "train/optimizer.h"
 
 #include <math.h>
-#include <string.h>
 
 static bool trains(const param *row)
 {
@@ -28,10 +27,10 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
         const tensor *t = table->row[i].tensor;
         if (!trains(&table->row[i])) continue;
         size_t bytes = (size_t)tensor_count(t) * sizeof(real);
-        o->m[i] = arena_alloc_zeroed(&c->model, bytes, &c->error);
-        o->v[i] = arena_alloc_zeroed(&c->model, bytes, &c->error);
-        o->ema[i] = arena_alloc(&c->model, bytes, &c->error);
-        if (!ctx_failed(c)) memcpy(o->ema[i], t->data, bytes);
+        o->m[i] = numbers_zeros(c, &c->model, tensor_count(t));
+        o->v[i] = numbers_zeros(c, &c->model, tensor_count(t));
+        o->ema[i] = numbers_alloc(c, &c->model, bytes);
+        if (!ctx_failed(c)) c->engine.memory.copy(o->ema[i], t->data, bytes);
     }
     return c->error.status;
 }
@@ -107,11 +106,11 @@ static void update_all(const ctx *c, const optimizer *o, double learning_rate, d
         if (trains(&o->table->row[i])) update_row(c, o, i, k);
 }
 
-static void clear_gradients(const optimizer *o)
+static void clear_gradients(const ctx *c, const optimizer *o)
 {
     for (int i = 0; i < o->table->count; i++) {
         tensor *t = o->table->row[i].tensor;
-        if (trains(&o->table->row[i])) memset(t->grad, 0, (size_t)tensor_count(t) * sizeof(real));
+        if (trains(&o->table->row[i])) c->engine.memory.clear(t->grad, (size_t)tensor_count(t) * sizeof(real));
     }
 }
 
@@ -119,7 +118,7 @@ void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm,
 {
     c->weight_done = NULL;
     if (!o->fused && usable) update_all(c, o, learning_rate, grad_norm);
-    if (!o->fused && !usable) clear_gradients(o);
+    if (!o->fused && !usable) clear_gradients(c, o);
     o->update_count += usable;
 }
 

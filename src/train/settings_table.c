@@ -22,6 +22,7 @@ static const char training[] = "Training", watching[] = "Watching a run", sampli
 static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] = "Experiment", files[] = "Files";
 
 /* Words stand in the order of the enums in difftune.h. */
+static const char *const device_words[] = {"cpu", "cuda", NULL};
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
@@ -62,6 +63,7 @@ static const char *const score_words[] = {"adm", "torch-fidelity", NULL};
 
 const settings_key settings_keys[] = {
     INT(machine, threads, "0", 0, 1024, COMPUTES, "threads to use; 0: all cores; results do not depend on it"),
+    ENUM(machine, device, "cpu", device_words, COMPUTES, "where the networks run; cuda: an NVIDIA GPU"),
     ENUM(machine, isa, "auto", isa_words, COMPUTES, "highest instruction set used"),
     ENUM(machine, mixed_precision, "no", precision_words, USES_MODEL, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL, "of all random numbers"),

@@ -45,7 +45,7 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
 {
     ctx *c = t->c;
     double part = 1.0 / (double)t->s->gradient_accumulation_steps;
-    size_t mark = arena_mark(&c->step);
+    const arena_place mark = arena_mark(&c->step);
     batch b;
     if (!batch_new(c, &b, &t->model, t->s->train_batch_size)) return;
     feed_batch(t, &b, micro);
@@ -55,7 +55,8 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     if (!loss) return;
     r->loss_target += part * mean_loss(&b, 0, b.target_count);
     r->loss_bank += part * mean_loss(&b, b.target_count, b.count);
-    if (isfinite(loss->data[0])) batch_backward(c, loss);
+    real value;
+    if (numbers_fetch(c, &value, loss->data, 1) && isfinite(value)) batch_backward(c, loss);
     tape_clear(c);
     arena_release(&c->step, mark);
 }

@@ -1,0 +1,25 @@
+# The CUDA engine: a module that the library loads when `device: cuda` asks for it (src/tensor/device.c), so that the same
+# program runs where there is no GPU. Built where the CUDA toolkit (12 or later) is.
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER OR DT_SANITIZE)
+  message(STATUS "The CUDA engine is left out")
+  return()
+endif()
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 90-virtual)
+endif()
+enable_language(CUDA)
+find_package(CUDAToolkit 12 REQUIRED)
+
+file(GLOB DT_CUDA_SOURCES CONFIGURE_DEPENDS src/cuda/*.cu)
+add_library(difftune_cuda MODULE ${DT_CUDA_SOURCES} src/base/error.c)
+target_include_directories(difftune_cuda PRIVATE include src)
+target_compile_options(difftune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra -Xcompiler=-fvisibility=hidden>)
+set_target_properties(difftune_cuda PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON C_VISIBILITY_PRESET hidden
+  LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+if(DT_WERROR)
+  target_compile_options(difftune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Werror>)
+endif()
+target_link_options(difftune_cuda PRIVATE -Wl,--no-undefined)
+target_link_libraries(difftune_cuda PRIVATE CUDA::cublasLt CUDA::cuda_driver)

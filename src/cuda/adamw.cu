@@ -1,0 +1,140 @@
+/* The optimiser's pass over the weights and the sum of squares its clipping needs; the formulas are those of
+ * cpu/adamw.c. A thread moves 16 bytes at a time (W = 4) where the addresses allow it, else a number at a time
+ * (W = 1). */
+#include <math.h>
+
+#include "cuda/device.h"
+
+template <int W> struct alignas(W * sizeof(real)) pack {
+    real v[W];
+};
+
+template <int W> static __device__ pack<W> load(const real *x)
+{
+    return *(const pack<W> *)x;
+}
+
+template <int W> static __device__ void store(real *y, pack<W> p)
+{
+    *(pack<W> *)y = p;
+}
+
+/* ---- update ---- */
+
+typedef struct arrays {
+    real *w, *m, *v, *ema, *g;
+} arrays;
+
+/* What the update multiplies by beside the coefficients themselves. */
+typedef struct factors {
+    real step, root, decay;
+} factors;
+
+template <int W> static __device__ void update_at(arrays a, int64_t i, adamw_coefficients k, factors f)
+{
+    pack<W> w = load<W>(a.w + i), m = load<W>(a.m + i), v = load<W>(a.v + i), g = load<W>(a.g + i), ema = {};
+    if (a.ema) ema = load<W>(a.ema + i);
+    for (int u = 0; u < W; u++) {
+        real grad = g.v[u] * k.grad_scale;
+        m.v[u] = k.beta1 * m.v[u] + (1 - k.beta1) * grad;
+        v.v[u] = k.beta2 * v.v[u] + (1 - k.beta2) * grad * grad;
+        w.v[u] = f.decay * w.v[u] - f.step * m.v[u] / (sqrtf(v.v[u]) * f.root + k.epsilon);
+        ema.v[u] = k.ema_decay * ema.v[u] + (1 - k.ema_decay) * w.v[u];
+    }
+    store<W>(a.w + i, w);
+    store<W>(a.m + i, m);
+    store<W>(a.v + i, v);
+    store<W>(a.g + i, pack<W>{});
+    if (a.ema) store<W>(a.ema + i, ema);
+}
+
+/* Thread i has elements i*W to i*W + W - 1; the last thread may find fewer. */
+template <int W> static __global__ void update(arrays a, int64_t count, adamw_coefficients k, factors f)
+{
+    int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * W;
+    if (i + W <= count) {
+        update_at<W>(a, i, k, f);
+        return;
+    }
+    for (; i < count; i++) update_at<1>(a, i, k, f);
+}
+
+static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k)
+{
+    if (count <= 0) return;
+    arrays a = {w, m, v, ema, g};
+    factors f = {k.learning_rate / k.bias1, 1 / sqrtf(k.bias2), 1 - k.learning_rate * k.weight_decay};
+    bool aligned = ((uintptr_t)w | (uintptr_t)m | (uintptr_t)v | (uintptr_t)ema | (uintptr_t)g) % 16 == 0;
+    if (aligned)
+        update<4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
+    else
+        update<1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
+    CUDA_LAUNCHED("adamw");
+}
+
+/* ---- sum of squares ---- */
+
+enum { SQUARES_BLOCK = 8192, SQUARES_WARPS = CUDA_THREADS / 32 };
+
+/* The sum of a number of every thread of the block, added in an order that is always the same; thread 0 has it. */
+static __device__ double block_sum(double x)
+{
+    __shared__ double warps[SQUARES_WARPS];
+    for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffff, x, step);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (int w = 1; threadIdx.x == 0 && w < SQUARES_WARPS; w++) x += warps[w];
+    return x;
+}
+
+/* sums[b] = sum of the squares of x's elements b*SQUARES_BLOCK to (b+1)*SQUARES_BLOCK - 1 */
+template <int W> static __global__ void sum_blocks(double *sums, const real *x, int64_t count)
+{
+    int64_t first = (int64_t)blockIdx.x * SQUARES_BLOCK, end = min(first + SQUARES_BLOCK, count);
+    double sum = 0;
+#pragma unroll 8
+    for (int64_t i = first + threadIdx.x * W; i + W <= end; i += CUDA_THREADS * W) {
+        pack<W> p = load<W>(x + i);
+        for (int u = 0; u < W; u++) sum += (double)p.v[u] * (double)p.v[u];
+    }
+    int64_t rest = end - (end - first) % W + threadIdx.x;
+    if (rest < end) sum += (double)x[rest] * (double)x[rest];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+/* One block. */
+static __global__ void sum_of_sums(double *total, const double *sums, int64_t count)
+{
+    double sum = 0;
+#pragma unroll 8
+    for (int64_t i = threadIdx.x; i < count; i += CUDA_THREADS) sum += sums[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) *total = sum;
+}
+
+static double sum_squares(const real *x, int64_t count)
+{
+    if (count <= 0) return 0;
+    int64_t blocks = (count + SQUARES_BLOCK - 1) / SQUARES_BLOCK;
+    double result = NAN, *total = (double *)cuda_room((size_t)(blocks + 1) * sizeof(double));
+    if (!total) return NAN;
+    double *sums = total + 1;
+    if ((uintptr_t)x % 16 == 0)
+        sum_blocks<4><<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
+    else
+        sum_blocks<1><<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
+    CUDA_LAUNCHED("sum of squares");
+    sum_of_sums<<<1, CUDA_THREADS, 0, cuda_stream>>>(total, sums, blocks);
+    CUDA_LAUNCHED("sum of squares");
+    cudaError_t status = cudaMemcpyAsync(&result, total, sizeof result, cudaMemcpyDeviceToHost, cuda_stream);
+    if (status == cudaSuccess) status = cudaStreamSynchronize(cuda_stream);
+    cuda_note(status, "sum of squares");
+    return status == cudaSuccess ? result : (double)NAN;
+}
+
+void cuda_register_adamw(engine *e)
+{
+    e->adamw = adamw;
+    e->sum_squares = sum_squares;
+}

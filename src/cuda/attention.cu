@@ -1,0 +1,790 @@
+/* Attention: P = softmax(Q K^T / sqrt(E)) row by row, Y = P V, for each sample and head (a pair), and its derivative.
+ * Scores live in registers and shared memory alone.
+ *
+ * Forward, over tiles of keys, with c = 1 / sqrt(E) and for each query the greatest scaled score so far, top:
+ *     p_j = exp(c q.k_j - top),  total = sum_j p_j,  Y = (sum_j p_j v_j) / total,  lse = top + log(total);
+ * when a tile raises top, what was summed before is multiplied with exp(old top - new top).
+ * Backward, with P computed again as exp(c q.k - lse) and D_i = sum_e dY_ie Y_ie:
+ *     dV = P^T dY,  dS = c P (dY V^T - D),  dQ = dS K,  dK = dS^T Q.
+ * One kernel finds D; one goes over blocks of keys and adds to dK and dV; one goes over blocks of queries and adds to dQ.
+ * Each computes P and dS for itself. So an element of a result belongs to one thread, which adds it up in a fixed order.
+ *
+ * In float32: blocks of 64 rows against tiles of 64 rows, 4 x 4 scores a thread, operands in slices through shared memory.
+ * A block gives at most 128 columns of the result; a wider head has several blocks, which all compute the scores.
+ *
+ * In bfloat16 (GEMM_BF16, E a multiple of 8 up to 128; every other E takes the float32 kernels, nothing rounded): operands
+ * are rounded when they are brought to shared memory, P and dS when they become operands; sums, P, dS and statistics are
+ * float32. A block is 4 warps of 16 or 32 rows each against tiles of 64 rows. All products are of 16 x 16 by 16 x 8
+ * matrices (mma.m16n8k16). Where lane l = 4 g + t of a warp holds what:
+ *     left  16 x 16   register 0: row g, columns 2t, 2t+1;  1: row g+8;  2, 3: the same rows, columns 2t+8, 2t+9
+ *     right 16 x 8    register 0: rows 2t, 2t+1 of column g;  1: rows 2t+8, 2t+9
+ *     sum   16 x 8    number 0, 1: row g, columns 2t, 2t+1;  2, 3: row g+8
+ * so that two sums side by side, rounded, are a left operand without any exchange between lanes.
+ * Arrays begin at multiples of 16 bytes, as all blocks of an arena do. */
+#include "cuda/device.h"
+
+typedef __nv_bfloat16 bf16;
+
+typedef struct sizes {
+    int s, k, e;
+    float scale; /* 1 / sqrt(E) */
+} sizes;
+
+/* Where the arrays of one pair begin, and how far its rows are apart in qkv and in y. */
+typedef struct head {
+    int64_t q, k, v, y, lse;
+    int64_t stride, y_stride;
+} head;
+
+/* What a block works on: the head, its first row there, and its first column of the result. */
+typedef struct job {
+    head h;
+    int row, column;
+} job;
+
+static __host__ __device__ int pieces(int count, int piece)
+{
+    return (count + piece - 1) / piece;
+}
+
+static __device__ head find_head(int64_t pair, sizes z)
+{
+    int64_t width = (int64_t)z.k * z.e, row = pair / z.k * z.s, column = pair % z.k * z.e;
+    int64_t q = row * 3 * width + column;
+    return {q, q + width, q + 2 * width, row * width + column, pair * z.s, 3 * width, width};
+}
+
+static __device__ job find_job(sizes z, int rows, int columns)
+{
+    int across = pieces(z.e, columns), down = pieces(z.s, rows);
+    int64_t block = blockIdx.x / across;
+    return {find_head(block / down, z), (int)(block % down) * rows, (int)(blockIdx.x % across) * columns};
+}
+
+/* The block's job, in shared memory: what is used rarely takes no registers. */
+static __device__ const job *share_job(sizes z, int rows, int columns)
+{
+    __shared__ job found;
+    if (threadIdx.x == 0) found = find_job(z, rows, columns);
+    __syncthreads();
+    return &found;
+}
+
+static unsigned job_count(int64_t pairs, sizes z, int rows, int columns)
+{
+    return (unsigned)(pairs * pieces(z.s, rows) * pieces(z.e, columns));
+}
+
+/* ---- the means D of the backward pass ---- */
+
+/* means[N,K,S] = sum over a head's columns of dy * y: a row of a head for each warp. */
+static __global__ void __launch_bounds__(CUDA_THREADS)
+    mean_rows(float *means, const float *dy, const float *y, int64_t rows, sizes z)
+{
+    int64_t row = (int64_t)blockIdx.x * (CUDA_THREADS / 32) + threadIdx.x / 32; /* of [N,S,K] */
+    if (row >= rows) return;
+    int64_t token = row / z.k, pair = token / z.s * z.k + row % z.k;
+    float sum = 0;
+    for (int i = threadIdx.x % 32; i < z.e; i += 32) sum += dy[row * z.e + i] * y[row * z.e + i];
+    for (int far = 16; far > 0; far /= 2) sum += __shfl_xor_sync(~0U, sum, far);
+    if (threadIdx.x % 32 == 0) means[pair * z.s + token % z.s] = sum;
+}
+
+/* ---- float32 ---- */
+
+enum {
+    SIDE = 64,        /* rows of a block, and of a tile it is multiplied with */
+    SLICE = 32,       /* columns of two operands, or rows of one, that are in shared memory together */
+    PITCH = SIDE + 4, /* from row to row there: a multiple of 4, and columns of a slice in different banks */
+    EACH = 4,         /* rows, and columns, of the scores of a thread */
+    ACROSS = SIDE / EACH,
+    WIDE_MAX = 8, /* most columns of the result of a thread, ACROSS apart */
+};
+static_assert(ACROSS * ACROSS == CUDA_THREADS, "a thread for each part of the scores");
+static_assert(SLICE * ACROSS * WIDE_MAX <= 2 * SLICE * PITCH, "a slice of wide rows fits the room of two operands");
+
+/* Thread (down, across) has rows EACH down + 0.. of the block; of the scores, columns EACH across + 0.. */
+static __device__ int thread_down(void)
+{
+    return threadIdx.x / ACROSS;
+}
+
+static __device__ int thread_across(void)
+{
+    return threadIdx.x % ACROSS;
+}
+
+/* to[SLICE][PITCH] = the slice's columns of SIDE rows of `from`, turned round; 0 outside `rows` and `columns`. A warp brings
+ * 8 columns of 4 rows: whole sectors of global memory to different banks. */
+static __device__ void load_turned(float *to, const float *from, int64_t stride, int rows, int columns)
+{
+    for (int i = threadIdx.x; i < SIDE * SLICE; i += CUDA_THREADS) {
+        int column = i % 8 + i / 32 % (SLICE / 8) * 8, row = i / 8 % 4 + i / (4 * SLICE) * 4;
+        to[column * PITCH + row] = row < rows && column < columns ? from[row * stride + column] : 0;
+    }
+}
+
+/* c = a b^T of a_rows and b_rows rows, at most SIDE each, of e columns. */
+static __device__ void multiply_rows(float c[EACH][EACH], float *slices, const float *a, int64_t a_stride, int a_rows,
+                                     const float *b, int64_t b_stride, int b_rows, int e)
+{
+    float *left = slices, *right = slices + SLICE * PITCH;
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++) c[i][j] = 0;
+    for (int at = 0; at < e; at += SLICE) {
+        __syncthreads();
+        load_turned(left, a + at, a_stride, a_rows, e - at);
+        load_turned(right, b + at, b_stride, b_rows, e - at);
+        __syncthreads();
+#pragma unroll 8
+        for (int l = 0; l < SLICE; l++) {
+            float4 x = *(const float4 *)(left + l * PITCH + EACH * thread_down());
+            float4 y = *(const float4 *)(right + l * PITCH + EACH * thread_across());
+            float xs[EACH] = {x.x, x.y, x.z, x.w}, ys[EACH] = {y.x, y.y, y.z, y.w};
+            for (int i = 0; i < EACH; i++)
+                for (int j = 0; j < EACH; j++) c[i][j] += xs[i] * ys[j];
+        }
+    }
+}
+
+/* weights[SIDE][PITCH] = c, turned round, once every thread is done with what was there. */
+static __device__ void put_weights(float *weights, const float c[EACH][EACH])
+{
+    __syncthreads();
+    for (int j = 0; j < EACH; j++) {
+        float *to = weights + (EACH * thread_across() + j) * PITCH + EACH * thread_down();
+        *(float4 *)to = make_float4(c[0][j], c[1][j], c[2][j], c[3][j]);
+    }
+}
+
+/* sum += (weights turned back) x, for `rows` rows of x and `columns` columns, of which a thread has every ACROSS-th. */
+template <int WIDE>
+static __device__ void add_weighted(float sum[EACH][WIDE], float *slices, const float *weights, const float *x,
+                                    int64_t stride, int rows, int columns)
+{
+    const int width = ACROSS * WIDE;
+    for (int at = 0; at < rows; at += SLICE) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < SLICE * width; i += CUDA_THREADS) {
+            int row = at + i / width, column = i % width;
+            slices[i] = row < rows && column < columns ? x[row * stride + column] : 0;
+        }
+        __syncthreads();
+#pragma unroll 4
+        for (int l = 0; l < SLICE; l++) {
+            float4 p = *(const float4 *)(weights + (at + l) * PITCH + EACH * thread_down());
+            float ps[EACH] = {p.x, p.y, p.z, p.w};
+            for (int j = 0; j < WIDE; j++) {
+                float value = slices[l * width + thread_across() + ACROSS * j];
+                for (int i = 0; i < EACH; i++) sum[i][j] += ps[i] * value;
+            }
+        }
+    }
+}
+
+/* Adds to the rows of a gradient that a thread has summed. */
+template <int WIDE>
+static __device__ void add_rows(float *to, int64_t stride, const float sum[EACH][WIDE], int rows, int columns)
+{
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < WIDE; j++) {
+            int row = EACH * thread_down() + i, column = thread_across() + ACROSS * j;
+            if (row < rows && column < columns) to[row * stride + column] += sum[i][j];
+        }
+}
+
+/* A query's scores over the threads that share its row. */
+static __device__ float row_greatest(float x)
+{
+    for (int far = ACROSS / 2; far > 0; far /= 2) x = fmaxf(x, __shfl_xor_sync(~0U, x, far));
+    return x;
+}
+
+static __device__ float row_sum(float x)
+{
+    for (int far = ACROSS / 2; far > 0; far /= 2) x += __shfl_xor_sync(~0U, x, far);
+    return x;
+}
+
+/* Products become exponentials relative to the greatest score so far. A NaN is found by the sum. */
+template <int WIDE>
+static __device__ void exp_tile(float c[EACH][EACH], float sum[EACH][WIDE], float *tops, float *totals, int keys,
+                                float scale)
+{
+    for (int i = 0; i < EACH; i++) {
+        float greatest = -INFINITY, total = 0;
+        for (int j = 0; j < EACH; j++) {
+            if (EACH * thread_across() + j >= keys) c[i][j] = -INFINITY;
+            greatest = fmaxf(greatest, c[i][j]);
+        }
+        float top = fmaxf(tops[i], row_greatest(greatest) * scale), kept = expf(tops[i] - top);
+        for (int j = 0; j < EACH; j++) total += c[i][j] = expf(fmaf(c[i][j], scale, -top));
+        totals[i] = totals[i] * kept + row_sum(total);
+        tops[i] = top;
+        for (int j = 0; j < WIDE; j++) sum[i][j] *= kept;
+    }
+}
+
+template <int WIDE>
+static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(float *y, float *lse, const float *qkv, sizes z)
+{
+    __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
+    job b = find_job(z, SIDE, ACROSS * WIDE);
+    head h = b.h;
+    int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
+    float sum[EACH][WIDE] = {}, totals[EACH] = {}, tops[EACH], c[EACH][EACH];
+    for (int i = 0; i < EACH; i++) tops[i] = -INFINITY;
+    for (int key = 0; key < z.s; key += SIDE) {
+        int keys = min(SIDE, z.s - key);
+        const float *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
+        multiply_rows(c, slices, qkv + h.q + b.row * h.stride, h.stride, rows, k, h.stride, keys, z.e);
+        exp_tile<WIDE>(c, sum, tops, totals, keys, z.scale);
+        put_weights(weights, c);
+        add_weighted<WIDE>(sum, slices, weights, v + b.column, h.stride, keys, columns);
+    }
+    for (int i = 0; i < EACH; i++) {
+        int row = b.row + EACH * thread_down() + i;
+        if (row >= z.s) continue;
+        if (b.column == 0 && thread_across() == 0) lse[h.lse + row] = tops[i] + logf(totals[i]);
+        float *to = y + h.y + row * h.y_stride + b.column;
+        for (int j = 0; j < WIDE; j++) {
+            int column = thread_across() + ACROSS * j;
+            if (column < columns) to[column] = sum[i][j] / totals[i];
+        }
+    }
+}
+
+/* The scores of a block of keys (rows) and a tile of queries, over all queries: gradients of keys and values. */
+template <int WIDE>
+static __global__ void __launch_bounds__(CUDA_THREADS)
+    backward_keys_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+{
+    __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
+    job b = find_job(z, SIDE, ACROSS * WIDE);
+    head h = b.h;
+    int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
+    const float *k = qkv + h.k + b.row * h.stride, *v = qkv + h.v + b.row * h.stride;
+    float dk[EACH][WIDE] = {}, dv[EACH][WIDE] = {}, p[EACH][EACH], slope[EACH][EACH];
+    for (int query = 0; query < z.s; query += SIDE) {
+        int queries = min(SIDE, z.s - query);
+        const float *q = qkv + h.q + query * h.stride, *dy_rows = dy + h.y + query * h.y_stride;
+        multiply_rows(p, slices, k, h.stride, rows, q, h.stride, queries, z.e);
+        multiply_rows(slope, slices, v, h.stride, rows, dy_rows, h.y_stride, queries, z.e);
+        for (int j = 0; j < EACH; j++) {
+            int column = EACH * thread_across() + j;
+            bool inside = column < queries;
+            float log_sum = inside ? lse[h.lse + query + column] : 0, mean = inside ? means[h.lse + query + column] : 0;
+            for (int i = 0; i < EACH; i++) {
+                p[i][j] = inside ? expf(fmaf(p[i][j], z.scale, -log_sum)) : 0;
+                slope[i][j] = p[i][j] * (slope[i][j] - mean) * z.scale;
+            }
+        }
+        put_weights(weights, p);
+        add_weighted<WIDE>(dv, slices, weights, dy_rows + b.column, h.y_stride, queries, columns);
+        put_weights(weights, slope);
+        add_weighted<WIDE>(dk, slices, weights, q + b.column, h.stride, queries, columns);
+    }
+    add_rows<WIDE>(dqkv + h.k + b.row * h.stride + b.column, h.stride, dk, rows, columns);
+    add_rows<WIDE>(dqkv + h.v + b.row * h.stride + b.column, h.stride, dv, rows, columns);
+}
+
+/* The scores of a block of queries (rows) and a tile of keys, over all keys: the gradient of the queries. */
+template <int WIDE>
+static __global__ void __launch_bounds__(CUDA_THREADS)
+    backward_queries_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+{
+    __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
+    job b = find_job(z, SIDE, ACROSS * WIDE);
+    head h = b.h;
+    int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
+    const float *q = qkv + h.q + b.row * h.stride, *dy_rows = dy + h.y + b.row * h.y_stride;
+    float dq[EACH][WIDE] = {}, log_sums[EACH], row_means[EACH], p[EACH][EACH], slope[EACH][EACH];
+    for (int i = 0; i < EACH; i++) {
+        int row = EACH * thread_down() + i;
+        log_sums[i] = row < rows ? lse[h.lse + b.row + row] : 0;
+        row_means[i] = row < rows ? means[h.lse + b.row + row] : 0;
+    }
+    for (int key = 0; key < z.s; key += SIDE) {
+        int keys = min(SIDE, z.s - key);
+        const float *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
+        multiply_rows(p, slices, q, h.stride, rows, k, h.stride, keys, z.e);
+        multiply_rows(slope, slices, dy_rows, h.y_stride, rows, v, h.stride, keys, z.e);
+        for (int i = 0; i < EACH; i++)
+            for (int j = 0; j < EACH; j++) {
+                bool inside = EACH * thread_across() + j < keys;
+                p[i][j] = inside ? expf(fmaf(p[i][j], z.scale, -log_sums[i])) : 0;
+                slope[i][j] = p[i][j] * (slope[i][j] - row_means[i]) * z.scale;
+            }
+        put_weights(weights, slope);
+        add_weighted<WIDE>(dq, slices, weights, k + b.column, h.stride, keys, columns);
+    }
+    add_rows<WIDE>(dqkv + h.q + b.row * h.stride + b.column, h.stride, dq, rows, columns);
+}
+
+template <int WIDE> static void start_forward_f32(float *y, float *lse, const float *qkv, int64_t pairs, sizes z)
+{
+    forward_f32<WIDE><<<job_count(pairs, z, SIDE, ACROSS * WIDE), CUDA_THREADS, 0, cuda_stream>>>(y, lse, qkv, z);
+    CUDA_LAUNCHED("attention_fwd");
+}
+
+template <int WIDE>
+static void start_backward_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv,
+                               int64_t pairs, sizes z)
+{
+    unsigned blocks = job_count(pairs, z, SIDE, ACROSS * WIDE);
+    backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    CUDA_LAUNCHED("attention_bwd, keys and values");
+    backward_queries_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    CUDA_LAUNCHED("attention_bwd, queries");
+}
+
+/* ---- bfloat16 ---- */
+
+enum {
+    WARPS = 4,
+    THREADS = 32 * WARPS,
+    TILE = 64, /* rows that a block's rows are multiplied with at a time */
+};
+
+/* What follows from the width of a head, TILES times 8 columns. */
+template <int TILES> struct plan {
+    enum {
+        STEPS = (TILES + 1) / 2, /* of 16 columns, the last filled up with zeros */
+        WIDTH = 16 * STEPS,      /* of a row in shared memory */
+        PITCH = WIDTH + 8,       /* from row to row: an odd number of 16 bytes, so that 8 rows are in different banks */
+        HEIGHT = TILES > 10 ? 1 : 2, /* of a warp's rows, in 16: as many as its registers hold */
+        PART = TILES > 8 ? 16 : 32,  /* rows of a tile at a time in backward_keys_bf16, as many as registers hold */
+        ROWS = 16 * HEIGHT * WARPS,  /* of a block */
+        FORWARD_ROWS = ROWS + 2 * TILE,
+        BACKWARD_ROWS = 2 * ROWS + 2 * TILE,
+        FORWARD_BYTES = FORWARD_ROWS * PITCH * (int)sizeof(bf16),
+        BACKWARD_BYTES = BACKWARD_ROWS * PITCH * (int)sizeof(bf16),
+        STATISTICS_BYTES = 2 * TILE * (int)sizeof(float),
+    };
+};
+
+/* ln 2 and its inverse: exponentials are powers of 2 here. */
+static const float LN_2 = 0.693147180559945F, LOG2_E = 1.44269504088896F;
+
+static __device__ int lane(void)
+{
+    return threadIdx.x % 32;
+}
+
+static __device__ float power_of_2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+static __device__ uint32_t round_pair(float low, float high)
+{
+    __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *(const uint32_t *)&pair;
+}
+
+/* Four matrices of 8 x 8; lanes 8 i to 8 i + 7 say where the rows of matrix i are. Lane 4 g + t receives columns 2t, 2t+1 of
+ * row g of each. */
+static __device__ void load_matrices(uint32_t to[4], const bf16 *row)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(at)
+                 : "memory");
+}
+
+/* The same, turned round: rows 2t, 2t+1 of column g. */
+static __device__ void load_turned_matrices(uint32_t to[4], const bf16 *row)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(at)
+                 : "memory");
+}
+
+/* sum += left right */
+static __device__ void multiply(float sum[4], const uint32_t left[4], uint32_t right0, uint32_t right1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                 : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+
+/* to[ROWS][PITCH] = rounded rows of e columns, `rows` of them; 0 outside. Four threads bring a row, 16 columns at a time, and
+ * each has all its numbers of HEIGHT rows on the way before it stores the first. */
+template <int TILES, int ROWS>
+static __device__ void load_rows(bf16 *to, const float *from, int64_t stride, int rows, int e)
+{
+    enum { STEPS = plan<TILES>::STEPS, TURNS = plan<TILES>::HEIGHT, AT_ONCE = TURNS * THREADS / 4 };
+    static_assert(ROWS % AT_ONCE == 0, "whole turns");
+    const int column = threadIdx.x % 4 * 4;
+#pragma unroll 1
+    for (int first = threadIdx.x / 4; first < ROWS; first += AT_ONCE) {
+        float4 x[TURNS][STEPS];
+#pragma unroll
+        for (int turn = 0; turn < TURNS; turn++)
+#pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                int row = first + turn * (THREADS / 4);
+                const float *at = from + row * stride + column + 16 * step;
+                bool inside = row < rows && column + 16 * step < e;
+                x[turn][step] = inside ? *(const float4 *)at : make_float4(0, 0, 0, 0);
+            }
+#pragma unroll
+        for (int turn = 0; turn < TURNS; turn++)
+#pragma unroll
+            for (int step = 0; step < STEPS; step++) {
+                float4 y = x[turn][step];
+                bf16 *at = to + (first + turn * (THREADS / 4)) * plan<TILES>::PITCH + column + 16 * step;
+                *(uint2 *)at = make_uint2(round_pair(y.x, y.y), round_pair(y.z, y.w));
+            }
+    }
+}
+
+/* c = a b^T, of a warp's rows of a and 8 COUNT rows of b, both in shared memory. */
+template <int TILES, int COUNT>
+static __device__ void multiply_tile(float c[plan<TILES>::HEIGHT][COUNT][4], const bf16 *a, const bf16 *b)
+{
+    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH };
+    a += lane() % 16 * PITCH + lane() / 16 * 8;
+    b += (lane() % 8 + lane() / 16 * 8) * PITCH + lane() / 8 % 2 * 8;
+    for (int m = 0; m < HEIGHT; m++)
+        for (int j = 0; j < COUNT; j++)
+            for (int i = 0; i < 4; i++) c[m][j][i] = 0;
+#pragma unroll
+    for (int step = 0; step < plan<TILES>::STEPS; step++) {
+        uint32_t left[HEIGHT][4], right[4];
+        for (int m = 0; m < HEIGHT; m++) load_matrices(left[m], a + 16 * m * PITCH + 16 * step);
+#pragma unroll
+        for (int j = 0; j < COUNT; j += 2) {
+            load_matrices(right, b + 8 * j * PITCH + 16 * step);
+            for (int m = 0; m < HEIGHT; m++) {
+                multiply(c[m][j], left[m], right[0], right[1]);
+                multiply(c[m][j + 1], left[m], right[2], right[3]);
+            }
+        }
+    }
+}
+
+/* sum += c x, where c, rounded, has a warp's rows and 8 COUNT columns, and x as many rows in shared memory. */
+template <int TILES, int COUNT>
+static __device__ void add_weighted_tile(float sum[plan<TILES>::HEIGHT][TILES][4],
+                                         const float c[plan<TILES>::HEIGHT][COUNT][4], const bf16 *x)
+{
+    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH };
+    x += lane() % 16 * PITCH + lane() / 16 * 8;
+#pragma unroll
+    for (int j = 0; j < COUNT; j += 2) {
+        uint32_t left[HEIGHT][4], right[4];
+        for (int m = 0; m < HEIGHT; m++)
+            for (int i = 0; i < 4; i++)
+                left[m][i] = round_pair(c[m][j + i / 2][i % 2 * 2], c[m][j + i / 2][i % 2 * 2 + 1]);
+#pragma unroll
+        for (int t = 0; t < TILES; t += 2) {
+            load_turned_matrices(right, x + 8 * j * PITCH + 8 * t);
+            for (int m = 0; m < HEIGHT; m++) {
+                multiply(sum[m][t], left[m], right[0], right[1]);
+                if (t + 1 < TILES) multiply(sum[m][t + 1], left[m], right[2], right[3]);
+            }
+        }
+    }
+}
+
+/* Adds a warp's rows, of which there are `rows`, to a gradient. */
+template <int TILES>
+static __device__ void add_warp_rows(float *to, int64_t stride, const float sum[plan<TILES>::HEIGHT][TILES][4],
+                                     int rows, int e)
+{
+#pragma unroll
+    for (int m = 0; m < plan<TILES>::HEIGHT; m++)
+        for (int half = 0; half < 2; half++) {
+            int row = 16 * m + 8 * half + lane() / 4;
+            float2 *at = (float2 *)(to + row * stride + lane() % 4 * 2), before[TILES];
+            if (row >= rows) continue;
+            for (int t = 0; t < TILES; t++)
+                if (8 * t < e) before[t] = at[4 * t];
+            for (int t = 0; t < TILES; t++)
+                if (8 * t < e)
+                    at[4 * t] = make_float2(before[t].x + sum[m][t][2 * half], before[t].y + sum[m][t][2 * half + 1]);
+        }
+}
+
+/* 16 queries' products with a tile's keys become powers of 2 relative to the greatest so far; `factor` is scale log2(e). A
+ * total is that of the lane's own columns. A NaN is found by the sum. */
+template <int TILES>
+static __device__ void exp_warp_rows(float c[TILE / 8][4], float sum[TILES][4], float tops[2], float totals[2],
+                                     float factor)
+{
+    for (int half = 0; half < 2; half++) {
+        float greatest = -INFINITY, total = 0;
+        for (int j = 0; j < TILE / 8; j++) greatest = fmaxf(greatest, fmaxf(c[j][2 * half], c[j][2 * half + 1]));
+        greatest = fmaxf(greatest, __shfl_xor_sync(~0U, greatest, 1));
+        greatest = fmaxf(greatest, __shfl_xor_sync(~0U, greatest, 2));
+        float top = fmaxf(tops[half], greatest * factor), kept = power_of_2(tops[half] - top);
+        for (int j = 0; j < TILE / 8; j++)
+            for (int i = 2 * half; i < 2 * half + 2; i++) total += c[j][i] = power_of_2(fmaf(c[j][i], factor, -top));
+        totals[half] = totals[half] * kept + total;
+        tops[half] = top;
+        for (int t = 0; t < TILES; t++)
+            for (int i = 2 * half; i < 2 * half + 2; i++) sum[t][i] *= kept;
+    }
+}
+
+/* Takes the keys from `keys` on out of a tile's products. */
+template <int HEIGHT, int COUNT> static __device__ void mask_keys(float c[HEIGHT][COUNT][4], int keys, float value)
+{
+    for (int m = 0; m < HEIGHT; m++)
+        for (int j = 0; j < COUNT; j++)
+            for (int i = 0; i < 4; i++)
+                if (8 * j + lane() % 4 * 2 + i % 2 >= keys) c[m][j][i] = value;
+}
+
+/* Writes a warp's rows of the result, of which there are `rows`, and the logs of their sums. */
+template <int TILES>
+static __device__ void put_warp_rows(float *y, int64_t stride, float *lse,
+                                     const float sum[plan<TILES>::HEIGHT][TILES][4], const float tops[][2],
+                                     const float totals[][2], int rows, int e)
+{
+#pragma unroll
+    for (int m = 0; m < plan<TILES>::HEIGHT; m++)
+        for (int half = 0; half < 2; half++) {
+            int row = 16 * m + 8 * half + lane() / 4;
+            float total = totals[m][half];
+            total += __shfl_xor_sync(~0U, total, 1);
+            total += __shfl_xor_sync(~0U, total, 2);
+            if (row >= rows) continue;
+            if (lane() % 4 == 0) lse[row] = (tops[m][half] + log2f(total)) * LN_2;
+            float2 *to = (float2 *)(y + row * stride + lane() % 4 * 2);
+            for (int t = 0; t < TILES; t++)
+                if (8 * t < e) to[4 * t] = make_float2(sum[m][t][2 * half] / total, sum[m][t][2 * half + 1] / total);
+        }
+}
+
+template <int TILES>
+static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(float *y, float *lse, const float *qkv, sizes z)
+{
+    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS };
+    extern __shared__ __align__(16) bf16 tiles[];
+    bf16 *q = tiles, *k = q + ROWS * PITCH, *v = k + TILE * PITCH;
+    const job &b = *share_job(z, ROWS, z.e);
+    const head &h = b.h;
+    int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
+    float sum[HEIGHT][TILES][4] = {}, tops[HEIGHT][2], totals[HEIGHT][2] = {};
+    for (int m = 0; m < HEIGHT; m++) tops[m][0] = tops[m][1] = -INFINITY;
+    load_rows<TILES, ROWS>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+#pragma unroll 1
+    for (int key = 0; key < z.s; key += TILE) {
+        __syncthreads();
+        load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        __syncthreads();
+        if (warp_rows <= 0) continue;
+        float c[HEIGHT][TILE / 8][4];
+        multiply_tile<TILES, TILE / 8>(c, q + warp_row * PITCH, k);
+        if (z.s - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.s - key, -INFINITY);
+#pragma unroll
+        for (int m = 0; m < HEIGHT; m++) exp_warp_rows<TILES>(c[m], sum[m], tops[m], totals[m], z.scale * LOG2_E);
+        add_weighted_tile<TILES, TILE / 8>(sum, c, v);
+    }
+    int row = b.row + warp_row;
+    put_warp_rows<TILES>(y + h.y + row * h.y_stride, h.y_stride, lse + h.lse + row, sum, tops, totals, warp_rows, z.e);
+}
+
+/* The statistics of a tile's queries: logs of sums to the base 2 and scaled means. Beyond the last query: P = 0. */
+static __device__ void load_statistics(float *logs, float *scaled_means, const float *lse, const float *means,
+                                       int queries, float scale)
+{
+    int i = threadIdx.x;
+    if (i >= TILE) return;
+    logs[i] = i < queries ? lse[i] * LOG2_E : INFINITY;
+    scaled_means[i] = i < queries ? means[i] * scale : 0;
+}
+
+/* A block of keys (rows) against tiles of queries: gradients of keys and values. */
+template <int TILES>
+static __global__ void __launch_bounds__(THREADS, 2)
+    backward_keys_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+{
+    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS, PART = plan<TILES>::PART };
+    extern __shared__ __align__(16) bf16 tiles[];
+    bf16 *k = tiles, *v = k + ROWS * PITCH, *q = v + ROWS * PITCH, *slope_y = q + TILE * PITCH;
+    float *logs = (float *)(tiles + plan<TILES>::BACKWARD_ROWS * PITCH), *scaled_means = logs + TILE;
+    const job &b = *share_job(z, ROWS, z.e);
+    const head &h = b.h;
+    int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
+    float dk[HEIGHT][TILES][4] = {}, dv[HEIGHT][TILES][4] = {}, factor = z.scale * LOG2_E;
+    load_rows<TILES, ROWS>(k, qkv + h.k + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS>(v, qkv + h.v + b.row * h.stride, h.stride, z.s - b.row, z.e);
+#pragma unroll 1
+    for (int query = 0; query < z.s; query += TILE) {
+        __syncthreads();
+        load_rows<TILES, TILE>(q, qkv + h.q + query * h.stride, h.stride, z.s - query, z.e);
+        load_rows<TILES, TILE>(slope_y, dy + h.y + query * h.y_stride, h.y_stride, z.s - query, z.e);
+        load_statistics(logs, scaled_means, lse + h.lse + query, means + h.lse + query, z.s - query, z.scale);
+        __syncthreads();
+        if (warp_rows <= 0) continue;
+#pragma unroll 1
+        for (int part = 0; part < TILE && query + part < z.s; part += PART) {
+            float p[HEIGHT][PART / 8][4], slope[HEIGHT][PART / 8][4];
+            multiply_tile<TILES, PART / 8>(p, k + warp_row * PITCH, q + part * PITCH);
+            for (int j = 0; j < PART / 8; j++)
+                for (int i = 0; i < 4; i++) {
+                    float log = logs[part + 8 * j + lane() % 4 * 2 + i % 2];
+                    for (int m = 0; m < HEIGHT; m++) p[m][j][i] = power_of_2(fmaf(p[m][j][i], factor, -log));
+                }
+            add_weighted_tile<TILES, PART / 8>(dv, p, slope_y + part * PITCH);
+            multiply_tile<TILES, PART / 8>(slope, v + warp_row * PITCH, slope_y + part * PITCH);
+            for (int j = 0; j < PART / 8; j++)
+                for (int i = 0; i < 4; i++) {
+                    float mean = scaled_means[part + 8 * j + lane() % 4 * 2 + i % 2];
+                    for (int m = 0; m < HEIGHT; m++) slope[m][j][i] = p[m][j][i] * fmaf(slope[m][j][i], z.scale, -mean);
+                }
+            add_weighted_tile<TILES, PART / 8>(dk, slope, q + part * PITCH);
+        }
+    }
+    int64_t at = (b.row + warp_row) * h.stride;
+    add_warp_rows<TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e);
+    add_warp_rows<TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e);
+}
+
+/* A block of queries (rows) against tiles of keys: the gradient of the queries. */
+template <int TILES>
+static __global__ void __launch_bounds__(THREADS, 2)
+    backward_queries_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+{
+    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS, PART = TILE / 2 };
+    extern __shared__ __align__(16) bf16 tiles[];
+    bf16 *q = tiles, *slope_y = q + ROWS * PITCH, *k = slope_y + ROWS * PITCH, *v = k + TILE * PITCH;
+    const job &b = *share_job(z, ROWS, z.e);
+    const head &h = b.h;
+    int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
+    float dq[HEIGHT][TILES][4] = {}, logs[HEIGHT][2], scaled_means[HEIGHT][2], factor = z.scale * LOG2_E;
+    for (int m = 0; m < HEIGHT; m++)
+        for (int half = 0; half < 2; half++) {
+            int row = 16 * m + 8 * half + lane() / 4;
+            int64_t at = h.lse + b.row + warp_row + row;
+            logs[m][half] = row < warp_rows ? lse[at] * LOG2_E : INFINITY;
+            scaled_means[m][half] = row < warp_rows ? means[at] * z.scale : 0;
+        }
+    load_rows<TILES, ROWS>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS>(slope_y, dy + h.y + b.row * h.y_stride, h.y_stride, z.s - b.row, z.e);
+#pragma unroll 1
+    for (int key = 0; key < z.s; key += TILE) {
+        __syncthreads();
+        load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        __syncthreads();
+        if (warp_rows <= 0) continue;
+#pragma unroll 1
+        for (int part = 0; part < TILE && key + part < z.s; part += PART) {
+            float p[HEIGHT][PART / 8][4], slope[HEIGHT][PART / 8][4];
+            multiply_tile<TILES, PART / 8>(p, q + warp_row * PITCH, k + part * PITCH);
+            multiply_tile<TILES, PART / 8>(slope, slope_y + warp_row * PITCH, v + part * PITCH);
+            if (z.s - key - part < PART) mask_keys<HEIGHT, PART / 8>(p, z.s - key - part, -INFINITY);
+            for (int m = 0; m < HEIGHT; m++)
+                for (int j = 0; j < PART / 8; j++)
+                    for (int i = 0; i < 4; i++)
+                        slope[m][j][i] = power_of_2(fmaf(p[m][j][i], factor, -logs[m][i / 2])) *
+                                         fmaf(slope[m][j][i], z.scale, -scaled_means[m][i / 2]);
+            add_weighted_tile<TILES, PART / 8>(dq, slope, k + part * PITCH);
+        }
+    }
+    add_warp_rows<TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e);
+}
+
+/* A kernel may have 48 KiB of shared memory without asking. */
+static void allow_shared(const void *kernel, int bytes)
+{
+    cuda_note(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+              "attention's shared memory");
+}
+
+template <int TILES> static void start_forward_bf16(float *y, float *lse, const float *qkv, int64_t pairs, sizes z)
+{
+    const int bytes = plan<TILES>::FORWARD_BYTES;
+    allow_shared((const void *)forward_bf16<TILES>, bytes);
+    unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
+    forward_bf16<TILES><<<blocks, THREADS, bytes, cuda_stream>>>(y, lse, qkv, z);
+    CUDA_LAUNCHED("attention_fwd in bfloat16");
+}
+
+template <int TILES>
+static void start_backward_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv,
+                                int64_t pairs, sizes z)
+{
+    const int of_keys = plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES,
+              of_queries = plan<TILES>::BACKWARD_BYTES;
+    static_assert(plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES <= 99 * 1024, "what every device has");
+    allow_shared((const void *)backward_keys_bf16<TILES>, of_keys);
+    allow_shared((const void *)backward_queries_bf16<TILES>, of_queries);
+    unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
+    backward_keys_bf16<TILES><<<blocks, THREADS, of_keys, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    CUDA_LAUNCHED("attention_bwd in bfloat16, keys and values");
+    backward_queries_bf16<TILES><<<blocks, THREADS, of_queries, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    CUDA_LAUNCHED("attention_bwd in bfloat16, queries");
+}
+
+/* ---- the entries ---- */
+
+/* The function of the least width that holds e columns: of multiples of 16 columns, and 72, DiT-XL's. */
+#define START_BF16(function, e, ...)                                                                                   \
+    ((e) == 72    ? function<9>(__VA_ARGS__)                                                                           \
+     : (e) <= 16  ? function<2>(__VA_ARGS__)                                                                           \
+     : (e) <= 32  ? function<4>(__VA_ARGS__)                                                                           \
+     : (e) <= 48  ? function<6>(__VA_ARGS__)                                                                           \
+     : (e) <= 64  ? function<8>(__VA_ARGS__)                                                                           \
+     : (e) <= 80  ? function<10>(__VA_ARGS__)                                                                          \
+     : (e) <= 96  ? function<12>(__VA_ARGS__)                                                                          \
+     : (e) <= 112 ? function<14>(__VA_ARGS__)                                                                          \
+                  : function<16>(__VA_ARGS__))
+
+/* The function whose blocks give e columns at once, or 128 where there are more than 96. */
+#define START_F32(function, e, ...)                                                                                    \
+    ((e) <= 64   ? function<4>(__VA_ARGS__)                                                                            \
+     : (e) <= 80 ? function<5>(__VA_ARGS__)                                                                            \
+     : (e) <= 96 ? function<6>(__VA_ARGS__)                                                                            \
+                 : function<WIDE_MAX>(__VA_ARGS__))
+
+static bool takes_bf16(int64_t e, int flags)
+{
+    return flags & GEMM_BF16 && e % 8 == 0 && e <= 128;
+}
+
+static sizes find_sizes(int64_t s, int64_t k, int64_t e)
+{
+    return {(int)s, (int)k, (int)e, (float)(1 / sqrt((double)e))};
+}
+
+static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
+{
+    sizes z = find_sizes(s, k, e);
+    if (takes_bf16(e, flags))
+        START_BF16(start_forward_bf16, e, y, lse, qkv, n * k, z);
+    else
+        START_F32(start_forward_f32, e, y, lse, qkv, n * k, z);
+}
+
+static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
+                          int64_t s, int64_t k, int64_t e, int flags)
+{
+    sizes z = find_sizes(s, k, e);
+    int64_t rows = n * s * k;
+    float *means = (float *)cuda_room((size_t)rows * sizeof *means);
+    if (!means) return;
+    mean_rows<<<cuda_blocks(rows, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(means, dy, y, rows, z);
+    CUDA_LAUNCHED("attention_bwd, means");
+    if (takes_bf16(e, flags))
+        START_BF16(start_backward_bf16, e, dqkv, dy, lse, means, qkv, n * k, z);
+    else
+        START_F32(start_backward_f32, e, dqkv, dy, lse, means, qkv, n * k, z);
+}
+
+void cuda_register_attention(engine *e)
+{
+    e->attention_fwd = attention_fwd;
+    e->attention_bwd = attention_bwd;
+}

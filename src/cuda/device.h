@@ -1,0 +1,33 @@
+/* What the CUDA kernels share: one stream, on which everything runs in order, room for a kernel's own intermediate numbers,
+ * and one place where errors are noted. Arrays that a kernel is handed lie on the device. */
+#ifndef CUDA_DEVICE_H
+#define CUDA_DEVICE_H
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+extern "C" {
+#include "tensor/engine.h"
+}
+
+enum { CUDA_THREADS = 256 }; /* of a block, where nothing speaks for another number */
+
+extern cudaStream_t cuda_stream;
+
+/* Memory for what one kernel call keeps between its launches; the next call may be given the same. NULL after a failure,
+ * which is noted. */
+void *cuda_room(size_t bytes);
+
+/* Remembers the first failure; whoever waits for the device next reports it (engine_cuda.cu). */
+void cuda_note(cudaError_t status, const char *what);
+
+/* Behind every launch. */
+#define CUDA_LAUNCHED(what) cuda_note(cudaGetLastError(), what)
+
+static inline unsigned cuda_blocks(int64_t count, int64_t per_block)
+{
+    return (unsigned)((count + per_block - 1) / per_block);
+}
+
+#endif

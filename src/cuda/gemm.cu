@@ -1,0 +1,206 @@
+/* Matrix products by cuBLASLt, which takes matrices column by column: a row-major C = op(A) op(B) is its C' = op(B)' op(A)'
+ * with the same memory. Operands of a bf16 product are rounded into room first; sums are f32 either way. */
+#include <cublasLt.h>
+#include <string.h>
+
+#include "cuda/device.h"
+
+enum { WORKSPACE = 32 << 20, PLANS = 512, COLUMN_MULTIPLE = 8 };
+
+/* Everything that the choice of an algorithm depends on. */
+typedef struct shape {
+    int64_t m, n, k, lda, ldb, ldc;
+    int flags, has_bias;
+    unsigned align_a, align_b, align_c, align_bias;
+} shape;
+
+/* A choice that was made, kept for the next product of the same shape. */
+typedef struct plan {
+    bool made;
+    shape of;
+    cublasLtMatmulDesc_t product;
+    cublasLtMatrixLayout_t a, b, c; /* as cuBLASLt calls them: a is our B, b our A */
+    cublasLtMatmulAlgo_t algorithm;
+} plan;
+
+static cublasLtHandle_t handle;
+static plan plans[PLANS];
+
+static void note(cublasStatus_t status, const char *what)
+{
+    if (status == CUBLAS_STATUS_SUCCESS) return;
+    cuda_note(status == CUBLAS_STATUS_ALLOC_FAILED ? cudaErrorMemoryAllocation : cudaErrorUnknown, what);
+}
+
+static unsigned alignment_of(const void *p)
+{
+    unsigned bits = (unsigned)((uintptr_t)p & 255);
+    return bits ? bits & (~bits + 1) : 256;
+}
+
+/* ---- plans ---- */
+
+template <typename T> static void set_product(cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t what, T value)
+{
+    note(cublasLtMatmulDescSetAttribute(d, what, &value, sizeof value), "describing a product");
+}
+
+template <typename T>
+static void set_preference(cublasLtMatmulPreference_t p, cublasLtMatmulPreferenceAttributes_t what, T value)
+{
+    note(cublasLtMatmulPreferenceSetAttribute(p, what, &value, sizeof value), "describing a product");
+}
+
+static void describe(plan *p, const shape *s)
+{
+    const bool turn_a = s->flags & GEMM_TRANS_A, turn_b = s->flags & GEMM_TRANS_B;
+    const cudaDataType_t type = s->flags & GEMM_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    note(cublasLtMatmulDescCreate(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
+    set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSA, turn_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSB, turn_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+    if (s->has_bias) set_product(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    const uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
+    note(cublasLtMatrixLayoutCreate(&p->a, type, turn_b ? k : n, turn_b ? n : k, s->ldb), "describing a matrix");
+    note(cublasLtMatrixLayoutCreate(&p->b, type, turn_a ? m : k, turn_a ? k : m, s->lda), "describing a matrix");
+    note(cublasLtMatrixLayoutCreate(&p->c, CUDA_R_32F, n, m, s->ldc), "describing a matrix");
+}
+
+static void choose_algorithm(plan *p, const shape *s)
+{
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t best;
+    int found = 0;
+    note(cublasLtMatmulPreferenceCreate(&preference), "describing a product");
+    set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, (uint64_t)WORKSPACE);
+    set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, (uint32_t)s->align_b);
+    set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, (uint32_t)s->align_a);
+    set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, (uint32_t)s->align_c);
+    set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, (uint32_t)s->align_c);
+    note(cublasLtMatmulAlgoGetHeuristic(handle, p->product, p->a, p->b, p->c, p->c, preference, 1, &best, &found),
+         "choosing how to multiply");
+    if (!found) note(CUBLAS_STATUS_NOT_SUPPORTED, "no way to multiply matrices of this shape");
+    p->algorithm = best.algo;
+    cublasLtMatmulPreferenceDestroy(preference);
+}
+
+static void destroy_plan(plan *p)
+{
+    cublasLtMatrixLayoutDestroy(p->a);
+    cublasLtMatrixLayoutDestroy(p->b);
+    cublasLtMatrixLayoutDestroy(p->c);
+    cublasLtMatmulDescDestroy(p->product);
+}
+
+/* FNV-1a of the shape's bytes, which have no gaps that are not cleared. */
+static unsigned hash_of(const shape *s)
+{
+    uint64_t h = 14695981039346656037U;
+    for (size_t i = 0; i < sizeof *s; i++) h = (h ^ ((const unsigned char *)s)[i]) * 1099511628211U;
+    return (unsigned)(h >> 32) % PLANS;
+}
+
+/* The plan of a shape; another one in its place makes way. */
+static plan *plan_of(const shape *s)
+{
+    plan *p = &plans[hash_of(s)];
+    if (p->made && !memcmp(&p->of, s, sizeof *s)) return p;
+    if (p->made) destroy_plan(p);
+    p->made = true;
+    p->of = *s;
+    describe(p, s);
+    choose_algorithm(p, s);
+    return p;
+}
+
+/* ---- operands in bf16 ---- */
+
+static __global__ void round_matrix(__nv_bfloat16 *to, const float *from, int64_t columns, int64_t ld_to,
+                                    int64_t ld_from, int64_t count)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    const int64_t row = i / ld_to, column = i % ld_to;
+    to[i] = __float2bfloat16_rn(column < columns ? from[row * ld_from + column] : 0);
+}
+
+static __global__ void round_fours(uint2 *to, const float4 *from, int64_t count)
+{
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    const float4 x = from[i];
+    const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y), high = __floats2bfloat162_rn(x.z, x.w);
+    uint2 both;
+    memcpy(&both.x, &low, sizeof low);
+    memcpy(&both.y, &high, sizeof high);
+    to[i] = both;
+}
+
+static int64_t padded(int64_t columns)
+{
+    return (columns + COLUMN_MULTIPLE - 1) / COLUMN_MULTIPLE * COLUMN_MULTIPLE;
+}
+
+static void round_operand(__nv_bfloat16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld)
+{
+    const int64_t count = rows * padded(columns);
+    if (ld == columns && columns % COLUMN_MULTIPLE == 0 && alignment_of(from) >= sizeof(float4))
+        round_fours<<<cuda_blocks(count / 4, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(
+            (uint2 *)to, (const float4 *)from, count / 4);
+    else
+        round_matrix<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, columns,
+                                                                                         padded(columns), ld, count);
+    CUDA_LAUNCHED("rounding to bf16");
+}
+
+/* ---- the product ---- */
+
+static void multiply(float *c, const void *a, const void *b, const float *bias, shape s, void *workspace)
+{
+    const float one = 1, add = s.flags & GEMM_ACCUMULATE ? 1 : 0;
+    s.align_a = alignment_of(a);
+    s.align_b = alignment_of(b);
+    s.align_c = alignment_of(c);
+    plan *p = plan_of(&s);
+    if (bias) set_product(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    note(cublasLtMatmul(handle, p->product, &one, b, p->a, a, p->b, &add, c, p->c, c, p->c, &p->algorithm, workspace,
+                        WORKSPACE, cuda_stream),
+         "a matrix product");
+}
+
+static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+                 int64_t ldb, int64_t ldc, int flags)
+{
+    shape s;
+    memset(&s, 0, sizeof s);
+    s.m = m;
+    s.n = n;
+    s.k = k;
+    s.lda = lda;
+    s.ldb = ldb;
+    s.ldc = ldc;
+    s.flags = flags;
+    s.has_bias = bias != NULL;
+    if (!(flags & GEMM_BF16)) {
+        void *workspace = cuda_room(WORKSPACE);
+        if (workspace) multiply(c, a, b, bias, s, workspace);
+        return;
+    }
+    const int64_t a_rows = flags & GEMM_TRANS_A ? k : m, a_columns = flags & GEMM_TRANS_A ? m : k;
+    const int64_t b_rows = flags & GEMM_TRANS_B ? n : k, b_columns = flags & GEMM_TRANS_B ? k : n;
+    s.lda = padded(a_columns);
+    s.ldb = padded(b_columns);
+    const size_t a_bytes = ((size_t)(a_rows * s.lda) * 2 + 255) / 256 * 256, b_bytes = (size_t)(b_rows * s.ldb) * 2;
+    unsigned char *workspace = (unsigned char *)cuda_room(WORKSPACE + a_bytes + b_bytes);
+    if (!workspace) return;
+    __nv_bfloat16 *a16 = (__nv_bfloat16 *)(workspace + WORKSPACE),
+                  *b16 = (__nv_bfloat16 *)(workspace + WORKSPACE + a_bytes);
+    round_operand(a16, a, a_rows, a_columns, lda);
+    round_operand(b16, b, b_rows, b_columns, ldb);
+    multiply(c, a16, b16, bias, s, workspace);
+}
+
+void cuda_register_gemm(engine *e)
+{
+    if (!handle) note(cublasLtCreate(&handle), "opening cuBLASLt");
+    e->gemm = gemm;
+}
