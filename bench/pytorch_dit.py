@@ -281,7 +281,8 @@ def busy_seconds():
 
 def peak_memory(args):
     if args.device == "cuda":
-        return torch.cuda.max_memory_allocated()
+        available, total = torch.cuda.mem_get_info()
+        return total - available
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
 

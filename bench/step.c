@@ -234,13 +234,20 @@ static round_time timed_round(rig *r)
 {
     double others = others_seconds(), start = clock_s();
     int64_t steps = run_round(r);
+    r->c.engine.memory.finish(&r->c.error);
     double seconds = clock_s() - start;
     return (round_time){seconds / (double)steps, fmax(0, others_seconds() - others) / seconds};
 }
 
-/* Highest resident size of this process; unlike getrusage's it is not inherited from the one that started it. */
-static int64_t peak_memory(void)
+/* Highest resident size of this process; unlike getrusage's it is not inherited from the one that started it. On a GPU
+ * what is in use there, of which this process never gives anything back. */
+static int64_t peak_memory(const engine *e)
 {
+    size_t total, available;
+    if (e->memory.backing) {
+        e->memory.sizes(&total, &available);
+        return (int64_t)(total - available);
+    }
     char line[256];
     long long kib = 0;
     FILE *f = fopen("/proc/self/status", "r");
@@ -283,7 +290,7 @@ static json_t *summary(const rig *r, round_time *list, int64_t count, const doub
                   (double)samples / seconds, "flops_per_step", flops, "gflops", rate, "peak_gflops_before", peak[0],
                   "peak_gflops_after", peak[1], "share_of_peak", rate / fmax(peak[0], peak[1]));
     json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(), "model_arena_bytes",
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(&r->c.engine), "model_arena_bytes",
                   (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak, "pass_arena_bytes",
                   (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
     json_object_update_new(text, figures);

@@ -25,9 +25,9 @@ enum { LAPS = 12 };
 
 /* ---- comparing ---- */
 
-static work run_once(const check *c, const engine *e, dims z, int laps)
+static work run_once(const check *c, const engine *e, dims z, bool narrow, int laps)
 {
-    work w = {.engine = e, .laps = laps, .seed = 99};
+    work w = {.engine = e, .narrow = narrow, .laps = laps, .seed = 99};
     c->run(&w, e, z);
     return w;
 }
@@ -37,11 +37,23 @@ static void free_work(work *w)
     for (int i = 0; i < w->count; i++) free_memory(w, w->arrays[i].memory);
 }
 
+static uint16_t word_at(const array *x, int64_t i)
+{
+    return ((const uint16_t *)(x->memory + GUARD))[i];
+}
+
 static bool guards_stand(const array *x)
 {
     for (int64_t i = 0; i < GUARD; i++)
         if (x->memory[i] != GUARD_VALUE || x->memory[GUARD + x->count + i] != GUARD_VALUE) return false;
+    for (int64_t i = x->count; x->packed && i < 2 * x->count; i++)
+        if (word_at(x, i) != GUARD_WORD) return false;
     return true;
+}
+
+static float number_at(const array *x, int64_t i)
+{
+    return x->packed ? half_f32_from_bf16(word_at(x, i)) : x->memory[GUARD + i];
 }
 
 /* A GPU adds in another order, and its matrix units cut off more of the smaller terms. */
@@ -54,8 +66,8 @@ static double factor_of(const engine *e)
 static double used_tolerance(const array *a, const array *b)
 {
     double worst = 0;
-    for (int64_t i = GUARD; i < GUARD + a->count; i++) {
-        float x = a->memory[i], y = b->memory[i];
+    for (int64_t i = 0; i < a->count; i++) {
+        float x = number_at(a, i), y = number_at(b, i);
         if (x == y || (isnan(x) && isnan(y))) continue;
         double used = a->tolerance > 0 ? fabs((double)x - y) / (1 + fabs((double)x)) / a->tolerance : INFINITY;
         worst = used > worst || isnan(used) ? (isnan(used) ? INFINITY : used) : worst;
@@ -63,12 +75,13 @@ static double used_tolerance(const array *a, const array *b)
     return worst;
 }
 
-static bool compare_case(const check *c, const engine *portable, const engine *other, dims z, double *worst)
+static bool compare_case(const check *c, const engine *portable, const engine *other, dims z, bool narrow,
+                         double *worst)
 {
-    work a = run_once(c, portable, z, 1), b = run_once(c, other, z, 1);
+    work a = run_once(c, portable, z, narrow, 1), b = run_once(c, other, z, narrow, 1);
     bool good = true;
     for (int i = 0; i < a.count; i++) {
-        double used = used_tolerance(&a.arrays[i], &b.arrays[i]) / factor_of(other);
+        double used = used_tolerance(&a.arrays[i], &b.arrays[i]) / (b.arrays[i].packed ? 1 : factor_of(other));
         bool stand = guards_stand(&a.arrays[i]) && guards_stand(&b.arrays[i]);
         *worst = fmax(*worst, used);
         if (used <= 1 && stand) continue;
@@ -81,7 +94,7 @@ static bool compare_case(const check *c, const engine *portable, const engine *o
     return good;
 }
 
-static bool compare_entry(const check *c, const engine *portable, const engine *other)
+static bool compare_entry(const check *c, const engine *portable, const engine *other, bool narrow)
 {
     static const int64_t shapes[][3] = {{1, 1, 1},   {1, 2, 3},    {2, 3, 5},    {1, 5, 7},    {3, 4, 8},   {2, 7, 9},
                                         {1, 17, 15}, {2, 16, 16},  {3, 5, 17},   {1, 33, 31},  {5, 64, 33}, {1, 9, 65},
@@ -92,9 +105,10 @@ static bool compare_entry(const check *c, const engine *portable, const engine *
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int extreme = 0; extreme <= 1; extreme++, cases++) {
             dims z = {shapes[i][0], shapes[i][1], shapes[i][2], extreme};
-            good = compare_case(c, portable, other, z, &worst) && good;
+            good = compare_case(c, portable, other, z, narrow, &worst) && good;
         }
-    printf("%-20s %s  %d cases, at most %.2f of the tolerance\n", c->name, good ? "ok    " : "FAILED", cases, worst);
+    printf("%-20s %s  %d %scases, at most %.2f of the tolerance\n", c->name, good ? "ok    " : "FAILED", cases,
+           narrow ? "narrow " : "", worst);
     return good;
 }
 
@@ -107,7 +121,8 @@ static int compare_all(const engine *portable, const engine *other)
             printf("%-20s FAILED  is not in the place it has in the engine table\n", checks[i].name);
             failures++;
         }
-        failures += !compare_entry(&checks[i], portable, other);
+        failures += !compare_entry(&checks[i], portable, other, false);
+        if (checks[i].narrow && other->narrow) failures += !compare_entry(&checks[i], portable, other, true);
     }
     printf("%d entries, %d failures\n", CHECKS, failures);
     return failures;
@@ -195,7 +210,7 @@ static void bench(const engine *e, int threads)
     bench_gemm(e, peak);
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
-        work w = run_once(&checks[i], e, of_images ? images : tiny, LAPS);
+        work w = run_once(&checks[i], e, of_images ? images : tiny, false, LAPS);
         print_rate(checks[i].name, &w, peak, copy);
         free_work(&w);
     }
@@ -229,8 +244,13 @@ static void bench_device(const engine *e)
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
         bool of_frozen = i >= FIRST_OF_IMAGES;
-        work w = run_once(&checks[i], e, of_images ? images : of_frozen ? (dims){8, 64, 192, false} : wide, LAPS);
-        print_rate(checks[i].name, &w, peak, copy);
+        dims z = of_images ? images : of_frozen ? (dims){8, 64, 192, false} : wide;
+        for (int narrow = 0; narrow <= (checks[i].narrow && e->narrow); narrow++) {
+            char name[40];
+            work w = run_once(&checks[i], e, z, narrow, LAPS);
+            snprintf(name, sizeof name, "%s%s", checks[i].name, narrow ? ", narrow" : "");
+            print_rate(name, &w, peak, copy);
+        }
     }
 }
 

@@ -12,9 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "io/half.h"
 #include "tensor/engine.h"
 
-enum { ARRAYS_MAX = 16, GUARD = 32 };
+enum { ARRAYS_MAX = 16, GUARD = 32, GUARD_WORD = 0xe5a5 };
 static const float GUARD_VALUE = -7.125e20F;
 
 /* Batch, tokens (or rows) and width of one case; extreme: values at the ends of what a kernel must take. */
@@ -29,11 +30,14 @@ typedef struct array {
     float *memory;
     int64_t count;
     double tolerance;
+    double bytes; /* of it that a call moves */
+    bool packed;  /* holds bfloat16, behind which guard words fill what float would take up */
 } array;
 
 /* What one check has allocated and done. The same seed gives the same contents on every engine. */
 typedef struct work {
     const engine *engine; /* NULL: the process's memory will do */
+    bool narrow;          /* the entry's narrow arrays hold rounded numbers, in 16 bits if the engine takes them so */
     array arrays[ARRAYS_MAX];
     int count, laps;
     uint64_t seed;
@@ -44,6 +48,7 @@ typedef struct work {
 typedef struct check {
     const char *name;
     size_t offset;
+    bool narrow; /* takes narrow arrays */
     void (*run)(work *w, const engine *e, dims z);
 } check;
 
@@ -80,14 +85,22 @@ static float *new_array(work *w, int64_t count, double tolerance, float low, flo
     if (w->count == ARRAYS_MAX) abort();
     for (int64_t i = 0; i < GUARD; i++) memory[i] = memory[GUARD + count + i] = GUARD_VALUE;
     for (int64_t i = 0; i < count; i++) memory[GUARD + i] = uniform(w, low, high);
-    w->arrays[w->count++] = (array){memory, count, tolerance};
+    w->arrays[w->count++] = (array){.memory = memory, .count = count, .tolerance = tolerance};
     return memory + GUARD;
+}
+
+/* Counts how often a call moves the array made last. */
+static float *moved(work *w, float *x, int times)
+{
+    array *last = &w->arrays[w->count - 1];
+    last->bytes = (double)times * sizeof *x * (double)last->count;
+    w->bytes += last->bytes;
+    return x;
 }
 
 static float *input_between(work *w, int64_t count, float low, float high)
 {
-    w->bytes += sizeof(float) * (double)count;
-    return new_array(w, count, 0, low, high);
+    return moved(w, new_array(w, count, 0, low, high), 1);
 }
 
 static float *input(work *w, int64_t count)
@@ -98,15 +111,35 @@ static float *input(work *w, int64_t count)
 /* An output that the kernel only writes. */
 static float *output(work *w, int64_t count, double tolerance)
 {
-    w->bytes += sizeof(float) * (double)count;
-    return new_array(w, count, tolerance, -2, 2);
+    return moved(w, new_array(w, count, tolerance, -2, 2), 1);
 }
 
 /* An output that the kernel adds to or changes. */
 static float *updated(work *w, int64_t count, double tolerance)
 {
-    w->bytes += 2 * sizeof(float) * (double)count;
-    return new_array(w, count, tolerance, -2, 2);
+    return moved(w, new_array(w, count, tolerance, -2, 2), 2);
+}
+
+/* What the calls of a narrow comparison get; the other engine computes with float on the same numbers. */
+static int narrow_flag(const work *w)
+{
+    return w->narrow && w->engine->narrow ? NARROW : 0;
+}
+
+/* The array made last, at x, is one of the entry's narrow arrays. */
+static float *narrowed(work *w, float *x)
+{
+    array *last = &w->arrays[w->count - 1];
+    uint16_t *words = (uint16_t *)x;
+    if (!w->narrow) return x;
+    if (last->tolerance > 0) last->tolerance = 0x1p-8;
+    for (int64_t i = 0; i < last->count; i++) x[i] = half_f32_from_bf16(half_bf16_from_f32(x[i]));
+    if (!narrow_flag(w)) return x;
+    for (int64_t i = 0; i < last->count; i++) words[i] = half_bf16_from_f32(x[i]);
+    for (int64_t i = last->count; i < 2 * last->count; i++) words[i] = GUARD_WORD;
+    last->packed = true;
+    w->bytes -= last->bytes / 2;
+    return x;
 }
 
 /* Arguments of an activation function. */
@@ -169,8 +202,8 @@ static void run_gemm(work *w, const engine *e, dims z)
 
 static void run_bias_bwd(work *w, const engine *e, dims z)
 {
-    float *db = updated(w, z.d, 1e-5), *dy = input(w, z.n * z.s * z.d);
-    CALL(w, e->bias_bwd(db, dy, z.n * z.s, z.d));
+    float *db = updated(w, z.d, 1e-5), *dy = narrowed(w, input(w, z.n * z.s * z.d));
+    CALL(w, e->bias_bwd(db, dy, z.n * z.s, z.d, narrow_flag(w)));
 }
 
 static void run_add_fwd(work *w, const engine *e, dims z)
@@ -210,15 +243,16 @@ static void run_silu_bwd(work *w, const engine *e, dims z)
 static void run_gelu_fwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
-    float *y = output(w, count, 1e-6), *x = activations(w, z, count);
-    CALL(w, e->gelu_fwd(y, x, count));
+    float *y = narrowed(w, output(w, count, 1e-6)), *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->gelu_fwd(y, x, count, narrow_flag(w)));
 }
 
 static void run_gelu_bwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
-    float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
-    CALL(w, e->gelu_bwd(dx, dy, x, count, z.s % 2));
+    float *dx = narrowed(w, updated(w, count, 2e-6)), *dy = narrowed(w, input(w, count));
+    float *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->gelu_bwd(dx, dy, x, count, z.s % 2, narrow_flag(w)));
 }
 
 /* Rows whose mean lies far from zero when the case is an extreme one. */
@@ -231,36 +265,36 @@ static void run_norm_modulate_fwd(work *w, const engine *e, dims z)
 {
     modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
     double tolerance = z.d < 4 ? 1e-3 : 1e-4; /* the variance of two or three numbers may nearly vanish */
-    float *y = output(w, z.n * z.s * z.d, tolerance), *mean = output(w, z.n * z.s, 1e-5);
+    float *y = narrowed(w, output(w, z.n * z.s * z.d, tolerance)), *mean = output(w, z.n * z.s, 1e-5);
     float *rstd = output(w, z.n * z.s, tolerance), *x = norm_rows(w, z), *m = input(w, z.n * sizes.stride);
-    CALL(w, e->norm_modulate_fwd(y, mean, rstd, x, m, sizes, 1, 4, 1e-6F));
+    CALL(w, e->norm_modulate_fwd(y, mean, rstd, x, m, sizes, 1, 4, 1e-6F, narrow_flag(w)));
 }
 
 static void run_norm_modulate_bwd(work *w, const engine *e, dims z)
 {
     modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
     float *dx = updated(w, z.n * z.s * z.d, 1e-4), *dm = updated(w, z.n * sizes.stride, 1e-4);
-    float *dy = input(w, z.n * z.s * z.d), *x = input(w, z.n * z.s * z.d);
+    float *dy = narrowed(w, input(w, z.n * z.s * z.d)), *x = input(w, z.n * z.s * z.d);
     float *mean = input_between(w, z.n * z.s, -0.1F, 0.1F), *rstd = input_between(w, z.n * z.s, 0.5F, 2);
     float *m = input(w, z.n * sizes.stride);
-    CALL(w, e->norm_modulate_bwd(z.extreme ? NULL : dx, dm, dy, x, mean, rstd, m, sizes, 0, 5));
+    CALL(w, e->norm_modulate_bwd(z.extreme ? NULL : dx, dm, dy, x, mean, rstd, m, sizes, 0, 5, narrow_flag(w)));
 }
 
 static void run_gated_add_fwd(work *w, const engine *e, dims z)
 {
     modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
-    float *y = output(w, z.n * z.s * z.d, 1e-6), *x = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
-    float *m = input(w, z.n * sizes.stride);
-    CALL(w, e->gated_add_fwd(y, x, h, m, sizes, 2));
+    float *y = output(w, z.n * z.s * z.d, 1e-6), *x = input(w, z.n * z.s * z.d);
+    float *h = narrowed(w, input(w, z.n * z.s * z.d)), *m = input(w, z.n * sizes.stride);
+    CALL(w, e->gated_add_fwd(y, x, h, m, sizes, 2, narrow_flag(w)));
 }
 
 static void run_gated_add_bwd(work *w, const engine *e, dims z)
 {
     modulation_sizes sizes = {z.n, z.s, z.d, 6 * z.d};
-    float *dh = updated(w, z.n * z.s * z.d, 1e-6), *dm = updated(w, z.n * sizes.stride, 1e-5);
-    float *dy = input(w, z.n * z.s * z.d), *h = input(w, z.n * z.s * z.d);
+    float *dh = narrowed(w, updated(w, z.n * z.s * z.d, 1e-6)), *dm = updated(w, z.n * sizes.stride, 1e-5);
+    float *dy = input(w, z.n * z.s * z.d), *h = narrowed(w, input(w, z.n * z.s * z.d));
     float *m = input(w, z.n * sizes.stride);
-    CALL(w, e->gated_add_bwd(dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5, z.s % 2));
+    CALL(w, e->gated_add_bwd(dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5, z.s % 2, narrow_flag(w)));
 }
 
 /* Heads of 64 where the width allows it. In an extreme case the products of q and k are whole numbers down to below
@@ -295,7 +329,7 @@ static void run_attention_bwd(work *w, const engine *e, dims z)
     dqkv = updated(w, z.n * z.s * 3 * heads * z.d, z.extreme ? 2e-3 : 2e-5); /* grows with q and k */
     w->flops = 10.0 * (double)(z.n * heads * z.s * z.s * z.d);
     e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d, 0);
-    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d, 0));
+    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d, z.s % 2 ? GEMM_ACCUMULATE : 0));
 }
 
 static int32_t *row_numbers(const work *w, int64_t n, int64_t rows)
@@ -416,7 +450,7 @@ static void run_adamw(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
     adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1};
-    float *p = updated(w, count, 1e-6), *m = updated(w, count, 1e-6), *g = updated(w, count, 1e-9);
+    float *p = updated(w, count, 1e-6), *m = updated(w, count, 1e-6), *g = input(w, count);
     float *ema = updated(w, count, 1e-6), *v = new_array(w, count, 1e-6, 0, 1e-3F);
     w->bytes += 2 * sizeof(float) * (double)count;
     CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, g, count, k));
@@ -426,7 +460,8 @@ static void run_sum_squares(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d * 8;
     float *sum = output(w, 1, 1e-7), *x = input(w, count);
-    CALL(w, *sum = (float)e->sum_squares(x, count));
+    CALL(w, *sum = (float)e->sum_squares((const float *[]){x, x + count / 3}, (int64_t[]){count / 3, count - count / 3},
+                                         2));
 }
 
 /* Images of s rows, 7 columns and d channels under a window of 3 rows and `side_w` columns, moved by 2 in an extreme
@@ -538,25 +573,27 @@ static void run_soft_clamp_fwd(work *w, const engine *e, dims z)
 
 /* ---- the table ---- */
 
-#define ENTRY(name)                                                                                                    \
+#define ENTRY_OF(name, narrow)                                                                                         \
     {                                                                                                                  \
-#name, offsetof(engine, name), run_##name                                                                      \
+#name, offsetof(engine, name), narrow, run_##name                                                              \
     }
+#define ENTRY(name)        ENTRY_OF(name, false)
+#define NARROW_ENTRY(name) ENTRY_OF(name, true)
 
 static const check checks[] = {
     ENTRY(gemm),
-    ENTRY(bias_bwd),
+    NARROW_ENTRY(bias_bwd),
     ENTRY(add_fwd),
     ENTRY(accumulate),
     ENTRY(add_row_fwd),
     ENTRY(silu_fwd),
     ENTRY(silu_bwd),
-    ENTRY(gelu_fwd),
-    ENTRY(gelu_bwd),
-    ENTRY(norm_modulate_fwd),
-    ENTRY(norm_modulate_bwd),
-    ENTRY(gated_add_fwd),
-    ENTRY(gated_add_bwd),
+    NARROW_ENTRY(gelu_fwd),
+    NARROW_ENTRY(gelu_bwd),
+    NARROW_ENTRY(norm_modulate_fwd),
+    NARROW_ENTRY(norm_modulate_bwd),
+    NARROW_ENTRY(gated_add_fwd),
+    NARROW_ENTRY(gated_add_bwd),
     ENTRY(attention_fwd),
     ENTRY(attention_bwd),
     ENTRY(embedding_fwd),

@@ -70,7 +70,7 @@ static void free_arrays(arrays a)
 static void run(const engine *e, arrays a, sizes z, int flags)
 {
     e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, flags);
-    e->attention_bwd(a.dqkv, a.dy, a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, flags);
+    e->attention_bwd(a.dqkv, a.dy, a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, flags | GEMM_ACCUMULATE);
 }
 
 /* Position of q (part 0), k (1) or v (2) of a token's head. */

@@ -280,7 +280,7 @@ static void weights_are_finite(void)
         const tensor *w = run.t.model.params.row[i].tensor;
         for (int64_t j = 0; run.t.optimizer.m[i] && j < tensor_count(w); j++)
             assert_true(isfinite(w->data[j]) && isfinite(run.t.optimizer.m[i][j]) &&
-                        isfinite(run.t.optimizer.v[i][j]) && isfinite(run.t.optimizer.ema[i][j]) && w->grad[j] == 0);
+                        isfinite(run.t.optimizer.v[i][j]) && isfinite(run.t.optimizer.ema[i][j]) && w->grad_is_empty);
     }
 }
 

@@ -1,10 +1,10 @@
 /* The optimiser's pass over the weights: decoupled weight decay (Loshchilov and Hutter 2019), bias correction as in
- * torch.optim.AdamW, the moving average of the weights and the reset of the gradient, all in one pass over memory. */
+ * torch.optim.AdamW, and the moving average of the weights, all in one pass over memory. */
 #include "cpu/kernel.h"
 
 enum { BLOCK = 4096 };
 
-static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k)
+static void adamw(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k)
 {
     real step = k.learning_rate / k.bias1, root = 1 / (real)sqrt(k.bias2);
     real decay = 1 - k.learning_rate * k.weight_decay;
@@ -17,7 +17,6 @@ static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, 
             m[i] = k.beta1 * m[i] + (1 - k.beta1) * grad;
             v[i] = k.beta2 * v[i] + (1 - k.beta2) * grad * grad;
             w[i] = decay * w[i] - step * m[i] / ((real)sqrt(v[i]) * root + k.epsilon);
-            g[i] = 0;
         }
         if (!ema) continue;
 #pragma omp simd
@@ -26,7 +25,7 @@ static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, 
 }
 
 /* Blocks are summed by themselves and then in order, so the result does not depend on who summed which. */
-static double sum_squares(const real *x, int64_t count)
+static double squares_of(const real *x, int64_t count)
 {
     enum { BLOCKS_AT_ONCE = 1024 };
     double total = 0, partial[BLOCKS_AT_ONCE];
@@ -42,6 +41,13 @@ static double sum_squares(const real *x, int64_t count)
         }
         for (int64_t b = 0; b < blocks; b++) total += partial[b];
     }
+    return total;
+}
+
+static double sum_squares(const real *const x[], const int64_t count[], int64_t arrays)
+{
+    double total = 0;
+    for (int64_t i = 0; i < arrays; i++) total += squares_of(x[i], count[i]);
     return total;
 }
 

@@ -138,7 +138,7 @@ static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_
 {
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
-        head h = find_head(qkv, pair, s, k, e, flags);
+        head h = find_head(qkv, pair, s, k, e, flags & GEMM_BF16);
         forward_head(y + pair / k * s * h.y_stride + pair % k * e, lse + pair * s, &h);
     }
 }
@@ -217,15 +217,22 @@ static void backward_queries(const head *h, const head_slopes *g, int64_t i, int
     }
 }
 
+/* The gradients of one head's q, k and v, whose first row starts at dq. */
+static void clear_slopes(real *dq, int64_t s, int64_t width, int64_t e)
+{
+    for (int64_t i = 0; i < 3 * s; i++) memset(dq + i * width, 0, (size_t)e * sizeof *dq);
+}
+
 static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
                           int64_t s, int64_t k, int64_t e, int flags)
 {
     const int64_t part = rows_that_fit(e, SIDE);
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
-        head h = find_head(qkv, pair, s, k, e, flags);
+        head h = find_head(qkv, pair, s, k, e, flags & GEMM_BF16);
         int64_t out = pair / k * s * h.y_stride + pair % k * e;
         real *dq = dqkv + (h.q - qkv);
+        if (!(flags & GEMM_ACCUMULATE)) clear_slopes(dq, s, h.y_stride, e);
         head_slopes g = {dq, dq + h.y_stride, dq + 2 * h.y_stride, dy + out, y + out, lse + pair * s};
         for (int64_t i = 0; i < s; i += part) backward_queries(&h, &g, i, least(part, s - i));
     }

@@ -15,8 +15,9 @@ static void accumulate(real *dst, const real *src, int64_t count)
 }
 
 /* Each thread owns a range of columns and walks all rows in order. */
-static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n)
+static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n, int flags)
 {
+    (void)flags;
     enum { COLUMNS = 64 };
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < n; first += COLUMNS) {
@@ -71,14 +72,16 @@ static inline real gelu_slope(real x)
     return s * (1 + x * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
 }
 
-static void gelu_fwd(real *y, const real *x, int64_t count)
+static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
+    (void)flags;
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) y[i] = gelu(x[i]);
 }
 
-static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
+static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
+    (void)flags;
     if (add) {
 #pragma omp parallel for simd schedule(static)
         for (int64_t i = 0; i < count; i++) dx[i] += dy[i] * gelu_slope(x[i]);

@@ -115,6 +115,7 @@ static dt_status finish(dt_error *err)
 dt_status engine_cpu_fill(engine *e, dt_isa isa, dt_error *err)
 {
     memset(e, 0, sizeof *e);
+    e->remakes = true;
     e->memory = (engine_memory){.clear = clear, .copy = copy, .upload = copy, .download = download, .finish = finish};
     int top = -1;
     while (top + 1 < LEVELS && (isa == DT_ISA_AUTO || levels[top + 1].isa <= isa) && levels[top + 1].runs_here()) {

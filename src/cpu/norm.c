@@ -16,8 +16,9 @@ static void row_moments(real *mean, real *rstd, const real *x, int64_t d, real e
 }
 
 static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
-                              int64_t shift, int64_t scale, real epsilon)
+                              int64_t shift, int64_t scale, real epsilon, int flags)
 {
+    (void)flags;
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < z.n * z.s; token++) {
         const real *row = x + token * z.d, *mod = m + token / z.s * z.stride;
@@ -46,8 +47,9 @@ static void norm_row_bwd(real *dx, const real *dy, const real *row, const real *
 }
 
 static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
-                              const real *m, modulation_sizes z, int64_t shift, int64_t scale)
+                              const real *m, modulation_sizes z, int64_t shift, int64_t scale, int flags)
 {
+    (void)flags;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++) {
         const real *a = m + n * z.stride + scale * z.d;
@@ -65,8 +67,10 @@ static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x,
     }
 }
 
-static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate)
+static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate,
+                          int flags)
 {
+    (void)flags;
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < z.n * z.s; token++) {
         const real *g = m + token / z.s * z.stride + gate * z.d;
@@ -75,8 +79,9 @@ static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, 
 }
 
 static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
-                          int64_t gate, bool add)
+                          int64_t gate, bool add, int flags)
 {
+    (void)flags;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++) {
         const real *g = m + n * z.stride + gate * z.d;

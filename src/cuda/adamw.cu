@@ -3,26 +3,13 @@
  * (W = 1). */
 #include <math.h>
 
-#include "cuda/device.h"
-
-template <int W> struct alignas(W * sizeof(real)) pack {
-    real v[W];
-};
-
-template <int W> static __device__ pack<W> load(const real *x)
-{
-    return *(const pack<W> *)x;
-}
-
-template <int W> static __device__ void store(real *y, pack<W> p)
-{
-    *(pack<W> *)y = p;
-}
+#include "cuda/pack.cuh"
 
 /* ---- update ---- */
 
 typedef struct arrays {
-    real *w, *m, *v, *ema, *g;
+    real *w, *m, *v, *ema;
+    const real *g;
 } arrays;
 
 /* What the update multiplies by beside the coefficients themselves. */
@@ -44,7 +31,6 @@ template <int W> static __device__ void update_at(arrays a, int64_t i, adamw_coe
     store<W>(a.w + i, w);
     store<W>(a.m + i, m);
     store<W>(a.v + i, v);
-    store<W>(a.g + i, pack<W>{});
     if (a.ema) store<W>(a.ema + i, ema);
 }
 
@@ -59,7 +45,7 @@ template <int W> static __global__ void update(arrays a, int64_t count, adamw_co
     for (; i < count; i++) update_at<1>(a, i, k, f);
 }
 
-static void adamw(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k)
+static void adamw(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k)
 {
     if (count <= 0) return;
     arrays a = {w, m, v, ema, g};
@@ -113,18 +99,28 @@ static __global__ void sum_of_sums(double *total, const double *sums, int64_t co
     if (threadIdx.x == 0) *total = sum;
 }
 
-static double sum_squares(const real *x, int64_t count)
+/* One array into its sums; returns how many they are. */
+static int64_t sum_array(double *sums, const real *x, int64_t count)
 {
-    if (count <= 0) return 0;
-    int64_t blocks = (count + SQUARES_BLOCK - 1) / SQUARES_BLOCK;
+    const unsigned blocks = cuda_blocks(count, SQUARES_BLOCK);
+    if (blocks == 0) return 0;
+    if ((uintptr_t)x % 16 == 0)
+        sum_blocks<4><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
+    else
+        sum_blocks<1><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
+    CUDA_LAUNCHED("sum of squares");
+    return blocks;
+}
+
+/* The sums of all arrays one behind the other, then their sum: the host waits once. */
+static double sum_squares(const real *const x[], const int64_t count[], int64_t arrays)
+{
+    int64_t blocks = 0, done = 0;
+    for (int64_t i = 0; i < arrays; i++) blocks += cuda_blocks(count[i], SQUARES_BLOCK);
     double result = NAN, *total = (double *)cuda_room((size_t)(blocks + 1) * sizeof(double));
     if (!total) return NAN;
     double *sums = total + 1;
-    if ((uintptr_t)x % 16 == 0)
-        sum_blocks<4><<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
-    else
-        sum_blocks<1><<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
-    CUDA_LAUNCHED("sum of squares");
+    for (int64_t i = 0; i < arrays; i++) done += sum_array(sums + done, x[i], count[i]);
     sum_of_sums<<<1, CUDA_THREADS, 0, cuda_stream>>>(total, sums, blocks);
     CUDA_LAUNCHED("sum of squares");
     cudaError_t status = cudaMemcpyAsync(&result, total, sizeof result, cudaMemcpyDeviceToHost, cuda_stream);

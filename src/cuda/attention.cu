@@ -6,24 +6,27 @@
  * when a tile raises top, what was summed before is multiplied with exp(old top - new top).
  * Backward, with P computed again as exp(c q.k - lse) and D_i = sum_e dY_ie Y_ie:
  *     dV = P^T dY,  dS = c P (dY V^T - D),  dQ = dS K,  dK = dS^T Q.
- * One kernel finds D; one goes over blocks of keys and adds to dK and dV; one goes over blocks of queries and adds to dQ.
- * Each computes P and dS for itself. So an element of a result belongs to one thread, which adds it up in a fixed order.
+ * One kernel finds D; one goes over blocks of keys and adds to dK and dV; one goes over blocks of queries and adds to
+ * dQ. Each computes P and dS for itself. So an element of a result belongs to one thread, which adds it up in a fixed
+ * order.
  *
- * In float32: blocks of 64 rows against tiles of 64 rows, 4 x 4 scores a thread, operands in slices through shared memory.
- * A block gives at most 128 columns of the result; a wider head has several blocks, which all compute the scores.
+ * In float32: blocks of 64 rows against tiles of 64 rows, 4 x 4 scores a thread, operands in slices through shared
+ * memory. A block gives at most 128 columns of the result; a wider head has several blocks, which all compute the
+ * scores.
  *
- * In bfloat16 (GEMM_BF16, E a multiple of 8 up to 128; every other E takes the float32 kernels, nothing rounded): operands
- * are rounded when they are brought to shared memory, P and dS when they become operands; sums, P, dS and statistics are
- * float32. A block is 4 warps of 16 or 32 rows each against tiles of 64 rows. All products are of 16 x 16 by 16 x 8
- * matrices (mma.m16n8k16). Where lane l = 4 g + t of a warp holds what:
+ * In bfloat16 (GEMM_BF16, E a multiple of 8 up to 128; every other E takes the float32 kernels, nothing rounded):
+ * operands are rounded when they are brought to shared memory, P and dS when they become operands; sums, P, dS and
+ * statistics are float32. A block is 4 warps of 16 or 32 rows each against tiles of 64 rows. All products are of 16 x
+ * 16 by 16 x 8 matrices (mma.m16n8k16). Where lane 4 g + t of a warp holds what:
  *     left  16 x 16   register 0: row g, columns 2t, 2t+1;  1: row g+8;  2, 3: the same rows, columns 2t+8, 2t+9
  *     right 16 x 8    register 0: rows 2t, 2t+1 of column g;  1: rows 2t+8, 2t+9
  *     sum   16 x 8    number 0, 1: row g, columns 2t, 2t+1;  2, 3: row g+8
  * so that two sums side by side, rounded, are a left operand without any exchange between lanes.
- * Arrays begin at multiples of 16 bytes, as all blocks of an arena do. */
-#include "cuda/device.h"
-
-typedef __nv_bfloat16 bf16;
+ * Arrays begin at multiples of 16 bytes, as all blocks of an arena do.
+ *
+ * T is what qkv, y and their gradients hold: float, or bf16 (NARROW), which is rounded once more where a result is
+ * stored. Rows of bf16 go to shared memory as they are, without a way through registers. */
+#include "cuda/pack.cuh"
 
 typedef struct sizes {
     int s, k, e;
@@ -61,7 +64,7 @@ static __device__ job find_job(sizes z, int rows, int columns)
     return {find_head(block / down, z), (int)(block % down) * rows, (int)(blockIdx.x % across) * columns};
 }
 
-/* The block's job, in shared memory: what is used rarely takes no registers. */
+/* The block's job, in shared memory, where what is used rarely takes no registers. */
 static __device__ const job *share_job(sizes z, int rows, int columns)
 {
     __shared__ job found;
@@ -77,17 +80,28 @@ static unsigned job_count(int64_t pairs, sizes z, int rows, int columns)
 
 /* ---- the means D of the backward pass ---- */
 
-/* means[N,K,S] = sum over a head's columns of dy * y: a row of a head for each warp. */
+/* means[N,K,S] = sum over a head's columns of dy * y: a row of a head for 32 / W threads, W columns at a time. */
+template <int W, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS)
-    mean_rows(float *means, const float *dy, const float *y, int64_t rows, sizes z)
+    mean_rows(float *means, const T *dy, const T *y, int64_t rows, sizes z)
 {
-    int64_t row = (int64_t)blockIdx.x * (CUDA_THREADS / 32) + threadIdx.x / 32; /* of [N,S,K] */
-    if (row >= rows) return;
-    int64_t token = row / z.k, pair = token / z.s * z.k + row % z.k;
+    enum { LANES = 32 / W };
+    int64_t row = (int64_t)blockIdx.x * (CUDA_THREADS / LANES) + threadIdx.x / LANES; /* of [N,S,K] */
     float sum = 0;
-    for (int i = threadIdx.x % 32; i < z.e; i += 32) sum += dy[row * z.e + i] * y[row * z.e + i];
-    for (int far = 16; far > 0; far /= 2) sum += __shfl_xor_sync(~0U, sum, far);
-    if (threadIdx.x % 32 == 0) means[pair * z.s + token % z.s] = sum;
+    for (int i = threadIdx.x % LANES * W; i < z.e && row < rows; i += 32) {
+        pack<W> a = load<W>(dy + row * z.e + i), b = load<W>(y + row * z.e + i);
+        for (int u = 0; u < W; u++) sum += a.v[u] * b.v[u];
+    }
+    for (int far = LANES / 2; far > 0; far /= 2) sum += __shfl_xor_sync(~0U, sum, far);
+    if (row >= rows || threadIdx.x % LANES != 0) return;
+    int64_t token = row / z.k, pair = token / z.s * z.k + row % z.k;
+    means[pair * z.s + token % z.s] = sum;
+}
+
+template <int W, class T> static void start_means(float *means, const T *dy, const T *y, int64_t rows, sizes z)
+{
+    mean_rows<W><<<cuda_blocks(rows, CUDA_THREADS / 32 * W), CUDA_THREADS, 0, cuda_stream>>>(means, dy, y, rows, z);
+    CUDA_LAUNCHED("attention_bwd, means");
 }
 
 /* ---- float32 ---- */
@@ -114,19 +128,20 @@ static __device__ int thread_across(void)
     return threadIdx.x % ACROSS;
 }
 
-/* to[SLICE][PITCH] = the slice's columns of SIDE rows of `from`, turned round; 0 outside `rows` and `columns`. A warp brings
- * 8 columns of 4 rows: whole sectors of global memory to different banks. */
-static __device__ void load_turned(float *to, const float *from, int64_t stride, int rows, int columns)
+/* to[SLICE][PITCH] = the slice's columns of SIDE rows of `from`, turned round; 0 outside `rows` and `columns`. A warp
+ * brings 8 columns of 4 rows: whole sectors of global memory to different banks. */
+template <class T> static __device__ void load_turned(float *to, const T *from, int64_t stride, int rows, int columns)
 {
     for (int i = threadIdx.x; i < SIDE * SLICE; i += CUDA_THREADS) {
         int column = i % 8 + i / 32 % (SLICE / 8) * 8, row = i / 8 % 4 + i / (4 * SLICE) * 4;
-        to[column * PITCH + row] = row < rows && column < columns ? from[row * stride + column] : 0;
+        to[column * PITCH + row] = row < rows && column < columns ? (float)from[row * stride + column] : 0;
     }
 }
 
 /* c = a b^T of a_rows and b_rows rows, at most SIDE each, of e columns. */
-static __device__ void multiply_rows(float c[EACH][EACH], float *slices, const float *a, int64_t a_stride, int a_rows,
-                                     const float *b, int64_t b_stride, int b_rows, int e)
+template <class T>
+static __device__ void multiply_rows(float c[EACH][EACH], float *slices, const T *a, int64_t a_stride, int a_rows,
+                                     const T *b, int64_t b_stride, int b_rows, int e)
 {
     float *left = slices, *right = slices + SLICE * PITCH;
     for (int i = 0; i < EACH; i++)
@@ -158,8 +173,8 @@ static __device__ void put_weights(float *weights, const float c[EACH][EACH])
 }
 
 /* sum += (weights turned back) x, for `rows` rows of x and `columns` columns, of which a thread has every ACROSS-th. */
-template <int WIDE>
-static __device__ void add_weighted(float sum[EACH][WIDE], float *slices, const float *weights, const float *x,
+template <int WIDE, class T>
+static __device__ void add_weighted(float sum[EACH][WIDE], float *slices, const float *weights, const T *x,
                                     int64_t stride, int rows, int columns)
 {
     const int width = ACROSS * WIDE;
@@ -167,7 +182,7 @@ static __device__ void add_weighted(float sum[EACH][WIDE], float *slices, const 
         __syncthreads();
         for (int i = threadIdx.x; i < SLICE * width; i += CUDA_THREADS) {
             int row = at + i / width, column = i % width;
-            slices[i] = row < rows && column < columns ? x[row * stride + column] : 0;
+            slices[i] = row < rows && column < columns ? (float)x[row * stride + column] : 0;
         }
         __syncthreads();
 #pragma unroll 4
@@ -182,14 +197,16 @@ static __device__ void add_weighted(float sum[EACH][WIDE], float *slices, const 
     }
 }
 
-/* Adds to the rows of a gradient that a thread has summed. */
-template <int WIDE>
-static __device__ void add_rows(float *to, int64_t stride, const float sum[EACH][WIDE], int rows, int columns)
+/* The rows of a gradient that a thread has summed, or with `add` what they are to grow by. */
+template <int WIDE, class T>
+static __device__ void put_rows(T *to, int64_t stride, const float sum[EACH][WIDE], int rows, int columns, bool add)
 {
     for (int i = 0; i < EACH; i++)
         for (int j = 0; j < WIDE; j++) {
             int row = EACH * thread_down() + i, column = thread_across() + ACROSS * j;
-            if (row < rows && column < columns) to[row * stride + column] += sum[i][j];
+            if (row >= rows || column >= columns) continue;
+            float before = add ? (float)to[row * stride + column] : 0;
+            to[row * stride + column] = (T)(before + sum[i][j]);
         }
 }
 
@@ -225,18 +242,18 @@ static __device__ void exp_tile(float c[EACH][EACH], float sum[EACH][WIDE], floa
     }
 }
 
-template <int WIDE>
-static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(float *y, float *lse, const float *qkv, sizes z)
+template <int WIDE, class T>
+static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(T *y, float *lse, const T *qkv, sizes z)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    job b = find_job(z, SIDE, ACROSS * WIDE);
-    head h = b.h;
+    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const head &h = b.h;
     int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
     float sum[EACH][WIDE] = {}, totals[EACH] = {}, tops[EACH], c[EACH][EACH];
     for (int i = 0; i < EACH; i++) tops[i] = -INFINITY;
     for (int key = 0; key < z.s; key += SIDE) {
         int keys = min(SIDE, z.s - key);
-        const float *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
+        const T *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
         multiply_rows(c, slices, qkv + h.q + b.row * h.stride, h.stride, rows, k, h.stride, keys, z.e);
         exp_tile<WIDE>(c, sum, tops, totals, keys, z.scale);
         put_weights(weights, c);
@@ -246,28 +263,28 @@ static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(float *y, flo
         int row = b.row + EACH * thread_down() + i;
         if (row >= z.s) continue;
         if (b.column == 0 && thread_across() == 0) lse[h.lse + row] = tops[i] + logf(totals[i]);
-        float *to = y + h.y + row * h.y_stride + b.column;
+        T *to = y + h.y + row * h.y_stride + b.column;
         for (int j = 0; j < WIDE; j++) {
             int column = thread_across() + ACROSS * j;
-            if (column < columns) to[column] = sum[i][j] / totals[i];
+            if (column < columns) to[column] = (T)(sum[i][j] / totals[i]);
         }
     }
 }
 
 /* The scores of a block of keys (rows) and a tile of queries, over all queries: gradients of keys and values. */
-template <int WIDE>
+template <int WIDE, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS)
-    backward_keys_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+    backward_keys_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    job b = find_job(z, SIDE, ACROSS * WIDE);
-    head h = b.h;
+    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const head &h = b.h;
     int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
-    const float *k = qkv + h.k + b.row * h.stride, *v = qkv + h.v + b.row * h.stride;
+    const T *k = qkv + h.k + b.row * h.stride, *v = qkv + h.v + b.row * h.stride;
     float dk[EACH][WIDE] = {}, dv[EACH][WIDE] = {}, p[EACH][EACH], slope[EACH][EACH];
     for (int query = 0; query < z.s; query += SIDE) {
         int queries = min(SIDE, z.s - query);
-        const float *q = qkv + h.q + query * h.stride, *dy_rows = dy + h.y + query * h.y_stride;
+        const T *q = qkv + h.q + query * h.stride, *dy_rows = dy + h.y + query * h.y_stride;
         multiply_rows(p, slices, k, h.stride, rows, q, h.stride, queries, z.e);
         multiply_rows(slope, slices, v, h.stride, rows, dy_rows, h.y_stride, queries, z.e);
         for (int j = 0; j < EACH; j++) {
@@ -284,20 +301,20 @@ static __global__ void __launch_bounds__(CUDA_THREADS)
         put_weights(weights, slope);
         add_weighted<WIDE>(dk, slices, weights, q + b.column, h.stride, queries, columns);
     }
-    add_rows<WIDE>(dqkv + h.k + b.row * h.stride + b.column, h.stride, dk, rows, columns);
-    add_rows<WIDE>(dqkv + h.v + b.row * h.stride + b.column, h.stride, dv, rows, columns);
+    put_rows<WIDE>(dqkv + h.k + b.row * h.stride + b.column, h.stride, dk, rows, columns, add);
+    put_rows<WIDE>(dqkv + h.v + b.row * h.stride + b.column, h.stride, dv, rows, columns, add);
 }
 
 /* The scores of a block of queries (rows) and a tile of keys, over all keys: the gradient of the queries. */
-template <int WIDE>
-static __global__ void __launch_bounds__(CUDA_THREADS)
-    backward_queries_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+template <int WIDE, class T>
+static __global__ void __launch_bounds__(CUDA_THREADS, WIDE < WIDE_MAX ? 2 : 1)
+    backward_queries_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    job b = find_job(z, SIDE, ACROSS * WIDE);
-    head h = b.h;
+    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const head &h = b.h;
     int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
-    const float *q = qkv + h.q + b.row * h.stride, *dy_rows = dy + h.y + b.row * h.y_stride;
+    const T *q = qkv + h.q + b.row * h.stride, *dy_rows = dy + h.y + b.row * h.y_stride;
     float dq[EACH][WIDE] = {}, log_sums[EACH], row_means[EACH], p[EACH][EACH], slope[EACH][EACH];
     for (int i = 0; i < EACH; i++) {
         int row = EACH * thread_down() + i;
@@ -306,7 +323,7 @@ static __global__ void __launch_bounds__(CUDA_THREADS)
     }
     for (int key = 0; key < z.s; key += SIDE) {
         int keys = min(SIDE, z.s - key);
-        const float *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
+        const T *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
         multiply_rows(p, slices, q, h.stride, rows, k, h.stride, keys, z.e);
         multiply_rows(slope, slices, dy_rows, h.y_stride, rows, v, h.stride, keys, z.e);
         for (int i = 0; i < EACH; i++)
@@ -318,23 +335,23 @@ static __global__ void __launch_bounds__(CUDA_THREADS)
         put_weights(weights, slope);
         add_weighted<WIDE>(dq, slices, weights, k + b.column, h.stride, keys, columns);
     }
-    add_rows<WIDE>(dqkv + h.q + b.row * h.stride + b.column, h.stride, dq, rows, columns);
+    put_rows<WIDE>(dqkv + h.q + b.row * h.stride + b.column, h.stride, dq, rows, columns, add);
 }
 
-template <int WIDE> static void start_forward_f32(float *y, float *lse, const float *qkv, int64_t pairs, sizes z)
+template <int WIDE, class T> static void start_forward_f32(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
 {
     forward_f32<WIDE><<<job_count(pairs, z, SIDE, ACROSS * WIDE), CUDA_THREADS, 0, cuda_stream>>>(y, lse, qkv, z);
     CUDA_LAUNCHED("attention_fwd");
 }
 
-template <int WIDE>
-static void start_backward_f32(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv,
-                               int64_t pairs, sizes z)
+template <int WIDE, class T>
+static void start_backward_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, int64_t pairs,
+                               sizes z, bool add)
 {
     unsigned blocks = job_count(pairs, z, SIDE, ACROSS * WIDE);
-    backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
     CUDA_LAUNCHED("attention_bwd, keys and values");
-    backward_queries_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    backward_queries_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
     CUDA_LAUNCHED("attention_bwd, queries");
 }
 
@@ -384,8 +401,8 @@ static __device__ uint32_t round_pair(float low, float high)
     return *(const uint32_t *)&pair;
 }
 
-/* Four matrices of 8 x 8; lanes 8 i to 8 i + 7 say where the rows of matrix i are. Lane 4 g + t receives columns 2t, 2t+1 of
- * row g of each. */
+/* Four matrices of 8 x 8; lanes 8 i to 8 i + 7 say where the rows of matrix i are. Lane 4 g + t receives columns 2t,
+ * 2t+1 of row g of each. */
 static __device__ void load_matrices(uint32_t to[4], const bf16 *row)
 {
     uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
@@ -414,8 +431,31 @@ static __device__ void multiply(float sum[4], const uint32_t left[4], uint32_t r
                  : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
 }
 
-/* to[ROWS][PITCH] = rounded rows of e columns, `rows` of them; 0 outside. Four threads bring a row, 16 columns at a time, and
- * each has all its numbers of HEIGHT rows on the way before it stores the first. */
+/* 16 bytes on their way from global memory to shared memory, or zeros there; see wait_for_copies. */
+static __device__ void copy_16_bytes(bf16 *to, const bf16 *from, bool inside)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(at), "l"(__cvta_generic_to_global(from)), "r"(inside ? 16 : 0)
+                 : "memory");
+}
+
+/* Until the thread's own copies are there. */
+static __device__ void wait_for_copies(void)
+{
+    asm volatile("cp.async.wait_all;" : : : "memory");
+}
+
+/* Behind load_rows: until those of all threads are there. */
+static __device__ void wait_for_rows(void)
+{
+    wait_for_copies();
+    __syncthreads();
+}
+
+/* to[ROWS][PITCH] = rounded rows of e columns, `rows` of them; 0 outside. Four threads bring a row, 16 columns at a
+ * time, and each has all its numbers of HEIGHT rows on the way before it stores the first. */
 template <int TILES, int ROWS>
 static __device__ void load_rows(bf16 *to, const float *from, int64_t stride, int rows, int e)
 {
@@ -443,6 +483,20 @@ static __device__ void load_rows(bf16 *to, const float *from, int64_t stride, in
                 *(uint2 *)at = make_uint2(round_pair(y.x, y.y), round_pair(y.z, y.w));
             }
     }
+}
+
+/* The same from rows that hold bf16, 8 columns at a time. They arrive while the threads go on. */
+template <int TILES, int ROWS>
+static __device__ void load_rows(bf16 *to, const bf16 *from, int64_t stride, int rows, int e)
+{
+    enum { WIDTH = plan<TILES>::WIDTH };
+    const int column = threadIdx.x % 4 * 8;
+#pragma unroll
+    for (int row = threadIdx.x / 4; row < ROWS; row += THREADS / 4)
+#pragma unroll
+        for (int at = column; at < column + WIDTH; at += 32)
+            if (at < WIDTH)
+                copy_16_bytes(to + row * plan<TILES>::PITCH + at, from + row * stride + at, row < rows && at < e);
 }
 
 /* c = a b^T, of a warp's rows of a and 8 COUNT rows of b, both in shared memory. */
@@ -494,27 +548,29 @@ static __device__ void add_weighted_tile(float sum[plan<TILES>::HEIGHT][TILES][4
     }
 }
 
-/* Adds a warp's rows, of which there are `rows`, to a gradient. */
-template <int TILES>
-static __device__ void add_warp_rows(float *to, int64_t stride, const float sum[plan<TILES>::HEIGHT][TILES][4],
-                                     int rows, int e)
+/* A warp's rows of a gradient, of which there are `rows`, or with `add` what they are to grow by. */
+template <int TILES, class T>
+static __device__ void put_warp_gradient(T *to, int64_t stride, const float sum[plan<TILES>::HEIGHT][TILES][4],
+                                         int rows, int e, bool add)
 {
 #pragma unroll
     for (int m = 0; m < plan<TILES>::HEIGHT; m++)
         for (int half = 0; half < 2; half++) {
             int row = 16 * m + 8 * half + lane() / 4;
-            float2 *at = (float2 *)(to + row * stride + lane() % 4 * 2), before[TILES];
+            T *at = to + row * stride + lane() % 4 * 2;
+            pack<2> before[TILES] = {};
             if (row >= rows) continue;
             for (int t = 0; t < TILES; t++)
-                if (8 * t < e) before[t] = at[4 * t];
+                if (add && 8 * t < e) before[t] = load<2>(at + 8 * t);
             for (int t = 0; t < TILES; t++)
                 if (8 * t < e)
-                    at[4 * t] = make_float2(before[t].x + sum[m][t][2 * half], before[t].y + sum[m][t][2 * half + 1]);
+                    store<2>(at + 8 * t,
+                             {before[t].v[0] + sum[m][t][2 * half], before[t].v[1] + sum[m][t][2 * half + 1]});
         }
 }
 
-/* 16 queries' products with a tile's keys become powers of 2 relative to the greatest so far; `factor` is scale log2(e). A
- * total is that of the lane's own columns. A NaN is found by the sum. */
+/* 16 queries' products with a tile's keys become powers of 2 relative to the greatest so far; `factor` is scale
+ * log2(e). A total is that of the lane's own columns. A NaN is found by the sum. */
 template <int TILES>
 static __device__ void exp_warp_rows(float c[TILE / 8][4], float sum[TILES][4], float tops[2], float totals[2],
                                      float factor)
@@ -534,20 +590,19 @@ static __device__ void exp_warp_rows(float c[TILE / 8][4], float sum[TILES][4], 
     }
 }
 
-/* Takes the keys from `keys` on out of a tile's products. */
-template <int HEIGHT, int COUNT> static __device__ void mask_keys(float c[HEIGHT][COUNT][4], int keys, float value)
+/* A tile's products with what lies behind its last key become those of keys that weigh nothing. */
+template <int HEIGHT, int COUNT> static __device__ void mask_keys(float c[HEIGHT][COUNT][4], int keys)
 {
     for (int m = 0; m < HEIGHT; m++)
         for (int j = 0; j < COUNT; j++)
             for (int i = 0; i < 4; i++)
-                if (8 * j + lane() % 4 * 2 + i % 2 >= keys) c[m][j][i] = value;
+                if (8 * j + lane() % 4 * 2 + i % 2 >= keys) c[m][j][i] = -INFINITY;
 }
 
 /* Writes a warp's rows of the result, of which there are `rows`, and the logs of their sums. */
-template <int TILES>
-static __device__ void put_warp_rows(float *y, int64_t stride, float *lse,
-                                     const float sum[plan<TILES>::HEIGHT][TILES][4], const float tops[][2],
-                                     const float totals[][2], int rows, int e)
+template <int TILES, class T>
+static __device__ void put_warp_rows(T *y, int64_t stride, float *lse, const float sum[plan<TILES>::HEIGHT][TILES][4],
+                                     const float tops[][2], const float totals[][2], int rows, int e)
 {
 #pragma unroll
     for (int m = 0; m < plan<TILES>::HEIGHT; m++)
@@ -558,14 +613,15 @@ static __device__ void put_warp_rows(float *y, int64_t stride, float *lse,
             total += __shfl_xor_sync(~0U, total, 2);
             if (row >= rows) continue;
             if (lane() % 4 == 0) lse[row] = (tops[m][half] + log2f(total)) * LN_2;
-            float2 *to = (float2 *)(y + row * stride + lane() % 4 * 2);
+            float factor = 1 / total;
+            T *to = y + row * stride + lane() % 4 * 2;
             for (int t = 0; t < TILES; t++)
-                if (8 * t < e) to[4 * t] = make_float2(sum[m][t][2 * half] / total, sum[m][t][2 * half + 1] / total);
+                if (8 * t < e) store<2>(to + 8 * t, {sum[m][t][2 * half] * factor, sum[m][t][2 * half + 1] * factor});
         }
 }
 
-template <int TILES>
-static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(float *y, float *lse, const float *qkv, sizes z)
+template <int TILES, class T>
+static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(T *y, float *lse, const T *qkv, sizes z)
 {
     enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS };
     extern __shared__ __align__(16) bf16 tiles[];
@@ -581,11 +637,11 @@ static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(float *y, floa
         __syncthreads();
         load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
         load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
-        __syncthreads();
+        wait_for_rows();
         if (warp_rows <= 0) continue;
         float c[HEIGHT][TILE / 8][4];
         multiply_tile<TILES, TILE / 8>(c, q + warp_row * PITCH, k);
-        if (z.s - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.s - key, -INFINITY);
+        if (z.s - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.s - key);
 #pragma unroll
         for (int m = 0; m < HEIGHT; m++) exp_warp_rows<TILES>(c[m], sum[m], tops[m], totals[m], z.scale * LOG2_E);
         add_weighted_tile<TILES, TILE / 8>(sum, c, v);
@@ -605,11 +661,16 @@ static __device__ void load_statistics(float *logs, float *scaled_means, const f
 }
 
 /* A block of keys (rows) against tiles of queries: gradients of keys and values. */
-template <int TILES>
+template <int TILES, class T>
 static __global__ void __launch_bounds__(THREADS, 2)
-    backward_keys_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+    backward_keys_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
 {
-    enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS, PART = plan<TILES>::PART };
+    enum {
+        HEIGHT = plan<TILES>::HEIGHT,
+        PITCH = plan<TILES>::PITCH,
+        ROWS = plan<TILES>::ROWS,
+        PART = plan<TILES>::PART
+    };
     extern __shared__ __align__(16) bf16 tiles[];
     bf16 *k = tiles, *v = k + ROWS * PITCH, *q = v + ROWS * PITCH, *slope_y = q + TILE * PITCH;
     float *logs = (float *)(tiles + plan<TILES>::BACKWARD_ROWS * PITCH), *scaled_means = logs + TILE;
@@ -625,7 +686,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
         load_rows<TILES, TILE>(q, qkv + h.q + query * h.stride, h.stride, z.s - query, z.e);
         load_rows<TILES, TILE>(slope_y, dy + h.y + query * h.y_stride, h.y_stride, z.s - query, z.e);
         load_statistics(logs, scaled_means, lse + h.lse + query, means + h.lse + query, z.s - query, z.scale);
-        __syncthreads();
+        wait_for_rows();
         if (warp_rows <= 0) continue;
 #pragma unroll 1
         for (int part = 0; part < TILE && query + part < z.s; part += PART) {
@@ -647,14 +708,14 @@ static __global__ void __launch_bounds__(THREADS, 2)
         }
     }
     int64_t at = (b.row + warp_row) * h.stride;
-    add_warp_rows<TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e);
-    add_warp_rows<TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e);
+    put_warp_gradient<TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e, add);
+    put_warp_gradient<TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e, add);
 }
 
 /* A block of queries (rows) against tiles of keys: the gradient of the queries. */
-template <int TILES>
+template <int TILES, class T>
 static __global__ void __launch_bounds__(THREADS, 2)
-    backward_queries_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv, sizes z)
+    backward_queries_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
 {
     enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS, PART = TILE / 2 };
     extern __shared__ __align__(16) bf16 tiles[];
@@ -677,14 +738,14 @@ static __global__ void __launch_bounds__(THREADS, 2)
         __syncthreads();
         load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
         load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
-        __syncthreads();
+        wait_for_rows();
         if (warp_rows <= 0) continue;
 #pragma unroll 1
         for (int part = 0; part < TILE && key + part < z.s; part += PART) {
             float p[HEIGHT][PART / 8][4], slope[HEIGHT][PART / 8][4];
             multiply_tile<TILES, PART / 8>(p, q + warp_row * PITCH, k + part * PITCH);
             multiply_tile<TILES, PART / 8>(slope, slope_y + warp_row * PITCH, v + part * PITCH);
-            if (z.s - key - part < PART) mask_keys<HEIGHT, PART / 8>(p, z.s - key - part, -INFINITY);
+            if (z.s - key - part < PART) mask_keys<HEIGHT, PART / 8>(p, z.s - key - part);
             for (int m = 0; m < HEIGHT; m++)
                 for (int j = 0; j < PART / 8; j++)
                     for (int i = 0; i < 4; i++)
@@ -693,7 +754,7 @@ static __global__ void __launch_bounds__(THREADS, 2)
             add_weighted_tile<TILES, PART / 8>(dq, slope, k + part * PITCH);
         }
     }
-    add_warp_rows<TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e);
+    put_warp_gradient<TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e, add);
 }
 
 /* A kernel may have 48 KiB of shared memory without asking. */
@@ -703,28 +764,28 @@ static void allow_shared(const void *kernel, int bytes)
               "attention's shared memory");
 }
 
-template <int TILES> static void start_forward_bf16(float *y, float *lse, const float *qkv, int64_t pairs, sizes z)
+template <int TILES, class T> static void start_forward_bf16(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
 {
     const int bytes = plan<TILES>::FORWARD_BYTES;
-    allow_shared((const void *)forward_bf16<TILES>, bytes);
+    allow_shared((const void *)forward_bf16<TILES, T>, bytes);
     unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
     forward_bf16<TILES><<<blocks, THREADS, bytes, cuda_stream>>>(y, lse, qkv, z);
     CUDA_LAUNCHED("attention_fwd in bfloat16");
 }
 
-template <int TILES>
-static void start_backward_bf16(float *dqkv, const float *dy, const float *lse, const float *means, const float *qkv,
-                                int64_t pairs, sizes z)
+template <int TILES, class T>
+static void start_backward_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, int64_t pairs,
+                                sizes z, bool add)
 {
     const int of_keys = plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES,
               of_queries = plan<TILES>::BACKWARD_BYTES;
     static_assert(plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES <= 99 * 1024, "what every device has");
-    allow_shared((const void *)backward_keys_bf16<TILES>, of_keys);
-    allow_shared((const void *)backward_queries_bf16<TILES>, of_queries);
+    allow_shared((const void *)backward_keys_bf16<TILES, T>, of_keys);
+    allow_shared((const void *)backward_queries_bf16<TILES, T>, of_queries);
     unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
-    backward_keys_bf16<TILES><<<blocks, THREADS, of_keys, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    backward_keys_bf16<TILES><<<blocks, THREADS, of_keys, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
     CUDA_LAUNCHED("attention_bwd in bfloat16, keys and values");
-    backward_queries_bf16<TILES><<<blocks, THREADS, of_queries, cuda_stream>>>(dqkv, dy, lse, means, qkv, z);
+    backward_queries_bf16<TILES><<<blocks, THREADS, of_queries, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
     CUDA_LAUNCHED("attention_bwd in bfloat16, queries");
 }
 
@@ -759,7 +820,8 @@ static sizes find_sizes(int64_t s, int64_t k, int64_t e)
     return {(int)s, (int)k, (int)e, (float)(1 / sqrt((double)e))};
 }
 
-static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
+template <class T>
+static void forward(T *y, float *lse, const T *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
 {
     sizes z = find_sizes(s, k, e);
     if (takes_bf16(e, flags))
@@ -768,19 +830,40 @@ static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_
         START_F32(start_forward_f32, e, y, lse, qkv, n * k, z);
 }
 
-static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
-                          int64_t s, int64_t k, int64_t e, int flags)
+template <class T>
+static void backward(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t n, int64_t s, int64_t k,
+                     int64_t e, int flags)
 {
     sizes z = find_sizes(s, k, e);
     int64_t rows = n * s * k;
+    bool add = flags & GEMM_ACCUMULATE;
     float *means = (float *)cuda_room((size_t)rows * sizeof *means);
     if (!means) return;
-    mean_rows<<<cuda_blocks(rows, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(means, dy, y, rows, z);
-    CUDA_LAUNCHED("attention_bwd, means");
-    if (takes_bf16(e, flags))
-        START_BF16(start_backward_bf16, e, dqkv, dy, lse, means, qkv, n * k, z);
+    if (e % 8 == 0)
+        start_means<8>(means, dy, y, rows, z);
     else
-        START_F32(start_backward_f32, e, dqkv, dy, lse, means, qkv, n * k, z);
+        start_means<1>(means, dy, y, rows, z);
+    if (takes_bf16(e, flags))
+        START_BF16(start_backward_bf16, e, dqkv, dy, lse, means, qkv, n * k, z, add);
+    else
+        START_F32(start_backward_f32, e, dqkv, dy, lse, means, qkv, n * k, z, add);
+}
+
+static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
+{
+    if (flags & NARROW)
+        forward((bf16 *)y, lse, (const bf16 *)qkv, n, s, k, e, flags);
+    else
+        forward(y, lse, qkv, n, s, k, e, flags);
+}
+
+static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
+                          int64_t s, int64_t k, int64_t e, int flags)
+{
+    if (flags & NARROW)
+        backward((bf16 *)dqkv, (const bf16 *)dy, (const bf16 *)y, lse, (const bf16 *)qkv, n, s, k, e, flags);
+    else
+        backward(dqkv, dy, y, lse, qkv, n, s, k, e, flags);
 }
 
 void cuda_register_attention(engine *e)

@@ -1,61 +1,69 @@
 /* Kernels that treat every element alike, and the column sums of a bias. The formulas are those of cpu/elementwise.c.
  *
- * All of them are bound by memory: a thread moves 16 bytes at a time (W = 4) where the addresses allow it, else a
- * number at a time (W = 1). */
-#include "cuda/device.h"
+ * All of them are bound by memory: a thread moves 16 bytes at a time where the addresses allow it, else a number at a
+ * time (W = 1), and has several loads under way before it needs the first. */
+#include "cuda/pack.cuh"
 
-template <int W> struct alignas(W * sizeof(real)) pack {
-    real v[W];
-};
+/* ---- every element alike ---- */
 
-template <int W> static __device__ pack<W> load(const real *x)
+enum { EACH = 16 }; /* elements of a thread */
+
+/* A work has read<W>(i), which loads what elements i to i + W - 1 need, and write<W>(i, inputs), which finishes them. A
+ * thread's packs are a block's width apart; all are read before the first is written. The elements behind the last
+ * whole pack go to threads of the first block. */
+template <int W, class Work> static __global__ void on_all(Work work, int64_t count)
 {
-    return *(const pack<W> *)x;
+    const int64_t whole = count - count % W, first = (int64_t)blockIdx.x * EACH * CUDA_THREADS + threadIdx.x * W;
+    typename Work::template inputs<W> in[EACH / W];
+#pragma unroll
+    for (int k = 0; k < EACH / W; k++) {
+        int64_t i = first + k * CUDA_THREADS * W;
+        if (i < whole) in[k] = work.template read<W>(i);
+    }
+#pragma unroll
+    for (int k = 0; k < EACH / W; k++) {
+        int64_t i = first + k * CUDA_THREADS * W;
+        if (i < whole) work.template write<W>(i, in[k]);
+    }
+    const int64_t rest = whole + threadIdx.x;
+    if (blockIdx.x == 0 && rest < count) work.template write<1>(rest, work.template read<1>(rest));
 }
 
-template <int W> static __device__ void store(real *y, pack<W> p)
+/* W is that of 16 bytes when all arrays lie on them. */
+template <int W, class Work> static void launch_on_all(Work work, int64_t count, bool aligned, const char *what)
 {
-    *(pack<W> *)y = p;
-}
-
-static bool on_16_bytes(const real *a, const real *b, const real *c)
-{
-    return (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % 16) == 0;
-}
-
-static __device__ int64_t thread_of_grid(void)
-{
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const unsigned blocks = cuda_blocks(count, EACH * CUDA_THREADS);
+    if (count <= 0) return;
+    if (aligned)
+        on_all<W><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(work, count);
+    else
+        on_all<1><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(work, count);
+    CUDA_LAUNCHED(what);
 }
 
 /* ---- sums ---- */
 
-template <int W> static __device__ void add_at(real *y, const real *a, const real *b)
-{
-    pack<W> p = load<W>(a), q = load<W>(b);
-    for (int u = 0; u < W; u++) p.v[u] += q.v[u];
-    store<W>(y, p);
-}
+struct addition {
+    real *y;
+    const real *a, *b;
 
-/* In this and the kernels after it thread i has elements i*W to i*W + W - 1; the last thread may find fewer. */
-template <int W> static __global__ void add(real *y, const real *a, const real *b, int64_t count)
-{
-    int64_t i = thread_of_grid() * W;
-    if (i + W <= count) {
-        add_at<W>(y + i, a + i, b + i);
-        return;
+    template <int W> struct inputs {
+        pack<W> a, b;
+    };
+    template <int W> __device__ inputs<W> read(int64_t i) const
+    {
+        return {load<W>(a + i), load<W>(b + i)};
     }
-    for (; i < count; i++) add_at<1>(y + i, a + i, b + i);
-}
+    template <int W> __device__ void write(int64_t i, inputs<W> in) const
+    {
+        for (int u = 0; u < W; u++) in.a.v[u] += in.b.v[u];
+        store<W>(y + i, in.a);
+    }
+};
 
 static void add_fwd(real *y, const real *a, const real *b, int64_t count)
 {
-    if (count <= 0) return;
-    if (on_16_bytes(y, a, b))
-        add<4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, a, b, count);
-    else
-        add<1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, a, b, count);
-    CUDA_LAUNCHED("add");
+    launch_on_all<4>(addition{y, a, b}, count, on_16_bytes(y, a, b), "add");
 }
 
 static void accumulate(real *dst, const real *src, int64_t count)
@@ -63,66 +71,101 @@ static void accumulate(real *dst, const real *src, int64_t count)
     add_fwd(dst, dst, src, count);
 }
 
-enum { BIAS_LANES = 32, BIAS_ROWS = 8, BIAS_CHUNK_MIN = 64, BIAS_CHUNKS_MAX = 256 };
+enum { BIAS_LANES = 32, BIAS_ROWS = 8, BIAS_CHUNK_MIN = 64, BIAS_CHUNKS_MAX = 256, BIAS_GROUPS_MAX = 1024 };
 
-/* to[q*n + j] (+)= sum over the rows of chunk q of dy[m,n]. A block has BIAS_LANES packs of columns and one chunk:
- * thread row y adds every BIAS_ROWS-th row from y on, then thread rows are added in order. */
-template <int W>
-static __global__ void sum_columns(real *to, const real *dy, int64_t m, int64_t n, int64_t chunk, bool add)
+/* Of each group of columns: how many of its chunks are summed. The last one sets it back to 0. */
+static __device__ unsigned bias_chunks_done[BIAS_GROUPS_MAX];
+
+/* The sum of rows first to end - 1 of columns j to j + W - 1: thread row y adds every BIAS_ROWS-th row from y on, then
+ * thread rows are added in order. Thread row 0 has the result. */
+template <int W, class T>
+static __device__ pack<W> column_sums(const T *from, int64_t n, int64_t j, int64_t first, int64_t end)
 {
     __shared__ pack<W> parts[BIAS_ROWS][BIAS_LANES];
-    int64_t groups = (n + BIAS_LANES * W - 1) / (BIAS_LANES * W), q = blockIdx.x / groups;
-    int64_t j = (blockIdx.x % groups * BIAS_LANES + threadIdx.x) * W;
-    int64_t end = j < n ? min((q + 1) * chunk, m) : 0;
     pack<W> sum = {};
 #pragma unroll 8
-    for (int64_t i = q * chunk + threadIdx.y; i < end; i += BIAS_ROWS) {
-        pack<W> p = load<W>(dy + i * n + j);
+    for (int64_t i = first + threadIdx.y; i < end; i += BIAS_ROWS) {
+        pack<W> p = load<W>(from + i * n + j);
         for (int u = 0; u < W; u++) sum.v[u] += p.v[u];
     }
     parts[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y > 0 || j >= n) return;
-    for (int row = 1; row < BIAS_ROWS; row++)
+    for (int row = 1; threadIdx.y == 0 && row < BIAS_ROWS; row++)
         for (int u = 0; u < W; u++) sum.v[u] += parts[row][threadIdx.x].v[u];
-    for (int u = 0; u < W; u++) to[q * n + j + u] = add ? to[q * n + j + u] + sum.v[u] : sum.v[u];
+    return sum;
 }
 
-static void launch_sum_columns(real *to, const real *dy, int64_t m, int64_t n, int64_t chunk, bool add)
+/* Whether all other chunks of the group have left their sums, which this block can read then. */
+static __device__ bool last_of_group(int group, unsigned chunks)
 {
-    dim3 threads(BIAS_LANES, BIAS_ROWS);
-    unsigned chunks = cuda_blocks(m, chunk);
-    if (n % 4 == 0 && on_16_bytes(dy, dy, dy))
-        sum_columns<4><<<chunks * cuda_blocks(n, BIAS_LANES * 4), threads, 0, cuda_stream>>>(to, dy, m, n, chunk, add);
-    else
-        sum_columns<1><<<chunks * cuda_blocks(n, BIAS_LANES), threads, 0, cuda_stream>>>(to, dy, m, n, chunk, add);
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        last = atomicInc(&bias_chunks_done[group], chunks - 1) == chunks - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+/* db += the column sums of dy[m,n]. A block has a group of BIAS_LANES packs of columns and one chunk of rows. It leaves
+ * its sums in a row of sums[chunks,n]; the block of a group that is the last to do so adds these rows in order. With
+ * one chunk there is no need for them. */
+template <int W, class T>
+static __global__ void add_columns(real *db, real *sums, const T *dy, int64_t m, int64_t n, int64_t chunk,
+                                   unsigned chunks)
+{
+    const unsigned group = blockIdx.x / chunks, q = blockIdx.x % chunks;
+    const int64_t j = ((int64_t)group * BIAS_LANES + threadIdx.x) * W;
+    pack<W> sum = column_sums<W>(dy, n, j, q * chunk, j < n ? min((q + 1) * chunk, m) : 0);
+    const bool writes = threadIdx.y == 0 && j < n;
+    if (chunks > 1) {
+        if (writes) store<W>(sums + q * n + j, sum);
+        if (!last_of_group(group, chunks)) return;
+        sum = column_sums<W>((const real *)sums, n, j, 0, j < n ? chunks : 0);
+    }
+    for (int u = 0; writes && u < W; u++) db[j + u] += sum.v[u];
+}
+
+template <int W, class T> static void launch_add_columns(real *db, const T *dy, int64_t m, int64_t n)
+{
+    const unsigned groups = cuda_blocks(n, BIAS_LANES * W);
+    int64_t chunk = max((m + BIAS_CHUNKS_MAX - 1) / BIAS_CHUNKS_MAX, (int64_t)BIAS_CHUNK_MIN);
+    if (groups > BIAS_GROUPS_MAX) chunk = m; /* so many columns are work enough */
+    const unsigned chunks = cuda_blocks(m, chunk);
+    real *sums = chunks > 1 ? (real *)cuda_room(chunks * (size_t)n * sizeof(real)) : NULL;
+    if (chunks > 1 && !sums) return;
+    add_columns<W><<<groups * chunks, dim3(BIAS_LANES, BIAS_ROWS), 0, cuda_stream>>>(db, sums, dy, m, n, chunk, chunks);
     CUDA_LAUNCHED("bias backward");
 }
 
-/* Many rows are first summed chunk by chunk, so that the whole device has work; the chunks depend on m alone. */
-static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n)
+template <class T> static void bias_bwd_of(real *db, const T *dy, int64_t m, int64_t n)
 {
+    enum { WIDE = 16 / sizeof(T) };
     if (m <= 0 || n <= 0) return;
-    int64_t chunk = (m + BIAS_CHUNKS_MAX - 1) / BIAS_CHUNKS_MAX;
-    if (chunk < BIAS_CHUNK_MIN) chunk = BIAS_CHUNK_MIN;
-    if (m > chunk) {
-        int64_t chunks = (m + chunk - 1) / chunk;
-        real *sums = (real *)cuda_room((size_t)(chunks * n) * sizeof(real));
-        if (!sums) return;
-        launch_sum_columns(sums, dy, m, n, chunk, false);
-        dy = sums;
-        m = chunk = chunks;
-    }
-    launch_sum_columns(db, dy, m, n, chunk, true);
+    if (n % WIDE == 0 && on_16_bytes(dy))
+        launch_add_columns<WIDE>(db, dy, m, n);
+    else
+        launch_add_columns<1>(db, dy, m, n);
+}
+
+static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n, int flags)
+{
+    if (flags & NARROW)
+        bias_bwd_of(db, (const bf16 *)dy, m, n);
+    else
+        bias_bwd_of(db, dy, m, n);
 }
 
 /* ---- activations ---- */
 
 /* 1 / (1 + e^-x), the exponent bounded as in cpu/vector.h: it never overflows, so that -infinity times a sigmoid is no
- * NaN. A NaN passes the comparison. */
+ * NaN. A NaN passes the comparison. The quick exponential and division are a few units in the last place off; with the
+ * exact ones a kernel of bfloat16 would be bound by arithmetic. */
 static __device__ real sigmoid(real x)
 {
-    return 1 / (1 + expf(x < -87 ? 87 : -x));
+    return __fdividef(1, 1 + __expf(x < -87 ? 87 : -x));
 }
 
 struct silu {
@@ -153,64 +196,69 @@ struct gelu {
     }
 };
 
-template <class F, int W> static __device__ void value_at(real *y, const real *x)
-{
-    pack<W> p = load<W>(x);
-    for (int u = 0; u < W; u++) p.v[u] = F::value(p.v[u]);
-    store<W>(y, p);
-}
+template <class F, class T> struct activation {
+    T *y;
+    const T *x;
 
-template <class F, int W> static __global__ void values(real *y, const real *x, int64_t count)
-{
-    int64_t i = thread_of_grid() * W;
-    if (i + W <= count) {
-        value_at<F, W>(y + i, x + i);
-        return;
+    template <int W> struct inputs {
+        pack<W> x;
+    };
+    template <int W> __device__ inputs<W> read(int64_t i) const
+    {
+        return {load<W>(x + i)};
     }
-    for (; i < count; i++) value_at<F, 1>(y + i, x + i);
+    template <int W> __device__ void write(int64_t i, inputs<W> in) const
+    {
+        for (int u = 0; u < W; u++) in.x.v[u] = F::value(in.x.v[u]);
+        store<W>(y + i, in.x);
+    }
+};
+
+template <class F, class T> static void activation_fwd(T *y, const T *x, int64_t count)
+{
+    launch_on_all<16 / sizeof(T)>(activation<F, T>{y, x}, count, on_16_bytes(y, x), "activation forward");
 }
 
-template <class F> static void activation_fwd(real *y, const real *x, int64_t count)
+static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
-    if (count <= 0) return;
-    if (on_16_bytes(y, x, x))
-        values<F, 4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count);
+    if (flags & NARROW)
+        activation_fwd<gelu>((bf16 *)y, (const bf16 *)x, count);
     else
-        values<F, 1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count);
-    CUDA_LAUNCHED("activation forward");
+        activation_fwd<gelu>(y, x, count);
 }
 
 /* dx may be dy: a thread reads all it needs before it writes. */
-template <class F, int W> static __device__ void slope_at(real *dx, const real *dy, const real *x, bool add)
-{
-    pack<W> p = load<W>(x), up = load<W>(dy), old = {};
-    if (add) old = load<W>(dx);
-    for (int u = 0; u < W; u++) {
-        real step = up.v[u] * F::slope(p.v[u]);
-        p.v[u] = add ? old.v[u] + step : step;
+template <class F, class T> struct activation_slope {
+    T *dx;
+    const T *dy, *x;
+    bool add;
+
+    template <int W> struct inputs {
+        pack<W> dy, x, old;
+    };
+    template <int W> __device__ inputs<W> read(int64_t i) const
+    {
+        return {load<W>(dy + i), load<W>(x + i), add ? load<W>(dx + i) : pack<W>{}};
     }
-    store<W>(dx, p);
+    template <int W> __device__ void write(int64_t i, inputs<W> in) const
+    {
+        for (int u = 0; u < W; u++) in.old.v[u] += in.dy.v[u] * F::slope(in.x.v[u]);
+        store<W>(dx + i, in.old);
+    }
+};
+
+template <class F, class T> static void activation_bwd(T *dx, const T *dy, const T *x, int64_t count, bool add)
+{
+    launch_on_all<16 / sizeof(T)>(activation_slope<F, T>{dx, dy, x, add}, count, on_16_bytes(dx, dy, x),
+                                  "activation backward");
 }
 
-template <class F, int W>
-static __global__ void slopes(real *dx, const real *dy, const real *x, int64_t count, bool add)
+static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
-    int64_t i = thread_of_grid() * W;
-    if (i + W <= count) {
-        slope_at<F, W>(dx + i, dy + i, x + i, add);
-        return;
-    }
-    for (; i < count; i++) slope_at<F, 1>(dx + i, dy + i, x + i, add);
-}
-
-template <class F> static void activation_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
-{
-    if (count <= 0) return;
-    if (on_16_bytes(dx, dy, x))
-        slopes<F, 4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, x, count, add);
+    if (flags & NARROW)
+        activation_bwd<gelu>((bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, count, add);
     else
-        slopes<F, 1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, x, count, add);
-    CUDA_LAUNCHED("activation backward");
+        activation_bwd<gelu>(dx, dy, x, count, add);
 }
 
 void cuda_register_elementwise(engine *e)
@@ -218,8 +266,8 @@ void cuda_register_elementwise(engine *e)
     e->add_fwd = add_fwd;
     e->accumulate = accumulate;
     e->bias_bwd = bias_bwd;
-    e->silu_fwd = activation_fwd<silu>;
-    e->silu_bwd = activation_bwd<silu>;
-    e->gelu_fwd = activation_fwd<gelu>;
-    e->gelu_bwd = activation_bwd<gelu>;
+    e->silu_fwd = activation_fwd<silu, real>;
+    e->silu_bwd = activation_bwd<silu, real>;
+    e->gelu_fwd = gelu_fwd;
+    e->gelu_bwd = gelu_bwd;
 }

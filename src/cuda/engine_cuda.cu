@@ -110,11 +110,9 @@ static void release(void *base, size_t limit, size_t backed)
 
 static const arena_backing backing = {reserve, extend, release};
 
-static size_t memory_size(void)
+static void memory_sizes(size_t *total, size_t *available)
 {
-    size_t available = 0, total = 0;
-    cuda_note(cudaMemGetInfo(&available, &total), "the size of its memory");
-    return total;
+    cuda_note(cudaMemGetInfo(available, total), "the size of its memory");
 }
 
 /* ---- copies ---- */
@@ -196,6 +194,7 @@ dt_status difftune_engine_cuda(engine *e, dt_error *err)
         return error_set(err, DT_ERR_UNSUPPORTED, "device cuda: %s has compute capability %d.%d, 8.0 is needed",
                          device.name, device.major, device.minor);
     memset(e, 0, sizeof *e);
+    e->narrow = true;
     snprintf(e->name, sizeof e->name, "cuda %.50s", device.name);
     e->memory.backing = &backing;
     e->memory.clear = clear;
@@ -203,7 +202,7 @@ dt_status difftune_engine_cuda(engine *e, dt_error *err)
     e->memory.upload = upload;
     e->memory.download = download;
     e->memory.finish = finish;
-    e->memory.size = memory_size;
+    e->memory.sizes = memory_sizes;
     e->memory.shared = shared;
     FILES(CALL)
     return report(err);

@@ -55,6 +55,7 @@ static void describe(plan *p, const shape *s)
 {
     const bool turn_a = s->flags & GEMM_TRANS_A, turn_b = s->flags & GEMM_TRANS_B;
     const cudaDataType_t type = s->flags & GEMM_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cudaDataType_t result = s->flags & GEMM_NARROW_C ? CUDA_R_16BF : CUDA_R_32F;
     note(cublasLtMatmulDescCreate(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
     set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSA, turn_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSB, turn_a ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -62,7 +63,7 @@ static void describe(plan *p, const shape *s)
     const uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
     note(cublasLtMatrixLayoutCreate(&p->a, type, turn_b ? k : n, turn_b ? n : k, s->ldb), "describing a matrix");
     note(cublasLtMatrixLayoutCreate(&p->b, type, turn_a ? m : k, turn_a ? k : m, s->lda), "describing a matrix");
-    note(cublasLtMatrixLayoutCreate(&p->c, CUDA_R_32F, n, m, s->ldc), "describing a matrix");
+    note(cublasLtMatrixLayoutCreate(&p->c, result, n, m, s->ldc), "describing a matrix");
 }
 
 static void choose_algorithm(plan *p, const shape *s)
@@ -154,7 +155,7 @@ static void round_operand(__nv_bfloat16 *to, const float *from, int64_t rows, in
 
 /* ---- the product ---- */
 
-static void multiply(float *c, const void *a, const void *b, const float *bias, shape s, void *workspace)
+static void multiply(void *c, const void *a, const void *b, const void *bias, shape s, void *workspace)
 {
     const float one = 1, add = s.flags & GEMM_ACCUMULATE ? 1 : 0;
     s.align_a = alignment_of(a);
@@ -165,6 +166,40 @@ static void multiply(float *c, const void *a, const void *b, const float *bias, 
     note(cublasLtMatmul(handle, p->product, &one, b, p->a, a, p->b, &add, c, p->c, c, p->c, &p->algorithm, workspace,
                         WORKSPACE, cuda_stream),
          "a matrix product");
+}
+
+/* An operand as the product takes it: itself when it is narrow, else rounded into `to`. */
+static const void *rounded_operand(__nv_bfloat16 *to, const real *from, int64_t rows, int64_t columns, int64_t *ld,
+                                   bool narrow)
+{
+    if (narrow) return from;
+    round_operand(to, from, rows, columns, *ld);
+    *ld = padded(columns);
+    return to;
+}
+
+static size_t room_for(int64_t rows, int64_t columns, bool narrow)
+{
+    return narrow ? 0 : ((size_t)(rows * padded(columns)) * sizeof(__nv_bfloat16) + 255) / 256 * 256;
+}
+
+/* Beside the workspace lie the rounded operands, and the bias, which cuBLASLt takes in the type of the result. */
+static void multiply_rounded(real *c, const real *a, const real *b, const real *bias, shape s)
+{
+    const bool turn_a = s.flags & GEMM_TRANS_A, turn_b = s.flags & GEMM_TRANS_B;
+    const bool narrow_a = s.flags & GEMM_NARROW_A, narrow_b = s.flags & GEMM_NARROW_B;
+    const bool round_bias = bias && s.flags & GEMM_NARROW_C;
+    const int64_t a_rows = turn_a ? s.k : s.m, a_columns = turn_a ? s.m : s.k;
+    const int64_t b_rows = turn_b ? s.n : s.k, b_columns = turn_b ? s.k : s.n;
+    const size_t a_bytes = room_for(a_rows, a_columns, narrow_a), b_bytes = room_for(b_rows, b_columns, narrow_b);
+    unsigned char *room = (unsigned char *)cuda_room(WORKSPACE + a_bytes + b_bytes + room_for(1, s.n, !round_bias));
+    if (!room) return;
+    __nv_bfloat16 *a16 = (__nv_bfloat16 *)(room + WORKSPACE), *b16 = (__nv_bfloat16 *)(room + WORKSPACE + a_bytes);
+    __nv_bfloat16 *bias16 = (__nv_bfloat16 *)(room + WORKSPACE + a_bytes + b_bytes);
+    const void *left = rounded_operand(a16, a, a_rows, a_columns, &s.lda, narrow_a);
+    const void *right = rounded_operand(b16, b, b_rows, b_columns, &s.ldb, narrow_b);
+    if (round_bias) round_operand(bias16, bias, 1, s.n, s.n);
+    multiply(c, left, right, round_bias ? (const void *)bias16 : bias, s, room);
 }
 
 static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
@@ -185,18 +220,7 @@ static void gemm(real *c, const real *a, const real *b, const real *bias, int64_
         if (workspace) multiply(c, a, b, bias, s, workspace);
         return;
     }
-    const int64_t a_rows = flags & GEMM_TRANS_A ? k : m, a_columns = flags & GEMM_TRANS_A ? m : k;
-    const int64_t b_rows = flags & GEMM_TRANS_B ? n : k, b_columns = flags & GEMM_TRANS_B ? k : n;
-    s.lda = padded(a_columns);
-    s.ldb = padded(b_columns);
-    const size_t a_bytes = ((size_t)(a_rows * s.lda) * 2 + 255) / 256 * 256, b_bytes = (size_t)(b_rows * s.ldb) * 2;
-    unsigned char *workspace = (unsigned char *)cuda_room(WORKSPACE + a_bytes + b_bytes);
-    if (!workspace) return;
-    __nv_bfloat16 *a16 = (__nv_bfloat16 *)(workspace + WORKSPACE),
-                  *b16 = (__nv_bfloat16 *)(workspace + WORKSPACE + a_bytes);
-    round_operand(a16, a, a_rows, a_columns, lda);
-    round_operand(b16, b, b_rows, b_columns, ldb);
-    multiply(c, a16, b16, bias, s, workspace);
+    multiply_rounded(c, a, b, bias, s);
 }
 
 void cuda_register_gemm(engine *e)

@@ -1,42 +1,28 @@
 /* Layer norm with adaptive modulation, and the gated residual; the formulas and their source stand in cpu/norm.c.
  *
- * A warp has a token. Rows of up to HELD_WIDTH numbers that lie on 16 bytes are held in its registers, so that each
- * is read once; any others are read again where they are needed. m is __restrict__ where that lets its numbers be
- * fetched ahead of a store. Sums over the tokens of a sample are made in two steps: each chunk of tokens leaves its
- * sums, a row for each modulation vector, in cuda_room; sum_chunks adds them in order. */
-#include "cuda/device.h"
+ * A block has a chunk of a sample's tokens, a thread the same columns of all of them. A few tokens are in work
+ * together, so that several loads of a thread are under way and one barrier serves several sums. The norm's rows of up
+ * to HELD_WIDTH numbers are read once: a thread holds one pack of four columns. Rows that are longer or do not lie on
+ * 16 bytes are read again where they are needed, a warp to each.
+ * Sums over the tokens of a sample are made in two steps: each chunk of tokens leaves its sums, a row for each
+ * modulation vector, in cuda_room; sum_chunks adds them in order.
+ * T is the type of the arrays that may be narrow. */
+#include "cuda/pack.cuh"
 
-template <int W> struct alignas(W * sizeof(real)) pack {
-    real v[W];
-};
+enum { ROW_THREADS = 288, ROW_WARPS = ROW_THREADS / 32 }; /* of a block, at most */
+enum { HELD_WIDTH = ROW_THREADS * 4 };                    /* 1152 is the width of DiT-XL */
+enum { ROWS_FWD = 4, ROWS_BWD = 2 };                      /* tokens in work together */
+enum { SUM_THREADS = 128 };
 
-template <int W> static __device__ pack<W> load(const real *x)
-{
-    return *(const pack<W> *)x;
-}
-
-template <int W> static __device__ void store(real *y, pack<W> p)
-{
-    *(pack<W> *)y = p;
-}
-
-enum { HELD = 9, HELD_WIDTH = HELD * 32 * 4 }; /* packs of four that a lane holds; 1152 is the width of DiT-XL */
-enum { HELD_BWD_THREADS = 64 };                /* few: a thread of that kernel needs most registers there are */
-
-static bool on_16_bytes(const real *a, const real *b, const real *c, const real *d)
-{
-    return (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c | (uintptr_t)d) % 16) == 0;
-}
-
-/* Whether rows start on 16 bytes where their arrays do. */
+/* Whether rows start on 16 bytes (those of narrow arrays on 8) where their arrays do. */
 static bool rows_of_packs(modulation_sizes z)
 {
     return z.d % 4 == 0 && z.stride % 4 == 0;
 }
 
-static __device__ int64_t thread_of_grid(void)
+static unsigned threads_for(int64_t packs)
 {
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    return (unsigned)min((packs + 31) / 32 * 32, (int64_t)ROW_THREADS);
 }
 
 static __device__ int lane(void)
@@ -51,60 +37,115 @@ static __device__ real warp_sum(real x)
     return x;
 }
 
-/* The first number of this lane's pack k of a row. */
-static __device__ int64_t place(int k)
+/* Sums of the block's threads, which all threads receive; `parts` may be used again behind the next barrier. */
+template <int COUNT> static __device__ void block_sums(real (&sum)[COUNT], pack<COUNT> *parts)
 {
-    return (k * 32 + lane()) * 4;
+    pack<COUNT> own;
+    for (int i = 0; i < COUNT; i++) own.v[i] = warp_sum(sum[i]);
+    if (lane() == 0) parts[threadIdx.x / 32] = own;
+    __syncthreads();
+    for (int i = 0; i < COUNT; i++) sum[i] = 0;
+    for (int warp = 0; warp < blockDim.x / 32; warp++) {
+        pack<COUNT> part = parts[warp];
+        for (int i = 0; i < COUNT; i++) sum[i] += part.v[i];
+    }
 }
 
-/* All loads of a row stand together, so that they are under way at the same time; beyond d there are zeros. */
-static __device__ void hold(pack<4> *held, const real *row, int64_t d)
+/* How the tokens of each sample are divided: chunks of `size`, the last may have fewer. */
+typedef struct division {
+    int64_t size;
+    unsigned chunks;
+} division;
+
+static division divide(modulation_sizes z, int64_t size)
+{
+    return division{size, cuda_blocks(z.s, size)};
+}
+
+/* For sums over tokens: long chunks leave few sums, but there must be work for the whole device. */
+static division divide_for_sums(modulation_sizes z)
+{
+    int64_t size = z.n * z.s / 512;
+    return divide(z, size < 2 ? 2 : size > 16 ? 16 : size);
+}
+
+static unsigned all_chunks(modulation_sizes z, division c)
+{
+    return (unsigned)z.n * c.chunks;
+}
+
+/* The chunk with number q among those of all samples: its sample, and its tokens among those of all samples. */
+typedef struct token_range {
+    int64_t sample, first, end;
+} token_range;
+
+static __device__ token_range range_of(unsigned q, modulation_sizes z, division c)
+{
+    int64_t sample = q / c.chunks, first = q % c.chunks * c.size;
+    return token_range{sample, sample * z.s + first, sample * z.s + min(first + c.size, z.s)};
+}
+
+/* rows[k] = W columns of token first + k; zeros where there is no such token or column. */
+template <int W, int ROWS, class T>
+static __device__ void hold(pack<W> (&rows)[ROWS], const T *from, int64_t first, int64_t end, int64_t column, int64_t d)
 {
 #pragma unroll
-    for (int k = 0; k < HELD; k++) held[k] = place(k) < d ? load<4>(row + place(k)) : pack<4>{};
+    for (int k = 0; k < ROWS; k++)
+        rows[k] = column < d && first + k < end ? load<W>(from + (first + k) * d + column) : pack<W>{};
 }
 
 /* ---- norm, forward ---- */
 
-/* Mean and 1/sqrt(variance + epsilon) of a held row, in two passes as on the CPU. */
-static __device__ void held_moments(real *mean, real *rstd, const pack<4> *row, int64_t d, real epsilon)
+/* Means and 1/sqrt(variance + epsilon) of held rows, in two passes as on the CPU. */
+static __device__ void held_moments(real (&mean)[ROWS_FWD], real (&rstd)[ROWS_FWD], const pack<4> (&rows)[ROWS_FWD],
+                                    int64_t d, real epsilon)
 {
-    real sum = 0, square = 0;
-#pragma unroll
-    for (int k = 0; k < HELD; k++)
-        for (int u = 0; u < 4; u++) sum += row[k].v[u];
-    real mu = warp_sum(sum) / (real)d;
-#pragma unroll
-    for (int k = 0; k < HELD; k++)
-        for (int u = 0; u < 4; u++) square += place(k) < d ? (row[k].v[u] - mu) * (row[k].v[u] - mu) : 0;
-    *mean = mu;
-    *rstd = 1 / sqrtf(warp_sum(square) / (real)d + epsilon);
+    __shared__ pack<ROWS_FWD> parts[2][ROW_WARPS];
+    const real share = 1 / (real)d;
+    for (int k = 0; k < ROWS_FWD; k++) mean[k] = rows[k].v[0] + rows[k].v[1] + rows[k].v[2] + rows[k].v[3];
+    block_sums(mean, parts[0]);
+    for (int k = 0; k < ROWS_FWD; k++) {
+        mean[k] *= share;
+        rstd[k] = 0;
+        for (int u = 0; u < 4 && threadIdx.x * 4 < d; u++)
+            rstd[k] += (rows[k].v[u] - mean[k]) * (rows[k].v[u] - mean[k]);
+    }
+    block_sums(rstd, parts[1]);
+    for (int k = 0; k < ROWS_FWD; k++) rstd[k] = rsqrtf(rstd[k] * share + epsilon);
 }
 
-static __global__ void norm_fwd_held(real *y, real *mean, real *rstd, const real *x, const real *__restrict__ m,
-                                     modulation_sizes z, int64_t shift, int64_t scale, real epsilon)
+/* A block has ROWS_FWD tokens. */
+template <class T>
+static __global__ void __launch_bounds__(ROW_THREADS, 4)
+    norm_fwd_held(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z, division c,
+                  int64_t shift, int64_t scale, real epsilon)
 {
-    int64_t token = thread_of_grid() / 32;
-    if (token >= z.n * z.s) return;
-    const real *mod = m + token / z.s * z.stride, *b = mod + shift * z.d, *a = mod + scale * z.d;
-    pack<4> row[HELD];
-    real mu, r;
-    hold(row, x + token * z.d, z.d);
-    held_moments(&mu, &r, row, z.d, epsilon);
-    if (lane() == 0) {
-        mean[token] = mu;
-        rstd[token] = r;
+    const token_range range = range_of(blockIdx.x, z, c);
+    const int column = threadIdx.x * 4;
+    const real *mod = m + range.sample * z.stride + column;
+    pack<4> rows[ROWS_FWD], a = {}, b = {};
+    real mu[ROWS_FWD], r[ROWS_FWD];
+    hold(rows, x, range.first, range.end, column, z.d);
+    if (column < z.d) {
+        a = load<4>(mod + scale * z.d);
+        b = load<4>(mod + shift * z.d);
     }
+    held_moments(mu, r, rows, z.d, epsilon);
 #pragma unroll
-    for (int k = 0; k < HELD; k++) {
-        if (place(k) >= z.d) continue;
-        pack<4> p = load<4>(a + place(k)), q = load<4>(b + place(k));
-        for (int u = 0; u < 4; u++) p.v[u] = (row[k].v[u] - mu) * r * (1 + p.v[u]) + q.v[u];
-        store<4>(y + token * z.d + place(k), p);
+    for (int k = 0; k < ROWS_FWD; k++) {
+        int64_t token = range.first + k;
+        if (token >= range.end || column >= z.d) return;
+        if (column == 0) {
+            mean[token] = mu[k];
+            rstd[token] = r[k];
+        }
+        for (int u = 0; u < 4; u++) rows[k].v[u] = (rows[k].v[u] - mu[k]) * r[k] * (1 + a.v[u]) + b.v[u];
+        store<4>(y + token * z.d + column, rows[k]);
     }
 }
 
-static __global__ void norm_fwd_any(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
+template <class T>
+static __global__ void norm_fwd_any(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
                                     int64_t shift, int64_t scale, real epsilon)
 {
     int64_t token = thread_of_grid() / 32;
@@ -120,254 +161,289 @@ static __global__ void norm_fwd_any(real *y, real *mean, real *rstd, const real 
         mean[token] = mu;
         rstd[token] = r;
     }
-    for (int64_t i = lane(); i < z.d; i += 32) y[token * z.d + i] = (row[i] - mu) * r * (1 + a[i]) + b[i];
+    for (int64_t i = lane(); i < z.d; i += 32) y[token * z.d + i] = (T)((row[i] - mu) * r * (1 + a[i]) + b[i]);
+}
+
+template <class T>
+static void norm_fwd(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z, int64_t shift,
+                     int64_t scale, real epsilon)
+{
+    const division c = divide(z, ROWS_FWD);
+    if (z.n * z.s <= 0) return;
+    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(y, x, m))
+        norm_fwd_held<<<all_chunks(z, c), threads_for(z.d / 4), 0, cuda_stream>>>(y, mean, rstd, x, m, z, c, shift,
+                                                                                  scale, epsilon);
+    else
+        norm_fwd_any<<<cuda_blocks(z.n * z.s, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(
+            y, mean, rstd, x, m, z, shift, scale, epsilon);
+    CUDA_LAUNCHED("norm forward");
 }
 
 static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
-                              int64_t shift, int64_t scale, real epsilon)
+                              int64_t shift, int64_t scale, real epsilon, int flags)
 {
-    if (z.n * z.s <= 0) return;
-    unsigned blocks = cuda_blocks(z.n * z.s, CUDA_THREADS / 32);
-    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(y, x, m, m))
-        norm_fwd_held<<<blocks, CUDA_THREADS, 0, cuda_stream>>>(y, mean, rstd, x, m, z, shift, scale, epsilon);
+    if (flags & NARROW)
+        norm_fwd((bf16 *)y, mean, rstd, x, m, z, shift, scale, epsilon);
     else
-        norm_fwd_any<<<blocks, CUDA_THREADS, 0, cuda_stream>>>(y, mean, rstd, x, m, z, shift, scale, epsilon);
-    CUDA_LAUNCHED("norm forward");
+        norm_fwd(y, mean, rstd, x, m, z, shift, scale, epsilon);
 }
 
 /* ---- sums over the tokens of a sample ---- */
 
-/* Tokens of a chunk: few where there are few tokens, so that there is work for the whole device. */
-static int64_t chunk_of(modulation_sizes z)
+/* sums[n*chunks, rows, d]: dm's slice at index0 += sum over a sample's chunks of row 0, at index1 of row 1. A block has
+ * SUM_THREADS columns of a row. */
+static __global__ void sum_chunks(real *dm, const real *sums, modulation_sizes z, unsigned chunks, unsigned strips,
+                                  unsigned rows, int64_t index0, int64_t index1)
 {
-    int64_t chunk = z.n * z.s / 1024;
-    return chunk < 4 ? 4 : chunk > 16 ? 16 : chunk;
-}
-
-static __host__ __device__ int64_t chunks_of(modulation_sizes z, int64_t chunk)
-{
-    return (z.s + chunk - 1) / chunk;
-}
-
-/* The chunk with number q among those of all samples: its sample, and its tokens among those of all samples. */
-typedef struct token_range {
-    int64_t sample, first, end;
-} token_range;
-
-static __device__ token_range range_of(int64_t q, modulation_sizes z, int64_t chunk)
-{
-    int64_t chunks = chunks_of(z, chunk), sample = q / chunks, first = q % chunks * chunk;
-    return token_range{sample, sample * z.s + first, sample * z.s + min(first + chunk, z.s)};
-}
-
-/* sums[n*chunks, rows, d]: dm's slice at index0 += sum over a sample's chunks of row 0, at index1 of row 1 */
-static __global__ void sum_chunks(real *dm, const real *sums, modulation_sizes z, int64_t chunks, int rows,
-                                  int64_t index0, int64_t index1)
-{
-    int64_t i = thread_of_grid() % z.d, pair = thread_of_grid() / z.d, sample = pair / rows, row = pair % rows;
-    if (sample >= z.n) return;
+    const unsigned pair = blockIdx.x / strips, row = pair % rows;
+    const int64_t sample = pair / rows, i = blockIdx.x % strips * SUM_THREADS + threadIdx.x;
+    if (i >= z.d) return;
     const real *from = sums + (sample * chunks * rows + row) * z.d + i;
     real sum = 0;
 #pragma unroll 8
-    for (int64_t q = 0; q < chunks; q++) sum += from[q * rows * z.d];
+    for (unsigned q = 0; q < chunks; q++) sum += from[q * rows * z.d];
     dm[sample * z.stride + (row ? index1 : index0) * z.d + i] += sum;
 }
 
-static void launch_sum_chunks(real *dm, const real *sums, modulation_sizes z, int64_t chunks, int rows, int64_t index0,
+static void launch_sum_chunks(real *dm, const real *sums, modulation_sizes z, division c, unsigned rows, int64_t index0,
                               int64_t index1)
 {
-    unsigned blocks = cuda_blocks(z.n * rows * z.d, CUDA_THREADS);
-    sum_chunks<<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dm, sums, z, chunks, rows, index0, index1);
+    const unsigned strips = cuda_blocks(z.d, SUM_THREADS);
+    sum_chunks<<<(unsigned)z.n * rows * strips, SUM_THREADS, 0, cuda_stream>>>(dm, sums, z, c.chunks, strips, rows,
+                                                                               index0, index1);
     CUDA_LAUNCHED("sums of the modulation");
 }
 
 /* ---- norm, backward ---- */
+
+/* dx = old + r (g - mean(g) - xhat mean(g xhat)) with g = dy (1 + scale), of held rows; all threads of the block come
+ * here. `parts` may be used again behind the next barrier. */
+static __device__ void held_dx(real *dx, const pack<4> (&old)[ROWS_BWD], const pack<4> (&g)[ROWS_BWD],
+                               const pack<4> (&xhat)[ROWS_BWD], const real (&r)[ROWS_BWD], int64_t first, int64_t end,
+                               int64_t d, pack<2 * ROWS_BWD> *parts)
+{
+    const int column = threadIdx.x * 4;
+    const real share = 1 / (real)d;
+    real sums[2 * ROWS_BWD] = {};
+    for (int k = 0; k < ROWS_BWD; k++)
+        for (int u = 0; u < 4; u++) {
+            sums[2 * k] += g[k].v[u];
+            sums[2 * k + 1] += g[k].v[u] * xhat[k].v[u];
+        }
+    block_sums(sums, parts);
+#pragma unroll
+    for (int k = 0; k < ROWS_BWD; k++) {
+        if (column >= d || first + k >= end) return;
+        pack<4> to;
+        for (int u = 0; u < 4; u++)
+            to.v[u] = old[k].v[u] + r[k] * (g[k].v[u] - share * (sums[2 * k] + xhat[k].v[u] * sums[2 * k + 1]));
+        store<4>(dx + (first + k) * d + column, to);
+    }
+}
+
+/* A block has a chunk. sums (NULL: not wanted): the chunk's sums of dy and of dy xhat, which stay in registers until
+ * all its tokens are done. */
+template <class T>
+static __global__ void __launch_bounds__(ROW_THREADS, 4)
+    norm_bwd_held(real *dx, real *sums, const T *dy, const real *x, const real *mean, const real *rstd, const real *m,
+                  modulation_sizes z, division c, int64_t scale)
+{
+    __shared__ pack<2 * ROWS_BWD> parts[2][ROW_WARPS]; /* by turns, so that one barrier each time is enough */
+    const token_range range = range_of(blockIdx.x, z, c);
+    const int column = threadIdx.x * 4;
+    pack<4> up[ROWS_BWD], xhat[ROWS_BWD], old[ROWS_BWD], factor = {}, db = {}, da = {};
+    if (column < z.d) factor = load<4>(m + range.sample * z.stride + scale * z.d + column);
+    int turn = 0;
+    for (int64_t token = range.first; token < range.end; token += ROWS_BWD, turn ^= 1) {
+        real r[ROWS_BWD];
+        hold(up, dy, token, range.end, column, z.d);
+        hold(xhat, x, token, range.end, column, z.d);
+        if (dx) hold(old, dx, token, range.end, column, z.d);
+#pragma unroll
+        for (int k = 0; k < ROWS_BWD; k++) {
+            const bool there = token + k < range.end;
+            const real mu = there ? mean[token + k] : 0;
+            r[k] = there ? rstd[token + k] : 0;
+            for (int u = 0; u < 4; u++) {
+                xhat[k].v[u] = (xhat[k].v[u] - mu) * r[k];
+                db.v[u] += up[k].v[u];
+                da.v[u] += up[k].v[u] * xhat[k].v[u];
+                up[k].v[u] *= 1 + factor.v[u];
+            }
+        }
+        if (dx) held_dx(dx, old, up, xhat, r, token, range.end, z.d, parts[turn]);
+    }
+    if (!sums || column >= z.d) return;
+    store<4>(sums + 2 * blockIdx.x * z.d + column, db);
+    store<4>(sums + (2 * blockIdx.x + 1) * z.d + column, da);
+}
 
 /* The means over a row that its dx is made with. */
 typedef struct row_means {
     real g, gx; /* of dy (1 + scale), and of that times xhat */
 } row_means;
 
-static __device__ row_means held_means(const pack<4> *up, const pack<4> *xhat, const real *a, int64_t d)
-{
-    real sum_g = 0, sum_gx = 0;
-#pragma unroll
-    for (int k = 0; k < HELD; k++) {
-        if (place(k) >= d) continue;
-        pack<4> p = load<4>(a + place(k));
-        for (int u = 0; u < 4; u++) {
-            real g = up[k].v[u] * (1 + p.v[u]);
-            sum_g += g;
-            sum_gx += g * xhat[k].v[u];
-        }
-    }
-    return row_means{warp_sum(sum_g) / (real)d, warp_sum(sum_gx) / (real)d};
-}
-
-/* dx = old + r (dy (1 + scale) - mean(g) - xhat mean(g xhat)) */
-static __device__ void held_dx(real *dx, const pack<4> *old, const pack<4> *up, const pack<4> *xhat, const real *a,
-                               real r, int64_t d)
-{
-    row_means mean = held_means(up, xhat, a, d);
-#pragma unroll
-    for (int k = 0; k < HELD; k++) {
-        if (place(k) >= d) continue;
-        pack<4> p = load<4>(a + place(k));
-        for (int u = 0; u < 4; u++)
-            p.v[u] = old[k].v[u] + r * (up[k].v[u] * (1 + p.v[u]) - mean.g - xhat[k].v[u] * mean.gx);
-        store<4>(dx + place(k), p);
-    }
-}
-
-/* A warp has a chunk. sums (NULL: not wanted): the chunk's sums of dy and of dy xhat, which stay in registers until all
- * its tokens are done. */
-static __global__ void __launch_bounds__(HELD_BWD_THREADS)
-    norm_bwd_held(real *dx, real *sums, const real *dy, const real *x, const real *mean, const real *rstd,
-                  const real *__restrict__ m, modulation_sizes z, int64_t scale, int64_t chunk)
-{
-    int64_t q = thread_of_grid() / 32;
-    if (q >= z.n * chunks_of(z, chunk)) return;
-    token_range range = range_of(q, z, chunk);
-    const real *a = m + range.sample * z.stride + scale * z.d;
-    pack<4> up[HELD], xhat[HELD], old[HELD], db[HELD] = {}, da[HELD] = {};
-    for (int64_t token = range.first; token < range.end; token++) {
-        real mu = mean[token], r = rstd[token];
-        hold(up, dy + token * z.d, z.d);
-        hold(xhat, x + token * z.d, z.d);
-        if (dx) hold(old, dx + token * z.d, z.d);
-#pragma unroll
-        for (int k = 0; k < HELD; k++)
-            for (int u = 0; u < 4; u++) {
-                xhat[k].v[u] = (xhat[k].v[u] - mu) * r;
-                db[k].v[u] += up[k].v[u];
-                da[k].v[u] += up[k].v[u] * xhat[k].v[u];
-            }
-        if (dx) held_dx(dx + token * z.d, old, up, xhat, a, r, z.d);
-    }
-#pragma unroll
-    for (int k = 0; k < HELD; k++) {
-        if (!sums || place(k) >= z.d) continue;
-        store<4>(sums + 2 * q * z.d + place(k), db[k]);
-        store<4>(sums + (2 * q + 1) * z.d + place(k), da[k]);
-    }
-}
-
-static __device__ row_means any_means(const real *up, const real *row, const real *a, real mu, real r, int64_t d)
+template <class T>
+static __device__ row_means any_means(const T *up, const real *row, const real *a, real mu, real r, int64_t d)
 {
     real sum_g = 0, sum_gx = 0;
     for (int64_t i = lane(); i < d; i += 32) {
-        real g = up[i] * (1 + a[i]);
+        real g = (real)up[i] * (1 + a[i]);
         sum_g += g;
         sum_gx += g * (row[i] - mu) * r;
     }
     return row_means{warp_sum(sum_g) / (real)d, warp_sum(sum_gx) / (real)d};
 }
 
-/* The same with the sums in memory from the start: a column belongs to one lane, which alone reads and writes it. */
-static __global__ void norm_bwd_any(real *dx, real *sums, const real *dy, const real *x, const real *mean,
-                                    const real *rstd, const real *m, modulation_sizes z, int64_t scale, int64_t chunk)
+/* A warp has a chunk, and the sums are in memory from the start: a column belongs to one lane, which alone reads and
+ * writes it. */
+template <class T>
+static __global__ void norm_bwd_any(real *dx, real *sums, const T *dy, const real *x, const real *mean,
+                                    const real *rstd, const real *m, modulation_sizes z, division c, int64_t scale)
 {
     int64_t q = thread_of_grid() / 32;
-    if (q >= z.n * chunks_of(z, chunk)) return;
-    token_range range = range_of(q, z, chunk);
+    if (q >= z.n * c.chunks) return;
+    token_range range = range_of(q, z, c);
     const real *a = m + range.sample * z.stride + scale * z.d;
     real *db = sums ? sums + 2 * q * z.d : NULL, *da = sums ? db + z.d : NULL;
     for (int64_t token = range.first; token < range.end; token++) {
-        const real *up = dy + token * z.d, *row = x + token * z.d;
-        real mu = mean[token], r = rstd[token];
+        const T *up = dy + token * z.d;
+        const real *row = x + token * z.d, mu = mean[token], r = rstd[token];
         row_means means = {};
         if (dx) means = any_means(up, row, a, mu, r, z.d);
         for (int64_t i = lane(); i < z.d; i += 32) {
-            real xhat = (row[i] - mu) * r;
-            if (dx) dx[token * z.d + i] += r * (up[i] * (1 + a[i]) - means.g - xhat * means.gx);
+            real xhat = (row[i] - mu) * r, g = up[i];
+            if (dx) dx[token * z.d + i] += r * (g * (1 + a[i]) - means.g - xhat * means.gx);
             if (!sums) continue;
-            db[i] = token == range.first ? up[i] : db[i] + up[i];
-            da[i] = token == range.first ? up[i] * xhat : da[i] + up[i] * xhat;
+            db[i] = token == range.first ? g : db[i] + g;
+            da[i] = token == range.first ? g * xhat : da[i] + g * xhat;
         }
     }
 }
 
-static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
-                              const real *m, modulation_sizes z, int64_t shift, int64_t scale)
+template <class T>
+static void norm_bwd(real *dx, real *dm, const T *dy, const real *x, const real *mean, const real *rstd, const real *m,
+                     modulation_sizes z, int64_t shift, int64_t scale)
 {
     if ((!dx && !dm) || z.n * z.s <= 0) return;
-    int64_t chunk = chunk_of(z), chunks = chunks_of(z, chunk);
-    real *sums = dm ? (real *)cuda_room((size_t)(z.n * chunks * 2 * z.d) * sizeof(real)) : NULL;
+    const division c = divide_for_sums(z);
+    const unsigned chunks = all_chunks(z, c);
+    real *sums = dm ? (real *)cuda_room((size_t)(chunks * 2 * z.d) * sizeof(real)) : NULL;
     if (dm && !sums) return;
     if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(dx, dy, x, m))
-        norm_bwd_held<<<cuda_blocks(z.n * chunks, HELD_BWD_THREADS / 32), HELD_BWD_THREADS, 0, cuda_stream>>>(
-            dx, sums, dy, x, mean, rstd, m, z, scale, chunk);
+        norm_bwd_held<<<chunks, threads_for(z.d / 4), 0, cuda_stream>>>(dx, sums, dy, x, mean, rstd, m, z, c, scale);
     else
-        norm_bwd_any<<<cuda_blocks(z.n * chunks, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(
-            dx, sums, dy, x, mean, rstd, m, z, scale, chunk);
+        norm_bwd_any<<<cuda_blocks(chunks, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(dx, sums, dy, x, mean,
+                                                                                               rstd, m, z, c, scale);
     CUDA_LAUNCHED("norm backward");
-    if (dm) launch_sum_chunks(dm, sums, z, chunks, 2, shift, scale);
+    if (dm) launch_sum_chunks(dm, sums, z, c, 2, shift, scale);
+}
+
+static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
+                              const real *m, modulation_sizes z, int64_t shift, int64_t scale, int flags)
+{
+    if (flags & NARROW)
+        norm_bwd(dx, dm, (const bf16 *)dy, x, mean, rstd, m, z, shift, scale);
+    else
+        norm_bwd(dx, dm, dy, x, mean, rstd, m, z, shift, scale);
 }
 
 /* ---- gated residual ---- */
 
-/* A warp has a token. */
-template <int W>
-static __global__ void gated_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate)
+/* A block has ROWS_FWD tokens; a thread has W columns of them, and those a block's width further on. */
+template <int W, class T>
+static __global__ void __launch_bounds__(ROW_THREADS, 4)
+    gated_fwd(real *y, const real *x, const T *h, const real *m, modulation_sizes z, division c, int64_t gate)
 {
-    int64_t token = thread_of_grid() / 32, row = token * z.d;
-    if (token >= z.n * z.s) return;
-    const real *g = m + token / z.s * z.stride + gate * z.d;
-    for (int64_t i = lane() * W; i < z.d; i += 32 * W) {
-        pack<W> to = load<W>(x + row + i), branch = load<W>(h + row + i), factor = load<W>(g + i);
-        for (int u = 0; u < W; u++) to.v[u] += factor.v[u] * branch.v[u];
-        store<W>(y + row + i, to);
+    const token_range range = range_of(blockIdx.x, z, c);
+    const real *gates = m + range.sample * z.stride + gate * z.d;
+    for (int64_t j = threadIdx.x * W; j < z.d; j += blockDim.x * W) {
+        pack<W> to[ROWS_FWD], branch[ROWS_FWD], g = load<W>(gates + j);
+        hold(to, x, range.first, range.end, j, z.d);
+        hold(branch, h, range.first, range.end, j, z.d);
+#pragma unroll
+        for (int k = 0; k < ROWS_FWD; k++) {
+            if (range.first + k >= range.end) break;
+            for (int u = 0; u < W; u++) to[k].v[u] += g.v[u] * branch[k].v[u];
+            store<W>(y + (range.first + k) * z.d + j, to[k]);
+        }
     }
 }
 
-static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate)
+template <class T>
+static void gated_fwd_of(real *y, const real *x, const T *h, const real *m, modulation_sizes z, int64_t gate)
 {
+    const division c = divide(z, ROWS_FWD);
+    const unsigned blocks = all_chunks(z, c);
     if (z.n * z.s <= 0) return;
-    unsigned blocks = cuda_blocks(z.n * z.s, CUDA_THREADS / 32);
     if (rows_of_packs(z) && on_16_bytes(y, x, h, m))
-        gated_fwd<4><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(y, x, h, m, z, gate);
+        gated_fwd<4><<<blocks, threads_for(z.d / 4), 0, cuda_stream>>>(y, x, h, m, z, c, gate);
     else
-        gated_fwd<1><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(y, x, h, m, z, gate);
+        gated_fwd<1><<<blocks, threads_for(z.d), 0, cuda_stream>>>(y, x, h, m, z, c, gate);
     CUDA_LAUNCHED("gated add forward");
 }
 
-/* A thread has W columns of a chunk. sums (NULL: not wanted): the chunk's sums of h dy. */
-template <int W>
-static __global__ void gated_bwd(real *dh, real *sums, const real *dy, const real *h, const real *m, modulation_sizes z,
-                                 int64_t gate, bool add, int64_t chunk)
+static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate,
+                          int flags)
 {
-    int64_t packs = z.d / W, q = thread_of_grid() / packs, j = thread_of_grid() % packs * W;
-    if (q >= z.n * chunks_of(z, chunk)) return;
-    token_range range = range_of(q, z, chunk);
-    pack<W> g = load<W>(m + range.sample * z.stride + gate * z.d + j), sum = {};
-    for (int64_t i = range.first * z.d + j; i < range.end * z.d; i += z.d) {
-        pack<W> up = load<W>(dy + i), branch = {}, old = {};
-        if (sums) branch = load<W>(h + i);
-        if (dh && add) old = load<W>(dh + i);
-        for (int u = 0; u < W; u++) {
-            sum.v[u] += up.v[u] * branch.v[u];
-            old.v[u] = add ? old.v[u] + up.v[u] * g.v[u] : up.v[u] * g.v[u];
+    if (flags & NARROW)
+        gated_fwd_of(y, x, (const bf16 *)h, m, z, gate);
+    else
+        gated_fwd_of(y, x, h, m, z, gate);
+}
+
+/* A block has a chunk; a thread has W columns of it, and those a block's width further on. sums (NULL: not wanted): the
+ * chunk's sums of h dy. */
+template <int W, class T>
+static __global__ void __launch_bounds__(ROW_THREADS, 4)
+    gated_bwd(T *dh, real *sums, const real *dy, const T *h, const real *m, modulation_sizes z, division c,
+              int64_t gate, bool add)
+{
+    const token_range range = range_of(blockIdx.x, z, c);
+    const real *gates = m + range.sample * z.stride + gate * z.d;
+    for (int64_t j = threadIdx.x * W; j < z.d; j += blockDim.x * W) {
+        pack<W> up[ROWS_BWD], branch[ROWS_BWD] = {}, to[ROWS_BWD], g = load<W>(gates + j), sum = {};
+        for (int64_t token = range.first; token < range.end; token += ROWS_BWD) {
+            hold(up, dy, token, range.end, j, z.d);
+            if (sums) hold(branch, h, token, range.end, j, z.d);
+            hold(to, dh, token, add && dh ? range.end : 0, j, z.d);
+#pragma unroll
+            for (int k = 0; k < ROWS_BWD; k++) {
+                for (int u = 0; u < W; u++) {
+                    sum.v[u] += up[k].v[u] * branch[k].v[u];
+                    to[k].v[u] += up[k].v[u] * g.v[u];
+                }
+                if (dh && token + k < range.end) store<W>(dh + (token + k) * z.d + j, to[k]);
+            }
         }
-        if (dh) store<W>(dh + i, old);
+        if (sums) store<W>(sums + blockIdx.x * z.d + j, sum);
     }
-    if (sums) store<W>(sums + q * z.d + j, sum);
+}
+
+template <class T>
+static void gated_bwd_of(T *dh, real *dm, const real *dy, const T *h, const real *m, modulation_sizes z, int64_t gate,
+                         bool add)
+{
+    if ((!dh && !dm) || z.n * z.s <= 0) return;
+    const division c = divide_for_sums(z);
+    const unsigned chunks = all_chunks(z, c);
+    real *sums = dm ? (real *)cuda_room((size_t)(chunks * z.d) * sizeof(real)) : NULL;
+    if (dm && !sums) return;
+    if (rows_of_packs(z) && on_16_bytes(dh, dy, h, m))
+        gated_bwd<4><<<chunks, threads_for(z.d / 4), 0, cuda_stream>>>(dh, sums, dy, h, m, z, c, gate, add);
+    else
+        gated_bwd<1><<<chunks, threads_for(z.d), 0, cuda_stream>>>(dh, sums, dy, h, m, z, c, gate, add);
+    CUDA_LAUNCHED("gated add backward");
+    if (dm) launch_sum_chunks(dm, sums, z, c, 1, gate, gate);
 }
 
 static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
-                          int64_t gate, bool add)
+                          int64_t gate, bool add, int flags)
 {
-    if ((!dh && !dm) || z.n * z.s <= 0) return;
-    int64_t chunk = chunk_of(z), chunks = chunks_of(z, chunk), columns = z.n * chunks * z.d;
-    real *sums = dm ? (real *)cuda_room((size_t)columns * sizeof(real)) : NULL;
-    if (dm && !sums) return;
-    if (rows_of_packs(z) && on_16_bytes(dh, dy, h, m))
-        gated_bwd<4><<<cuda_blocks(columns, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dh, sums, dy, h, m, z,
-                                                                                               gate, add, chunk);
+    if (flags & NARROW)
+        gated_bwd_of((bf16 *)dh, dm, dy, (const bf16 *)h, m, z, gate, add);
     else
-        gated_bwd<1><<<cuda_blocks(columns, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dh, sums, dy, h, m, z, gate,
-                                                                                           add, chunk);
-    CUDA_LAUNCHED("gated add backward");
-    if (dm) launch_sum_chunks(dm, sums, z, chunks, 1, gate, gate);
+        gated_bwd_of(dh, dm, dy, h, m, z, gate, add);
 }
 
 void cuda_register_norm(engine *e)

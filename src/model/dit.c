@@ -167,10 +167,12 @@ static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
     const dit_block_w *b = weights;
     tensor *m = lin(c, &b->ada, op_silu(c, cond));                             /* [N,6D] */
     tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
-    h = lin(c, &b->proj, op_attention(c, lin_last(c, &b->qkv, h), b->heads));  /* [N,S,D] */
+    h = lin_branch_last(c, &b->qkv, h);                                        /* [N,S,3D] */
+    h = lin_branch(c, &b->proj, op_attention(c, h, b->heads));                 /* [N,S,D] */
     x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
     h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
-    h = lin_last(c, &b->fc2, op_gelu(c, lin_last(c, &b->fc1, h)));             /* [N,S,D] */
+    h = op_gelu(c, lin_branch_last(c, &b->fc1, h));                            /* [N,S,4D] */
+    h = lin_branch_last(c, &b->fc2, h);                                        /* [N,S,D] */
     return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
 }
 

@@ -12,7 +12,11 @@ typedef struct lin_w {
 /* y[..,O] = x[..,I] w^T + b */
 tensor *lin(ctx *c, const lin_w *l, tensor *x);
 
-/* lin where x is used for the last time in the forward pass: if the values of x can be made again they are dropped. */
+/* The same for a result that stays inside a residual branch (op/op.h). */
+tensor *lin_branch(ctx *c, const lin_w *l, tensor *x);
+
+/* Where x is used for the last time in the forward pass: if the values of x can be made again they are dropped. */
 tensor *lin_last(ctx *c, const lin_w *l, tensor *x);
+tensor *lin_branch_last(ctx *c, const lin_w *l, tensor *x);
 
 #endif

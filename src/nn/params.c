@@ -72,7 +72,8 @@ void params_train(ctx *c, params *p, bool keep_gradients)
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         if (p->row[i].init == PARAM_FIXED) continue;
         tensor *t = p->row[i].tensor;
-        if (keep_gradients) t->grad = numbers_zeros(c, &c->model, tensor_count(t));
+        if (keep_gradients) t->grad = numbers_alloc(c, &c->model, tensor_bytes(t));
+        t->grad_is_empty = keep_gradients;
         t->need_grad = true;
     }
 }

@@ -73,7 +73,7 @@ static void conv2d_bwd(ctx *c, const tape_record *r)
     const int64_t o = w->dim[0];
     for (int64_t first = 0; next_chunk(&part, &first, *z, o);) {
         const real *dy = r->out->grad + part.out;
-        if (db) c->engine.bias_bwd(db, dy, part.rows, o);
+        if (db) c->engine.bias_bwd(db, dy, part.rows, o, 0);
         if (dw) {
             const real *rows = fill_cols(c, cols, x, part);
             c->engine.gemm(dw, dy, rows, NULL, o, part.k, part.rows, o, part.k, part.k,

@@ -36,23 +36,15 @@ tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
     return y;
 }
 
-typedef void slope_kernel(real *dx, const real *dy, const real *x, int64_t count, bool add);
-
-/* dx (+)= dy times the slope at x; in dy's own memory where x has no gradient yet. */
-static void multiply_slope(const tape_record *r, slope_kernel *kernel)
+/* y = x sigmoid(x);  dx = dy sigmoid(x) (1 + x (1 - sigmoid(x))), in dy's own memory where x has no gradient yet */
+static void silu_bwd(ctx *c, const tape_record *r)
 {
     tensor *x = r->in[0];
     const int64_t count = tensor_count(x);
     if (tensor_grad_take(x, r->out))
-        kernel(x->grad, x->grad, x->data, count, false);
+        c->engine.silu_bwd(x->grad, x->grad, x->data, count, false);
     else
-        kernel(x->grad, r->out->grad, x->data, count, true);
-}
-
-/* y = x sigmoid(x);  dx = dy sigmoid(x) (1 + x (1 - sigmoid(x))) */
-static void silu_bwd(ctx *c, const tape_record *r)
-{
-    multiply_slope(r, c->engine.silu_bwd);
+        c->engine.silu_bwd(x->grad, r->out->grad, x->data, count, true);
 }
 
 tensor *op_silu(ctx *c, tensor *x)
@@ -65,23 +57,35 @@ tensor *op_silu(ctx *c, tensor *x)
     return y;
 }
 
-/* y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3);  dx = dy ((1 + tanh u)/2 + x/2 (1 - tanh^2 u) u') */
+/* y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3);  dx = dy ((1 + tanh u)/2 + x/2 (1 - tanh^2 u) u'),
+ * in the same way */
 static void gelu_bwd(ctx *c, const tape_record *r)
 {
-    multiply_slope(r, c->engine.gelu_bwd);
+    tensor *x = r->in[0];
+    const int64_t count = tensor_count(x);
+    const int flags = x->narrow ? NARROW : 0;
+    if (tensor_grad_take(x, r->out))
+        c->engine.gelu_bwd(x->grad, x->grad, x->data, count, false, flags);
+    else
+        c->engine.gelu_bwd(x->grad, r->out->grad, x->data, count, true, flags);
+}
+
+static void gelu(ctx *c, tensor *y, const tensor *x)
+{
+    c->engine.gelu_fwd(y->data, x->data, tensor_count(y), x->narrow ? NARROW : 0);
 }
 
 static void gelu_remake(ctx *c, const tape_record *r)
 {
-    c->engine.gelu_fwd(r->out->data, r->in[0]->data, tensor_count(r->out));
+    gelu(c, r->out, r->in[0]);
 }
 
 tensor *op_gelu(ctx *c, tensor *x)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim);
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow);
     if (!y) return NULL;
-    c->engine.gelu_fwd(y->data, x->data, tensor_count(y));
+    gelu(c, y, x);
     if (!tape_wants(c, y, &x, 1)) return y;
     tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
     tape_remake(c, gelu_remake);

@@ -21,12 +21,13 @@ static void norm_modulate_bwd(ctx *c, const tape_record *r)
     const norm_saved *s = r->saved;
     tensor *x = r->in[0], *m = r->in[1];
     c->engine.norm_modulate_bwd(tensor_grad(c, x), tensor_grad(c, m), r->out->grad, x->data, s->mean, s->rstd, m->data,
-                                s->sizes, s->shift, s->scale);
+                                s->sizes, s->shift, s->scale, r->out->narrow ? NARROW : 0);
 }
 
 static void norm_modulate(ctx *c, tensor *y, const tensor *x, const tensor *m, const norm_saved *s)
 {
-    c->engine.norm_modulate_fwd(y->data, s->mean, s->rstd, x->data, m->data, s->sizes, s->shift, s->scale, s->epsilon);
+    c->engine.norm_modulate_fwd(y->data, s->mean, s->rstd, x->data, m->data, s->sizes, s->shift, s->scale, s->epsilon,
+                                y->narrow ? NARROW : 0);
 }
 
 static void norm_modulate_remake(ctx *c, const tape_record *r)
@@ -39,7 +40,7 @@ tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, rea
     if (ctx_failed(c)) return NULL;
     norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale, .epsilon = epsilon};
     size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
-    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim);
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c));
     s.mean = numbers_alloc(c, &c->step, bytes);
     s.rstd = numbers_alloc(c, &c->step, bytes);
     if (ctx_failed(c)) return NULL;
@@ -64,7 +65,7 @@ static void gated_add_bwd(ctx *c, const tape_record *r)
     bool add = false;
     real *dm = tensor_grad(c, m), *dh = tensor_grad_write(c, h, &add);
     if (ctx_failed(c)) return;
-    c->engine.gated_add_bwd(dh, dm, r->out->grad, h->data, m->data, s->sizes, s->gate, add);
+    c->engine.gated_add_bwd(dh, dm, r->out->grad, h->data, m->data, s->sizes, s->gate, add, h->narrow ? NARROW : 0);
     tensor_grad_pass(c, x, r->out);
 }
 
@@ -75,7 +76,7 @@ tensor *op_gated_add(ctx *c, tensor *x, tensor *h, tensor *m, int gate)
     TENSOR_CHECK(tensor_count(x) == tensor_count(h), x, h);
     tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
     if (!y) return NULL;
-    c->engine.gated_add_fwd(y->data, x->data, h->data, m->data, s.sizes, gate);
+    c->engine.gated_add_fwd(y->data, x->data, h->data, m->data, s.sizes, gate, h->narrow ? NARROW : 0);
     tensor *in[] = {x, h, m};
     if (tape_wants(c, y, in, 3)) tape_push(c, gated_add_bwd, y, in, 3, &s, sizeof s);
     return y;

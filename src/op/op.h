@@ -8,6 +8,9 @@
 
 /* y[..,O] = x[..,I] w[O,I]^T + b[O]; b may be NULL. All leading dimensions are rows. */
 tensor *op_linear(ctx *c, tensor *x, tensor *w, tensor *b);
+/* The same for a result that stays inside a residual branch: it may be kept narrow. Only op_attention, op_gelu, op_gated_add
+ * (as h) and op_linear take one that is. */
+tensor *op_linear_branch(ctx *c, tensor *x, tensor *w, tensor *b);
 
 tensor *op_add(ctx *c, tensor *a, tensor *b);
 /* y[N,..] = x[N,..] + r[..]; the gradient reaches x only (r is a fixed table such as the position embedding). */

@@ -8,6 +8,8 @@
  * Argument order: outputs, inputs, sizes, scalars. All arrays are contiguous and row-major unless a leading dimension
  * is given. Kernels named *_bwd add into their outputs (the caller clears), those with an `add` overwrite when it is
  * false; an output that is NULL is not wanted.
+ * A narrow array holds bfloat16 numbers, two bytes each, one after another, whatever its pointer's type says; arithmetic on
+ * them is f32. Only an engine that says so is handed any.
  * Arrays lie in the engine's own memory, index, coef and weight too; what a kernel returns as its value is the host's.
  * Kernels do the same additions in the same order for any number of threads: no sum is split between threads. */
 #ifndef TENSOR_ENGINE_H
@@ -25,6 +27,10 @@ enum {
     GEMM_TRANS_B = 2,    /* B is stored [N,K] */
     GEMM_ACCUMULATE = 4, /* C += instead of C = */
     GEMM_BF16 = 8,       /* operands are rounded to bfloat16 (nearest even), sums stay f32 */
+    GEMM_NARROW_A = 16,  /* A, B, C hold bfloat16 already; with GEMM_BF16 */
+    GEMM_NARROW_B = 32,
+    GEMM_NARROW_C = 64,
+    NARROW = 128, /* of other kernels: the arrays that their comment names hold bfloat16 */
 };
 
 enum { ATTENTION_WIDTH_MAX = 2048 }; /* of a head */
@@ -74,19 +80,21 @@ typedef struct engine_memory {
     void (*upload)(void *to, const void *host, size_t bytes);
     dt_status (*download)(void *host, const void *from, size_t bytes, dt_error *err);
     dt_status (*finish)(dt_error *err); /* waits; a failure of any earlier work is reported here or by a download */
-    size_t (*size)(void);               /* bytes that there are; with a backing */
+    void (*sizes)(size_t *total, size_t *available); /* bytes; with a backing */
     void *(*shared)(size_t bytes);      /* with a backing, for tests: memory that the host reaches too; NULL: none */
 } engine_memory;
 
 typedef struct engine {
     char name[64]; /* e.g. "cpu avx2" */
     engine_memory memory;
+    bool narrow;  /* takes narrow arrays */
+    bool remakes; /* making a cheap value again costs less than its way to memory and back */
 
     /* C[M,N] = op(A)[M,K] op(B)[K,N] (+ C) (+ bias[N]); lda, ldb, ldc are the stored row lengths. bias may be NULL. */
     void (*gemm)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
                  int64_t ldb, int64_t ldc, int flags);
-    /* db[n] += sum over rows of dy[M,N] */
-    void (*bias_bwd)(real *db, const real *dy, int64_t m, int64_t n);
+    /* db[n] += sum over rows of dy[M,N]; NARROW: dy */
+    void (*bias_bwd)(real *db, const real *dy, int64_t m, int64_t n, int flags);
 
     /* y = a + b */
     void (*add_fwd)(real *y, const real *a, const real *b, int64_t count);
@@ -98,23 +106,25 @@ typedef struct engine {
     /* y = x * sigmoid(x) */
     void (*silu_fwd)(real *y, const real *x, int64_t count);
     void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add); /* dx may be dy */
-    /* y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-    void (*gelu_fwd)(real *y, const real *x, int64_t count);
-    void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add); /* dx may be dy */
+    /* y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); NARROW: all */
+    void (*gelu_fwd)(real *y, const real *x, int64_t count, int flags);
+    void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags); /* dx may be dy */
 
-    /* y = (x - mean) * rstd * (1 + scale) + shift, per token; mean, rstd: [N*S] kept for backward */
+    /* y = (x - mean) * rstd * (1 + scale) + shift, per token; mean, rstd: [N*S] kept for backward; NARROW: y and dy */
     void (*norm_modulate_fwd)(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
-                              int64_t shift, int64_t scale, real epsilon);
+                              int64_t shift, int64_t scale, real epsilon, int flags);
     void (*norm_modulate_bwd)(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
-                              const real *m, modulation_sizes z, int64_t shift, int64_t scale);
-    /* y = x + gate * h */
-    void (*gated_add_fwd)(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate);
+                              const real *m, modulation_sizes z, int64_t shift, int64_t scale, int flags);
+    /* y = x + gate * h; NARROW: h and dh */
+    void (*gated_add_fwd)(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate,
+                          int flags);
     /* dh (+)= gate * dy, dm's slice += sum over tokens of h * dy; x receives dy itself. `add` is about dh. */
     void (*gated_add_bwd)(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
-                          int64_t gate, bool add);
+                          int64_t gate, bool add, int flags);
 
     /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward. E is at
-     * most ATTENTION_WIDTH_MAX. Flags: GEMM_BF16 is about the operands of all its products. */
+     * most ATTENTION_WIDTH_MAX. Flags: GEMM_BF16 is about the operands of all its products; NARROW: qkv, y and their
+     * gradients, only with GEMM_BF16; GEMM_ACCUMULATE: dqkv += instead of dqkv =. */
     void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags);
     void (*attention_bwd)(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
                           int64_t s, int64_t k, int64_t e, int flags);
@@ -141,10 +151,11 @@ typedef struct engine {
                                const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
                                bool learned_variance);
 
-    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none); g is cleared */
-    void (*adamw)(real *w, real *m, real *v, real *ema, real *g, int64_t count, adamw_coefficients k);
-    /* sum of squares in double, in blocks of fixed size; non-finite when any element is */
-    double (*sum_squares)(const real *x, int64_t count);
+    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none) */
+    void (*adamw)(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k);
+    /* sum of the squares of all arrays in double, in blocks of fixed size; non-finite when any element is. The list and the
+     * counts are the host's. */
+    double (*sum_squares)(const real *const x[], const int64_t count[], int64_t arrays);
 
     /* images, channels last */
     /* cols[N*OH*OW, side_h*side_w*C] (channel fastest): the pixels of x[N,H,W,C] under each window, 0 outside the image */

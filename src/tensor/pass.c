@@ -7,7 +7,7 @@
 typedef struct pass_block {
     struct pass_block *next;
     real *data;
-    int64_t count;
+    size_t bytes;
 } pass_block;
 
 static void move_block(pass_block **from, pass_block **to)
@@ -20,14 +20,14 @@ static void move_block(pass_block **from, pass_block **to)
 
 static real *take_block(ctx *c, const tensor *t)
 {
-    const int64_t count = tensor_count(t);
+    const size_t bytes = tensor_bytes(t);
     pass_block **at = &c->free_blocks;
-    while (*at && (*at)->count != count) at = &(*at)->next;
+    while (*at && (*at)->bytes != bytes) at = &(*at)->next;
     if (!*at) {
         pass_block *block = arena_alloc(&c->pass, sizeof *block, &c->error);
-        real *data = numbers_alloc(c, &c->pass, (size_t)count * sizeof *data);
+        real *data = numbers_alloc(c, &c->pass, bytes);
         if (!block || !data) return NULL;
-        *block = (pass_block){.data = data, .count = count};
+        *block = (pass_block){.data = data, .bytes = bytes};
         *at = block;
     }
     move_block(at, &c->used_blocks);
@@ -49,8 +49,9 @@ static bool give_block(ctx *c, const real *data)
 real *tensor_grad_write(ctx *c, tensor *t, bool *add)
 {
     if (!t || !t->need_grad || ctx_failed(c)) return NULL;
-    *add = t->grad;
-    if (!*add) t->grad = take_block(c, t);
+    *add = t->grad && !t->grad_is_empty;
+    if (!t->grad) t->grad = take_block(c, t);
+    t->grad_is_empty = false;
     return t->grad;
 }
 
@@ -58,7 +59,7 @@ real *tensor_grad(ctx *c, tensor *t)
 {
     bool add;
     real *d = tensor_grad_write(c, t, &add);
-    if (d && !add) c->engine.memory.clear(d, (size_t)tensor_count(t) * sizeof(real));
+    if (d && !add) c->engine.memory.clear(d, tensor_bytes(t));
     return d;
 }
 
@@ -73,6 +74,7 @@ bool tensor_grad_take(tensor *t, tensor *out)
 void tensor_grad_pass(ctx *c, tensor *t, tensor *out)
 {
     if (tensor_grad_take(t, out)) return;
+    TENSOR_CHECK(!t || !t->narrow, t);
     real *d = tensor_grad(c, t);
     if (d) c->engine.accumulate(d, out->grad, tensor_count(t));
 }
@@ -90,12 +92,13 @@ void pass_release_all(ctx *c)
 
 /* ---- values that are made twice ---- */
 
-tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[])
+tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow)
 {
-    if (!c->recording) return tensor_new(c, &c->step, dim_count, dim);
     tensor *t = tensor_header(c, &c->step, dim_count, dim);
-    if (t) t->data = take_block(c, t);
-    return t && t->data ? t : NULL;
+    if (!t) return NULL;
+    t->narrow = narrow;
+    t->data = c->recording && c->engine.remakes ? take_block(c, t) : numbers_alloc(c, &c->step, tensor_bytes(t));
+    return t->data ? t : NULL;
 }
 
 void tensor_drop(ctx *c, tensor *t)

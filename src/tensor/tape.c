@@ -26,6 +26,7 @@ void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out
 
 void tape_remake(ctx *c, void (*remake)(ctx *, const tape_record *))
 {
+    if (!c->engine.remakes) return;
     c->tape->remake = remake;
     c->tape->out->remade_by = c->tape;
 }
@@ -98,7 +99,8 @@ static tensor *run_and_release(ctx *c, tape_function *f, const void *arg, tensor
 
     /* Through scratch, because the kept copy may overlap the block it comes from. */
     tensor shape = *inside;
-    const size_t bytes = (size_t)tensor_count(inside) * sizeof(real);
+    TENSOR_CHECK(!inside->narrow, inside);
+    const size_t bytes = tensor_bytes(inside);
     const arena_place scratch_mark = arena_mark(&c->scratch);
     real *copy = numbers_alloc(c, &c->scratch, bytes);
     if (!copy) return NULL;

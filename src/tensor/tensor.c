@@ -34,8 +34,10 @@ static void open_engine(ctx *c, dt_device device, dt_isa isa)
 static void open_numbers(ctx *c, arena *const of[ARENAS])
 {
     const engine_memory *m = &c->engine.memory;
+    size_t total = 0, available = 0;
+    if (m->backing) m->sizes(&total, &available);
     for (int i = 0; i < ARENAS && m->backing && !ctx_failed(c); i++) {
-        arena_open_backed(&c->numbers[i], of[i]->name, m->size(), m->backing, &c->error);
+        arena_open_backed(&c->numbers[i], of[i]->name, total, m->backing, &c->error);
         of[i]->numbers = &c->numbers[i];
     }
 }
@@ -81,14 +83,28 @@ tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[])
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
     tensor *t = tensor_header(c, a, dim_count, dim);
-    if (t) t->data = numbers_alloc(c, a, (size_t)tensor_count(t) * sizeof(real));
+    if (t) t->data = numbers_alloc(c, a, tensor_bytes(t));
     return t && t->data ? t : NULL;
+}
+
+bool tensor_branch_is_narrow(const ctx *c)
+{
+    return c->engine.narrow && (c->gemm_flags & GEMM_BF16);
+}
+
+tensor *tensor_new_result(ctx *c, int dim_count, const int64_t dim[], bool narrow)
+{
+    tensor *t = tensor_header(c, &c->step, dim_count, dim);
+    if (!t) return NULL;
+    t->narrow = narrow;
+    t->data = numbers_alloc(c, &c->step, tensor_bytes(t));
+    return t->data ? t : NULL;
 }
 
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
     tensor *t = tensor_new(c, a, dim_count, dim);
-    if (t) c->engine.memory.clear(t->data, (size_t)tensor_count(t) * sizeof(real));
+    if (t) c->engine.memory.clear(t->data, tensor_bytes(t));
     return t;
 }
 

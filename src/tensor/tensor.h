@@ -19,8 +19,10 @@ enum { TENSOR_DIM_MAX = 5, TAPE_INPUT_MAX = 5 };
 typedef struct tensor {
     int dim_count;
     int64_t dim[TENSOR_DIM_MAX];
+    bool narrow; /* data and grad hold bfloat16 (tensor/engine.h) */
     real *data;
     real *grad;                          /* same shape; NULL until a backward pass or an optimiser asks for it */
+    bool grad_is_empty;                  /* what it holds means nothing: the next gradient overwrites it */
     bool need_grad;                      /* trainable, or computed from something trainable */
     int row;                             /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
     int uses;                            /* records of the tape that have it as an input */
@@ -70,12 +72,22 @@ static inline int64_t tensor_count(const tensor *t)
     return count;
 }
 
+static inline size_t tensor_bytes(const tensor *t)
+{
+    return (size_t)tensor_count(t) * (t->narrow ? 2 : sizeof(real));
+}
+
 /* Uninitialised tensor in `a`; NULL (sticky) when memory is out. Shape is given as the dims, e.g.
  * tensor_new(c, &c->step, 2, (int64_t[]){n, d}). */
 tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 /* A tensor without numbers. */
 tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[]);
+/* Uninitialised, in the step arena, narrow or not. */
+tensor *tensor_new_result(ctx *c, int dim_count, const int64_t dim[], bool narrow);
+/* Whether results inside a residual branch are kept narrow: where products are of bfloat16 operands anyhow and the engine
+ * takes narrow arrays. */
+bool tensor_branch_is_narrow(const ctx *c);
 
 /* ---- numbers and the host ----
  *
@@ -119,9 +131,9 @@ real *tensor_grad_write(ctx *c, tensor *t, bool *add);
  * when t needs none or has one already. */
 bool tensor_grad_take(tensor *t, tensor *out);
 
-/* A result whose values can be dropped while recording: its data is in the pass arena then. The op calls tape_remake after
- * its tape_push. */
-tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[]);
+/* A result whose values can be dropped while recording, if the engine remakes: its data is in the pass arena then. The op
+ * calls tape_remake after its tape_push. */
+tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow);
 
 /* Gives the values of t back, if they can be made again. Only op_linear may have used t, which asks for them with
  * tensor_values when it is walked back. */

@@ -73,7 +73,8 @@ static void update_weight(ctx *c, void *user, tensor *weight)
     optimizer *o = user;
     const real *gradient = tensor_grad(c, weight);
     if (!gradient) return;
-    double squares = c->engine.sum_squares(gradient, tensor_count(weight));
+    const int64_t count = tensor_count(weight);
+    double squares = c->engine.sum_squares(&gradient, &count, 1);
     o->fused_squares += squares;
     if (isfinite((real)squares)) update_row(c, o, weight->row - 1, o->fused_step);
 }
@@ -87,14 +88,21 @@ void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
     c->weight_done_user = o;
 }
 
-double optimizer_grad_norm(const ctx *c, const optimizer *o)
+double optimizer_grad_norm(ctx *c, const optimizer *o)
 {
     if (o->fused) return sqrt(o->fused_squares);
-    double sum = 0;
+    const arena_place mark = arena_mark(&c->scratch);
+    const real **gradient = arena_alloc(&c->scratch, (size_t)o->table->count * sizeof *gradient, &c->error);
+    int64_t *count = arena_alloc(&c->scratch, (size_t)o->table->count * sizeof *count, &c->error), arrays = 0;
+    if (ctx_failed(c)) return (double)NAN;
     for (int i = 0; i < o->table->count; i++) {
-        const tensor *t = o->table->row[i].tensor;
-        if (trains(&o->table->row[i])) sum += c->engine.sum_squares(t->grad, tensor_count(t));
+        tensor *t = o->table->row[i].tensor;
+        if (!trains(&o->table->row[i])) continue;
+        gradient[arrays] = tensor_grad(c, t);
+        count[arrays++] = tensor_count(t);
     }
+    double sum = c->engine.sum_squares(gradient, count, arrays);
+    arena_release(&c->scratch, mark);
     return sqrt(sum);
 }
 
@@ -106,19 +114,16 @@ static void update_all(const ctx *c, const optimizer *o, double learning_rate, d
         if (trains(&o->table->row[i])) update_row(c, o, i, k);
 }
 
-static void clear_gradients(const ctx *c, const optimizer *o)
+static void empty_gradients(const optimizer *o)
 {
-    for (int i = 0; i < o->table->count; i++) {
-        tensor *t = o->table->row[i].tensor;
-        if (trains(&o->table->row[i])) c->engine.memory.clear(t->grad, (size_t)tensor_count(t) * sizeof(real));
-    }
+    for (int i = 0; i < o->table->count; i++) o->table->row[i].tensor->grad_is_empty = true;
 }
 
 void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm, bool usable)
 {
     c->weight_done = NULL;
     if (!o->fused && usable) update_all(c, o, learning_rate, grad_norm);
-    if (!o->fused && !usable) clear_gradients(c, o);
+    if (!o->fused) empty_gradients(o);
     o->update_count += usable;
 }
 

@@ -25,7 +25,7 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate);
 
 /* Norm of the whole gradient; not finite when any element is not. */
-double optimizer_grad_norm(const ctx *c, const optimizer *o);
+double optimizer_grad_norm(ctx *c, const optimizer *o);
 
 /* After the passes of a step: one update with this rate, the gradient clipped to max_grad_norm when that is > 0, or (not
  * `usable`) none; the gradient is cleared. When fused, what was updated stays. */
