@@ -116,6 +116,7 @@ static void fill_weights(ctx *c, dit *m)
         numbers_send(c, row->tensor->data, values, count);
         arena_release(&c->scratch, mark);
     }
+    params_round(c, &m->params);
 }
 
 static void open_sampler(rig *r)
@@ -290,9 +291,9 @@ static json_t *summary(const rig *r, round_time *list, int64_t count, const doub
                   (double)samples / seconds, "flops_per_step", flops, "gflops", rate, "peak_gflops_before", peak[0],
                   "peak_gflops_after", peak[1], "share_of_peak", rate / fmax(peak[0], peak[1]));
     json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(&r->c.engine), "model_arena_bytes",
-                  (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak, "pass_arena_bytes",
-                  (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
+        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(&r->c.engine),
+                  "model_arena_bytes", (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak,
+                  "pass_arena_bytes", (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
     json_object_update_new(text, figures);
     json_object_update_new(text, memory);
     return text;

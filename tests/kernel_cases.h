@@ -453,7 +453,7 @@ static void run_adamw(work *w, const engine *e, dims z)
     float *p = updated(w, count, 1e-6), *m = updated(w, count, 1e-6), *g = input(w, count);
     float *ema = updated(w, count, 1e-6), *v = new_array(w, count, 1e-6, 0, 1e-3F);
     w->bytes += 2 * sizeof(float) * (double)count;
-    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, g, count, k));
+    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, NULL, g, count, k));
 }
 
 static void run_sum_squares(work *w, const engine *e, dims z)

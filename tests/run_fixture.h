@@ -65,6 +65,7 @@ static inline void fixture_randomise(ctx *c, dit *m, uint64_t seed)
         numbers_send(c, t->data, values, tensor_count(t));
         arena_release(&c->scratch, mark);
     }
+    params_round(c, &m->params);
 }
 
 /* A model file of that shape whose classes are called c0, c1, .. as those of fixture_images. */

@@ -26,14 +26,27 @@ typedef struct outcome {
     float norm[STEPS];
 } outcome;
 
-static const dit_config shape = {.input_size = 16,
-                                 .patch = 2,
-                                 .channels = 4,
-                                 .hidden = 144,
-                                 .depth = 3,
-                                 .heads = 2,
-                                 .class_count = 5,
-                                 .learn_sigma = true};
+static dit_config shape;
+
+/* Rows of whole words of 16 bytes, heads of 72 columns as DiT-XL has them. */
+static const dit_config whole_words = {.input_size = 16,
+                                       .patch = 2,
+                                       .channels = 4,
+                                       .hidden = 144,
+                                       .depth = 3,
+                                       .heads = 2,
+                                       .class_count = 5,
+                                       .learn_sigma = true};
+
+/* Rows, patches and heads that are none. */
+static const dit_config odd_words = {.input_size = 10,
+                                     .patch = 2,
+                                     .channels = 3,
+                                     .hidden = 36,
+                                     .depth = 2,
+                                     .heads = 3,
+                                     .class_count = 5,
+                                     .learn_sigma = true};
 
 static void skip_without_gpu(void)
 {
@@ -181,6 +194,19 @@ static void ten_steps_in_bf16_are_those_of_the_cpu(void **state)
     compare("bf16", &a, &b, 1e-2, 5e-3, 1e-3);
 }
 
+static void odd_widths_are_those_of_the_cpu(void **state)
+{
+    (void)state;
+    skip_without_gpu();
+    shape = odd_words;
+    outcome a = train(DT_DEVICE_CPU, DT_PRECISION_F32, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_F32, false);
+    compare("odd widths, f32", &a, &b, 2e-5, 2e-5, 2e-6);
+    a = train(DT_DEVICE_CPU, DT_PRECISION_BF16, false);
+    b = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
+    compare("odd widths, bf16", &a, &b, 1e-2, 5e-3, 1e-3);
+    shape = whole_words;
+}
+
 static void running_blocks_again_changes_no_bit(void **state)
 {
     (void)state;
@@ -256,11 +282,13 @@ static void a_device_that_is_not_there_is_an_error(void **state)
 
 int main(void)
 {
+    shape = whole_words;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_is_not_there_is_an_error),
         cmocka_unit_test(memory_that_the_gpu_has_not_is_an_error),
         cmocka_unit_test(ten_steps_are_those_of_the_cpu),
         cmocka_unit_test(ten_steps_in_bf16_are_those_of_the_cpu),
+        cmocka_unit_test(odd_widths_are_those_of_the_cpu),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(running_blocks_again_changes_no_bit),
         cmocka_unit_test(samples_are_those_of_the_cpu),

@@ -4,8 +4,10 @@
 
 enum { BLOCK = 4096 };
 
-static void adamw(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k)
+static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
+                  adamw_coefficients k)
 {
+    (void)narrow;
     real step = k.learning_rate / k.bias1, root = 1 / (real)sqrt(k.bias2);
     real decay = 1 - k.learning_rate * k.weight_decay;
 #pragma omp parallel for schedule(static)

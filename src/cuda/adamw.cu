@@ -9,6 +9,7 @@
 
 typedef struct arrays {
     real *w, *m, *v, *ema;
+    bf16 *narrow;
     const real *g;
 } arrays;
 
@@ -32,6 +33,7 @@ template <int W> static __device__ void update_at(arrays a, int64_t i, adamw_coe
     store<W>(a.m + i, m);
     store<W>(a.v + i, v);
     if (a.ema) store<W>(a.ema + i, ema);
+    if (a.narrow) store<W>(a.narrow + i, w);
 }
 
 /* Thread i has elements i*W to i*W + W - 1; the last thread may find fewer. */
@@ -45,12 +47,13 @@ template <int W> static __global__ void update(arrays a, int64_t count, adamw_co
     for (; i < count; i++) update_at<1>(a, i, k, f);
 }
 
-static void adamw(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k)
+static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
+                  adamw_coefficients k)
 {
     if (count <= 0) return;
-    arrays a = {w, m, v, ema, g};
+    arrays a = {w, m, v, ema, (bf16 *)narrow, g};
     factors f = {k.learning_rate / k.bias1, 1 / sqrtf(k.bias2), 1 - k.learning_rate * k.weight_decay};
-    bool aligned = ((uintptr_t)w | (uintptr_t)m | (uintptr_t)v | (uintptr_t)ema | (uintptr_t)g) % 16 == 0;
+    bool aligned = on_16_bytes(w, m, v, ema, g, (real *)narrow);
     if (aligned)
         update<4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
     else

@@ -10,7 +10,7 @@ enum { WORKSPACE = 32 << 20, PLANS = 512, COLUMN_MULTIPLE = 8 };
 /* Everything that the choice of an algorithm depends on. */
 typedef struct shape {
     int64_t m, n, k, lda, ldb, ldc;
-    int flags, has_bias;
+    int flags, epilogue; /* cublasLtEpilogue_t */
     unsigned align_a, align_b, align_c, align_bias;
 } shape;
 
@@ -59,7 +59,9 @@ static void describe(plan *p, const shape *s)
     note(cublasLtMatmulDescCreate(&p->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
     set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSA, turn_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set_product(p->product, CUBLASLT_MATMUL_DESC_TRANSB, turn_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (s->has_bias) set_product(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    set_product(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE, (cublasLtEpilogue_t)s->epilogue);
+    if (s->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS)
+        set_product(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, s->ldc);
     const uint64_t m = (uint64_t)s->m, n = (uint64_t)s->n, k = (uint64_t)s->k;
     note(cublasLtMatrixLayoutCreate(&p->a, type, turn_b ? k : n, turn_b ? n : k, s->ldb), "describing a matrix");
     note(cublasLtMatrixLayoutCreate(&p->b, type, turn_a ? m : k, turn_a ? k : m, s->lda), "describing a matrix");
@@ -155,7 +157,8 @@ static void round_operand(__nv_bfloat16 *to, const float *from, int64_t rows, in
 
 /* ---- the product ---- */
 
-static void multiply(void *c, const void *a, const void *b, const void *bias, shape s, void *workspace)
+/* `aux` receives what gelu is taken of, where the epilogue gives that. */
+static void multiply(void *c, void *aux, const void *a, const void *b, const void *bias, shape s, void *workspace)
 {
     const float one = 1, add = s.flags & GEMM_ACCUMULATE ? 1 : 0;
     s.align_a = alignment_of(a);
@@ -163,6 +166,7 @@ static void multiply(void *c, const void *a, const void *b, const void *bias, sh
     s.align_c = alignment_of(c);
     plan *p = plan_of(&s);
     if (bias) set_product(p->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (aux) set_product(p->product, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
     note(cublasLtMatmul(handle, p->product, &one, b, p->a, a, p->b, &add, c, p->c, c, p->c, &p->algorithm, workspace,
                         WORKSPACE, cuda_stream),
          "a matrix product");
@@ -184,11 +188,11 @@ static size_t room_for(int64_t rows, int64_t columns, bool narrow)
 }
 
 /* Beside the workspace lie the rounded operands, and the bias, which cuBLASLt takes in the type of the result. */
-static void multiply_rounded(real *c, const real *a, const real *b, const real *bias, shape s)
+static void multiply_rounded(real *c, real *aux, const real *a, const real *b, const real *bias, shape s)
 {
     const bool turn_a = s.flags & GEMM_TRANS_A, turn_b = s.flags & GEMM_TRANS_B;
     const bool narrow_a = s.flags & GEMM_NARROW_A, narrow_b = s.flags & GEMM_NARROW_B;
-    const bool round_bias = bias && s.flags & GEMM_NARROW_C;
+    const bool round_bias = bias && s.flags & GEMM_NARROW_C && !(s.flags & GEMM_NARROW_BIAS);
     const int64_t a_rows = turn_a ? s.k : s.m, a_columns = turn_a ? s.m : s.k;
     const int64_t b_rows = turn_b ? s.n : s.k, b_columns = turn_b ? s.k : s.n;
     const size_t a_bytes = room_for(a_rows, a_columns, narrow_a), b_bytes = room_for(b_rows, b_columns, narrow_b);
@@ -199,11 +203,11 @@ static void multiply_rounded(real *c, const real *a, const real *b, const real *
     const void *left = rounded_operand(a16, a, a_rows, a_columns, &s.lda, narrow_a);
     const void *right = rounded_operand(b16, b, b_rows, b_columns, &s.ldb, narrow_b);
     if (round_bias) round_operand(bias16, bias, 1, s.n, s.n);
-    multiply(c, left, right, round_bias ? (const void *)bias16 : bias, s, room);
+    multiply(c, aux, left, right, round_bias ? (const void *)bias16 : bias, s, room);
 }
 
-static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
-                 int64_t ldb, int64_t ldc, int flags)
+static shape shape_of(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc, int flags,
+                      cublasLtEpilogue_t epilogue)
 {
     shape s;
     memset(&s, 0, sizeof s);
@@ -214,17 +218,39 @@ static void gemm(real *c, const real *a, const real *b, const real *bias, int64_
     s.ldb = ldb;
     s.ldc = ldc;
     s.flags = flags;
-    s.has_bias = bias != NULL;
-    if (!(flags & GEMM_BF16)) {
-        void *workspace = cuda_room(WORKSPACE);
-        if (workspace) multiply(c, a, b, bias, s, workspace);
+    s.epilogue = epilogue;
+    return s;
+}
+
+static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+                 int64_t ldb, int64_t ldc, int flags)
+{
+    shape s = shape_of(m, n, k, lda, ldb, ldc, flags, bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
+    if (flags & GEMM_BF16) {
+        multiply_rounded(c, NULL, a, b, bias, s);
         return;
     }
-    multiply_rounded(c, a, b, bias, s);
+    void *workspace = cuda_room(WORKSPACE);
+    if (workspace) multiply(c, NULL, a, b, bias, s, workspace);
+}
+
+static void gemm_gelu(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
+                      int flags)
+{
+    flags |= GEMM_TRANS_B | GEMM_NARROW_A | GEMM_NARROW_C;
+    shape s = shape_of(m, o, i, i, i, o, flags, u ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_BIAS);
+    multiply_rounded(y, u, x, w, bias, s);
+}
+
+static void round_numbers(void *narrow, const real *x, int64_t count)
+{
+    round_operand((__nv_bfloat16 *)narrow, x, 1, count, count);
 }
 
 void cuda_register_gemm(engine *e)
 {
     if (!handle) note(cublasLtCreate(&handle), "opening cuBLASLt");
     e->gemm = gemm;
+    e->gemm_gelu = gemm_gelu;
+    e->round = round_numbers;
 }

@@ -171,7 +171,7 @@ static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
     h = lin_branch(c, &b->proj, op_attention(c, h, b->heads));                 /* [N,S,D] */
     x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
     h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
-    h = op_gelu(c, lin_branch_last(c, &b->fc1, h));                            /* [N,S,4D] */
+    h = lin_gelu_last(c, &b->fc1, h);                                          /* [N,S,4D] */
     h = lin_branch_last(c, &b->fc2, h);                                        /* [N,S,D] */
     return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
 }

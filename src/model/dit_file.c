@@ -298,6 +298,7 @@ static dt_status fill_model(ctx *c, dit *m, const tensor_file *f, const dit_file
         else
             fill_row(c, row, f);
     }
+    params_round(c, &m->params);
     return c->error.status;
 }
 

@@ -25,3 +25,10 @@ tensor *lin_branch_last(ctx *c, const lin_w *l, tensor *x)
     tensor_drop(c, x);
     return y;
 }
+
+tensor *lin_gelu_last(ctx *c, const lin_w *l, tensor *x)
+{
+    tensor *y = op_linear_gelu(c, x, l->w, l->b);
+    tensor_drop(c, x);
+    return y;
+}

@@ -19,4 +19,7 @@ tensor *lin_branch(ctx *c, const lin_w *l, tensor *x);
 tensor *lin_last(ctx *c, const lin_w *l, tensor *x);
 tensor *lin_branch_last(ctx *c, const lin_w *l, tensor *x);
 
+/* gelu of lin_branch_last */
+tensor *lin_gelu_last(ctx *c, const lin_w *l, tensor *x);
+
 #endif

@@ -65,6 +65,18 @@ void params_init(ctx *c, params *p, uint64_t seed)
         numbers_send(c, row->tensor->data, values, count);
         arena_release(&c->scratch, mark);
     }
+    params_round(c, p);
+}
+
+void params_round(ctx *c, params *p)
+{
+    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
+        tensor *t = p->row[i].tensor;
+        const int64_t count = tensor_count(t);
+        if (!tensor_branch_is_narrow(c, t->dim[t->dim_count - 1])) continue;
+        if (!t->narrow_copy) t->narrow_copy = numbers_alloc(c, &c->model, (size_t)count * 2);
+        if (t->narrow_copy) c->engine.round(t->narrow_copy, t->data, count);
+    }
 }
 
 void params_train(ctx *c, params *p, bool keep_gradients)

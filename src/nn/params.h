@@ -38,6 +38,10 @@ tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int6
 /* Fills all rows but fixed ones by their rule; row i uses key (seed, RNG_INIT, step i). */
 void params_init(ctx *c, params *p, uint64_t seed);
 
+/* Makes narrow copies of rows, or makes them again, where such arrays would be kept narrow in branches: products read them in
+ * place of the rows. Called whenever rows were written by anything but the optimiser, which keeps them up itself. */
+void params_round(ctx *c, params *p);
+
 /* Gives every trainable row (all but fixed ones) need_grad and, when asked, an empty gradient in the model arena that
  * passes add up in. Without one it lives in the gradient arena and only until ctx.weight_done has seen it. */
 void params_train(ctx *c, params *p, bool keep_gradients);

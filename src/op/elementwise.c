@@ -1,5 +1,6 @@
 /* Sums and activations, element by element. */
 #include "op/op.h"
+#include "op/record.h"
 
 static void add_bwd(ctx *c, const tape_record *r)
 {
@@ -80,14 +81,19 @@ static void gelu_remake(ctx *c, const tape_record *r)
     gelu(c, r->out, r->in[0]);
 }
 
+void gelu_record(ctx *c, tensor *y, tensor *x)
+{
+    if (!tape_wants(c, y, &x, 1)) return;
+    tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
+    tape_remake(c, gelu_remake);
+}
+
 tensor *op_gelu(ctx *c, tensor *x)
 {
     if (ctx_failed(c)) return NULL;
     tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow);
     if (!y) return NULL;
     gelu(c, y, x);
-    if (!tape_wants(c, y, &x, 1)) return y;
-    tape_push(c, gelu_bwd, y, &x, 1, NULL, 0);
-    tape_remake(c, gelu_remake);
+    gelu_record(c, y, x);
     return y;
 }

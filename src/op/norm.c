@@ -40,7 +40,7 @@ tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, rea
     if (ctx_failed(c)) return NULL;
     norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale, .epsilon = epsilon};
     size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
-    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c));
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c, x->dim[2]));
     s.mean = numbers_alloc(c, &c->step, bytes);
     s.rstd = numbers_alloc(c, &c->step, bytes);
     if (ctx_failed(c)) return NULL;

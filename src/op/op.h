@@ -19,6 +19,9 @@ tensor *op_silu(ctx *c, tensor *x);
 /* The tanh form of GELU. */
 tensor *op_gelu(ctx *c, tensor *x);
 
+/* op_gelu of op_linear_branch. */
+tensor *op_linear_gelu(ctx *c, tensor *x, tensor *w, tensor *b);
+
 /* y = layernorm(x) * (1 + scale) + shift for x[N,S,D]; shift and scale are slices number `shift`, `scale` of the packed
  * m[N,count*D]. Layer norm has no weights of its own. */
 tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, real epsilon);

@@ -30,7 +30,8 @@ enum {
     GEMM_NARROW_A = 16,  /* A, B, C hold bfloat16 already; with GEMM_BF16 */
     GEMM_NARROW_B = 32,
     GEMM_NARROW_C = 64,
-    NARROW = 128, /* of other kernels: the arrays that their comment names hold bfloat16 */
+    GEMM_NARROW_BIAS = 128,
+    NARROW = 256, /* of other kernels: the arrays that their comment names hold bfloat16 */
 };
 
 enum { ATTENTION_WIDTH_MAX = 2048 }; /* of a head */
@@ -81,7 +82,7 @@ typedef struct engine_memory {
     dt_status (*download)(void *host, const void *from, size_t bytes, dt_error *err);
     dt_status (*finish)(dt_error *err); /* waits; a failure of any earlier work is reported here or by a download */
     void (*sizes)(size_t *total, size_t *available); /* bytes; with a backing */
-    void *(*shared)(size_t bytes);      /* with a backing, for tests: memory that the host reaches too; NULL: none */
+    void *(*shared)(size_t bytes); /* with a backing, for tests: memory that the host reaches too; NULL: none */
 } engine_memory;
 
 typedef struct engine {
@@ -89,6 +90,14 @@ typedef struct engine {
     engine_memory memory;
     bool narrow;  /* takes narrow arrays */
     bool remakes; /* making a cheap value again costs less than its way to memory and back */
+
+    /* Only of an engine that takes narrow arrays; NULL elsewhere. */
+    /* narrow[i] = x[i], rounded to nearest even */
+    void (*round)(void *narrow, const real *x, int64_t count);
+    /* u = x[M,I] w[O,I]^T + bias[O], y[M,O] = gelu(u): gemm and gelu_fwd in one, all narrow; u is NULL where it is not
+     * wanted. Flags: GEMM_BF16, GEMM_NARROW_B (w), GEMM_NARROW_BIAS. */
+    void (*gemm_gelu)(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
+                      int flags);
 
     /* C[M,N] = op(A)[M,K] op(B)[K,N] (+ C) (+ bias[N]); lda, ldb, ldc are the stored row lengths. bias may be NULL. */
     void (*gemm)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
@@ -151,8 +160,10 @@ typedef struct engine {
                                const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
                                bool learned_variance);
 
-    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none) */
-    void (*adamw)(real *w, real *m, real *v, real *ema, const real *g, int64_t count, adamw_coefficients k);
+    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none), and w once more in a narrow array (NULL:
+     * not wanted) */
+    void (*adamw)(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
+                  adamw_coefficients k);
     /* sum of the squares of all arrays in double, in blocks of fixed size; non-finite when any element is. The list and the
      * counts are the host's. */
     double (*sum_squares)(const real *const x[], const int64_t count[], int64_t arrays);

@@ -87,9 +87,9 @@ tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
     return t && t->data ? t : NULL;
 }
 
-bool tensor_branch_is_narrow(const ctx *c)
+bool tensor_branch_is_narrow(const ctx *c, int64_t width)
 {
-    return c->engine.narrow && (c->gemm_flags & GEMM_BF16);
+    return c->engine.narrow && (c->gemm_flags & GEMM_BF16) && width % 8 == 0;
 }
 
 tensor *tensor_new_result(ctx *c, int dim_count, const int64_t dim[], bool narrow)

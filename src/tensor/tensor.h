@@ -23,6 +23,7 @@ typedef struct tensor {
     real *data;
     real *grad;                          /* same shape; NULL until a backward pass or an optimiser asks for it */
     bool grad_is_empty;                  /* what it holds means nothing: the next gradient overwrites it */
+    void *narrow_copy;                   /* of a weight: the same numbers as bfloat16 (nn/params.h); NULL: none */
     bool need_grad;                      /* trainable, or computed from something trainable */
     int row;                             /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
     int uses;                            /* records of the tape that have it as an input */
@@ -85,9 +86,9 @@ tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[]);
 /* Uninitialised, in the step arena, narrow or not. */
 tensor *tensor_new_result(ctx *c, int dim_count, const int64_t dim[], bool narrow);
-/* Whether results inside a residual branch are kept narrow: where products are of bfloat16 operands anyhow and the engine
- * takes narrow arrays. */
-bool tensor_branch_is_narrow(const ctx *c);
+/* Whether results inside a residual branch, rows of `width` numbers, are kept narrow: where products are of bfloat16 operands
+ * anyhow, the engine takes narrow arrays and rows are whole words of 16 bytes, which its fast products want. */
+bool tensor_branch_is_narrow(const ctx *c, int64_t width);
 
 /* ---- numbers and the host ----
  *

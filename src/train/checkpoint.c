@@ -235,6 +235,7 @@ static dt_status load(trainer *t, const char *folder, dt_error *err)
     load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema);
     load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m);
     load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v);
+    params_round(t->c, &t->model.params);
     return err->status == DT_OK ? load_state(t, folder, err) : err->status;
 }
 

@@ -121,9 +121,9 @@ static dt_status draw(trainer *t, float *x, int64_t first, int64_t n)
         y[i] = (int32_t)((first + i) % t->model.config.class_count);
     }
     bool averaged = t->s->weights == DT_WEIGHTS_EMA;
-    if (averaged) optimizer_swap_average(&t->optimizer);
+    if (averaged) optimizer_swap_average(t->c, &t->optimizer);
     sampler_draw(t->c, &p, x, y, index, n);
-    if (averaged) optimizer_swap_average(&t->optimizer);
+    if (averaged) optimizer_swap_average(t->c, &t->optimizer);
     return t->c->error.status;
 }
 

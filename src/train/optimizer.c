@@ -65,7 +65,7 @@ static adamw_coefficients coefficients_of(const optimizer *o, double learning_ra
 static void update_row(const ctx *c, const optimizer *o, int row, adamw_coefficients k)
 {
     tensor *t = o->table->row[row].tensor;
-    c->engine.adamw(t->data, o->m[row], o->v[row], o->ema[row], t->grad, tensor_count(t), k);
+    c->engine.adamw(t->data, o->m[row], o->v[row], o->ema[row], t->narrow_copy, t->grad, tensor_count(t), k);
 }
 
 static void update_weight(ctx *c, void *user, tensor *weight)
@@ -127,7 +127,7 @@ void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm,
     o->update_count += usable;
 }
 
-void optimizer_swap_average(optimizer *o)
+void optimizer_swap_average(ctx *c, optimizer *o)
 {
     for (int i = 0; i < o->table->count; i++) {
         tensor *t = o->table->row[i].tensor;
@@ -136,6 +136,7 @@ void optimizer_swap_average(optimizer *o)
         t->data = o->ema[i];
         o->ema[i] = weights;
     }
+    params_round(c, o->table);
 }
 
 double optimizer_learning_rate(const dt_settings *s, int64_t step)

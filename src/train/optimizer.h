@@ -35,7 +35,7 @@ void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm,
 double optimizer_start_share(const dt_settings *s);
 
 /* Exchanges the weights with their average; a second call exchanges them back. */
-void optimizer_swap_average(optimizer *o);
+void optimizer_swap_average(ctx *c, optimizer *o);
 
 /* Rate at step (0-based) of step_count, after a linear warm-up: constant, linear to 0, or half a cosine to 0. */
 double optimizer_learning_rate(const dt_settings *s, int64_t step);
