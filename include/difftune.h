@@ -87,6 +87,7 @@ typedef enum dt_inception_resize {
     DT_INCEPTION_CLEAN,       /* as clean-fid */
 } dt_inception_resize;
 typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
+/* Contexts on CUDA share one stream of the first GPU and its work space: calls on them must not run at the same time. */
 typedef enum dt_device { DT_DEVICE_CPU, DT_DEVICE_CUDA } dt_device;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16, DT_ISA_AMX } dt_isa;
 

@@ -63,7 +63,7 @@ static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real
 
 /* ---- sum of squares ---- */
 
-enum { SQUARES_BLOCK = 8192, SQUARES_WARPS = CUDA_THREADS / 32 };
+enum { SQUARES_BLOCK = 8192, SQUARES_WARPS = CUDA_THREADS / 32, SUMMANDS = 256 };
 
 /* The sum of a number of every thread of the block, added in an order that is always the same; thread 0 has it. */
 static __device__ double block_sum(double x)
@@ -76,10 +76,15 @@ static __device__ double block_sum(double x)
     return x;
 }
 
-/* sums[b] = sum of the squares of x's elements b*SQUARES_BLOCK to (b+1)*SQUARES_BLOCK - 1 */
-template <int W> static __global__ void sum_blocks(double *sums, const real *x, int64_t count)
+/* One of the arrays; its first block's number among those of a launch. */
+typedef struct summand {
+    const real *x;
+    int64_t count, first;
+} summand;
+
+/* A thread's share of the squares of x's elements first to end - 1. */
+template <int W> static __device__ double add_squares(const real *x, int64_t first, int64_t end)
 {
-    int64_t first = (int64_t)blockIdx.x * SQUARES_BLOCK, end = min(first + SQUARES_BLOCK, count);
     double sum = 0;
 #pragma unroll 8
     for (int64_t i = first + threadIdx.x * W; i + W <= end; i += CUDA_THREADS * W) {
@@ -88,6 +93,23 @@ template <int W> static __global__ void sum_blocks(double *sums, const real *x, 
     }
     int64_t rest = end - (end - first) % W + threadIdx.x;
     if (rest < end) sum += (double)x[rest] * (double)x[rest];
+    return sum;
+}
+
+/* sums[b] for block b, which has SQUARES_BLOCK elements of the array it belongs to. */
+static __global__ void sum_blocks(double *sums, const summand *list, int arrays)
+{
+    int low = 0, high = arrays - 1;
+    while (low < high) {
+        int middle = (low + high + 1) / 2;
+        if (list[middle].first <= blockIdx.x)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    const summand a = list[low];
+    const int64_t first = (blockIdx.x - a.first) * SQUARES_BLOCK, end = min(first + SQUARES_BLOCK, a.count);
+    double sum = (uintptr_t)a.x % 16 ? add_squares<1>(a.x, first, end) : add_squares<4>(a.x, first, end);
     sum = block_sum(sum);
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
@@ -102,15 +124,19 @@ static __global__ void sum_of_sums(double *total, const double *sums, int64_t co
     if (threadIdx.x == 0) *total = sum;
 }
 
-/* One array into its sums; returns how many they are. */
-static int64_t sum_array(double *sums, const real *x, int64_t count)
+/* At most SUMMANDS arrays with one launch; returns how many sums they have. An array of no elements has no block. */
+static int64_t sum_arrays(double *sums, summand *list, const real *const x[], const int64_t count[], int64_t arrays)
 {
-    const unsigned blocks = cuda_blocks(count, SQUARES_BLOCK);
+    summand prepared[SUMMANDS];
+    int64_t blocks = 0;
+    for (int64_t i = 0; i < arrays; i++) {
+        prepared[i] = {x[i], count[i], blocks};
+        blocks += cuda_blocks(count[i], SQUARES_BLOCK);
+    }
     if (blocks == 0) return 0;
-    if ((uintptr_t)x % 16 == 0)
-        sum_blocks<4><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
-    else
-        sum_blocks<1><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, x, count);
+    cuda_note(cudaMemcpyAsync(list, prepared, arrays * sizeof *list, cudaMemcpyHostToDevice, cuda_stream),
+              "sum of squares");
+    sum_blocks<<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(sums, list, (int)arrays);
     CUDA_LAUNCHED("sum of squares");
     return blocks;
 }
@@ -120,10 +146,11 @@ static double sum_squares(const real *const x[], const int64_t count[], int64_t 
 {
     int64_t blocks = 0, done = 0;
     for (int64_t i = 0; i < arrays; i++) blocks += cuda_blocks(count[i], SQUARES_BLOCK);
-    double result = NAN, *total = (double *)cuda_room((size_t)(blocks + 1) * sizeof(double));
-    if (!total) return NAN;
-    double *sums = total + 1;
-    for (int64_t i = 0; i < arrays; i++) done += sum_array(sums + done, x[i], count[i]);
+    summand *list = (summand *)cuda_room(SUMMANDS * sizeof *list + (size_t)(blocks + 1) * sizeof(double));
+    if (!list) return NAN;
+    double result = NAN, *total = (double *)(list + SUMMANDS), *sums = total + 1;
+    for (int64_t i = 0; i < arrays; i += SUMMANDS)
+        done += sum_arrays(sums + done, list, x + i, count + i, min(arrays - i, (int64_t)SUMMANDS));
     sum_of_sums<<<1, CUDA_THREADS, 0, cuda_stream>>>(total, sums, blocks);
     CUDA_LAUNCHED("sum of squares");
     cudaError_t status = cudaMemcpyAsync(&result, total, sizeof result, cudaMemcpyDeviceToHost, cuda_stream);
