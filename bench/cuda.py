@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures difftune on a GPU against PyTorch on the same GPU: checks first, then training and guided sampling of DiT-XL/2 in turns.
+"""Measures difftune on a GPU against PyTorch on the same GPU: checks first, then training and guided sampling of DiT-XL/2.
 
-    python3 bench/cuda.py --build build          # a build with the CUDA engine; python3 is one with PyTorch. About 5 minutes
+    python3 bench/cuda.py --build build          # a build with the CUDA engine; python3 is one with PyTorch. About 7 minutes
 
-Contenders of a row take turns, round after round, each in a process of its own: difftune (bench_step), PyTorch eager and
-compiled (pytorch_dit.py). Shares are of what PyTorch's own product of two 8192 x 8192 bf16 matrices reaches in the same run.
-Prints the table as Markdown.
+Contenders of a row follow one another, each in a process of its own that has the GPU's memory to itself: difftune (bench_step),
+PyTorch eager and compiled (pytorch_dit.py). A figure is the median of the rounds. Shares are of what PyTorch's own product of two
+8192 x 8192 bf16 matrices reaches in the same run; memory is what the GPU has in use at the end. Prints the table as Markdown.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from compare import GIB, HERE, SAMPLING_STEPS, Contender, take_turns
 
-ROWS = {  # task, batch, steps of a round
+ROWS = {  # task, batch, steps of a round; compiled models take 1 to 2 minutes to warm up
     "train 32": ("train", 32, 10),
     "train 256": ("train", 256, 3),
     "sample 64": ("sample", 64, 10),
@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--build", type=Path, default=HERE.parent / "build", help="build folder")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {','.join(ROWS)}")
     parser.add_argument("--variants", default="eager,compile", help="of PyTorch")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="at least")
     parser.add_argument("--unchecked", action="store_true", help="leave out the checks")
     args = parser.parse_args()
     if not args.unchecked:

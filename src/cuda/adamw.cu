@@ -3,6 +3,7 @@
  * (W = 1). */
 #include <math.h>
 
+#include "cuda/block_sum.cuh"
 #include "cuda/pack.cuh"
 
 /* ---- update ---- */
@@ -63,18 +64,7 @@ static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real
 
 /* ---- sum of squares ---- */
 
-enum { SQUARES_BLOCK = 8192, SQUARES_WARPS = CUDA_THREADS / 32, SUMMANDS = 256 };
-
-/* The sum of a number of every thread of the block, added in an order that is always the same; thread 0 has it. */
-static __device__ double block_sum(double x)
-{
-    __shared__ double warps[SQUARES_WARPS];
-    for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffff, x, step);
-    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-    __syncthreads();
-    for (int w = 1; threadIdx.x == 0 && w < SQUARES_WARPS; w++) x += warps[w];
-    return x;
-}
+enum { SQUARES_BLOCK = 8192, SUMMANDS = 256 };
 
 /* One of the arrays; its first block's number among those of a launch. */
 typedef struct summand {

@@ -3,11 +3,6 @@
  * pixel and collects from the windows that hold it, in their order, so that threads share no output. */
 #include "cuda/device.h"
 
-static __device__ int64_t thread_of_grid(void)
-{
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-}
-
 static __device__ int64_t pixel(window_sizes z, int64_t n, int64_t row, int64_t column)
 {
     return ((n * z.h + row) * z.w + column) * z.c;

@@ -30,4 +30,9 @@ static inline unsigned cuda_blocks(int64_t count, int64_t per_block)
     return (unsigned)((count + per_block - 1) / per_block);
 }
 
+static __device__ inline int64_t thread_of_grid(void)
+{
+    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
 #endif

@@ -4,11 +4,6 @@
 
 #include "cuda/device.h"
 
-static __device__ int64_t thread_of_grid(void)
-{
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-}
-
 /* ---- group norm ---- */
 
 enum { CHUNK = 64 }; /* positions that one thread sums */

@@ -3,7 +3,7 @@
 #include <cublasLt.h>
 #include <string.h>
 
-#include "cuda/device.h"
+#include "cuda/pack.cuh"
 
 enum { WORKSPACE = 32 << 20, PLANS = 512, COLUMN_MULTIPLE = 8 };
 
@@ -117,25 +117,19 @@ static plan *plan_of(const shape *s)
 
 /* ---- operands in bf16 ---- */
 
-static __global__ void round_matrix(__nv_bfloat16 *to, const float *from, int64_t columns, int64_t ld_to,
-                                    int64_t ld_from, int64_t count)
+static __global__ void round_matrix(bf16 *to, const float *from, int64_t columns, int64_t ld_to, int64_t ld_from,
+                                    int64_t count)
 {
-    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t i = thread_of_grid();
     if (i >= count) return;
     const int64_t row = i / ld_to, column = i % ld_to;
     to[i] = __float2bfloat16_rn(column < columns ? from[row * ld_from + column] : 0);
 }
 
-static __global__ void round_fours(uint2 *to, const float4 *from, int64_t count)
+static __global__ void round_fours(bf16 *to, const float *from, int64_t count)
 {
-    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= count) return;
-    const float4 x = from[i];
-    const __nv_bfloat162 low = __floats2bfloat162_rn(x.x, x.y), high = __floats2bfloat162_rn(x.z, x.w);
-    uint2 both;
-    memcpy(&both.x, &low, sizeof low);
-    memcpy(&both.y, &high, sizeof high);
-    to[i] = both;
+    const int64_t i = 4 * thread_of_grid();
+    if (i < count) store<4>(to + i, load<4>(from + i));
 }
 
 static int64_t padded(int64_t columns)
@@ -143,12 +137,11 @@ static int64_t padded(int64_t columns)
     return (columns + COLUMN_MULTIPLE - 1) / COLUMN_MULTIPLE * COLUMN_MULTIPLE;
 }
 
-static void round_operand(__nv_bfloat16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld)
+static void round_operand(bf16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld)
 {
     const int64_t count = rows * padded(columns);
-    if (ld == columns && columns % COLUMN_MULTIPLE == 0 && alignment_of(from) >= sizeof(float4))
-        round_fours<<<cuda_blocks(count / 4, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(
-            (uint2 *)to, (const float4 *)from, count / 4);
+    if (ld == columns && columns % COLUMN_MULTIPLE == 0 && on_16_bytes(from))
+        round_fours<<<cuda_blocks(count / 4, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, count);
     else
         round_matrix<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, columns,
                                                                                          padded(columns), ld, count);
@@ -173,8 +166,7 @@ static void multiply(void *c, void *aux, const void *a, const void *b, const voi
 }
 
 /* An operand as the product takes it: itself when it is narrow, else rounded into `to`. */
-static const void *rounded_operand(__nv_bfloat16 *to, const real *from, int64_t rows, int64_t columns, int64_t *ld,
-                                   bool narrow)
+static const void *rounded_operand(bf16 *to, const real *from, int64_t rows, int64_t columns, int64_t *ld, bool narrow)
 {
     if (narrow) return from;
     round_operand(to, from, rows, columns, *ld);
@@ -184,7 +176,7 @@ static const void *rounded_operand(__nv_bfloat16 *to, const real *from, int64_t 
 
 static size_t room_for(int64_t rows, int64_t columns, bool narrow)
 {
-    return narrow ? 0 : ((size_t)(rows * padded(columns)) * sizeof(__nv_bfloat16) + 255) / 256 * 256;
+    return narrow ? 0 : ((size_t)(rows * padded(columns)) * sizeof(bf16) + 255) / 256 * 256;
 }
 
 /* Beside the workspace lie the rounded operands, and the bias, which cuBLASLt takes in the type of the result. */
@@ -198,8 +190,8 @@ static void multiply_rounded(real *c, real *aux, const real *a, const real *b, c
     const size_t a_bytes = room_for(a_rows, a_columns, narrow_a), b_bytes = room_for(b_rows, b_columns, narrow_b);
     unsigned char *room = (unsigned char *)cuda_room(WORKSPACE + a_bytes + b_bytes + room_for(1, s.n, !round_bias));
     if (!room) return;
-    __nv_bfloat16 *a16 = (__nv_bfloat16 *)(room + WORKSPACE), *b16 = (__nv_bfloat16 *)(room + WORKSPACE + a_bytes);
-    __nv_bfloat16 *bias16 = (__nv_bfloat16 *)(room + WORKSPACE + a_bytes + b_bytes);
+    bf16 *a16 = (bf16 *)(room + WORKSPACE), *b16 = (bf16 *)(room + WORKSPACE + a_bytes);
+    bf16 *bias16 = (bf16 *)(room + WORKSPACE + a_bytes + b_bytes);
     const void *left = rounded_operand(a16, a, a_rows, a_columns, &s.lda, narrow_a);
     const void *right = rounded_operand(b16, b, b_rows, b_columns, &s.ldb, narrow_b);
     if (round_bias) round_operand(bias16, bias, 1, s.n, s.n);
@@ -244,7 +236,7 @@ static void gemm_gelu(real *y, real *u, const real *x, const real *w, const real
 
 static void round_numbers(void *narrow, const real *x, int64_t count)
 {
-    round_operand((__nv_bfloat16 *)narrow, x, 1, count, count);
+    round_operand((bf16 *)narrow, x, 1, count, count);
 }
 
 void cuda_register_gemm(engine *e)

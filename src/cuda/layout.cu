@@ -2,11 +2,6 @@
  * tokens. The walks are those of cpu/layout.c; a thread has one number. */
 #include "cuda/device.h"
 
-static __device__ int64_t thread_of_grid(void)
-{
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-}
-
 /* ---- patches ---- */
 
 /* One walk serves all four patch kernels: entry (c, pr, pc) of token (r, q) is pixel (c, r*p+pr, q*p+pc). In the token,

@@ -2,7 +2,7 @@
  * formulas and their sources are those of cpu/loss.c, in the same precision. */
 #include <math.h>
 
-#include "cuda/device.h"
+#include "cuda/block_sum.cuh"
 
 #define LN2 ((real)0.69314718055994530942)
 
@@ -70,18 +70,6 @@ static __device__ real bound_bits(real *slope, real eps, real v, real x0, real x
     }
     *slope = by_l * (real)0.5 * (k->log_beta - k->posterior_log_variance) / LN2;
     return value / LN2;
-}
-
-/* The sum of a number of every thread of the block, added in an order that is always the same; thread 0 has it. */
-static __device__ double block_sum(double x)
-{
-    __shared__ double warps[CUDA_THREADS / 32];
-    for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffff, x, step);
-    __syncthreads(); /* the sum before this one has been read */
-    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-    __syncthreads();
-    for (int w = 1; threadIdx.x == 0 && w < CUDA_THREADS / 32; w++) x += warps[w];
-    return x;
 }
 
 /* A block has one sample of `count` elements. */

@@ -60,9 +60,4 @@ template <class... T> static bool on_16_bytes(const T *...arrays)
     return (((uintptr_t)arrays | ...) % 16) == 0;
 }
 
-static __device__ inline int64_t thread_of_grid(void)
-{
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-}
-
 #endif
