@@ -7,8 +7,8 @@
  * Backward, with P computed again as exp(c q.k - lse) and D_i = sum_e dY_ie Y_ie:
  *     dV = P^T dY,  dS = c P (dY V^T - D),  dQ = dS K,  dK = dS^T Q.
  * One kernel finds D; one goes over blocks of keys and adds to dK and dV; one goes over blocks of queries and adds to
- * dQ. Each computes P and dS for itself. So an element of a result belongs to one thread, which adds it up in a fixed
- * order.
+ * dQ. Each computes P and dS for itself; short narrow heads take one kernel that does all (backward_whole_bf16). So an
+ * element of a result belongs to one thread, which adds it up in a fixed order.
  *
  * In float32: blocks of 64 rows against tiles of 64 rows, 4 x 4 scores a thread, operands in slices through shared
  * memory. A block gives at most 128 columns of the result; a wider head has several blocks, which all compute the
@@ -80,6 +80,19 @@ static unsigned job_count(int64_t pairs, sizes z, int rows, int columns)
 
 /* ---- the means D of the backward pass ---- */
 
+/* The sum of a b over e columns for each of the 32 / W neighbouring lanes that share a row. */
+template <int W, class T> static __device__ float multiply_row(const T *a, const T *b, int e)
+{
+    enum { LANES = 32 / W };
+    float sum = 0;
+    for (int i = threadIdx.x % LANES * W; i < e; i += 32) {
+        pack<W> x = load<W>(a + i), y = load<W>(b + i);
+        for (int u = 0; u < W; u++) sum += x.v[u] * y.v[u];
+    }
+    for (int far = LANES / 2; far > 0; far /= 2) sum += __shfl_xor_sync(~0U, sum, far);
+    return sum;
+}
+
 /* means[N,K,S] = sum over a head's columns of dy * y: a row of a head for 32 / W threads, W columns at a time. */
 template <int W, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS)
@@ -87,12 +100,7 @@ static __global__ void __launch_bounds__(CUDA_THREADS)
 {
     enum { LANES = 32 / W };
     int64_t row = (int64_t)blockIdx.x * (CUDA_THREADS / LANES) + threadIdx.x / LANES; /* of [N,S,K] */
-    float sum = 0;
-    for (int i = threadIdx.x % LANES * W; i < z.e && row < rows; i += 32) {
-        pack<W> a = load<W>(dy + row * z.e + i), b = load<W>(y + row * z.e + i);
-        for (int u = 0; u < W; u++) sum += a.v[u] * b.v[u];
-    }
-    for (int far = LANES / 2; far > 0; far /= 2) sum += __shfl_xor_sync(~0U, sum, far);
+    float sum = multiply_row<W>(dy + row * z.e, y + row * z.e, row < rows ? z.e : 0);
     if (row >= rows || threadIdx.x % LANES != 0) return;
     int64_t token = row / z.k, pair = token / z.s * z.k + row % z.k;
     means[pair * z.s + token % z.s] = sum;
@@ -102,6 +110,17 @@ template <int W, class T> static void start_means(float *means, const T *dy, con
 {
     mean_rows<W><<<cuda_blocks(rows, CUDA_THREADS / 32 * W), CUDA_THREADS, 0, cuda_stream>>>(means, dy, y, rows, z);
     CUDA_LAUNCHED("attention_bwd, means");
+}
+
+/* The means D of all rows, or null where there is no room for them. */
+template <class T> static const float *find_means(const T *dy, const T *y, int64_t rows, sizes z)
+{
+    float *means = (float *)cuda_room((size_t)rows * sizeof *means);
+    if (means && z.e % 8 == 0)
+        start_means<8>(means, dy, y, rows, z);
+    else if (means)
+        start_means<1>(means, dy, y, rows, z);
+    return means;
 }
 
 /* ---- float32 ---- */
@@ -345,9 +364,11 @@ template <int WIDE, class T> static void start_forward_f32(T *y, float *lse, con
 }
 
 template <int WIDE, class T>
-static void start_backward_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, int64_t pairs,
-                               sizes z, bool add)
+static void start_backward_f32(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
+                               bool add)
 {
+    const float *means = find_means(dy, y, pairs * z.s, z);
+    if (!means) return;
     unsigned blocks = job_count(pairs, z, SIDE, ACROSS * WIDE);
     backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
     CUDA_LAUNCHED("attention_bwd, keys and values");
@@ -360,15 +381,16 @@ static void start_backward_f32(T *dqkv, const T *dy, const float *lse, const flo
 enum {
     WARPS = 4,
     THREADS = 32 * WARPS,
-    TILE = 64, /* rows that a block's rows are multiplied with at a time */
+    AT_ONCE = THREADS / 4, /* rows that they bring to shared memory at a time */
+    TILE = 64,             /* rows that a block's rows are multiplied with at a time */
 };
 
 /* What follows from the width of a head, TILES times 8 columns. */
 template <int TILES> struct plan {
     enum {
-        STEPS = (TILES + 1) / 2, /* of 16 columns, the last filled up with zeros */
-        WIDTH = 16 * STEPS,      /* of a row in shared memory */
-        PITCH = WIDTH + 8,       /* from row to row: an odd number of 16 bytes, so that 8 rows are in different banks */
+        WIDTH = 8 * TILES, /* of a row in shared memory */
+        PITCH =
+            WIDTH / 16 * 16 + 8, /* from row to row: an odd number of 16 bytes, so that 8 rows are in different banks */
         HEIGHT = TILES > 10 ? 1 : 2, /* of a warp's rows, in 16: as many as its registers hold */
         PART = TILES > 8 ? 16 : 32,  /* rows of a tile at a time in backward_keys_bf16, as many as registers hold */
         ROWS = 16 * HEIGHT * WARPS,  /* of a block */
@@ -422,6 +444,25 @@ static __device__ void load_turned_matrices(uint32_t to[4], const bf16 *row)
                  : "memory");
 }
 
+/* The first two of those matrices; lanes 0 to 15 say where their rows are. */
+static __device__ void load_two_matrices(uint32_t to[2], const bf16 *row)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(to[0]), "=r"(to[1])
+                 : "r"(at)
+                 : "memory");
+}
+
+static __device__ void load_two_turned_matrices(uint32_t to[2], const bf16 *row)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(to[0]), "=r"(to[1])
+                 : "r"(at)
+                 : "memory");
+}
+
 /* sum += left right */
 static __device__ void multiply(float sum[4], const uint32_t left[4], uint32_t right0, uint32_t right1)
 {
@@ -429,6 +470,15 @@ static __device__ void multiply(float sum[4], const uint32_t left[4], uint32_t r
                  "{%0, %1, %2, %3};"
                  : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
                  : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right0), "r"(right1));
+}
+
+/* sum += the left half of left times the upper half of right: 8 columns and rows. */
+static __device__ void multiply_half(float sum[4], const uint32_t left[2], uint32_t right0)
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+                 : "r"(left[0]), "r"(left[1]), "r"(right0));
 }
 
 /* 16 bytes on their way from global memory to shared memory, or zeros there; see wait_for_copies. */
@@ -454,49 +504,52 @@ static __device__ void wait_for_rows(void)
     __syncthreads();
 }
 
-/* to[ROWS][PITCH] = rounded rows of e columns, `rows` of them; 0 outside. Four threads bring a row, 16 columns at a
- * time, and each has all its numbers of HEIGHT rows on the way before it stores the first. */
-template <int TILES, int ROWS>
+/* to[][PITCH] = rounded rows of e columns, `rows` of them; 0 outside. Four threads bring a row, 16 columns at a time:
+ * TURNS times as many rows as a quarter of the threads. Each has all its numbers of HEIGHT rows on the way before it
+ * stores the first. */
+template <int TILES, int TURNS>
 static __device__ void load_rows(bf16 *to, const float *from, int64_t stride, int rows, int e)
 {
-    enum { STEPS = plan<TILES>::STEPS, TURNS = plan<TILES>::HEIGHT, AT_ONCE = TURNS * THREADS / 4 };
-    static_assert(ROWS % AT_ONCE == 0, "whole turns");
-    const int column = threadIdx.x % 4 * 4;
+    enum { WIDTH = plan<TILES>::WIDTH, STEPS = (WIDTH + 15) / 16, HEIGHT = plan<TILES>::HEIGHT };
+    static_assert(TURNS % HEIGHT == 0, "whole turns");
+    const int column = threadIdx.x % 4 * 4, apart = blockDim.x / 4;
 #pragma unroll 1
-    for (int first = threadIdx.x / 4; first < ROWS; first += AT_ONCE) {
-        float4 x[TURNS][STEPS];
+    for (int first = threadIdx.x / 4; first < TURNS * apart; first += HEIGHT * apart) {
+        float4 x[HEIGHT][STEPS];
 #pragma unroll
-        for (int turn = 0; turn < TURNS; turn++)
+        for (int turn = 0; turn < HEIGHT; turn++)
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
-                int row = first + turn * (THREADS / 4);
+                int row = first + turn * apart;
                 const float *at = from + row * stride + column + 16 * step;
                 bool inside = row < rows && column + 16 * step < e;
                 x[turn][step] = inside ? *(const float4 *)at : make_float4(0, 0, 0, 0);
             }
 #pragma unroll
-        for (int turn = 0; turn < TURNS; turn++)
+        for (int turn = 0; turn < HEIGHT; turn++)
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
                 float4 y = x[turn][step];
-                bf16 *at = to + (first + turn * (THREADS / 4)) * plan<TILES>::PITCH + column + 16 * step;
-                *(uint2 *)at = make_uint2(round_pair(y.x, y.y), round_pair(y.z, y.w));
+                bf16 *at = to + (first + turn * apart) * plan<TILES>::PITCH + column + 16 * step;
+                if (column + 16 * step < WIDTH) *(uint2 *)at = make_uint2(round_pair(y.x, y.y), round_pair(y.z, y.w));
             }
     }
 }
 
 /* The same from rows that hold bf16, 8 columns at a time. They arrive while the threads go on. */
-template <int TILES, int ROWS>
+template <int TILES, int TURNS>
 static __device__ void load_rows(bf16 *to, const bf16 *from, int64_t stride, int rows, int e)
 {
     enum { WIDTH = plan<TILES>::WIDTH };
     const int column = threadIdx.x % 4 * 8;
 #pragma unroll
-    for (int row = threadIdx.x / 4; row < ROWS; row += THREADS / 4)
+    for (int turn = 0; turn < TURNS; turn++) {
+        int row = threadIdx.x / 4 + turn * (blockDim.x / 4);
 #pragma unroll
         for (int at = column; at < column + WIDTH; at += 32)
             if (at < WIDTH)
                 copy_16_bytes(to + row * plan<TILES>::PITCH + at, from + row * stride + at, row < rows && at < e);
+    }
 }
 
 /* c = a b^T, of a warp's rows of a and 8 COUNT rows of b, both in shared memory. */
@@ -504,13 +557,15 @@ template <int TILES, int COUNT>
 static __device__ void multiply_tile(float c[plan<TILES>::HEIGHT][COUNT][4], const bf16 *a, const bf16 *b)
 {
     enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH };
-    a += lane() % 16 * PITCH + lane() / 16 * 8;
+    const int rows_of_16 = lane() % 16 * PITCH + lane() / 16 * 8, end = 8 * (TILES - 1);
+    const bf16 *last_b = b + rows_of_16 + end;
+    a += rows_of_16;
     b += (lane() % 8 + lane() / 16 * 8) * PITCH + lane() / 8 % 2 * 8;
     for (int m = 0; m < HEIGHT; m++)
         for (int j = 0; j < COUNT; j++)
             for (int i = 0; i < 4; i++) c[m][j][i] = 0;
 #pragma unroll
-    for (int step = 0; step < plan<TILES>::STEPS; step++) {
+    for (int step = 0; step < TILES / 2; step++) {
         uint32_t left[HEIGHT][4], right[4];
         for (int m = 0; m < HEIGHT; m++) load_matrices(left[m], a + 16 * m * PITCH + 16 * step);
 #pragma unroll
@@ -520,6 +575,36 @@ static __device__ void multiply_tile(float c[plan<TILES>::HEIGHT][COUNT][4], con
                 multiply(c[m][j], left[m], right[0], right[1]);
                 multiply(c[m][j + 1], left[m], right[2], right[3]);
             }
+        }
+    }
+    if constexpr (TILES % 2 == 1) {
+        uint32_t left[HEIGHT][2], right[2];
+        for (int m = 0; m < HEIGHT; m++) load_two_matrices(left[m], a + 16 * m * PITCH + end);
+#pragma unroll
+        for (int j = 0; j < COUNT; j += 2) {
+            load_two_matrices(right, last_b + 8 * j * PITCH);
+            for (int m = 0; m < HEIGHT; m++) {
+                multiply_half(c[m][j], left[m], right[0]);
+                multiply_half(c[m][j + 1], left[m], right[1]);
+            }
+        }
+    }
+}
+
+/* sum += left x, of 16 columns of left and as many rows of x, which begin at the lane's row: see load_turned_matrices. */
+template <int HEIGHT, int COUNT>
+static __device__ void add_16_rows(float sum[HEIGHT][COUNT][4], const uint32_t left[HEIGHT][4], const bf16 *x)
+{
+    uint32_t right[4];
+#pragma unroll
+    for (int t = 0; t < COUNT; t += 2) {
+        if (t + 1 < COUNT)
+            load_turned_matrices(right, x + 8 * t);
+        else
+            load_two_turned_matrices(right, x + 8 * t);
+        for (int m = 0; m < HEIGHT; m++) {
+            multiply(sum[m][t], left[m], right[0], right[1]);
+            if (t + 1 < COUNT) multiply(sum[m][t + 1], left[m], right[2], right[3]);
         }
     }
 }
@@ -533,40 +618,38 @@ static __device__ void add_weighted_tile(float sum[plan<TILES>::HEIGHT][TILES][4
     x += lane() % 16 * PITCH + lane() / 16 * 8;
 #pragma unroll
     for (int j = 0; j < COUNT; j += 2) {
-        uint32_t left[HEIGHT][4], right[4];
+        uint32_t left[HEIGHT][4];
         for (int m = 0; m < HEIGHT; m++)
             for (int i = 0; i < 4; i++)
                 left[m][i] = round_pair(c[m][j + i / 2][i % 2 * 2], c[m][j + i / 2][i % 2 * 2 + 1]);
-#pragma unroll
-        for (int t = 0; t < TILES; t += 2) {
-            load_turned_matrices(right, x + 8 * j * PITCH + 8 * t);
-            for (int m = 0; m < HEIGHT; m++) {
-                multiply(sum[m][t], left[m], right[0], right[1]);
-                if (t + 1 < TILES) multiply(sum[m][t + 1], left[m], right[2], right[3]);
-            }
-        }
+        add_16_rows<HEIGHT, TILES>(sum, left, x + 8 * j * PITCH);
     }
 }
 
-/* A warp's rows of a gradient, of which there are `rows`, or with `add` what they are to grow by. */
-template <int TILES, class T>
-static __device__ void put_warp_gradient(T *to, int64_t stride, const float sum[plan<TILES>::HEIGHT][TILES][4],
-                                         int rows, int e, bool add)
+/* 16 HEIGHT rows of a gradient, of which there are `rows`, or with `add` what they are to grow by. What 16 rows were is
+ * all on its way before the first number is stored; the compiler would bring and store one by one. */
+template <int HEIGHT, int COUNT, class T>
+static __device__ void put_warp_gradient(T *to, int64_t stride, const float sum[HEIGHT][COUNT][4], int rows, int e,
+                                         bool add)
 {
 #pragma unroll
-    for (int m = 0; m < plan<TILES>::HEIGHT; m++)
-        for (int half = 0; half < 2; half++) {
-            int row = 16 * m + 8 * half + lane() / 4;
-            T *at = to + row * stride + lane() % 4 * 2;
-            pack<2> before[TILES] = {};
-            if (row >= rows) continue;
-            for (int t = 0; t < TILES; t++)
-                if (add && 8 * t < e) before[t] = load<2>(at + 8 * t);
-            for (int t = 0; t < TILES; t++)
-                if (8 * t < e)
-                    store<2>(at + 8 * t,
-                             {before[t].v[0] + sum[m][t][2 * half], before[t].v[1] + sum[m][t][2 * half + 1]});
-        }
+    for (int m = 0; m < HEIGHT; m++) {
+        int row = 16 * m + lane() / 4;
+        T *at = to + row * stride + lane() % 4 * 2;
+        pack<2> before[2][COUNT] = {};
+        if (add)
+            for (int half = 0; half < 2; half++)
+                for (int t = 0; t < COUNT; t++)
+                    if (row + 8 * half < rows && 8 * t < e) before[half][t] = load<2>(at + 8 * half * stride + 8 * t);
+        asm volatile("" : : : "memory");
+        for (int half = 0; half < 2; half++)
+            for (int t = 0; t < COUNT; t++)
+                if (row + 8 * half < rows && 8 * t < e) {
+                    const float *more = sum[m][t] + 2 * half;
+                    pack<2> old = before[half][t];
+                    store<2>(at + 8 * half * stride + 8 * t, {old.v[0] + more[0], old.v[1] + more[1]});
+                }
+    }
 }
 
 /* 16 queries' products with a tile's keys become powers of 2 relative to the greatest so far; `factor` is scale
@@ -631,16 +714,18 @@ static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(T *y, float *l
     int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
     float sum[HEIGHT][TILES][4] = {}, tops[HEIGHT][2], totals[HEIGHT][2] = {};
     for (int m = 0; m < HEIGHT; m++) tops[m][0] = tops[m][1] = -INFINITY;
-    load_rows<TILES, ROWS>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k, h.stride, z.s, z.e);
 #pragma unroll 1
-    for (int key = 0; key < z.s; key += TILE) {
-        __syncthreads();
-        load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
-        load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
-        wait_for_rows();
-        if (warp_rows <= 0) continue;
+    for (int key = 0; key < z.s; key += TILE) { /* v comes while k is used, the next k while v is */
         float c[HEIGHT][TILE / 8][4];
-        multiply_tile<TILES, TILE / 8>(c, q + warp_row * PITCH, k);
+        wait_for_rows();
+        load_rows<TILES, TILE / AT_ONCE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        if (warp_rows > 0) multiply_tile<TILES, TILE / 8>(c, q + warp_row * PITCH, k);
+        wait_for_rows();
+        if (key + TILE < z.s)
+            load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k + (key + TILE) * h.stride, h.stride, z.s - key - TILE, z.e);
+        if (warp_rows <= 0) continue;
         if (z.s - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.s - key);
 #pragma unroll
         for (int m = 0; m < HEIGHT; m++) exp_warp_rows<TILES>(c[m], sum[m], tops[m], totals[m], z.scale * LOG2_E);
@@ -678,13 +763,13 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const head &h = b.h;
     int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
     float dk[HEIGHT][TILES][4] = {}, dv[HEIGHT][TILES][4] = {}, factor = z.scale * LOG2_E;
-    load_rows<TILES, ROWS>(k, qkv + h.k + b.row * h.stride, h.stride, z.s - b.row, z.e);
-    load_rows<TILES, ROWS>(v, qkv + h.v + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(k, qkv + h.k + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(v, qkv + h.v + b.row * h.stride, h.stride, z.s - b.row, z.e);
 #pragma unroll 1
     for (int query = 0; query < z.s; query += TILE) {
         __syncthreads();
-        load_rows<TILES, TILE>(q, qkv + h.q + query * h.stride, h.stride, z.s - query, z.e);
-        load_rows<TILES, TILE>(slope_y, dy + h.y + query * h.y_stride, h.y_stride, z.s - query, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(q, qkv + h.q + query * h.stride, h.stride, z.s - query, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(slope_y, dy + h.y + query * h.y_stride, h.y_stride, z.s - query, z.e);
         load_statistics(logs, scaled_means, lse + h.lse + query, means + h.lse + query, z.s - query, z.scale);
         wait_for_rows();
         if (warp_rows <= 0) continue;
@@ -708,8 +793,8 @@ static __global__ void __launch_bounds__(THREADS, 2)
         }
     }
     int64_t at = (b.row + warp_row) * h.stride;
-    put_warp_gradient<TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e, add);
-    put_warp_gradient<TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e, add);
+    put_warp_gradient<HEIGHT, TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e, add);
+    put_warp_gradient<HEIGHT, TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e, add);
 }
 
 /* A block of queries (rows) against tiles of keys: the gradient of the queries. */
@@ -731,13 +816,13 @@ static __global__ void __launch_bounds__(THREADS, 2)
             logs[m][half] = row < warp_rows ? lse[at] * LOG2_E : INFINITY;
             scaled_means[m][half] = row < warp_rows ? means[at] * z.scale : 0;
         }
-    load_rows<TILES, ROWS>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
-    load_rows<TILES, ROWS>(slope_y, dy + h.y + b.row * h.y_stride, h.y_stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(slope_y, dy + h.y + b.row * h.y_stride, h.y_stride, z.s - b.row, z.e);
 #pragma unroll 1
     for (int key = 0; key < z.s; key += TILE) {
         __syncthreads();
-        load_rows<TILES, TILE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
-        load_rows<TILES, TILE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
         wait_for_rows();
         if (warp_rows <= 0) continue;
 #pragma unroll 1
@@ -754,7 +839,172 @@ static __global__ void __launch_bounds__(THREADS, 2)
             add_weighted_tile<TILES, PART / 8>(dq, slope, k + part * PITCH);
         }
     }
-    put_warp_gradient<TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e, add);
+    put_warp_gradient<HEIGHT, TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e, add);
+}
+
+enum {
+    WHOLE_ROWS = 256, /* most rows of a head that one block holds */
+};
+
+/* Shared memory of backward_whole_bf16 with `rows` rows: K, V, Q, dY, dS^T of half the queries, and statistics. */
+template <int TILES> static int whole_bytes(int rows)
+{
+    return rows * (4 * plan<TILES>::PITCH + rows / 2 + 8) * (int)sizeof(bf16) + rows * (int)sizeof(float2);
+}
+
+/* What load_statistics finds, side by side and of all queries of a head, and the means themselves. */
+template <class T>
+static __device__ void find_statistics(float2 *statistics, const float *lse, const T *dy, const T *y, const head &h,
+                                       sizes z)
+{
+#pragma unroll
+    for (int turn = 0; turn < 4; turn++) {
+        int row = threadIdx.x / 4 + turn * (blockDim.x / 4);
+        bool inside = row < z.s;
+        int64_t at = h.y + row * h.y_stride;
+        float mean = multiply_row<8>(dy + at, y + at, inside ? z.e : 0);
+        if (threadIdx.x % 4 == 0)
+            statistics[row] = make_float2(inside ? lse[h.lse + row] * LOG2_E : INFINITY, mean * z.scale);
+    }
+}
+
+/* A warp's products of K and Q, of 32 keys and 8 COUNT queries, become P^T. */
+template <int COUNT> static __device__ void find_weights(float p[2][COUNT][4], const float2 *statistics, float factor)
+{
+    for (int j = 0; j < COUNT; j++) {
+        float4 two = *(const float4 *)(statistics + 8 * j + lane() % 4 * 2);
+        for (int m = 0; m < 2; m++)
+            for (int i = 0; i < 4; i++) p[m][j][i] = power_of_2(fmaf(p[m][j][i], factor, i % 2 ? -two.z : -two.x));
+    }
+}
+
+/* Products of V and dY, of the same keys and of 16 queries, become dS^T; P^T of these queries begins at tile `from`. */
+template <int COUNT>
+static __device__ void find_slopes(float slope[2][2][4], const float p[2][COUNT][4], int from, const float2 *statistics,
+                                   float scale)
+{
+    for (int j = 0; j < 2; j++) {
+        float4 two = *(const float4 *)(statistics + 8 * j + lane() % 4 * 2);
+        for (int m = 0; m < 2; m++)
+            for (int i = 0; i < 4; i++)
+                slope[m][j][i] = p[m][from + j][i] * fmaf(slope[m][j][i], scale, i % 2 ? -two.w : -two.y);
+    }
+}
+
+/* to[32][pitch] = a warp's dS^T of 16 queries, rounded. */
+static __device__ void put_slopes(bf16 *to, int pitch, const float slope[2][2][4])
+{
+    to += lane() / 4 * pitch + lane() % 4 * 2;
+    for (int m = 0; m < 2; m++)
+        for (int half = 0; half < 2; half++)
+            for (int j = 0; j < 2; j++)
+                *(uint32_t *)(to + (16 * m + 8 * half) * pitch + 8 * j) =
+                    round_pair(slope[m][j][2 * half], slope[m][j][2 * half + 1]);
+}
+
+/* Rows of keys behind the last one become zeros, for as many queries; each lane clears what it put. */
+static __device__ void clear_slopes(bf16 *to, int pitch, int keys, int queries)
+{
+    for (int row = lane() / 4; row < 32; row += 8)
+        for (int column = lane() % 4 * 2; row >= keys && column < queries; column += 8)
+            *(uint32_t *)(to + row * pitch + column) = 0;
+}
+
+/* Tiles FROM to TO of the columns of dQ = dS K of 32 queries, of which there are `queries`. */
+template <int TILES, int FROM, int TO, class T>
+static __device__ void put_query_gradient(T *dq, int64_t stride, const bf16 *slopes, int pitch, const bf16 *k,
+                                          int queries, sizes z, bool add)
+{
+    enum { PITCH = plan<TILES>::PITCH, COUNT = TO - FROM };
+    float sum[2][COUNT][4] = {};
+    slopes += (lane() % 8 + lane() / 16 * 8) * pitch + lane() / 8 % 2 * 8;
+    k += lane() % 16 * PITCH + lane() / 16 * 8 + 8 * FROM;
+#pragma unroll 2
+    for (int key = 0; key < z.s; key += 16) {
+        uint32_t left[2][4];
+        for (int m = 0; m < 2; m++) load_turned_matrices(left[m], slopes + key * pitch + 16 * m);
+        add_16_rows<2, COUNT>(sum, left, k + key * PITCH);
+    }
+    put_warp_gradient<2, COUNT>(dq + 8 * FROM, stride, sum, queries, z.e - 8 * FROM, add);
+}
+
+template <int TILES, class T> static __device__ void load_keys(bf16 *to, const T *qkv, const head &h, sizes z)
+{
+    load_rows<TILES, 4>(to, qkv + h.k, h.stride, z.s, z.e);
+}
+
+/* V, Q and dY of a head, one behind the other. */
+template <int TILES, class T>
+static __device__ void load_all_but_keys(bf16 *to, const T *dy, const T *qkv, const head &h, sizes z)
+{
+    const int size = blockDim.x * plan<TILES>::PITCH;
+    load_rows<TILES, 4>(to, qkv + h.v, h.stride, z.s, z.e);
+    load_rows<TILES, 4>(to + size, qkv + h.q, h.stride, z.s, z.e);
+    load_rows<TILES, 4>(to + 2 * size, dy + h.y, h.y_stride, z.s, z.e);
+}
+
+/* All gradients of a head of at most WHOLE_ROWS rows by one block, with 5 products for the 7 of the two kernels above.
+ * The head is in shared memory whole. A warp has 32 keys and goes over half of the queries for dK and dV, and leaves
+ * dS^T of its keys in shared memory; then it has 32 of these queries and half of the columns, and finds dQ from all
+ * keys. A block goes from head to head, and what a head has no more use for gives its room to the next one. */
+template <int TILES>
+static __global__ void __launch_bounds__(WHOLE_ROWS, 1)
+    backward_whole_bf16(bf16 *dqkv, const bf16 *dy, const bf16 *y, const float *lse, const bf16 *qkv, int pairs,
+                        sizes z, bool add)
+{
+    enum { PITCH = plan<TILES>::PITCH, PART = TILES > 9 ? 16 : 32, MIDDLE = TILES / 2 };
+    extern __shared__ __align__(16) bf16 tiles[];
+    const int rows = blockDim.x, half = rows / 2, pitch = half + 8, warp = threadIdx.x / 32, keys = z.s - 32 * warp;
+    bf16 *k = tiles, *v = k + rows * PITCH, *q = v + rows * PITCH, *slope_y = q + rows * PITCH,
+         *slopes = slope_y + rows * PITCH;
+    float2 *statistics = (float2 *)(slopes + rows * pitch);
+#pragma unroll 1
+    for (int pair = blockIdx.x; pair < pairs; pair += gridDim.x) {
+        const int next = pair + gridDim.x;
+        float dk[2][TILES][4] = {}, dv[2][TILES][4] = {};
+        if (pair == blockIdx.x) {
+            load_keys<TILES>(k, qkv, find_head(pair, z), z);
+            load_all_but_keys<TILES>(v, dy, qkv, find_head(pair, z), z);
+        }
+        find_statistics(statistics, lse, dy, y, find_head(pair, z), z);
+        wait_for_rows();
+#pragma unroll 1
+        for (int first = 0; first < z.s; first += half) {
+#pragma unroll 1
+            for (int query = first; query < min(first + half, z.s) && keys > 0; query += PART) {
+                float p[2][PART / 8][4];
+                multiply_tile<TILES, PART / 8>(p, k + 32 * warp * PITCH, q + query * PITCH);
+                find_weights<PART / 8>(p, statistics + query, z.scale * LOG2_E);
+                add_weighted_tile<TILES, PART / 8>(dv, p, slope_y + query * PITCH);
+#pragma unroll
+                for (int j = 0; j < PART / 16; j++) {
+                    float slope[2][2][4];
+                    int row = query + 16 * j;
+                    multiply_tile<TILES, 2>(slope, v + 32 * warp * PITCH, slope_y + row * PITCH);
+                    find_slopes<PART / 8>(slope, p, 2 * j, statistics + row, z.scale);
+                    put_slopes(slopes + 32 * warp * pitch + row - first, pitch, slope);
+                    add_weighted_tile<TILES, 2>(dk, slope, q + row * PITCH);
+                }
+            }
+            if (0 < keys && keys < 32) clear_slopes(slopes + 32 * warp * pitch, pitch, keys, half);
+            __syncthreads();
+            if (first + half >= z.s && next < pairs) load_all_but_keys<TILES>(v, dy, qkv, find_head(next, z), z);
+            /* Neighbouring warps, and those 4 apart, which share a tensor core, have the two halves of the columns. */
+            const int query = warp / 2 * 32, queries = z.s - first - query;
+            const head h = find_head(pair, z);
+            bf16 *dq = dqkv + h.q + (first + query) * h.stride;
+            if ((warp ^ warp / 4) % 2)
+                put_query_gradient<TILES, MIDDLE, TILES>(dq, h.stride, slopes + query, pitch, k, queries, z, add);
+            else
+                put_query_gradient<TILES, 0, MIDDLE>(dq, h.stride, slopes + query, pitch, k, queries, z, add);
+            __syncthreads();
+        }
+        const head h = find_head(pair, z);
+        bf16 *at = dqkv + 32 * warp * h.stride;
+        if (next < pairs) load_keys<TILES>(k, qkv, find_head(next, z), z);
+        put_warp_gradient<2, TILES>(at + h.k, h.stride, dk, keys, z.e, add);
+        put_warp_gradient<2, TILES>(at + h.v, h.stride, dv, keys, z.e, add);
+    }
 }
 
 /* A kernel may have 48 KiB of shared memory without asking. */
@@ -773,13 +1023,48 @@ template <int TILES, class T> static void start_forward_bf16(T *y, float *lse, c
     CUDA_LAUNCHED("attention_fwd in bfloat16");
 }
 
+static int device_has(cudaDeviceAttr what)
+{
+    int device = 0, count = 0;
+    cuda_note(cudaGetDevice(&device), "attention's device");
+    cuda_note(cudaDeviceGetAttribute(&count, what, device), "attention's device");
+    return count;
+}
+
+/* Says whether backward_whole_bf16 takes the work: narrow heads of few rows that fit shared memory, not too wide for the
+ * registers. It has as many blocks as run at once. */
 template <int TILES, class T>
-static void start_backward_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, int64_t pairs,
+static bool start_whole_bf16(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
+                             bool add)
+{
+    if constexpr (plan<TILES>::HEIGHT == 2 && sizeof(T) == sizeof(bf16)) {
+        static const int most_bytes = device_has(cudaDevAttrMaxSharedMemoryPerBlockOptin),
+                         processors = device_has(cudaDevAttrMultiProcessorCount);
+        if (z.s > WHOLE_ROWS || pairs > INT32_MAX / 2) return false;
+        const int rows = pieces(z.s, 64) * 64, bytes = whole_bytes<TILES>(rows);
+        if (bytes > most_bytes) return false;
+        const void *kernel = (const void *)backward_whole_bf16<TILES>;
+        int at_once = 1;
+        allow_shared(kernel, bytes);
+        cuda_note(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&at_once, kernel, rows, bytes), "attention's blocks");
+        int blocks = min((int)pairs, processors * at_once);
+        backward_whole_bf16<TILES><<<blocks, rows, bytes, cuda_stream>>>(dqkv, dy, y, lse, qkv, (int)pairs, z, add);
+        CUDA_LAUNCHED("attention_bwd in bfloat16, whole heads");
+        return true;
+    }
+    return false;
+}
+
+template <int TILES, class T>
+static void start_backward_bf16(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs,
                                 sizes z, bool add)
 {
     const int of_keys = plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES,
               of_queries = plan<TILES>::BACKWARD_BYTES;
     static_assert(plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES <= 99 * 1024, "what every device has");
+    if (start_whole_bf16<TILES>(dqkv, dy, y, lse, qkv, pairs, z, add)) return;
+    const float *means = find_means(dy, y, pairs * z.s, z);
+    if (!means) return;
     allow_shared((const void *)backward_keys_bf16<TILES, T>, of_keys);
     allow_shared((const void *)backward_queries_bf16<TILES, T>, of_queries);
     unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
@@ -835,18 +1120,11 @@ static void backward(T *dqkv, const T *dy, const T *y, const float *lse, const T
                      int64_t e, int flags)
 {
     sizes z = find_sizes(s, k, e);
-    int64_t rows = n * s * k;
     bool add = flags & GEMM_ACCUMULATE;
-    float *means = (float *)cuda_room((size_t)rows * sizeof *means);
-    if (!means) return;
-    if (e % 8 == 0)
-        start_means<8>(means, dy, y, rows, z);
-    else
-        start_means<1>(means, dy, y, rows, z);
     if (takes_bf16(e, flags))
-        START_BF16(start_backward_bf16, e, dqkv, dy, lse, means, qkv, n * k, z, add);
+        START_BF16(start_backward_bf16, e, dqkv, dy, y, lse, qkv, n * k, z, add);
     else
-        START_F32(start_backward_f32, e, dqkv, dy, lse, means, qkv, n * k, z, add);
+        START_F32(start_backward_f32, e, dqkv, dy, y, lse, qkv, n * k, z, add);
 }
 
 static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
