@@ -14,7 +14,7 @@ difftune=build/difftune
 
 install_missing_packages
 packages_installed=$SECONDS
-build build -DDT_TESTS=OFF
+build build -DDT_TESTS=OFF -DDT_CUDA=OFF # which takes minutes to compile and is not used here
 
 echo "== drawing the emoji of $(basename /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf)"
 mkdir -p "$out"

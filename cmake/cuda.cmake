@@ -1,8 +1,10 @@
 # The CUDA engine: a module that the library loads when `device: cuda` asks for it (src/tensor/device.c), so that the same
 # program runs where there is no GPU. Built where the CUDA toolkit (12 or later) is.
-include(CheckLanguage)
-check_language(CUDA)
-if(NOT CMAKE_CUDA_COMPILER OR DT_SANITIZE)
+if(DT_CUDA AND NOT DT_SANITIZE)
+  include(CheckLanguage)
+  check_language(CUDA)
+endif()
+if(NOT DT_CUDA OR DT_SANITIZE OR NOT CMAKE_CUDA_COMPILER)
   message(STATUS "The CUDA engine is left out")
   return()
 endif()

@@ -1,4 +1,5 @@
 # What is installed: program, man page, header, static and shared library, pkg-config file.
+
 # Only dt_* leaves the shared library.
 target_link_options(difftune_shared PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/difftune.map)
 set_target_properties(difftune_shared PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/difftune.map)

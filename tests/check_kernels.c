@@ -243,8 +243,8 @@ static void bench_device(const engine *e)
     }
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
-        bool of_frozen = i >= FIRST_OF_IMAGES;
-        dims z = of_images ? images : of_frozen ? (dims){8, 64, 192, false} : wide;
+        bool of_convolutions = checks[i].offset >= offsetof(engine, im2col_fwd);
+        dims z = of_images ? images : of_convolutions ? (dims){8, 64, 192, false} : wide;
         for (int narrow = 0; narrow <= (checks[i].narrow && e->narrow); narrow++) {
             char name[40];
             work w = run_once(&checks[i], e, z, narrow, LAPS);

@@ -623,7 +623,7 @@ static const check checks[] = {
     ENTRY(soft_clamp_fwd),
 };
 
-enum { CHECKS = sizeof checks / sizeof *checks, FIRST_OF_IMAGES = 27 };
+enum { CHECKS = sizeof checks / sizeof *checks };
 _Static_assert(CHECKS == (sizeof(engine) - offsetof(engine, gemm)) / sizeof(void (*)(void)),
                "every entry of the engine table needs a check");
 

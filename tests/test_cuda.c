@@ -26,8 +26,6 @@ typedef struct outcome {
     float norm[STEPS];
 } outcome;
 
-static dit_config shape;
-
 /* Rows of whole words of 16 bytes, heads of 72 columns as DiT-XL has them. */
 static const dit_config whole_words = {.input_size = 16,
                                        .patch = 2,
@@ -57,7 +55,7 @@ static void skip_without_gpu(void)
     skip();
 }
 
-static void fill_batch(ctx *c, batch *b, int step)
+static void fill_batch(ctx *c, batch *b, int64_t classes, int step)
 {
     schedule s;
     schedule_full(&s);
@@ -69,7 +67,7 @@ static void fill_batch(ctx *c, batch *b, int step)
         rng_normal(b->x0_values + i * size, size, key);
         for (int64_t j = 0; j < size; j++) b->x0_values[i * size + j] *= 0.5F;
         b->t[i] = (int32_t)(i == 0 ? 0 : (i * 173 + step * 91) % 1000);
-        b->y[i] = (int32_t)(i % (shape.class_count + 1));
+        b->y[i] = (int32_t)(i % (classes + 1));
         b->weight[i] = 1.0F / (float)b->count;
     }
     batch_diffuse(c, b, &s);
@@ -104,7 +102,7 @@ static void one_step(ctx *c, const dit *m, optimizer *o, const dt_settings *s, o
     const arena_place mark = arena_mark(&c->step);
     batch b;
     assert_true(batch_new(c, &b, m, SAMPLES));
-    fill_batch(c, &b, step);
+    fill_batch(c, &b, m->config.class_count, step);
     optimizer_begin(c, o, s->learning_rate);
     c->recording = true;
     tensor *loss = batch_loss(c, m, &b);
@@ -119,7 +117,7 @@ static void one_step(ctx *c, const dit *m, optimizer *o, const dt_settings *s, o
     arena_release(&c->step, mark);
 }
 
-static outcome train(dt_device device, dt_precision precision, bool checkpointing)
+static outcome train(const dit_config *shape, dt_device device, dt_precision precision, bool checkpointing)
 {
     ctx c;
     dit m;
@@ -132,7 +130,7 @@ static outcome train(dt_device device, dt_precision precision, bool checkpointin
     s.ema_decay = 0.9;
     assert_int_equal(ctx_open(&c, device, 2, DT_ISA_AUTO), DT_OK);
     c.gemm_flags = precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    assert_int_equal(dit_open(&c, &m, &shape), DT_OK);
+    assert_int_equal(dit_open(&c, &m, shape), DT_OK);
     m.checkpoint_blocks = checkpointing;
     fixture_randomise(&c, &m, 11);
     assert_int_equal(optimizer_open(&c, &o, &m.params, &s), DT_OK);
@@ -182,7 +180,8 @@ static void ten_steps_are_those_of_the_cpu(void **state)
 {
     (void)state;
     skip_without_gpu();
-    outcome a = train(DT_DEVICE_CPU, DT_PRECISION_F32, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_F32, false);
+    outcome a = train(&whole_words, DT_DEVICE_CPU, DT_PRECISION_F32, false),
+            b = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_F32, false);
     compare("f32", &a, &b, 2e-5, 2e-5, 2e-6);
 }
 
@@ -190,7 +189,8 @@ static void ten_steps_in_bf16_are_those_of_the_cpu(void **state)
 {
     (void)state;
     skip_without_gpu();
-    outcome a = train(DT_DEVICE_CPU, DT_PRECISION_BF16, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
+    outcome a = train(&whole_words, DT_DEVICE_CPU, DT_PRECISION_BF16, false),
+            b = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
     compare("bf16", &a, &b, 1e-2, 5e-3, 1e-3);
 }
 
@@ -198,20 +198,20 @@ static void odd_widths_are_those_of_the_cpu(void **state)
 {
     (void)state;
     skip_without_gpu();
-    shape = odd_words;
-    outcome a = train(DT_DEVICE_CPU, DT_PRECISION_F32, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_F32, false);
+    outcome a = train(&odd_words, DT_DEVICE_CPU, DT_PRECISION_F32, false),
+            b = train(&odd_words, DT_DEVICE_CUDA, DT_PRECISION_F32, false);
     compare("odd widths, f32", &a, &b, 2e-5, 2e-5, 2e-6);
-    a = train(DT_DEVICE_CPU, DT_PRECISION_BF16, false);
-    b = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
+    a = train(&odd_words, DT_DEVICE_CPU, DT_PRECISION_BF16, false);
+    b = train(&odd_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
     compare("odd widths, bf16", &a, &b, 1e-2, 5e-3, 1e-3);
-    shape = whole_words;
 }
 
 static void running_blocks_again_changes_no_bit(void **state)
 {
     (void)state;
     skip_without_gpu();
-    outcome a = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, true);
+    outcome a = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, false),
+            b = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, true);
     compare("with checkpoints", &a, &b, 0, 0, 0);
 }
 
@@ -219,7 +219,8 @@ static void the_same_seed_gives_the_same_bits(void **state)
 {
     (void)state;
     skip_without_gpu();
-    outcome a = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false), b = train(DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
+    outcome a = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, false),
+            b = train(&whole_words, DT_DEVICE_CUDA, DT_PRECISION_BF16, false);
     compare("twice", &a, &b, 0, 0, 0);
 }
 
@@ -234,7 +235,7 @@ static void draw(float *x, dt_device device, dt_precision precision)
     s.guidance_scale = 1.5;
     assert_int_equal(ctx_open(&c, device, 2, DT_ISA_AUTO), DT_OK);
     c.gemm_flags = precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    assert_int_equal(dit_open(&c, &m, &shape), DT_OK);
+    assert_int_equal(dit_open(&c, &m, &whole_words), DT_OK);
     fixture_randomise(&c, &m, 11);
     assert_int_equal(dit_sampler_open(&drawing, &m, &s, &c.error), DT_OK);
     assert_int_equal(sampler_draw(&c, &drawing, x, (int32_t[]){0, 1, 4}, (uint32_t[]){0, 1, 2}, DRAWN), DT_OK);
@@ -282,7 +283,6 @@ static void a_device_that_is_not_there_is_an_error(void **state)
 
 int main(void)
 {
-    shape = whole_words;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_is_not_there_is_an_error),
         cmocka_unit_test(memory_that_the_gpu_has_not_is_an_error),

@@ -24,8 +24,7 @@ typedef struct arena {
     unsigned char *base;
     size_t used, limit, backed;
     size_t peak; /* highest `used` so far */
-    struct arena
-        *numbers; /* holds the numbers of what lives here, when the engine keeps them elsewhere; NULL: this one */
+    struct arena *numbers; /* where the numbers of what lives here are, if the engine keeps them elsewhere; else NULL */
 } arena;
 
 /* How far an arena, and that of its numbers, was in use. */

@@ -42,8 +42,8 @@ static tensor *ask(ctx *c, const sampler *s, const real *x, const int32_t y[], i
         times[i] = t;
         labels[i] = i < n ? y[i] : s->null_class;
     }
-    c->engine.memory.upload(input->data, x, (size_t)count * sizeof *x);
-    if (guided(s)) c->engine.memory.upload(input->data + count, x, (size_t)count * sizeof *x);
+    numbers_send(c, input->data, x, count);
+    if (guided(s)) c->engine.memory.copy(input->data + count, input->data, (size_t)count * sizeof *x);
     return s->model(c, s->weights, input, times, labels);
 }
 

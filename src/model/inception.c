@@ -246,7 +246,7 @@ dt_status inception_features(ctx *c, float *pool, float *spatial, const inceptio
     const arena_place mark = arena_mark(&c->step);
     tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){n, INCEPTION_SIDE, INCEPTION_SIDE, 3});
     if (!input) return c->error.status;
-    c->engine.memory.upload(input->data, x, (size_t)tensor_count(input) * sizeof *x);
+    numbers_send(c, input->data, x, tensor_count(input));
     c->gemm_flags = 0;
     tensor *y = tape_inference(c, run_stages, &whole, input, NULL);
     if (y) y = op_mean_tokens(c, op_reshape(c, y, 3, (int64_t[]){n, y->dim[1] * y->dim[2], INCEPTION_FEATURES}));

@@ -54,7 +54,7 @@ tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tens
     c->engine.diffusion_loss_fwd(terms, terms + n, out->data, noise->data, x0->data, xt->data, s.coef, n, channels, r,
                                  learned);
     const real sum = fetch_terms(c, mse, vb, terms, weight, n);
-    c->engine.memory.upload(total->data, &sum, sizeof sum);
+    numbers_send(c, total->data, &sum, 1);
     if (tape_wants(c, total, &out, 1)) tape_push(c, diffusion_loss_bwd, total, &out, 1, &s, sizeof s);
     return total;
 }

@@ -41,11 +41,9 @@ tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
 static void silu_bwd(ctx *c, const tape_record *r)
 {
     tensor *x = r->in[0];
-    const int64_t count = tensor_count(x);
-    if (tensor_grad_take(x, r->out))
-        c->engine.silu_bwd(x->grad, x->grad, x->data, count, false);
-    else
-        c->engine.silu_bwd(x->grad, r->out->grad, x->data, count, true);
+    const real *dy = r->out->grad;
+    const bool add = !tensor_grad_take(x, r->out);
+    c->engine.silu_bwd(x->grad, dy, x->data, tensor_count(x), add);
 }
 
 tensor *op_silu(ctx *c, tensor *x)
@@ -63,12 +61,9 @@ tensor *op_silu(ctx *c, tensor *x)
 static void gelu_bwd(ctx *c, const tape_record *r)
 {
     tensor *x = r->in[0];
-    const int64_t count = tensor_count(x);
-    const int flags = x->narrow ? NARROW : 0;
-    if (tensor_grad_take(x, r->out))
-        c->engine.gelu_bwd(x->grad, x->grad, x->data, count, false, flags);
-    else
-        c->engine.gelu_bwd(x->grad, r->out->grad, x->data, count, true, flags);
+    const real *dy = r->out->grad;
+    const bool add = !tensor_grad_take(x, r->out);
+    c->engine.gelu_bwd(x->grad, dy, x->data, tensor_count(x), add, x->narrow ? NARROW : 0);
 }
 
 static void gelu(ctx *c, tensor *y, const tensor *x)

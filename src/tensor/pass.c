@@ -94,10 +94,11 @@ void pass_release_all(ctx *c)
 
 tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow)
 {
+    if (!c->recording || !c->engine.remakes) return tensor_new_result(c, dim_count, dim, narrow);
     tensor *t = tensor_header(c, &c->step, dim_count, dim);
     if (!t) return NULL;
     t->narrow = narrow;
-    t->data = c->recording && c->engine.remakes ? take_block(c, t) : numbers_alloc(c, &c->step, tensor_bytes(t));
+    t->data = take_block(c, t);
     return t->data ? t : NULL;
 }
 

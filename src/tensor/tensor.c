@@ -80,11 +80,18 @@ tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[])
     return t;
 }
 
-tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
+static tensor *new_tensor(ctx *c, arena *a, int dim_count, const int64_t dim[], bool narrow)
 {
     tensor *t = tensor_header(c, a, dim_count, dim);
-    if (t) t->data = numbers_alloc(c, a, tensor_bytes(t));
-    return t && t->data ? t : NULL;
+    if (!t) return NULL;
+    t->narrow = narrow;
+    t->data = numbers_alloc(c, a, tensor_bytes(t));
+    return t->data ? t : NULL;
+}
+
+tensor *tensor_new(ctx *c, arena *a, int dim_count, const int64_t dim[])
+{
+    return new_tensor(c, a, dim_count, dim, false);
 }
 
 bool tensor_branch_is_narrow(const ctx *c, int64_t width)
@@ -94,11 +101,7 @@ bool tensor_branch_is_narrow(const ctx *c, int64_t width)
 
 tensor *tensor_new_result(ctx *c, int dim_count, const int64_t dim[], bool narrow)
 {
-    tensor *t = tensor_header(c, &c->step, dim_count, dim);
-    if (!t) return NULL;
-    t->narrow = narrow;
-    t->data = numbers_alloc(c, &c->step, tensor_bytes(t));
-    return t->data ? t : NULL;
+    return new_tensor(c, &c->step, dim_count, dim, narrow);
 }
 
 tensor *tensor_zeros(ctx *c, arena *a, int dim_count, const int64_t dim[])
