@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "each_engine.h"
+#include "io/half.h"
 
 typedef struct sizes {
     int64_t n, s, k, e;
@@ -284,6 +285,76 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
     for_each_engine(check_threads);
 }
 
+/* ---- narrow arrays ---- */
+
+static float rounded(float x)
+{
+    return half_f32_from_bf16(half_bf16_from_f32(x));
+}
+
+static uint16_t *narrowed(float *x, int64_t count)
+{
+    uint16_t *narrow = allocate(count, sizeof *narrow);
+    for (int64_t i = 0; i < count; i++) {
+        narrow[i] = half_bf16_from_f32(x[i]);
+        x[i] = rounded(x[i]);
+    }
+    return narrow;
+}
+
+/* Narrow numbers are the float ones, rounded: up to the nearest, or where their sum was rounded before, to one beside it. */
+static void assert_rounded(const char *what, const uint16_t *got, const float *expected, int64_t count, double beside)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double value = half_f32_from_bf16(got[i]), wanted = rounded(expected[i]);
+        if (!(fabs(value - wanted) <= beside * (1 + fabs(wanted))))
+            fail_msg("%s[%ld] is %g, expected %g", what, (long)i, value, wanted);
+    }
+}
+
+/* With the same numbers in float, once overwriting and once adding. `beside`: see above, for the queries of a head that is
+ * longer than what is added up together. */
+static void assert_narrow(const engine *e, sizes z, double beside)
+{
+    arrays a = new_arrays(z, 1);
+    uint16_t *qkv = narrowed(a.qkv, a.qkv_count), *dy = narrowed(a.dy, a.y_count), *y = allocate(a.y_count, sizeof *y);
+    uint16_t *dqkv = allocate(a.qkv_count, sizeof *dqkv);
+    float *lse = allocate(a.lse_count, sizeof *lse);
+    const int flags = GEMM_BF16 | NARROW;
+    e->attention_fwd(a.y, a.lse, a.qkv, z.n, z.s, z.k, z.e, GEMM_BF16);
+    e->attention_fwd((real *)y, lse, (real *)qkv, z.n, z.s, z.k, z.e, flags);
+    assert_rounded("y", y, a.y, a.y_count, 0);
+    assert_memory_equal(lse, a.lse, (size_t)a.lse_count * sizeof *lse);
+    for (int64_t i = 0; i < a.y_count; i++) a.y[i] = rounded(a.y[i]);
+    e->attention_bwd(a.dqkv, a.dy, a.y, lse, a.qkv, z.n, z.s, z.k, z.e, GEMM_BF16);
+    e->attention_bwd((real *)dqkv, (real *)dy, (real *)y, lse, (real *)qkv, z.n, z.s, z.k, z.e, flags);
+    assert_rounded("dqkv", dqkv, a.dqkv, a.qkv_count, beside);
+    e->attention_bwd((real *)dqkv, (real *)dy, (real *)y, lse, (real *)qkv, z.n, z.s, z.k, z.e,
+                     flags | GEMM_ACCUMULATE);
+    for (int64_t i = 0; i < a.qkv_count; i++) a.dqkv[i] += rounded(a.dqkv[i]);
+    assert_rounded("twice dqkv", dqkv, a.dqkv, a.qkv_count, 2 * beside);
+    free(qkv);
+    free(dy);
+    free(y);
+    free(dqkv);
+    free(lse);
+    free_arrays(a);
+}
+
+static void check_narrow(const engine *e)
+{
+    static const sizes shapes[] = {{1, 1, 1, 1},    {2, 5, 2, 3},   {2, 64, 3, 64},  {1, 65, 2, 72},
+                                   {1, 300, 1, 17}, {1, 600, 1, 9}, {1, 257, 2, 128}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) assert_narrow(e, shapes[i], 0);
+    assert_narrow(e, (sizes){1, 150, 1, 600}, 0x1p-7);
+}
+
+static void narrow_arrays_give_what_their_numbers_give_in_float(void **state)
+{
+    (void)state;
+    for_each_engine(check_narrow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +366,7 @@ int main(void)
         cmocka_unit_test(scores_far_below_zero_keep_their_order),
         cmocka_unit_test(a_nan_stays_visible_and_in_its_head),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(narrow_arrays_give_what_their_numbers_give_in_float),
     };
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include "cpu/gemm.h"
 #include "each_engine.h"
+#include "io/half.h"
 
 enum { GUARD = 64 };
 static const float GUARD_VALUE = -7.125e20F;
@@ -242,8 +243,8 @@ static void the_serial_form_gives_the_same_bits(void **state)
     free_operands(serial);
 }
 
-typedef void pack_function(real *packed, const real *b, int64_t n, int64_t k, int64_t ldb, int flags);
-typedef void packed_function(real *c, const real *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
+typedef void pack_function(real *packed, const void *b, int64_t n, int64_t k, int64_t ldb, int flags);
+typedef void packed_function(real *c, const void *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
                              int64_t ldc, int flags);
 pack_function gemm_pack_emulated_pairs;
 packed_function gemm_packed_emulated_pairs;
@@ -339,6 +340,133 @@ static void a_nan_reaches_its_own_row_and_no_other(void **state)
     for_each_engine(check_nan_rows);
 }
 
+/* ---- narrow arrays ---- */
+
+static uint16_t *narrowed(const float *x, int64_t count)
+{
+    uint16_t *narrow = malloc(sizeof *narrow * (size_t)(count > 0 ? count : 1));
+    assert_non_null(narrow);
+    for (int64_t i = 0; i < count; i++) narrow[i] = half_bf16_from_f32(x[i]);
+    return narrow;
+}
+
+static void round_all(float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] = half_f32_from_bf16(half_bf16_from_f32(x[i]));
+}
+
+/* Operands whose numbers are bfloat16 already, in both forms; C too, between its guards. */
+typedef struct narrow_operands {
+    operands wide;
+    uint16_t *a, *b, *c;
+} narrow_operands;
+
+static narrow_operands new_narrow_operands(shape s)
+{
+    narrow_operands o = {.wide = new_operands(s, 23)};
+    const int64_t c_count = o.wide.c_count + 2 * GUARD;
+    round_all(o.wide.a, o.wide.a_count);
+    round_all(o.wide.b, o.wide.b_count);
+    round_all(o.wide.c, c_count);
+    o.a = narrowed(o.wide.a, o.wide.a_count);
+    o.b = narrowed(o.wide.b, o.wide.b_count);
+    o.c = narrowed(o.wide.c, c_count);
+    return o;
+}
+
+static void free_narrow_operands(narrow_operands o)
+{
+    free_operands(o.wide);
+    free(o.a);
+    free(o.b);
+    free(o.c);
+}
+
+/* The product with narrow arrays is, bit by bit, that with the same numbers in float; a narrow C is its sum with C, rounded. */
+static void assert_narrow_product(const engine *e, shape s, int narrow)
+{
+    narrow_operands o = new_narrow_operands(s);
+    const float *bias = s.with_bias ? o.wide.bias : NULL;
+    const void *a = narrow & GEMM_NARROW_A ? (const void *)o.a : o.wide.a;
+    const void *b = narrow & GEMM_NARROW_B ? (const void *)o.b : o.wide.b;
+    const int64_t count = o.wide.c_count + 2 * GUARD;
+    float *wide = malloc(sizeof *wide * (size_t)count);
+    assert_non_null(wide);
+    memcpy(wide, o.wide.c, sizeof *wide * (size_t)count);
+    e->gemm(wide + GUARD, o.wide.a, o.wide.b, bias, s.m, s.n, s.k, s.lda, s.ldb, s.ldc,
+            narrow & GEMM_NARROW_C ? s.flags & ~GEMM_ACCUMULATE : s.flags);
+    void *c = narrow & GEMM_NARROW_C ? (void *)(o.c + GUARD) : o.wide.c + GUARD;
+    e->gemm(c, a, b, bias, s.m, s.n, s.k, s.lda, s.ldb, s.ldc, s.flags | narrow);
+    for (int64_t i = 0; i < count; i++) {
+        bool inside = i >= GUARD && i < count - GUARD && (i - GUARD) % s.ldc < s.n;
+        float expected = wide[i], got = o.wide.c[i];
+        if (narrow & GEMM_NARROW_C) {
+            float added = inside && s.flags & GEMM_ACCUMULATE ? o.wide.c[i] + wide[i] : wide[i];
+            expected = half_f32_from_bf16(half_bf16_from_f32(added));
+            got = half_f32_from_bf16(o.c[i]);
+        }
+        if (got != expected)
+            fail_msg("%s, m %ld n %ld k %ld flags %d: c[%ld] is %g, expected %g", e->name, (long)s.m, (long)s.n,
+                     (long)s.k, s.flags | narrow, (long)(i - GUARD), got, expected);
+    }
+    free(wide);
+    free_narrow_operands(o);
+}
+
+static void check_narrow(const engine *e)
+{
+    static const int64_t sizes[][3] = {{1, 1, 1},     {5, 3, 2},     {13, 35, 9},     {40, 17, 130},  {97, 33, 385},
+                                       {7, 400, 801}, {450, 40, 16}, {3, 3000, 1153}, {300, 800, 20}, {5, 21, 0}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int flags = 0; flags < 8; flags++)
+            for (int which = 1; which < 8; which++)
+                assert_narrow_product(e,
+                                      shape_with(sizes[i][0], sizes[i][1], sizes[i][2], flags | GEMM_BF16,
+                                                 (flags + which) & 1, which & 4 ? 2 : 1),
+                                      which * GEMM_NARROW_A);
+}
+
+static void narrow_arrays_give_what_their_numbers_give_in_float(void **state)
+{
+    (void)state;
+    for_each_engine(check_narrow);
+}
+
+/* Numbers next to each other: the vectors of one kernel and the tail of another may round differently. */
+static void assert_next(uint16_t a, uint16_t b)
+{
+    if (abs((int16_t)(a & 0x7fff) - (int16_t)(b & 0x7fff)) > 1) fail_msg("%#x is not next to %#x", a, b);
+}
+
+static void check_gelu(const engine *e)
+{
+    static const int64_t sizes[][3] = {{1, 1, 1}, {30, 70, 33}, {100, 24, 900}, {400, 801, 17}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        shape s = shape_with(sizes[i][0], sizes[i][1], sizes[i][2], GEMM_TRANS_B | GEMM_BF16, true, 0);
+        narrow_operands o = new_narrow_operands(s);
+        const int64_t count = s.m * s.n;
+        uint16_t *u = o.c + GUARD, *y = calloc((size_t)(4 * count), sizeof *y), *other_u = y + count,
+                 *alone = other_u + count, *expected = alone + count;
+        assert_non_null(y);
+        e->gemm((real *)u, (real *)o.a, o.wide.b, o.wide.bias, s.m, s.n, s.k, s.lda, s.ldb, s.ldc,
+                s.flags | GEMM_NARROW_A | GEMM_NARROW_C);
+        e->gelu_fwd((real *)expected, (real *)u, count, NARROW);
+        e->gemm_gelu((real *)y, (real *)other_u, (real *)o.a, o.wide.b, o.wide.bias, s.m, s.n, s.k, GEMM_BF16);
+        e->gemm_gelu((real *)alone, NULL, (real *)o.a, o.wide.b, o.wide.bias, s.m, s.n, s.k, GEMM_BF16);
+        assert_memory_equal(u, other_u, (size_t)count * sizeof *u);
+        assert_memory_equal(y, alone, (size_t)count * sizeof *y);
+        for (int64_t j = 0; j < count; j++) assert_next(y[j], expected[j]);
+        free(y);
+        free_narrow_operands(o);
+    }
+}
+
+static void gelu_behind_the_product_is_that_of_its_rounded_result(void **state)
+{
+    (void)state;
+    for_each_engine(check_gelu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +478,8 @@ int main(void)
         cmocka_unit_test(an_operand_packed_beforehand_gives_the_same_bits),
         cmocka_unit_test(operands_are_rounded_to_the_nearest_bf16_and_nan_stays_nan),
         cmocka_unit_test(a_nan_reaches_its_own_row_and_no_other),
+        cmocka_unit_test(narrow_arrays_give_what_their_numbers_give_in_float),
+        cmocka_unit_test(gelu_behind_the_product_is_that_of_its_rounded_result),
     };
     return cmocka_run_group_tests_name("gemm", tests, NULL, NULL);
 }

@@ -4,10 +4,14 @@
  *
  * Forward: a block holds the scores of some queries (rows) against all keys; a longer row is met in pieces, and what was
  * summed so far is rescaled. Backward: a block holds the scores of some keys (rows) against many queries, so that the
- * gradients of keys and values read it in the order in which it lies. */
+ * gradients of keys and values read it in the order in which it lies.
+ *
+ * Narrow arrays are made of rows of full width (`wide`), to which blocks add, when all blocks have: of as many rows as there is
+ * room for. Only the gradient of the queries of a longer head is rounded once for each such group of keys. */
 #include <string.h>
 
 #include "cpu/gemm.h"
+#include "cpu/narrow.h"
 #include "cpu/thread_room.h"
 #include "cpu/vector.h"
 
@@ -22,16 +26,25 @@ _Static_assert(ATTENTION_WIDTH_MAX *PANEL <= ROOM_OPERAND, "room for the packed 
 
 /* One head of one sample: rows of q, k, v are `stride` apart, those of y and dy `y_stride`. */
 typedef struct head {
-    const real *q, *k, *v;
+    const void *q, *k, *v;
     int64_t s, e, stride, y_stride;
     real scale;
     int flags; /* of all products */
+    bool narrow;
 } head;
 
-/* Where the gradients of a head go, with the strides of what they belong to, and what they come from. */
+/* Rows first, first + 1 .. of queries, or of keys and values. */
+typedef struct span {
+    int64_t first, count;
+} span;
+
+/* Where the gradients of a span of queries and one of keys and values are added up, rows `stride` apart, and what they come
+ * from. */
 typedef struct head_slopes {
     real *dq, *dk, *dv;
-    const real *dy, *y, *lse;
+    int64_t stride;
+    const void *dy, *y;
+    const real *lse;
 } head_slopes;
 
 static inline int64_t least(int64_t a, int64_t b)
@@ -41,9 +54,29 @@ static inline int64_t least(int64_t a, int64_t b)
 
 static head find_head(const real *qkv, int64_t pair, int64_t s, int64_t k, int64_t e, int flags)
 {
+    const bool narrow = flags & NARROW;
     int64_t width = k * e, stride = 3 * width;
-    const real *q = qkv + pair / k * s * stride + pair % k * e;
-    return (head){q, q + width, q + 2 * width, s, e, stride, width, 1 / (real)sqrt((double)e), flags};
+    const void *q = number_at(qkv, pair / k * s * stride + pair % k * e, narrow);
+    const void *key = number_at(q, width, narrow), *value = number_at(key, width, narrow);
+    return (head){q, key, value, s, e, stride, width, 1 / (real)sqrt((double)e), flags & GEMM_BF16, narrow};
+}
+
+/* Row i of q, k or v. */
+static const void *row_of(const head *h, const void *x, int64_t i)
+{
+    return number_at(x, i * h->stride, h->narrow);
+}
+
+/* Row i of y or dy. */
+static const void *y_row_of(const head *h, const void *y, int64_t i)
+{
+    return number_at(y, i * h->y_stride, h->narrow);
+}
+
+/* The flags of a product with the head's own rows as A, or packed as B. */
+static int flags_with(const head *h, int narrow_operand)
+{
+    return h->narrow ? h->flags | narrow_operand : h->flags;
 }
 
 /* How many rows of width E fit the room of a packed operand, whichever way round they are packed. */
@@ -53,11 +86,25 @@ static int64_t rows_that_fit(int64_t e, int64_t most)
     return least(most, ROOM_OPERAND / padded / PANEL * PANEL);
 }
 
-/* Asks for rows that will be read soon: a head's part of a row is short, and no machine foresees where the next one lies. */
-static void prefetch_rows(const real *x, int64_t rows, int64_t width, int64_t stride)
+/* Narrow rows become those of `wide`, which lie one after another; add: become their sums with these. */
+static void write_rows(void *to, int64_t stride, const real *wide, int64_t rows, int64_t width, bool add)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t j = 0; j < width; j += 64 / (int64_t)sizeof(real)) __builtin_prefetch(x + r * stride + j);
+    for (int64_t r = 0; r < rows; r++, wide += width) {
+        void *row = (void *)number_at(to, r * stride, true);
+        if (add)
+            for (int64_t j = 0; j < width; j++) write_number(row, j, read_number(row, j, true) + wide[j], true);
+        else
+            for (int64_t j = 0; j < width; j++) write_number(row, j, wide[j], true);
+    }
+}
+
+/* Asks for rows of q, k or v that will be read soon: a head's part of a row is short, and no machine foresees where the next
+ * one lies. */
+static void prefetch_rows(const head *h, const void *x, int64_t first, int64_t rows)
+{
+    const int64_t line = 64 / (h->narrow ? 2 : (int64_t)sizeof(real));
+    for (int64_t r = first; r < first + rows; r++)
+        for (int64_t j = 0; j < h->e; j += line) __builtin_prefetch(number_at(row_of(h, x, r), j, h->narrow));
 }
 
 /* ---- forward ---- */
@@ -90,7 +137,8 @@ static void multiply_row(real *x, int64_t count, real factor)
 /* Scores of `rows` queries against `keys` keys become exponentials relative to the row's top: the greatest score, or the
  * log of the sum over the keys before these. That sum, relative to the top too, is what y so far must be multiplied with;
  * `total` is the sum over all keys up to here. A NaN is found by the sum. */
-static void exp_block(real *y, real *lse, real *total, const head *h, int64_t rows, int64_t keys, bool first)
+static void exp_block(real *y, int64_t y_stride, real *lse, real *total, const head *h, int64_t rows, int64_t keys,
+                      bool first)
 {
     for (int64_t r = 0; r < rows; r++) {
         real *row = thread_room.scores + r * keys, before = first ? -(real)INFINITY : lse[r];
@@ -99,38 +147,52 @@ static void exp_block(real *y, real *lse, real *total, const head *h, int64_t ro
         total[r] = exp_row(row, keys, h->scale, top);
         if (!first) {
             real kept = (real)exp((double)(before - top));
-            multiply_row(y + r * h->y_stride, h->e, kept);
+            multiply_row(y + r * y_stride, h->e, kept);
             total[r] += kept;
         }
         lse[r] = top + (real)log((double)total[r]);
     }
 }
 
-/* Queries i..i+rows against the keys whose operands are packed. */
-static void forward_rows(real *y, real *lse, const head *h, int64_t i, int64_t rows, int64_t keys, bool first)
+/* Queries i..i+rows against the keys whose operands are packed; rows of y are `y_stride` apart. */
+static void forward_rows(real *y, int64_t y_stride, real *lse, const head *h, int64_t i, int64_t rows, int64_t keys,
+                         bool first)
 {
-    const real *q = h->q + i * h->stride;
     real total[ROWS];
     CPU_FN(gemm_packed)
-    (thread_room.scores, q, thread_room.operand[0], rows, keys, h->e, h->stride, keys, h->flags);
-    prefetch_rows(q + rows * h->stride, least(ROWS, h->s - i - rows), h->e, h->stride);
-    exp_block(y, lse, total, h, rows, keys, first);
+    (thread_room.scores, row_of(h, h->q, i), thread_room.operand[0], rows, keys, h->e, h->stride, keys,
+     flags_with(h, GEMM_NARROW_A));
+    prefetch_rows(h, h->q, i + rows, least(ROWS, h->s - i - rows));
+    exp_block(y, y_stride, lse, total, h, rows, keys, first);
     CPU_FN(gemm_packed)
-    (y, thread_room.scores, thread_room.operand[1], rows, h->e, keys, keys, h->y_stride,
+    (y, thread_room.scores, thread_room.operand[1], rows, h->e, keys, keys, y_stride,
      h->flags | (first ? 0 : GEMM_ACCUMULATE));
-    for (int64_t r = 0; r < rows; r++) multiply_row(y + r * h->y_stride, h->e, 1 / total[r]);
+    for (int64_t r = 0; r < rows; r++) multiply_row(y + r * y_stride, h->e, 1 / total[r]);
 }
 
-static void forward_head(real *y, real *lse, const head *h)
+/* Some queries against all keys; y and lse are those of the first of them. */
+static void forward_queries(real *y, int64_t y_stride, real *lse, const head *h, span queries)
 {
     const int64_t piece = rows_that_fit(h->e, COLUMNS);
+    const int as_b = flags_with(h, GEMM_NARROW_B);
     for (int64_t j = 0; j < h->s; j += piece) {
         int64_t keys = least(piece, h->s - j);
-        CPU_FN(gemm_pack)
-        (thread_room.operand[0], h->k + j * h->stride, keys, h->e, h->stride, h->flags | GEMM_TRANS_B);
-        CPU_FN(gemm_pack)(thread_room.operand[1], h->v + j * h->stride, h->e, keys, h->stride, h->flags);
-        for (int64_t i = 0; i < h->s; i += ROWS)
-            forward_rows(y + i * h->y_stride, lse + i, h, i, least(ROWS, h->s - i), keys, j == 0);
+        CPU_FN(gemm_pack)(thread_room.operand[0], row_of(h, h->k, j), keys, h->e, h->stride, as_b | GEMM_TRANS_B);
+        CPU_FN(gemm_pack)(thread_room.operand[1], row_of(h, h->v, j), h->e, keys, h->stride, as_b);
+        for (int64_t i = 0; i < queries.count; i += ROWS)
+            forward_rows(y + i * y_stride, y_stride, lse + i, h, queries.first + i, least(ROWS, queries.count - i),
+                         keys, j == 0);
+    }
+}
+
+static void forward_head(void *y, real *lse, const head *h)
+{
+    const int64_t most = h->narrow ? rows_that_fit(h->e, h->s) : h->s;
+    for (int64_t i = 0; i < h->s; i += most) {
+        span queries = {i, least(most, h->s - i)};
+        forward_queries(h->narrow ? thread_room.wide[0] : y, h->narrow ? h->e : h->y_stride, lse + i, h, queries);
+        if (h->narrow)
+            write_rows((void *)y_row_of(h, y, i), h->y_stride, thread_room.wide[0], queries.count, h->e, false);
     }
 }
 
@@ -138,18 +200,18 @@ static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_
 {
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
-        head h = find_head(qkv, pair, s, k, e, flags & GEMM_BF16);
-        forward_head(y + pair / k * s * h.y_stride + pair % k * e, lse + pair * s, &h);
+        head h = find_head(qkv, pair, s, k, e, flags);
+        forward_head((void *)number_at(y, pair / k * s * h.y_stride + pair % k * e, h.narrow), lse + pair * s, &h);
     }
 }
 
 /* ---- backward ---- */
 
-static real dot(const real *a, const real *b, int64_t count)
+ONE_KIND real dot(const void *a, const void *b, int64_t count, bool narrow)
 {
     real sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < count; j++) sum += a[j] * b[j];
+    for (int64_t j = 0; j < count; j++) sum += read_number(a, j, narrow) * read_number(b, j, narrow);
     return sum;
 }
 
@@ -177,43 +239,66 @@ static void slope_block(real *slope, const real *p, const head *h, const real *w
 
 enum { QUERIES_ACROSS, DY_ACROSS, DY_DOWN, QUERIES_DOWN }; /* the packed operands of the backward pass */
 
-/* Keys j..j+rows against the queries whose operands are packed: gradients of these keys and values, and of their scores,
- * which are left in `slopes`. */
-static void backward_rows(const head *h, const head_slopes *g, real *slopes, const real *lse, const real *weighted,
-                          int64_t j, int64_t rows, int64_t queries)
+/* `rows` keys from number j of the span on, against the queries whose operands are packed: gradients of these keys and values,
+ * and of their scores, which are left in `slopes`. */
+static void backward_rows(const head *h, const head_slopes *g, real *slopes, const real *weighted, span keys, int64_t j,
+                          int64_t rows, int64_t queries)
 {
-    const int64_t at = j * h->stride;
+    const int64_t row = keys.first + j, at = j * g->stride;
+    const int as_a = flags_with(h, GEMM_NARROW_A);
     real(*operand)[ROOM_OPERAND] = thread_room.operand, *p = thread_room.scores;
-    CPU_FN(gemm_packed)(p, h->k + at, operand[QUERIES_ACROSS], rows, queries, h->e, h->stride, queries, h->flags);
-    prefetch_rows(h->v + at, rows, h->e, h->stride);
-    prefetch_rows(h->k + at + rows * h->stride, least(ROWS, h->s - j - rows), h->e, h->stride);
-    probability_block(p, h, lse, rows, queries);
     CPU_FN(gemm_packed)
-    (g->dv + at, p, operand[DY_DOWN], rows, h->e, queries, queries, h->stride, h->flags | GEMM_ACCUMULATE);
-    CPU_FN(gemm_packed)(slopes, h->v + at, operand[DY_ACROSS], rows, queries, h->e, h->stride, queries, h->flags);
+    (p, row_of(h, h->k, row), operand[QUERIES_ACROSS], rows, queries, h->e, h->stride, queries, as_a);
+    prefetch_rows(h, h->v, row, rows);
+    prefetch_rows(h, h->k, row + rows, least(ROWS, h->s - row - rows));
+    probability_block(p, h, g->lse, rows, queries);
+    CPU_FN(gemm_packed)
+    (g->dv + at, p, operand[DY_DOWN], rows, h->e, queries, queries, g->stride, h->flags | GEMM_ACCUMULATE);
+    CPU_FN(gemm_packed)
+    (slopes, row_of(h, h->v, row), operand[DY_ACROSS], rows, queries, h->e, h->stride, queries, as_a);
     slope_block(slopes, p, h, weighted, rows, queries);
     CPU_FN(gemm_packed)
-    (g->dk + at, slopes, operand[QUERIES_DOWN], rows, h->e, queries, queries, h->stride, h->flags | GEMM_ACCUMULATE);
+    (g->dk + at, slopes, operand[QUERIES_DOWN], rows, h->e, queries, queries, g->stride, h->flags | GEMM_ACCUMULATE);
 }
 
-/* Queries i..i+queries against all keys. */
-static void backward_queries(const head *h, const head_slopes *g, int64_t i, int64_t queries)
+/* Some queries (at most SIDE, whose dq, dy, y and lse are in g) against some keys. */
+static void backward_spans(const head *h, const head_slopes *g, span queries, span keys)
 {
-    const real *q = h->q + i * h->stride, *dy = g->dy + i * h->y_stride, *y = g->y + i * h->y_stride;
+    const void *q = row_of(h, h->q, queries.first);
+    const int as_b = flags_with(h, GEMM_NARROW_B);
     real(*operand)[ROOM_OPERAND] = thread_room.operand, weighted[SIDE];
-    for (int64_t r = 0; r < queries; r++) weighted[r] = dot(dy + r * h->y_stride, y + r * h->y_stride, h->e);
-    CPU_FN(gemm_pack)(operand[QUERIES_ACROSS], q, queries, h->e, h->stride, h->flags | GEMM_TRANS_B);
-    CPU_FN(gemm_pack)(operand[DY_ACROSS], dy, queries, h->e, h->y_stride, h->flags | GEMM_TRANS_B);
-    CPU_FN(gemm_pack)(operand[DY_DOWN], dy, h->e, queries, h->y_stride, h->flags);
-    CPU_FN(gemm_pack)(operand[QUERIES_DOWN], q, h->e, queries, h->stride, h->flags);
-    for (int64_t first = 0; first < h->s; first += SIDE) {
-        int64_t keys = least(SIDE, h->s - first);
-        for (int64_t j = 0; j < keys; j += ROWS)
-            backward_rows(h, g, thread_room.slopes + j * queries, g->lse + i, weighted, first + j,
-                          least(ROWS, keys - j), queries);
+    for (int64_t r = 0; r < queries.count; r++)
+        weighted[r] = WITH_KIND(h->narrow, dot, y_row_of(h, g->dy, r), y_row_of(h, g->y, r), h->e);
+    CPU_FN(gemm_pack)(operand[QUERIES_ACROSS], q, queries.count, h->e, h->stride, as_b | GEMM_TRANS_B);
+    CPU_FN(gemm_pack)(operand[DY_ACROSS], g->dy, queries.count, h->e, h->y_stride, as_b | GEMM_TRANS_B);
+    CPU_FN(gemm_pack)(operand[DY_DOWN], g->dy, h->e, queries.count, h->y_stride, as_b);
+    CPU_FN(gemm_pack)(operand[QUERIES_DOWN], q, h->e, queries.count, h->stride, as_b);
+    for (int64_t first = 0; first < keys.count; first += SIDE) {
+        int64_t count = least(SIDE, keys.count - first);
+        for (int64_t j = 0; j < count; j += ROWS)
+            backward_rows(h, g, thread_room.slopes + j * queries.count, weighted, keys, first + j,
+                          least(ROWS, count - j), queries.count);
         CPU_FN(gemm_serial)
-        (g->dq + i * h->stride, thread_room.slopes, h->k + first * h->stride, NULL, queries, h->e, keys, queries,
-         h->stride, h->stride, h->flags | GEMM_TRANS_A | GEMM_ACCUMULATE);
+        (g->dq, thread_room.slopes, row_of(h, h->k, keys.first + first), NULL, queries.count, h->e, count,
+         queries.count, h->stride, g->stride, as_b | GEMM_TRANS_A | GEMM_ACCUMULATE);
+    }
+}
+
+/* The same for all queries, part by part; g is that of the first. With narrow_dq, the gradient of each part is made in the room
+ * that g names and then written there, or added. */
+static void backward_keys(const head *h, const head_slopes *g, span keys, void *narrow_dq, bool add)
+{
+    const int64_t part = rows_that_fit(h->e, SIDE);
+    for (int64_t i = 0; i < h->s; i += part) {
+        span queries = {i, least(part, h->s - i)};
+        head_slopes of_part = *g;
+        of_part.dy = y_row_of(h, g->dy, i), of_part.y = y_row_of(h, g->y, i), of_part.lse = g->lse + i;
+        if (narrow_dq)
+            memset(g->dq, 0, (size_t)(queries.count * h->e) * sizeof(real));
+        else
+            of_part.dq = g->dq + i * g->stride;
+        backward_spans(h, &of_part, queries, keys);
+        if (narrow_dq) write_rows((void *)row_of(h, narrow_dq, i), h->stride, g->dq, queries.count, h->e, add);
     }
 }
 
@@ -223,18 +308,40 @@ static void clear_slopes(real *dq, int64_t s, int64_t width, int64_t e)
     for (int64_t i = 0; i < 3 * s; i++) memset(dq + i * width, 0, (size_t)e * sizeof *dq);
 }
 
+static void backward_float_head(void *slopes, const head *h, head_slopes g, bool add)
+{
+    real *dq = slopes;
+    if (!add) clear_slopes(dq, h->s, h->y_stride, h->e);
+    g.dq = dq, g.dk = dq + h->y_stride, g.dv = g.dk + h->y_stride, g.stride = h->stride;
+    backward_keys(h, &g, (span){0, h->s}, NULL, true);
+}
+
+static void backward_narrow_head(void *dq, const head *h, head_slopes g, bool add)
+{
+    const int64_t most = rows_that_fit(h->e, h->s);
+    void *dk = (void *)number_at(dq, h->y_stride, true), *dv = (void *)number_at(dk, h->y_stride, true);
+    g.dq = thread_room.wide[0], g.dk = thread_room.wide[1], g.dv = thread_room.wide[2], g.stride = h->e;
+    for (int64_t j = 0; j < h->s; j += most) {
+        span keys = {j, least(most, h->s - j)};
+        memset(g.dk, 0, (size_t)(keys.count * h->e) * sizeof(real));
+        memset(g.dv, 0, (size_t)(keys.count * h->e) * sizeof(real));
+        backward_keys(h, &g, keys, dq, add || j > 0);
+        write_rows((void *)row_of(h, dk, j), h->stride, g.dk, keys.count, h->e, add);
+        write_rows((void *)row_of(h, dv, j), h->stride, g.dv, keys.count, h->e, add);
+    }
+}
+
 static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
                           int64_t s, int64_t k, int64_t e, int flags)
 {
-    const int64_t part = rows_that_fit(e, SIDE);
+    const bool add = flags & GEMM_ACCUMULATE;
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
-        head h = find_head(qkv, pair, s, k, e, flags & GEMM_BF16);
+        head h = find_head(qkv, pair, s, k, e, flags);
         int64_t out = pair / k * s * h.y_stride + pair % k * e;
-        real *dq = dqkv + (h.q - qkv);
-        if (!(flags & GEMM_ACCUMULATE)) clear_slopes(dq, s, h.y_stride, e);
-        head_slopes g = {dq, dq + h.y_stride, dq + 2 * h.y_stride, dy + out, y + out, lse + pair * s};
-        for (int64_t i = 0; i < s; i += part) backward_queries(&h, &g, i, least(part, s - i));
+        head_slopes g = {.dy = number_at(dy, out, h.narrow), .y = number_at(y, out, h.narrow), .lse = lse + pair * s};
+        void *dq = (void *)number_at(dqkv, pair / k * s * h.stride + pair % k * e, h.narrow);
+        (h.narrow ? backward_narrow_head : backward_float_head)(dq, &h, g, add);
     }
 }
 

@@ -1,6 +1,14 @@
 /* Kernels that treat every element alike. */
+#include "cpu/gelu.h"
 #include "cpu/kernel.h"
-#include "cpu/vector.h"
+#include "cpu/narrow.h"
+
+enum { BLOCK = 4096 }; /* numbers that are handed to a thread at a time, where there is a choice of loops */
+
+static inline int64_t end_of_block(int64_t first, int64_t count)
+{
+    return first + BLOCK < count ? first + BLOCK : count;
+}
 
 static void add_fwd(real *y, const real *a, const real *b, int64_t count)
 {
@@ -14,17 +22,19 @@ static void accumulate(real *dst, const real *src, int64_t count)
     for (int64_t i = 0; i < count; i++) dst[i] += src[i];
 }
 
-/* Each thread owns a range of columns and walks all rows in order. */
+/* Columns [first, last) of all rows in order. */
+ONE_KIND void add_columns(real *db, const void *dy, int64_t m, int64_t n, int64_t first, int64_t last, bool narrow)
+{
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = first; j < last; j++) db[j] += read_number(dy, i * n + j, narrow);
+}
+
 static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n, int flags)
 {
-    (void)flags;
     enum { COLUMNS = 64 };
 #pragma omp parallel for schedule(static)
-    for (int64_t first = 0; first < n; first += COLUMNS) {
-        int64_t last = first + COLUMNS < n ? first + COLUMNS : n;
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t j = first; j < last; j++) db[j] += dy[i * n + j];
-    }
+    for (int64_t first = 0; first < n; first += COLUMNS)
+        WITH_KIND(flags & NARROW, add_columns, db, dy, m, n, first, first + COLUMNS < n ? first + COLUMNS : n);
 }
 
 static inline real silu(real x)
@@ -56,39 +66,40 @@ static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, boo
     }
 }
 
-/* With u = sqrt(2/pi) (x + 0.044715 x^3) the tanh form is x (1 + tanh u) / 2 = x sigmoid(2u), which keeps the small
- * negative tail that 1 + tanh u rounds away. GELU_ROOT is 2 sqrt(2/pi). */
-#define GELU_ROOT ((real)1.59576912160573071176)
-#define GELU_CUBE ((real)0.044715)
-
-static inline real gelu(real x)
+/* Numbers [first, end). */
+ONE_KIND void gelu_numbers(void *y, const void *x, int64_t first, int64_t end, bool narrow)
 {
-    return x * vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * x * x));
-}
-
-static inline real gelu_slope(real x)
-{
-    real square = x * x, s = vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * square));
-    return s * (1 + x * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
+#pragma omp simd
+    for (int64_t i = first; i < end; i++) write_number(y, i, gelu(read_number(x, i, narrow)), narrow);
 }
 
 static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
-    (void)flags;
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) y[i] = gelu(x[i]);
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, gelu_numbers, y, x, first, end_of_block(first, count));
+}
+
+ONE_KIND void gelu_slopes(void *dx, const void *dy, const void *x, int64_t first, int64_t end, bool add, bool narrow)
+{
+    if (add) {
+#pragma omp simd
+        for (int64_t i = first; i < end; i++) {
+            real slope = read_number(dy, i, narrow) * gelu_slope(read_number(x, i, narrow));
+            write_number(dx, i, read_number(dx, i, narrow) + slope, narrow);
+        }
+    } else {
+#pragma omp simd
+        for (int64_t i = first; i < end; i++)
+            write_number(dx, i, read_number(dy, i, narrow) * gelu_slope(read_number(x, i, narrow)), narrow);
+    }
 }
 
 static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
-    (void)flags;
-    if (add) {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] += dy[i] * gelu_slope(x[i]);
-    } else {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * gelu_slope(x[i]);
-    }
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, gelu_slopes, dx, dy, x, first, end_of_block(first, count), add);
 }
 
 void CPU_FN(cpu_register_elementwise)(engine *e)

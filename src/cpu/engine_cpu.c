@@ -115,6 +115,7 @@ static dt_status finish(dt_error *err)
 dt_status engine_cpu_fill(engine *e, dt_isa isa, dt_error *err)
 {
     memset(e, 0, sizeof *e);
+    e->narrow = sizeof(real) == sizeof(float);
     e->remakes = true;
     e->memory = (engine_memory){.clear = clear, .copy = copy, .upload = copy, .download = download, .finish = finish};
     int top = -1;

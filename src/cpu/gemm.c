@@ -21,6 +21,7 @@
 #include <omp.h>
 #include <stdbool.h>
 
+#include "cpu/gelu.h"
 #include "cpu/gemm_amx.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_tile.h"
@@ -36,9 +37,11 @@ enum {
 
 typedef struct product {
     real *c;
-    const real *a, *b, *bias;
+    const void *a, *b;
+    const real *bias;
     int64_t m, n, k, lda, ldb, ldc;
     int flags;
+    real *gelu; /* of a narrow C, which may be NULL then: its gelu, narrow too; NULL: not wanted */
 } product;
 
 /* A part of C: rows [i, i + m), columns [j, j + n). */
@@ -86,34 +89,46 @@ static stretch cut_contraction(int64_t k, int64_t block, int64_t blocks, packing
 
 static int64_t count_blocks(int64_t k, packing kind)
 {
-    return divide_up(packed_words(k, kind), BLOCK_DEPTH);
+    return k > 0 ? divide_up(packed_words(k, kind), BLOCK_DEPTH) : 0;
+}
+
+/* Rows i.. of op(A), or columns j.. of op(B), over a stretch of the contraction. */
+static strip strip_of_a(const product *g, stretch s, int64_t i, int64_t lanes)
+{
+    const bool across = g->flags & GEMM_TRANS_A, narrow = g->flags & GEMM_NARROW_A;
+    const void *from = number_at(g->a, across ? s.p * g->lda + i : i * g->lda + s.p, narrow);
+    return (strip){from, g->lda, lanes, s.depth, across, narrow};
+}
+
+static strip strip_of_b(const product *g, stretch s, int64_t j, int64_t lanes)
+{
+    const bool across = !(g->flags & GEMM_TRANS_B), narrow = g->flags & GEMM_NARROW_B;
+    const void *from = number_at(g->b, across ? s.p * g->ldb + j : j * g->ldb + s.p, narrow);
+    return (strip){from, g->ldb, lanes, s.depth, across, narrow};
 }
 
 static void pack_columns(real *out, const product *g, stretch s, int64_t j, int64_t n)
 {
-    const bool across = !(g->flags & GEMM_TRANS_B);
     for (int64_t done = 0; done < n; done += TILE_COLUMNS) {
-        const real *from = across ? g->b + s.p * g->ldb + j + done : g->b + (j + done) * g->ldb + s.p;
-        pack_panel(out + done * s.words, TILE_COLUMNS, from, g->ldb, least(TILE_COLUMNS, n - done), s.depth, across,
-                   packing_of(g->flags));
+        strip from = strip_of_b(g, s, j + done, least(TILE_COLUMNS, n - done));
+        pack_panel(out + done * s.words, TILE_COLUMNS, &from, packing_of(g->flags));
     }
 }
 
 static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 {
-    const bool across = g->flags & GEMM_TRANS_A;
-    if (!across && !(g->flags & GEMM_BF16) && IN_PLACE) return (block_a){g->a + i * g->lda + s.p, g->lda};
+    if (!(g->flags & (GEMM_TRANS_A | GEMM_BF16)) && IN_PLACE)
+        return (block_a){(const real *)g->a + i * g->lda + s.p, g->lda};
 #if GEMM_AMX
     if (g->flags & GEMM_BF16) {
-        const real *from = across ? g->a + s.p * g->lda + i : g->a + i * g->lda + s.p;
-        pack_rows(thread_room.gemm_a, s.words, from, g->lda, m, s.depth, across);
+        strip from = strip_of_a(g, s, i, m);
+        pack_tiles(thread_room.gemm_a, s.words, &from);
         return (block_a){thread_room.gemm_a, s.words};
     }
 #endif
     for (int64_t done = 0; done < m; done += TILE_ROWS) {
-        const real *from = across ? g->a + s.p * g->lda + i + done : g->a + (i + done) * g->lda + s.p;
-        pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, from, g->lda, least(TILE_ROWS, m - done), s.depth,
-                   across, packing_of(g->flags));
+        strip from = strip_of_a(g, s, i + done, least(TILE_ROWS, m - done));
+        pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, &from, packing_of(g->flags));
     }
     return (block_a){thread_room.gemm_a, 0};
 }
@@ -143,15 +158,27 @@ static void multiply_stretch(const product *g, region span, stretch s, panels b,
     if (tiles) amx_end();
 }
 
-static void multiply_span(const product *g, region span)
+/* An empty contraction: C, or zero, plus bias. */
+static void add_bias_only(const product *g, region span)
+{
+    for (int64_t i = span.i; i < span.i + span.m; i++)
+        for (int64_t j = span.j; j < span.j + span.n; j++) {
+            real previous = g->flags & GEMM_ACCUMULATE ? g->c[i * g->ldc + j] : 0;
+            g->c[i * g->ldc + j] = g->bias ? previous + g->bias[j] : previous;
+        }
+}
+
+/* b_is_packed: by the call before, for the same columns; the contraction is one block then. */
+static void multiply_span(const product *g, region span, bool b_is_packed)
 {
     const packing kind = packing_of(g->flags);
     const int64_t blocks = count_blocks(g->k, kind);
+    if (!blocks) add_bias_only(g, span);
     for (int64_t block = 0; block < blocks; block++) {
         stretch s = cut_contraction(g->k, block, blocks, kind);
         update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL};
         if (block == blocks - 1 && g->bias) u.bias = g->bias + span.j;
-        pack_columns(thread_room.gemm_b, g, s, span.j, span.n);
+        if (!b_is_packed) pack_columns(thread_room.gemm_b, g, s, span.j, span.n);
         multiply_stretch(g, span, s, (panels){thread_room.gemm_b, s.words}, u);
     }
 }
@@ -159,26 +186,70 @@ static void multiply_span(const product *g, region span)
 /* BLOCK_COLUMNS, and more where the contraction is short: A is read once for each span. */
 static int64_t span_columns(const product *g)
 {
+    if (g->k <= 0) return BLOCK_COLUMNS;
     const packing kind = packing_of(g->flags);
     const int64_t words = divide_up(packed_words(g->k, kind), count_blocks(g->k, kind)) + 2 * PAIR_STEP;
     return BLOCK_COLUMNS * DEPTH_ROOM / words / TILE_COLUMNS * TILE_COLUMNS;
 }
 
-static void multiply_region(const product *g, region part)
+/* A row of a narrow C from its sums, and its gelu, taken of the rounded numbers. */
+static void finish_row(narrow_number *c, narrow_number *y, const real *sums, int64_t n, bool add_previous)
 {
-    const int64_t columns = span_columns(g);
-    for (int64_t j = 0; j < part.n; j += columns)
-        multiply_span(g, (region){part.i, part.m, part.j + j, least(columns, part.n - j)});
+    if (add_previous)
+        for (int64_t j = 0; j < n; j++) write_number(c, j, read_number(c, j, true) + sums[j], true);
+    else if (c)
+        for (int64_t j = 0; j < n; j++) write_number(c, j, sums[j], true);
+    if (y)
+        for (int64_t j = 0; j < n; j++) write_number(y, j, gelu(round_bf16(sums[j])), true);
 }
 
-/* An empty contraction: C, or zero, plus bias. */
-static void add_bias_only(const product *g)
+static void finish_rows(const product *g, region r, const real *sums)
 {
-    for (int64_t i = 0; i < g->m; i++)
-        for (int64_t j = 0; j < g->n; j++) {
-            real previous = g->flags & GEMM_ACCUMULATE ? g->c[i * g->ldc + j] : 0;
-            g->c[i * g->ldc + j] = g->bias ? previous + g->bias[j] : previous;
+    narrow_number *c = (narrow_number *)g->c, *gelu = (narrow_number *)g->gelu;
+    for (int64_t i = r.i; i < r.i + r.m; i++, sums += r.n) {
+        int64_t at = i * g->ldc + r.j;
+        finish_row(c ? c + at : NULL, gelu ? gelu + at : NULL, sums, r.n, g->flags & GEMM_ACCUMULATE);
+    }
+}
+
+/* The product that makes a part of C, as a matrix of its own. */
+static product sums_of(const product *g, region r)
+{
+    const stretch start = {0};
+    product sums = *g;
+    sums.a = strip_of_a(g, start, r.i, 0).numbers, sums.b = strip_of_b(g, start, r.j, 0).numbers;
+    sums.bias = g->bias ? g->bias + r.j : NULL;
+    sums.c = thread_room.sums, sums.ldc = r.n, sums.m = r.m, sums.n = r.n;
+    sums.flags &= ~GEMM_ACCUMULATE;
+    return sums;
+}
+
+/* A narrow C is made of sums of full width as soon as all blocks of the contraction are in them: of a block of rows, or when
+ * the columns would have to be packed again for each, of as many as there is room for. */
+static void multiply_region_narrow(const product *g, region part)
+{
+    enum { COLUMNS = 512, MOST_COLUMNS = ROOM_SUMS / BLOCK_ROWS / TILE_COLUMNS * TILE_COLUMNS };
+    const bool one_block = count_blocks(g->k, packing_of(g->flags)) == 1;
+    const int64_t columns = least(span_columns(g), one_block ? MOST_COLUMNS : COLUMNS);
+    const int64_t rows = one_block ? BLOCK_ROWS : ROOM_SUMS / columns / BLOCK_ROWS * BLOCK_ROWS;
+    for (int64_t j = part.j; j < part.j + part.n; j += columns)
+        for (int64_t i = part.i; i < part.i + part.m; i += rows) {
+            region r = {i, least(rows, part.i + part.m - i), j, least(columns, part.j + part.n - j)};
+            product sums = sums_of(g, r);
+            multiply_span(&sums, (region){0, r.m, 0, r.n}, one_block && i > part.i);
+            finish_rows(g, r, sums.c);
         }
+}
+
+static void multiply_region(const product *g, region part)
+{
+    if (g->flags & GEMM_NARROW_C) {
+        multiply_region_narrow(g, part);
+        return;
+    }
+    const int64_t columns = span_columns(g);
+    for (int64_t j = 0; j < part.n; j += columns)
+        multiply_span(g, (region){part.i, part.m, part.j + j, least(columns, part.n - j)}, false);
 }
 
 /* Rows of the thread grid for the least work of one thread: its tiles of C plus what packing its columns of B and rows
@@ -222,24 +293,46 @@ static void multiply_parallel(const product *g, int threads)
     }
 }
 
+static void multiply_serial(const product *g)
+{
+    if (g->m > 0 && g->n > 0) multiply_region(g, (region){0, g->m, 0, g->n});
+}
+
+static void multiply(const product *g)
+{
+    int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+    if (threads == 1 || g->k <= 0 || g->m * g->n <= SERIAL_LIMIT / g->k)
+        multiply_serial(g);
+    else
+        multiply_parallel(g, threads);
+}
+
+static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+                 int64_t ldb, int64_t ldc, int flags)
+{
+    multiply(&(product){c, a, b, bias, m, n, k, lda, ldb, ldc, flags, NULL});
+}
+
+static void gemm_gelu(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
+                      int flags)
+{
+    flags |= GEMM_TRANS_B | GEMM_NARROW_A | GEMM_NARROW_C;
+    multiply(&(product){u, x, w, bias, m, o, i, i, i, o, flags, y});
+}
+
 void CPU_FN(gemm_serial)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k,
                          int64_t lda, int64_t ldb, int64_t ldc, int flags)
 {
-    product g = {c, a, b, bias, m, n, k, lda, ldb, ldc, flags};
-    if (m <= 0 || n <= 0) return;
-    if (k <= 0)
-        add_bias_only(&g);
-    else
-        multiply_region(&g, (region){0, m, 0, n});
+    multiply_serial(&(product){c, a, b, bias, m, n, k, lda, ldb, ldc, flags, NULL});
 }
 
-void CPU_FN(gemm_pack)(real *packed, const real *b, int64_t n, int64_t k, int64_t ldb, int flags)
+void CPU_FN(gemm_pack)(real *packed, const void *b, int64_t n, int64_t k, int64_t ldb, int flags)
 {
     product g = {.b = b, .ldb = ldb, .flags = flags};
     pack_columns(packed, &g, (stretch){0, k, packed_words(k, packing_of(flags))}, 0, n);
 }
 
-void CPU_FN(gemm_packed)(real *c, const real *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
+void CPU_FN(gemm_packed)(real *c, const void *a, const real *packed, int64_t m, int64_t n, int64_t k, int64_t lda,
                          int64_t ldc, int flags)
 {
     product g = {.c = c, .a = a, .m = m, .n = n, .k = k, .lda = lda, .ldc = ldc, .flags = flags};
@@ -259,18 +352,8 @@ int64_t CPU_FN(gemm_packed_count)(int64_t n, int64_t k)
     return divide_up(n, TILE_COLUMNS) * TILE_COLUMNS * (k > pairs ? k : pairs);
 }
 
-static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
-                 int64_t ldb, int64_t ldc, int flags)
-{
-    product g = {c, a, b, bias, m, n, k, lda, ldb, ldc, flags};
-    int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-    if (threads == 1 || k <= 0 || m * n <= SERIAL_LIMIT / k)
-        CPU_FN(gemm_serial)(c, a, b, bias, m, n, k, lda, ldb, ldc, flags);
-    else
-        multiply_parallel(&g, threads);
-}
-
 void CPU_FN(cpu_register_gemm)(engine *e)
 {
     e->gemm = gemm;
+    e->gemm_gelu = gemm_gelu;
 }

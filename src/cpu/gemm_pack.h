@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/gemm_tile.h"
+#include "cpu/narrow.h"
 
 /* Words of pairs come in multiples of this; those beyond the end are zero. */
 enum { PAIR_STEP = GEMM_AMX ? 16 : 1 };
@@ -16,6 +17,15 @@ typedef enum packing {
     PACK_ROUNDED, /* each number rounded to bfloat16 */
     PACK_PAIRS,   /* two bfloat16 a word, the earlier one in the low half; 0 stands in for a missing second */
 } packing;
+
+/* What becomes a panel: `lanes` lanes of `depth` numbers. */
+typedef struct strip {
+    const void *numbers;
+    int64_t stride; /* between the rows of the source */
+    int64_t lanes, depth;
+    bool across; /* the lanes lie side by side in each row of the source; else each lane is a row */
+    bool narrow;
+} strip;
 
 enum {
     PREFETCH_ROWS = 32, /* rows far apart in memory: the machine does not foresee them by itself */
@@ -33,20 +43,6 @@ static inline int64_t divide_up(int64_t a, int64_t b)
 static inline int64_t packed_words(int64_t depth, packing kind)
 {
     return kind == PACK_PAIRS ? divide_up(divide_up(depth, 2), PAIR_STEP) * PAIR_STEP : depth;
-}
-
-/* Nearest bfloat16, ties to even. A NaN stays one: its quiet bit is set, so that dropping the low half cannot turn it
- * into an infinity. */
-static inline real round_bf16(real x)
-{
-    float narrow = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &narrow, sizeof bits);
-    uint32_t rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
-    bits = (bits & 0x7fffffffU) > 0x7f800000U ? bits | 0x00400000U : rounded;
-    bits &= 0xffff0000U;
-    memcpy(&narrow, &bits, sizeof narrow);
-    return narrow;
 }
 
 static inline void round_in_place(real *x, int64_t count)
@@ -166,24 +162,15 @@ static void transpose_matrix(real *target, int64_t target_stride, const real *so
 
 #if GEMM_PAIRS
 
-/* The upper half of the nearest bfloat16, in the low half of a word. */
-static inline uint32_t bf16_bits(real x)
-{
-    real rounded = round_bf16(x);
-    uint32_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    return bits >> 16;
-}
-
 static inline real make_pair(real first, real second)
 {
-    uint32_t bits = bf16_bits(first) | bf16_bits(second) << 16;
+    uint32_t bits = bf16_word(first) >> 16 | (bf16_word(second) & 0xffff0000U);
     real word;
     memcpy(&word, &bits, sizeof word);
     return word;
 }
 
-/* to[q] = pair (from[2q], from[2q + 1]); 0 stands in for a missing last one. */
+/* to[q] = pair (from[2q], from[2q + 1]) */
 static void pair_neighbours(real *to, const real *from, int64_t depth)
 {
     int64_t done = 0;
@@ -214,72 +201,118 @@ static void pair_beside(real *to, const real *first, const real *second, int64_t
     for (; done < lanes; done++) to[done] = make_pair(first[done], second[done]);
 }
 
-/* Lanes lie side by side in the source, the contraction runs down its rows. */
-static void pair_rows(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth)
+/* The same of bfloat16. */
+static void join_beside(uint32_t *to, const narrow_number *first, const narrow_number *second, int64_t lanes)
 {
-    for (int64_t p = 0; p < depth; p += 2) {
-        const real *first = source + p * stride, *second = first + stride;
-        real *to = panel + p / 2 * width;
-        if (p + 1 < depth)
-            pair_beside(to, first, second, lanes);
-        else
-            for (int64_t i = 0; i < lanes; i++) to[i] = make_pair(first[i], 0);
-    }
-}
-
-/* Each lane is a row of the source: its numbers are paired as they stand, a stretch at a time, and then transposed. */
-static void pair_columns(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth)
-{
-    real words[TILE_COLUMNS * NARROW_WORDS];
-    for (int64_t p = 0; p < depth; p += 2 * NARROW_WORDS) {
-        int64_t numbers = least(2 * NARROW_WORDS, depth - p);
-        for (int64_t i = 0; i < lanes; i++) pair_neighbours(words + i * NARROW_WORDS, source + i * stride + p, numbers);
-        transpose_matrix(panel + p / 2 * width, width, words, NARROW_WORDS, lanes, divide_up(numbers, 2));
-    }
+    for (int64_t i = 0; i < lanes; i++) to[i] = first[i] | (uint32_t)second[i] << 16;
 }
 
 #endif
 
-/* `lanes` (at most width) lanes of `depth` numbers: those of a lane are `stride` apart when the lanes lie `across` the rows of
- * the source, else the lanes are. What lies beside a narrow strip is left as it was: products with it are dropped. */
-static void pack_panel(real *panel, int64_t width, const real *source, int64_t stride, int64_t lanes, int64_t depth,
-                       bool across, packing kind)
+static inline int64_t numbers_of_word(packing kind)
 {
+    return kind == PACK_PAIRS ? 2 : 1;
+}
+
+/* Words of a lane that is a row of the source: of its `count` numbers from p on. */
+static void pack_line(real *to, const strip *x, int64_t lane, int64_t p, int64_t count, packing kind)
+{
+    const void *from = number_at(x->numbers, lane * x->stride + p, x->narrow);
 #if GEMM_PAIRS
+    if (kind == PACK_PAIRS && x->narrow) {
+        if (count % 2) to[count / 2] = 0;
+        memcpy(to, from, (size_t)count * sizeof(narrow_number));
+        return;
+    }
     if (kind == PACK_PAIRS) {
-        (across ? pair_rows : pair_columns)(panel, width, source, stride, lanes, depth);
-        for (int64_t p = divide_up(depth, 2); p < packed_words(depth, kind); p++)
-            memset(panel + p * width, 0, (size_t)width * sizeof *panel);
+        pair_neighbours(to, from, count);
         return;
     }
 #endif
-    if (across)
-        copy_matrix(panel, width, source, stride, depth, lanes);
+    (void)kind;
+    widen(to, from, count);
+}
+
+/* The word of every lane that number p begins, where the lanes lie across the source. */
+static void pack_across(real *to, const strip *x, int64_t p, packing kind)
+{
+    const void *first = number_at(x->numbers, p * x->stride, x->narrow);
+#if GEMM_PAIRS
+    static const real none[TILE_COLUMNS];
+    const void *second = p + 1 < x->depth ? number_at(first, x->stride, x->narrow) : none;
+    if (kind == PACK_PAIRS && x->narrow) {
+        join_beside((uint32_t *)to, first, second, x->lanes);
+        return;
+    }
+    if (kind == PACK_PAIRS) {
+        pair_beside(to, first, second, x->lanes);
+        return;
+    }
+#endif
+    (void)kind;
+    widen(to, first, x->lanes);
+}
+
+/* Words are made of lanes as they stand, a stretch at a time, and then transposed. */
+static void pack_lines(real *panel, int64_t width, const strip *x, packing kind)
+{
+    real words[TILE_COLUMNS * NARROW_WORDS];
+    const int64_t each = numbers_of_word(kind);
+    for (int64_t p = 0; p < x->depth; p += each * NARROW_WORDS) {
+        int64_t count = least(each * NARROW_WORDS, x->depth - p);
+        for (int64_t i = 0; i < x->lanes; i++) pack_line(words + i * NARROW_WORDS, x, i, p, count, kind);
+        transpose_matrix(panel + p / each * width, width, words, NARROW_WORDS, x->lanes, divide_up(count, each));
+    }
+}
+
+static void pack_words(real *panel, int64_t width, const strip *x, packing kind)
+{
+    const int64_t each = numbers_of_word(kind), words = divide_up(x->depth, each);
+    if (x->across)
+        for (int64_t q = 0; q < words; q++) pack_across(panel + q * width, x, q * each, kind);
     else
-        transpose_matrix(panel, width, source, stride, lanes, depth);
-    if (kind == PACK_ROUNDED) round_in_place(panel, depth * width);
+        pack_lines(panel, width, x, kind);
+    memset(panel + words * width, 0, (size_t)((packed_words(x->depth, kind) - words) * width) * sizeof *panel);
+}
+
+/* At most `width` lanes. What lies beside fewer is left as it was: products with it are dropped. */
+static void pack_panel(real *panel, int64_t width, const strip *x, packing kind)
+{
+    if (kind == PACK_PAIRS || x->narrow) {
+        pack_words(panel, width, x, kind);
+        return;
+    }
+    if (x->across)
+        copy_matrix(panel, width, x->numbers, x->stride, x->depth, x->lanes);
+    else
+        transpose_matrix(panel, width, x->numbers, x->stride, x->lanes, x->depth);
+    if (kind == PACK_ROUNDED) round_in_place(panel, x->depth * width);
 }
 
 #if GEMM_AMX
 
-/* `rows` rows of `depth` numbers as rows of `words` pairs: tiles of A. `across`: as for pack_panel. */
-static void pack_rows(real *packed, int64_t words, const real *source, int64_t stride, int64_t rows, int64_t depth,
-                      bool across)
+/* The lanes as rows of `words` pairs: tiles of A. */
+static void pack_tiles(real *packed, int64_t words, const strip *x)
 {
-    if (!across)
-        for (int64_t r = 0; r < rows; r++) pair_neighbours(packed + r * words, source + r * stride, depth);
+    if (!x->across)
+        for (int64_t r = 0; r < x->lanes; r++) pack_line(packed + r * words, x, r, 0, x->depth, PACK_PAIRS);
     else
-        for (int64_t p = 0; p < depth; p += 2 * NARROW_WORDS) {
-            real narrow[NARROW_WORDS * TILE_COLUMNS];
-            int64_t numbers = least(2 * NARROW_WORDS, depth - p);
-            for (int64_t r = 0; r < rows; r += TILE_COLUMNS) {
-                int64_t lanes = least(TILE_COLUMNS, rows - r);
-                pair_rows(narrow, TILE_COLUMNS, source + p * stride + r, stride, lanes, numbers);
-                transpose_matrix(packed + r * words + p / 2, words, narrow, TILE_COLUMNS, divide_up(numbers, 2), lanes);
+        for (int64_t p = 0; p < x->depth; p += 2 * NARROW_WORDS) {
+            real panel[NARROW_WORDS * TILE_COLUMNS];
+            for (int64_t r = 0; r < x->lanes; r += TILE_COLUMNS) {
+                strip part = {number_at(x->numbers, p * x->stride + r, x->narrow),
+                              x->stride,
+                              least(TILE_COLUMNS, x->lanes - r),
+                              least(2 * NARROW_WORDS, x->depth - p),
+                              true,
+                              x->narrow};
+                int64_t made = divide_up(part.depth, 2);
+                for (int64_t q = 0; q < made; q++) pack_across(panel + q * TILE_COLUMNS, &part, 2 * q, PACK_PAIRS);
+                transpose_matrix(packed + r * words + p / 2, words, panel, TILE_COLUMNS, made, part.lanes);
             }
         }
-    int64_t filled = divide_up(depth, 2);
-    for (int64_t r = 0; r < rows; r++)
+    int64_t filled = divide_up(x->depth, 2);
+    for (int64_t r = 0; r < x->lanes; r++)
         memset(packed + r * words + filled, 0, (size_t)(words - filled) * sizeof *packed);
 }
 

@@ -1,6 +1,7 @@
 /* Layer norm with adaptive modulation, and the gated residual: the two shapes adaLN-Zero gives to a residual branch
  * (Peebles and Xie 2023, figure 3; facebookresearch/DiT models.py). */
 #include "cpu/kernel.h"
+#include "cpu/narrow.h"
 
 /* mean and 1/sqrt(variance + epsilon) of one row, in two passes: exact for rows far from zero. */
 static void row_moments(real *mean, real *rstd, const real *x, int64_t d, real epsilon)
@@ -15,82 +16,112 @@ static void row_moments(real *mean, real *rstd, const real *x, int64_t d, real e
     *rstd = 1 / (real)sqrt(square / (real)d + epsilon);
 }
 
+/* y = (row - mu) r (1 + a) + b */
+ONE_KIND void norm_row(void *y, const real *row, const real *a, const real *b, real mu, real r, int64_t d, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) write_number(y, i, (row[i] - mu) * r * (1 + a[i]) + b[i], narrow);
+}
+
 static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
                               int64_t shift, int64_t scale, real epsilon, int flags)
 {
-    (void)flags;
+    const bool narrow = flags & NARROW;
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < z.n * z.s; token++) {
         const real *row = x + token * z.d, *mod = m + token / z.s * z.stride;
-        const real *b = mod + shift * z.d, *a = mod + scale * z.d;
-        real *out = y + token * z.d;
+        void *out = (void *)number_at(y, token * z.d, narrow);
         row_moments(&mean[token], &rstd[token], row, z.d, epsilon);
-        real mu = mean[token], r = rstd[token];
-        for (int64_t i = 0; i < z.d; i++) out[i] = (row[i] - mu) * r * (1 + a[i]) + b[i];
+        WITH_KIND(narrow, norm_row, out, row, mod + scale * z.d, mod + shift * z.d, mean[token], rstd[token], z.d);
     }
 }
 
 /* With xhat = (x - mean) rstd and g = dy (1 + scale):
  * dx = rstd (g - mean(g) - xhat mean(g xhat)), dscale = sum_s dy xhat, dshift = sum_s dy. */
-static void norm_row_bwd(real *dx, const real *dy, const real *row, const real *a, real mu, real r, int64_t d)
+ONE_KIND void norm_row_bwd(real *dx, const void *dy, const real *row, const real *a, real mu, real r, int64_t d,
+                           bool narrow)
 {
     real sum_g = 0, sum_gx = 0;
 #pragma omp simd reduction(+ : sum_g, sum_gx)
     for (int64_t i = 0; i < d; i++) {
-        real g = dy[i] * (1 + a[i]);
+        real g = read_number(dy, i, narrow) * (1 + a[i]);
         sum_g += g;
         sum_gx += g * (row[i] - mu) * r;
     }
     sum_g /= (real)d;
     sum_gx /= (real)d;
-    for (int64_t i = 0; i < d; i++) dx[i] += r * (dy[i] * (1 + a[i]) - sum_g - (row[i] - mu) * r * sum_gx);
+    for (int64_t i = 0; i < d; i++)
+        dx[i] += r * (read_number(dy, i, narrow) * (1 + a[i]) - sum_g - (row[i] - mu) * r * sum_gx);
+}
+
+/* da and db += what one token gives to scale and shift. */
+ONE_KIND void modulation_row_bwd(real *da, real *db, const void *dy, const real *row, real mu, real r, int64_t d,
+                                 bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) {
+        real g = read_number(dy, i, narrow);
+        db[i] += g;
+        da[i] += g * (row[i] - mu) * r;
+    }
 }
 
 static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
                               const real *m, modulation_sizes z, int64_t shift, int64_t scale, int flags)
 {
-    (void)flags;
+    const bool narrow = flags & NARROW;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++) {
         const real *a = m + n * z.stride + scale * z.d;
         real *db = dm ? dm + n * z.stride + shift * z.d : 0, *da = dm ? dm + n * z.stride + scale * z.d : 0;
         for (int64_t token = n * z.s; token < (n + 1) * z.s; token++) {
-            const real *row = x + token * z.d, *g = dy + token * z.d;
-            real mu = mean[token], r = rstd[token];
-            if (dx) norm_row_bwd(dx + token * z.d, g, row, a, mu, r, z.d);
-            if (!dm) continue;
-            for (int64_t i = 0; i < z.d; i++) {
-                db[i] += g[i];
-                da[i] += g[i] * (row[i] - mu) * r;
-            }
+            const real *row = x + token * z.d, mu = mean[token], r = rstd[token];
+            const void *g = number_at(dy, token * z.d, narrow);
+            if (dx) WITH_KIND(narrow, norm_row_bwd, dx + token * z.d, g, row, a, mu, r, z.d);
+            if (dm) WITH_KIND(narrow, modulation_row_bwd, da, db, g, row, mu, r, z.d);
         }
     }
+}
+
+/* y = x + gate h */
+ONE_KIND void gated_row(real *y, const real *x, const void *h, const real *gate, int64_t d, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) y[i] = x[i] + gate[i] * read_number(h, i, narrow);
 }
 
 static void gated_add_fwd(real *y, const real *x, const real *h, const real *m, modulation_sizes z, int64_t gate,
                           int flags)
 {
-    (void)flags;
+    const bool narrow = flags & NARROW;
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < z.n * z.s; token++) {
         const real *g = m + token / z.s * z.stride + gate * z.d;
-        for (int64_t i = token * z.d, j = 0; j < z.d; i++, j++) y[i] = x[i] + g[j] * h[i];
+        const int64_t at = token * z.d;
+        WITH_KIND(narrow, gated_row, y + at, x + at, number_at(h, at, narrow), g, z.d);
     }
+}
+
+ONE_KIND void branch_row_bwd(void *dh, const real *dy, const real *gate, int64_t d, bool add, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++)
+        write_number(dh, i, add ? read_number(dh, i, narrow) + dy[i] * gate[i] : dy[i] * gate[i], narrow);
+}
+
+ONE_KIND void gate_row_bwd(real *dgate, const real *dy, const void *h, int64_t d, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) dgate[i] += dy[i] * read_number(h, i, narrow);
 }
 
 static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
                           int64_t gate, bool add, int flags)
 {
-    (void)flags;
+    const bool narrow = flags & NARROW;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < z.n; n++) {
         const real *g = m + n * z.stride + gate * z.d;
-        real *dg = dm ? dm + n * z.stride + gate * z.d : 0;
         for (int64_t token = n * z.s; token < (n + 1) * z.s; token++) {
-            const real *up = dy + token * z.d, *branch = h + token * z.d;
-            real *to_h = dh ? dh + token * z.d : 0;
-            for (int64_t i = 0; to_h && i < z.d; i++) to_h[i] = add ? to_h[i] + up[i] * g[i] : up[i] * g[i];
-            for (int64_t i = 0; dg && i < z.d; i++) dg[i] += up[i] * branch[i];
+            const int64_t at = token * z.d;
+            if (dh) WITH_KIND(narrow, branch_row_bwd, (void *)number_at(dh, at, narrow), dy + at, g, z.d, add);
+            if (dm)
+                WITH_KIND(narrow, gate_row_bwd, dm + n * z.stride + gate * z.d, dy + at, number_at(h, at, narrow), z.d);
         }
     }
 }

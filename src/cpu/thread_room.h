@@ -6,19 +6,27 @@
 #include "base/real.h"
 
 enum {
-    ROOM_GEMM_A = 40 << 10,  /* numbers: a packed block of rows */
-    ROOM_GEMM_B = 320 << 10, /* a packed span of columns */
-    ROOM_OPERAND = 64 << 10, /* an operand that attention keeps packed for a head */
-    ROOM_SCORES = 24 << 10,  /* scores of a block of rows */
-    ROOM_SLOPES = 64 << 10,  /* gradients of the scores of many blocks */
+    ROOM_GEMM_A = 40 << 10,                                    /* numbers: a packed block of rows */
+    ROOM_GEMM_B = 320 << 10,                                   /* a packed span of columns */
+    ROOM_OPERAND = 64 << 10,                                   /* an operand that attention keeps packed for a head */
+    ROOM_SCORES = 24 << 10,                                    /* scores of a block of rows */
+    ROOM_SLOPES = 64 << 10,                                    /* gradients of the scores of many blocks */
+    ROOM_WIDE = sizeof(real) == sizeof(float) ? 64 << 10 : 64, /* rows of a head before they become narrow */
+    ROOM_SUMS = 4 * ROOM_OPERAND + ROOM_SCORES,                /* sums of a product before they become narrow */
 };
 
 typedef struct thread_memory {
     _Alignas(64) real gemm_a[ROOM_GEMM_A];
     _Alignas(64) real gemm_b[ROOM_GEMM_B];
-    _Alignas(64) real operand[4][ROOM_OPERAND];
-    _Alignas(64) real scores[ROOM_SCORES];
+    union { /* attention makes no product whose result is narrow */
+        struct {
+            _Alignas(64) real operand[4][ROOM_OPERAND];
+            _Alignas(64) real scores[ROOM_SCORES];
+        };
+        _Alignas(64) real sums[ROOM_SUMS];
+    };
     _Alignas(64) real slopes[ROOM_SLOPES];
+    _Alignas(64) real wide[3][ROOM_WIDE];
 } thread_memory;
 
 extern _Thread_local thread_memory thread_room;

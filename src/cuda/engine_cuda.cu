@@ -194,7 +194,7 @@ dt_status difftune_engine_cuda(engine *e, dt_error *err)
         return error_set(err, DT_ERR_UNSUPPORTED, "device cuda: %s has compute capability %d.%d, 8.0 is needed",
                          device.name, device.major, device.minor);
     memset(e, 0, sizeof *e);
-    e->narrow = true;
+    e->narrow = e->narrow_weights = true;
     snprintf(e->name, sizeof e->name, "cuda %.50s", device.name);
     e->memory.backing = &backing;
     e->memory.clear = clear;

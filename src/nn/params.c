@@ -70,6 +70,7 @@ void params_init(ctx *c, params *p, uint64_t seed)
 
 void params_round(ctx *c, params *p)
 {
+    if (!c->engine.narrow_weights) return;
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         tensor *t = p->row[i].tensor;
         const int64_t count = tensor_count(t);

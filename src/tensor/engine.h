@@ -88,14 +88,14 @@ typedef struct engine_memory {
 typedef struct engine {
     char name[64]; /* e.g. "cpu avx2" */
     engine_memory memory;
-    bool narrow;  /* takes narrow arrays */
-    bool remakes; /* making a cheap value again costs less than its way to memory and back */
+    bool narrow;         /* takes narrow arrays */
+    bool narrow_weights; /* reads weights faster from narrow copies (nn/params.h): takes GEMM_NARROW_BIAS too */
+    bool remakes;        /* making a cheap value again costs less than its way to memory and back */
 
-    /* Only of an engine that takes narrow arrays; NULL elsewhere. */
-    /* narrow[i] = x[i], rounded to nearest even */
+    /* narrow[i] = x[i], rounded to nearest even. NULL without narrow_weights. */
     void (*round)(void *narrow, const real *x, int64_t count);
-    /* u = x[M,I] w[O,I]^T + bias[O], y[M,O] = gelu(u): gemm and gelu_fwd in one, all narrow; u is NULL where it is not
-     * wanted. Flags: GEMM_BF16, GEMM_NARROW_B (w), GEMM_NARROW_BIAS. */
+    /* u = x[M,I] w[O,I]^T + bias[O], y[M,O] = gelu(u): gemm and gelu_fwd in one, x, u and y narrow; u is NULL where it is
+     * not wanted. Flags: GEMM_BF16, GEMM_NARROW_B (w), GEMM_NARROW_BIAS. NULL where narrow arrays are not taken. */
     void (*gemm_gelu)(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
                       int flags);
 

@@ -1,0 +1,23 @@
+/* The Gaussian error linear unit in its tanh form, which DiT uses, and its slope. */
+#ifndef CPU_GELU_H
+#define CPU_GELU_H
+
+#include "cpu/vector.h"
+
+/* With u = sqrt(2/pi) (x + 0.044715 x^3) the tanh form is x (1 + tanh u) / 2 = x sigmoid(2u), which keeps the small
+ * negative tail that 1 + tanh u rounds away. GELU_ROOT is 2 sqrt(2/pi). */
+#define GELU_ROOT ((real)1.59576912160573071176)
+#define GELU_CUBE ((real)0.044715)
+
+static inline real gelu(real x)
+{
+    return x * vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * x * x));
+}
+
+static inline real gelu_slope(real x)
+{
+    real square = x * x, s = vector_sigmoid(GELU_ROOT * x * (1 + GELU_CUBE * square));
+    return s * (1 + x * (1 - s) * GELU_ROOT * (1 + 3 * GELU_CUBE * square));
+}
+
+#endif
