@@ -197,28 +197,29 @@ def memory_row(args, results):
 def growth_row(args, results):
     """Time and memory of a training step over the batch."""
     rows = []
-    for shape, batches in (("demo", (8, 16, 32, 64, 128)), ("S", (8, 16, 32))):
+    for shape, batches, precision in (("demo", (8, 16, 32, 64, 128), "f32"), ("S", (8, 16, 32), "f32"), ("S", (8, 16, 32), "bf16")):
         plans = [dict(batch=n, steps=max(1, 192 // n if shape == "demo" else 16 // n), rounds=3, passes=1, together=True)
                  for n in batches]
         contenders = []
         for plan in plans:
-            contender = difftune(args, "train", shape, plan, "f32", {})
+            contender = difftune(args, "train", shape, plan, precision, {})
             contender.name = f"batch {plan['batch']}"
             contenders.append(contender)
         for name, r in take_turns(contenders, plans[0]).items():
             batch = int(name.split()[1])
-            rows.append(dict(shape=shape, batch=batch, seconds_per_sample=r["seconds_per_step"] / batch,
+            rows.append(dict(shape=shape, batch=batch, precision=precision, seconds_per_sample=r["seconds_per_step"] / batch,
                              peak_memory_bytes=r["peak_memory_bytes"], disturbed=r["disturbed"],
                              activations=r["step_arena_bytes"] + r["pass_arena_bytes"]))
     results["growth"] = rows
 
 
-def per_sample_formula(shape):
-    """Bytes that one more sample costs in f32 training without checkpointing. docs/performance.md explains the counts."""
+def per_sample_formula(shape, precision):
+    """Bytes that one more sample costs in training without checkpointing. docs/performance.md explains the counts."""
     width, depth, heads, tokens, patch, channels_in, channels_out = {"demo": (192, 6, 3, 64, 4, 3, 3),
                                                                      "S": (384, 12, 6, 256, 2, 4, 8)}[shape]
-    token = depth * (12 * width + heads + 4) + 16 * width + patch * patch * (12 * channels_in + 2 * channels_out)
-    return 4 * (tokens * token + 6 * depth * width)
+    inside, around = depth * 10 * width + 13 * width, depth * (2 * width + heads + 4) + 3 * width
+    pixels = patch * patch * (12 * channels_in + 2 * channels_out)
+    return tokens * ((2 if precision == "bf16" else 4) * inside + 4 * (around + pixels)) + 4 * 6 * depth * width
 
 
 def write_png(path, pixel):
@@ -321,13 +322,13 @@ def growth_lines(results):
     rows = results.get("growth")
     if not rows:
         return []
-    lines = ["| training f32 | batch | ms per sample | peak memory, MiB | MiB per further sample | formula |", "|---|---|---|---|---|---|"]
+    lines = ["| training | batch | ms per sample | peak memory, MiB | MiB per further sample | formula |", "|---|---|---|---|---|---|"]
     before = None
     for r in rows:
         step = f"{(r['activations'] - before['activations']) / (r['batch'] - before['batch']) / 2**20:.3f}" \
-            if before and before["shape"] == r["shape"] else ""
-        lines.append(f"| {SHAPES[r['shape']]}{' *' if r['disturbed'] else ''} | {r['batch']} | {1e3 * r['seconds_per_sample']:.2f} | "
-                     f"{r['peak_memory_bytes'] / 2**20:.0f} | {step} | {per_sample_formula(r['shape']) / 2**20:.3f} |")
+            if before and r["batch"] > before["batch"] else ""
+        lines.append(f"| {SHAPES[r['shape']]} {r['precision']}{' *' if r['disturbed'] else ''} | {r['batch']} | {1e3 * r['seconds_per_sample']:.2f} | "
+                     f"{r['peak_memory_bytes'] / 2**20:.0f} | {step} | {per_sample_formula(r['shape'], r['precision']) / 2**20:.3f} |")
         before = r
     return lines
 

@@ -415,8 +415,9 @@ static void assert_narrow_product(const engine *e, shape s, int narrow)
 
 static void check_narrow(const engine *e)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1},     {5, 3, 2},     {13, 35, 9},     {40, 17, 130},  {97, 33, 385},
-                                       {7, 400, 801}, {450, 40, 16}, {3, 3000, 1153}, {300, 800, 20}, {5, 21, 0}};
+    static const int64_t sizes[][3] = {{1, 1, 1},     {5, 3, 2},      {13, 35, 9},     {40, 17, 130},  {97, 33, 385},
+                                       {7, 400, 801}, {450, 40, 16},  {3, 3000, 1153}, {300, 800, 20}, {5, 21, 0},
+                                       {160, 40, 96}, {48, 33, 1536}, {40, 20, 64}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int flags = 0; flags < 8; flags++)
             for (int which = 1; which < 8; which++)

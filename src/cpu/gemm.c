@@ -12,7 +12,7 @@
  *
  * What is packed are words of the size of a real: a number, or (where the machine multiplies them, GEMM_PAIRS) two bfloat16
  * that follow each other in the contraction. The depth of a block is counted in words; everything but the packing and one
- * line of the tile is the same for both.
+ * line of the tile is the same for both. Narrow rows are such pairs as they lie: matrix registers read them in place.
  *
  * Threads share out the rows and columns of C, never the contraction. The value of an element is thus the sum over
  * contraction blocks of sums in order of k, whoever computes it: the same bits for any number of threads. */
@@ -122,6 +122,7 @@ static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 #if GEMM_AMX
     if (g->flags & GEMM_BF16) {
         strip from = strip_of_a(g, s, i, m);
+        if (is_tiles(&from)) return (block_a){from.numbers, from.stride / 2};
         pack_tiles(thread_room.gemm_a, s.words, &from);
         return (block_a){thread_room.gemm_a, s.words};
     }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "cpu/gemm_amx.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/narrow.h"
 
@@ -290,6 +291,12 @@ static void pack_panel(real *panel, int64_t width, const strip *x, packing kind)
 }
 
 #if GEMM_AMX
+
+/* Whether the lanes already lie as pack_tiles would have them: rows of whole words, of which no tile wants more or longer ones. */
+static inline bool is_tiles(const strip *x)
+{
+    return x->narrow && !x->across && x->stride % 2 == 0 && x->depth % (2 * AMX_WORDS) == 0 && x->lanes % AMX_ROWS == 0;
+}
 
 /* The lanes as rows of `words` pairs: tiles of A. */
 static void pack_tiles(real *packed, int64_t words, const strip *x)
