@@ -413,18 +413,25 @@ static void assert_narrow_product(const engine *e, shape s, int narrow)
     free_narrow_operands(o);
 }
 
-static void check_narrow(const engine *e)
+static void check_narrow_sizes(const engine *e, const int64_t sizes[][3], size_t count, int flags_step)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1},     {5, 3, 2},      {13, 35, 9},     {40, 17, 130},  {97, 33, 385},
-                                       {7, 400, 801}, {450, 40, 16},  {3, 3000, 1153}, {300, 800, 20}, {5, 21, 0},
-                                       {160, 40, 96}, {48, 33, 1536}, {40, 20, 64}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int flags = 0; flags < 8; flags++)
+    for (size_t i = 0; i < count; i++)
+        for (int flags = 0; flags < 8; flags += flags_step)
             for (int which = 1; which < 8; which++)
                 assert_narrow_product(e,
                                       shape_with(sizes[i][0], sizes[i][1], sizes[i][2], flags | GEMM_BF16,
                                                  (flags + which) & 1, which & 4 ? 2 : 1),
                                       which * GEMM_NARROW_A);
+}
+
+/* The large ones have more rows, or columns, than full-width sums have room for. */
+static void check_narrow(const engine *e)
+{
+    static const int64_t small[][3] = {{1, 1, 1},    {5, 3, 2},     {13, 35, 9},  {40, 17, 130}, {97, 33, 64},
+                                       {3, 20, 801}, {450, 20, 16}, {3, 3000, 1}, {5, 21, 0},    {48, 20, 96}};
+    static const int64_t large[][3] = {{490, 16, 770}, {2, 530, 801}, {96, 32, 1536}};
+    check_narrow_sizes(e, small, sizeof small / sizeof *small, 1);
+    check_narrow_sizes(e, large, sizeof large / sizeof *large, 5);
 }
 
 static void narrow_arrays_give_what_their_numbers_give_in_float(void **state)
