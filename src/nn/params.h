@@ -38,8 +38,8 @@ tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int6
 /* Fills all rows but fixed ones by their rule; row i uses key (seed, RNG_INIT, step i). */
 void params_init(ctx *c, params *p, uint64_t seed);
 
-/* Makes narrow copies of rows, or makes them again, where such arrays would be kept narrow in branches: products read them in
- * place of the rows. Called whenever rows were written by anything but the optimiser, which keeps them up itself. */
+/* For an engine that reads weights from narrow copies (engine.narrow_weights), where products are of bfloat16 operands: makes
+ * those copies, or makes them again. Called whenever rows were written by anything but the optimiser, which keeps them up. */
 void params_round(ctx *c, params *p);
 
 /* Gives every trainable row (all but fixed ones) need_grad and, when asked, an empty gradient in the model arena that
