@@ -387,7 +387,7 @@ def look_at_machine(args):
     version = subprocess.run([args.build / "difftune", "--version"], stdout=subprocess.PIPE, text=True).stdout.split()
     return dict(date=datetime.date.today().isoformat(), processor=f"{info.get('model name', platform.processor())} ({', '.join(flags)})",
                 threads=args.threads, isa=args.isa, torch=words[0], difftune=" ".join(version[:2]).removeprefix("difftune "),
-                system=f"Linux {platform.release()}", pytorch_bf16_slowdown=slowdown, pytorch_bf16_is_fast=slowdown < 1.5)
+                system=f"Linux {platform.release().partition('-')[0]}", pytorch_bf16_slowdown=slowdown, pytorch_bf16_is_fast=slowdown < 1.5)
 
 
 def parse():

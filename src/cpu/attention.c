@@ -62,13 +62,13 @@ static head find_head(const real *qkv, int64_t pair, int64_t s, int64_t k, int64
 }
 
 /* Row i of q, k or v. */
-static const void *row_of(const head *h, const void *x, int64_t i)
+static void *row_of(const head *h, const void *x, int64_t i)
 {
     return number_at(x, i * h->stride, h->narrow);
 }
 
 /* Row i of y or dy. */
-static const void *y_row_of(const head *h, const void *y, int64_t i)
+static void *y_row_of(const head *h, const void *y, int64_t i)
 {
     return number_at(y, i * h->y_stride, h->narrow);
 }
@@ -90,7 +90,7 @@ static int64_t rows_that_fit(int64_t e, int64_t most)
 static void write_rows(void *to, int64_t stride, const real *wide, int64_t rows, int64_t width, bool add)
 {
     for (int64_t r = 0; r < rows; r++, wide += width) {
-        void *row = (void *)number_at(to, r * stride, true);
+        void *row = number_at(to, r * stride, true);
         if (add)
             for (int64_t j = 0; j < width; j++) write_number(row, j, read_number(row, j, true) + wide[j], true);
         else
@@ -191,8 +191,7 @@ static void forward_head(void *y, real *lse, const head *h)
     for (int64_t i = 0; i < h->s; i += most) {
         span queries = {i, least(most, h->s - i)};
         forward_queries(h->narrow ? thread_room.wide[0] : y, h->narrow ? h->e : h->y_stride, lse + i, h, queries);
-        if (h->narrow)
-            write_rows((void *)y_row_of(h, y, i), h->y_stride, thread_room.wide[0], queries.count, h->e, false);
+        if (h->narrow) write_rows(y_row_of(h, y, i), h->y_stride, thread_room.wide[0], queries.count, h->e, false);
     }
 }
 
@@ -201,7 +200,7 @@ static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
         head h = find_head(qkv, pair, s, k, e, flags);
-        forward_head((void *)number_at(y, pair / k * s * h.y_stride + pair % k * e, h.narrow), lse + pair * s, &h);
+        forward_head(number_at(y, pair / k * s * h.y_stride + pair % k * e, h.narrow), lse + pair * s, &h);
     }
 }
 
@@ -298,7 +297,7 @@ static void backward_keys(const head *h, const head_slopes *g, span keys, void *
         else
             of_part.dq = g->dq + i * g->stride;
         backward_spans(h, &of_part, queries, keys);
-        if (narrow_dq) write_rows((void *)row_of(h, narrow_dq, i), h->stride, g->dq, queries.count, h->e, add);
+        if (narrow_dq) write_rows(row_of(h, narrow_dq, i), h->stride, g->dq, queries.count, h->e, add);
     }
 }
 
@@ -319,15 +318,15 @@ static void backward_float_head(void *slopes, const head *h, head_slopes g, bool
 static void backward_narrow_head(void *dq, const head *h, head_slopes g, bool add)
 {
     const int64_t most = rows_that_fit(h->e, h->s);
-    void *dk = (void *)number_at(dq, h->y_stride, true), *dv = (void *)number_at(dk, h->y_stride, true);
+    void *dk = number_at(dq, h->y_stride, true), *dv = number_at(dk, h->y_stride, true);
     g.dq = thread_room.wide[0], g.dk = thread_room.wide[1], g.dv = thread_room.wide[2], g.stride = h->e;
     for (int64_t j = 0; j < h->s; j += most) {
         span keys = {j, least(most, h->s - j)};
         memset(g.dk, 0, (size_t)(keys.count * h->e) * sizeof(real));
         memset(g.dv, 0, (size_t)(keys.count * h->e) * sizeof(real));
         backward_keys(h, &g, keys, dq, add || j > 0);
-        write_rows((void *)row_of(h, dk, j), h->stride, g.dk, keys.count, h->e, add);
-        write_rows((void *)row_of(h, dv, j), h->stride, g.dv, keys.count, h->e, add);
+        write_rows(row_of(h, dk, j), h->stride, g.dk, keys.count, h->e, add);
+        write_rows(row_of(h, dv, j), h->stride, g.dv, keys.count, h->e, add);
     }
 }
 
@@ -340,7 +339,7 @@ static void attention_bwd(real *dqkv, const real *dy, const real *y, const real 
         head h = find_head(qkv, pair, s, k, e, flags);
         int64_t out = pair / k * s * h.y_stride + pair % k * e;
         head_slopes g = {.dy = number_at(dy, out, h.narrow), .y = number_at(y, out, h.narrow), .lse = lse + pair * s};
-        void *dq = (void *)number_at(dqkv, pair / k * s * h.stride + pair % k * e, h.narrow);
+        void *dq = number_at(dqkv, pair / k * s * h.stride + pair % k * e, h.narrow);
         (h.narrow ? backward_narrow_head : backward_float_head)(dq, &h, g, add);
     }
 }

@@ -40,10 +40,10 @@ static inline real round_bf16(real x)
     return real_of_word(bf16_word(x) & 0xffff0000U);
 }
 
-/* Where number `index` of x lies. */
-static inline const void *number_at(const void *x, int64_t index, bool narrow)
+/* Where number `index` of x lies; to be written only if x may be. */
+static inline void *number_at(const void *x, int64_t index, bool narrow)
 {
-    return narrow ? (const void *)((const narrow_number *)x + index) : (const void *)((const real *)x + index);
+    return (char *)x + index * (int64_t)(narrow ? sizeof(narrow_number) : sizeof(real));
 }
 
 ONE_KIND real read_number(const void *x, int64_t index, bool narrow)

@@ -29,7 +29,7 @@ static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, co
 #pragma omp parallel for schedule(static)
     for (int64_t token = 0; token < z.n * z.s; token++) {
         const real *row = x + token * z.d, *mod = m + token / z.s * z.stride;
-        void *out = (void *)number_at(y, token * z.d, narrow);
+        void *out = number_at(y, token * z.d, narrow);
         row_moments(&mean[token], &rstd[token], row, z.d, epsilon);
         WITH_KIND(narrow, norm_row, out, row, mod + scale * z.d, mod + shift * z.d, mean[token], rstd[token], z.d);
     }
@@ -119,7 +119,7 @@ static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, con
         const real *g = m + n * z.stride + gate * z.d;
         for (int64_t token = n * z.s; token < (n + 1) * z.s; token++) {
             const int64_t at = token * z.d;
-            if (dh) WITH_KIND(narrow, branch_row_bwd, (void *)number_at(dh, at, narrow), dy + at, g, z.d, add);
+            if (dh) WITH_KIND(narrow, branch_row_bwd, number_at(dh, at, narrow), dy + at, g, z.d, add);
             if (dm)
                 WITH_KIND(narrow, gate_row_bwd, dm + n * z.stride + gate * z.d, dy + at, number_at(h, at, narrow), z.d);
         }
