@@ -221,7 +221,7 @@ static product sums_of(const product *g, region r)
     sums.a = strip_of_a(g, start, r.i, 0).numbers, sums.b = strip_of_b(g, start, r.j, 0).numbers;
     sums.bias = g->bias ? g->bias + r.j : NULL;
     sums.c = thread_room.sums, sums.ldc = r.n, sums.m = r.m, sums.n = r.n;
-    sums.flags &= ~GEMM_ACCUMULATE;
+    sums.flags &= ~(GEMM_ACCUMULATE | GEMM_NARROW_C);
     return sums;
 }
 
