@@ -58,45 +58,30 @@ static __device__ uint32_t round_pair(float low, float high)
     return *(const uint32_t *)&pair;
 }
 
-/* Four matrices of 8 x 8; lanes 8 i to 8 i + 7 say where the rows of matrix i are. Lane 4 g + t receives columns 2t,
- * 2t+1 of row g of each. */
-static __device__ void load_matrices(uint32_t to[4], const bf16 *row)
-{
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-/* The same, turned round: rows 2t, 2t+1 of column g. */
-static __device__ void load_turned_matrices(uint32_t to[4], const bf16 *row)
-{
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-/* The first two of those matrices; lanes 0 to 15 say where their rows are. */
-static __device__ void load_two_matrices(uint32_t to[2], const bf16 *row)
-{
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(to[0]), "=r"(to[1])
-                 : "r"(at)
-                 : "memory");
-}
-
-static __device__ void load_two_turned_matrices(uint32_t to[2], const bf16 *row)
-{
-    uint32_t at = (uint32_t)__cvta_generic_to_shared(row);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(to[0]), "=r"(to[1])
-                 : "r"(at)
-                 : "memory");
-}
+/* Four matrices of 8 x 8, or two; lanes 8 i to 8 i + 7 say where the rows of matrix i are. Lane 4 g + t receives columns 2t,
+ * 2t+1 of row g of each, or turned round rows 2t, 2t+1 of column g. */
+#define LOAD_FOUR(name, turned)                                                                                        \
+    static __device__ void name(uint32_t to[4], const bf16 *row)                                                       \
+    {                                                                                                                  \
+        uint32_t at = (uint32_t)__cvta_generic_to_shared(row);                                                         \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4" turned ".shared.b16 {%0, %1, %2, %3}, [%4];"                      \
+                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])                                              \
+                     : "r"(at)                                                                                         \
+                     : "memory");                                                                                      \
+    }
+#define LOAD_TWO(name, turned)                                                                                         \
+    static __device__ void name(uint32_t to[2], const bf16 *row)                                                       \
+    {                                                                                                                  \
+        uint32_t at = (uint32_t)__cvta_generic_to_shared(row);                                                         \
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2" turned ".shared.b16 {%0, %1}, [%2];"                              \
+                     : "=r"(to[0]), "=r"(to[1])                                                                        \
+                     : "r"(at)                                                                                         \
+                     : "memory");                                                                                      \
+    }
+LOAD_FOUR(load_matrices, "")
+LOAD_FOUR(load_turned_matrices, ".trans")
+LOAD_TWO(load_two_matrices, "")
+LOAD_TWO(load_two_turned_matrices, ".trans")
 
 /* sum += left right */
 static __device__ void multiply(float sum[4], const uint32_t left[4], uint32_t right0, uint32_t right1)

@@ -170,6 +170,13 @@ static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(T *y, float *
     }
 }
 
+/* A product of query and key becomes its probability p, that of dy and value the gradient of the scores; 0 outside the tile. */
+static __device__ inline void find_slope(float *p, float *slope, bool inside, float log_sum, float mean, float scale)
+{
+    *p = inside ? expf(fmaf(*p, scale, -log_sum)) : 0;
+    *slope = *p * (*slope - mean) * scale;
+}
+
 /* The scores of a block of keys (rows) and a tile of queries, over all queries: gradients of keys and values. */
 template <int WIDE, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS)
@@ -190,10 +197,7 @@ static __global__ void __launch_bounds__(CUDA_THREADS)
             int column = EACH * thread_across() + j;
             bool inside = column < queries;
             float log_sum = inside ? lse[h.lse + query + column] : 0, mean = inside ? means[h.lse + query + column] : 0;
-            for (int i = 0; i < EACH; i++) {
-                p[i][j] = inside ? expf(fmaf(p[i][j], z.scale, -log_sum)) : 0;
-                slope[i][j] = p[i][j] * (slope[i][j] - mean) * z.scale;
-            }
+            for (int i = 0; i < EACH; i++) find_slope(&p[i][j], &slope[i][j], inside, log_sum, mean, z.scale);
         }
         put_weights(weights, p);
         add_weighted<WIDE>(dv, slices, weights, dy_rows + b.column, h.y_stride, queries, columns);
@@ -228,8 +232,7 @@ static __global__ void __launch_bounds__(CUDA_THREADS, WIDE < WIDE_MAX ? 2 : 1)
         for (int i = 0; i < EACH; i++)
             for (int j = 0; j < EACH; j++) {
                 bool inside = EACH * thread_across() + j < keys;
-                p[i][j] = inside ? expf(fmaf(p[i][j], z.scale, -log_sums[i])) : 0;
-                slope[i][j] = p[i][j] * (slope[i][j] - row_means[i]) * z.scale;
+                find_slope(&p[i][j], &slope[i][j], inside, log_sums[i], row_means[i], z.scale);
             }
         put_weights(weights, slope);
         add_weighted<WIDE>(dq, slices, weights, k + b.column, h.stride, keys, columns);
