@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "io/half.h"
+#include "base/half.h"
 #include "tensor/engine.h"
 
 enum { ARRAYS_MAX = 16, GUARD = 32, GUARD_WORD = 0xe5a5 };

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "each_engine.h"
-#include "io/half.h"
+#include "base/half.h"
 
 typedef struct sizes {
     int64_t n, s, k, e;

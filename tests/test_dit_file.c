@@ -3,7 +3,7 @@
 
 #include <sys/resource.h>
 
-#include "io/half.h"
+#include "base/half.h"
 
 static ctx c;
 

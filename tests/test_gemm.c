@@ -12,7 +12,7 @@
 
 #include "cpu/gemm.h"
 #include "each_engine.h"
-#include "io/half.h"
+#include "base/half.h"
 
 enum { GUARD = 64 };
 static const float GUARD_VALUE = -7.125e20F;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "io/half.h"
+#include "base/half.h"
 
 /* The value of a format with so many exponent and fraction bits, from its definition. */
 static double decode(uint32_t code, int exponent_bits, int fraction_bits)

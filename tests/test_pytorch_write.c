@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "io/half.h"
+#include "base/half.h"
 #include "io/pytorch.h"
 #include "io/zip_directory.h"
 

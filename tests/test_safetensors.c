@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "io/half.h"
+#include "base/half.h"
 #include "io/safetensors.h"
 
 enum { MANY = 5000 };

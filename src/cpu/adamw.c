@@ -12,7 +12,7 @@ static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real
     real decay = 1 - k.learning_rate * k.weight_decay;
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < count; block += BLOCK) {
-        int64_t end = block + BLOCK < count ? block + BLOCK : count;
+        int64_t end = least(block + BLOCK, count);
 #pragma omp simd
         for (int64_t i = block; i < end; i++) {
             real grad = g[i] * k.grad_scale;
@@ -32,10 +32,10 @@ static double squares_of(const real *x, int64_t count)
     enum { BLOCKS_AT_ONCE = 1024 };
     double total = 0, partial[BLOCKS_AT_ONCE];
     for (int64_t start = 0; start < count; start += (int64_t)BLOCK * BLOCKS_AT_ONCE) {
-        int64_t left = (count - start + BLOCK - 1) / BLOCK, blocks = left < BLOCKS_AT_ONCE ? left : BLOCKS_AT_ONCE;
+        int64_t blocks = least((count - start + BLOCK - 1) / BLOCK, BLOCKS_AT_ONCE);
 #pragma omp parallel for schedule(static)
         for (int64_t b = 0; b < blocks; b++) {
-            int64_t first = start + b * BLOCK, end = first + BLOCK < count ? first + BLOCK : count;
+            int64_t first = start + b * BLOCK, end = least(first + BLOCK, count);
             double sum = 0;
 #pragma omp simd reduction(+ : sum)
             for (int64_t i = first; i < end; i++) sum += (double)x[i] * (double)x[i];

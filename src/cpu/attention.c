@@ -27,6 +27,7 @@ _Static_assert(ATTENTION_WIDTH_MAX *PANEL <= ROOM_OPERAND, "room for the packed 
 /* One head of one sample: rows of q, k, v are `stride` apart, those of y and dy `y_stride`. */
 typedef struct head {
     const void *q, *k, *v;
+    int64_t at, y_at; /* where q begins in qkv, and y in its array */
     int64_t s, e, stride, y_stride;
     real scale;
     int flags; /* of all products */
@@ -47,18 +48,22 @@ typedef struct head_slopes {
     const real *lse;
 } head_slopes;
 
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static head find_head(const real *qkv, int64_t pair, int64_t s, int64_t k, int64_t e, int flags)
 {
     const bool narrow = flags & NARROW;
-    int64_t width = k * e, stride = 3 * width;
-    const void *q = number_at(qkv, pair / k * s * stride + pair % k * e, narrow);
-    const void *key = number_at(q, width, narrow), *value = number_at(key, width, narrow);
-    return (head){q, key, value, s, e, stride, width, 1 / (real)sqrt((double)e), flags & GEMM_BF16, narrow};
+    const int64_t width = k * e, token = pair / k * s, column = pair % k * e, at = token * 3 * width + column;
+    return (head){.q = number_at(qkv, at, narrow),
+                  .k = number_at(qkv, at + width, narrow),
+                  .v = number_at(qkv, at + 2 * width, narrow),
+                  .at = at,
+                  .y_at = token * width + column,
+                  .s = s,
+                  .e = e,
+                  .stride = 3 * width,
+                  .y_stride = width,
+                  .scale = 1 / (real)sqrt((double)e),
+                  .flags = flags & GEMM_BF16,
+                  .narrow = narrow};
 }
 
 /* Row i of q, k or v. */
@@ -86,16 +91,10 @@ static int64_t rows_that_fit(int64_t e, int64_t most)
     return least(most, ROOM_OPERAND / padded / PANEL * PANEL);
 }
 
-/* Narrow rows become those of `wide`, which lie one after another; add: become their sums with these. */
+/* Narrow rows become those of `wide`, which lie one after another, or their sums with these. */
 static void write_rows(void *to, int64_t stride, const real *wide, int64_t rows, int64_t width, bool add)
 {
-    for (int64_t r = 0; r < rows; r++, wide += width) {
-        void *row = number_at(to, r * stride, true);
-        if (add)
-            for (int64_t j = 0; j < width; j++) write_number(row, j, read_number(row, j, true) + wide[j], true);
-        else
-            for (int64_t j = 0; j < width; j++) write_number(row, j, wide[j], true);
-    }
+    for (int64_t r = 0; r < rows; r++) write_row(number_at(to, r * stride, true), wide + r * width, width, add);
 }
 
 /* Asks for rows of q, k or v that will be read soon: a head's part of a row is short, and no machine foresees where the next
@@ -200,7 +199,7 @@ static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
         head h = find_head(qkv, pair, s, k, e, flags);
-        forward_head(number_at(y, pair / k * s * h.y_stride + pair % k * e, h.narrow), lse + pair * s, &h);
+        forward_head(number_at(y, h.y_at, h.narrow), lse + pair * s, &h);
     }
 }
 
@@ -337,9 +336,9 @@ static void attention_bwd(real *dqkv, const real *dy, const real *y, const real 
 #pragma omp parallel for schedule(static)
     for (int64_t pair = 0; pair < n * k; pair++) {
         head h = find_head(qkv, pair, s, k, e, flags);
-        int64_t out = pair / k * s * h.y_stride + pair % k * e;
-        head_slopes g = {.dy = number_at(dy, out, h.narrow), .y = number_at(y, out, h.narrow), .lse = lse + pair * s};
-        void *dq = number_at(dqkv, pair / k * s * h.stride + pair % k * e, h.narrow);
+        head_slopes g = {
+            .dy = number_at(dy, h.y_at, h.narrow), .y = number_at(y, h.y_at, h.narrow), .lse = lse + pair * s};
+        void *dq = number_at(dqkv, h.at, h.narrow);
         (h.narrow ? backward_narrow_head : backward_float_head)(dq, &h, g, add);
     }
 }

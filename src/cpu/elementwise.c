@@ -5,11 +5,6 @@
 
 enum { BLOCK = 4096 }; /* numbers that are handed to a thread at a time, where there is a choice of loops */
 
-static inline int64_t end_of_block(int64_t first, int64_t count)
-{
-    return first + BLOCK < count ? first + BLOCK : count;
-}
-
 static void add_fwd(real *y, const real *a, const real *b, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
@@ -34,7 +29,7 @@ static void bias_bwd(real *db, const real *dy, int64_t m, int64_t n, int flags)
     enum { COLUMNS = 64 };
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < n; first += COLUMNS)
-        WITH_KIND(flags & NARROW, add_columns, db, dy, m, n, first, first + COLUMNS < n ? first + COLUMNS : n);
+        WITH_KIND(flags & NARROW, add_columns, db, dy, m, n, first, least(first + COLUMNS, n));
 }
 
 static inline real silu(real x)
@@ -77,7 +72,7 @@ static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < count; first += BLOCK)
-        WITH_KIND(flags & NARROW, gelu_numbers, y, x, first, end_of_block(first, count));
+        WITH_KIND(flags & NARROW, gelu_numbers, y, x, first, least(first + BLOCK, count));
 }
 
 ONE_KIND void gelu_slopes(void *dx, const void *dy, const void *x, int64_t first, int64_t end, bool add, bool narrow)
@@ -99,7 +94,7 @@ static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, boo
 {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < count; first += BLOCK)
-        WITH_KIND(flags & NARROW, gelu_slopes, dx, dy, x, first, end_of_block(first, count), add);
+        WITH_KIND(flags & NARROW, gelu_slopes, dx, dy, x, first, least(first + BLOCK, count), add);
 }
 
 void CPU_FN(cpu_register_elementwise)(engine *e)

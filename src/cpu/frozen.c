@@ -28,8 +28,7 @@ static void group_moments(real *mean, real *factor, const real *x, const real *w
 {
     int64_t width = z.c / z.groups;
     double sum = 0, square = 0, count = (double)(z.s * width);
-    for (int64_t c = 0; c < width; c += LINE)
-        add_channels(&sum, &square, x + c, z, width - c < LINE ? width - c : LINE);
+    for (int64_t c = 0; c < width; c += LINE) add_channels(&sum, &square, x + c, z, least(width - c, LINE));
     double mu = sum / count, variance = square / count - mu * mu;
     double rstd = 1 / sqrt((variance < 0 ? 0 : variance) + (double)epsilon);
     for (int64_t c = 0; c < width; c++) {

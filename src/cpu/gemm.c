@@ -193,23 +193,15 @@ static int64_t span_columns(const product *g)
     return BLOCK_COLUMNS * DEPTH_ROOM / words / TILE_COLUMNS * TILE_COLUMNS;
 }
 
-/* A row of a narrow C from its sums, and its gelu, taken of the rounded numbers. */
-static void finish_row(narrow_number *c, narrow_number *y, const real *sums, int64_t n, bool add_previous)
-{
-    if (add_previous)
-        for (int64_t j = 0; j < n; j++) write_number(c, j, read_number(c, j, true) + sums[j], true);
-    else if (c)
-        for (int64_t j = 0; j < n; j++) write_number(c, j, sums[j], true);
-    if (y)
-        for (int64_t j = 0; j < n; j++) write_number(y, j, gelu(round_bf16(sums[j])), true);
-}
-
+/* Rows of a narrow C from their sums, and their gelu, taken of the rounded numbers. */
 static void finish_rows(const product *g, region r, const real *sums)
 {
-    narrow_number *c = (narrow_number *)g->c, *gelu = (narrow_number *)g->gelu;
     for (int64_t i = r.i; i < r.i + r.m; i++, sums += r.n) {
-        int64_t at = i * g->ldc + r.j;
-        finish_row(c ? c + at : NULL, gelu ? gelu + at : NULL, sums, r.n, g->flags & GEMM_ACCUMULATE);
+        const int64_t at = i * g->ldc + r.j;
+        if (g->c) write_row(number_at(g->c, at, true), sums, r.n, g->flags & GEMM_ACCUMULATE);
+        if (!g->gelu) continue;
+        void *gelus = number_at(g->gelu, at, true);
+        for (int64_t j = 0; j < r.n; j++) write_number(gelus, j, gelu(round_bf16(sums[j])), true);
     }
 }
 

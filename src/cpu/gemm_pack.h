@@ -165,7 +165,7 @@ static void transpose_matrix(real *target, int64_t target_stride, const real *so
 
 static inline real make_pair(real first, real second)
 {
-    uint32_t bits = bf16_word(first) >> 16 | (bf16_word(second) & 0xffff0000U);
+    uint32_t bits = half_bf16_from_f32(first) | (half_bf16_word(second) & 0xffff0000U);
     real word;
     memcpy(&word, &bits, sizeof word);
     return word;

@@ -62,11 +62,6 @@ typedef struct update {
     const real *bias; /* of the tile's first column; NULL: none */
 } update;
 
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 #if GEMM_PAIRS
 /* Each sum of 16, plus both products of a pair of bfloat16 with `pair`; the instruction takes denormal operands for 0. */
 static inline __attribute__((always_inline)) vector add_pairs(vector sum, int32_t pair, vector b)

@@ -17,4 +17,9 @@
 #define CPU_JOIN(name, isa) CPU_JOIN_(name, isa)
 #define CPU_FN(name) CPU_JOIN(name, CPU_ISA)
 
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 #endif

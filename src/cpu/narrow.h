@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "base/half.h"
 #include "base/real.h"
 
 typedef uint16_t narrow_number __attribute__((may_alias));
@@ -17,27 +17,9 @@ typedef uint16_t narrow_number __attribute__((may_alias));
 #define WITH_KIND(narrow, function, ...) ((narrow) ? function(__VA_ARGS__, true) : function(__VA_ARGS__, false))
 #define ONE_KIND                         static inline __attribute__((always_inline))
 
-/* The nearest bfloat16, ties to even, in the upper half. A NaN stays one: its quiet bit is set, so that dropping the low half
- * cannot turn it into an infinity. */
-static inline uint32_t bf16_word(real x)
-{
-    float value = (float)x;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    uint32_t rounded = bits + 0x7fffU + ((bits >> 16) & 1U);
-    return (bits & 0x7fffffffU) > 0x7f800000U ? bits | 0x00400000U : rounded;
-}
-
-static inline real real_of_word(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static inline real round_bf16(real x)
 {
-    return real_of_word(bf16_word(x) & 0xffff0000U);
+    return half_float_of_bits(half_bf16_word((float)x) & 0xffff0000U);
 }
 
 /* Where number `index` of x lies; to be written only if x may be. */
@@ -48,15 +30,24 @@ static inline void *number_at(const void *x, int64_t index, bool narrow)
 
 ONE_KIND real read_number(const void *x, int64_t index, bool narrow)
 {
-    return narrow ? real_of_word((uint32_t)((const narrow_number *)x)[index] << 16) : ((const real *)x)[index];
+    return narrow ? half_f32_from_bf16(((const narrow_number *)x)[index]) : ((const real *)x)[index];
 }
 
 ONE_KIND void write_number(void *y, int64_t index, real value, bool narrow)
 {
     if (narrow)
-        ((narrow_number *)y)[index] = (narrow_number)(bf16_word(value) >> 16);
+        ((narrow_number *)y)[index] = half_bf16_from_f32((float)value);
     else
         ((real *)y)[index] = value;
+}
+
+/* A narrow row becomes the numbers x, or its sums with them. */
+static inline void write_row(void *row, const real *x, int64_t count, bool add)
+{
+    if (add)
+        for (int64_t i = 0; i < count; i++) write_number(row, i, read_number(row, i, true) + x[i], true);
+    else
+        for (int64_t i = 0; i < count; i++) write_number(row, i, x[i], true);
 }
 
 static inline void widen(real *to, const void *from, int64_t count)

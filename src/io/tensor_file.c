@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/half.h"
+#include "base/half.h"
 #include "io/pytorch.h"
 #include "io/safetensors.h"
 

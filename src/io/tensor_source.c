@@ -2,7 +2,7 @@
 
 #include <stdbool.h>
 
-#include "io/half.h"
+#include "base/half.h"
 
 enum { BLOCK_VALUES = 1 << 15 };
 

@@ -1,7 +1,7 @@
-/* The two 16-bit floats of model files, to and from float: exact upwards, nearest-even downwards. Subnormals,
- * infinities and the payload's upper bits of NaNs are kept; a NaN never becomes an infinity. */
-#ifndef IO_HALF_H
-#define IO_HALF_H
+/* The two 16-bit floats, of model files and (bf16) of narrow arrays, to and from float: exact upwards, nearest-even downwards.
+ * Subnormals, infinities and the payload's upper bits of NaNs are kept; a NaN never becomes an infinity. */
+#ifndef BASE_HALF_H
+#define BASE_HALF_H
 
 #include <stdint.h>
 #include <string.h>
@@ -25,11 +25,17 @@ static inline float half_f32_from_bf16(uint16_t b)
     return half_float_of_bits((uint32_t)b << 16);
 }
 
+/* The nearest bf16 in the upper half of a word; what the lower half holds means nothing. Without branches, for loops that
+ * become vectors. */
+static inline uint32_t half_bf16_word(float value)
+{
+    uint32_t bits = half_bits_of_float(value), rounded = bits + 0x7fff + (bits >> 16 & 1);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x00400000u : rounded; /* NaN: made quiet */
+}
+
 static inline uint16_t half_bf16_from_f32(float value)
 {
-    uint32_t bits = half_bits_of_float(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); /* NaN: made quiet */
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    return (uint16_t)(half_bf16_word(value) >> 16);
 }
 
 /* f16: sign, 5 bits of exponent with bias 15, 10 bits of fraction. */
