@@ -20,11 +20,11 @@
 #include <unistd.h>
 
 #include "register_loop.h"
-#include "model/dit_sampler.h"
+#include "model/dit/dit_sampler.h"
 #include "train/batch.h"
 #include "base/clock.h"
 #include "train/optimizer.h"
-#include "train/settings.h"
+#include "settings/settings.h"
 
 enum { ROUNDS_MAX = 1024, PEAK_LAPS = 200 };
 

@@ -13,9 +13,9 @@
 #include <hb-ft.h>
 #include <hb.h>
 
-#include "io/file.h"
-#include "io/image.h"
-#include "io/resample.h"
+#include "file/file.h"
+#include "image/image.h"
+#include "image/resample.h"
 
 enum { CODES_MAX = 16, GROUPS_MAX = 16, NAME_MAX_BYTES = 96, SIDE_MAX = 512 };
 

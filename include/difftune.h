@@ -61,7 +61,7 @@ const char *dt_status_name(dt_status status);
 
 enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256 };
 
-/* ---- settings: one flat struct; src/train/settings.c has the table with each key's range, default and help ---- */
+/* ---- settings: one flat struct; src/settings/settings.c has the table with each key's range, default and help ---- */
 
 typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
 typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED } dt_preset;

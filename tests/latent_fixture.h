@@ -4,7 +4,7 @@
 
 #include "run_fixture.h"
 
-#include "model/codec.h"
+#include "model/codec/codec.h"
 
 /* Pictures of 32x32: 5x4x4 latents of the tiny autoencoder; of 16x16: 3x4x4 latents of the AutoencoderKL. */
 enum { LATENT_PICTURE = 32, LATENT_CHANNELS = 5, LATENT_SIZE = 4 };

@@ -11,9 +11,9 @@
 #include <nettle/sha2.h>
 
 #include "data/examples.h"
-#include "io/image.h"
-#include "io/safetensors.h"
-#include "model/dit_file.h"
+#include "image/image.h"
+#include "container/safetensors.h"
+#include "model/dit/dit_file.h"
 
 enum { FIXTURE_SIZE = 16, FIXTURE_CLASSES = 3 };
 

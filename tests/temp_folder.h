@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 static char temp_folder[256];
 

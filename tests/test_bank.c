@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "method/bank.h"
-#include "model/dit_sampler.h"
+#include "model/dit/dit_sampler.h"
 #include "train/trainer.h"
 
 static dt_settings settings_of(const char *folder, int64_t size)

@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "train/checkpoint.h"
-#include "train/run_folder.h"
+#include "run/checkpoint.h"
+#include "run/run_folder.h"
 #include "train/trainer.h"
 
 extern char **environ;

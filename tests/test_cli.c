@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "temp_folder.h"
-#include "io/image.h"
-#include "train/settings.h"
+#include "image/image.h"
+#include "settings/settings.h"
 
 enum { ARGUMENTS_MAX = 64 };
 

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/safetensors.h"
-#include "model/codec.h"
+#include "container/safetensors.h"
+#include "model/codec/codec.h"
 
 enum { TENSORS_MAX = 512 };
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "model/dit_sampler.h"
+#include "model/dit/dit_sampler.h"
 #include "run_fixture.h"
 #include "tensor/device.h"
 #include "train/batch.h"

@@ -15,8 +15,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "io/dataset.h"
-#include "io/file.h"
+#include "data/dataset.h"
+#include "file/file.h"
 #include "picture_files.h"
 
 /* ---- making data ---- */

@@ -2,7 +2,7 @@
  * odd diffusers folder is named. */
 #include "run_fixture.h"
 
-#include "model/dit_diffusers.h"
+#include "model/dit/dit_diffusers.h"
 
 static ctx c;
 

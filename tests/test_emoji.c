@@ -4,7 +4,7 @@
 
 #include "temp_folder.h"
 
-#include "io/image.h"
+#include "image/image.h"
 
 static const char font[] = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
 static const char list[] = "/usr/share/unicode/emoji/emoji-test.txt";

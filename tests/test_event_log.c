@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "train/event_log.h"
+#include "run/event_log.h"
 
 /* One decoded event; of nested messages the innermost found. */
 typedef struct event {

@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "eval/frechet.h"
 #include "eval/statistics.h"
-#include "io/npz.h"
+#include "container/npz.h"
 
 enum { DIM = 6 };
 

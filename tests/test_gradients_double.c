@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "gradient_check.h"
-#include "model/dit.h"
+#include "model/dit/dit.h"
 #include "op/op.h"
 
 /* ---- cases ---- */

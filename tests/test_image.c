@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "io/image.h"
+#include "image/image.h"
 #include "picture_files.h"
 
 static const image_options on_white = {.background = {255, 255, 255}};

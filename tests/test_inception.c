@@ -6,9 +6,9 @@
 
 #include "temp_folder.h"
 
-#include "io/safetensors.h"
-#include "io/sample_stack.h"
-#include "model/inception.h"
+#include "container/safetensors.h"
+#include "data/sample_stack.h"
+#include "model/feature/inception.h"
 
 enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };
 

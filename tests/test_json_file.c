@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/json_file.h"
+#include "file/json_file.h"
 
 static void refused(const void *text, size_t size, const char *words)
 {

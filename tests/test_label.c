@@ -3,8 +3,8 @@
 
 #include "temp_folder.h"
 
-#include "io/grid.h"
-#include "io/label.h"
+#include "image/grid.h"
+#include "image/label.h"
 
 #define FFFD "\xef\xbf\xbd" /* U+FFFD, the replacement character */
 

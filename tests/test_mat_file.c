@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "io/mat_file.h"
+#include "container/mat_file.h"
 
 static void open_vector(mat_file *f, const char *name)
 {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "train/metrics_log.h"
+#include "run/metrics_log.h"
 
 static void assert_content(const char *expected)
 {

@@ -6,7 +6,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
-#include "io/npz.h"
+#include "container/npz.h"
 
 enum { LIMIT = 1 << 20 };
 

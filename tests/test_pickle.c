@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/pickle.h"
+#include "container/pickle.h"
 
 static dt_error err;
 

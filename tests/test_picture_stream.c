@@ -4,7 +4,7 @@
 
 #include "temp_folder.h"
 
-#include "io/picture_stream.h"
+#include "data/picture_stream.h"
 
 enum { COUNT = 11, WIDTH = 7, HEIGHT = 5, BYTES = WIDTH * HEIGHT * 3 };
 

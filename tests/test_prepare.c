@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/dataset.h"
+#include "data/dataset.h"
 #include "prepare/published.h"
 
 static char work[300]; /* a fresh folder for each test */

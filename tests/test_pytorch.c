@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/tensor_file.h"
-#include "io/zip_directory.h"
-#include "io/zip_writer.h"
+#include "container/tensor_file.h"
+#include "container/zip_directory.h"
+#include "container/zip_writer.h"
 
 static dt_error err;
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "io/pytorch.h"
-#include "io/zip_directory.h"
+#include "container/pytorch.h"
+#include "container/zip_directory.h"
 
 static dt_error err;
 

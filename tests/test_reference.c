@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 #include "diffusion/sampler.h"
-#include "io/safetensors.h"
+#include "container/safetensors.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 

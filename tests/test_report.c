@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <nettle/base64.h>
 
-#include "io/file.h"
+#include "file/file.h"
 #include "report/chart.h"
 #include "report/report.h"
 

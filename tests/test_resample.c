@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "io/file.h"
-#include "io/resample.h"
+#include "file/file.h"
+#include "image/resample.h"
 
 /* The picture of make_resample_vectors.py. */
 static image picture(int64_t width, int64_t height)

@@ -3,7 +3,7 @@
 
 #include <glob.h>
 
-#include "train/settings.h"
+#include "settings/settings.h"
 
 static dt_settings settings_of(const char *folder)
 {

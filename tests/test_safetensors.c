@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "io/safetensors.h"
+#include "container/safetensors.h"
 
 enum { MANY = 5000 };
 

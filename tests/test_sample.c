@@ -3,7 +3,7 @@
 
 #include "api/class_list.h"
 #include "eval/feature_rows.h"
-#include "io/sample_stack.h"
+#include "data/sample_stack.h"
 #include "run_fixture.h"
 
 static dt_settings settings_of(const char *folder)

@@ -2,7 +2,7 @@
  * the schedule. */
 #include "run_fixture.h"
 
-#include "model/dit_sampler.h"
+#include "model/dit/dit_sampler.h"
 
 static ctx c;
 static dit model;

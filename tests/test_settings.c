@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "temp_folder.h"
-#include "train/settings.h"
+#include "settings/settings.h"
 
 static char file[512];
 

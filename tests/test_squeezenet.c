@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/safetensors.h"
-#include "model/squeezenet.h"
+#include "container/safetensors.h"
+#include "model/feature/squeezenet.h"
 
 enum { PIXELS = SQUEEZENET_SIDE * SQUEEZENET_SIDE * 3 };
 

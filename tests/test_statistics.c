@@ -7,7 +7,7 @@
 
 #include "base/rng.h"
 #include "eval/statistics.h"
-#include "io/npz.h"
+#include "container/npz.h"
 
 enum { ROWS = 150, DIM = 5, SPATIAL = 3, ROW = DIM + SPATIAL };
 

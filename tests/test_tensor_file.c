@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "io/safetensors.h"
+#include "container/safetensors.h"
 
 static dt_error err;
 

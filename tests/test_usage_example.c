@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "temp_folder.h"
-#include "io/image.h"
+#include "image/image.h"
 
 int usage_example(void);
 #define main usage_example

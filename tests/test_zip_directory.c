@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "io/zip_directory.h"
+#include "container/zip_directory.h"
 
 enum { RECORD_COUNT = 3, ROOM = 4096 };
 

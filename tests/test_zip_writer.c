@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/zip_directory.h"
-#include "io/zip_writer.h"
+#include "container/zip_directory.h"
+#include "container/zip_writer.h"
 
 static dt_error err;
 

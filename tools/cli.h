@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "train/settings.h"
+#include "settings/settings.h"
 
 typedef struct verb {
     const char *name, *summary; /* summary: half a line */

@@ -3,7 +3,7 @@
 #define API_API_H
 
 #include "tensor/tensor.h"
-#include "train/settings.h"
+#include "settings/settings.h"
 
 /* Clears the last failure and checks the settings for this verb. */
 dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb);

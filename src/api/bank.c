@@ -1,9 +1,9 @@
 #include "method/bank.h"
 
 #include "api/api.h"
-#include "model/dit_file.h"
+#include "model/dit/dit_file.h"
 #include "base/clock.h"
-#include "train/watch.h"
+#include "run/watch.h"
 
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {

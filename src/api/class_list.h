@@ -2,7 +2,7 @@
 #ifndef API_CLASS_LIST_H
 #define API_CLASS_LIST_H
 
-#include "model/dit_file.h"
+#include "model/dit/dit_file.h"
 #include "tensor/tensor.h"
 
 typedef struct class_list {

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "api/api.h"
-#include "model/dit_file.h"
+#include "model/dit/dit_file.h"
 
 /* The source's metadata, and what was made of what by whom. */
 static size_t list_metadata(metadata_pair pair[], const dit_file_info *info)

@@ -1,8 +1,8 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "train/meter.h"
-#include "train/watch.h"
+#include "measure/meter.h"
+#include "run/watch.h"
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {

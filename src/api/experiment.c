@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/json_file.h"
+#include "file/json_file.h"
 
 /* What does not change a stage's result: speed, and what is watched on the way. */
 static const char *const free_keys[] = {"threads",          "checkpointing_steps", "checkpoints_total_limit",

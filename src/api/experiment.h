@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "train/settings.h"
+#include "settings/settings.h"
 
 typedef struct experiment {
     char folder[DT_PATH_MAX];

@@ -5,8 +5,8 @@
 
 #include "api/api.h"
 #include "data/latent_cache.h"
-#include "io/json_file.h"
-#include "model/dit_file.h"
+#include "file/json_file.h"
+#include "model/dit/dit_file.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
-#include "model/dit_file.h"
+#include "model/dit/dit_file.h"
 #include "train/batch.h"
 
 typedef struct prediction {

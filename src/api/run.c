@@ -7,9 +7,9 @@
 
 #include "api/api.h"
 #include "api/experiment.h"
-#include "io/file.h"
-#include "train/eval_record.h"
-#include "train/metrics_log.h"
+#include "file/file.h"
+#include "run/eval_record.h"
+#include "run/metrics_log.h"
 
 typedef struct running {
     ctx *c;

@@ -4,10 +4,10 @@
 #include "api/api.h"
 #include "api/sample_folder.h"
 #include "base/clock.h"
-#include "model/codec.h"
-#include "model/dit_sampler.h"
-#include "train/meter.h"
-#include "train/watch.h"
+#include "model/codec/codec.h"
+#include "model/dit/dit_sampler.h"
+#include "measure/meter.h"
+#include "run/watch.h"
 
 enum { BATCH_MAX = 256 };
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
-#include "io/grid.h"
-#include "io/sample_stack.h"
+#include "file/file.h"
+#include "image/grid.h"
+#include "data/sample_stack.h"
 
 enum { GRID_MAX = 256, FILE_BYTES_MAX = 1 << 28 };
 

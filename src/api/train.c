@@ -1,6 +1,6 @@
-#include "train/checkpoint.h"
-#include "train/run_folder.h"
-#include "train/settings.h"
+#include "run/checkpoint.h"
+#include "run/run_folder.h"
+#include "settings/settings.h"
 
 #include "api/api.h"
 

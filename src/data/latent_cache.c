@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "io/json_file.h"
+#include "file/json_file.h"
 
 #define CACHE_FORMAT "difftune latents 1"
 

@@ -18,9 +18,9 @@
 #ifndef DATA_LATENT_CACHE_H
 #define DATA_LATENT_CACHE_H
 
-#include "io/dataset.h"
-#include "io/safetensors.h"
-#include "model/codec.h"
+#include "data/dataset.h"
+#include "container/safetensors.h"
+#include "model/codec/codec.h"
 
 /* Who watches long work: is told lines, and how far it has come, and may stop it. Both functions may be NULL. */
 typedef struct data_watcher {

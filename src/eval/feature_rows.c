@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 enum { BLOCK_ROWS = 256 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "eval/statistics_private.h"
-#include "io/npz.h"
+#include "container/npz.h"
 
 /* Bytes that the arrays of any file here have at most: two covariances with what belongs to them. */
 #define MOMENTS_LIMIT ((int64_t)sizeof(double) * 2 * STATISTICS_DIM_MAX * (STATISTICS_DIM_MAX + 2))

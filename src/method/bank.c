@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/json_file.h"
-#include "io/safetensors.h"
-#include "model/dit_sampler.h"
+#include "file/json_file.h"
+#include "container/safetensors.h"
+#include "model/dit/dit_sampler.h"
 
 #define BANK_FORMAT "difftune bank 1"
 

@@ -10,7 +10,7 @@
 #include "data/examples.h"
 #include "diffusion/sampler.h"
 #include "difftune.h"
-#include "model/dit.h"
+#include "model/dit/dit.h"
 
 /* Reads a bank for this model: values as they were drawn, or pictures, which become examples as `options` says (their
  * classes do not matter). `base_sha256` (NULL: not checked) must be the manifest's. DT_ERR_CONFLICT for a bank of another

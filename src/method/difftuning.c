@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 /* ---- psi and xi ---- */
 

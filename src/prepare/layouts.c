@@ -9,8 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "io/file.h"
-#include "io/mat_file.h"
+#include "file/file.h"
+#include "container/mat_file.h"
 #include "prepare/text_table.h"
 
 typedef char path_text[DT_PATH_MAX];

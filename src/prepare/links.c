@@ -9,8 +9,8 @@
 
 #include <jansson.h>
 
-#include "io/dataset.h"
-#include "io/file.h"
+#include "data/dataset.h"
+#include "file/file.h"
 
 enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 enum { NAME_BYTES_MAX = 255, IMAGES_MAX = 1 << 24 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "file/file.h"
 #include "prepare/layouts.h"
 
 /* Counts are those of the paper's appendix B.1 where it has them, else of the data sets' own pages; layouts were read off

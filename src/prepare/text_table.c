@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 #define FILE_BYTES_MAX ((size_t)256 << 20)
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "file/file.h"
 
 enum { GRID_LIMIT = 32 << 20, STRIP_MAX = 6 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "file/file.h"
 #include "report/run.h"
 
 enum { METRICS_LIMIT = 512 << 20 };

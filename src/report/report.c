@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
+#include "file/file.h"
 #include "report/page.h"
 #include "tensor/tensor.h"
-#include "train/settings.h"
+#include "settings/settings.h"
 
 static const char *method_name(const run *r)
 {

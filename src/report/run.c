@@ -6,7 +6,7 @@
 
 #include <yaml.h>
 
-#include "io/json_file.h"
+#include "file/json_file.h"
 
 enum { CONFIG_LIMIT = 1 << 20, GRIDS_MAX = 100000 };
 

@@ -3,7 +3,7 @@
 #define TRAIN_BATCH_H
 
 #include "diffusion/schedule.h"
-#include "model/dit.h"
+#include "model/dit/dit.h"
 
 /* Everything a loss needs, in the step arena. Target samples come first, bank samples after them. */
 typedef struct batch {

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "train/settings.h"
-#include "train/watch.h"
+#include "settings/settings.h"
+#include "run/watch.h"
 
 static void log_line(void *user, const char *line)
 {

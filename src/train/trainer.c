@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "train/checkpoint.h"
-#include "train/measure.h"
+#include "run/checkpoint.h"
+#include "measure/measure.h"
 
 enum { SKIPPED_IN_ROW_MAX = 5 };
 

@@ -7,11 +7,11 @@
 #include "data/examples.h"
 #include "method/bank.h"
 #include "method/difftuning.h"
-#include "model/dit_file.h"
+#include "model/dit/dit_file.h"
 #include "train/batch.h"
-#include "train/meter.h"
+#include "measure/meter.h"
 #include "train/optimizer.h"
-#include "train/run_log.h"
+#include "run/run_log.h"
 
 /* A shuffled walk through `count` items, epoch after epoch, kept for one epoch at a time. */
 typedef struct shuffled {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fuzz_file.h"
-#include "io/dataset.h"
+#include "data/dataset.h"
 
 enum { SIDE = 4 };
 

@@ -3,14 +3,14 @@
 #include <string.h>
 
 #include "fuzz_file.h"
-#include "io/safetensors.h"
-#include "model/dit_diffusers.h"
+#include "container/safetensors.h"
+#include "model/dit/dit_diffusers.h"
 
 enum { WIDTH = 8, NAMES_MAX = 32 };
 
 static char home[] = "diffusers-XXXXXX", config[DT_PATH_MAX], weights[DT_PATH_MAX];
 
-/* Stands in for model/dit.c's, which would bring the whole engine: writes as much. */
+/* Stands in for model/dit/dit.c's, which would bring the whole engine: writes as much. */
 void dit_positions(real *out, int64_t grid, int64_t d)
 {
     memset(out, 0, (size_t)(grid * grid * d) * sizeof *out);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fuzz_file.h"
-#include "io/image.h"
+#include "image/image.h"
 
 static volatile unsigned sink;
 

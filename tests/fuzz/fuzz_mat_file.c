@@ -1,6 +1,6 @@
 /* libFuzzer target: any bytes as a MATLAB file; every value of what is accepted is read. */
 #include "fuzz_file.h"
-#include "io/mat_file.h"
+#include "container/mat_file.h"
 
 static volatile double sink;
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "fuzz_file.h"
-#include "io/npz.h"
-#include "io/sample_stack.h"
+#include "container/npz.h"
+#include "data/sample_stack.h"
 
 static void read_stack(const char *path)
 {

@@ -2,7 +2,7 @@
 #include <assert.h>
 
 #include "fuzz_file.h"
-#include "io/pickle.h"
+#include "container/pickle.h"
 
 static uint64_t walked; /* so that the walk is not optimised away */
 

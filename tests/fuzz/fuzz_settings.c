@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fuzz_file.h"
-#include "train/settings.h"
+#include "settings/settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -7,22 +7,22 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 targets="tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers expected"
 target=${1:?$targets}
-pictures="io/image io/image_jpeg io/image_png io/image_webp io/file"
+pictures="image/image image/image_jpeg image/image_png image/image_webp file/file"
 case $target in
 tensor_file)
-    sources="io/tensor_file io/dtype io/safetensors_read io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/file" ;;
-pickle) sources="io/pickle" ;;
-npz) sources="io/npz io/sample_stack $pictures" ;;
-mat_file) sources="io/mat_file io/file" ;;
+    sources="container/tensor_file container/dtype container/safetensors_read container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/file" ;;
+pickle) sources="container/pickle" ;;
+npz) sources="container/npz data/sample_stack $pictures" ;;
+mat_file) sources="container/mat_file file/file" ;;
 image) sources=$pictures ;;
-dataset) sources="io/dataset io/dataset_plan io/dataset_report io/dataset_source io/resample $pictures" ;;
+dataset) sources="data/dataset data/dataset_plan data/dataset_report data/dataset_source image/resample $pictures" ;;
 latent_cache)
-    sources="data/latent_cache io/tensor_file io/tensor_source io/dtype io/safetensors_read io/safetensors_write
-        io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/json_file io/file" ;;
+    sources="data/latent_cache container/tensor_file container/tensor_source container/dtype container/safetensors_read container/safetensors_write
+        container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
 diffusers)
-    sources="model/dit_diffusers io/tensor_file io/tensor_source io/dtype io/safetensors_read io/safetensors_write
-        io/pytorch_file io/pytorch_tensors io/pickle io/zip_directory io/json_file io/file" ;;
-settings) sources="train/settings train/settings_table train/settings_yaml io/file" ;;
+    sources="model/dit/dit_diffusers container/tensor_file container/tensor_source container/dtype container/safetensors_read container/safetensors_write
+        container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
+settings) sources="settings/settings settings/settings_table settings/settings_yaml file/file" ;;
 *) echo "$target: $targets" >&2; exit 1 ;;
 esac
 work=$(mktemp -d)

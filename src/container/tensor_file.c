@@ -1,0 +1,204 @@
+#include "container/tensor_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "container/pytorch.h"
+#include "container/safetensors.h"
+
+/* ---- opening ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const tensor_entry *)a)->name, ((const tensor_entry *)b)->name);
+}
+
+static dt_status sort_entries(tensor_file *f, dt_error *err)
+{
+    qsort(f->entries, f->count, sizeof *f->entries, compare_names);
+    for (size_t i = 1; i < f->count; i++)
+        if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0)
+            return error_set(err, DT_ERR_FORMAT, "%s: two tensors have the name %s", f->path, f->entries[i].name);
+    return DT_OK;
+}
+
+dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container *container, dt_error *err)
+{
+    *f = (tensor_file){.path = strdup(path)};
+    if (!f->path) return error_set(err, DT_ERR_MEMORY, "no memory to open %s", path);
+    if (file_map_open(&f->map, path, err) != DT_OK || container(f, err) != DT_OK || sort_entries(f, err) != DT_OK)
+        tensor_file_close(f);
+    return err->status;
+}
+
+/* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
+static dt_status any_container(tensor_file *f, dt_error *err)
+{
+    const unsigned char *data = f->map.data;
+    bool header = f->map.size > 8 && data[8] == '{';
+    if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
+    if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
+    return safetensors_container(f, err);
+}
+
+dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
+{
+    return tensor_file_open_as(f, path, any_container, err);
+}
+
+void tensor_file_close(tensor_file *f)
+{
+    json_decref(f->metadata);
+    json_decref(f->header);
+    free(f->all_entries);
+    free(f->numbers);
+    free(f->path);
+    arena_close(&f->memory);
+    arena_close(&f->made);
+    file_map_close(&f->map);
+    *f = (tensor_file){0};
+}
+
+/* ---- finding ---- */
+
+bool tensor_file_enter(tensor_file *f, const char *prefix)
+{
+    size_t length = strlen(prefix), first = 0, end;
+    while (first < f->count && strncmp(f->entries[first].name, prefix, length) != 0) first++;
+    for (end = first; end < f->count && strncmp(f->entries[end].name, prefix, length) == 0; end++)
+        f->entries[end].name += length;
+    if (first == end) return false;
+    f->entries += first; /* names with one prefix are neighbours, and stay sorted without it */
+    f->count = end - first;
+    return true;
+}
+
+dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err)
+{
+    free(f->all_entries);
+    arena_close(&f->made);
+    f->entries = f->all_entries = entries;
+    f->count = count;
+    f->made = *made;
+    return sort_entries(f, err);
+}
+
+const tensor_entry *tensor_file_find(const tensor_file *f, const char *name)
+{
+    tensor_entry key = {.name = name};
+    if (f->count == 0) return NULL;
+    return bsearch(&key, f->entries, f->count, sizeof *f->entries, compare_names);
+}
+
+const char *tensor_file_metadata(const tensor_file *f, const char *key)
+{
+    return json_string_value(json_object_get(f->metadata, key));
+}
+
+/* ---- values ---- */
+
+/* Converts `count` values that lie `stride` bytes apart. */
+typedef dt_status convert_row(void *out, const tensor_entry *e, const unsigned char *data, int64_t stride,
+                              int64_t count, dt_error *err);
+
+/* to[i] = expression of v, for values v of `type`, which may be unaligned: hence memcpy. */
+#define CONVERT_BY(type, step, expression)                                                                             \
+    for (int64_t i = 0; i < count; i++) {                                                                              \
+        type v;                                                                                                        \
+        memcpy(&v, data + i * (step), sizeof v);                                                                       \
+        to[i] = (expression);                                                                                          \
+    }
+
+/* Neighbours have a loop of their own, whose step the compiler knows. */
+#define CONVERT(type, expression)                                                                                      \
+    if (stride == (int64_t)sizeof(type)) {                                                                             \
+        CONVERT_BY(type, (int64_t)sizeof(type), expression)                                                            \
+    } else {                                                                                                           \
+        CONVERT_BY(type, stride, expression)                                                                           \
+    }                                                                                                                  \
+    return DT_OK
+
+static dt_status wrong_dtype(const tensor_entry *e, const char *expected, dt_error *err)
+{
+    return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: type %s, expected %s", e->path, e->name,
+                     safetensors_dtype_name(e->dtype), expected);
+}
+
+static dt_status row_f32(void *out, const tensor_entry *e, const unsigned char *data, int64_t stride, int64_t count,
+                         dt_error *err)
+{
+    float *to = out;
+    switch (e->dtype) {
+    case SAFETENSORS_F32: CONVERT(float, v);
+    case SAFETENSORS_F64: CONVERT(double, (float)v);
+    case SAFETENSORS_F16: CONVERT(uint16_t, half_f32_from_f16(v));
+    case SAFETENSORS_BF16: CONVERT(uint16_t, half_f32_from_bf16(v));
+    default: return wrong_dtype(e, "F32, F64, F16 or BF16", err);
+    }
+}
+
+static dt_status row_u64(int64_t *to, const tensor_entry *e, const unsigned char *data, int64_t stride, int64_t count,
+                         dt_error *err)
+{
+    CONVERT_BY(int64_t, stride, v)
+    for (int64_t i = 0; i < count; i++)
+        if (to[i] < 0)
+            return error_set(err, DT_ERR_FORMAT, "%s: tensor %s: a value is above the largest signed 64-bit number",
+                             e->path, e->name);
+    return DT_OK;
+}
+
+static dt_status row_i64(void *out, const tensor_entry *e, const unsigned char *data, int64_t stride, int64_t count,
+                         dt_error *err)
+{
+    int64_t *to = out;
+    switch (e->dtype) {
+    case SAFETENSORS_BOOL: CONVERT(uint8_t, v != 0);
+    case SAFETENSORS_U8: CONVERT(uint8_t, v);
+    case SAFETENSORS_I8: CONVERT(int8_t, v);
+    case SAFETENSORS_U16: CONVERT(uint16_t, v);
+    case SAFETENSORS_I16: CONVERT(int16_t, v);
+    case SAFETENSORS_U32: CONVERT(uint32_t, v);
+    case SAFETENSORS_I32: CONVERT(int32_t, v);
+    case SAFETENSORS_I64: CONVERT(int64_t, v);
+    case SAFETENSORS_U64: return row_u64(to, e, data, stride, count, err);
+    default: return wrong_dtype(e, "an integer type", err);
+    }
+}
+
+/* The next row's place among the outer dimensions, and its distance from the tensor's first value. */
+static int64_t next_row(int64_t index[], const tensor_entry *e, int64_t offset)
+{
+    for (int k = e->dim_count - 2; k >= 0; k--) {
+        offset += e->strides[k];
+        if (++index[k] < e->dims[k]) return offset;
+        offset -= e->strides[k] * e->dims[k];
+        index[k] = 0;
+    }
+    return offset;
+}
+
+/* Rows of the last dimension in row-major order, each converted from where it lies. */
+static dt_status read_rows(void *out, size_t out_bytes, const tensor_entry *e, convert_row *convert, dt_error *err)
+{
+    const unsigned char *data = e->data;
+    int64_t size = safetensors_dtype_bits(e->dtype) / 8;
+    if (!e->strides) return convert(out, e, data, size, e->count, err);
+    int64_t index[TENSOR_FILE_STRIDED_DIM_MAX] = {0}, offset = 0, last = e->dim_count - 1, length = e->dims[last];
+    for (int64_t done = 0; done < e->count && err->status == DT_OK; done += length) {
+        convert((char *)out + (size_t)done * out_bytes, e, data + offset * size, e->strides[last] * size, length, err);
+        offset = next_row(index, e, offset);
+    }
+    return err->status;
+}
+
+dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err)
+{
+    return read_rows(out, sizeof *out, e, row_f32, err);
+}
+
+dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err)
+{
+    return read_rows(out, sizeof *out, e, row_i64, err);
+}

@@ -1,0 +1,84 @@
+/* An open file of named tensors, whatever its container: safetensors, or what torch.save writes (a zip, or the container
+ * before it). The file is mapped and no value is copied until it is read. Nothing a file names is ever run.
+ *
+ * A tensor's name is the path of keys that leads to it, joined by dots: "blocks.0.attn.qkv.weight" in a plain state
+ * dictionary, "ema.blocks.0.attn.qkv.weight" or "state_dict.module.conv1.weight" in a nested one. A caller that knows
+ * what it wants narrows the file with tensor_file_enter and then sees plain names. */
+#ifndef CONTAINER_TENSOR_FILE_H
+#define CONTAINER_TENSOR_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "container/dtype.h"
+#include "file/file.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are copied between memory and file as they are");
+
+enum { TENSOR_FILE_STRIDED_DIM_MAX = 64 }; /* dimensions of a tensor with strides, as PyTorch */
+
+typedef struct tensor_entry {
+    const char *name; /* UTF-8 */
+    const char *path; /* of the file, for messages */
+    safetensors_dtype dtype;
+    int dim_count;          /* 0: a scalar */
+    const int64_t *dims;    /* each >= 0 */
+    const int64_t *strides; /* between neighbours in each dimension, in values, >= 0; NULL: row-major without gaps */
+    int64_t count;          /* product of dims */
+    const void *data;       /* the first value, in the mapping; may be unaligned */
+    int64_t bytes;          /* of `count` values; without strides they lie at `data` one after the other */
+} tensor_entry;
+
+typedef struct tensor_file {
+    const char *container; /* "safetensors", "pytorch zip" or "pytorch before zip" */
+    tensor_entry *entries; /* in byte order of their names */
+    size_t count;
+    json_t *metadata; /* an object of strings; may be NULL */
+    char *path;
+    file_map map; /* the whole file */
+    /* owned by the container's reader */
+    tensor_entry *all_entries; /* what `entries` is narrowed from */
+    json_t *header;            /* safetensors: holds names and metadata */
+    int64_t *numbers;          /* safetensors: dims */
+    arena memory;              /* others: names, dims and strides */
+    arena made;                /* what replaced entries need (tensor_file_replace) */
+} tensor_file;
+
+/* Opens a file of any container, told by its first bytes. On failure *f is empty and may be closed; DT_ERR_FORMAT names
+ * file, tensor, expected and found. Entries are valid until tensor_file_close. */
+dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err);
+void tensor_file_close(tensor_file *f);
+
+/* What a container's reader does: checks the mapping and fills container, entries (in any order) and metadata. */
+typedef dt_status tensor_container(tensor_file *f, dt_error *err);
+
+/* Opens a file that must be of this container. */
+dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container *container, dt_error *err);
+
+/* Narrows the file to the tensors whose names begin with `prefix`, e.g. "ema.", and takes the prefix off their names.
+ * False, and nothing is changed, when there is no such tensor. */
+bool tensor_file_enter(tensor_file *f, const char *prefix);
+
+/* Puts other entries in place of the file's, made from them by somebody who knows another layout. Takes over `entries`
+ * (calloc) and `made`, where their names and whatever of them is not in the file lie. DT_ERR_FORMAT for a name twice. */
+dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err);
+
+/* NULL when there is no such tensor. */
+const tensor_entry *tensor_file_find(const tensor_file *f, const char *name);
+
+/* The value of a metadata key; NULL when there is none. */
+const char *tensor_file_metadata(const tensor_file *f, const char *key);
+
+/* All of a tensor as float, row-major: F16, BF16, F32 and F64 (rounded to nearest even). Other types are DT_ERR_SHAPE.
+ * Values that are not finite are read as they are. */
+dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);
+
+/* Integers and BOOL, row-major; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */
+dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err);
+
+#endif

@@ -1,0 +1,411 @@
+#include "data/dataset.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <nettle/sha2.h>
+
+#include "data/dataset_source.h"
+#include "image/resample.h"
+
+enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
+
+/* RGB, the same turned upright or halved, and what a decoder of progressive or transparent pictures keeps. */
+enum { BYTES_PER_DECODED_PIXEL = 12 };
+
+/* What became of one file. */
+typedef struct outcome {
+    dataset_origin origin;
+    dt_status status;
+    char *reason; /* why it was not taken, or NULL */
+} outcome;
+
+typedef struct loader {
+    dataset *d;
+    source *source;
+    const dataset_options *options;
+    image_options decode;
+    int threads;
+    outcome *outcome; /* [source->file_count] */
+    int64_t *order;   /* [source->file_count], files as they lie in the tar */
+    /* with a taker */
+    uint8_t (*content)[DATASET_CONTENT]; /* [source->file_count] */
+    uint8_t *window;                     /* [batch_files] squares of one batch */
+    int64_t handed_over;
+    int64_t batch_files; /* files of a batch at most */
+} loader;
+
+typedef struct raw_file {
+    uint8_t *data;
+    size_t size;
+    int64_t index;
+    bool known; /* to the taker */
+} raw_file;
+
+static size_t image_bytes(const dataset *d)
+{
+    return (size_t)(d->resolution * d->resolution * 3);
+}
+
+/* ---- decoding ---- */
+
+/* Decodes one file to the square rgb. Runs in several threads, each on its own file. */
+static void decode_file(loader *l, const raw_file *raw, uint8_t *rgb)
+{
+    outcome *result = &l->outcome[raw->index];
+    dt_error err = {0};
+    image whole, square = {0};
+    result->status = image_decode(&whole, &result->origin.image, raw->data, raw->size, l->source->file[raw->index].name,
+                                  &l->decode, &err);
+    result->origin.width = whole.width;
+    result->origin.height = whole.height;
+    if (result->status == DT_OK) result->status = resample_centre_crop(&square, &whole, l->d->resolution, &err);
+    if (result->status == DT_OK)
+        memcpy(rgb, square.rgb, image_bytes(l->d));
+    else
+        result->reason = strdup(err.message);
+    image_close(&square);
+    image_close(&whole);
+}
+
+/* A broken file is an error under `strict`; anything but a broken file is one always. */
+static dt_status judge(const loader *l, int64_t index, dt_error *err)
+{
+    const outcome *result = &l->outcome[index];
+    bool broken = result->status == DT_ERR_FORMAT || result->status == DT_ERR_IO;
+    if (result->status == DT_OK || (broken && !l->options->strict)) return DT_OK;
+    return error_set(err, result->status, "image data %s: %s", l->d->path,
+                     result->reason ? result->reason : "no memory");
+}
+
+static dataset_file describe_file(const loader *l, const raw_file *raw)
+{
+    dataset_file file = {
+        .origin = l->outcome[raw->index].origin, .number = l->handed_over, .count = l->source->file_count};
+    memcpy(file.content, l->content[raw->index], sizeof file.content);
+    return file;
+}
+
+/* What the taker knows by its content is not decoded. */
+static void ask_taker(loader *l, raw_file *batch, int64_t count)
+{
+    const dataset_taker *taker = l->options->taker;
+#pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
+    for (int64_t i = 0; i < count; i++) {
+        struct sha256_ctx hash;
+        sha256_init(&hash);
+        sha256_update(&hash, batch[i].size, batch[i].data);
+        sha256_digest(&hash, DATASET_CONTENT, l->content[batch[i].index]);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        dataset_file file = describe_file(l, &batch[i]);
+        batch[i].known = taker->knows(taker->user, &file);
+        if (batch[i].known) l->outcome[batch[i].index].origin = file.origin;
+    }
+}
+
+static dt_status hand_over(loader *l, const raw_file *batch, int64_t count, dt_error *err)
+{
+    const dataset_taker *taker = l->options->taker;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < count; i++, l->handed_over++) {
+        if (batch[i].known || l->outcome[batch[i].index].status != DT_OK) continue;
+        dataset_file file = describe_file(l, &batch[i]);
+        status = taker->take(taker->user, &file, l->window + (size_t)i * image_bytes(l->d), err);
+    }
+    return status;
+}
+
+static dt_status decode_batch(loader *l, raw_file *batch, int64_t count, dt_error *err)
+{
+    if (l->options->taker) ask_taker(l, batch, count);
+#pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
+    for (int64_t i = 0; i < count; i++) {
+        size_t place = l->window ? (size_t)i : (size_t)batch[i].index;
+        uint8_t *squares = l->window ? l->window : l->d->pixels;
+        if (!batch[i].known) decode_file(l, &batch[i], squares + place * image_bytes(l->d));
+    }
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < count; i++) status = judge(l, batch[i].index, err);
+    if (status == DT_OK && l->options->taker) status = hand_over(l, batch, count, err);
+    return status;
+}
+
+/* Fills `batch` from order[*next] on, up to its limits. */
+static dt_status read_batch(loader *l, raw_file *batch, int64_t *count, int64_t *next, dt_error *err)
+{
+    size_t bytes = 0;
+    *count = 0;
+    while (*next < l->source->file_count && *count < l->batch_files && bytes < BATCH_BYTES) {
+        raw_file raw = {.index = l->order[(*next)++]};
+        char *reason;
+        dt_status status = source_read(&raw.data, &raw.size, &reason, l->source, &l->source->file[raw.index], err);
+        if (status == DT_OK && reason) {
+            l->outcome[raw.index].reason = reason;
+            l->outcome[raw.index].status = DT_ERR_IO;
+            status = judge(l, raw.index, err);
+        }
+        if (status != DT_OK) return status;
+        if (!reason) batch[(*count)++] = raw;
+        bytes += raw.size;
+    }
+    return DT_OK;
+}
+
+static dt_status decode_all(loader *l, dt_error *err)
+{
+    raw_file *batch = calloc(BATCH_FILES, sizeof *batch);
+    if (!batch) return error_set(err, DT_ERR_MEMORY, "no memory to read images");
+    dt_status status = DT_OK;
+    for (int64_t next = 0; status == DT_OK && next < l->source->file_count;) {
+        int64_t count;
+        status = read_batch(l, batch, &count, &next, err);
+        if (status == DT_OK) status = decode_batch(l, batch, count, err);
+        for (int64_t i = 0; i < count; i++) free(batch[i].data);
+    }
+    free(batch);
+    return status;
+}
+
+/* ---- making room ---- */
+
+static dt_status check_options(const dataset_options *options, dt_error *err)
+{
+    if (options->resolution >= 1 && options->resolution <= RESOLUTION_MAX) return DT_OK;
+    return error_set(err, DT_ERR_ARG, "resolution %lld: expected 1 to %d", (long long)options->resolution,
+                     RESOLUTION_MAX);
+}
+
+static dt_status check_memory(const loader *l, dt_error *err)
+{
+    int64_t count = l->source->file_count, limit = l->options->memory_limit_bytes;
+    int64_t bytes = count * (int64_t)image_bytes(l->d);
+    if (l->options->taker || limit <= 0 || bytes <= limit) return DT_OK;
+    return error_set(err, DT_ERR_MEMORY,
+                     "image data %s: %lld images at %lld x %lld pixels need %lld MiB, the limit is %lld MiB",
+                     l->d->path, (long long)count, (long long)l->d->resolution, (long long)l->d->resolution,
+                     (long long)(bytes >> 20), (long long)(limit >> 20));
+}
+
+static int compare_ordinals(const void *left, const void *right, void *files)
+{
+    const source_file *file = files;
+    int64_t a = file[*(const int64_t *)left].ordinal, b = file[*(const int64_t *)right].ordinal;
+    return (a > b) - (a < b);
+}
+
+/* Room for the squares of all files, or of one batch and for the contents. */
+static bool take_squares(loader *l, size_t count)
+{
+    dataset *d = l->d;
+    l->batch_files = BATCH_FILES;
+    if (!l->options->taker) {
+        d->pixels = malloc(count * image_bytes(d));
+        return d->pixels != NULL;
+    }
+    int64_t fitting = (int64_t)((size_t)WINDOW_BYTES / image_bytes(d));
+    if (fitting < l->batch_files) l->batch_files = fitting > 0 ? fitting : 1;
+    l->window = malloc((size_t)l->batch_files * image_bytes(d));
+    l->content = malloc(count * sizeof *l->content);
+    d->content = malloc(count * sizeof *d->content);
+    return l->window && l->content && d->content;
+}
+
+static dt_status take_memory(loader *l, dt_error *err)
+{
+    dataset *d = l->d;
+    size_t count = (size_t)l->source->file_count;
+    dt_status status = check_memory(l, err);
+    if (status != DT_OK) return status;
+    bool squares = take_squares(l, count);
+    d->name = calloc(count, sizeof *d->name);
+    d->label = calloc(count, sizeof *d->label);
+    d->class_size = calloc((size_t)d->class_count, sizeof *d->class_size);
+    l->outcome = calloc(count, sizeof *l->outcome);
+    l->order = calloc(count, sizeof *l->order);
+    if (!squares || !d->name || !d->label || !d->class_size || !l->outcome || !l->order) {
+        return error_set(err, DT_ERR_MEMORY, "image data %s: no memory for %zu images", d->path, count);
+    }
+    for (size_t i = 0; i < count; i++) l->order[i] = (int64_t)i;
+    if (l->source->is_archive) qsort_r(l->order, count, sizeof *l->order, compare_ordinals, l->source->file);
+    if (l->options->memory_limit_bytes > 0) {
+        int64_t kept = d->pixels ? (int64_t)(count * image_bytes(d)) : 0, left = l->options->memory_limit_bytes - kept;
+        l->decode.pixel_limit = left / BYTES_PER_DECODED_PIXEL + 1;
+    }
+    return DT_OK;
+}
+
+/* ---- bringing it together ---- */
+
+/* Moves the images that were decoded together and lists the others. */
+static dt_status keep_decoded(loader *l, size_t prefix, dt_error *err)
+{
+    dataset *d = l->d;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < l->source->file_count; i++) {
+        source_file *file = &l->source->file[i];
+        if (l->outcome[i].status != DT_OK) {
+            status = report_skip(&d->report, file->name, l->outcome[i].reason ? l->outcome[i].reason : "", err);
+            continue;
+        }
+        size_t bytes = image_bytes(d);
+        if (d->pixels && d->count < i)
+            memcpy(d->pixels + (size_t)d->count * bytes, d->pixels + (size_t)i * bytes, bytes);
+        if (d->content) memcpy(d->content[d->count], l->content[i], sizeof d->content[0]);
+        d->label[d->count] = (int32_t)file->label;
+        d->class_size[file->label]++;
+        d->name[d->count] = strdup(file->name + prefix);
+        if (!d->name[d->count++]) status = error_set(err, DT_ERR_MEMORY, "no memory for file names");
+    }
+    return status;
+}
+
+/* A class of which every image is broken is as bad as an empty folder. */
+static dt_status refuse_broken_classes(const loader *l, dt_error *err)
+{
+    for (int64_t i = 0; i < l->source->file_count; i++) {
+        int64_t label = l->source->file[i].label;
+        if (l->d->class_size[label] > 0) continue;
+        return error_set(err, DT_ERR_FORMAT, "image data %s: no image of the class \"%s\" can be read; the first: %s",
+                         l->d->path, l->d->class_name[label], l->outcome[i].reason ? l->outcome[i].reason : "");
+    }
+    return DT_OK;
+}
+
+static void hash_content(dataset *d)
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    char head[32];
+    sha256_init(&hash);
+    int length = snprintf(head, sizeof head, "%lld\n", (long long)d->resolution);
+    sha256_update(&hash, (size_t)length, (const uint8_t *)head);
+    for (int64_t i = 0; i < d->count; i++) {
+        sha256_update(&hash, strlen(d->name[i]) + 1, (const uint8_t *)d->name[i]);
+        if (d->pixels) sha256_update(&hash, image_bytes(d), d->pixels + (size_t)i * image_bytes(d));
+        if (d->content) sha256_update(&hash, sizeof d->content[i], d->content[i]);
+    }
+    sha256_digest(&hash, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(d->sha256 + 2 * i, 3, "%02x", digest[i]);
+}
+
+static int compare_sides(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static int compare_skips(const void *left, const void *right)
+{
+    return strcmp(((const dataset_skip *)left)->file, ((const dataset_skip *)right)->file);
+}
+
+static void count_origin(dataset_report *report, const dataset_origin *from, int64_t resolution)
+{
+    const image_origin *origin = &from->image;
+    report->format[origin->format]++;
+    report->grey += origin->grey;
+    report->palette += origin->palette;
+    report->alpha += origin->alpha;
+    report->cmyk += origin->cmyk;
+    report->deep += origin->deep;
+    report->rotated += origin->orientation != 1;
+    report->enlarged += from->width < resolution || from->height < resolution;
+}
+
+static dt_status fill_report(loader *l, dt_error *err)
+{
+    dataset_report *report = &l->d->report;
+    size_t count = (size_t)l->d->count;
+    int64_t *shorter = malloc(2 * count * sizeof *shorter), *longer = shorter + count;
+    if (!shorter) return error_set(err, DT_ERR_MEMORY, "no memory for the data report");
+    size_t at = 0;
+    for (int64_t i = 0; i < l->source->file_count; i++) {
+        const outcome *result = &l->outcome[i];
+        if (result->status != DT_OK) continue;
+        count_origin(report, &result->origin, l->d->resolution);
+        int64_t w = result->origin.width, h = result->origin.height;
+        shorter[at] = w < h ? w : h;
+        longer[at++] = w < h ? h : w;
+    }
+    qsort(shorter, count, sizeof *shorter, compare_sides);
+    qsort(longer, count, sizeof *longer, compare_sides);
+    report->short_min = shorter[0];
+    report->short_median = shorter[count / 2];
+    report->short_max = shorter[count - 1];
+    report->long_min = longer[0];
+    report->long_median = longer[count / 2];
+    report->long_max = longer[count - 1];
+    free(shorter);
+    if (report->skip_count) qsort(report->skip, (size_t)report->skip_count, sizeof *report->skip, compare_skips);
+    return DT_OK;
+}
+
+static dt_status load(loader *l, const char *path, dt_error *err)
+{
+    size_t prefix;
+    dt_status status = source_open(l->source, &l->d->report, path, err);
+    if (status == DT_OK) status = source_plan(l->d, &prefix, l->source, l->options, err);
+    if (status == DT_OK) status = take_memory(l, err);
+    if (status == DT_OK) status = decode_all(l, err);
+    if (status == DT_OK) status = keep_decoded(l, prefix, err);
+    if (status == DT_OK) status = refuse_broken_classes(l, err);
+    if (status == DT_OK) status = fill_report(l, err);
+    if (status == DT_OK) hash_content(l->d);
+    return status;
+}
+
+dt_status dataset_open(dataset *d, const char *path, const dataset_options *options, dt_error *err)
+{
+    *d = (dataset){.resolution = options->resolution};
+    source files = {0};
+    loader l = {.d = d, .source = &files, .options = options};
+    l.threads = options->threads > 0 && options->threads < 4096 ? (int)options->threads : omp_get_max_threads();
+    dt_status status = check_options(options, err);
+    if (status == DT_OK) status = image_parse_colour(l.decode.background, options->background, err);
+    if (status == DT_OK) {
+        snprintf(d->path, sizeof d->path, "%s", path);
+        status = load(&l, path, err);
+    }
+    for (int64_t i = 0; l.outcome && i < files.file_count; i++) free(l.outcome[i].reason);
+    free(l.outcome);
+    free(l.order);
+    free(l.content);
+    free(l.window);
+    source_close(&files);
+    if (status != DT_OK) dataset_close(d);
+    return status;
+}
+
+void dataset_close(dataset *d)
+{
+    for (int64_t i = 0; i < d->class_count; i++) free(d->class_name[i]);
+    for (int64_t i = 0; i < d->count; i++) free(d->name[i]);
+    for (int64_t i = 0; i < d->report.skip_count; i++) {
+        free(d->report.skip[i].file);
+        free(d->report.skip[i].reason);
+    }
+    free(d->report.skip);
+    free(d->class_name);
+    free(d->class_size);
+    free(d->name);
+    free(d->label);
+    free(d->pixels);
+    free(d->content);
+    *d = (dataset){0};
+}
+
+void dataset_image(float *chw, const dataset *d, int64_t index, bool flip)
+{
+    int64_t side = d->resolution;
+    const uint8_t *rgb = d->pixels + (size_t)index * image_bytes(d);
+    for (int64_t c = 0; c < 3; c++) {
+        for (int64_t y = 0; y < side; y++) {
+            float *row = chw + (c * side + y) * side;
+            const uint8_t *from = rgb + 3 * y * side + c;
+            for (int64_t x = 0; x < side; x++) row[x] = (float)from[3 * (flip ? side - 1 - x : x)] / 127.5f - 1.0f;
+        }
+    }
+}

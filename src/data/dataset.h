@@ -1,0 +1,97 @@
+/* A data set: a folder or tar of class folders, decoded, cropped and held in memory as bytes.
+ *
+ * The rules are those of torchvision's ImageFolder: the classes are the sub-folders in byte order of their names, the
+ * images of a class are all below it, ordered by (folder, name), chosen by extension (.jpg .jpeg .png .webp in any
+ * case). Beyond ImageFolder: hidden folders are passed over; pictures without any class folder are one class called
+ * "all"; where the class level holds nothing but names of splits (train, val, valid, validation, test), one of them is
+ * taken, "train" or what follows the last colon of the path ("set.tar.xz:val"); and of a tar the leading folders
+ * that all images share are dropped. What is passed over is listed in the report, never silently. */
+#ifndef DATA_DATASET_H
+#define DATA_DATASET_H
+
+#include <jansson.h>
+
+#include "image/image.h"
+
+/* What a file held before it became a square of RGB. */
+typedef struct dataset_origin {
+    image_origin image;
+    int64_t width, height; /* upright, before the crop */
+} dataset_origin;
+
+enum { DATASET_CONTENT = 32 };
+
+typedef struct dataset_file {
+    uint8_t content[DATASET_CONTENT]; /* SHA-256 of the file's bytes */
+    dataset_origin origin;
+    int64_t number, count; /* how many files of how many in all were handed over before */
+} dataset_file;
+
+/* Who takes the images one after the other instead of memory. Called by the thread that opens the data set, in an order
+ * that depends on the data alone. */
+typedef struct dataset_taker {
+    void *user;
+    /* Whether what becomes of such a file is known, which is then not decoded; fills in its origin. */
+    bool (*knows)(void *user, dataset_file *file);
+    /* Takes the square rgb[R,R,3] of a file that was not known. A failure ends the opening with its status. */
+    dt_status (*take)(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err);
+} dataset_taker;
+
+/* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
+#define DATASET_DESCRIPTION "data_set.json"
+
+typedef struct dataset_options {
+    int64_t resolution;         /* side of the square that each image is cropped to, 1..16384 */
+    const char *background;     /* "#rrggbb", behind transparent pixels */
+    bool strict;                /* a broken image is an error instead of a skipped and listed file */
+    int64_t memory_limit_bytes; /* of pixels and of images being decoded; 0: no limit */
+    int64_t threads;            /* 0: all cores; the result is the same for any number */
+    /* The classes to label by, e.g. those of the training data for held-out data; a class of another name is then an
+     * error, one that is missing is not. NULL: the classes found. */
+    char *const *class_name;
+    int64_t class_count;
+    const dataset_taker *taker; /* NULL: the pixels are kept */
+} dataset_options;
+
+typedef struct dataset_skip {
+    char *file, *reason;
+} dataset_skip;
+
+typedef struct dataset_report {
+    int64_t format[IMAGE_FORMAT_COUNT]; /* images of each format */
+    int64_t grey, palette, alpha, cmyk, deep, rotated,
+        enlarged;                               /* images converted so; enlarged: were below resolution */
+    int64_t short_min, short_median, short_max; /* sides of the upright originals in pixels */
+    int64_t long_min, long_median, long_max;
+    dataset_skip *skip; /* in order of file names */
+    int64_t skip_count;
+} dataset_report;
+
+typedef struct dataset {
+    int64_t count, class_count, resolution;
+    char **class_name;                   /* [class_count] */
+    int64_t *class_size;                 /* [class_count], images of each class */
+    char **name;                         /* [count], path of each image below the folder or inside the tar */
+    int32_t *label;                      /* [count], 0..class_count-1 */
+    uint8_t *pixels;                     /* [count, resolution, resolution, 3]; NULL: a taker had them */
+    uint8_t (*content)[DATASET_CONTENT]; /* [count], SHA-256 of the files' bytes; NULL without a taker */
+    char path[DT_PATH_MAX];              /* as opened */
+    char split[16];                      /* the split taken, "" where there are none */
+    char sha256[65]; /* hex, over resolution, names and pixels (contents, with a taker) in order: the identity */
+    dataset_report report;
+} dataset;
+
+/* Reads everything. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no images; a class folder without a
+ * readable image, as ImageFolder; a broken archive; a broken image under `strict`), DT_ERR_ARG (bad option, unknown
+ * split or class), DT_ERR_MEMORY (the limit, checked before memory is taken). On failure *d is empty. No file is
+ * written or changed. */
+dt_status dataset_open(dataset *d, const char *path, const dataset_options *options, dt_error *err);
+void dataset_close(dataset *d);
+
+/* Writes image `index` as chw [3, R, R], x / 127.5 - 1, mirrored left to right if `flip`. */
+void dataset_image(float *chw, const dataset *d, int64_t index, bool flip);
+
+/* What was found, for people and reports: one object, the caller's. NULL when memory is short. */
+json_t *dataset_report_json(const dataset *d);
+
+#endif

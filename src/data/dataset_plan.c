@@ -1,0 +1,290 @@
+/* Which of the listed files are taken, and under which class: the rules are told in dataset.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/dataset_source.h"
+
+/* All names of the files share their first `prefix` characters; what follows is the rest. */
+static const char *rest_of(const source *s, int64_t index, size_t prefix)
+{
+    return s->file[index].name + prefix;
+}
+
+/* Length of the first folder of `rest` with its slash; 0 for a loose file. */
+static size_t first_folder(const char *rest)
+{
+    const char *slash = strchr(rest, '/');
+    return slash ? (size_t)(slash - rest) + 1 : 0;
+}
+
+/* ---- descending to the class folders ---- */
+
+/* Keeps the files inside the folder `into` (with its slash). Loose files are listed as passed over; those of other
+ * folders, which are other splits, are not the user's mistake and are not listed. */
+static dt_status descend(source *s, dataset_report *report, size_t *prefix, const char *into, dt_error *err)
+{
+    size_t length = strlen(into);
+    int64_t kept = 0;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        const char *rest = rest_of(s, i, *prefix);
+        bool inside = strncmp(rest, into, length) == 0;
+        if (inside) {
+            s->file[kept++] = s->file[i];
+            continue;
+        }
+        if (status == DT_OK && first_folder(rest) == 0) {
+            status = report_skip(report, s->file[i].name, "not inside a class folder", err);
+        }
+        free(s->file[i].name);
+    }
+    s->file_count = kept;
+    *prefix += length;
+    return status;
+}
+
+static bool is_split_name(const char *name, size_t length)
+{
+    static const char *const known[] = {"train", "val", "valid", "validation", "test"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strlen(known[i]) == length && strncmp(name, known[i], length) == 0) return true;
+    }
+    return false;
+}
+
+/* Whether there are folders here and all of them are named like splits. */
+static bool level_is_splits(const source *s, size_t prefix)
+{
+    bool any = false;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        size_t length = first_folder(rest_of(s, i, prefix));
+        if (length == 0) continue;
+        if (!is_split_name(rest_of(s, i, prefix), length - 1)) return false;
+        any = true;
+    }
+    return any;
+}
+
+/* Length of the one folder (with its slash) that holds all files but loose ones, and has folders itself; else 0. */
+static size_t shared_folder(const source *s, size_t prefix)
+{
+    const char *shared = NULL;
+    size_t length = 0;
+    bool deeper = false;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        const char *rest = rest_of(s, i, prefix);
+        size_t own = first_folder(rest);
+        if (own == 0) continue;
+        if (!shared) {
+            shared = rest;
+            length = own;
+        }
+        if (own != length || strncmp(rest, shared, length) != 0) return 0;
+        deeper = deeper || first_folder(rest + own) > 0;
+    }
+    return deeper ? length : 0;
+}
+
+static dt_status drop_leading_folders(source *s, dataset_report *report, size_t *prefix, dt_error *err)
+{
+    dt_status status = DT_OK;
+    size_t length;
+    while (status == DT_OK && !level_is_splits(s, *prefix) && (length = shared_folder(s, *prefix)) > 0) {
+        const char *name = NULL;
+        for (int64_t i = 0; !name && i < s->file_count; i++) {
+            if (first_folder(rest_of(s, i, *prefix)) == length) name = rest_of(s, i, *prefix);
+        }
+        char *into = strndup(name, length);
+        if (!into) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+        status = descend(s, report, prefix, into, err);
+        free(into);
+    }
+    return status;
+}
+
+/* "train, val", for messages. */
+static void name_splits(char text[DT_TEXT_MAX], const source *s, size_t prefix)
+{
+    text[0] = '\0';
+    for (int64_t i = 0; i < s->file_count; i++) {
+        const char *rest = rest_of(s, i, prefix);
+        size_t length = first_folder(rest);
+        char name[16];
+        if (length == 0) continue;
+        snprintf(name, sizeof name, "%.*s", (int)(length - 1), rest);
+        bool known = false;
+        for (char *at = text; !known && (at = strstr(at, name)); at++) {
+            known = (at == text || at[-1] == ' ') && strchr(", ", at[strlen(name)]); /* strchr also finds the end */
+        }
+        size_t used = strlen(text);
+        if (!known) snprintf(text + used, DT_TEXT_MAX - used, "%s%s", used ? ", " : "", name);
+    }
+}
+
+static dt_status choose_split(dataset *d, source *s, size_t *prefix, dt_error *err)
+{
+    if (!level_is_splits(s, *prefix)) {
+        if (!s->split[0]) return DT_OK;
+        return error_set(err, DT_ERR_ARG, "image data %s: the split \"%s\" was asked for, but there are no splits",
+                         s->path, s->split);
+    }
+    char found[DT_TEXT_MAX], into[sizeof s->split + 1];
+    name_splits(found, s, *prefix);
+    snprintf(d->split, sizeof d->split, "%s", s->split[0] ? s->split : "train");
+    snprintf(into, sizeof into, "%s/", d->split);
+    dt_status status = descend(s, &d->report, prefix, into, err);
+    if (status != DT_OK || s->file_count > 0) return status;
+    return error_set(err, DT_ERR_ARG, "image data %s: has no split \"%s\", only %s; choose one as %s:NAME", s->path,
+                     d->split, found, s->path);
+}
+
+/* ---- the order of ImageFolder ---- */
+
+static int compare_spans(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    return order ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+/* By class, then by whole folder, then by name, then by place in the tar. `prefix` is shared and does no harm. */
+static int compare_files(const void *left, const void *right, void *prefix)
+{
+    const source_file *a = left, *b = right;
+    const char *a_rest = a->name + *(const size_t *)prefix, *b_rest = b->name + *(const size_t *)prefix;
+    size_t a_class = first_folder(a_rest), b_class = first_folder(b_rest);
+    int order = compare_spans(a_rest, a_class - (a_class > 0), b_rest, b_class - (b_class > 0)); /* without slash */
+    const char *a_slash = strrchr(a_rest, '/'), *b_slash = strrchr(b_rest, '/');
+    size_t a_folder = a_slash ? (size_t)(a_slash - a_rest) : 0, b_folder = b_slash ? (size_t)(b_slash - b_rest) : 0;
+    if (!order) order = compare_spans(a_rest, a_folder, b_rest, b_folder);
+    if (!order) order = strcmp(a_rest + a_folder, b_rest + b_folder);
+    return order ? order : (a->ordinal > b->ordinal) - (a->ordinal < b->ordinal);
+}
+
+/* A tar may hold a name twice; unpacking it would leave the later one. */
+static void drop_overwritten(source *s)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        if (i + 1 < s->file_count && strcmp(s->file[i].name, s->file[i + 1].name) == 0) {
+            free(s->file[i].name);
+        } else {
+            s->file[kept++] = s->file[i];
+        }
+    }
+    s->file_count = kept;
+}
+
+/* ---- classes ---- */
+
+static dt_status add_class(dataset *d, const char *name, size_t length, dt_error *err)
+{
+    char **list = grow_array(d->class_name, d->class_count, sizeof *list);
+    char *copy = strndup(name, length);
+    if (list) d->class_name = list;
+    if (!list || !copy) {
+        free(copy);
+        return error_set(err, DT_ERR_MEMORY, "no memory for the names of the classes");
+    }
+    list[d->class_count++] = copy;
+    return DT_OK;
+}
+
+/* Labels the sorted files by their first folder. Loose files are passed over, except where there is nothing else: then
+ * they are the one class "all". */
+static dt_status label_files(dataset *d, source *s, size_t prefix, dt_error *err)
+{
+    bool flat = true;
+    for (int64_t i = 0; flat && i < s->file_count; i++) flat = first_folder(rest_of(s, i, prefix)) == 0;
+    if (flat) return add_class(d, "all", 3, err); /* labels are 0 already */
+    int64_t kept = 0;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        source_file file = s->file[i];
+        const char *rest = file.name + prefix;
+        size_t length = first_folder(rest);
+        if (length == 0) {
+            if (status == DT_OK) status = report_skip(&d->report, file.name, "not inside a class folder", err);
+            free(file.name);
+            continue;
+        }
+        const char *last = d->class_count ? d->class_name[d->class_count - 1] : "";
+        bool same = strlen(last) == length - 1 && strncmp(last, rest, length - 1) == 0;
+        if (!same && status == DT_OK) status = add_class(d, rest, length - 1, err);
+        file.label = d->class_count - 1;
+        s->file[kept++] = file;
+    }
+    s->file_count = kept;
+    return status;
+}
+
+static int64_t find_class(char *const *names, int64_t count, const char *name)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) return i;
+    }
+    return -1;
+}
+
+/* An empty class folder is an error in ImageFolder too: the label table would have a row that is never trained. */
+static dt_status refuse_empty_classes(const dataset *d, const source *s, const char *prefix_text, size_t prefix,
+                                      dt_error *err)
+{
+    bool flat = s->file_count > 0 && first_folder(rest_of(s, 0, prefix)) == 0;
+    for (int64_t i = 0; !flat && i < s->folder_count; i++) {
+        const char *folder = s->folder[i];
+        bool here = strlen(folder) > prefix && strncmp(folder, prefix_text, prefix) == 0;
+        if (!here || strchr(folder + prefix, '/')) continue;
+        if (find_class(d->class_name, d->class_count, folder + prefix) < 0) {
+            return error_set(err, DT_ERR_FORMAT, "image data %s: the class folder \"%s\" holds no image", s->path,
+                             folder);
+        }
+    }
+    return DT_OK;
+}
+
+/* Replaces the classes found by those given, and the labels with them. */
+static dt_status map_classes(dataset *d, source *s, const dataset_options *options, dt_error *err)
+{
+    int64_t found_count = d->class_count;
+    char **found = d->class_name;
+    d->class_name = NULL;
+    d->class_count = 0;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < options->class_count; i++) {
+        status = add_class(d, options->class_name[i], strlen(options->class_name[i]), err);
+    }
+    int64_t file = 0;
+    for (int64_t c = 0; c < found_count; c++) {
+        int64_t label = find_class(d->class_name, d->class_count, found[c]);
+        if (status == DT_OK && label < 0) {
+            status = error_set(err, DT_ERR_ARG, "image data %s: class \"%s\" is not among the %lld known classes",
+                               s->path, found[c], (long long)options->class_count);
+        }
+        for (; file < s->file_count && s->file[file].label == c; file++) s->file[file].label = label;
+        free(found[c]);
+    }
+    free(found);
+    return status;
+}
+
+dt_status source_plan(dataset *d, size_t *prefix, source *s, const dataset_options *options, dt_error *err)
+{
+    *prefix = 0;
+    dt_status status = s->is_archive ? drop_leading_folders(s, &d->report, prefix, err) : DT_OK;
+    if (status == DT_OK) status = choose_split(d, s, prefix, err);
+    if (status != DT_OK) return status;
+    if (s->file_count == 0) {
+        return error_set(err, DT_ERR_FORMAT, "image data %s: holds no .jpg, .jpeg, .png or .webp file%s", s->path,
+                         s->folder_count ? " in its folders" : "");
+    }
+    qsort_r(s->file, (size_t)s->file_count, sizeof *s->file, compare_files, prefix);
+    drop_overwritten(s);
+    char *prefix_text = strndup(s->file[0].name, *prefix);
+    if (!prefix_text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+    status = label_files(d, s, *prefix, err);
+    if (status == DT_OK) status = refuse_empty_classes(d, s, prefix_text, *prefix, err);
+    free(prefix_text);
+    if (status == DT_OK && options->class_name) status = map_classes(d, s, options, err);
+    return status;
+}

@@ -1,0 +1,333 @@
+#include "data/dataset_source.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include "file/file.h"
+
+enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
+
+void *grow_array(void *array, int64_t count, size_t element_size)
+{
+    if ((count & (count - 1)) != 0) return array; /* the block holds the next power of two */
+    return realloc(array, (count ? 2 * (size_t)count : 1) * element_size);
+}
+
+static dt_status no_memory(dt_error *err)
+{
+    return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+}
+
+dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err)
+{
+    dataset_skip *skip = grow_array(report->skip, report->skip_count, sizeof *skip);
+    if (!skip) return no_memory(err);
+    report->skip = skip;
+    skip[report->skip_count] = (dataset_skip){strdup(file), strdup(reason)};
+    bool whole = skip[report->skip_count].file && skip[report->skip_count].reason;
+    report->skip_count++;
+    return whole ? DT_OK : no_memory(err);
+}
+
+/* ---- listing ---- */
+
+static bool has_image_extension(const char *name)
+{
+    static const char *const known[] = {".jpg", ".jpeg", ".png", ".webp"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++) {
+        if (strcasecmp(dot, known[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* Copies a path without empty and "." components. */
+static char *tidy_name(const char *path)
+{
+    char *name = malloc(strlen(path) + 1), *end = name;
+    while (name && *path) {
+        size_t length = strcspn(path, "/");
+        if (length > 0 && !(length == 1 && path[0] == '.')) {
+            if (end > name) *end++ = '/';
+            memcpy(end, path, length);
+            end += length;
+        }
+        path += length + (path[length] == '/');
+    }
+    if (name) *end = '\0';
+    return name;
+}
+
+/* Length of `name` up to the end of its first hidden folder, 0 if none; a last component counts if it is a folder. */
+static size_t hidden_length(const char *name, bool is_folder)
+{
+    for (const char *part = name; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
+        size_t length = strcspn(part, "/");
+        if (part[0] == '.' && (part[length] == '/' || is_folder)) return (size_t)(part - name) + length;
+    }
+    return 0;
+}
+
+static dt_status note_hidden(dataset_report *report, char *name, size_t length, dt_error *err)
+{
+    name[length] = '\0';
+    int64_t last = report->skip_count - 1;
+    bool known = last >= 0 && strcmp(report->skip[last].file, name) == 0; /* once, not for each file inside */
+    return known ? DT_OK : report_skip(report, name, "a hidden folder", err);
+}
+
+static dt_status add_folder(source *s, char *name, dt_error *err)
+{
+    char **folder = grow_array(s->folder, s->folder_count, sizeof *folder);
+    if (!folder) {
+        free(name);
+        return no_memory(err);
+    }
+    s->folder = folder;
+    folder[s->folder_count++] = name;
+    return DT_OK;
+}
+
+static dt_status add_file(source *s, char *name, int64_t ordinal, dt_error *err)
+{
+    source_file *file = s->file_count < FILES_MAX ? grow_array(s->file, s->file_count, sizeof *file) : NULL;
+    if (!file) {
+        free(name);
+        return no_memory(err);
+    }
+    s->file = file;
+    file[s->file_count++] = (source_file){name, ordinal, 0};
+    return DT_OK;
+}
+
+/* Takes one thing that was found into the lists. `trouble` says why it cannot be read, or is NULL. */
+static dt_status add_entry(source *s, dataset_report *report, const char *path, int64_t ordinal, bool is_folder,
+                           const char *trouble, dt_error *err)
+{
+    char *name = tidy_name(path);
+    if (!name) return no_memory(err);
+    if (!strcmp(name, DATASET_DESCRIPTION)) return free(name), DT_OK;
+    size_t hidden = hidden_length(name, is_folder);
+    if (hidden == 0 && !trouble && is_folder) return add_folder(s, name, err);
+    if (hidden == 0 && !trouble && has_image_extension(name)) return add_file(s, name, ordinal, err);
+    dt_status status = DT_OK;
+    if (hidden > 0) {
+        status = note_hidden(report, name, hidden, err);
+    } else {
+        status = report_skip(report, name, trouble ? trouble : "not a .jpg, .jpeg, .png or .webp file", err);
+    }
+    free(name);
+    return status;
+}
+
+static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, FTSENT *entry, dt_error *err)
+{
+    const char *name = entry->fts_path + strlen(s->path);
+    switch (entry->fts_info) {
+    case FTS_DP: return DT_OK; /* a folder on the way back */
+    case FTS_D:
+        if (entry->fts_level == 0) return DT_OK;
+        if (entry->fts_name[0] == '.') fts_set(walk, entry, FTS_SKIP);
+        return add_entry(s, report, name, s->file_count, true, NULL, err);
+    case FTS_F: return add_entry(s, report, name, s->file_count, false, NULL, err);
+    case FTS_DC: return add_entry(s, report, name, 0, false, "a link back to a folder above it", err);
+    case FTS_SLNONE: return add_entry(s, report, name, 0, false, "a link to nothing", err);
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS: errno = entry->fts_errno; return error_set_errno(err, "%s", entry->fts_path);
+    default: return add_entry(s, report, name, 0, false, "not a regular file", err);
+    }
+}
+
+static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
+{
+    char *roots[] = {s->path, NULL};
+    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
+    if (!walk) return error_set_errno(err, "%s", s->path);
+    dt_status status = DT_OK;
+    FTSENT *entry;
+    errno = 0;
+    while (status == DT_OK && (entry = fts_read(walk))) {
+        status = add_folder_entry(s, report, walk, entry, err);
+        errno = 0;
+    }
+    if (status == DT_OK && errno != 0) status = error_set_errno(err, "%s", s->path);
+    fts_close(walk);
+    return status;
+}
+
+/* ---- tar ---- */
+
+static dt_status archive_failure(source *s, dt_error *err)
+{
+    const char *why = s->archive ? archive_error_string(s->archive) : "no memory";
+    return error_set(err, DT_ERR_FORMAT, "%s: not a readable tar archive: %s", s->path, why ? why : "unknown error");
+}
+
+static void close_archive(source *s)
+{
+    if (s->archive) archive_read_free(s->archive);
+    s->archive = NULL;
+}
+
+static dt_status open_archive(source *s, dt_error *err)
+{
+    enum { BLOCK_BYTES = 1 << 18 };
+    close_archive(s);
+    s->position = 0;
+    s->archive = archive_read_new();
+    if (!s->archive) return archive_failure(s, err);
+    archive_read_support_filter_gzip(s->archive);
+    archive_read_support_filter_xz(s->archive);
+    archive_read_support_format_tar(s->archive);
+    if (archive_read_open_filename(s->archive, s->path, BLOCK_BYTES) != ARCHIVE_OK) return archive_failure(s, err);
+    return DT_OK;
+}
+
+/* *entry is NULL at the end. */
+static dt_status next_entry(struct archive_entry **entry, source *s, dt_error *err)
+{
+    int code = archive_read_next_header(s->archive, entry);
+    if (code == ARCHIVE_EOF) *entry = NULL;
+    if (code != ARCHIVE_EOF && code != ARCHIVE_OK && code != ARCHIVE_WARN) return archive_failure(s, err);
+    s->position++;
+    return DT_OK;
+}
+
+/* The plain name fails where the tar says UTF-8 and the locale cannot show it. */
+static const char *entry_name(struct archive_entry *entry)
+{
+    const char *name = archive_entry_pathname(entry);
+    if (!name) name = archive_entry_pathname_utf8(entry);
+    return name ? name : "";
+}
+
+static dt_status list_archive(source *s, dataset_report *report, dt_error *err)
+{
+    dt_status status = open_archive(s, err);
+    while (status == DT_OK) {
+        struct archive_entry *entry;
+        status = next_entry(&entry, s, err);
+        if (status != DT_OK || !entry) break;
+        mode_t type = archive_entry_filetype(entry);
+        bool link = archive_entry_hardlink(entry) != NULL;
+        const char *trouble = link || (type != AE_IFREG && type != AE_IFDIR) ? "a link or device inside a tar" : NULL;
+        status = add_entry(s, report, entry_name(entry), s->position - 1, type == AE_IFDIR, trouble, err);
+    }
+    close_archive(s);
+    return status;
+}
+
+/* ---- opening and reading ---- */
+
+/* Parts "set.tar:val" where no file of that whole name exists. */
+static dt_status part_path(source *s, struct stat *info, const char *path, dt_error *err)
+{
+    if (strlen(path) >= sizeof s->path) return error_set(err, DT_ERR_ARG, "the path %s is too long", path);
+    strcpy(s->path, path);
+    if (stat(s->path, info) == 0) return DT_OK;
+    int first_errno = errno;
+    char *colon = strrchr(s->path, ':');
+    if (colon && strlen(colon + 1) < sizeof s->split) {
+        *colon = '\0';
+        strcpy(s->split, colon + 1);
+        if (stat(s->path, info) == 0) return DT_OK;
+    }
+    errno = first_errno;
+    return error_set_errno(err, "image data %s", path);
+}
+
+dt_status source_open(source *s, dataset_report *report, const char *path, dt_error *err)
+{
+    *s = (source){0};
+    struct stat info;
+    dt_status status = part_path(s, &info, path, err);
+    if (status != DT_OK) return status;
+    s->is_archive = S_ISREG(info.st_mode);
+    if (!s->is_archive && !S_ISDIR(info.st_mode)) {
+        return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar file", path);
+    }
+    return s->is_archive ? list_archive(s, report, err) : list_folder(s, report, err);
+}
+
+void source_close(source *s)
+{
+    close_archive(s);
+    for (int64_t i = 0; i < s->file_count; i++) free(s->file[i].name);
+    for (int64_t i = 0; i < s->folder_count; i++) free(s->folder[i]);
+    free(s->file);
+    free(s->folder);
+    *s = (source){0};
+}
+
+static dt_status read_from_folder(uint8_t **data, size_t *size, char **reason, source *s, const char *name,
+                                  dt_error *err)
+{
+    size_t length = strlen(s->path) + strlen(name) + 2;
+    char *path = malloc(length), *bytes = NULL;
+    if (!path) return no_memory(err);
+    snprintf(path, length, "%s/%s", s->path, name);
+    dt_error trouble = {0};
+    dt_status status = file_read_all(&bytes, size, path, FILE_BYTES_MAX, &trouble);
+    free(path);
+    if (status == DT_ERR_MEMORY) return error_set(err, status, "%s", trouble.message);
+    if (status == DT_OK) {
+        *data = (uint8_t *)bytes;
+        return DT_OK;
+    }
+    *reason = strdup(trouble.message);
+    return *reason ? DT_OK : no_memory(err);
+}
+
+static dt_status read_entry(uint8_t **data, size_t *size, source *s, size_t bytes, dt_error *err)
+{
+    *data = malloc(bytes + 1);
+    if (!*data) return no_memory(err);
+    for (*size = 0; *size < bytes;) {
+        la_ssize_t got = archive_read_data(s->archive, *data + *size, bytes - *size);
+        if (got <= 0) {
+            free(*data);
+            *data = NULL;
+            return archive_failure(s, err);
+        }
+        *size += (size_t)got;
+    }
+    return DT_OK;
+}
+
+static dt_status read_from_archive(uint8_t **data, size_t *size, char **reason, source *s, const source_file *file,
+                                   dt_error *err)
+{
+    dt_status status = s->archive ? DT_OK : open_archive(s, err);
+    struct archive_entry *entry = NULL;
+    while (status == DT_OK && s->position <= file->ordinal) {
+        status = next_entry(&entry, s, err);
+        if (status == DT_OK && !entry) break;
+    }
+    if (status != DT_OK) return status;
+    char *name = entry ? tidy_name(entry_name(entry)) : NULL;
+    bool same = name && strcmp(name, file->name) == 0;
+    free(name);
+    if (!same) return error_set(err, DT_ERR_FORMAT, "%s: changed while it was being read", s->path);
+    int64_t bytes = archive_entry_size(entry);
+    if (bytes >= 0 && bytes <= FILE_BYTES_MAX) return read_entry(data, size, s, (size_t)bytes, err);
+    *reason = strdup("larger than 1 GiB");
+    return *reason ? DT_OK : no_memory(err);
+}
+
+dt_status source_read(uint8_t **data, size_t *size, char **reason, source *s, const source_file *file, dt_error *err)
+{
+    *data = NULL;
+    *reason = NULL;
+    *size = 0;
+    if (s->is_archive) return read_from_archive(data, size, reason, s, file, err);
+    return read_from_folder(data, size, reason, s, file->name, err);
+}

@@ -1,0 +1,125 @@
+#include "data/picture_stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image/resample.h"
+
+static int compare_ordinals(const void *left, const void *right, void *files)
+{
+    const source_file *file = files;
+    int64_t a = file[*(const int64_t *)left].ordinal, b = file[*(const int64_t *)right].ordinal;
+    return (a > b) - (a < b);
+}
+
+static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
+{
+    const dataset_options all = {0};
+    size_t prefix;
+    if (source_open(&s->source, &s->listed.report, path, err) != DT_OK ||
+        source_plan(&s->listed, &prefix, &s->source, &all, err) != DT_OK)
+        return err->status;
+    size_t count = (size_t)s->source.file_count;
+    s->order = calloc(count, sizeof *s->order);
+    if (!s->order) return error_set(err, DT_ERR_MEMORY, "no memory to list the images of %s", path);
+    for (size_t i = 0; i < count; i++) s->order[i] = (int64_t)i;
+    if (s->source.is_archive) qsort_r(s->order, count, sizeof *s->order, compare_ordinals, s->source.file);
+    return DT_OK;
+}
+
+dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
+                              bool strict, dt_error *err)
+{
+    size_t length = strlen(path);
+    *s = (picture_stream){.resolution = resolution, .strict = strict};
+    s->is_stack = length > 4 && !strcmp(path + length - 4, ".npz");
+    if (image_parse_colour(s->decode.background, background, err) != DT_OK) return err->status;
+    return s->is_stack ? sample_stack_open(&s->stack, path, err) : list_files(s, path, err);
+}
+
+void picture_stream_close(picture_stream *s)
+{
+    sample_stack_close(&s->stack);
+    source_close(&s->source);
+    dataset_close(&s->listed);
+    free(s->order);
+    *s = (picture_stream){0};
+}
+
+/* One picture on its way: a file, or what came of it. */
+typedef struct item {
+    const char *name;
+    uint8_t *data;
+    size_t size;
+    image picture;
+    dt_error why; /* why there is no picture */
+} item;
+
+/* Reads up to `most` files, or pictures of a stack. */
+static dt_status fetch(picture_stream *s, item items[], int64_t most, int64_t *count, dt_error *err)
+{
+    int64_t all = s->is_stack ? s->stack.count : s->source.file_count;
+    for (*count = 0; *count < most && s->next < all && err->status == DT_OK; s->next++) {
+        item *it = &items[(*count)++];
+        *it = (item){.name = "a sample"};
+        if (s->is_stack) {
+            sample_stack_next(&s->stack, &it->picture, err);
+            continue;
+        }
+        char *reason = NULL;
+        const source_file *file = &s->source.file[s->order[s->next]];
+        it->name = file->name;
+        source_read(&it->data, &it->size, &reason, &s->source, file, err);
+        if (reason) error_set(&it->why, DT_ERR_IO, "%s", reason);
+        free(reason);
+    }
+    return err->status;
+}
+
+static void decode(const picture_stream *s, item *it)
+{
+    image square;
+    if (it->data) image_decode(&it->picture, NULL, it->data, it->size, it->name, &s->decode, &it->why);
+    free(it->data);
+    it->data = NULL;
+    const image *p = &it->picture;
+    if (!p->rgb || s->resolution == 0 || (p->width == s->resolution && p->height == s->resolution)) return;
+    resample_centre_crop(&square, p, s->resolution, &it->why);
+    image_close(&it->picture);
+    it->picture = square;
+}
+
+/* A broken file is passed over unless `strict`; anything else that fails ends the stream. */
+static void judge(picture_stream *s, const item *it, dt_error *err)
+{
+    dt_status why = it->why.status;
+    if (why == DT_OK) return;
+    if (s->strict || (why != DT_ERR_FORMAT && why != DT_ERR_IO)) {
+        error_set(err, why, "%s", it->why.message);
+    } else if (s->skip_count++ == 0) {
+        snprintf(s->first_skip, sizeof s->first_skip, "%.*s", (int)sizeof s->first_skip - 1, it->why.message);
+    }
+}
+
+dt_status picture_stream_next(picture_stream *s, image pictures[], int64_t most, int64_t *count, dt_error *err)
+{
+    int64_t fetched = 1;
+    *count = 0;
+    item *items = calloc((size_t)most, sizeof *items);
+    if (!items) return error_set(err, DT_ERR_MEMORY, "no memory to read images");
+    while (*count == 0 && fetched > 0 && err->status == DT_OK) {
+        fetch(s, items, most, &fetched, err);
+#pragma omp parallel for schedule(dynamic)
+        for (int64_t i = 0; i < fetched; i++) decode(s, &items[i]);
+        for (int64_t i = 0; i < fetched; i++) {
+            judge(s, &items[i], err);
+            if (items[i].picture.rgb) pictures[(*count)++] = items[i].picture;
+        }
+    }
+    free(items);
+    if (err->status == DT_OK) return DT_OK;
+    for (int64_t i = 0; i < *count; i++) image_close(&pictures[i]);
+    *count = 0;
+    return err->status;
+}

@@ -1,0 +1,33 @@
+/* Pictures one after the other from a folder, a tar or an ADM sample stack (.npz), for measures over more of them than memory
+ * holds. Folders and tars are listed by the rules of data/dataset.h; classes do not matter here. */
+#ifndef DATA_PICTURE_STREAM_H
+#define DATA_PICTURE_STREAM_H
+
+#include "data/dataset_source.h"
+#include "data/sample_stack.h"
+
+typedef struct picture_stream {
+    /* which files were passed over, and why */
+    int64_t skip_count;
+    char first_skip[DT_TEXT_MAX];
+    /* owned */
+    bool is_stack, strict;
+    int64_t resolution;
+    image_options decode;
+    sample_stack stack;
+    source source;
+    dataset listed;
+    int64_t *order; /* [source.file_count], files as they lie in a tar */
+    int64_t next;
+} picture_stream;
+
+/* resolution 0: pictures keep their own sizes, as pytorch-fid and clean-fid read them; else each is cropped to a square as
+ * ADM does. strict: a broken file is an error, else it is passed over and counted. On failure *s may be closed. */
+dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
+                              bool strict, dt_error *err);
+void picture_stream_close(picture_stream *s);
+
+/* The next pictures, at most `most`, each to be freed with image_close; *count 0 at the end. Decodes in parallel. */
+dt_status picture_stream_next(picture_stream *s, image pictures[], int64_t most, int64_t *count, dt_error *err);
+
+#endif

@@ -1,0 +1,471 @@
+#include "file/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <nettle/base16.h>
+
+enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
+
+/* ---- reading ---- */
+
+/* Opens without waiting (a FIFO would block for ever) and without following a device's own rules. */
+static dt_status open_regular(int *fd, size_t *size, const char *path, dt_error *err)
+{
+    struct stat st;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
+    if (fstat(*fd, &st) != 0) {
+        error_set_errno(err, "cannot examine %s", path);
+    } else if (!S_ISREG(st.st_mode)) {
+        error_set(err, DT_ERR_IO, "%s is %s, expected a regular file", path,
+                  S_ISDIR(st.st_mode) ? "a folder" : "a device, pipe or socket");
+    } else {
+        *size = (size_t)st.st_size;
+        return DT_OK;
+    }
+    close(*fd);
+    return err->status;
+}
+
+dt_status file_map_open(file_map *m, const char *path, dt_error *err)
+{
+    *m = (file_map){0};
+    int fd;
+    size_t size = 0;
+    if (open_regular(&fd, &size, path, err) != DT_OK) return err->status;
+    const void *data = "";
+    if (size > 0) data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        error_set_errno(err, "cannot map %s", path);
+    else
+        *m = (file_map){data, size};
+    close(fd);
+    return err->status;
+}
+
+void file_map_close(file_map *m)
+{
+    if (m->size > 0) munmap((void *)m->data, m->size);
+    *m = (file_map){0};
+}
+
+/* Whole pages inside the range only. */
+void file_map_drop(const file_map *m, const void *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + size;
+    uintptr_t first = (uintptr_t)m->data, last = first + m->size;
+    if (begin < first || end > last || end < begin) return;
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+static dt_status read_exactly(int fd, char *data, size_t size, const char *path, dt_error *err)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = read(fd, data + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, "cannot read %s", path);
+        if (n == 0) return error_set(err, DT_ERR_IO, "%s became shorter while it was read", path);
+        done += (size_t)n;
+    }
+    return DT_OK;
+}
+
+dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err)
+{
+    *data = NULL;
+    int fd;
+    if (open_regular(&fd, size, path, err) != DT_OK) return err->status;
+    if (*size > limit) {
+        error_set(err, DT_ERR_FORMAT, "%s has %zu bytes, at most %zu are expected", path, *size, limit);
+    } else if (!(*data = malloc(*size + 1))) {
+        error_set(err, DT_ERR_MEMORY, "no memory for the %zu bytes of %s", *size, path);
+    } else if (read_exactly(fd, *data, *size, path, err) != DT_OK) {
+        free(*data);
+        *data = NULL;
+    } else {
+        (*data)[*size] = '\0';
+    }
+    close(fd);
+    return err->status;
+}
+
+/* ---- SHA-256 ---- */
+
+static void hash_finish(file_hash *out, struct sha256_ctx *hash)
+{
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(hash, sizeof digest, digest);
+    base16_encode_update(out->hex, sizeof digest, digest);
+    out->hex[sizeof out->hex - 1] = '\0';
+}
+
+dt_status file_sha256(file_hash *out, const char *path, dt_error *err)
+{
+    file_map map;
+    if (file_map_open(&map, path, err) != DT_OK) return err->status;
+    file_map_sha256(out, &map);
+    file_map_close(&map);
+    return DT_OK;
+}
+
+void file_map_sha256(file_hash *out, const file_map *m)
+{
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    for (size_t at = 0; at < m->size; at += DROP_BYTES) {
+        size_t size = m->size - at < DROP_BYTES ? m->size - at : DROP_BYTES;
+        sha256_update(&hash, size, m->data + at);
+        file_map_drop(m, m->data + at, size);
+    }
+    hash_finish(out, &hash);
+}
+
+void file_sha256_bytes(file_hash *out, const void *data, size_t size)
+{
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    sha256_update(&hash, size, data);
+    hash_finish(out, &hash);
+}
+
+/* ---- writing ---- */
+
+static void folder_of(char folder[DT_PATH_MAX], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        strcpy(folder, ".");
+    else
+        snprintf(folder, DT_PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+/* Makes a rename in the folder of `path` durable. Some network file systems know no fsync of a folder (EINVAL). */
+static dt_status sync_folder_of(const char *path, dt_error *err)
+{
+    char folder[DT_PATH_MAX];
+    folder_of(folder, path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return error_set_errno(err, "cannot open the folder %s", folder);
+    if (fsync(fd) != 0 && errno != EINVAL) error_set_errno(err, "cannot make the folder %s durable", folder);
+    close(fd);
+    return err->status;
+}
+
+dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err)
+{
+    w->fd = -1;
+    struct stat st;
+    if (strlen(path) >= sizeof w->path) return error_set(err, DT_ERR_IO, "cannot write %s: the path is too long", path);
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+        return error_set(err, DT_ERR_IO, "cannot write %s: it exists and is not a regular file", path);
+    strcpy(w->path, path);
+    snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", path, (long)getpid());
+    unlink(w->temporary); /* left by a dead process that had our number */
+    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (w->fd < 0) return error_set_errno(err, "cannot write %s: cannot make %s", path, w->temporary);
+    sha256_init(&w->hash);
+    return DT_OK;
+}
+
+/* Reports errno against the file that was to be, and drops the temporary one. */
+static dt_status writer_failed(file_writer *w, const char *what, dt_error *err)
+{
+    error_set_errno(err, "cannot %s %s", what, w->path);
+    file_writer_abort(w);
+    return err->status;
+}
+
+dt_status file_writer_reserve(file_writer *w, uint64_t bytes, dt_error *err)
+{
+    if (bytes == 0 || bytes > INT64_MAX) return DT_OK;
+    if (fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0) return DT_OK;
+    if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR) return DT_OK;
+    return writer_failed(w, "reserve the disk space for", err);
+}
+
+dt_status file_writer_write(file_writer *w, const void *data, size_t size, dt_error *err)
+{
+    const unsigned char *at = data;
+    while (size > 0) {
+        ssize_t n = write(w->fd, at, size < CHUNK_BYTES ? size : CHUNK_BYTES);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return writer_failed(w, "write", err);
+        sha256_update(&w->hash, (size_t)n, at);
+        at += n;
+        size -= (size_t)n;
+    }
+    return DT_OK;
+}
+
+dt_status file_writer_commit(file_writer *w, file_hash *hash, dt_error *err)
+{
+    if (fsync(w->fd) != 0) return writer_failed(w, "write", err);
+    int closed = close(w->fd);
+    w->fd = -1;
+    if (closed != 0 || rename(w->temporary, w->path) != 0) {
+        error_set_errno(err, "cannot write %s", w->path);
+        unlink(w->temporary);
+        return err->status;
+    }
+    if (hash) hash_finish(hash, &w->hash);
+    return sync_folder_of(w->path, err);
+}
+
+void file_writer_abort(file_writer *w)
+{
+    if (w->fd < 0) return;
+    close(w->fd);
+    unlink(w->temporary);
+    w->fd = -1;
+}
+
+dt_status file_write_atomic(const char *path, const void *data, size_t size, dt_error *err)
+{
+    file_writer w;
+    if (file_writer_begin(&w, path, err) != DT_OK) return err->status;
+    if (file_writer_write(&w, data, size, err) != DT_OK) return err->status;
+    return file_writer_commit(&w, NULL, err);
+}
+
+dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err)
+{
+    if (*fd < 0) return error_set(err, DT_ERR_IO, "cannot write %s: an earlier write failed", path);
+    off_t before = lseek(*fd, 0, SEEK_END);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(*fd, (const char *)data + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            error_set_errno(err, "cannot write %s", path);
+            if (ftruncate(*fd, before) == 0) return err->status;
+            close(*fd);
+            *fd = -1;
+            return err->status;
+        }
+        done += (size_t)n;
+    }
+    return DT_OK;
+}
+
+/* ---- folders ---- */
+
+void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s/%.*s", FILE_FOLDER_MAX, folder, DT_PATH_MAX - FILE_FOLDER_MAX - 2, name);
+}
+
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool file_is_inside(const char *path, const char *folder)
+{
+    char start[DT_PATH_MAX], real[PATH_MAX], real_folder[PATH_MAX];
+    if (!realpath(folder, real_folder)) return false;
+    snprintf(start, sizeof start, "%s", path);
+    for (char *slash; !realpath(start, real);) { /* the part of it that exists */
+        if (!strcmp(start, ".") || !strcmp(start, "/")) return false;
+        slash = strrchr(start, '/');
+        if (!slash)
+            snprintf(start, sizeof start, ".");
+        else
+            slash[slash == start] = '\0';
+    }
+    size_t length = strlen(real_folder);
+    if (real_folder[length - 1] == '/') length--;
+    return !strncmp(real, real_folder, length) && (real[length] == '\0' || real[length] == '/');
+}
+
+bool file_is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+dt_status file_make_dirs(const char *path, dt_error *err)
+{
+    char part[DT_PATH_MAX];
+    if (strlen(path) >= sizeof part) return error_set(err, DT_ERR_IO, "cannot make %s: the path is too long", path);
+    strcpy(part, path);
+    for (char *at = part + 1; part[0] != '\0'; at++) {
+        if (*at != '/' && *at != '\0') continue;
+        bool last = *at == '\0';
+        *at = '\0';
+        if (mkdir(part, 0777) != 0 && !file_is_folder(part))
+            return error_set_errno(err, "cannot make the folder %s", part);
+        if (last) return DT_OK;
+        *at = '/';
+    }
+    return error_set(err, DT_ERR_IO, "cannot make a folder without a name");
+}
+
+dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err)
+{
+    struct statvfs st;
+    if (statvfs(folder, &st) != 0) return error_set_errno(err, "cannot ask for the free space of %s", folder);
+    if (__builtin_mul_overflow(st.f_bavail, st.f_frsize, bytes)) *bytes = INT64_MAX;
+    return DT_OK;
+}
+
+dt_status file_rename(const char *from, const char *to, dt_error *err)
+{
+    if (rename(from, to) != 0) return error_set_errno(err, "cannot rename %s to %s", from, to);
+    if (sync_folder_of(to, err) != DT_OK) return err->status;
+    return sync_folder_of(from, err);
+}
+
+static dt_status remove_tree_at(int parent, const char *name, const char *root, int depth, bool remove, dt_error *err);
+
+/* One thing inside a folder that is to be removed. */
+static dt_status remove_member(int folder, const char *name, const char *root, int depth, bool remove, dt_error *err)
+{
+    struct stat st;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return error_set_errno(err, "cannot remove %s: cannot examine %s in it", root, name);
+    if (S_ISDIR(st.st_mode)) return remove_tree_at(folder, name, root, depth + 1, remove, err);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, DT_ERR_IO, "will not remove %s: %s in it is neither a file nor a folder", root, name);
+    if (remove && unlinkat(folder, name, 0) != 0)
+        return error_set_errno(err, "cannot remove %s: cannot remove %s in it", root, name);
+    return DT_OK;
+}
+
+/* Every name is resolved in its opened folder, so a folder swapped for a link meanwhile is not followed. */
+static dt_status remove_tree_at(int parent, const char *name, const char *root, int depth, bool remove, dt_error *err)
+{
+    if (depth > TREE_DEPTH_MAX)
+        return error_set(err, DT_ERR_IO, "will not remove %s: folders in it are nested too deep", root);
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (!folder) {
+        error_set_errno(err, "cannot remove %s: cannot open the folder %s", root, name);
+        if (fd >= 0) close(fd);
+        return err->status;
+    }
+    const struct dirent *member;
+    while (err->status == DT_OK && (member = readdir(folder))) {
+        if (strcmp(member->d_name, ".") == 0 || strcmp(member->d_name, "..") == 0) continue;
+        remove_member(fd, member->d_name, root, depth, remove, err);
+    }
+    closedir(folder);
+    if (err->status == DT_OK && remove && unlinkat(parent, name, AT_REMOVEDIR) != 0)
+        error_set_errno(err, "cannot remove %s: cannot remove the folder %s", root, name);
+    return err->status;
+}
+
+dt_status file_remove_tree(const char *path, dt_error *err)
+{
+    if (remove_tree_at(AT_FDCWD, path, path, 0, false, err) != DT_OK) return err->status;
+    return remove_tree_at(AT_FDCWD, path, path, 0, true, err);
+}
+
+dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
+{
+    char aside[DT_PATH_MAX];
+    dt_error ignored = {0};
+    if (!file_exists(path)) return file_rename(made, path, err);
+    if ((size_t)snprintf(aside, sizeof aside, "%s.old.tmp-%ld", path, (long)getpid()) >= sizeof aside)
+        return error_set(err, DT_ERR_IO, "cannot replace %s: the path is too long", path);
+    if (file_rename(path, aside, err) != DT_OK) return err->status;
+    if (file_rename(made, path, err) != DT_OK) {
+        file_rename(aside, path, &ignored);
+        return err->status;
+    }
+    return file_remove_tree(aside, err);
+}
+
+dt_status file_lock(int *fd, const char *path, dt_error *err)
+{
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return DT_OK;
+    if (errno == EWOULDBLOCK)
+        error_set(err, DT_ERR_CONFLICT, "%s: another process holds the lock", path);
+    else
+        error_set_errno(err, "cannot lock %s", path);
+    file_unlock(fd);
+    return err->status;
+}
+
+void file_unlock(int *fd)
+{
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool names_append(file_names *names, size_t *room, const char *name)
+{
+    if (names->count == *room) {
+        size_t wider = *room ? 2 * *room : 64;
+        char **moved = reallocarray(names->name, wider, sizeof *moved);
+        if (!moved) return false;
+        names->name = moved;
+        *room = wider;
+    }
+    names->name[names->count] = strdup(name);
+    return names->name[names->count] && ++names->count;
+}
+
+dt_status file_list(file_names *names, const char *folder, dt_error *err)
+{
+    *names = (file_names){0};
+    DIR *d = opendir(folder);
+    if (!d) return error_set_errno(err, "cannot list the folder %s", folder);
+    size_t room = 0;
+    const struct dirent *member;
+    while (err->status == DT_OK && (errno = 0, member = readdir(d))) {
+        if (strcmp(member->d_name, ".") == 0 || strcmp(member->d_name, "..") == 0) continue;
+        if (!names_append(names, &room, member->d_name))
+            error_set(err, DT_ERR_MEMORY, "no memory for the names in %s", folder);
+    }
+    if (err->status == DT_OK && errno != 0) error_set_errno(err, "cannot list the folder %s", folder);
+    closedir(d);
+    if (names->count > 1) qsort(names->name, names->count, sizeof names->name[0], compare_names);
+    return err->status;
+}
+
+void file_names_free(file_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) free(names->name[i]);
+    free(names->name);
+    *names = (file_names){0};
+}
+
+/* "name.tmp-123", as file_writer_begin makes them */
+static bool is_left_over(const char *name)
+{
+    const char *mark = strstr(name, ".tmp-");
+    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
+}
+
+dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err)
+{
+    file_names names;
+    if (!file_exists(folder)) return DT_OK;
+    if (file_list(&names, folder, err) == DT_OK)
+        for (size_t i = 0; i < names.count; i++)
+            if (!is_left_over(names.name[i]))
+                error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no %s; choose another",
+                          folder, names.name[i], purpose);
+    file_names_free(&names);
+    return err->status;
+}

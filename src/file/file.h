@@ -1,0 +1,134 @@
+/* Files: reading whole, mapping, and writing so that a reader finds either the old file or the whole new one.
+ *
+ * Writing follows the order that survives a crash: a temporary file in the same folder, fsync, rename, fsync of the
+ * folder (Pillai et al., OSDI 2014). A failed fsync is not repeated, because the kernel may have dropped the pages
+ * already (Rebello et al., USENIX ATC 2020): the temporary file is thrown away instead.
+ *
+ * Every failure is DT_ERR_IO (DT_ERR_MEMORY when memory is out) and names the file. */
+#ifndef FILE_FILE_H
+#define FILE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <nettle/sha2.h>
+
+#include "base/error.h"
+
+/* ---- reading ---- */
+
+/* A read-only mapping. A file that another program shortens meanwhile raises SIGBUS on access; files written by
+ * file_writer never shrink under a reader, because they are replaced by rename. */
+typedef struct file_map {
+    const unsigned char *data; /* never NULL while open, also for an empty file */
+    size_t size;
+} file_map;
+
+/* Maps a regular file. On failure *m is empty and may be closed. */
+dt_status file_map_open(file_map *m, const char *path, dt_error *err);
+void file_map_close(file_map *m);
+
+/* Bytes of the mapping that were used and will not be for a while: their pages leave the process's memory and are read from
+ * the file again when needed. Bytes outside the mapping are left alone. */
+void file_map_drop(const file_map *m, const void *data, size_t size);
+
+/* Reads a whole regular file into *data, which the caller frees; one zero byte follows the *size bytes. A file longer
+ * than `limit` bytes is refused (DT_ERR_FORMAT) before memory is taken. */
+dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err);
+
+/* ---- SHA-256 ---- */
+
+typedef struct file_hash {
+    char hex[2 * SHA256_DIGEST_SIZE + 1]; /* lower-case digits and a zero byte */
+} file_hash;
+
+dt_status file_sha256(file_hash *out, const char *path, dt_error *err);
+
+/* Of a whole mapping, whose pages are dropped on the way: a large file is never in memory as a whole. */
+void file_map_sha256(file_hash *out, const file_map *m);
+void file_sha256_bytes(file_hash *out, const void *data, size_t size);
+
+/* ---- writing ---- */
+
+/* One new file. Nothing is visible under `path` before the commit. After any failure the temporary file is gone, the
+ * old file is untouched, and the writer is closed. One writer per path at a time. */
+typedef struct file_writer {
+    char path[DT_PATH_MAX];
+    char temporary[DT_PATH_MAX + 32]; /* path.tmp-<process id>, so that it lies in the same file system */
+    int fd;                           /* -1: closed */
+    struct sha256_ctx hash;           /* of all bytes so far, taken while they are in the cache */
+} file_writer;
+
+/* The folder must exist. A path that names a folder or a device is refused; a symbolic link is replaced itself. */
+dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err);
+
+/* Takes `bytes` of disk now, where the file system can, so that a full disk is found before the work. */
+dt_status file_writer_reserve(file_writer *w, uint64_t bytes, dt_error *err);
+
+dt_status file_writer_write(file_writer *w, const void *data, size_t size, dt_error *err);
+
+/* Makes the new file durable and visible. `hash` (may be NULL) receives the SHA-256 of its bytes. */
+dt_status file_writer_commit(file_writer *w, file_hash *hash, dt_error *err);
+
+/* Drops the temporary file. Harmless on a writer that is closed. */
+void file_writer_abort(file_writer *w);
+
+/* begin, write and commit in one. */
+dt_status file_write_atomic(const char *path, const void *data, size_t size, dt_error *err);
+
+/* Appends to a log opened with O_APPEND, all of the data or nothing of it: what a failed write left is cut off again.
+ * Where even that fails *fd is closed and becomes -1, and every later call is refused. `path` is for messages. */
+dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err);
+
+/* ---- folders ---- */
+
+/* Room that a folder's path leaves for the names that this program puts below it; settings keep to it. */
+enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
+
+/* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
+void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
+
+bool file_exists(const char *path); /* anything of that name; links are followed */
+bool file_is_folder(const char *path);
+
+/* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */
+bool file_is_inside(const char *path, const char *folder);
+
+/* Makes a folder and its missing parents; an existing folder is fine. */
+dt_status file_make_dirs(const char *path, dt_error *err);
+
+/* Bytes that an ordinary user can still write below `folder`. */
+dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err);
+
+/* Renames a file or folder within one file system and makes the new name durable. `to` must not be a folder with
+ * something in it. */
+dt_status file_rename(const char *from, const char *to, dt_error *err);
+
+/* Puts the folder `made` in the place of `path`, in the same file system. What was there is set aside under another name
+ * and removed when the new one is in place, so that at any time one of them is whole. */
+dt_status file_replace_folder(const char *made, const char *path, dt_error *err);
+
+/* Removes a folder with all that is in it. Only regular files and folders are removed and no link is followed: when
+ * anything else is found inside, the call fails and nothing is removed. A missing folder is an error. */
+dt_status file_remove_tree(const char *path, dt_error *err);
+
+/* A lock between processes on the file `path`, which is made and stays. DT_ERR_CONFLICT at once while another process
+ * holds it; it ends with file_unlock or with the process. */
+dt_status file_lock(int *fd, const char *path, dt_error *err);
+void file_unlock(int *fd);
+
+typedef struct file_names {
+    char **name; /* without "." and "..", in byte order */
+    size_t count;
+} file_names;
+
+/* Names in a folder. Free the list with file_names_free, also after a failure. */
+dt_status file_list(file_names *names, const char *folder, dt_error *err);
+void file_names_free(file_names *names);
+
+/* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers that died left
+ * aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
+dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);
+
+#endif

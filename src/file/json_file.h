@@ -1,0 +1,17 @@
+/* Files that hold one JSON object: what the program writes about its own folders, and diffusers' config.json. */
+#ifndef FILE_JSON_FILE_H
+#define FILE_JSON_FILE_H
+
+#include <jansson.h>
+
+#include "file/file.h"
+
+/* The object in the file, or NULL with an error: DT_ERR_IO, or DT_ERR_FORMAT for a file longer than 64 MiB and for anything but
+ * one object without repeated keys. The caller drops the reference. */
+json_t *json_file_read(const char *path, dt_error *err);
+
+/* Writes the value, whose reference is taken, in the place of the file; NULL stands for memory that was out when it was
+ * made. `hash` (may be NULL) receives the SHA-256 of the bytes. */
+dt_status json_file_write(const char *path, json_t *value, file_hash *hash, dt_error *err);
+
+#endif

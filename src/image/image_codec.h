@@ -1,0 +1,38 @@
+/* What the three decoders share. Private to image*.c. */
+#ifndef IMAGE_IMAGE_CODEC_H
+#define IMAGE_IMAGE_CODEC_H
+
+#include "image/image.h"
+
+/* One decoding: what goes in and what comes out. */
+typedef struct image_job {
+    image *out;
+    image_origin *origin;
+    const uint8_t *data;
+    size_t size;
+    const char *name;
+    const image_options *options;
+    dt_error *err;
+} image_job;
+
+/* Each fills *job->out and job->origin. A half-filled image is left to the caller. */
+dt_status image_decode_jpeg(const image_job *job);
+dt_status image_decode_png(const image_job *job);
+dt_status image_decode_webp(const image_job *job);
+
+/* Checks a header's size against the limit, then takes memory for the RGB image. */
+dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height);
+
+/* EXIF orientation, 1..8, of a TIFF block with or without "Exif\0\0" before it; 1 where it says nothing valid. */
+int image_exif_orientation(const uint8_t *exif, size_t size);
+
+/* Lays [count, 4] RGBA over the background. */
+void image_lay_over(uint8_t *rgb, const uint8_t *rgba, int64_t count, const image_job *job);
+
+/* Rounded x / 255 for x in 0..65025. */
+static inline int image_div255(int x)
+{
+    return (x + 128 + ((x + 128) >> 8)) >> 8;
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* JPEG through libjpeg-turbo, with its default (accurate) transform and upsampling, as Pillow uses it. */
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+#include "image/image_codec.h"
+
+enum { SCANS_MAX = 500 }; /* a progressive file with more is an attack on the reader's time */
+
+typedef struct jpeg_reader {
+    struct jpeg_decompress_struct cinfo;
+    struct jpeg_error_mgr error;
+    struct jpeg_progress_mgr progress;
+    jmp_buf stop;
+    char message[JMSG_LENGTH_MAX];
+    const image_job *job;
+    dt_status status; /* a failure that is already told in job->err */
+} jpeg_reader;
+
+/* libjpeg must not return from here, and by default would end the program. */
+static void stop_reading(j_common_ptr cinfo)
+{
+    jpeg_reader *r = cinfo->client_data;
+    cinfo->err->format_message(cinfo, r->message);
+    longjmp(r->stop, 1);
+}
+
+/* libjpeg goes on after damage and invents grey; such a picture must not be trained on. Harmless oddities, such as
+ * bytes between segments, pass. */
+static void judge_message(j_common_ptr cinfo, int level)
+{
+    int code = cinfo->err->msg_code;
+    bool damage = code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
+                  code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC || code == JWRN_NOT_SEQUENTIAL;
+    if (level < 0 && damage) stop_reading(cinfo);
+}
+
+static void limit_scans(j_common_ptr cinfo)
+{
+    jpeg_reader *r = cinfo->client_data;
+    if (r->cinfo.input_scan_number <= SCANS_MAX) return;
+    snprintf(r->message, sizeof r->message, "more than %d scans", SCANS_MAX);
+    longjmp(r->stop, 1);
+}
+
+static void print_nothing(j_common_ptr cinfo)
+{
+    (void)cinfo;
+}
+
+static void note_origin(jpeg_reader *r)
+{
+    image_origin *origin = r->job->origin;
+    origin->format = IMAGE_JPEG;
+    origin->grey = r->cinfo.jpeg_color_space == JCS_GRAYSCALE;
+    origin->cmyk = r->cinfo.jpeg_color_space == JCS_CMYK || r->cinfo.jpeg_color_space == JCS_YCCK;
+    for (jpeg_saved_marker_ptr m = r->cinfo.marker_list; m; m = m->next) {
+        if (m->data_length < 6 || memcmp(m->data, "Exif\0", 6) != 0) continue;
+        origin->orientation = image_exif_orientation(m->data, m->data_length);
+        break;
+    }
+}
+
+/* Four-ink files come from Adobe programs, which store the inks inverted: 255 is no ink. Readers (Pillow among them)
+ * therefore take all of them so, with or without Adobe's marker, and so does this. */
+static void inks_to_rgb(uint8_t *rgb, const uint8_t *inks, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        int light = inks[4 * i + 3];
+        for (int c = 0; c < 3; c++) {
+            rgb[3 * i + c] = (uint8_t)(light - image_div255((255 - inks[4 * i + c]) * light));
+        }
+    }
+}
+
+static void read_rows(jpeg_reader *r)
+{
+    j_decompress_ptr cinfo = &r->cinfo;
+    image *out = r->job->out;
+    bool four = cinfo->out_color_space == JCS_CMYK;
+    JSAMPARRAY inks = NULL; /* freed with cinfo */
+    if (four) inks = cinfo->mem->alloc_sarray((j_common_ptr)cinfo, JPOOL_IMAGE, cinfo->output_width * 4, 1);
+    while (cinfo->output_scanline < cinfo->output_height) {
+        uint8_t *rgb = out->rgb + 3 * out->width * (int64_t)cinfo->output_scanline;
+        jpeg_read_scanlines(cinfo, four ? inks : &rgb, 1);
+        if (four) inks_to_rgb(rgb, inks[0], out->width);
+    }
+}
+
+/* False when libjpeg stopped; everything that changes after setjmp lives in *r. */
+static bool read_image(jpeg_reader *r)
+{
+    if (setjmp(r->stop)) return false;
+    j_decompress_ptr cinfo = &r->cinfo;
+    jpeg_create_decompress(cinfo);
+    cinfo->progress = &r->progress;
+    jpeg_save_markers(cinfo, JPEG_APP0 + 1, 0xffff);
+    jpeg_mem_src(cinfo, r->job->data, r->job->size);
+    jpeg_read_header(cinfo, TRUE);
+    note_origin(r);
+    r->status = image_job_alloc(r->job, cinfo->image_width, cinfo->image_height);
+    if (r->status != DT_OK) return true;
+    cinfo->out_color_space = r->job->origin->cmyk ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(cinfo);
+    read_rows(r);
+    jpeg_finish_decompress(cinfo);
+    return true;
+}
+
+dt_status image_decode_jpeg(const image_job *job)
+{
+    jpeg_reader r = {.job = job};
+    r.cinfo.client_data = &r;
+    r.cinfo.err = jpeg_std_error(&r.error);
+    r.error.error_exit = stop_reading;
+    r.error.emit_message = judge_message;
+    r.error.output_message = print_nothing;
+    r.progress.progress_monitor = limit_scans;
+    bool whole = read_image(&r);
+    jpeg_destroy_decompress(&r.cinfo);
+    if (!whole) return error_set(job->err, DT_ERR_FORMAT, "%s: broken JPEG: %s", job->name, r.message);
+    return r.status;
+}

@@ -1,0 +1,235 @@
+#include "measure/meter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "eval/frechet.h"
+#include "eval/inception_score.h"
+#include "eval/kernel_distance.h"
+#include "eval/precision_recall.h"
+#include "data/picture_stream.h"
+#include "model/dit/dit_file.h"
+
+dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path)
+{
+    char path[DT_PATH_MAX];
+    dit_file_info info = {0};
+    *m = (meter){.score_parts = s->inception_score_parts};
+    if (s->feature == DT_FEATURE_SQUEEZENET) {
+        if (squeezenet_open(c, &m->net, s->feature_weights) == DT_OK) features_of_squeezenet(&m->features, &m->net);
+    } else if (s->feature == DT_FEATURE_INCEPTION) {
+        if (inception_open(c, &m->inception, s->feature_weights) == DT_OK)
+            features_of_inception(&m->features, &m->inception, s->inception_resize);
+    } else if (dit_file_path(path, base_path, &c->error) == DT_OK && dit_load(c, &m->base, &info, path) == DT_OK) {
+        features_of_base(&m->features, &m->base, info.sha256);
+    }
+    dit_file_info_free(&info);
+    return c->error.status;
+}
+
+void meter_close(meter *m)
+{
+    statistics_close(&m->reference);
+}
+
+statistics_kind meter_kind(const meter *m)
+{
+    const features *f = &m->features;
+    return (statistics_kind){f->identity, f->dim, f->spatial_dim, f->kind == DT_FEATURE_INCEPTION};
+}
+
+dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_rows)
+{
+    statistics_kind kind = meter_kind(m);
+    return statistics_open(out, &kind, keep_rows, &c->error);
+}
+
+/* Room for the rows of n images, in scratch. */
+static float *rows_alloc(ctx *c, const meter *m, int64_t n)
+{
+    size_t values = (size_t)(n * (m->features.dim + m->features.spatial_dim));
+    return arena_alloc(&c->scratch, values * sizeof(float), &c->error);
+}
+
+dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int64_t channels, int64_t size,
+                    int64_t first, int64_t n)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    float *rows = rows_alloc(c, m, n);
+    if (rows && features_rows(c, &m->features, rows, x, channels, size, first, n) == DT_OK)
+        statistics_add(out, rows, n, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch)
+{
+    int64_t size = examples_values(e);
+    if (meter_statistics(c, m, out, true) != DT_OK) return c->error.status;
+    for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch) {
+        int64_t n = e->count - first < batch ? e->count - first : batch;
+        const arena_place mark = arena_mark(&c->scratch);
+        float *x = arena_alloc(&c->scratch, (size_t)(n * size) * sizeof *x, &c->error);
+        for (int64_t i = 0; x && i < n; i++) examples_get(x + i * size, e, first + i, false, NULL);
+        if (x) meter_add(c, m, out, x, e->channels, e->size, first, n);
+        arena_release(&c->scratch, mark);
+    }
+    if (!ctx_failed(c)) statistics_finish(out, &c->error);
+    return c->error.status;
+}
+
+/* ---- pictures from a path ---- */
+
+static dt_status add_pictures(ctx *c, const meter *m, statistics *out, const image pictures[], int64_t n)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    float *rows = rows_alloc(c, m, n);
+    if (rows && features_picture_rows(c, &m->features, rows, pictures, n) == DT_OK)
+        statistics_add(out, rows, n, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_stream *stream)
+{
+    enum { TOGETHER = 16 };
+    image pictures[TOGETHER];
+    int64_t n = 1;
+    while (n > 0 && !ctx_failed(c)) {
+        picture_stream_next(stream, pictures, TOGETHER, &n, &c->error);
+        add_pictures(c, m, out, pictures, n);
+        for (int64_t i = 0; i < n; i++) image_close(&pictures[i]);
+    }
+    return c->error.status;
+}
+
+static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
+                                  char note[DT_TEXT_MAX])
+{
+    picture_stream stream = {0};
+    meter_statistics(c, m, out, true);
+    if (!ctx_failed(c) &&
+        picture_stream_open(&stream, path, s->resolution, s->background, s->strict, &c->error) == DT_OK)
+        add_stream(c, m, out, &stream);
+    if (!ctx_failed(c)) statistics_finish(out, &c->error);
+    if (stream.skip_count)
+        snprintf(note, DT_TEXT_MAX, "%.100s: %lld files are passed over; the first: %.100s", path,
+                 (long long)stream.skip_count, stream.first_skip);
+    picture_stream_close(&stream);
+    return c->error.status;
+}
+
+static bool is_npz(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 4 && !strcmp(path + length - 4, ".npz");
+}
+
+/* Statistics from a file; the rows of its samples, where it has any, beside them. */
+static dt_status measure_file(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
+                              bool has_samples, char note[DT_TEXT_MAX])
+{
+    const statistics_kind kind = meter_kind(m);
+    bool named = false;
+    if (statistics_load(out, path, &kind, &named, &c->error) != DT_OK) return c->error.status;
+    if (!named)
+        snprintf(note, DT_TEXT_MAX, "%.180s does not say how its images were resized; taken for %s", path,
+                 kind.measure);
+    statistics samples = {0};
+    if (has_samples && measure_pictures(c, m, &samples, s, path, note) == DT_OK) statistics_take_rows(out, &samples);
+    statistics_close(&samples);
+    return c->error.status;
+}
+
+dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
+                             char note[DT_TEXT_MAX])
+{
+    bool has_statistics = false, has_samples = false;
+    *out = (statistics){0};
+    note[0] = '\0';
+    if (!is_npz(path)) return measure_pictures(c, m, out, s, path, note);
+    if (npz_has(&has_statistics, path, "mu", &c->error) != DT_OK ||
+        npz_has(&has_samples, path, "arr_0", &c->error) != DT_OK)
+        return c->error.status;
+    if (has_statistics || !has_samples) return measure_file(c, m, out, s, path, has_samples, note);
+    return measure_pictures(c, m, out, s, path, note);
+}
+
+/* ---- comparing ---- */
+
+/* The measures that need the images of both sides. */
+static dt_status compare_rows(ctx *c, dt_eval_result *result, const statistics *reference, const statistics *candidate,
+                              uint64_t seed)
+{
+    kernel_distance_result kernel;
+    precision_recall_result shares;
+    const int64_t dim = reference->features.dim;
+    if (kernel_distance(&kernel, c, reference->rows, reference->row_count, candidate->rows, candidate->row_count, dim,
+                        seed) != DT_OK ||
+        precision_recall(&shares, c, reference->rows, reference->row_count, candidate->rows, candidate->row_count,
+                         dim) != DT_OK)
+        return c->error.status;
+    result->kernel_distance = kernel.mean;
+    result->kernel_distance_std = kernel.std;
+    result->precision = shares.precision;
+    result->recall = shares.recall;
+    return DT_OK;
+}
+
+/* ADM's program leaves out the bias of the classes, and so does torch-fidelity. */
+static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const statistics *candidate)
+{
+    inception_score_result value;
+    const int64_t count = candidate->row_count;
+    if (m->features.kind != DT_FEATURE_INCEPTION || count < 10) return DT_OK;
+    const arena_place mark = arena_mark(&c->scratch);
+    float *logits = arena_alloc(&c->scratch, (size_t)(count * INCEPTION_CLASSES) * sizeof *logits, &c->error);
+    if (logits && inception_logits(c, logits, &m->inception, candidate->rows, count, false) == DT_OK &&
+        inception_score(&value, logits, count, INCEPTION_CLASSES, m->score_parts, &c->error) == DT_OK) {
+        result->inception_score = value.mean;
+        result->inception_score_std = value.std;
+    }
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+static dt_status frechet(ctx *c, double *distance, const feature_moments *a, const feature_moments *b)
+{
+    return frechet_distance(distance, a->mean, a->covariance, b->mean, b->covariance, a->dim, &c->error);
+}
+
+/* Of sets of which statistics are known but not how many images they are of, the images at hand count. */
+static int64_t count_of(const statistics *s)
+{
+    return s->count ? s->count : s->row_count;
+}
+
+dt_eval_result meter_no_result(const meter *m)
+{
+    const double none = (double)NAN;
+    dt_eval_result r = {.frechet_distance = none,
+                        .kernel_distance = none,
+                        .kernel_distance_std = none,
+                        .precision = none,
+                        .recall = none,
+                        .spatial_frechet_distance = none,
+                        .inception_score = none,
+                        .inception_score_std = none};
+    snprintf(r.measure, sizeof r.measure, "%s", m->features.measure);
+    return r;
+}
+
+dt_status meter_compare(ctx *c, const meter *m, dt_eval_result *result, const statistics *reference,
+                        const statistics *candidate, uint64_t seed)
+{
+    *result = meter_no_result(m);
+    result->reference_count = count_of(reference);
+    result->candidate_count = count_of(candidate);
+    frechet(c, &result->frechet_distance, &reference->features, &candidate->features);
+    if (!ctx_failed(c) && reference->spatial.dim && candidate->spatial.dim)
+        frechet(c, &result->spatial_frechet_distance, &reference->spatial, &candidate->spatial);
+    if (!ctx_failed(c) && reference->rows && candidate->rows) compare_rows(c, result, reference, candidate, seed);
+    if (!ctx_failed(c) && candidate->rows) score(c, m, result, candidate);
+    return c->error.status;
+}

@@ -1,0 +1,218 @@
+#include "model/dit/dit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "op/op.h"
+
+#define NORM_EPSILON ((real)1e-6)
+
+enum { FREQUENCY_WIDTH = 256, MLP_RATIO = 4 };
+enum { SHIFT_MSA, SCALE_MSA, GATE_MSA, SHIFT_MLP, SCALE_MLP, GATE_MLP, BLOCK_SLICES };
+enum { SHIFT_FINAL, SCALE_FINAL, FINAL_SLICES };
+
+/* ---- configuration ---- */
+
+bool dit_named(dit_config *config, const char *name)
+{
+    static const struct {
+        const char *letter;
+        int64_t depth, hidden, heads;
+    } size[] = {{"S", 12, 384, 6}, {"B", 12, 768, 12}, {"L", 24, 1024, 16}, {"XL", 28, 1152, 16}};
+    for (size_t i = 0; i < sizeof size / sizeof size[0]; i++) {
+        for (int64_t patch = 2; patch <= 8; patch *= 2) {
+            char candidate[16];
+            snprintf(candidate, sizeof candidate, "DiT-%s/%d", size[i].letter, (int)patch);
+            if (strcmp(candidate, name)) continue;
+            config->depth = size[i].depth;
+            config->hidden = size[i].hidden;
+            config->heads = size[i].heads;
+            config->patch = patch;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void check_range(const char *object, const char *field, int64_t value, int64_t least, int64_t most,
+                        dt_error *err)
+{
+    if (value < least || value > most)
+        error_set(err, DT_ERR_SHAPE, "%s: %s must be %lld..%lld, found %lld", object, field, (long long)least,
+                  (long long)most, (long long)value);
+}
+
+dt_status dit_config_check(const dit_config *k, const char *object, dt_error *err)
+{
+    check_range(object, "input size", k->input_size, 1, 1024, err);
+    check_range(object, "patch size", k->patch, 1, 64, err);
+    check_range(object, "channels", k->channels, 1, 1024, err);
+    check_range(object, "hidden size", k->hidden, 4, 16384, err);
+    check_range(object, "depth", k->depth, 1, 1024, err);
+    check_range(object, "heads", k->heads, 1, 1024, err);
+    check_range(object, "classes", k->class_count, 1, 1 << 20, err);
+    if (err->status != DT_OK) return err->status;
+    if (k->input_size % k->patch)
+        return error_set(err, DT_ERR_SHAPE, "%s: input size %lld is not a multiple of patch size %lld", object,
+                         (long long)k->input_size, (long long)k->patch);
+    if (k->hidden % k->heads || k->hidden % 4)
+        return error_set(err, DT_ERR_SHAPE, "%s: hidden size %lld is not a multiple of 4 and of %lld heads", object,
+                         (long long)k->hidden, (long long)k->heads);
+    return DT_OK;
+}
+
+/* ---- weights ---- */
+
+static lin_w add_linear(ctx *c, params *p, param_init init, int64_t out, int64_t in, const char *prefix, int number)
+{
+    char weight[64], bias[64];
+    snprintf(weight, sizeof weight, "%s.weight", prefix);
+    snprintf(bias, sizeof bias, "%s.bias", prefix);
+    lin_w l;
+    l.w = params_add(c, p, init, 2, (int64_t[]){out, in}, weight, number);
+    l.b = params_add(c, p, PARAM_ZERO, 1, (int64_t[]){out}, bias, number);
+    return l;
+}
+
+/* Integer coordinates, computed in double. The first half of a vector encodes the column, the second the row: the
+ * published grid is made width first. Each half is [sin | cos]. */
+void dit_positions(real *out, int64_t grid, int64_t d)
+{
+    int64_t quarter = d / 4;
+    for (int64_t token = 0; token < grid * grid; token++) {
+        for (int64_t i = 0; i < quarter; i++) {
+            double omega = pow(10000.0, -(double)i / (double)quarter);
+            double column = (double)(token % grid) * omega, row = (double)(token / grid) * omega;
+            real *v = out + token * d;
+            v[i] = (real)sin(column);
+            v[quarter + i] = (real)cos(column);
+            v[2 * quarter + i] = (real)sin(row);
+            v[3 * quarter + i] = (real)cos(row);
+        }
+    }
+}
+
+static void fill_positions(ctx *c, tensor *t, int64_t grid, int64_t d)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    real *values = numbers_prepare(c, &c->scratch, t->data, tensor_count(t));
+    if (values) dit_positions(values, grid, d);
+    numbers_send(c, t->data, values, tensor_count(t));
+    arena_release(&c->scratch, mark);
+}
+
+static dit_block_w add_block(ctx *c, params *p, const dit_config *k, int i)
+{
+    int64_t d = k->hidden;
+    dit_block_w b = {.heads = k->heads};
+    b.qkv = add_linear(c, p, PARAM_XAVIER, 3 * d, d, "blocks.%d.attn.qkv", i);
+    b.proj = add_linear(c, p, PARAM_XAVIER, d, d, "blocks.%d.attn.proj", i);
+    b.fc1 = add_linear(c, p, PARAM_XAVIER, MLP_RATIO * d, d, "blocks.%d.mlp.fc1", i);
+    b.fc2 = add_linear(c, p, PARAM_XAVIER, d, MLP_RATIO * d, "blocks.%d.mlp.fc2", i);
+    b.ada = add_linear(c, p, PARAM_ZERO, BLOCK_SLICES * d, d, "blocks.%d.adaLN_modulation.1", i);
+    return b;
+}
+
+dt_status dit_open(ctx *c, dit *m, const dit_config *k)
+{
+    *m = (dit){.config = *k};
+    if (dit_config_check(k, "model", &c->error) != DT_OK) return c->error.status;
+    int64_t d = k->hidden, grid = k->input_size / k->patch, p = k->patch;
+    params_open(c, &m->params, (int)(12 + 10 * k->depth));
+    m->block = arena_alloc_zeroed(&c->model, (size_t)k->depth * sizeof m->block[0], &c->error);
+    if (ctx_failed(c)) return c->error.status;
+
+    params *table = &m->params;
+    m->pos_embed = params_add(c, table, PARAM_FIXED, 3, (int64_t[]){1, grid * grid, d}, "pos_embed", 0);
+    m->x_embed.w =
+        params_add(c, table, PARAM_XAVIER, 4, (int64_t[]){d, k->channels, p, p}, "x_embedder.proj.weight", 0);
+    m->x_embed.b = params_add(c, table, PARAM_ZERO, 1, (int64_t[]){d}, "x_embedder.proj.bias", 0);
+    m->t_mlp0 = add_linear(c, table, PARAM_NORMAL, d, FREQUENCY_WIDTH, "t_embedder.mlp.0", 0);
+    m->t_mlp2 = add_linear(c, table, PARAM_NORMAL, d, d, "t_embedder.mlp.2", 0);
+    m->y_table = params_add(c, table, PARAM_NORMAL, 2, (int64_t[]){k->class_count + 1, d},
+                            "y_embedder.embedding_table.weight", 0);
+    for (int64_t i = 0; i < k->depth; i++) m->block[i] = add_block(c, table, k, (int)i);
+    m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear", 0);
+    m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1", 0);
+    if (!ctx_failed(c)) fill_positions(c, m->pos_embed, grid, d);
+    return c->error.status;
+}
+
+/* ---- forward ---- */
+
+/* [cos(t f) | sin(t f)], f_i = 10000^(-i/128): cosine first, divided by the half width. In `real` arithmetic as the
+ * reference does it: at t = 999 the rounding of f is visible in the fifth digit. */
+static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
+{
+    const int64_t half = FREQUENCY_WIDTH / 2;
+    tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, FREQUENCY_WIDTH});
+    real *values = y ? numbers_prepare(c, &c->step, y->data, tensor_count(y)) : NULL;
+    if (!values) return NULL;
+    for (int64_t i = 0; i < half; i++) {
+        real exponent = (real)-9.210340371976184 * (real)i / (real)half, f = (real)exp(exponent);
+        for (int64_t j = 0; j < n; j++) {
+            real angle = (real)t[j] * f;
+            values[j * FREQUENCY_WIDTH + i] = (real)cos(angle);
+            values[j * FREQUENCY_WIDTH + half + i] = (real)sin(angle);
+        }
+    }
+    numbers_send(c, y->data, values, tensor_count(y));
+    return y;
+}
+
+/* x: [N,S,D] tokens, cond: [N,D]. Returns [N,S,D]. */
+static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
+{
+    const dit_block_w *b = weights;
+    tensor *m = lin(c, &b->ada, op_silu(c, cond));                             /* [N,6D] */
+    tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
+    h = lin_branch_last(c, &b->qkv, h);                                        /* [N,S,3D] */
+    h = lin_branch(c, &b->proj, op_attention(c, h, b->heads));                 /* [N,S,D] */
+    x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
+    h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
+    h = lin_gelu_last(c, &b->fc1, h);                                          /* [N,S,4D] */
+    h = lin_branch_last(c, &b->fc2, h);                                        /* [N,S,D] */
+    return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
+}
+
+static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *cond)
+{
+    if (!c->recording) return tape_inference(c, dit_block, &m->block[i], x, cond);
+    if (m->checkpoint_blocks) return tape_checkpoint(c, dit_block, &m->block[i], x, cond);
+    return dit_block(c, &m->block[i], x, cond);
+}
+
+static tensor *embed_condition(ctx *c, const dit *m, const int32_t t[], const int32_t y[], int64_t n)
+{
+    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n)); /* [N,D] */
+    time = lin(c, &m->t_mlp2, op_silu(c, time));                    /* [N,D] */
+    return op_add(c, time, op_embedding(c, m->y_table, y, n));      /* [N,D] */
+}
+
+static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
+{
+    tensor *tokens = lin(c, &m->x_embed, op_patchify(c, x, m->config.patch)); /* [N,S,D] */
+    return op_add_row(c, tokens, m->pos_embed);                               /* [N,S,D] */
+}
+
+tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[])
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                                  /* [N,D] */
+    tensor *h = embed_tokens(c, m, x);                                                      /* [N,S,D] */
+    for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);          /* [N,S,D] */
+    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond));                                  /* [N,2D] */
+    h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);                /* [N,S,D] */
+    h = lin_last(c, &m->final, h);                                                          /* [N,S,P*P*Cout] */
+    return op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
+}
+
+tensor *dit_features(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[], int64_t blocks)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                /* [N,D] */
+    tensor *h = embed_tokens(c, m, x);                                    /* [N,S,D] */
+    for (int64_t i = 0; i < blocks; i++) h = run_block(c, m, i, h, cond); /* [N,S,D] */
+    return op_mean_tokens(c, h);                                          /* [N,D] */
+}

@@ -1,0 +1,159 @@
+/* Writing models: as DiT names them, for DiT's own code, and for diffusers. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "container/pytorch.h"
+#include "model/dit/dit_diffusers.h"
+#include "model/dit/dit_file.h"
+
+/* Positions stored in 16 bits are that far from what they round; diffusers has them exactly. */
+#define POSITION_TOLERANCE (1.0 / 256)
+
+/* What a file is made from; lives in the scratch arena. */
+typedef struct contents {
+    tensor_source *source;
+    size_t source_count;
+    metadata_pair *pair;
+    size_t pair_count;
+    char heads[24];
+} contents;
+
+static safetensors_dtype file_dtype(dt_file_dtype dtype)
+{
+    return dtype == DT_FILE_BF16 ? SAFETENSORS_BF16 : dtype == DT_FILE_F16 ? SAFETENSORS_F16 : SAFETENSORS_F32;
+}
+
+/* Heads are left out where nothing else is said and the width implies them. */
+static dt_status gather(contents *k, ctx *c, const dit *m, real *const values[], dt_file_dtype dtype,
+                        const metadata_pair metadata[], size_t metadata_count)
+{
+    k->source_count = (size_t)m->params.count;
+    k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
+    k->pair = arena_alloc(&c->scratch, (metadata_count + 1) * sizeof *k->pair, &c->error);
+    if (ctx_failed(c)) return c->error.status;
+    for (size_t i = 0; i < k->source_count; i++) {
+        const param *row = &m->params.row[i];
+        real *data = values && values[i] ? values[i] : row->tensor->data;
+        k->source[i] =
+            (tensor_source){.name = row->name,
+                            .dtype = file_dtype(dtype),
+                            .dim_count = row->file_dim_count,
+                            .dims = row->file_dim,
+                            .values = (const float *)numbers_read(c, &c->scratch, data, tensor_count(row->tensor))};
+    }
+    if (ctx_failed(c)) return c->error.status;
+    k->pair_count = 0;
+    for (size_t i = 0; i < metadata_count; i++)
+        if (strcmp(metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = metadata[i];
+    snprintf(k->heads, sizeof k->heads, "%lld", (long long)m->config.heads);
+    if (k->pair_count > 0 || m->config.heads != dit_implied_heads(m->config.hidden))
+        k->pair[k->pair_count++] = (metadata_pair){"difftune.heads", k->heads};
+    return DT_OK;
+}
+
+dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
+                   const metadata_pair metadata[], size_t metadata_count, file_hash *hash)
+{
+    contents k;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK)
+        safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, hash, &c->error);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+/* ---- a folder of diffusers ---- */
+
+/* diffusers computes the positions; a model with others would silently become another one. */
+static dt_status check_positions(ctx *c, const dit *m, const char *path)
+{
+    int64_t count = tensor_count(m->pos_embed), grid = m->config.input_size / m->config.patch;
+    real *expected = arena_alloc(&c->scratch, (size_t)count * sizeof *expected, &c->error);
+    const real *found = numbers_read(c, &c->scratch, m->pos_embed->data, count);
+    if (ctx_failed(c)) return c->error.status;
+    dit_positions(expected, grid, m->config.hidden);
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)found[i] - (double)expected[i]) <= POSITION_TOLERANCE))
+            return error_set(&c->error, DT_ERR_UNSUPPORTED,
+                             "%s: the model's pos_embed is not the sines and cosines that diffusers computes, and its "
+                             "format has no place for another",
+                             path);
+    return DT_OK;
+}
+
+static dt_status write_diffusers_weights(ctx *c, const dit *m, const contents *k, const char *folder)
+{
+    char path[DT_PATH_MAX];
+    size_t count = (size_t)dit_diffusers_count(m->config.depth);
+    tensor_source *source = arena_alloc(&c->scratch, count * sizeof *source, &c->error);
+    dit_diffusers_name *name = arena_alloc(&c->scratch, count * sizeof *name, &c->error);
+    int64_t(*dims)[4] = arena_alloc(&c->scratch, count * sizeof *dims, &c->error);
+    if (ctx_failed(c)) return c->error.status;
+    dit_diffusers_sources(source, name, dims, k->source, k->source_count, m->config.depth);
+    file_join(path, folder, DIT_DIFFUSERS_WEIGHTS);
+    return safetensors_write(path, source, count, k->pair, k->pair_count, NULL, &c->error);
+}
+
+static dt_status write_diffusers_config(const dit *m, const char *folder, dt_error *err)
+{
+    char path[DT_PATH_MAX], *text = dit_diffusers_config(&m->config);
+    file_join(path, folder, DIT_DIFFUSERS_CONFIG);
+    if (text)
+        file_write_atomic(path, text, strlen(text), err);
+    else
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
+    free(text);
+    return err->status;
+}
+
+/* A folder that holds anything but an earlier model of this layout is somebody else's. */
+static dt_status check_replaceable(const char *folder, dt_error *err)
+{
+    file_names names;
+    if (!file_exists(folder)) return DT_OK;
+    if (file_list(&names, folder, err) == DT_OK)
+        for (size_t i = 0; i < names.count; i++)
+            if (strcmp(names.name[i], DIT_DIFFUSERS_CONFIG) && strcmp(names.name[i], DIT_DIFFUSERS_WEIGHTS))
+                error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another", folder,
+                          names.name[i]);
+    file_names_free(&names);
+    return err->status;
+}
+
+/* Made beside and renamed, so that the folder is never there by halves. */
+static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const char *path)
+{
+    char made[DT_PATH_MAX];
+    dt_error ignored = {0};
+    if (strlen(path) > FILE_FOLDER_MAX)
+        return error_set(&c->error, DT_ERR_IO, "cannot write %s: the path is too long", path);
+    if (check_replaceable(path, &c->error) != DT_OK || check_positions(c, m, path) != DT_OK) return c->error.status;
+    snprintf(made, sizeof made, "%s.tmp-%ld", path, (long)getpid());
+    if (file_exists(made)) file_remove_tree(made, &ignored); /* left by a dead process that had our number */
+    if (file_make_dirs(made, &c->error) == DT_OK && write_diffusers_weights(c, m, k, made) == DT_OK &&
+        write_diffusers_config(m, made, &c->error) == DT_OK)
+        file_replace_folder(made, path, &c->error);
+    if (ctx_failed(c) && file_exists(made)) file_remove_tree(made, &ignored);
+    return c->error.status;
+}
+
+/* ---- all formats ---- */
+
+dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
+                     dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count)
+{
+    contents k;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK) switch (format) {
+        case DT_MODEL_SAFETENSORS:
+            safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, NULL, &c->error);
+            break;
+        case DT_MODEL_PT: pytorch_write(path, k.source, k.source_count, k.pair, k.pair_count, NULL, &c->error); break;
+        case DT_MODEL_DIFFUSERS: write_diffusers(c, m, &k, path); break;
+        }
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}

@@ -1,0 +1,145 @@
+#include "nn/conv_file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_MAX_BYTES = 128, SHAPE_TEXT = 96 };
+
+static void format_shape(char text[SHAPE_TEXT], int dim_count, const int64_t dims[])
+{
+    int used = snprintf(text, SHAPE_TEXT, "[");
+    for (int i = 0; i < dim_count && used < 72; i++)
+        used += snprintf(text + used, SHAPE_TEXT - (size_t)used, i ? ",%lld" : "%lld", (long long)dims[i]);
+    snprintf(text + used, SHAPE_TEXT - (size_t)used, "]");
+}
+
+/* The same dimensions but for ones at the end: a linear map is a 1x1 convolution. */
+static bool same_shape(const tensor_entry *e, int dim_count, const int64_t dims[])
+{
+    for (int i = 0; i < e->dim_count || i < dim_count; i++)
+        if ((i < e->dim_count ? e->dims[i] : 1) != (i < dim_count ? dims[i] : 1)) return false;
+    return e->dim_count >= 1;
+}
+
+/* The values of a tensor that must have this shape, in scratch; NULL after a failure. */
+static float *read_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[])
+{
+    dt_error *err = &f->c->error;
+    char expected[SHAPE_TEXT], found[SHAPE_TEXT] = "none";
+    const tensor_entry *e = tensor_file_find(f->file, name);
+    if (!e || !same_shape(e, dim_count, dims)) {
+        format_shape(expected, dim_count, dims);
+        if (e) format_shape(found, e->dim_count, e->dims);
+        error_set(err, DT_ERR_SHAPE, "%s: tensor %s%s shape %s expected (%s), found %s", f->file->path, name,
+                  e ? ":" : " of", expected, f->net, found);
+        return NULL;
+    }
+    float *values = arena_alloc(&f->c->scratch, (size_t)e->count * sizeof(float), err);
+    if (values) tensor_read_f32(values, e, err);
+    if (f->used) f->used[e - f->file->entries] = true;
+    return ctx_failed(f->c) ? NULL : values;
+}
+
+/* w[O,H,W,I] from a file's [O,I,H,W] */
+static void channels_last(real *w, const float *values, int64_t outputs, int64_t inputs, int64_t positions)
+{
+    for (int64_t o = 0; o < outputs; o++)
+        for (int64_t p = 0; p < positions; p++)
+            for (int64_t i = 0; i < inputs; i++)
+                w[(o * positions + p) * inputs + i] = (real)values[(o * inputs + i) * positions + p];
+}
+
+static void read_into(const conv_file *f, real *out, const char *name, int dim_count, const int64_t dims[])
+{
+    ctx *c = f->c;
+    const arena_place mark = arena_mark(&c->scratch);
+    const float *values = ctx_failed(c) ? NULL : read_values(f, name, dim_count, dims);
+    int64_t positions = dim_count == 4 ? dims[2] * dims[3] : 1, inputs = dim_count > 1 ? dims[1] : 1;
+    real *turned = numbers_prepare(c, &c->scratch, out, dims[0] * inputs * positions);
+    if (turned) channels_last(turned, values, dims[0], inputs, positions);
+    numbers_send(c, out, turned, dims[0] * inputs * positions);
+    arena_release(&c->scratch, mark);
+}
+
+/* [O,side_h,side_w,I] from a file's shape[4] = O, I, side_h, side_w. */
+static tensor *read_kernel(const conv_file *f, const char *name, const int64_t shape[4])
+{
+    if (ctx_failed(f->c)) return NULL;
+    tensor *t = tensor_new(f->c, &f->c->model, 4, (int64_t[]){shape[0], shape[2], shape[3], shape[1]});
+    if (t) read_into(f, t->data, name, 4, shape);
+    return t;
+}
+
+void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64_t outputs, int64_t inputs,
+                    int64_t side, bool bias)
+{
+    char full[NAME_MAX_BYTES];
+    *k = (conv_weights){0};
+    snprintf(full, sizeof full, "%s.weight", name);
+    k->weight = read_kernel(f, full, (int64_t[]){outputs, inputs, side, side});
+    snprintf(full, sizeof full, "%s.bias", name);
+    if (bias) k->bias = conv_file_vector(f, full, outputs);
+}
+
+/* With s = gamma / sqrt(variance + epsilon): w' = s w, b' = beta - s mean. */
+static void fold(const conv_file *f, conv_weights *k, const char *name, const tensor *const norm[4], double epsilon)
+{
+    ctx *c = f->c;
+    const int64_t outputs = k->weight->dim[0], count = tensor_count(k->weight), each = count / outputs;
+    const real *part[4];
+    const arena_place mark = arena_mark(&c->scratch);
+    for (int i = 0; i < 4; i++) part[i] = numbers_read(c, &c->scratch, norm[i]->data, outputs);
+    const real *gamma = part[0], *beta = part[1], *mean = part[2], *variance = part[3];
+    real *weight = numbers_read(c, &c->scratch, k->weight->data, count);
+    real *bias = numbers_prepare(c, &c->scratch, k->bias->data, outputs);
+    for (int64_t o = 0; o < outputs && !ctx_failed(c); o++) {
+        if (!(variance[o] >= 0))
+            error_set(&c->error, DT_ERR_FORMAT, "%s: tensor %s.bn.running_var: value %lld is %g, not a variance",
+                      f->file->path, name, (long long)o, (double)variance[o]);
+        double scale = (double)gamma[o] / sqrt((double)variance[o] + epsilon);
+        for (int64_t i = o * each; i < (o + 1) * each; i++) weight[i] = (real)(scale * (double)weight[i]);
+        bias[o] = (real)((double)beta[o] - scale * (double)mean[o]);
+    }
+    numbers_send(c, k->weight->data, weight, count);
+    numbers_send(c, k->bias->data, bias, outputs);
+    arena_release(&c->scratch, mark);
+}
+
+void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
+                               double epsilon)
+{
+    static const char *const parts[4] = {"weight", "bias", "running_mean", "running_var"};
+    char full[NAME_MAX_BYTES];
+    const tensor *norm[4];
+    *k = (conv_weights){0};
+    snprintf(full, sizeof full, "%s.conv.weight", name);
+    k->weight = read_kernel(f, full, shape);
+    if (!ctx_failed(f->c)) k->bias = tensor_new(f->c, &f->c->model, 1, shape);
+    const arena_place mark = arena_mark(&f->c->model); /* what is folded in is not kept */
+    for (int i = 0; i < 4; i++) {
+        snprintf(full, sizeof full, "%s.bn.%s", name, parts[i]);
+        norm[i] = conv_file_vector(f, full, shape[0]);
+    }
+    if (!ctx_failed(f->c)) fold(f, k, name, norm, epsilon);
+    arena_release(&f->c->model, mark);
+}
+
+tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count)
+{
+    if (ctx_failed(f->c)) return NULL;
+    tensor *t = tensor_new(f->c, &f->c->model, 1, &count);
+    if (t) read_into(f, t->data, name, 1, &count);
+    return t;
+}
+
+void conv_file_rows(const conv_file *f, tensor *weight, tensor *bias, int64_t first, const char *name, int64_t outputs,
+                    int64_t inputs)
+{
+    char full[NAME_MAX_BYTES];
+    if (ctx_failed(f->c)) return;
+    snprintf(full, sizeof full, "%s.weight", name);
+    read_into(f, weight->data + first * inputs, full, 2, (int64_t[]){outputs, inputs});
+    snprintf(full, sizeof full, "%s.bias", name);
+    read_into(f, bias->data + first, full, 1, &outputs);
+}

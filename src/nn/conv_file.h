@@ -1,0 +1,39 @@
+/* Weights of networks on images, read from a file of tensors: convolutions [O,I,H,W] become [O,H,W,I], as op/conv.h
+ * wants them. All go into the model arena. A tensor that is missing or of another shape is DT_ERR_SHAPE naming file,
+ * tensor, expected and found; after a failure of the context every call does nothing. */
+#ifndef NN_CONV_FILE_H
+#define NN_CONV_FILE_H
+
+#include "container/tensor_file.h"
+#include "tensor/tensor.h"
+
+typedef struct conv_file {
+    ctx *c;
+    const tensor_file *file;
+    const char *net; /* for messages, e.g. "SqueezeNet v1.1" */
+    bool *used;      /* [file->count] which tensors have been read; NULL: not kept */
+} conv_file;
+
+typedef struct conv_weights {
+    tensor *weight; /* [O,side_h,side_w,I] */
+    tensor *bias;   /* [O]; NULL: none */
+} conv_weights;
+
+/* Reads `name`.weight and, with `bias`, `name`.bias. */
+void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64_t outputs, int64_t inputs,
+                    int64_t side, bool bias);
+
+/* Reads `name`.conv.weight of shape[4] = O, I, side_h, side_w and folds the batch norm behind it in, `name`.bn.weight,
+ * .bias, .running_mean and .running_var: in double, rounded once. A variance that is negative or no number is
+ * DT_ERR_FORMAT. */
+void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
+                               double epsilon);
+
+/* A tensor [count]. */
+tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count);
+
+/* Rows first..first+outputs-1 of weight [..,inputs] and bias [..], from a 1x1 convolution or a linear map `name`. */
+void conv_file_rows(const conv_file *f, tensor *weight, tensor *bias, int64_t first, const char *name, int64_t outputs,
+                    int64_t inputs);
+
+#endif

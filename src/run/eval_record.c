@@ -1,0 +1,23 @@
+#include "run/eval_record.h"
+
+#include "run/run_log.h"
+
+json_t *eval_record(const dt_eval_result *r, int64_t step)
+{
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = {{"frechet_distance", r->frechet_distance},
+                   {"kernel_distance", r->kernel_distance},
+                   {"kernel_distance_std", r->kernel_distance_std},
+                   {"spatial_frechet_distance", r->spatial_frechet_distance},
+                   {"inception_score", r->inception_score},
+                   {"precision", r->precision},
+                   {"recall", r->recall}};
+    json_t *record = json_pack("{s:s, s:I, s:s}", "kind", "eval", "step", (json_int_t)step, "measure", r->measure);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_object_set_new(record, numbers[i].key, run_log_number(numbers[i].value));
+    json_object_set_new(record, "count", json_integer(r->candidate_count));
+    json_object_set_new(record, "reference_count", json_integer(r->reference_count));
+    return record;
+}

@@ -1,0 +1,234 @@
+#include "run/run_folder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "file/json_file.h"
+#include "settings/settings.h"
+
+/* Keys that may change between two calls of one run without changing its bits. */
+static const char *const free_keys[] = {"threads",
+                                        "output_dir",
+                                        "checkpointing_steps",
+                                        "checkpoints_total_limit",
+                                        "logging_steps",
+                                        "validation_steps",
+                                        "validation_count",
+                                        "sample_steps",
+                                        "eval_steps",
+                                        "eval_count",
+                                        "tensorboard",
+                                        "save_model_as",
+                                        "save_dtype",
+                                        "metadata",
+                                        "weights",
+                                        "num_samples",
+                                        "sample_batch_size",
+                                        "num_inference_steps",
+                                        "sampler",
+                                        "timestep_spacing",
+                                        "eta",
+                                        "guidance_scale",
+                                        "clip_sample",
+                                        "guidance_channels",
+                                        "classes",
+                                        "feature",
+                                        "feature_weights",
+                                        "inception_resize",
+                                        "inception_score_parts",
+                                        "pretrained_model",
+                                        "vae",
+                                        "cache_dir",
+                                        "train_data",
+                                        "validation_data",
+                                        "bank",
+                                        "gradient_checkpointing",
+                                        "fused_backward_pass",
+                                        "strict"};
+
+static bool is_free(const dt_settings *s, const char *key)
+{
+    for (size_t i = 0; i < sizeof free_keys / sizeof free_keys[0]; i++)
+        if (!strcmp(free_keys[i], key)) return true;
+    return s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key, "max_train_steps");
+}
+
+/* Settings that shape the run, and the hashes of what its paths name. */
+static json_t *identity_of(const trainer *t)
+{
+    json_t *identity = json_object();
+    for (int i = 0; i < settings_key_count; i++) {
+        char text[SETTINGS_VALUE_MAX];
+        const settings_key *key = &settings_keys[i];
+        if (!(key->verbs & SETTINGS_TRAIN) || is_free(t->s, key->name)) continue;
+        settings_text(text, t->s, key);
+        json_object_set_new(identity, key->name, json_string(text));
+    }
+    json_object_set_new(identity, "data_sha256", json_string(t->train.sha256));
+    json_object_set_new(identity, "base_sha256", json_string(t->base.sha256));
+    json_object_set_new(identity, "bank_sha256", json_string(t->bank.sha256));
+    if (t->codec.kind != CODEC_PIXELS) json_object_set_new(identity, "vae_sha256", json_string(t->codec.sha256));
+    return identity;
+}
+
+static json_t *class_list(const trainer *t)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < t->train.pictures.class_count; i++)
+        json_array_append_new(list, json_string(t->train.pictures.class_name[i]));
+    return list;
+}
+
+static const char *method_name(const dt_settings *s)
+{
+    static const char *const names[] = {"diff-tuning", "finetune", "pretrain"};
+    return names[s->method];
+}
+
+static json_t *describe_run(const trainer *t)
+{
+    char started[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION,
+                     "method", method_name(t->s), "preset", t->s->preset == DT_PRESET_PAPER ? "paper" : "released",
+                     "method_line", t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256,
+                     "data_sha256", t->train.sha256, "classes", class_list(t), "started", started, "parameters",
+                     (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
+}
+
+/* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */
+static void compare_keys(const trainer *t, json_t *mine, const json_t *found, bool missing, dt_error *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(mine, key, value)
+    {
+        const char *other = json_string_value(json_object_get(found, key));
+        if (missing != !other || (other && !strcmp(other, json_string_value(value)))) continue;
+        error_set(err, DT_ERR_CONFLICT,
+                  "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
+                  t->s->output_dir, key, other ? other : "(unknown)", json_string_value(value));
+    }
+}
+
+/* Which keys there are depends on others (is_free), so those that both have are told first. */
+static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
+{
+    json_t *mine = identity_of(t);
+    compare_keys(t, mine, found, false, err);
+    compare_keys(t, mine, found, true, err);
+    json_decref(mine);
+    return err->status;
+}
+
+static dt_status recognise(const trainer *t, const char *path, dt_error *err)
+{
+    json_t *run = json_file_read(path, err);
+    const json_t *identity = json_object_get(run, "identity");
+    if (!json_is_object(identity))
+        error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
+    else
+        compare_identity(t, identity, err);
+    json_decref(run);
+    return err->status;
+}
+
+static dt_status make_sub_folders(const trainer *t, dt_error *err)
+{
+    static const char *const names[] = {"samples", "checkpoints", "final"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[DT_PATH_MAX];
+        file_join(path, t->s->output_dir, names[i]);
+        if (file_make_dirs(path, err) != DT_OK) return err->status;
+    }
+    return DT_OK;
+}
+
+/* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
+static dt_status claim_folder(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    const char *folder = t->s->output_dir;
+    if (file_check_free_folder(folder, "run", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
+    file_join(path, folder, "run.json");
+    return json_file_write(path, describe_run(t), NULL, err);
+}
+
+/* What is not there yet. */
+static dt_status fill_folder(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    if (make_sub_folders(t, err) != DT_OK) return err->status;
+    file_join(path, t->s->output_dir, "config.yaml");
+    if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
+    file_join(path, t->s->output_dir, "data_report.json");
+    if (file_exists(path)) return DT_OK;
+    return json_file_write(path, dataset_report_json(&t->train.pictures), NULL, err);
+}
+
+dt_status run_folder_open(const trainer *t, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, t->s->output_dir, "run.json");
+    if ((file_exists(path) ? recognise(t, path, err) : claim_folder(t, err)) != DT_OK) return err->status;
+    return fill_folder(t, err);
+}
+
+/* ---- the result ---- */
+
+/* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
+static dt_status write_models(trainer *t, const metadata_pair metadata[], size_t count)
+{
+    static const char *const name[] = {"final/model.safetensors", "final/model.pt", "final/transformer"};
+    real *const *values = t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL;
+    if (!t->s->metadata) count = 0;
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(t->c); format++) {
+        char path[DT_PATH_MAX];
+        if (format != DT_MODEL_SAFETENSORS && format != (int)t->s->save_model_as) continue;
+        file_join(path, t->s->output_dir, name[format]);
+        if (dit_export(t->c, &t->model, values, path, (dt_model_format)format, t->s->save_dtype, metadata, count) ==
+            DT_OK)
+            trainer_log(t, "wrote %s", path);
+    }
+    return t->c->error.status;
+}
+
+dt_status run_folder_finish(trainer *t)
+{
+    char step[32], seed[32], images[32], bank_images[32];
+    json_t *list = class_list(t);
+    char *classes = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    snprintf(step, sizeof step, "%lld", (long long)t->step);
+    snprintf(seed, sizeof seed, "%lld", (long long)t->s->seed);
+    snprintf(images, sizeof images, "%lld", (long long)t->train.count);
+    snprintf(bank_images, sizeof bank_images, "%lld", (long long)t->bank.count);
+    const metadata_pair metadata[] = {
+        {"format", "pt"},
+        {"difftune.tool", "difftune " DT_VERSION},
+        {"difftune.method", method_name(t->s)},
+        {"difftune.method_line", t->method.line},
+        {"difftune.preset",
+         t->s->method == DT_METHOD_DIFF_TUNING ? (t->s->preset == DT_PRESET_PAPER ? "paper" : "released") : ""},
+        {"difftune.base_sha256", t->base.sha256},
+        {"difftune.bank_sha256", t->bank.sha256},
+        {"difftune.data_sha256", t->train.sha256},
+        {"difftune.vae_sha256", t->codec.sha256},
+        {"difftune.images", images},
+        {"difftune.bank_images", bank_images},
+        {"difftune.steps", step},
+        {"difftune.seed", seed},
+        {"difftune.weights", t->s->weights == DT_WEIGHTS_EMA ? "ema" : "last"},
+        {"difftune.classes", classes},
+    };
+    if (!classes)
+        error_set(&t->c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", t->s->output_dir);
+    else if (!ctx_failed(t->c))
+        write_models(t, metadata, sizeof metadata / sizeof metadata[0]);
+    free(classes);
+    return t->c->error.status;
+}

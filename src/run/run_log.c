@@ -1,0 +1,65 @@
+#include "run/run_log.h"
+
+#include <math.h>
+#include <sys/resource.h>
+
+#include "file/file.h"
+#include "base/clock.h"
+
+dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    *l = (run_log){.started_s = clock_s(), .with_events = tensorboard};
+    l->events.fd = -1;
+    file_join(path, folder, "metrics.jsonl");
+    if (metrics_log_open(&l->metrics, path, step, err) != DT_OK) return err->status;
+    l->open = true;
+    if (tensorboard) event_log_open(&l->events, folder, step + 1, err);
+    return err->status;
+}
+
+void run_log_close(run_log *l)
+{
+    if (!l->open) return;
+    metrics_log_close(&l->metrics);
+    event_log_close(&l->events);
+    l->open = false;
+}
+
+double run_log_seconds(const run_log *l)
+{
+    return clock_s() - l->started_s;
+}
+
+int64_t run_log_memory(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+json_t *run_log_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+dt_status run_log_write(run_log *l, json_t *line, dt_error *err)
+{
+    if (!line) return error_set(err, DT_ERR_MEMORY, "%s: writing a line", l->metrics.path);
+    metrics_log_write(&l->metrics, line, err);
+    json_decref(line);
+    return err->status;
+}
+
+dt_status run_log_scalar(run_log *l, const char *tag, int64_t step, double value, dt_error *err)
+{
+    if (!l->with_events || !isfinite(value)) return DT_OK;
+    return event_log_scalar(&l->events, tag, step, value, err);
+}
+
+dt_status run_log_image(run_log *l, const char *tag, int64_t step, const uint8_t *png, size_t size, int64_t width,
+                        int64_t height, dt_error *err)
+{
+    if (!l->with_events) return DT_OK;
+    return event_log_image(&l->events, tag, step, png, size, (int)width, (int)height, err);
+}

@@ -1,0 +1,247 @@
+/* One key at a time: find it, read its text, write it as text. */
+#include "settings/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(dt_method) == sizeof(int), "enums of dt_settings are read and written as int");
+
+static char unhyphened(char c)
+{
+    return c == '-' ? '_' : c;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    while (*a && unhyphened(*a) == unhyphened(*b)) a++, b++;
+    return *a == *b;
+}
+
+const settings_key *settings_find(const char *name)
+{
+    for (int i = 0; i < settings_key_count; i++)
+        if (same_name(settings_keys[i].name, name)) return &settings_keys[i];
+    return NULL;
+}
+
+/* Levenshtein's distance between a and the first 63 characters of b. */
+static int edit_distance(const char *a, const char *b)
+{
+    int row[64], width = (int)strnlen(b, 63);
+    for (int j = 0; j <= width; j++) row[j] = j;
+    for (int i = 0; a[i]; i++) {
+        int diagonal = row[0];
+        row[0] = i + 1;
+        for (int j = 1; j <= width; j++) {
+            int replaced = diagonal + (unhyphened(a[i]) != unhyphened(b[j - 1]));
+            int edited = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replaced < edited ? replaced : edited;
+        }
+    }
+    return row[width];
+}
+
+const char *settings_nearest(const char *name)
+{
+    const char *nearest = settings_keys[0].name;
+    for (int i = 1; i < settings_key_count; i++)
+        if (edit_distance(settings_keys[i].name, name) < edit_distance(nearest, name)) nearest = settings_keys[i].name;
+    return nearest;
+}
+
+/* Numbers have a decimal point whatever the caller's locale says. */
+static locale_t enter_c_locale(locale_t *old)
+{
+    locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    *old = uselocale(c);
+    return c;
+}
+
+static void leave_c_locale(locale_t c, locale_t old)
+{
+    uselocale(old);
+    if (c) freelocale(c);
+}
+
+static bool read_real(double *value, const char *text)
+{
+    locale_t old, c = enter_c_locale(&old);
+    char *end;
+    *value = strtod(text, &end);
+    leave_c_locale(c, old);
+    return !isspace((unsigned char)text[0]) && end != text && *end == '\0' && isfinite(*value);
+}
+
+static bool read_int(int64_t *value, const char *text)
+{
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    return !isspace((unsigned char)text[0]) && end != text && *end == '\0' && errno == 0;
+}
+
+static bool read_bool(bool *value, const char *text)
+{
+    *value = !strcmp(text, "true") || !strcmp(text, "yes");
+    return *value || !strcmp(text, "false") || !strcmp(text, "no");
+}
+
+static bool read_word(int *value, const char *const *words, const char *text)
+{
+    for (*value = 0; words[*value]; ++*value)
+        if (same_name(words[*value], text)) return true;
+    return false;
+}
+
+/* UTF-8 without control characters: other text could not be kept in a YAML file or shown in one line. */
+static bool is_printable_utf8(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        int tail = *p < 0x80                 ? 0
+                   : *p >= 0xc2 && *p < 0xe0 ? 1
+                   : (*p & 0xf0) == 0xe0     ? 2
+                   : *p >= 0xf0 && *p < 0xf5 ? 3
+                                             : -1;
+        uint32_t point = tail > 0 ? *p & (0x3f >> tail) : *p;
+        if (tail < 0) return false;
+        p++;
+        for (int i = 0; i < tail; i++, p++) {
+            if ((*p & 0xc0) != 0x80) return false;
+            point = point << 6 | (*p & 0x3f);
+        }
+        bool overlong = (tail == 2 && point < 0x800) || (tail == 3 && point < 0x10000);
+        bool surrogate = point >= 0xd800 && point < 0xe000;
+        if (point < 0x20 || (point >= 0x7f && point < 0xa0) || overlong || surrogate || point > 0x10ffff) return false;
+    }
+    return true;
+}
+
+static bool in_range(const settings_key *key, double value)
+{
+    return value >= key->min && value <= key->max;
+}
+
+static bool is_word(const settings_key *key, int value)
+{
+    int count = 0;
+    while (key->words[count]) count++;
+    return value >= 0 && value < count;
+}
+
+bool settings_in_range(const dt_settings *s, const settings_key *key)
+{
+    const void *member = (const char *)s + key->offset;
+    switch (key->type) {
+    case SETTINGS_TEXT: return memchr(member, 0, key->size) && is_printable_utf8(member);
+    case SETTINGS_INT: return in_range(key, (double)*(const int64_t *)member);
+    case SETTINGS_REAL: return in_range(key, *(const double *)member);
+    case SETTINGS_BOOL: return true;
+    case SETTINGS_ENUM: return is_word(key, *(const int *)member);
+    }
+    return false;
+}
+
+void settings_allowed(char text[DT_TEXT_MAX], const settings_key *key)
+{
+    int n = 0;
+    switch (key->type) {
+    case SETTINGS_TEXT: snprintf(text, DT_TEXT_MAX, "printable UTF-8 text of at most %zu bytes", key->size - 1); break;
+    case SETTINGS_INT: snprintf(text, DT_TEXT_MAX, "a whole number from %.0f to %.0f", key->min, key->max); break;
+    case SETTINGS_REAL: snprintf(text, DT_TEXT_MAX, "a number from %.9g to %.9g", key->min, key->max); break;
+    case SETTINGS_BOOL: snprintf(text, DT_TEXT_MAX, "true or false"); break;
+    case SETTINGS_ENUM:
+        for (int i = 0; key->words[i]; i++)
+            n += snprintf(text + n, (size_t)(DT_TEXT_MAX - n), "%s%s", i ? ", " : "one of: ", key->words[i]);
+        break;
+    }
+}
+
+/* Writes the member that `text` stands for, or returns false and leaves it. */
+static bool assign(void *member, const settings_key *key, const char *text)
+{
+    double real;
+    int64_t integer;
+    bool flag;
+    int word;
+    switch (key->type) {
+    case SETTINGS_TEXT:
+        if (strlen(text) >= key->size || !is_printable_utf8(text)) return false;
+        memset(member, 0, key->size);
+        memcpy(member, text, strlen(text));
+        return true;
+    case SETTINGS_INT:
+        if (!read_int(&integer, text) || !in_range(key, (double)integer)) return false;
+        *(int64_t *)member = integer;
+        return true;
+    case SETTINGS_REAL:
+        if (!read_real(&real, text) || !in_range(key, real)) return false;
+        *(double *)member = real;
+        return true;
+    case SETTINGS_BOOL:
+        if (!read_bool(&flag, text)) return false;
+        *(bool *)member = flag;
+        return true;
+    case SETTINGS_ENUM:
+        if (!read_word(&word, key->words, text)) return false;
+        *(int *)member = word;
+        return true;
+    }
+    return false;
+}
+
+dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_error *err)
+{
+    const settings_key *key = settings_find(name);
+    if (!key)
+        return error_set(err, DT_ERR_ARG, "unknown setting '%s'; the nearest one is '%s'", name,
+                         settings_nearest(name));
+    if (assign((char *)s + key->offset, key, text)) return DT_OK;
+    char allowed[DT_TEXT_MAX];
+    settings_allowed(allowed, key);
+    return error_set(err, DT_ERR_ARG, "%s must be %s, not '%.200s'", key->name, allowed, text);
+}
+
+/* The shortest of 15 to 17 digits that reads back to the same bits. */
+static void write_real(char text[SETTINGS_VALUE_MAX], double value)
+{
+    locale_t old, c = enter_c_locale(&old);
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, SETTINGS_VALUE_MAX, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    leave_c_locale(c, old);
+}
+
+void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key)
+{
+    const void *member = (const char *)s + key->offset;
+    switch (key->type) {
+    case SETTINGS_TEXT: snprintf(text, SETTINGS_VALUE_MAX, "%s", (const char *)member); break;
+    case SETTINGS_INT: snprintf(text, SETTINGS_VALUE_MAX, "%" PRId64, *(const int64_t *)member); break;
+    case SETTINGS_REAL: write_real(text, *(const double *)member); break;
+    case SETTINGS_BOOL: snprintf(text, SETTINGS_VALUE_MAX, "%s", *(const bool *)member ? "true" : "false"); break;
+    case SETTINGS_ENUM: snprintf(text, SETTINGS_VALUE_MAX, "%s", key->words[*(const int *)member]); break;
+    }
+}
+
+void dt_settings_init(dt_settings *s)
+{
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < settings_key_count; i++)
+        assign((char *)s + settings_keys[i].offset, &settings_keys[i], settings_keys[i].initial);
+}
+
+dt_status dt_settings_set(dt_settings *s, const char *key, const char *text, char message[], int64_t message_size)
+{
+    dt_error err = {0};
+    settings_set(s, key, text, &err);
+    if (message && message_size > 0) snprintf(message, (size_t)message_size, "%s", err.message);
+    return err.status;
+}

@@ -1,0 +1,231 @@
+/* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
+#include "settings/settings.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "image/image.h"
+#include "file/file.h"
+#include "method/difftuning.h"
+
+/* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
+#define RULE(broken, ...) ((broken) ? (void)error_set(err, DT_ERR_ARG, __VA_ARGS__) : (void)0)
+
+static void require(const char *value, const char *key, const char *verb, dt_error *err)
+{
+    RULE(!value[0], "%s needs %s", verb, key);
+}
+
+static void check_background(const dt_settings *s, dt_error *err)
+{
+    uint8_t rgb[3];
+    dt_error why = {0};
+    RULE(image_parse_colour(rgb, s->background, &why) != DT_OK, "background: %s", why.message);
+}
+
+static void check_sampler(const dt_settings *s, dt_error *err)
+{
+    RULE(s->sampler == DT_SAMPLER_DDPM && s->eta > 0, "eta is for sampler ddim; ddpm has no such choice");
+    RULE(s->clip_sample && s->vae[0], "clip_sample is for models of pixels; leave it out with vae");
+}
+
+static void check_feature(const dt_settings *s, dt_error *err)
+{
+    RULE(s->feature == DT_FEATURE_SQUEEZENET && !s->feature_weights[0], "feature squeezenet needs feature_weights");
+    RULE(s->feature == DT_FEATURE_INCEPTION && !s->feature_weights[0],
+         "feature inception needs feature_weights (pt_inception-2015-12-05-6726825d.pth)");
+    RULE(s->feature == DT_FEATURE_BASE && s->feature_weights[0], "feature_weights is given, but feature is base");
+}
+
+/* Widths of a network that is made from nothing. */
+static void check_new_model(const dt_settings *s, dt_error *err)
+{
+    int64_t patch = s->patch_size;
+    RULE(s->pretrained_model[0], "method pretrain starts from nothing; leave out pretrained_model");
+    RULE(s->resolution == 0, "method pretrain needs resolution");
+    if (strcmp(s->model, "custom")) return;
+    RULE(patch != 1 && patch != 2 && patch != 4 && patch != 8, "patch_size must be 1, 2, 4 or 8, not %" PRId64, patch);
+    RULE(s->hidden_size % s->num_heads, "hidden_size %" PRId64 " is not divisible by num_heads %" PRId64,
+         s->hidden_size, s->num_heads);
+    RULE(s->hidden_size % 4,
+         "hidden_size %" PRId64 " is not divisible by 4, which the positions' sines and cosines need", s->hidden_size);
+    RULE(!s->vae[0] && s->resolution % patch, "resolution %" PRId64 " is not divisible by patch_size %" PRId64,
+         s->resolution, patch);
+}
+
+static void check_method(const dt_settings *s, dt_error *err)
+{
+    bool tunes = s->method == DT_METHOD_DIFF_TUNING;
+    bool mirrors = s->xi == DT_XI_MIRROR || (s->xi == DT_XI_PRESET && s->preset == DT_PRESET_RELEASED);
+    RULE(!tunes && s->ablation != DT_ABLATION_NONE, "ablation is for method diff-tuning");
+    RULE(s->psi == DT_PSI_TABLE && !s->psi_table[0], "psi table needs psi_table");
+    RULE(s->psi != DT_PSI_TABLE && s->psi_table[0], "psi_table is given, but psi is not table");
+    RULE(s->xi == DT_XI_TABLE && !s->xi_table[0], "xi table needs xi_table");
+    RULE(s->xi != DT_XI_TABLE && s->xi_table[0], "xi_table is given, but xi is not table");
+    RULE(s->tau_retention >= 0 && !mirrors, "tau_retention is given, but xi is not mirror");
+    RULE(s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY && s->bank_fraction > 0,
+         "ablation reconsolidation-only uses no bank; leave out bank_fraction");
+    RULE(s->bank_fraction == 1, "bank_fraction 1 leaves no image of train_data in the batch");
+
+    difftuning d;
+    if (err->status != DT_OK || difftuning_open(&d, s, err) != DT_OK) return;
+    bool retains = d.bank_fraction > 0;
+    RULE(retains && !s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
+    RULE(retains && s->train_batch_size < 2, "train_batch_size must be at least 2: one image and one of the bank");
+    RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,
+         "ablation retention-only, but nothing is retained: bank_fraction is 0, or tau is 0 with xi one-minus");
+}
+
+/* Folders that this program puts names below must leave room for them. */
+static void check_folder(const char *folder, const char *key, dt_error *err)
+{
+    RULE(strlen(folder) > FILE_FOLDER_MAX, "%s: a path of at most %d bytes expected, found %zu", key, FILE_FOLDER_MAX,
+         strlen(folder));
+}
+
+static void check_folders(const dt_settings *s, dt_error *err)
+{
+    check_folder(s->output_dir, "output_dir", err);
+    check_folder(s->bank, "bank", err);
+    check_folder(s->pretrained_model, "pretrained_model", err);
+    check_folder(s->cache_dir, "cache_dir", err);
+}
+
+/* What needs the whole gradient before the first weight changes cannot be had without one. */
+static void check_fused(const dt_settings *s, dt_error *err)
+{
+    RULE(s->gradient_accumulation_steps > 1,
+         "fused_backward_pass keeps no gradients to add up in: it needs "
+         "gradient_accumulation_steps 1, not %" PRId64,
+         s->gradient_accumulation_steps);
+    RULE(s->max_grad_norm > 0, "fused_backward_pass updates before the whole norm is known; leave out max_grad_norm");
+}
+
+/* The user's folders stay as they are, and what is put there would be taken for a class. */
+static void check_cache_dir(const dt_settings *s, dt_error *err)
+{
+    RULE(file_is_inside(s->cache_dir, s->train_data), "cache_dir %s must not be in the folder of train_data",
+         s->cache_dir);
+    RULE(s->validation_data[0] && file_is_inside(s->cache_dir, s->validation_data),
+         "cache_dir %s must not be in the folder of validation_data", s->cache_dir);
+}
+
+static void check_train(const dt_settings *s, dt_error *err)
+{
+    require(s->train_data, "train_data", "train", err);
+    require(s->output_dir, "output_dir", "train", err);
+    if (s->method == DT_METHOD_PRETRAIN)
+        check_new_model(s, err);
+    else
+        RULE(!s->pretrained_model[0], "train needs pretrained_model, unless method is pretrain");
+    check_method(s, err);
+    check_sampler(s, err);
+    check_background(s, err);
+    if (s->fused_backward_pass) check_fused(s, err);
+    RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
+    if (s->vae[0]) check_cache_dir(s, err);
+    RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
+    RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
+    RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
+         s->lr_warmup_steps, s->max_train_steps);
+    if (s->eval_steps == 0) return;
+    RULE(!s->validation_data[0], "eval_steps needs validation_data to compare with");
+    RULE(s->feature == DT_FEATURE_BASE && s->method == DT_METHOD_PRETRAIN,
+         "eval_steps with method pretrain needs feature squeezenet or inception, as there is no base model");
+    check_feature(s, err);
+}
+
+static void check_cache(const dt_settings *s, dt_error *err)
+{
+    require(s->vae, "vae", "cache", err);
+    require(s->train_data, "train_data", "cache", err);
+    require(s->cache_dir, "cache_dir", "cache", err);
+    RULE(s->resolution == 0, "cache needs resolution");
+    check_cache_dir(s, err);
+    check_background(s, err);
+}
+
+static void check_eval(const dt_settings *s, dt_error *err)
+{
+    require(s->reference, "reference", "eval", err);
+    RULE(!s->candidate[0] && !s->save_statistics[0], "eval needs candidate, or save_statistics");
+    RULE(s->feature == DT_FEATURE_BASE && !s->pretrained_model[0], "feature base needs pretrained_model");
+    check_feature(s, err);
+    check_background(s, err);
+}
+
+/* The model that is drawn from is a tuned one: features of the base need the base beside it. */
+static void check_sample(const dt_settings *s, dt_error *err)
+{
+    require(s->pretrained_model, "pretrained_model", "sample", err);
+    require(s->output_dir, "output_dir", "sample", err);
+    check_sampler(s, err);
+    RULE(s->save_statistics[0] && !s->feature_weights[0],
+         "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
+    RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,
+         "save_stack needs all images as files: save_images -1");
+    RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
+}
+
+/* What dt_run fills itself; each stage's settings are checked by the rules of its own verb. */
+static void check_run(const dt_settings *s, dt_error *err)
+{
+    require(s->output_dir, "output_dir", "run", err);
+    require(s->pretrained_model, "pretrained_model", "run", err);
+    RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
+    RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
+    RULE(s->candidate[0] || s->save_statistics[0] || s->save_stack[0],
+         "run chooses candidate and save_statistics itself and keeps no save_stack; leave them out");
+    RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
+}
+
+static void check_predict(const dt_settings *s, dt_error *err)
+{
+    require(s->pretrained_model, "pretrained_model", "predict", err);
+    require(s->input, "input", "predict", err);
+    require(s->output, "output", "predict", err);
+    RULE(!strcmp(s->input, s->output), "output must not be the file of input");
+}
+
+/* A caller in C writes the members without settings_set; the rules may rely on the table's ranges. */
+static void check_ranges(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *key = &settings_keys[i];
+        char allowed[DT_TEXT_MAX];
+        if (!(key->verbs & verb) || settings_in_range(s, key)) continue;
+        settings_allowed(allowed, key);
+        RULE(true, "%s must be %s", key->name, allowed);
+    }
+}
+
+dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    check_ranges(s, verb, err);
+    check_folders(s, err);
+    if (err->status != DT_OK) return err->status;
+    switch (verb) {
+    case SETTINGS_BANK:
+        require(s->pretrained_model, "pretrained_model", "bank", err);
+        require(s->bank, "bank", "bank", err);
+        check_sampler(s, err);
+        break;
+    case SETTINGS_CACHE: check_cache(s, err); break;
+    case SETTINGS_TRAIN: check_train(s, err); break;
+    case SETTINGS_SAMPLE: check_sample(s, err); break;
+    case SETTINGS_EVAL: check_eval(s, err); break;
+    case SETTINGS_PREDICT: check_predict(s, err); break;
+    case SETTINGS_CONVERT:
+        require(s->pretrained_model, "pretrained_model", "convert", err);
+        require(s->output, "output", "convert", err);
+        RULE(!strcmp(s->pretrained_model, s->output), "output must not be the file of pretrained_model");
+        break;
+    case SETTINGS_REPORT:
+        require(s->runs, "runs", "report", err);
+        require(s->output, "output", "report", err);
+        break;
+    case SETTINGS_RUN: check_run(s, err); break;
+    case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
+    }
+    return err->status;
+}

@@ -1,0 +1,178 @@
+/* The table of settings. Order here is the order in --help, in the man page and in saved files. */
+#include "settings/settings.h"
+
+enum {
+    BANK = SETTINGS_BANK,
+    TRAIN = SETTINGS_TRAIN,
+    SAMPLE = SETTINGS_SAMPLE,
+    EVAL = SETTINGS_EVAL,
+    PREDICT = SETTINGS_PREDICT,
+    REPORT = SETTINGS_REPORT,
+    CONVERT = SETTINGS_CONVERT,
+    DATA = SETTINGS_DATA,
+    CACHE = SETTINGS_CACHE,
+    USES_MODEL = BANK | TRAIN | SAMPLE | EVAL | PREDICT,
+    COMPUTES = USES_MODEL | CACHE,
+    RUN = SETTINGS_RUN,
+    DRAWS = BANK | TRAIN | SAMPLE,
+};
+
+static const char machine[] = "Machine", model[] = "Model", data[] = "Data", method[] = "Method";
+static const char training[] = "Training", watching[] = "Watching a run", sampling[] = "Sampling";
+static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] = "Experiment", files[] = "Files";
+
+/* Words stand in the order of the enums in difftune.h. */
+static const char *const device_words[] = {"cpu", "cuda", NULL};
+static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
+static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
+static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
+static const char *const format_words[] = {"safetensors", "pt", "diffusers", NULL};
+static const char *const method_words[] = {"diff-tuning", "finetune", "pretrain", NULL};
+static const char *const preset_words[] = {"paper", "released", NULL};
+static const char *const psi_words[] = {"power", "snr", "table", NULL};
+static const char *const xi_words[] = {"preset", "one-minus", "mirror", "table", NULL};
+static const char *const t_law_words[] = {"sample", "weight", NULL};
+static const char *const ablation_words[] = {"none", "retention-only", "reconsolidation-only", NULL};
+static const char *const lr_words[] = {"constant", "linear", "cosine", NULL};
+static const char *const precision_words[] = {"no", "bf16", NULL};
+static const char *const sampler_words[] = {"ddim", "ddpm", NULL};
+static const char *const spacing_words[] = {"ddim", "sections", "leading", NULL};
+static const char *const channels_words[] = {"three", "all", NULL};
+static const char *const class_order_words[] = {"turn", "random", NULL};
+static const char *const weights_words[] = {"ema", "last", NULL};
+static const char *const bank_labels_words[] = {"null", "classes", NULL};
+static const char *const feature_words[] = {"base", "squeezenet", "inception", NULL};
+static const char *const resize_words[] = {"tf1", "pytorch-fid", "clean", NULL};
+static const char *const score_words[] = {"adm", "torch-fidelity", NULL};
+
+// clang-format off
+#define MEMBER(field) #field, .offset = offsetof(dt_settings, field), .size = sizeof(((dt_settings *)0)->field)
+#define ROW(g, field, kind, first) .group = g, .name = MEMBER(field), .type = SETTINGS_##kind, .initial = first
+#define TEXT(g, field, first, meta, v, h) {ROW(g, field, TEXT, first), .metavar = meta, .verbs = v, .help = h}
+#define INT(g, field, first, lo, hi, v, h) \
+    {ROW(g, field, INT, first), .min = lo, .max = hi, .metavar = "N", .verbs = v, .help = h}
+#define REAL(g, field, first, lo, hi, v, h) \
+    {ROW(g, field, REAL, first), .min = lo, .max = hi, .metavar = "X", .verbs = v, .help = h}
+#define BOOL(g, field, first, v, h) {ROW(g, field, BOOL, first), .metavar = "BOOL", .verbs = v, .help = h}
+#define ENUM(g, field, first, w, v, h) \
+    {ROW(g, field, ENUM, first), .words = w, .metavar = "WORD", .verbs = v, .help = h}
+
+/* Above 2^53 a seed would not survive readers that keep JSON numbers as doubles. */
+#define SEED_MAX 9007199254740992.0
+#define STEPS    1e9
+
+const settings_key settings_keys[] = {
+    INT(machine, threads, "0", 0, 1024, COMPUTES, "threads to use; 0: all cores; results do not depend on it"),
+    ENUM(machine, device, "cpu", device_words, COMPUTES, "where the networks run; cuda: an NVIDIA GPU"),
+    ENUM(machine, isa, "auto", isa_words, COMPUTES, "highest instruction set used"),
+    ENUM(machine, mixed_precision, "no", precision_words, USES_MODEL, "bf16: products in bf16, weights in f32"),
+    INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL, "of all random numbers"),
+
+    TEXT(model, pretrained_model, "", "PATH", USES_MODEL | CONVERT, "file (safetensors, .pt), run folder or diffusers folder"),
+    TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL, "AutoencoderKL or tiny autoencoder; models of latents"),
+    TEXT(model, model, "custom", "NAME", TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
+    INT(model, hidden_size, "192", 4, 16384, TRAIN, "width of the network; pretrain with model custom"),
+    INT(model, depth, "6", 1, 1024, TRAIN, "number of blocks; pretrain with model custom"),
+    INT(model, num_heads, "3", 1, 1024, TRAIN, "attention heads; pretrain with model custom"),
+    INT(model, patch_size, "4", 1, 8, TRAIN, "1, 2, 4 or 8; pretrain with model custom"),
+    INT(model, in_channels, "3", 1, 1024, TRAIN, "channels of an image; pretrain without vae"),
+    BOOL(model, learn_sigma, "true", TRAIN, "predict the variance too; pretrain"),
+    REAL(model, class_dropout_prob, "0.1", 0, 1, TRAIN, "share of labels replaced by the null class"),
+    ENUM(model, label_init, "mean", label_words, TRAIN, "first rows of new classes in the label table"),
+    ENUM(model, save_model_as, "safetensors", format_words, TRAIN | CONVERT,
+         "format of the result; train: one more beside final/model.safetensors"),
+    ENUM(model, save_dtype, "f32", dtype_words, TRAIN | CONVERT, "number type of written models"),
+    BOOL(model, metadata, "true", TRAIN | CONVERT, "written models say what they were made from"),
+
+    TEXT(data, train_data, "", "PATH", CACHE | TRAIN, "folder of class folders with images, or a tar of them"),
+    TEXT(data, validation_data, "", "PATH", CACHE | TRAIN, "held-out images in the same layout; empty: none"),
+    TEXT(data, cache_dir, "latents", "DIR", CACHE | TRAIN, "where encoded images are kept; models of latents"),
+    INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL, "edge of the images; 0: the model's (squeezenet: 64, inception: their own)"),
+    BOOL(data, random_flip, "true", TRAIN, "mirror half of the training images"),
+    TEXT(data, background, "#ffffff", "COLOUR", CACHE | TRAIN | EVAL, "#rrggbb behind transparent pixels"),
+    BOOL(data, strict, "false", CACHE | TRAIN | EVAL, "stop at a broken image instead of skipping and listing it"),
+
+    ENUM(method, method, "diff-tuning", method_words, TRAIN, "how to train"),
+    ENUM(method, preset, "paper", preset_words, TRAIN, "bank share, retention weight and xi of the paper or its code"),
+    REAL(method, tau, "1", 0, 100, TRAIN, "reconsolidation psi = t^tau; 0 with xi one-minus is plain fine-tuning"),
+    REAL(method, tau_retention, "-1", -1, 100, TRAIN, "tau of xi mirror; negative: tau"),
+    ENUM(method, psi, "power", psi_words, TRAIN, "reconsolidation weight over t: t^tau, 1/(1+SNR), or psi_table"),
+    TEXT(method, psi_table, "", "FILE", TRAIN, "1000 numbers, one for each t from 0; psi table"),
+    ENUM(method, xi, "preset", xi_words, TRAIN, "retention weight over t: 1 - psi, (1-t)^tau, or xi_table"),
+    TEXT(method, xi_table, "", "FILE", TRAIN, "1000 numbers, one for each t from 0; xi table"),
+    ENUM(method, t_law, "sample", t_law_words, TRAIN, "draw t by psi and xi, or draw it evenly and weight the loss"),
+    TEXT(method, bank, "", "PATH", BANK | TRAIN, "folder of the memory bank, or a folder of images"),
+    REAL(method, bank_fraction, "-1", -1, 1, TRAIN, "share of the batch taken from the bank; negative: the preset's"),
+    REAL(method, retention_weight, "-1", -1, 1e6, TRAIN, "factor of the bank's loss; negative: the preset's"),
+    ENUM(method, ablation, "none", ablation_words, TRAIN, "leave out one half of the method"),
+
+    TEXT(training, output_dir, "", "DIR", TRAIN | SAMPLE | DATA, "folder of the run, the samples or the data set"),
+    INT(training, max_train_steps, "24000", 0, STEPS, TRAIN, "optimiser steps of the whole run"),
+    INT(training, train_batch_size, "32", 1, 65536, TRAIN, "images of one pass, bank included"),
+    INT(training, gradient_accumulation_steps, "1", 1, 65536, TRAIN, "passes of one optimiser step"),
+    REAL(training, learning_rate, "1e-4", 0, 1e3, TRAIN, "of AdamW, after warm-up"),
+    ENUM(training, lr_scheduler, "constant", lr_words, TRAIN, "course of the learning rate after warm-up"),
+    INT(training, lr_warmup_steps, "0", 0, STEPS, TRAIN, "steps of linear warm-up"),
+    REAL(training, adam_beta1, "0.9", 0, 0.9999999, TRAIN, "decay of AdamW's first moment"),
+    REAL(training, adam_beta2, "0.999", 0, 0.9999999, TRAIN, "decay of AdamW's second moment"),
+    REAL(training, adam_epsilon, "1e-8", 1e-30, 1, TRAIN, "added to the root of the second moment"),
+    REAL(training, adam_weight_decay, "0", 0, 100, TRAIN, "decoupled weight decay"),
+    REAL(training, max_grad_norm, "0", 0, 1e9, TRAIN, "clip the gradient's norm to this; 0: no clipping"),
+    BOOL(training, gradient_checkpointing, "false", TRAIN, "compute each block twice and keep less memory"),
+    BOOL(training, fused_backward_pass, "false", TRAIN, "update weights during the backward pass; keep no gradients"),
+    REAL(training, ema_decay, "0.9999", 0, 1, TRAIN, "decay of the averaged weights"),
+    BOOL(training, ema_warmup, "false", TRAIN, "average from the first step on, not from the starting weights on"),
+    INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, "steps between checkpoints; 0: only at the end"),
+    INT(training, checkpoints_total_limit, "2", 0, STEPS, TRAIN, "newest checkpoints kept; 0: all"),
+
+    INT(watching, logging_steps, "10", 0, STEPS, TRAIN, "steps between lines of the log; 0: never"),
+    INT(watching, validation_steps, "500", 0, STEPS, TRAIN, "steps between validation losses; 0: never"),
+    INT(watching, validation_count, "256", 1, STEPS, TRAIN, "images of a validation loss at most"),
+    INT(watching, sample_steps, "500", 0, STEPS, TRAIN, "steps between sample grids; 0: never"),
+    INT(watching, eval_steps, "0", 0, STEPS, TRAIN, "steps between Frechet distances to validation_data; 0: never"),
+    INT(watching, eval_count, "512", 2, STEPS, TRAIN, "samples of a Frechet distance"),
+    BOOL(watching, tensorboard, "true", TRAIN, "write TensorBoard event files"),
+
+    ENUM(sampling, sampler, "ddim", sampler_words, DRAWS, "ddim, or ancestral sampling"),
+    INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, "steps from noise to image"),
+    ENUM(sampling, timestep_spacing, "sections", spacing_words, DRAWS, "which of the 1000 steps are taken"),
+    REAL(sampling, eta, "0", 0, 1, DRAWS, "noise added by ddim; 0: none"),
+    BOOL(sampling, clip_sample, "false", DRAWS, "clip the predicted image to [-1, 1] at each step; for pixel models"),
+    REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, "classifier-free guidance; 1: none"),
+    ENUM(sampling, guidance_channels, "three", channels_words, DRAWS, "channels guided: the first three, or all"),
+    TEXT(sampling, classes, "", "LIST", SAMPLE, "0,3,7 or 0-101 or names; empty: all classes"),
+    ENUM(sampling, class_order, "turn", class_order_words, SAMPLE, "classes one after the other, or drawn evenly"),
+    INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE, "images drawn; train: images of a sample grid"),
+    INT(sampling, sample_batch_size, "32", 1, 256, DRAWS | EVAL, "images drawn or measured together"),
+    INT(sampling, save_images, "-1", -1, 1e7, SAMPLE, "so many of the images become files; -1: all"),
+    TEXT(sampling, save_stack, "", "FILE", SAMPLE, "all images in one .npz too, as ADM's evaluator reads them"),
+    ENUM(sampling, weights, "ema", weights_words, TRAIN, "weights of the samples and of the run's result"),
+
+    INT(bank, bank_size, "5000", 1, 1e8, BANK, "images of the bank"),
+    INT(bank, bank_shard_size, "512", 1, 1e6, BANK, "images of one file of the bank"),
+    ENUM(bank, bank_labels, "null", bank_labels_words, BANK, "without a class, or all classes in turn with guidance"),
+
+    TEXT(measures, reference, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to compare with"),
+    TEXT(measures, candidate, "", "PATH", EVAL, "folder, tar, .npz of statistics or samples to judge"),
+    ENUM(measures, feature, "base", feature_words, TRAIN | EVAL | SAMPLE, "network whose features are compared"),
+    TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL | SAMPLE, "SqueezeNet v1.1, pt_inception-2015-12-05-6726825d.pth; sample: or the base"),
+    ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL | SAMPLE, "how pictures become 299x299; feature inception"),
+    ENUM(measures, inception_score_parts, "adm", score_words, TRAIN | EVAL, "division of images for the Inception Score"),
+    TEXT(measures, save_statistics, "", "FILE", EVAL | SAMPLE, "where to keep statistics of the reference, or of the samples"),
+
+    TEXT(experiment, recipe, "", "TEXT", RUN, "name of the data set in the paper, for the report"),
+    TEXT(experiment, data, "", "DIR", RUN, "folder made by data prepare"),
+    TEXT(experiment, reference_split, "test", "NAME", RUN, "split of data that samples are compared with"),
+    INT(experiment, fid_count, "10000", 2, 1e7, RUN, "images drawn and measured with each tuned model"),
+    REAL(experiment, paper_fid_finetune, "0", 0, 1e6, RUN, "FID in the paper, plain fine-tuning; 0: none"),
+    REAL(experiment, paper_fid_difffit, "0", 0, 1e6, RUN, "FID in the paper, DiffFit; 0: none"),
+    REAL(experiment, paper_fid_diff_tuning, "0", 0, 1e6, RUN, "FID in the paper, Diff-Tuning; 0: none"),
+
+    TEXT(files, input, "", "FILE", PREDICT, "safetensors with x, t, y; or x0, noise, t, y"),
+    TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, "file to write, or folder for diffusers"),
+    BOOL(files, gradients, "false", PREDICT, "write every parameter's gradient too"),
+    TEXT(files, runs, "", "LIST", REPORT, "run folders, separated by commas"),
+    TEXT(files, title, "", "TEXT", REPORT, "heading of the page"),
+};
+// clang-format on
+const int settings_key_count = sizeof settings_keys / sizeof settings_keys[0];
