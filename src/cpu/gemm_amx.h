@@ -3,8 +3,9 @@
  * pairs each) with 16 words of a panel of B, which gemm_pack.h lays out as the machine wants them. Both operands are padded
  * with zeros to whole registers.
  *
- * Per element the machine adds, to the sum so far, first the products of all first halves, then those of all second halves of
- * the 16 pairs, and takes denormal numbers for 0 (Intel's instruction set reference, TDPBF16PS). */
+ * Per element the machine sums the products of the 16 first halves and those of the 16 second halves, each product rounded into its
+ * sum, and adds both sums' sum to what was there; subnormal numbers, also on the way, are 0 (Intel's instruction set reference,
+ * TDPBF16PS). */
 #ifndef CPU_GEMM_AMX_H
 #define CPU_GEMM_AMX_H
 
@@ -41,25 +42,17 @@ static inline void amx_store(int t, real *to, int64_t stride)
     for (int r = 0; r < AMX_ROWS; r++) memcpy(to + r * stride, amx_register[t][r], sizeof amx_register[t][r]);
 }
 
-static inline float amx_half(uint32_t word, bool second)
-{
-    uint32_t bits = second ? word & 0xffff0000U : word << 16;
-    float x;
-    if (!(bits & 0x7f800000U)) bits = 0;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static inline void amx_multiply_add(int t, int a, int b)
 {
     for (int r = 0; r < AMX_ROWS; r++)
         for (int j = 0; j < AMX_WORDS; j++) {
-            float sum, half[2] = {0, 0};
+            float sum, first = 0, second = 0;
+            for (int p = 0; p < AMX_WORDS; p++) {
+                first = fused_product_of_halves(first, amx_register[a][r][p], amx_register[b][p][j], false);
+                second = fused_product_of_halves(second, amx_register[a][r][p], amx_register[b][p][j], true);
+            }
             memcpy(&sum, &amx_register[t][r][j], sizeof sum);
-            for (int p = 0; p < AMX_WORDS; p++)
-                for (int second = 0; second < 2; second++)
-                    half[second] += amx_half(amx_register[a][r][p], second) * amx_half(amx_register[b][p][j], second);
-            sum += half[0] + half[1];
+            sum = without_subnormals(without_subnormals(sum) + without_subnormals(first + second));
             memcpy(&amx_register[t][r][j], &sum, sizeof sum);
         }
 }

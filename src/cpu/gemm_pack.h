@@ -163,9 +163,11 @@ static void transpose_matrix(real *target, int64_t target_stride, const real *so
 
 #if GEMM_PAIRS
 
+/* As the machine's own conversion does it (VCVTNE2PS2BF16), so that a number's pair does not depend on where it lies. */
 static inline real make_pair(real first, real second)
 {
-    uint32_t bits = half_bf16_from_f32(first) | (half_bf16_word(second) & 0xffff0000U);
+    uint32_t low = half_bf16_word(without_subnormals(first)), high = half_bf16_word(without_subnormals(second));
+    uint32_t bits = low >> 16 | (high & 0xffff0000U);
     real word;
     memcpy(&word, &bits, sizeof word);
     return word;

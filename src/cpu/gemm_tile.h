@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "cpu/kernel.h"
 
 /* GEMM_PAIRS: the machine multiplies pairs of bfloat16. GEMM_AMX: it multiplies whole tiles of them (gemm_amx.h).
@@ -63,20 +64,41 @@ typedef struct update {
 } update;
 
 #if GEMM_PAIRS
-/* Each sum of 16, plus both products of a pair of bfloat16 with `pair`; the instruction takes denormal operands for 0. */
+/* What the machine's conversion to bfloat16 and its products make of a subnormal number, be it operand, sum or result: a zero of
+ * its sign. */
+static inline float without_subnormals(float x)
+{
+    uint32_t bits = half_bits_of_float(x);
+    return bits & 0x7f800000U ? x : half_float_of_bits(bits & 0x80000000U);
+}
+
+#ifdef DT_EMULATE_PAIRS
+/* sum + a b, rounded once. */
+static inline float fused_product(float sum, float a, float b)
+{
+    return without_subnormals(fmaf(without_subnormals(a), without_subnormals(b), without_subnormals(sum)));
+}
+
+/* sum + a b of the numbers in the upper, or the lower, halves of two words. */
+static inline float fused_product_of_halves(float sum, uint32_t a, uint32_t b, bool upper)
+{
+    const int shift = upper ? 0 : 16;
+    return fused_product(sum, half_float_of_bits(a << shift & 0xffff0000U),
+                         half_float_of_bits(b << shift & 0xffff0000U));
+}
+#endif
+
+/* Each sum of 16, plus both products of a pair of bfloat16 with `pair`: the later product first, each rounded into the sum
+ * (Intel's instruction set reference, VDPBF16PS). */
 static inline __attribute__((always_inline)) vector add_pairs(vector sum, int32_t pair, vector b)
 {
 #ifdef DT_EMULATE_PAIRS
-    uint32_t low = (uint32_t)pair << 16, high = (uint32_t)pair & 0xffff0000U;
-    float first, second;
-    memcpy(&first, &low, sizeof first);
-    memcpy(&second, &high, sizeof second);
-    typedef uint32_t words __attribute__((vector_size(VECTOR_BYTES)));
-    words b_high = (words)b & 0xffff0000U, b_low = (words)b << 16;
-    b_high &= (words)((b_high & 0x7f800000U) != 0), b_low &= (words)((b_low & 0x7f800000U) != 0);
-    if (!(high & 0x7f800000U)) second = 0;
-    if (!(low & 0x7f800000U)) first = 0;
-    return sum + second * (vector)b_high + first * (vector)b_low;
+    for (int i = 0; i < (int)LANES; i++) {
+        const uint32_t word = half_bits_of_float(b[i]);
+        sum[i] = fused_product_of_halves(sum[i], (uint32_t)pair, word, true);
+        sum[i] = fused_product_of_halves(sum[i], (uint32_t)pair, word, false);
+    }
+    return sum;
 #else
     return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)b);
 #endif

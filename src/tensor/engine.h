@@ -26,13 +26,16 @@ enum {
     GEMM_TRANS_A = 1,    /* A is stored [K,M] */
     GEMM_TRANS_B = 2,    /* B is stored [N,K] */
     GEMM_ACCUMULATE = 4, /* C += instead of C = */
-    GEMM_BF16 = 8,       /* operands are rounded to bfloat16 (nearest even), sums stay f32 */
+    GEMM_BF16 = 8,       /* operands are rounded to bfloat16, sums stay f32 (see below) */
     GEMM_NARROW_A = 16,  /* A, B, C hold bfloat16 already; with GEMM_BF16 */
     GEMM_NARROW_B = 32,
     GEMM_NARROW_C = 64,
     GEMM_NARROW_BIAS = 128,
     NARROW = 256, /* of other kernels: the arrays that their comment names hold bfloat16 */
 };
+/* GEMM_BF16 rounds to nearest even. Subnormal numbers (below 2^-126) may count as 0: operands before they are rounded, whatever
+ * they would round to, products, and sums on their way to C. Processors that multiply bfloat16 do so, and no engine promises
+ * more. */
 
 enum { ATTENTION_WIDTH_MAX = 2048 }; /* of a head */
 
