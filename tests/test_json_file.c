@@ -61,11 +61,30 @@ static void a_long_or_missing_file_and_no_value_are_refused(void **state)
     assert_false(file_exists(temp_path("none.json")));
 }
 
+static void an_object_has_its_fields_in_their_order(void **state)
+{
+    (void)state;
+    json_t *shared = json_string("b"), *nothing = NULL;
+    json_t *object = JSON_OBJECT({"z", json_integer(3)}, {"a", shared}, {"m", json_array()}, {"k", json_null()});
+    assert_non_null(object);
+    char *text = json_dumps(object, JSON_COMPACT);
+    assert_string_equal(text, "{\"z\":3,\"a\":\"b\",\"m\":[],\"k\":null}");
+    free(text);
+
+    json_incref(shared);
+    json_decref(object);
+    assert_null(JSON_OBJECT({"first", shared}, {"second", nothing}, {"third", json_integer(1)}));
+    shared = json_string("\xff");
+    assert_null(shared); /* not UTF-8 */
+    assert_null(JSON_OBJECT({"text", shared}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_and_hashed),
         cmocka_unit_test(anything_but_one_object_is_refused),
+        cmocka_unit_test(an_object_has_its_fields_in_their_order),
         cmocka_unit_test(a_long_or_missing_file_and_no_value_are_refused),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "data/dataset.h"
+#include "file/json_file.h"
 
 /* JSON holds UTF-8 only; of a name in another encoding the strange bytes are shown as '?'. */
 static json_t *any_string(const char *text)
@@ -22,8 +23,8 @@ static json_t *class_list(const dataset *d)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < d->class_count; i++) {
-        json_array_append_new(list, json_pack("{s:o, s:I}", "name", any_string(d->class_name[i]), "images",
-                                              (json_int_t)d->class_size[i]));
+        json_array_append_new(
+            list, JSON_OBJECT({"name", any_string(d->class_name[i])}, {"images", json_integer(d->class_size[i])}));
     }
     return list;
 }
@@ -39,23 +40,23 @@ static json_t *format_counts(const dataset_report *report)
 
 static json_t *converted_counts(const dataset_report *report)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "grey", (json_int_t)report->grey, "palette",
-                     (json_int_t)report->palette, "transparent", (json_int_t)report->alpha, "cmyk",
-                     (json_int_t)report->cmyk, "16-bit", (json_int_t)report->deep, "rotated",
-                     (json_int_t)report->rotated, "enlarged", (json_int_t)report->enlarged);
+    return JSON_OBJECT({"grey", json_integer(report->grey)}, {"palette", json_integer(report->palette)},
+                       {"transparent", json_integer(report->alpha)}, {"cmyk", json_integer(report->cmyk)},
+                       {"16-bit", json_integer(report->deep)}, {"rotated", json_integer(report->rotated)},
+                       {"enlarged", json_integer(report->enlarged)});
 }
 
 static json_t *side(int64_t min, int64_t median, int64_t max)
 {
-    return json_pack("{s:I, s:I, s:I}", "min", (json_int_t)min, "median", (json_int_t)median, "max", (json_int_t)max);
+    return JSON_OBJECT({"min", json_integer(min)}, {"median", json_integer(median)}, {"max", json_integer(max)});
 }
 
 static json_t *skip_list(const dataset_report *report)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < report->skip_count; i++) {
-        json_array_append_new(list, json_pack("{s:o, s:o}", "file", any_string(report->skip[i].file), "reason",
-                                              any_string(report->skip[i].reason)));
+        json_array_append_new(list, JSON_OBJECT({"file", any_string(report->skip[i].file)},
+                                                {"reason", any_string(report->skip[i].reason)}));
     }
     return list;
 }
@@ -63,10 +64,11 @@ static json_t *skip_list(const dataset_report *report)
 json_t *dataset_report_json(const dataset *d)
 {
     const dataset_report *report = &d->report;
-    return json_pack("{s:o, s:s, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "path", any_string(d->path), "split",
-                     d->split, "resolution", (json_int_t)d->resolution, "images", (json_int_t)d->count, "sha256",
-                     d->sha256, "classes", class_list(d), "short_side",
-                     side(report->short_min, report->short_median, report->short_max), "long_side",
-                     side(report->long_min, report->long_median, report->long_max), "formats", format_counts(report),
-                     "converted", converted_counts(report), "skipped", skip_list(report));
+    json_t *short_side = side(report->short_min, report->short_median, report->short_max);
+    json_t *long_side = side(report->long_min, report->long_median, report->long_max);
+    return JSON_OBJECT({"path", any_string(d->path)}, {"split", json_string(d->split)},
+                       {"resolution", json_integer(d->resolution)}, {"images", json_integer(d->count)},
+                       {"sha256", json_string(d->sha256)}, {"classes", class_list(d)}, {"short_side", short_side},
+                       {"long_side", long_side}, {"formats", format_counts(report)},
+                       {"converted", converted_counts(report)}, {"skipped", skip_list(report)});
 }

@@ -5,6 +5,17 @@
 
 enum { LONGEST = 64 << 20 };
 
+json_t *json_object_of(const json_field *fields)
+{
+    json_t *object = json_object();
+    bool whole = object;
+    for (const json_field *f = fields; f->key; f++)
+        if (json_object_set_new(object, f->key, f->value) != 0) whole = false;
+    if (whole) return object;
+    json_decref(object);
+    return NULL;
+}
+
 json_t *json_file_read(const char *path, dt_error *err)
 {
     char *text;

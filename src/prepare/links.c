@@ -7,10 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "data/dataset.h"
 #include "file/file.h"
+#include "file/json_file.h"
 
 enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
 
@@ -34,11 +33,12 @@ static dt_status describe(char **text, const listing *l, const char *name, dt_er
     file_hash hash;
     dt_data_counts n = listing_counts(l);
     if (hash_listing(&hash, l, err) != DT_OK) return err->status;
-    json_t *images = json_pack("{s:I, s:I, s:I}", "train", (json_int_t)n.train, "val", (json_int_t)n.validation, "test",
-                               (json_int_t)n.test);
-    json_t *value = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:s}", "tool", "difftune " DT_VERSION, "data_set",
-                              name, "source", l->root, "split", l->described, "classes", (json_int_t)n.classes,
-                              "images", images, "missing", (json_int_t)l->missing, "listing_sha256", hash.hex);
+    json_t *images = JSON_OBJECT({"train", json_integer(n.train)}, {"val", json_integer(n.validation)},
+                                 {"test", json_integer(n.test)});
+    json_t *value = JSON_OBJECT({"tool", json_string("difftune " DT_VERSION)}, {"data_set", json_string(name)},
+                                {"source", json_string(l->root)}, {"split", json_string(l->described)},
+                                {"classes", json_integer(n.classes)}, {"images", images},
+                                {"missing", json_integer(l->missing)}, {"listing_sha256", json_string(hash.hex)});
     *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
     json_decref(value);
     return *text ? DT_OK : error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
