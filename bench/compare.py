@@ -8,9 +8,10 @@ Contenders of a row take turns, round after round: difftune (bench_step, in each
 eager and torch.compile); models too large to be in memory together run one after the other. A round in which other
 processes used the machine is repeated. Printed and stored are medians; each figure's share of the ceiling is of what a loop
 in registers reached in the same process. PyTorch runs with an allocator that keeps its memory (faster for it), except where
-memory is measured. Where its bf16 is slower than its f32 on this machine, its f32 is what difftune's bf16 is compared with.
+memory is measured. difftune's f32 is compared with PyTorch's fastest f32, its bf16 with PyTorch's fastest in either. PyTorch's bf16 is
+not run where its products take much longer than in f32.
 
-The PyTorch environment is made when missing; the programs are built when missing. Run it on a quiet machine.
+The PyTorch environment and the programs are made when missing. Run it on a quiet machine.
 """
 
 import argparse
@@ -167,21 +168,34 @@ def take_turns(contenders, plan):
 # ---- rows ----
 
 
-def variants_for(results, task, shape):
-    """For models that take minutes, the variant of PyTorch that was the faster one at B/2."""
-    if shape != "XL":
-        return ["eager", "compile"]
-    seen = {name: r["seconds_per_step"] for name, r in results.get(f"{task} B", {}).items() if name.startswith("PyTorch")}
-    return [min(seen, key=seen.get).split()[-1]] if seen else ["eager"]
+def precision_of(name):
+    return name.split()[1]
 
 
-def speed_row(args, results, task, shape):
+def variant_of(name):
+    return name.split()[2]
+
+
+def fastest(row, precisions):
+    """Name of PyTorch's fastest contender of a row in one of the precisions, or None."""
+    seconds = {n: r["seconds_per_step"] for n, r in row.items()
+               if n.startswith("PyTorch") and precision_of(n) in precisions and r["seconds_per_step"]}
+    return min(seconds, key=seconds.get) if seconds else None
+
+
+def variants_for(measured, task, shape, precision):
+    """For models that take minutes, the variant of PyTorch that was the faster one for B/2, if this run has measured that."""
+    faster = fastest(measured.get(f"{task} B", {}), [precision]) if shape == "XL" else None
+    return [variant_of(faster)] if faster else ["eager", "compile"]
+
+
+def speed_row(args, results, measured, task, shape):
     plan = (TRAINING if task == "train" else SAMPLING)[shape]
     settings = TRAINING_SETTINGS if task == "train" else {}
     precisions = ["f32"] + (["bf16"] if results["machine"]["pytorch_bf16_is_fast"] else [])
     contenders = [difftune(args, task, shape, plan, p, settings) for p in args.precision]
-    contenders += [pytorch(args, task, shape, plan, p, v) for p in precisions for v in variants_for(results, task, shape)]
-    results[f"{task} {shape}"] = take_turns(contenders, plan)
+    contenders += [pytorch(args, task, shape, plan, p, v) for p in precisions for v in variants_for(measured, task, shape, p)]
+    measured[f"{task} {shape}"] = results[f"{task} {shape}"] = take_turns(contenders, plan)
 
 
 def memory_row(args, results):
@@ -285,12 +299,12 @@ def speed_lines(results):
 
 def speed_lines_of(results, task, shape, batch):
     row = results.get(f"{task} {shape}", {})
-    theirs = {n: r for n, r in row.items() if n.startswith("PyTorch") and r["seconds_per_step"]}
     ours = {n: r for n, r in row.items() if n.startswith("difftune")}
-    best = min(theirs.values(), key=lambda r: r["seconds_per_step"]) if theirs else None
     lines = []
     for name, r in ours.items():
-        precision = name.split()[1]
+        precision = precision_of(name)
+        rival = fastest(row, ["f32"] if precision == "f32" else ["f32", "bf16"])
+        best = row[rival] if rival else None
         column = 1 if precision == "bf16" else 0
         gflops = r["flops_per_step"] / r["seconds_per_step"] / 1e9
         share, ratio = gflops / r["peak_gflops"], best["seconds_per_step"] / r["seconds_per_step"] if best else float("nan")
@@ -343,7 +357,7 @@ def start_lines(results):
 def table(results):
     machine = results["machine"]
     slow = "" if machine["pytorch_bf16_is_fast"] else \
-        f" PyTorch's bf16 matrix product takes {machine['pytorch_bf16_slowdown']:.0f} times as long as its f32 one here, so its f32 stands in both lines."
+        f" PyTorch's bf16 matrix product takes {machine['pytorch_bf16_slowdown']:.0f} times as long as its f32 one here, so its f32 stands beside difftune's bf16 too."
     head = f"{machine['date']}, {machine['processor']}, {machine['threads']} threads, isa {machine['isa']}; difftune {machine['difftune']}, " \
         f"PyTorch {machine['torch']}, {machine['system']}. An asterisk marks rows that other processes disturbed.{slow}"
     parts = [[head], speed_lines(results), memory_lines(results), growth_lines(results), start_lines(results)]
@@ -367,10 +381,12 @@ def make_environment(venv):
         subprocess.run([venv / "bin" / "pip", "install", "--quiet", "torch", "numpy"], check=True)
 
 
-def make_programs(build):
-    if not (build / "build.ninja").exists():
-        subprocess.run(["cmake", "-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"], check=True)
-    subprocess.run(["ninja", "-C", build, "bench/bench_step", "difftune"], check=True, stdout=subprocess.DEVNULL)
+def make_programs(build, targets, options=()):
+    """The targets in the folder `build`, which is a Release build if it is new; options are set in one that is there too."""
+    kind = [] if (build / "build.ninja").exists() else ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
+    if kind or options:
+        subprocess.run(["cmake", "-S", ROOT, "-B", build, *kind, *options], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["ninja", "-C", build, *targets], check=True, stdout=subprocess.DEVNULL)
 
 
 def look_at_machine(args):
@@ -397,7 +413,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--isa", default="auto", choices=PYTORCH_ISA, help="highest instruction set on both sides")
     parser.add_argument("--venv", type=Path, default=CACHE / "venv", help="Python environment with torch; made when missing")
-    parser.add_argument("--build", type=Path, default=ROOT / "build", help="build folder; made when missing")
+    parser.add_argument("--build", type=Path, default=ROOT / "build-bench", help="build folder; made when missing")
     parser.add_argument("--results", type=Path, default=CACHE / "results.json", help="figures of all rows measured so far")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md", help="page whose table is replaced")
     args = parser.parse_args()
@@ -407,15 +423,16 @@ def parse():
 
 
 def jobs(args):
+    measured = {}  # by this run
     single = {"start": start_row, "growth": growth_row, "memory": memory_row}
     for row in args.rows:
         if row in single:
             yield row, lambda results, f=single[row]: f(args, results)
         elif row.startswith("sampling"):
             for shape in [row.partition("-")[2]] if "-" in row else SAMPLING:
-                yield f"sampling {shape}", lambda results, shape=shape: speed_row(args, results, "sample", shape)
+                yield f"sampling {shape}", lambda results, shape=shape: speed_row(args, results, measured, "sample", shape)
         elif row in TRAINING:
-            yield f"training {row}", lambda results, row=row: speed_row(args, results, "train", row)
+            yield f"training {row}", lambda results, row=row: speed_row(args, results, measured, "train", row)
         else:
             sys.exit(f"row {row}: one of {', '.join(ROWS)} expected")
 
@@ -425,7 +442,7 @@ def main():
     planned = list(jobs(args))
     CACHE.mkdir(parents=True, exist_ok=True)
     make_environment(args.venv)
-    make_programs(args.build)
+    make_programs(args.build, ["bench/bench_step", "difftune"])
     results = json.loads(args.results.read_text()) if args.results.exists() else {}
     results["machine"] = look_at_machine(args)
     for name, job in planned:

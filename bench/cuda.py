@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures difftune on a GPU against PyTorch on the same GPU: checks first, then training and guided sampling of DiT-XL/2.
 
-    python3 bench/cuda.py --build build          # a build with the CUDA engine; python3 is one with PyTorch. About 7 minutes
+    python3 bench/cuda.py          # with a python3 that has PyTorch. About 7 minutes, and what the build takes
 
-Contenders of a row follow one another, each in a process of its own that has the GPU's memory to itself: difftune (bench_step),
-PyTorch eager and compiled (pytorch_dit.py). A figure is the median of the rounds. Shares are of what PyTorch's own product of two
+The programs are built where they are missing, with the CUDA engine and its checks. Contenders of a row follow one another, each in a
+process of its own that has the GPU's memory to itself: difftune (bench_step), PyTorch eager and compiled (pytorch_dit.py). A figure is the median of the rounds. Shares are of what PyTorch's own product of two
 8192 x 8192 bf16 matrices reaches in the same run; memory is what the GPU has in use at the end. Prints the table as Markdown.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from compare import GIB, HERE, SAMPLING_STEPS, Contender, take_turns
+from compare import GIB, HERE, SAMPLING_STEPS, Contender, make_programs, take_turns
 
 ROWS = {  # task, batch, steps of a round; compiled models take 1 to 2 minutes to warm up
     "train 32": ("train", 32, 10),
@@ -78,12 +78,13 @@ def lines_of(name, row, ceiling):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=Path, default=HERE.parent / "build", help="build folder")
+    parser.add_argument("--build", type=Path, default=HERE.parent / "build-bench-cuda", help="build folder; made when missing")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"of {','.join(ROWS)}")
     parser.add_argument("--variants", default="eager,compile", help="of PyTorch")
     parser.add_argument("--rounds", type=int, default=5, help="at least")
     parser.add_argument("--unchecked", action="store_true", help="leave out the checks")
     args = parser.parse_args()
+    make_programs(args.build, ["bench/bench_step", "difftune_cuda", *CHECKS], ["-DDT_CUDA=ON", "-DDT_TESTS=ON"])
     if not args.unchecked:
         check(args)
     probe = subprocess.run([sys.executable, "-c", PROBE], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
