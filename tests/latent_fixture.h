@@ -4,6 +4,7 @@
 
 #include "run_fixture.h"
 
+#include "container/tensor_open.h"
 #include "model/codec/codec.h"
 
 /* Pictures of 32x32: 5x4x4 latents of the tiny autoencoder; of 16x16: 3x4x4 latents of the AutoencoderKL. */

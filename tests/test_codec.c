@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "container/safetensors.h"
+#include "container/tensor_open.h"
 #include "model/codec/codec.h"
 
 enum { TENSORS_MAX = 512 };

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/half.h"
+#include "container/tensor_open.h"
 
 static ctx c;
 

@@ -2,6 +2,7 @@
  * odd diffusers folder is named. */
 #include "run_fixture.h"
 
+#include "container/tensor_open.h"
 #include "model/dit/dit_diffusers.h"
 
 static ctx c;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "container/tensor_file.h"
+#include "container/tensor_open.h"
 #include "container/zip_directory.h"
 #include "container/zip_writer.h"
 

@@ -6,6 +6,7 @@
 
 #include "base/half.h"
 #include "container/pytorch.h"
+#include "container/tensor_open.h"
 #include "container/zip_directory.h"
 
 static dt_error err;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "container/safetensors.h"
+#include "container/tensor_open.h"
 
 static dt_error err;
 

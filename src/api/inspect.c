@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "container/tensor_open.h"
 #include "data/latent_cache.h"
 #include "file/json_file.h"
 #include "model/dit/dit_file.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "container/tensor_open.h"
 #include "model/dit/dit_file.h"
 #include "train/batch.h"
 

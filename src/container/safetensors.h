@@ -13,7 +13,7 @@ enum { SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as the reference library 
 /* Fills *f from its mapping. */
 tensor_container safetensors_container;
 
-/* Opens a file that must be safetensors; otherwise as tensor_file_open. */
+/* Opens a file that must be safetensors, as tensor_file_open_as. */
 dt_status safetensors_open(tensor_file *f, const char *path, dt_error *err);
 
 /* ---- writing ---- */

@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "container/pytorch.h"
-#include "container/safetensors.h"
 
 /* ---- opening ---- */
 
@@ -30,21 +28,6 @@ dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container
     if (file_map_open(&f->map, path, err) != DT_OK || container(f, err) != DT_OK || sort_entries(f, err) != DT_OK)
         tensor_file_close(f);
     return err->status;
-}
-
-/* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
-static dt_status any_container(tensor_file *f, dt_error *err)
-{
-    const unsigned char *data = f->map.data;
-    bool header = f->map.size > 8 && data[8] == '{';
-    if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
-    if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
-    return safetensors_container(f, err);
-}
-
-dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
-{
-    return tensor_file_open_as(f, path, any_container, err);
 }
 
 void tensor_file_close(tensor_file *f)

@@ -49,16 +49,13 @@ typedef struct tensor_file {
     arena made;                /* what replaced entries need (tensor_file_replace) */
 } tensor_file;
 
-/* Opens a file of any container, told by its first bytes. On failure *f is empty and may be closed; DT_ERR_FORMAT names
- * file, tensor, expected and found. Entries are valid until tensor_file_close. */
-dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err);
-void tensor_file_close(tensor_file *f);
-
 /* What a container's reader does: checks the mapping and fills container, entries (in any order) and metadata. */
 typedef dt_status tensor_container(tensor_file *f, dt_error *err);
 
-/* Opens a file that must be of this container. */
+/* Opens a file that must be of this container (container/tensor_open.h opens one of any). On failure *f is empty and may be closed;
+ * DT_ERR_FORMAT names file, tensor, expected and found. Entries are valid until tensor_file_close. */
 dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container *container, dt_error *err);
+void tensor_file_close(tensor_file *f);
 
 /* Narrows the file to the tensors whose names begin with `prefix`, e.g. "ema.", and takes the prefix off their names.
  * False, and nothing is changed, when there is no such tensor. */

@@ -1,4 +1,4 @@
-/* What the three decoders share. Private to image*.c. */
+/* The three decoders, and what they share. Private to image*.c: image_decode.c calls the decoders, they call image_codec.c. */
 #ifndef IMAGE_IMAGE_CODEC_H
 #define IMAGE_IMAGE_CODEC_H
 

@@ -4,6 +4,7 @@
 
 #include "fuzz_file.h"
 #include "container/safetensors.h"
+#include "container/tensor_open.h"
 #include "model/dit/dit_diffusers.h"
 
 enum { WIDTH = 8, NAMES_MAX = 32 };

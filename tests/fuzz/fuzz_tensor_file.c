@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fuzz_file.h"
-#include "container/tensor_file.h"
+#include "container/tensor_open.h"
 
 enum { VALUES_MAX = 1 << 16 }; /* of a tensor that is read; one that repeats its storage may have very many */
 

@@ -7,20 +7,20 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../..
 targets="tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers expected"
 target=${1:?$targets}
-pictures="image/image image/image_jpeg image/image_png image/image_webp file/file"
+pictures="image/image image/image_codec image/image_decode image/image_jpeg image/image_png image/image_webp file/file"
 case $target in
 tensor_file)
-    sources="container/tensor_file container/dtype container/safetensors_read container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/file" ;;
+    sources="container/tensor_file container/tensor_open container/dtype container/safetensors_read container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/file" ;;
 pickle) sources="container/pickle" ;;
 npz) sources="container/npz data/sample_stack $pictures" ;;
 mat_file) sources="container/mat_file file/file" ;;
 image) sources=$pictures ;;
-dataset) sources="data/dataset data/dataset_plan data/dataset_report data/dataset_source image/resample $pictures" ;;
+dataset) sources="data/dataset data/dataset_plan data/dataset_report data/dataset_source image/resample file/json_file $pictures" ;;
 latent_cache)
-    sources="data/latent_cache container/tensor_file container/tensor_source container/dtype container/safetensors_read container/safetensors_write
+    sources="data/latent_cache container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
 diffusers)
-    sources="model/dit/dit_diffusers container/tensor_file container/tensor_source container/dtype container/safetensors_read container/safetensors_write
+    sources="model/dit/dit_diffusers container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
 settings) sources="settings/settings settings/settings_table settings/settings_yaml file/file" ;;
 *) echo "$target: $targets" >&2; exit 1 ;;

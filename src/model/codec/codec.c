@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "container/tensor_open.h"
 #include "file/json_file.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/tensor_open.h"
+
 /* ---- reading ---- */
 
 void dit_file_info_free(dit_file_info *info)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "container/tensor_open.h"
 #include "image/resample.h"
 #include "op/conv.h"
 #include "op/op.h"

@@ -1,0 +1,21 @@
+#include "container/tensor_open.h"
+
+#include <string.h>
+
+#include "container/pytorch.h"
+#include "container/safetensors.h"
+
+/* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
+static dt_status any_container(tensor_file *f, dt_error *err)
+{
+    const unsigned char *data = f->map.data;
+    bool header = f->map.size > 8 && data[8] == '{';
+    if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
+    if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
+    return safetensors_container(f, err);
+}
+
+dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
+{
+    return tensor_file_open_as(f, path, any_container, err);
+}
