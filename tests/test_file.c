@@ -375,6 +375,16 @@ static void dropped_pages_are_read_again(void **state)
     file_map_drop(&m, text, sizeof text);
 }
 
+static void a_name_tells_its_extension(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"a.npz", "/b.c/a.NPZ", "a.png.npz"};
+    static const char *const no[] = {"",       "npz",    "a.npz/", "a.npz/b", ".npz",
+                                     "b/.npz", "a.npzx", "a.xnpz", "a.",      "a.npz.png"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) assert_true(file_has_extension(yes[i], "npz"));
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++) assert_false(file_has_extension(no[i], "npz"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,6 +407,7 @@ int main(void)
         cmocka_unit_test(names_are_listed_in_byte_order),
         cmocka_unit_test(a_folder_is_published_by_its_name),
         cmocka_unit_test(what_is_inside_a_folder_is_told_before_it_exists),
+        cmocka_unit_test(a_name_tells_its_extension),
         cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

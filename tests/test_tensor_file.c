@@ -104,11 +104,28 @@ static void one_value_may_stand_for_many(void **state)
     error_clear(&err);
 }
 
+static void a_shape_is_described_and_a_long_one_cut(void **state)
+{
+    (void)state;
+    char text[TENSOR_SHAPE_TEXT];
+    int64_t dims[TENSOR_FILE_STRIDED_DIM_MAX];
+    for (int i = 0; i < TENSOR_FILE_STRIDED_DIM_MAX; i++) dims[i] = INT64_MAX;
+    tensor_describe_shape(text, 0, NULL);
+    assert_string_equal(text, "[]");
+    tensor_describe_shape(text, 3, (int64_t[]){2, 0, 1152});
+    assert_string_equal(text, "[2,0,1152]");
+    tensor_describe_shape(text, 3, dims);
+    assert_string_equal(text, "[9223372036854775807,9223372036854775807,9223372036854775807]");
+    tensor_describe_shape(text, TENSOR_FILE_STRIDED_DIM_MAX, dims);
+    assert_non_null(strstr(text, "7..]"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_prefix_narrows_the_file_to_its_tensors),
         cmocka_unit_test(strided_values_come_in_row_major_order),
+        cmocka_unit_test(a_shape_is_described_and_a_long_one_cut),
         cmocka_unit_test(one_value_may_stand_for_many),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

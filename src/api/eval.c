@@ -1,6 +1,5 @@
-#include <string.h>
-
 #include "api/api.h"
+#include "file/file.h"
 #include "measure/meter.h"
 #include "run/watch.h"
 
@@ -19,12 +18,6 @@ static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_set
     return c->error.status;
 }
 
-static bool is_saved(const char *path)
-{
-    size_t length = strlen(path);
-    return length > 4 && !strcmp(path + length - 4, ".npz");
-}
-
 static dt_status open_pictures(ctx *c, const meter *m, const dt_settings *s, const dt_observer *observer,
                                statistics *out, const char *path)
 {
@@ -40,7 +33,7 @@ static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const d
 {
     const statistics_kind kind = meter_kind(m);
     if (s->feature == DT_FEATURE_INCEPTION) return open_pictures(c, m, s, observer, out, path);
-    if (is_saved(path)) return statistics_load(out, path, &kind, NULL, &c->error);
+    if (file_has_extension(path, "npz")) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;
     examples_options options = {
         .codec = &in->codec, .resolution = in->resolution, .background = s->background, .strict = s->strict};

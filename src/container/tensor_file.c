@@ -1,5 +1,6 @@
 #include "container/tensor_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,6 +78,21 @@ const tensor_entry *tensor_file_find(const tensor_file *f, const char *name)
 const char *tensor_file_metadata(const tensor_file *f, const char *key)
 {
     return json_string_value(json_object_get(f->metadata, key));
+}
+
+void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[])
+{
+    enum { LONGEST = 21, END = 4 }; /* a comma and a number; "..]" and a zero byte */
+    int used = 0;
+    text[used++] = '[';
+    for (int i = 0; i < dim_count; i++) {
+        if (used + LONGEST + END > TENSOR_SHAPE_TEXT) {
+            used += sprintf(text + used, "..");
+            break;
+        }
+        used += sprintf(text + used, i ? ",%lld" : "%lld", (long long)dims[i]);
+    }
+    sprintf(text + used, "]");
 }
 
 /* ---- values ---- */

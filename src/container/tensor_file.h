@@ -71,6 +71,10 @@ const tensor_entry *tensor_file_find(const tensor_file *f, const char *name);
 /* The value of a metadata key; NULL when there is none. */
 const char *tensor_file_metadata(const tensor_file *f, const char *key);
 
+/* "[2,3,4]" for messages; of a shape too long for the text its first dimensions, then "..". */
+enum { TENSOR_SHAPE_TEXT = 96 };
+void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[]);
+
 /* All of a tensor as float, row-major: F16, BF16, F32 and F64 (rounded to nearest even). Other types are DT_ERR_SHAPE.
  * Values that are not finite are read as they are. */
 dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);

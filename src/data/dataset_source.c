@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include <archive.h>
@@ -38,16 +37,6 @@ dt_status report_skip(dataset_report *report, const char *file, const char *reas
 }
 
 /* ---- listing ---- */
-
-static bool has_image_extension(const char *name)
-{
-    static const char *const known[] = {".jpg", ".jpeg", ".png", ".webp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++) {
-        if (strcasecmp(dot, known[i]) == 0) return true;
-    }
-    return false;
-}
 
 /* Copies a path without empty and "." components. */
 static char *tidy_name(const char *path)
@@ -117,7 +106,7 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     if (!strcmp(name, DATASET_DESCRIPTION)) return free(name), DT_OK;
     size_t hidden = hidden_length(name, is_folder);
     if (hidden == 0 && !trouble && is_folder) return add_folder(s, name, err);
-    if (hidden == 0 && !trouble && has_image_extension(name)) return add_file(s, name, ordinal, err);
+    if (hidden == 0 && !trouble && image_has_extension(name)) return add_file(s, name, ordinal, err);
     dt_status status = DT_OK;
     if (hidden > 0) {
         status = note_hidden(report, name, hidden, err);

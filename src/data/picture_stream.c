@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file/file.h"
 #include "image/resample.h"
 
 static int compare_ordinals(const void *left, const void *right, void *files)
@@ -31,9 +32,8 @@ static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
 dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
                               bool strict, dt_error *err)
 {
-    size_t length = strlen(path);
     *s = (picture_stream){.resolution = resolution, .strict = strict};
-    s->is_stack = length > 4 && !strcmp(path + length - 4, ".npz");
+    s->is_stack = file_has_extension(path, "npz");
     if (image_parse_colour(s->decode.background, background, err) != DT_OK) return err->status;
     return s->is_stack ? sample_stack_open(&s->stack, path, err) : list_files(s, path, err);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -265,6 +266,12 @@ dt_status file_append(int *fd, const char *path, const void *data, size_t size, 
 void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
 {
     snprintf(out, DT_PATH_MAX, "%.*s/%.*s", FILE_FOLDER_MAX, folder, DT_PATH_MAX - FILE_FOLDER_MAX - 2, name);
+}
+
+bool file_has_extension(const char *path, const char *extension)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    return dot && dot > name && !strcasecmp(dot + 1, extension);
 }
 
 bool file_exists(const char *path)

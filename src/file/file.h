@@ -89,6 +89,9 @@ enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
 /* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
 void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
 
+/* Whether the name ends in a dot and these letters, in either case, with something before them. */
+bool file_has_extension(const char *path, const char *extension);
+
 bool file_exists(const char *path); /* anything of that name; links are followed */
 bool file_is_folder(const char *path);
 

@@ -6,7 +6,9 @@
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
 #include "base/error.h"
 
 /* No image with more pixels than this is decoded or made: at most 768 MiB of RGB. */
@@ -41,6 +43,9 @@ dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, si
 /* Memory for width x height pixels, not cleared; DT_ERR_FORMAT when empty or above the limit. */
 dt_status image_alloc(image *out, int64_t width, int64_t height, dt_error *err);
 void image_close(image *im);
+
+/* Whether a file's name ends like those of the pictures that are read: .jpg, .jpeg, .png, .webp in either case. */
+bool image_has_extension(const char *path);
 
 /* "jpeg", "png", "webp". */
 const char *image_format_name(image_format format);

@@ -1,12 +1,21 @@
 /* Which decoder a file is for, and what all of them leave to be done. */
 #include <string.h>
 
+#include "file/file.h"
 #include "image/image_codec.h"
 
 const char *image_format_name(image_format format)
 {
     static const char *const name[IMAGE_FORMAT_COUNT] = {"jpeg", "png", "webp"};
     return name[format];
+}
+
+bool image_has_extension(const char *path)
+{
+    static const char *const known[] = {"jpg", "jpeg", "png", "webp"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (file_has_extension(path, known[i])) return true;
+    return false;
 }
 
 /* Turns the picture upright. EXIF says where the stored row 0 and column 0 are seen: 5..8 swap rows and columns; in

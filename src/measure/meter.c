@@ -9,6 +9,7 @@
 #include "eval/kernel_distance.h"
 #include "eval/precision_recall.h"
 #include "data/picture_stream.h"
+#include "file/file.h"
 #include "model/dit/dit_file.h"
 
 dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path)
@@ -120,12 +121,6 @@ static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const
     return c->error.status;
 }
 
-static bool is_npz(const char *path)
-{
-    size_t length = strlen(path);
-    return length > 4 && !strcmp(path + length - 4, ".npz");
-}
-
 /* Statistics from a file; the rows of its samples, where it has any, beside them. */
 static dt_status measure_file(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
                               bool has_samples, char note[DT_TEXT_MAX])
@@ -148,7 +143,7 @@ dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_s
     bool has_statistics = false, has_samples = false;
     *out = (statistics){0};
     note[0] = '\0';
-    if (!is_npz(path)) return measure_pictures(c, m, out, s, path, note);
+    if (!file_has_extension(path, "npz")) return measure_pictures(c, m, out, s, path, note);
     if (npz_has(&has_statistics, path, "mu", &c->error) != DT_OK ||
         npz_has(&has_samples, path, "arr_0", &c->error) != DT_OK)
         return c->error.status;

@@ -4,15 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 128, SHAPE_TEXT = 96 };
-
-static void format_shape(char text[SHAPE_TEXT], int dim_count, const int64_t dims[])
-{
-    int used = snprintf(text, SHAPE_TEXT, "[");
-    for (int i = 0; i < dim_count && used < 72; i++)
-        used += snprintf(text + used, SHAPE_TEXT - (size_t)used, i ? ",%lld" : "%lld", (long long)dims[i]);
-    snprintf(text + used, SHAPE_TEXT - (size_t)used, "]");
-}
+enum { NAME_MAX_BYTES = 128 };
 
 /* The same dimensions but for ones at the end: a linear map is a 1x1 convolution. */
 static bool same_shape(const tensor_entry *e, int dim_count, const int64_t dims[])
@@ -26,11 +18,11 @@ static bool same_shape(const tensor_entry *e, int dim_count, const int64_t dims[
 static float *read_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[])
 {
     dt_error *err = &f->c->error;
-    char expected[SHAPE_TEXT], found[SHAPE_TEXT] = "none";
+    char expected[TENSOR_SHAPE_TEXT], found[TENSOR_SHAPE_TEXT] = "none";
     const tensor_entry *e = tensor_file_find(f->file, name);
     if (!e || !same_shape(e, dim_count, dims)) {
-        format_shape(expected, dim_count, dims);
-        if (e) format_shape(found, e->dim_count, e->dims);
+        tensor_describe_shape(expected, dim_count, dims);
+        if (e) tensor_describe_shape(found, e->dim_count, e->dims);
         error_set(err, DT_ERR_SHAPE, "%s: tensor %s%s shape %s expected (%s), found %s", f->file->path, name,
                   e ? ":" : " of", expected, f->net, found);
         return NULL;

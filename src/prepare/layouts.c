@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "file/file.h"
 #include "container/mat_file.h"
+#include "image/image.h"
 #include "prepare/text_table.h"
 
 typedef char path_text[DT_PATH_MAX];
@@ -39,15 +39,6 @@ static dt_status find_images(path_text below, const listing *l, const char *choi
 
 /* ---- folders ---- */
 
-static bool is_image(const char *name)
-{
-    static const char *const known[] = {".jpg", ".jpeg", ".png", ".webp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && name[0] != '.' && i < sizeof known / sizeof *known; i++)
-        if (!strcasecmp(dot, known[i])) return true;
-    return false;
-}
-
 static dt_status read_class(listing *l, listing_split split, const char *images, const char *name, dt_error *err)
 {
     file_names files = {0};
@@ -56,7 +47,8 @@ static dt_status read_class(listing *l, listing_split split, const char *images,
     file_join(whole, l->root, below);
     if (file_list(&files, whole, err) == DT_OK)
         for (size_t i = 0; i < files.count && err->status == DT_OK; i++)
-            if (is_image(files.name[i])) listing_add(l, split, name, below, files.name[i], whole, err);
+            if (files.name[i][0] != '.' && image_has_extension(files.name[i]))
+                listing_add(l, split, name, below, files.name[i], whole, err);
     file_names_free(&files);
     return err->status;
 }

@@ -155,12 +155,9 @@ static dt_status open_file(ctx *c, codec *k, const char *path, const char *folde
 
 static bool has_ending(const char *name)
 {
-    static const char *const endings[] = {".safetensors", ".bin", ".pt", ".pth", ".ckpt"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t size = strlen(endings[i]);
-        if (length > size && !strcmp(name + length - size, endings[i])) return true;
-    }
+    static const char *const endings[] = {"safetensors", "bin", "pt", "pth", "ckpt"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (file_has_extension(name, endings[i])) return true;
     return false;
 }
 

@@ -46,23 +46,15 @@ static const tensor_entry *need(const tensor_file *f, const char *name, int dim_
     return err->status == DT_OK ? e : NULL;
 }
 
-static void describe_shape(char *out, size_t size, int count, const int64_t *dims)
-{
-    size_t used = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < count && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, i ? ",%lld" : "%lld", (long long)dims[i]);
-    if (used < size) snprintf(out + used, size - used, "]");
-}
-
 /* The entry has as many dimensions as expected (need). */
 static dt_status check_shape(const tensor_entry *e, const int64_t expected[], dt_error *err)
 {
     bool same = true;
     for (int i = 0; i < e->dim_count; i++) same &= e->dims[i] == expected[i];
     if (same) return DT_OK;
-    char wanted[96], found[96];
-    describe_shape(wanted, sizeof wanted, e->dim_count, expected);
-    describe_shape(found, sizeof found, e->dim_count, e->dims);
+    char wanted[TENSOR_SHAPE_TEXT], found[TENSOR_SHAPE_TEXT];
+    tensor_describe_shape(wanted, e->dim_count, expected);
+    tensor_describe_shape(found, e->dim_count, e->dims);
     return error_set(err, DT_ERR_SHAPE, "%s: tensor %s: shape %s expected, found %s", e->path, e->name, wanted, found);
 }
 
