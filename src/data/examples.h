@@ -30,9 +30,9 @@ typedef struct examples {
 /* How a set of pictures becomes examples. */
 typedef struct examples_options {
     const codec *codec; /* of the model */
-    latent_cache
-        *cache; /* where latents are kept; NULL: they are encoded into memory, by mode and without mirror images.
-                            A codec of pixels needs neither */
+    /* Where latents are kept; NULL: they are encoded into memory, by mode and without mirror images. A codec of pixels needs
+     * neither. */
+    latent_cache *cache;
     int64_t resolution; /* of the pictures */
     const char *background;
     bool strict;

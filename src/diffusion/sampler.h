@@ -17,11 +17,11 @@ typedef struct sampler {
     int32_t null_class;
     dt_sampler kind;
     double eta; /* DDIM only */
-    double
-        guidance_scale; /* eps = uncond + scale (cond - uncond); 1: no second pass. The paper's formula has w = scale - 1 */
-    dt_guidance_channels
-        guidance_channels; /* DT_GUIDE_THREE: channels from the fourth on stay conditional, as released */
-    bool clip_sample;      /* x0 is kept in [-1, 1]: for pixels, not for latents */
+    /* eps = uncond + scale (cond - uncond); 1: no second pass. The paper's formula has w = scale - 1. */
+    double guidance_scale;
+    /* DT_GUIDE_THREE: channels from the fourth on stay conditional, as released. */
+    dt_guidance_channels guidance_channels;
+    bool clip_sample; /* x0 is kept in [-1, 1]: for pixels, not for latents */
     schedule schedule;
     uint64_t seed;
     rng_purpose start, step; /* keys of the starting noise and of the noise of each step */
