@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "register_loop.h"
+#include "engine/open.h"
 #include "model/dit/dit_sampler.h"
 #include "train/batch.h"
 #include "base/clock.h"

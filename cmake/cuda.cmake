@@ -1,4 +1,4 @@
-# The CUDA engine: a module that the library loads when `device: cuda` asks for it (src/tensor/device.c), so that the same
+# The CUDA engine: a module that the library loads when `device: cuda` asks for it (src/engine/device.c), so that the same
 # program runs where there is no GPU. Built where the CUDA toolkit (12 or later) is.
 if(DT_CUDA AND NOT DT_SANITIZE)
   include(CheckLanguage)

@@ -19,7 +19,7 @@
 
 #include "../bench/register_loop.h"
 #include "cpu/engine_cpu.h"
-#include "tensor/device.h"
+#include "engine/device.h"
 #include "kernel_cases.h"
 
 enum { LAPS = 12 };

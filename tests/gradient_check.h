@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "engine/open.h"
 #include "tensor/tensor.h"
 
 typedef tensor *build_function(ctx *c, tensor *const in[]);

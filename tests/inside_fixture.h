@@ -3,6 +3,7 @@
 #define TESTS_INSIDE_FIXTURE_H
 
 #include "run_fixture.h"
+#include "engine/open.h"
 #include "train/trainer.h"
 
 typedef struct inside {

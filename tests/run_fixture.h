@@ -11,6 +11,7 @@
 #include <nettle/sha2.h>
 
 #include "data/examples.h"
+#include "engine/open.h"
 #include "image/image.h"
 #include "container/safetensors.h"
 #include "model/dit/dit_file.h"

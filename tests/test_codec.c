@@ -8,6 +8,7 @@
 
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
+#include "engine/open.h"
 #include "model/codec/codec.h"
 
 enum { TENSORS_MAX = 512 };

@@ -10,7 +10,7 @@
 
 #include "model/dit/dit_sampler.h"
 #include "run_fixture.h"
-#include "tensor/device.h"
+#include "engine/device.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 

@@ -8,6 +8,7 @@
 
 #include "container/safetensors.h"
 #include "data/sample_stack.h"
+#include "engine/open.h"
 #include "model/feature/inception.h"
 
 enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "engine/open.h"
 #include "eval/kernel_distance.h"
 
 enum { DIM = 12, COUNT_MAX = 1300 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "engine/open.h"
 #include "eval/precision_recall.h"
 
 enum { MOST = 1100, DIM = 6 }; /* more rows than a tile has */

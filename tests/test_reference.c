@@ -14,6 +14,7 @@
 
 #include "diffusion/sampler.h"
 #include "container/safetensors.h"
+#include "engine/open.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "container/safetensors.h"
+#include "engine/open.h"
 #include "model/feature/squeezenet.h"
 
 enum { PIXELS = SQUEEZENET_SIDE * SQUEEZENET_SIDE * 3 };

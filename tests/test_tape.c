@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "engine/open.h"
 #include "op/op.h"
 
 static ctx c;

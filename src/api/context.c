@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "engine/open.h"
 
 #include <stdlib.h>
 

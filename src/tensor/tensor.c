@@ -1,74 +1,8 @@
 #include "tensor/tensor.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include "cpu/engine_cpu.h"
-#include "tensor/device.h"
-
-/* Address space asked for per arena. Only touched pages cost memory; under AddressSanitizer the shadow of the whole
- * range is written, so it is kept small there. */
-static size_t arena_limit(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return (size_t)1 << 30;
-#else
-    return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-#endif
-}
-
-enum { ARENAS = 4 };
-
-static void open_engine(ctx *c, dt_device device, dt_isa isa)
-{
-    if (engine_cpu_fill(&c->host, isa, &c->error) != DT_OK) return;
-    engine_check_complete(&c->host);
-    c->engine = c->host;
-    if (device == DT_DEVICE_CUDA && device_load(&c->engine, &c->error) == DT_OK) engine_check_complete(&c->engine);
-}
-
-/* Arenas for the numbers of `of`, when the engine has memory of its own. */
-static void open_numbers(ctx *c, arena *const of[ARENAS])
-{
-    const engine_memory *m = &c->engine.memory;
-    size_t total = 0, available = 0;
-    if (m->backing) m->sizes(&total, &available);
-    for (int i = 0; i < ARENAS && m->backing && !ctx_failed(c); i++) {
-        arena_open_backed(&c->numbers[i], of[i]->name, total, m->backing, &c->error);
-        of[i]->numbers = &c->numbers[i];
-    }
-}
-
-dt_status ctx_open(ctx *c, dt_device device, int threads, dt_isa isa)
-{
-    memset(c, 0, sizeof *c);
-    c->threads = threads > 0 ? threads : omp_get_num_procs();
-    arena_open(&c->model, "model", arena_limit(), &c->error);
-    arena_open(&c->step, "step", arena_limit(), &c->error);
-    arena_open(&c->scratch, "scratch", arena_limit(), &c->error);
-    arena_open(&c->pass, "pass", arena_limit(), &c->error);
-    if (!ctx_failed(c)) open_engine(c, device, isa);
-    if (!ctx_failed(c)) open_numbers(c, (arena *[ARENAS]){&c->model, &c->step, &c->scratch, &c->pass});
-    ctx_enter(c);
-    return c->error.status;
-}
-
-void ctx_close(ctx *c)
-{
-    arena_close(&c->model);
-    arena_close(&c->step);
-    arena_close(&c->scratch);
-    arena_close(&c->pass);
-    for (int i = 0; i < ARENAS; i++) arena_close(&c->numbers[i]);
-}
-
-void ctx_enter(const ctx *c)
-{
-    omp_set_num_threads(c->threads);
-}
 
 tensor *tensor_header(ctx *c, arena *a, int dim_count, const int64_t dim[])
 {
@@ -156,19 +90,6 @@ bool numbers_fetch(ctx *c, real *to, const real *numbers, int64_t count)
 {
     if (!ctx_failed(c)) c->engine.memory.download(to, numbers, (size_t)count * sizeof *to, &c->error);
     return !ctx_failed(c);
-}
-
-void engine_check_complete(const engine *e)
-{
-    typedef void (*entry)(void);
-    const size_t first = offsetof(engine, gemm), count = (sizeof *e - first) / sizeof(entry);
-    for (size_t i = 0; i < count; i++) {
-        entry f;
-        memcpy(&f, (const char *)e + first + i * sizeof f, sizeof f);
-        if (f) continue;
-        fprintf(stderr, "engine %s: entry %zu of %zu is missing\n", e->name, i, count);
-        abort();
-    }
 }
 
 void tensor_check_failed(const char *file, int line, const char *condition, const tensor *const list[])

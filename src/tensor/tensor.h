@@ -1,4 +1,4 @@
-/* Tensors, the context that owns them, and the tape.
+/* Tensors and the tape.
  *
  * A tensor is contiguous, row-major, at most five dimensions, of `real`. It lives in one of the context's arenas and is
  * never freed by itself. An op runs at once; when one of its inputs needs a gradient and the tape is on, it appends a
@@ -9,10 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/arena.h"
-#include "base/error.h"
 #include "base/real.h"
-#include "tensor/engine.h"
+#include "tensor/context.h"
 
 enum { TENSOR_DIM_MAX = 5, TAPE_INPUT_MAX = 5 };
 
@@ -31,40 +29,6 @@ typedef struct tensor {
 } tensor;
 
 typedef struct tape_record tape_record;
-
-/* Sticky failure: once ctx->error is set every op returns NULL and does nothing, so models have no error branches. */
-struct dt_context {
-    dt_error error;
-    engine engine;
-    engine host;      /* the CPU engine, for arrays in the process's memory; the same as `engine` where that is one */
-    arena model;      /* weights, optimiser, whole life of a run */
-    arena step;       /* activations, gradients, records; released each step */
-    arena scratch;    /* inside one op or one helper; released by whoever took it */
-    arena pass;       /* what a pass back needs only for a while; see "gradients" below */
-    arena numbers[4]; /* where those of the four above lie when the engine has its own memory */
-    struct pass_block *free_blocks, *used_blocks;
-    tape_record *tape; /* newest record, linked backwards; NULL: empty */
-    bool recording;    /* ops append records */
-    /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the pass
-     * arena; NULL: weights keep their gradients. */
-    void (*weight_done)(struct dt_context *c, void *user, tensor *weight);
-    void *weight_done_user;
-    int gemm_flags; /* 0, or GEMM_BF16: the precision of matrix products */
-    int threads;
-};
-typedef struct dt_context ctx;
-
-/* Opens arenas and engine. threads 0: all cores; isa: of the CPU engine. DT_ERR_UNSUPPORTED without such a device. */
-dt_status ctx_open(ctx *c, dt_device device, int threads, dt_isa isa);
-void ctx_close(ctx *c);
-
-static inline bool ctx_failed(const ctx *c)
-{
-    return c->error.status != DT_OK;
-}
-
-/* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
-void ctx_enter(const ctx *c);
 
 static inline int64_t tensor_count(const tensor *t)
 {

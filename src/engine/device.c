@@ -1,4 +1,4 @@
-#include "tensor/device.h"
+#include "engine/device.h"
 
 #include <dlfcn.h>
 #include <string.h>

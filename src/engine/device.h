@@ -1,7 +1,7 @@
 /* Engines that are not part of the library but loaded when they are asked for, so that one program runs on machines with
  * and without what they need. */
-#ifndef TENSOR_DEVICE_H
-#define TENSOR_DEVICE_H
+#ifndef ENGINE_DEVICE_H
+#define ENGINE_DEVICE_H
 
 #include "base/error.h"
 #include "tensor/engine.h"
