@@ -86,7 +86,7 @@ void gelu_record(ctx *c, tensor *y, tensor *x)
 tensor *op_gelu(ctx *c, tensor *x)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow);
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow, tape_records(c, &x, 1));
     if (!y) return NULL;
     gelu(c, y, x);
     gelu_record(c, y, x);

@@ -83,15 +83,20 @@ tensor *op_linear_branch(ctx *c, tensor *x, tensor *w, tensor *b)
 /* Both kernels in one: what gelu is taken of is made for a pass back only. */
 static tensor *fused_gelu(ctx *c, tensor *x, tensor *w, tensor *b, const int64_t dim[])
 {
-    tensor *u = c->recording ? tensor_new_result(c, x->dim_count, dim, true) : NULL;
-    tensor *y = tensor_new_droppable(c, x->dim_count, dim, true);
-    if (!y || (c->recording && !u)) return NULL;
+    tensor *in[] = {x, w, b};
+    const bool recorded = tape_records(c, in, 3);
+    tensor *u = recorded ? tensor_new_result(c, x->dim_count, dim, true) : NULL;
+    tensor *y = tensor_new_droppable(c, x->dim_count, dim, true, recorded);
+    if (!y || (recorded && !u)) return NULL;
     int flags = c->gemm_flags;
     const real *weights = operand(c, w, GEMM_NARROW_B, &flags), *bias = operand(c, b, GEMM_NARROW_BIAS, &flags);
     c->engine.gemm_gelu(y->data, u ? u->data : NULL, x->data, weights, bias, rows_of(x), w->dim[0], w->dim[1], flags);
-    if (!u) return y;
-    record(c, u, (tensor *[]){x, w, b});
-    gelu_record(c, y, u);
+    if (u) {
+        record(c, u, in);
+        gelu_record(c, y, u);
+    } else {
+        tape_wants(c, y, in, 3);
+    }
     return y;
 }
 

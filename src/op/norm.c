@@ -40,12 +40,13 @@ tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, rea
     if (ctx_failed(c)) return NULL;
     norm_saved s = {.sizes = sizes_of(x, m), .shift = shift, .scale = scale, .epsilon = epsilon};
     size_t bytes = (size_t)(s.sizes.n * s.sizes.s) * sizeof(real);
-    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c, x->dim[2]));
+    tensor *in[] = {x, m};
+    tensor *y =
+        tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c, x->dim[2]), tape_records(c, in, 2));
     s.mean = numbers_alloc(c, &c->step, bytes);
     s.rstd = numbers_alloc(c, &c->step, bytes);
     if (ctx_failed(c)) return NULL;
     norm_modulate(c, y, x, m, &s);
-    tensor *in[] = {x, m};
     if (!tape_wants(c, y, in, 2)) return y;
     tape_push(c, norm_modulate_bwd, y, in, 2, &s, sizeof s);
     tape_remake(c, norm_modulate_remake);

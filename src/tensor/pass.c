@@ -92,9 +92,9 @@ void pass_release_all(ctx *c)
 
 /* ---- values that are made twice ---- */
 
-tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow)
+tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow, bool recorded)
 {
-    if (!c->recording || !c->engine.remakes) return tensor_new_result(c, dim_count, dim, narrow);
+    if (!recorded || !c->engine.remakes) return tensor_new_result(c, dim_count, dim, narrow);
     tensor *t = tensor_header(c, &c->step, dim_count, dim);
     if (!t) return NULL;
     t->narrow = narrow;

@@ -2,12 +2,23 @@
 
 #include <string.h>
 
+static bool one_needs_gradient(tensor *const in[], int in_count)
+{
+    for (int i = 0; i < in_count; i++)
+        if (in[i] && in[i]->need_grad) return true;
+    return false;
+}
+
+bool tape_records(const ctx *c, tensor *const in[], int in_count)
+{
+    return c->recording && one_needs_gradient(in, in_count);
+}
+
 bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count)
 {
-    if (!c->recording || !out) return false;
-    for (int i = 0; i < in_count; i++)
-        if (in[i] && in[i]->need_grad) out->need_grad = true;
-    return out->need_grad;
+    if (!(c->recording || c->marking) || !out) return false;
+    if (one_needs_gradient(in, in_count)) out->need_grad = true;
+    return c->recording && out->need_grad;
 }
 
 void tape_push(ctx *c, void (*backward)(ctx *, const tape_record *), tensor *out, tensor *const in[], int in_count,
@@ -31,11 +42,24 @@ void tape_remake(ctx *c, void (*remake)(ctx *, const tape_record *))
     c->tape->out->remade_by = c->tape;
 }
 
+/* Result number i of a record; NULL behind the last. */
+static tensor *result_of(const tape_record *r, int i)
+{
+    return i == 0 ? r->out : i < TAPE_OUTPUT_MAX ? r->more[i - 1] : NULL;
+}
+
+static bool has_gradient(const tape_record *r)
+{
+    for (int i = 0; result_of(r, i); i++)
+        if (result_of(r, i)->grad) return true;
+    return false;
+}
+
 /* What a record leaves behind once it has been walked: its result is through, and the gradient of a weight which no earlier
  * record uses is complete. */
 static void leave_record(ctx *c, const tape_record *r)
 {
-    pass_release_gradient(c, r->out);
+    for (int i = 0; result_of(r, i); i++) pass_release_gradient(c, result_of(r, i));
     tensor_drop(c, r->out);
     for (int i = 0; i < TAPE_INPUT_MAX; i++) {
         tensor *x = r->in[i];
@@ -45,12 +69,12 @@ static void leave_record(ctx *c, const tape_record *r)
     }
 }
 
-/* A record whose output never received a gradient has nothing to pass on. */
+/* A record whose results never received a gradient has nothing to pass on. */
 void tape_backward(ctx *c, tape_record *until)
 {
     while (c->tape != until && !ctx_failed(c)) {
         const tape_record *r = c->tape;
-        if (r->out->grad) r->backward(c, r);
+        if (has_gradient(r)) r->backward(c, r);
         if (ctx_failed(c)) return; /* the record stays, for tape_clear */
         leave_record(c, r);
         c->tape = r->previous;
@@ -85,67 +109,93 @@ tensor *op_reshape(ctx *c, tensor *x, int dim_count, const int64_t dim[])
     return y;
 }
 
-/* Runs f unrecorded and keeps only its result: the result's block is copied to where f's first allocation was. The
- * header and data of the kept tensor are made before f runs, so nothing of f survives above them. */
-static tensor *run_and_release(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
-{
-    if (ctx_failed(c)) return NULL;
-    bool recording = c->recording;
-    c->recording = false;
-    const arena_place mark = arena_mark(&c->step);
-    tensor *inside = f(c, arg, x, cond);
-    c->recording = recording;
-    if (ctx_failed(c)) return NULL;
+/* ---- functions on the tape ---- */
 
-    /* Through scratch, because the kept copy may overlap the block it comes from. */
-    tensor shape = *inside;
-    TENSOR_CHECK(!inside->narrow, inside);
-    const size_t bytes = tensor_bytes(inside);
-    const arena_place scratch_mark = arena_mark(&c->scratch);
-    real *copy = numbers_alloc(c, &c->scratch, bytes);
-    if (!copy) return NULL;
-    c->engine.memory.copy(copy, inside->data, bytes);
-    arena_release(&c->step, mark);
-    tensor *kept = tensor_new(c, &c->step, shape.dim_count, shape.dim);
-    if (kept) c->engine.memory.copy(kept->data, copy, bytes);
-    arena_release(&c->scratch, scratch_mark);
-    return kept;
-}
-
-tensor *tape_inference(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
-{
-    return run_and_release(c, f, arg, x, cond);
-}
-
-typedef struct checkpoint_saved {
+typedef struct call {
     tape_function *f;
     const void *arg;
-} checkpoint_saved;
+    int out_count;
+} call;
+
+/* Runs f without a record; false after a failure. */
+static bool run_aside(ctx *c, const call *k, tensor *const in[], tensor *inside[], bool marking)
+{
+    const bool recording = c->recording, marked = c->marking;
+    c->recording = false;
+    c->marking = marking;
+    k->f(c, k->arg, in, inside);
+    c->recording = recording;
+    c->marking = marked;
+    for (int i = 0; i < k->out_count && !ctx_failed(c); i++) TENSOR_CHECK(!inside[i]->narrow, inside[i]);
+    return !ctx_failed(c);
+}
+
+/* Copies the results of f to where its first allocation was. Through scratch, because the kept copies may overlap the blocks
+ * they come from. */
+static void move_down(ctx *c, arena_place mark, tensor *const inside[], tensor *out[], int count)
+{
+    const arena_place scratch_mark = arena_mark(&c->scratch);
+    tensor shape[TAPE_OUTPUT_MAX];
+    real *copy[TAPE_OUTPUT_MAX];
+    for (int i = 0; i < count; i++) {
+        shape[i] = *inside[i];
+        copy[i] = numbers_alloc(c, &c->scratch, tensor_bytes(inside[i]));
+        if (copy[i]) c->engine.memory.copy(copy[i], inside[i]->data, tensor_bytes(inside[i]));
+    }
+    if (ctx_failed(c)) return;
+    arena_release(&c->step, mark);
+    for (int i = 0; i < count; i++) {
+        tensor *kept = tensor_new(c, &c->step, shape[i].dim_count, shape[i].dim);
+        if (!kept) return;
+        c->engine.memory.copy(kept->data, copy[i], tensor_bytes(kept));
+        kept->need_grad = shape[i].need_grad;
+        out[i] = kept;
+    }
+    arena_release(&c->scratch, scratch_mark);
+}
+
+/* Runs f unrecorded and keeps only its results, which with `marking` know whether they would need a gradient. */
+static void run_and_release(ctx *c, const call *k, tensor *const in[], int in_count, tensor *out[], bool marking)
+{
+    tensor *given[TAPE_INPUT_MAX] = {0}, *inside[TAPE_OUTPUT_MAX] = {0};
+    TENSOR_CHECK(in_count <= TAPE_INPUT_MAX && 0 < k->out_count && k->out_count <= TAPE_OUTPUT_MAX, NULL);
+    for (int i = 0; i < k->out_count; i++) out[i] = NULL;
+    if (ctx_failed(c)) return;
+    memcpy(given, in, (size_t)in_count * sizeof in[0]);
+    const arena_place mark = arena_mark(&c->step);
+    if (run_aside(c, k, given, inside, marking)) move_down(c, mark, inside, out, k->out_count);
+    for (int i = 0; i < k->out_count && ctx_failed(c); i++) out[i] = NULL;
+}
+
+void tape_inference(ctx *c, tape_function *f, const void *arg, tensor *const in[], int in_count, tensor *out[],
+                    int out_count)
+{
+    run_and_release(c, &(call){f, arg, out_count}, in, in_count, out, false);
+}
 
 static void checkpoint_bwd(ctx *c, const tape_record *r)
 {
-    const checkpoint_saved *s = r->saved;
+    const call *k = r->saved;
     const arena_place mark = arena_mark(&c->step);
     tape_record *until = c->tape;
+    tensor *again[TAPE_OUTPUT_MAX] = {0};
     bool recording = c->recording;
     c->recording = true;
-    tensor *again = s->f(c, s->arg, r->in[0], r->in[1]);
+    k->f(c, k->arg, r->in, again);
     c->recording = recording;
+    for (int i = 0; i < k->out_count && !ctx_failed(c); i++)
+        if (result_of(r, i)->grad) tensor_grad_pass(c, again[i], result_of(r, i));
     if (ctx_failed(c)) return;
-    again->grad = r->out->grad;
-    r->out->grad = NULL;
     tape_backward(c, until);
     if (!ctx_failed(c)) arena_release(&c->step, mark);
 }
 
-/* The function's own weights may be trainable even when x and cond are not, so the result always wants a gradient. */
-tensor *tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond)
+void tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *const in[], int in_count, tensor *out[],
+                     int out_count)
 {
-    if (!c->recording) return run_and_release(c, f, arg, x, cond);
-    tensor *y = run_and_release(c, f, arg, x, cond);
-    if (!y) return NULL;
-    y->need_grad = true;
-    checkpoint_saved saved = {f, arg};
-    tape_push(c, checkpoint_bwd, y, (tensor *[]){x, cond}, 2, &saved, sizeof saved);
-    return y;
+    const call k = {f, arg, out_count};
+    run_and_release(c, &k, in, in_count, out, c->recording || c->marking);
+    if (ctx_failed(c) || !c->recording || !one_needs_gradient(out, out_count)) return;
+    tape_push(c, checkpoint_bwd, out[0], in, in_count, &k, sizeof k);
+    if (!ctx_failed(c)) memcpy(c->tape->more, out + 1, (size_t)(out_count - 1) * sizeof out[0]);
 }

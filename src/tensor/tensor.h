@@ -12,7 +12,7 @@
 #include "base/real.h"
 #include "tensor/context.h"
 
-enum { TENSOR_DIM_MAX = 5, TAPE_INPUT_MAX = 5 };
+enum { TENSOR_DIM_MAX = 5, TAPE_INPUT_MAX = 8, TAPE_OUTPUT_MAX = 4 };
 
 typedef struct tensor {
     int dim_count;
@@ -96,9 +96,9 @@ real *tensor_grad_write(ctx *c, tensor *t, bool *add);
  * when t needs none or has one already. */
 bool tensor_grad_take(tensor *t, tensor *out);
 
-/* A result whose values can be dropped while recording, if the engine remakes: its data is in the pass arena then. The op
- * calls tape_remake after its tape_push. */
-tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow);
+/* A result whose values can be dropped where the op leaves a record, if the engine remakes: its data is in the pass arena
+ * then. The op calls tape_remake after its tape_push. */
+tensor *tensor_new_droppable(ctx *c, int dim_count, const int64_t dim[], bool narrow, bool recorded);
 
 /* Gives the values of t back, if they can be made again. Only op_linear may have used t, which asks for them with
  * tensor_values when it is walked back. */
@@ -119,12 +119,16 @@ struct tape_record {
     void (*backward)(ctx *c, const tape_record *r); /* may take the gradient of `out` away from it */
     tape_record *previous;
     tensor *out;
+    tensor *more[TAPE_OUTPUT_MAX - 1]; /* results beside it, of a function on the tape; NULL: none */
     tensor *in[TAPE_INPUT_MAX];
     const void *saved;                            /* op's own struct, in the step arena */
     void (*remake)(ctx *c, const tape_record *r); /* computes out->data again; NULL: it is kept */
 };
 
-/* True when the op must leave a record: recording is on and an input (NULLs allowed) needs a gradient. Marks `out`. */
+/* Whether an op on these inputs (NULLs allowed) leaves a record: recording is on and one of them needs a gradient. */
+bool tape_records(const ctx *c, tensor *const in[], int in_count);
+
+/* The same; says of `out` whether it needs a gradient. */
 bool tape_wants(ctx *c, tensor *out, tensor *const in[], int in_count);
 
 /* Appends a record with a zeroed copy slot of `saved_size` bytes taken from *saved (may be NULL). */
@@ -140,14 +144,20 @@ void tape_backward(ctx *c, tape_record *until);
 /* Forgets the records that are left and all blocks of the pass arena. */
 void tape_clear(ctx *c);
 
-/* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back":
- * memory of one f at a time instead of all (activation checkpointing). f must be deterministic and return one tensor
- * made from x and c (both in the step arena, c may be NULL). */
-typedef tensor *tape_function(ctx *c, const void *arg, tensor *x, tensor *cond);
-tensor *tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond);
+/* A part of a network: makes out[] from in[]. Deterministic; every input it differentiates is in in[] or trains. A result
+ * may be an input, or another result. After a failure of the context out[] may hold anything. */
+typedef void tape_function(ctx *c, const void *arg, tensor *const in[], tensor *out[]);
 
-/* Runs f with recording off, moves its result down over its activations: inference keeps one f's memory at a time. */
-tensor *tape_inference(ctx *c, tape_function *f, const void *arg, tensor *x, tensor *cond);
+/* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back": memory of one
+ * f at a time instead of all (activation checkpointing). With recording off it is tape_inference. No record is left where no result of f would need a gradient: f is
+ * frozen and so is what it is given. At most TAPE_INPUT_MAX inputs, in the step arena, of which some may be NULL, and at
+ * most TAPE_OUTPUT_MAX results, none of them narrow; NULLs after a failure. `arg` must outlive the record. */
+void tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *const in[], int in_count, tensor *out[],
+                     int out_count);
+
+/* Runs f with recording off, moves its results down over its activations: inference keeps one f's memory at a time. */
+void tape_inference(ctx *c, tape_function *f, const void *arg, tensor *const in[], int in_count, tensor *out[],
+                    int out_count);
 
 /* Aborts with file, line and shapes: a wrong shape between ops is our own bug, not the user's. */
 #define TENSOR_CHECK(condition, ...)                                                                                   \

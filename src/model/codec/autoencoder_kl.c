@@ -271,14 +271,15 @@ static tensor *norm_silu(ctx *c, const autoencoder_kl *k, const kl_norm *n, tens
 }
 
 /* What one call of `tape_inference` needs: the network and the part of it that is run. */
+typedef tensor *part_function(ctx *c, const void *arg, tensor *x);
 typedef struct part {
     const autoencoder_kl *k;
     const void *weights;
+    part_function *forward;
 } part;
 
-static tensor *block_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *block_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const part *p = arg;
     const kl_block *b = p->weights;
     tensor *h = convolve(c, &b->conv1, norm_silu(c, p->k, &b->norm1, x), 1);
@@ -286,9 +287,8 @@ static tensor *block_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
     return op_add(c, b->shortcut.weight ? convolve(c, &b->shortcut, x, 0) : x, h);
 }
 
-static tensor *attention_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *attention_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const part *p = arg;
     const kl_attention *a = p->weights;
     tensor *h = norm(c, p->k, &a->norm, x);
@@ -298,31 +298,35 @@ static tensor *attention_forward(ctx *c, const void *arg, tensor *x, tensor *unu
     return h ? op_add(c, x, op_reshape(c, h, 4, x->dim)) : NULL;
 }
 
-static tensor *downsample_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *downsample_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const conv_weights *k = ((const part *)arg)->weights;
     return op_conv2d(c, frozen_pad_end(c, x), k->weight, k->bias, 2, 0);
 }
 
-static tensor *upsample_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *upsample_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     return convolve(c, ((const part *)arg)->weights, frozen_upsample(c, x), 1);
 }
 
-static tensor *end_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *end_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const part *p = arg;
     const kl_half *h = p->weights;
     return convolve(c, &h->conv_out, norm_silu(c, p->k, &h->norm_out, x), 1);
 }
 
-static tensor *run(ctx *c, const autoencoder_kl *k, tape_function *f, const void *weights, tensor *x)
+static void part_on_tape(ctx *c, const void *arg, tensor *const in[], tensor *out[])
 {
-    const part p = {k, weights};
-    return x ? tape_inference(c, f, &p, x, NULL) : NULL;
+    out[0] = ((const part *)arg)->forward(c, arg, in[0]);
+}
+
+static tensor *run(ctx *c, const autoencoder_kl *k, part_function *f, const void *weights, tensor *x)
+{
+    const part p = {k, weights, f};
+    tensor *y;
+    tape_inference(c, part_on_tape, &p, &x, 1, &y, 1);
+    return y;
 }
 
 static tensor *middle_forward(ctx *c, const autoencoder_kl *k, const kl_half *h, tensor *x)
@@ -332,18 +336,16 @@ static tensor *middle_forward(ctx *c, const autoencoder_kl *k, const kl_half *h,
     return run(c, k, block_forward, &h->after, x);
 }
 
-static tensor *down_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *down_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const part *p = arg;
     const kl_level *l = p->weights;
     for (int i = 0; i < p->k->block_count; i++) x = run(c, p->k, block_forward, &l->block[i], x);
     return l->resample.weight ? run(c, p->k, downsample_forward, &l->resample, x) : x;
 }
 
-static tensor *up_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static tensor *up_forward(ctx *c, const void *arg, tensor *x)
 {
-    (void)unused;
     const part *p = arg;
     const kl_level *l = p->weights;
     for (int i = 0; i <= p->k->block_count; i++) x = run(c, p->k, block_forward, &l->block[i], x);

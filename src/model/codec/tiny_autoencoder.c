@@ -113,10 +113,10 @@ static tensor *convolve(ctx *c, const conv_weights *k, tensor *x, int64_t stride
     return op_conv2d(c, x, k->weight, k->bias, stride, k->weight->dim[1] / 2);
 }
 
-static tensor *block_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static void block_forward(ctx *c, const void *arg, tensor *const in[], tensor *out[])
 {
-    (void)unused;
     const tiny_block *b = arg;
+    tensor *x = in[0];
     if (b->pool_in.weight) {
         tensor *h = convolve(c, &b->pool_in, x, 1);
         h = op_relu(c, frozen_group_norm(c, h, b->pool_scale, b->pool_shift, POOL_GROUPS, (real)POOL_EPSILON));
@@ -127,18 +127,19 @@ static tensor *block_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
         h = convolve(c, &b->conv[i], h, 1);
         if (i < 2) h = op_relu(c, h);
     }
-    return op_relu(c, op_add(c, h, x));
+    out[0] = op_relu(c, op_add(c, h, x));
 }
 
 static tensor *run(ctx *c, tape_function *f, const void *weights, tensor *x)
 {
-    return x ? tape_inference(c, f, weights, x, NULL) : NULL;
+    tensor *y;
+    tape_inference(c, f, weights, &x, 1, &y, 1);
+    return y;
 }
 
-static tensor *upsample_forward(ctx *c, const void *arg, tensor *x, tensor *unused)
+static void upsample_forward(ctx *c, const void *arg, tensor *const in[], tensor *out[])
 {
-    (void)unused;
-    return convolve(c, arg, frozen_upsample(c, x), 1);
+    out[0] = convolve(c, arg, frozen_upsample(c, in[0]), 1);
 }
 
 /* y = x factor + offset, in place: the pictures outside are in [-1,1], the networks' in [0,1]. */

@@ -176,11 +176,17 @@ static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
     return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
 }
 
+static void dit_block_on_tape(ctx *c, const void *weights, tensor *const in[], tensor *out[])
+{
+    out[0] = dit_block(c, weights, in[0], in[1]);
+}
+
 static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *cond)
 {
-    if (!c->recording) return tape_inference(c, dit_block, &m->block[i], x, cond);
-    if (m->checkpoint_blocks) return tape_checkpoint(c, dit_block, &m->block[i], x, cond);
-    return dit_block(c, &m->block[i], x, cond);
+    tensor *in[] = {x, cond}, *out[1];
+    if (c->recording && !m->checkpoint_blocks) return dit_block(c, &m->block[i], x, cond);
+    tape_checkpoint(c, dit_block_on_tape, &m->block[i], in, 2, out, 1);
+    return out[0];
 }
 
 static tensor *embed_condition(ctx *c, const dit *m, const int32_t t[], const int32_t y[], int64_t n)

@@ -222,13 +222,14 @@ static void copy_spatial(ctx *c, float *spatial, const tensor *x)
 
 /* The output of stage p->last. The stages before run inside, so that tape_inference gives back what they leave: at any time
  * the activations of one stage are there, and its input. */
-static tensor *run_stages(ctx *c, const void *arg, tensor *x, tensor *unused)
+static void run_stages(ctx *c, const void *arg, tensor *const in[], tensor *out[])
 {
     const pass *p = arg;
     const stage *s = &stages[p->last];
     const conv_weights *k = first_convolution(p->net, p->last);
     pass before_it = {p->net, p->last - 1, p->spatial};
-    tensor *input = p->last ? tape_inference(c, run_stages, &before_it, x, unused) : x;
+    tensor *input = in[0];
+    if (p->last) tape_inference(c, run_stages, &before_it, in, 1, &input, 1);
     tensor *before = input, *beside = input, *y = NULL;
     for (int i = 0; i < s->count && !ctx_failed(c); i++) {
         const step *now = &s->steps[i];
@@ -237,7 +238,7 @@ static tensor *run_stages(ctx *c, const void *arg, tensor *x, tensor *unused)
         if (now->kept) y = y ? op_concat(c, y, before) : before;
         if (p->last == SPATIAL_STAGE && i == 0 && p->spatial && !ctx_failed(c)) copy_spatial(c, p->spatial, before);
     }
-    return ctx_failed(c) ? NULL : y;
+    out[0] = y;
 }
 
 dt_status inception_features(ctx *c, float *pool, float *spatial, const inception *net, const float *x, int64_t n)
@@ -249,7 +250,8 @@ dt_status inception_features(ctx *c, float *pool, float *spatial, const inceptio
     if (!input) return c->error.status;
     numbers_send(c, input->data, x, tensor_count(input));
     c->gemm_flags = 0;
-    tensor *y = tape_inference(c, run_stages, &whole, input, NULL);
+    tensor *y;
+    tape_inference(c, run_stages, &whole, &input, 1, &y, 1);
     if (y) y = op_mean_tokens(c, op_reshape(c, y, 3, (int64_t[]){n, y->dim[1] * y->dim[2], INCEPTION_FEATURES}));
     if (!ctx_failed(c)) numbers_fetch(c, pool, y->data, n * INCEPTION_FEATURES);
     c->gemm_flags = gemm_flags;
