@@ -200,6 +200,34 @@ static void bench_gemm(const engine *e, double peak)
     }
 }
 
+/* Stable Diffusion's: a picture's tokens to each other and to those of a text, widths 40 and 160; and a text's. The bare f32
+ * arithmetic, or with `flags` bfloat16 in narrow arrays. */
+static void bench_attention(const engine *e, int64_t samples, int flags, double peak, double copy)
+{
+    static const struct {
+        const char *name;
+        int64_t s, keys, k, e;
+        bool causal;
+    } shapes[] = {
+        {"attention, width 40", 1024, 1024, 8, 40, false},
+        {"attention, width 160", 256, 256, 8, 160, false},
+        {"attention to a text, width 40", 1024, 77, 8, 40, false},
+        {"attention, causal, width 64", 77, 77, 12, 64, true},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int back = 0; back <= 1; back++) {
+            const int64_t width = shapes[i].k * shapes[i].e;
+            attention_sizes z = {samples,     shapes[i].s, shapes[i].keys, shapes[i].k,
+                                 shapes[i].e, width,       width,          shapes[i].causal};
+            work w = {.engine = e, .narrow = flags & NARROW, .laps = LAPS, .seed = 99};
+            char name[48];
+            snprintf(name, sizeof name, "%s%s", shapes[i].name, back ? ", back" : "");
+            (back ? run_attention_bwd_case : run_attention_fwd_case)(&w, e, z, false, flags);
+            print_rate(name, &w, peak, copy);
+            free_work(&w);
+        }
+}
+
 static void bench_entry(const engine *e, const check *c, dims z, double peak, double copy)
 {
     for (int narrow = 0; narrow <= (c->narrow && e->narrow); narrow++) {
@@ -220,6 +248,7 @@ static void bench(const engine *e, int threads)
     printf("%s, %d thread%s: register loop %.1f GFLOP/s, large copy %.1f GB/s\n", e->name, threads,
            threads > 1 ? "s" : "", peak, copy);
     bench_gemm(e, peak);
+    bench_attention(e, 1, 0, peak, copy);
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
         bench_entry(e, &checks[i], of_images ? images : tiny, peak, copy);
@@ -251,6 +280,8 @@ static void bench_device(const engine *e)
         run_gemm_case(&w, e, shapes[i].m, shapes[i].n, shapes[i].k, 0, shapes[i].flags);
         print_rate(shapes[i].name, &w, peak, copy);
     }
+    bench_attention(e, 8, 0, peak, copy);
+    bench_attention(e, 8, GEMM_BF16 | NARROW, peak, copy);
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
         bool of_convolutions = checks[i].offset >= offsetof(engine, im2col_fwd);

@@ -297,39 +297,116 @@ static void run_gated_add_bwd(work *w, const engine *e, dims z)
     CALL(w, e->gated_add_bwd(dh, z.extreme ? NULL : dm, dy, h, m, sizes, 5, z.s % 2, narrow_flag(w)));
 }
 
-/* Heads of 64 where the width allows it. In an extreme case the products of q and k are whole numbers down to below
- * -1e5 and so the same in any arithmetic: what differs then is the treatment of large scores alone. */
-static float *attention_input(work *w, dims *z, int64_t *heads)
+/* Queries, keys and values, or their gradients. */
+typedef struct operands {
+    float *q, *k, *v;
+} operands;
+
+static bool is_packed(attention_sizes z)
 {
-    *heads = z->d % 64 == 0 ? z->d / 64 : 2;
-    if (z->d % 64 == 0) z->d = 64;
-    if (z->extreme) z->d = 16;
-    int64_t width = *heads * z->d, count = z->n * z->s * 3 * width;
-    float *qkv = input(w, count);
-    for (int64_t i = 0; z->extreme && i < count; i++)
-        if (i / width % 3 != 2) qkv[i] = rintf(qkv[i] * 100);
-    return qkv;
+    return z.kv_stride == 3 * z.k * z.e;
+}
+
+/* Number `at` of a narrow array or another. */
+static float *number_behind(const work *w, float *x, int64_t at)
+{
+    return narrow_flag(w) ? (float *)((uint16_t *)x + at) : x + at;
+}
+
+static operands parts_of(const work *w, attention_sizes z, float *qkv)
+{
+    return (operands){qkv, number_behind(w, qkv, z.k * z.e), number_behind(w, qkv, 2 * z.k * z.e)};
+}
+
+/* One of q, k and v, which is no value in an extreme case: then products of q and k are whole numbers down to below -1e5 and
+ * so the same in any arithmetic, and what differs is the treatment of large scores alone. */
+static float *attention_input(work *w, int64_t count, int64_t width, bool packed, bool whole)
+{
+    float *x = input(w, count);
+    for (int64_t i = 0; whole && i < count; i++)
+        if (!packed || i / width % 3 != 2) x[i] = rintf(x[i] * 100);
+    return narrowed(w, x);
+}
+
+static operands attention_inputs(work *w, attention_sizes z, bool extreme)
+{
+    const int64_t width = z.k * z.e, count = z.n * z.keys * width;
+    if (is_packed(z)) return parts_of(w, z, attention_input(w, 3 * count, width, true, extreme));
+    operands x = {.q = attention_input(w, z.n * z.s * width, width, false, extreme)};
+    x.k = attention_input(w, count, width, false, extreme);
+    x.v = attention_input(w, count, width, false, false);
+    return x;
+}
+
+/* Narrow ones differ by what probabilities are rounded to, which are taken relative to another greatest score. */
+static float *attention_output(work *w, float *x, double tolerance)
+{
+    narrowed(w, x);
+    if (w->narrow) w->arrays[w->count - 1].tolerance = tolerance;
+    return x;
+}
+
+static operands attention_gradients(work *w, attention_sizes z, double tolerance)
+{
+    const int64_t width = z.k * z.e, count = z.n * z.keys * width;
+    if (is_packed(z)) return parts_of(w, z, attention_output(w, updated(w, 3 * count, tolerance), 0x1p-4));
+    operands d = {.q = attention_output(w, updated(w, z.n * z.s * width, tolerance), 0x1p-4)};
+    d.k = attention_output(w, updated(w, count, tolerance), 0x1p-4);
+    d.v = attention_output(w, updated(w, count, tolerance), 0x1p-4);
+    return d;
+}
+
+static double attention_flops(attention_sizes z, int products)
+{
+    return 2.0 * products * (double)(z.n * z.k * z.s * z.keys * z.e);
+}
+
+static void run_attention_fwd_case(work *w, const engine *e, attention_sizes z, bool extreme, int flags)
+{
+    operands x = attention_inputs(w, z, extreme);
+    float *y = attention_output(w, output(w, z.n * z.s * z.k * z.e, 2e-6), 0x1p-6);
+    float *lse = output(w, z.n * z.k * z.s, w->narrow ? 1e-5 : 2e-6);
+    w->flops = attention_flops(z, 2);
+    CALL(w, e->attention_fwd(y, lse, x.q, x.k, x.v, z, flags));
+}
+
+/* Some gradients are not wanted in an extreme case of arrays apart. */
+static void run_attention_bwd_case(work *w, const engine *e, attention_sizes z, bool extreme, int flags)
+{
+    operands x = attention_inputs(w, z, extreme);
+    const int64_t count = z.n * z.s * z.k * z.e;
+    float *y = attention_output(w, output(w, count, 2e-6), 0x1p-6);
+    float *lse = output(w, z.n * z.k * z.s, w->narrow ? 1e-5 : 2e-6), *dy = narrowed(w, input(w, count));
+    operands d = attention_gradients(w, z, extreme ? 2e-3 : 2e-5); /* grows with q and k */
+    if (extreme && !is_packed(z)) *(z.causal ? &d.q : &d.k) = NULL;
+    w->flops = attention_flops(z, 5);
+    e->attention_fwd(y, lse, x.q, x.k, x.v, z, flags & ~GEMM_ACCUMULATE);
+    for (int64_t i = 0; w->narrow && !narrow_flag(w) && i < count; i++)
+        y[i] = half_f32_from_bf16(half_bf16_from_f32(y[i]));
+    CALL(w, e->attention_bwd(d.q, d.k, d.v, dy, y, lse, x.q, x.k, x.v, z, flags));
+}
+
+/* Heads of 64 where the width allows it, else two. In turn with the number of tokens q, k and v are packed in one array, own
+ * arrays of other lengths, and own arrays under a causal mask. */
+static attention_sizes attention_of(dims z)
+{
+    attention_sizes a = {z.n, z.s, z.s, z.d % 64 ? 2 : z.d / 64, z.d % 64 ? z.d : 64, .causal = z.s % 3 == 0};
+    if (z.extreme) a.e = 16;
+    if (z.s % 3 == 2) a.keys = 77;
+    a.q_stride = a.kv_stride = (z.s % 3 == 1 ? 3 : 1) * a.k * a.e;
+    return a;
 }
 
 static void run_attention_fwd(work *w, const engine *e, dims z)
 {
-    int64_t heads;
-    float *qkv = attention_input(w, &z, &heads);
-    float *y = output(w, z.n * z.s * heads * z.d, 2e-6), *lse = output(w, z.n * heads * z.s, 2e-6);
-    w->flops = 4.0 * (double)(z.n * heads * z.s * z.s * z.d);
-    CALL(w, e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d, 0));
+    run_attention_fwd_case(w, e, attention_of(z), z.extreme, narrow_flag(w) | (w->narrow ? GEMM_BF16 : 0));
 }
 
+/* Narrow arrays hold too little of y for the steep scores of an extreme case. */
 static void run_attention_bwd(work *w, const engine *e, dims z)
 {
-    int64_t heads;
-    float *qkv = attention_input(w, &z, &heads), *dqkv;
-    float *y = output(w, z.n * z.s * heads * z.d, 2e-6), *lse = output(w, z.n * heads * z.s, 2e-6);
-    float *dy = input(w, z.n * z.s * heads * z.d);
-    dqkv = updated(w, z.n * z.s * 3 * heads * z.d, z.extreme ? 2e-3 : 2e-5); /* grows with q and k */
-    w->flops = 10.0 * (double)(z.n * heads * z.s * z.s * z.d);
-    e->attention_fwd(y, lse, qkv, z.n, z.s, heads, z.d, 0);
-    CALL(w, e->attention_bwd(dqkv, dy, y, lse, qkv, z.n, z.s, heads, z.d, z.s % 2 ? GEMM_ACCUMULATE : 0));
+    int flags = narrow_flag(w) | (w->narrow ? GEMM_BF16 : 0) | (z.s % 2 ? GEMM_ACCUMULATE : 0);
+    run_attention_bwd_case(w, e, attention_of(z), z.extreme && !w->narrow, flags);
 }
 
 static int32_t *row_numbers(const work *w, int64_t n, int64_t rows)
@@ -535,14 +612,68 @@ static void run_concat_bwd(work *w, const engine *e, dims z)
     CALL(w, e->concat_bwd(z.extreme ? NULL : da, db, dy, m, z.d, other));
 }
 
+static void run_slice_fwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s, first = z.d / 3, all = z.d + first + (z.extreme ? 0 : 2);
+    float *y = output(w, m * z.d, 1e-9), *x = input(w, m * all);
+    CALL(w, e->slice_fwd(y, x, m, all, first, z.d));
+}
+
+static void run_slice_bwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s, first = z.d / 3, all = z.d + first + (z.extreme ? 0 : 2);
+    float *dx = updated(w, m * all, 1e-7), *dy = input(w, m * z.d);
+    CALL(w, e->slice_bwd(dx, dy, m, all, first, z.d));
+}
+
+static group_sizes groups_of(dims z)
+{
+    return (group_sizes){z.n, z.s, z.d, z.d % 4 ? 1 : 4};
+}
+
 static void run_group_norm_fwd(work *w, const engine *e, dims z)
 {
-    group_sizes s = {z.n, z.s, z.d, z.d % 4 ? 1 : 4};
+    group_sizes s = groups_of(z);
     int64_t count = s.n * s.s * s.c;
-    float *y = output(w, count, 1e-5), *mean = output(w, s.n * s.c, 1e-6), *factor = output(w, s.n * s.c, 1e-5);
+    float *y = output(w, count, 1e-5), *mean = output(w, s.n * s.c, 1e-6), *rstd = output(w, s.n * s.c, 1e-5);
+    float *factor = output(w, s.n * s.c, 1e-5);
     float *x = input_between(w, count, z.extreme ? 90 : -2, z.extreme ? 110 : 2);
     float *weight = input(w, s.c), *bias = input(w, s.c);
-    CALL(w, e->group_norm_fwd(y, mean, factor, x, weight, bias, s, 1e-6F));
+    CALL(w, e->group_norm_fwd(y, mean, rstd, factor, x, weight, bias, s, 1e-6F));
+}
+
+/* What is left in the room says nothing. */
+static void run_group_norm_bwd(work *w, const engine *e, dims z)
+{
+    group_sizes s = groups_of(z);
+    int64_t count = s.n * s.s * s.c;
+    float *dx = updated(w, count, 1e-5), *dweight = updated(w, s.c, 1e-5), *dbias = updated(w, s.c, 1e-5);
+    float *room = output(w, 2 * s.n * s.c, INFINITY), *dy = input(w, count), *x = input(w, count);
+    float *mean = input_between(w, s.n * s.c, -0.1F, 0.1F), *rstd = input_between(w, s.n * s.c, 0.5F, 2);
+    float *weight = input(w, s.c);
+    const bool no_dx = z.extreme && z.s % 2, no_weights = z.extreme && z.s % 2 == 0;
+    CALL(w, e->group_norm_bwd(no_dx ? NULL : dx, no_weights ? NULL : dweight, z.extreme ? NULL : dbias, room, dy, x,
+                              mean, rstd, weight, s));
+}
+
+static void run_layer_norm_fwd(work *w, const engine *e, dims z)
+{
+    const int64_t m = z.n * z.s;
+    double tolerance = z.d < 4 ? 1e-3 : 1e-4; /* as for norm_modulate */
+    float *y = narrowed(w, output(w, m * z.d, tolerance)), *mean = output(w, m, 1e-5), *rstd = output(w, m, tolerance);
+    float *x = norm_rows(w, z), *weight = input(w, z.d), *bias = input(w, z.d);
+    CALL(w, e->layer_norm_fwd(y, mean, rstd, x, weight, bias, m, z.d, 1e-5F, narrow_flag(w)));
+}
+
+static void run_layer_norm_bwd(work *w, const engine *e, dims z)
+{
+    const int64_t m = z.n * z.s;
+    float *dx = updated(w, m * z.d, 1e-4), *dweight = updated(w, z.d, 1e-4), *dbias = updated(w, z.d, 1e-4);
+    float *dy = narrowed(w, input(w, m * z.d)), *x = input(w, m * z.d);
+    float *mean = input_between(w, m, -0.1F, 0.1F), *rstd = input_between(w, m, 0.5F, 2), *weight = input(w, z.d);
+    const bool no_dx = z.extreme && z.s % 2, no_weights = z.extreme && z.s % 2 == 0;
+    CALL(w, e->layer_norm_bwd(no_dx ? NULL : dx, no_weights ? NULL : dweight, z.extreme ? NULL : dbias, dy, x, mean,
+                              rstd, weight, m, z.d, narrow_flag(w)));
 }
 
 static void run_average_pool_fwd(work *w, const engine *e, dims z)
@@ -552,10 +683,23 @@ static void run_average_pool_fwd(work *w, const engine *e, dims z)
     CALL(w, e->average_pool_fwd(y, x, s));
 }
 
+static void run_average_pool_bwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 3, 1, 1);
+    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dy = input(w, s.n * s.out_h * s.out_w * s.c);
+    CALL(w, e->average_pool_bwd(dx, dy, s));
+}
+
 static void run_upsample_fwd(work *w, const engine *e, dims z)
 {
     float *y = output(w, 4 * z.n * z.s * 3 * z.d, 1e-9), *x = input(w, z.n * z.s * 3 * z.d);
     CALL(w, e->upsample_fwd(y, x, z.n, z.s, 3, z.d));
+}
+
+static void run_upsample_bwd(work *w, const engine *e, dims z)
+{
+    float *dx = updated(w, z.n * z.s * 3 * z.d, 1e-6), *dy = input(w, 4 * z.n * z.s * 3 * z.d);
+    CALL(w, e->upsample_bwd(dx, dy, z.n, z.s, 3, z.d));
 }
 
 static void run_pad_end_fwd(work *w, const engine *e, dims z)
@@ -564,11 +708,54 @@ static void run_pad_end_fwd(work *w, const engine *e, dims z)
     CALL(w, e->pad_end_fwd(y, x, z.n, z.s, 3, z.d));
 }
 
+static void run_pad_end_bwd(work *w, const engine *e, dims z)
+{
+    float *dx = updated(w, z.n * z.s * 3 * z.d, 1e-7), *dy = input(w, z.n * (z.s + 1) * 4 * z.d);
+    CALL(w, e->pad_end_bwd(dx, dy, z.n, z.s, 3, z.d));
+}
+
+static void run_quick_gelu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = narrowed(w, output(w, count, 1e-6)), *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->quick_gelu_fwd(y, x, count, narrow_flag(w)));
+}
+
+static void run_quick_gelu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = narrowed(w, updated(w, count, 2e-6)), *dy = narrowed(w, input(w, count));
+    float *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->quick_gelu_bwd(dx, dy, x, count, z.s % 2, narrow_flag(w)));
+}
+
+static void run_geglu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s;
+    float *y = narrowed(w, output(w, m * z.d, 1e-6)), *x = narrowed(w, activations(w, z, 2 * m * z.d));
+    CALL(w, e->geglu_fwd(y, x, m, z.d, narrow_flag(w)));
+}
+
+static void run_geglu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t m = z.n * z.s;
+    float *dx = narrowed(w, updated(w, 2 * m * z.d, 2e-6)), *dy = narrowed(w, input(w, m * z.d));
+    float *x = narrowed(w, activations(w, z, 2 * m * z.d));
+    CALL(w, e->geglu_bwd(dx, dy, x, m, z.d, z.s % 2, narrow_flag(w)));
+}
+
 static void run_soft_clamp_fwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
     float *y = output(w, count, 1e-6), *x = activations(w, z, count);
     CALL(w, e->soft_clamp_fwd(y, x, 3, count));
+}
+
+static void run_soft_clamp_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
+    CALL(w, e->soft_clamp_bwd(dx, dy, x, 3, count));
 }
 
 /* ---- the table ---- */
@@ -590,12 +777,22 @@ static const check checks[] = {
     ENTRY(silu_bwd),
     NARROW_ENTRY(gelu_fwd),
     NARROW_ENTRY(gelu_bwd),
+    NARROW_ENTRY(quick_gelu_fwd),
+    NARROW_ENTRY(quick_gelu_bwd),
+    NARROW_ENTRY(geglu_fwd),
+    NARROW_ENTRY(geglu_bwd),
+    ENTRY(soft_clamp_fwd),
+    ENTRY(soft_clamp_bwd),
+    NARROW_ENTRY(layer_norm_fwd),
+    NARROW_ENTRY(layer_norm_bwd),
+    ENTRY(group_norm_fwd),
+    ENTRY(group_norm_bwd),
     NARROW_ENTRY(norm_modulate_fwd),
     NARROW_ENTRY(norm_modulate_bwd),
     NARROW_ENTRY(gated_add_fwd),
     NARROW_ENTRY(gated_add_bwd),
-    ENTRY(attention_fwd),
-    ENTRY(attention_bwd),
+    NARROW_ENTRY(attention_fwd),
+    NARROW_ENTRY(attention_bwd),
     ENTRY(embedding_fwd),
     ENTRY(embedding_bwd),
     ENTRY(mean_tokens_fwd),
@@ -614,13 +811,16 @@ static const check checks[] = {
     ENTRY(max_pool_bwd),
     ENTRY(relu_fwd),
     ENTRY(relu_bwd),
+    ENTRY(average_pool_fwd),
+    ENTRY(average_pool_bwd),
+    ENTRY(upsample_fwd),
+    ENTRY(upsample_bwd),
+    ENTRY(pad_end_fwd),
+    ENTRY(pad_end_bwd),
     ENTRY(concat_fwd),
     ENTRY(concat_bwd),
-    ENTRY(group_norm_fwd),
-    ENTRY(average_pool_fwd),
-    ENTRY(upsample_fwd),
-    ENTRY(pad_end_fwd),
-    ENTRY(soft_clamp_fwd),
+    ENTRY(slice_fwd),
+    ENTRY(slice_bwd),
 };
 
 enum { CHECKS = sizeof checks / sizeof *checks };

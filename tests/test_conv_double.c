@@ -1,7 +1,9 @@
 /* The ops on images: values against loops written from the definition, gradients against central differences. */
+#include <string.h>
+
 #include "gradient_check.h"
 #include "op/conv.h"
-#include "op/frozen.h"
+#include "op/op.h"
 
 static tensor *random_image(int64_t n, int64_t h, int64_t w, int64_t channels)
 {
@@ -105,7 +107,7 @@ static void pooling_with_a_border_leaves_the_border_out(void **state)
     (void)state;
     tensor *x = random_image(2, 5, 4, 3);
     for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] -= 10; /* all below the zeros that a border might hold */
-    const tensor *greatest = op_max_pool(&context, x, 3, 1, 1), *mean = frozen_average_pool(&context, x, 3);
+    const tensor *greatest = op_max_pool(&context, x, 3, 1, 1), *mean = op_average_pool(&context, x, 3);
     for (int64_t i = 0; i < tensor_count(x); i++) {
         int64_t n = i / 60, row = i / 12 % 5, column = i / 3 % 4, channel = i % 3, count = 0;
         double best = -1e300, sum = 0;
@@ -140,10 +142,63 @@ static void concatenation_puts_channels_side_by_side(void **state)
 {
     (void)state;
     tensor *a = random_image(2, 2, 2, 3), *b = random_tensor(4, (int64_t[]){2, 2, 2, 1}, 1);
-    const tensor *y = op_concat(&context, a, b);
+    const tensor *y = op_concat(&context, a, b, 3);
     assert_int_equal(y->dim[3], 4);
     for (int64_t i = 0; i < 32; i++)
         assert_true(y->data[i] == (i % 4 < 3 ? a->data[i / 4 * 3 + i % 4] : b->data[i / 4]));
+}
+
+/* From the definition: mean and variance over the pixels and channels of a group. */
+static void group_norm_is_what_its_definition_says(void **state)
+{
+    (void)state;
+    enum { N = 2, S = 12, C = 34, GROUPS = 2, WIDTH = C / GROUPS };
+    tensor *x = random_image(N, 4, 3, C), *weight = random_tensor(1, (int64_t[]){C}, 1);
+    tensor *bias = random_tensor(1, (int64_t[]){C}, 2);
+    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] += 10;
+    const tensor *y = op_group_norm(&context, x, weight, bias, GROUPS, 0.1);
+    for (int64_t group = 0; group < N * GROUPS; group++) {
+        const int64_t from = group / GROUPS * S * C + group % GROUPS * WIDTH;
+        double mean = 0, variance = 0;
+        for (int64_t i = 0; i < S * WIDTH; i++) mean += x->data[from + i / WIDTH * C + i % WIDTH] / (S * WIDTH);
+        for (int64_t i = 0; i < S * WIDTH; i++)
+            variance += pow(x->data[from + i / WIDTH * C + i % WIDTH] - mean, 2) / (S * WIDTH);
+        for (int64_t i = 0; i < S * WIDTH; i++) {
+            const int64_t at = from + i / WIDTH * C + i % WIDTH, c = at % C;
+            double expected = (x->data[at] - mean) / sqrt(variance + 0.1) * weight->data[c] + bias->data[c];
+            assert_true(fabs(y->data[at] - expected) < 1e-11);
+        }
+    }
+}
+
+static void larger_images_repeat_pixels_or_end_in_zeros(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 3, 4, 5);
+    const tensor *twice = op_upsample(&context, x), *padded = op_pad_end(&context, x);
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t i = 0; i < 6 * 8 * 5; i++)
+            assert_true(at(twice, n, i / 40, i / 5 % 8, i % 5) == at(x, n, i / 80, i / 10 % 4, i % 5));
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t i = 0; i < 4 * 5 * 5; i++) /* at() is 0 outside */
+            assert_true(at(padded, n, i / 25, i / 5 % 5, i % 5) == at(x, n, i / 25, i / 5 % 5, i % 5));
+}
+
+static void slices_undo_concatenation_along_any_dimension(void **state)
+{
+    (void)state;
+    for (int dim = 0; dim < 4; dim++) {
+        int64_t size[] = {2, 3, 4, 5};
+        tensor *a = random_tensor(4, size, 1);
+        size[dim] = 2;
+        tensor *b = random_tensor(4, size, 2), *y = op_concat(&context, a, b, dim);
+        assert_int_equal(y->dim[dim], a->dim[dim] + 2);
+        const tensor *first = op_slice(&context, y, dim, 0, a->dim[dim]);
+        const tensor *second = op_slice(&context, y, dim, a->dim[dim], 2);
+        assert_memory_equal(first->data, a->data, tensor_bytes(a));
+        assert_memory_equal(second->data, b->data, tensor_bytes(b));
+        assert_memory_equal(second->dim, b->dim, sizeof b->dim);
+    }
 }
 
 /* ---- gradients ---- */
@@ -193,16 +248,50 @@ static tensor *build_relu(ctx *c, tensor *const in[])
     return op_relu(c, in[0]);
 }
 
-static tensor *build_concat(ctx *c, tensor *const in[])
+static tensor *build_average_pool(ctx *c, tensor *const in[])
 {
-    return op_concat(c, in[0], in[1]);
+    return op_average_pool(c, in[0], 3);
+}
+
+static tensor *build_upsample(ctx *c, tensor *const in[])
+{
+    return op_upsample(c, in[0]);
+}
+
+static tensor *build_pad_end(ctx *c, tensor *const in[])
+{
+    return op_pad_end(c, in[0]);
+}
+
+static tensor *build_soft_clamp(ctx *c, tensor *const in[])
+{
+    return op_soft_clamp(c, in[0], 1.5);
+}
+
+static tensor *build_group_norm(ctx *c, tensor *const in[])
+{
+    return op_group_norm(c, in[0], in[1], in[2], 3, 1e-5);
+}
+
+/* Wider than what is summed side by side. */
+static tensor *build_one_group(ctx *c, tensor *const in[])
+{
+    return op_group_norm(c, in[0], in[1], in[2], 1, 1e-5);
+}
+
+/* The shape of a residual block of a UNet, at whose end the picture shrinks and grows. */
+static tensor *build_residual(ctx *c, tensor *const in[])
+{
+    tensor *h = op_conv2d(c, op_silu(c, op_group_norm(c, in[0], in[1], in[2], 2, 1e-5)), in[3], NULL, 1, 1);
+    h = op_conv2d(c, op_pad_end(c, op_add(c, in[0], h)), in[3], NULL, 2, 0);
+    return op_concat(c, op_upsample(c, h), in[0], 3);
 }
 
 /* One input taken twice: both gradients must arrive. */
 static tensor *build_fire(ctx *c, tensor *const in[])
 {
     tensor *squeezed = op_relu(c, op_conv2d(c, in[0], in[1], NULL, 1, 0));
-    return op_max_pool(c, op_concat(c, squeezed, op_conv2d(c, squeezed, in[2], NULL, 1, 1)), 3, 2, 0);
+    return op_max_pool(c, op_concat(c, squeezed, op_conv2d(c, squeezed, in[2], NULL, 1, 1), 3), 3, 2, 0);
 }
 
 static const grad_case cases[] = {
@@ -215,7 +304,13 @@ static const grad_case cases[] = {
     {"op_max_pool, pad 1", 1, {{2, 5, 4, 2}}, {4}, build_bordered_max_pool},
     {"op_max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
     {"op_relu", 1, {{3, 17}}, {2}, build_relu},
-    {"op_concat", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
+    {"op_average_pool", 1, {{2, 5, 4, 2}}, {4}, build_average_pool},
+    {"op_upsample", 1, {{2, 3, 4, 2}}, {4}, build_upsample},
+    {"op_pad_end", 1, {{2, 3, 4, 2}}, {4}, build_pad_end},
+    {"op_soft_clamp", 1, {{3, 17}}, {2}, build_soft_clamp},
+    {"op_group_norm", 3, {{2, 3, 2, 6}, {6}, {6}}, {4, 1, 1}, build_group_norm},
+    {"op_group_norm, one group", 3, {{2, 5, 37}, {37}, {37}}, {3, 1, 1}, build_one_group},
+    {"residual block", 4, {{1, 4, 4, 4}, {4}, {4}, {4, 3, 3, 4}}, {4, 1, 1, 4}, build_residual},
     {"fire module", 3, {{1, 5, 6, 3}, {2, 1, 1, 3}, {3, 3, 3, 2}}, {4, 4, 4}, build_fire},
 };
 
@@ -232,6 +327,30 @@ static void gradients_are_summed_over_chunks(void **state)
     assert_true(case_error(&large, 19997) < 1e-6); /* a value or more of each image, one of w, one of the bias */
 }
 
+/* ---- frozen weights ---- */
+
+/* No gradient of a weight is made where only x needs one, and x's is the same; nor the other way round. */
+static void each_gradient_is_made_alone_when_alone_it_is_wanted(void **state)
+{
+    (void)state;
+    tensor *all[] = {random_input(4, (int64_t[]){2, 4, 4, 4}, 1), random_input(1, (int64_t[]){4}, 2),
+                     random_input(1, (int64_t[]){4}, 3), random_input(4, (int64_t[]){4, 3, 3, 4}, 4)};
+    double wanted[4][128];
+    differentiate(build_residual, all);
+    for (int i = 0; i < 4; i++)
+        memcpy(wanted[i], all[i]->grad, tensor_bytes(all[i]) < 1024 ? tensor_bytes(all[i]) : 1024);
+    for (int only = 0; only < 4; only++) {
+        for (int i = 0; i < 4; i++) {
+            all[i]->need_grad = i == only;
+            memset(all[i]->grad, 0, tensor_bytes(all[i]));
+        }
+        differentiate(build_residual, all);
+        for (int i = 0; i < 4; i++)
+            for (int64_t j = 0; j < tensor_count(all[i]) && j < 128; j++)
+                assert_true(all[i]->grad[j] == (i == only ? wanted[i][j] : 0));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +361,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(pooling_with_a_border_leaves_the_border_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_a_number_stays_visible, setup, teardown),
         cmocka_unit_test_setup_teardown(concatenation_puts_channels_side_by_side, setup, teardown),
+        cmocka_unit_test_setup_teardown(group_norm_is_what_its_definition_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(larger_images_repeat_pixels_or_end_in_zeros, setup, teardown),
+        cmocka_unit_test_setup_teardown(slices_undo_concatenation_along_any_dimension, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_gradient_is_made_alone_when_alone_it_is_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(each_op_agrees_with_central_differences, setup, teardown),
         cmocka_unit_test_setup_teardown(gradients_are_summed_over_chunks, setup, teardown),
     };

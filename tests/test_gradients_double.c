@@ -46,6 +46,21 @@ static tensor *build_gelu(ctx *c, tensor *const in[])
     return op_gelu(c, in[0]);
 }
 
+static tensor *build_quick_gelu(ctx *c, tensor *const in[])
+{
+    return op_quick_gelu(c, in[0]);
+}
+
+static tensor *build_geglu(ctx *c, tensor *const in[])
+{
+    return op_geglu(c, in[0]);
+}
+
+static tensor *build_layer_norm(ctx *c, tensor *const in[])
+{
+    return op_layer_norm(c, in[0], in[1], in[2], 1e-5);
+}
+
 static tensor *build_norm_modulate(ctx *c, tensor *const in[])
 {
     return op_norm_modulate(c, in[0], in[1], 2, 0, 1e-6);
@@ -59,6 +74,49 @@ static tensor *build_gated_add(ctx *c, tensor *const in[])
 static tensor *build_attention(ctx *c, tensor *const in[])
 {
     return op_attention(c, in[0], 2);
+}
+
+static tensor *build_attention_apart(ctx *c, tensor *const in[])
+{
+    return op_attention_apart(c, in[0], in[1], in[2], 2, false);
+}
+
+static tensor *build_causal_attention(ctx *c, tensor *const in[])
+{
+    return op_attention_apart(c, in[0], in[1], in[2], 2, true);
+}
+
+/* What attends is used elsewhere too, so that gradients are there already when attention's come. */
+static tensor *build_attention_added(ctx *c, tensor *const in[])
+{
+    tensor *k = op_silu(c, in[1]), *v = op_silu(c, in[2]);
+    return op_add(c, op_attention_apart(c, in[0], k, v, 2, false), op_gelu(c, k));
+}
+
+static tensor *build_concat_tokens(ctx *c, tensor *const in[])
+{
+    return op_concat(c, in[0], in[1], 1);
+}
+
+static tensor *build_concat(ctx *c, tensor *const in[])
+{
+    return op_concat(c, in[0], in[1], 2);
+}
+
+static tensor *build_slice_tokens(ctx *c, tensor *const in[])
+{
+    return op_slice(c, in[0], 1, 1, 2);
+}
+
+static tensor *build_slice(ctx *c, tensor *const in[])
+{
+    return op_slice(c, in[0], 2, 2, 3);
+}
+
+/* Halves that overlap: both gradients must arrive. */
+static tensor *build_slices(ctx *c, tensor *const in[])
+{
+    return op_concat(c, op_slice(c, in[0], 0, 0, 2), op_slice(c, in[0], 0, 1, 2), 2);
 }
 
 static tensor *build_embedding(ctx *c, tensor *const in[])
@@ -133,9 +191,21 @@ static const grad_case cases[] = {
     {"op_add_row", 1, {{2, 3, 4}}, {3}, build_add_row},
     {"op_silu", 1, {{3, 11}}, {2}, build_silu},
     {"op_gelu", 1, {{3, 11}}, {2}, build_gelu},
+    {"op_quick_gelu", 1, {{3, 11}}, {2}, build_quick_gelu},
+    {"op_geglu", 1, {{2, 3, 10}}, {3}, build_geglu},
+    {"op_layer_norm", 3, {{2, 3, 5}, {5}, {5}}, {3, 1, 1}, build_layer_norm},
     {"op_norm_modulate", 2, {{2, 3, 5}, {2, 15}}, {3, 2}, build_norm_modulate},
     {"op_gated_add", 3, {{2, 3, 5}, {2, 3, 5}, {2, 10}}, {3, 3, 2}, build_gated_add},
     {"op_attention", 1, {{2, 5, 18}}, {3}, build_attention},
+    {"op_attention_apart", 3, {{2, 5, 6}, {2, 3, 6}, {2, 3, 6}}, {3, 3, 3}, build_attention_apart},
+    {"op_attention_apart, more keys", 3, {{1, 2, 8}, {1, 9, 8}, {1, 9, 8}}, {3, 3, 3}, build_attention_apart},
+    {"op_attention_apart, causal", 3, {{2, 5, 6}, {2, 5, 6}, {2, 5, 6}}, {3, 3, 3}, build_causal_attention},
+    {"op_attention_apart, added", 3, {{2, 3, 6}, {2, 3, 6}, {2, 3, 6}}, {3, 3, 3}, build_attention_added},
+    {"op_concat, tokens", 2, {{2, 3, 4}, {2, 5, 4}}, {3, 3}, build_concat_tokens},
+    {"op_concat, channels", 2, {{2, 3, 2}, {2, 3, 4}}, {3, 3}, build_concat},
+    {"op_slice, tokens", 1, {{2, 4, 3}}, {3}, build_slice_tokens},
+    {"op_slice, channels", 1, {{2, 3, 6}}, {3}, build_slice},
+    {"op_slice, twice", 1, {{3, 2, 4}}, {3}, build_slices},
     {"op_embedding", 1, {{4, 5}}, {2}, build_embedding},
     {"op_mean_tokens", 1, {{2, 3, 5}}, {3}, build_mean_tokens},
     {"op_patchify", 1, {{2, 3, 4, 6}}, {4}, build_patchify},
@@ -220,7 +290,7 @@ static void no_op_is_without_a_gradient_check(void **state)
         count += check_header(path);
     }
     closedir(folder);
-    assert_true(count >= 18);
+    assert_true(count >= 31);
     assert_false(has_case("test_gradients_double.c", "op_no_such"));
     assert_false(has_case("test_gradients_double.c", "op_ad"));
 }

@@ -28,6 +28,22 @@ LOOP(plain_bounded, vector_exp_bounded)
 LOOP(plain_sigmoid, vector_sigmoid)
 LOOP(plain_tanh, vector_tanh)
 
+static inline float normal(float x)
+{
+    float density;
+    return vector_normal(&density, x);
+}
+
+static inline float density(float x)
+{
+    float y;
+    vector_normal(&y, x);
+    return y;
+}
+
+LOOP(plain_normal, normal)
+LOOP(plain_density, density)
+
 #ifdef __x86_64__
 #define FUSED __attribute__((target("avx2,fma")))
 // clang-format off
@@ -35,6 +51,8 @@ FUSED LOOP(fused_exp, vector_exp)
 FUSED LOOP(fused_bounded, vector_exp_bounded)
 FUSED LOOP(fused_sigmoid, vector_sigmoid)
 FUSED LOOP(fused_tanh, vector_tanh)
+FUSED LOOP(fused_normal, normal)
+FUSED LOOP(fused_density, density)
     // clang-format on
 
     static int has_fused(void)
@@ -86,6 +104,39 @@ static void assert_ends(function exp_form, function bounded_form, function sigmo
     assert_true(isnan(y[0]) && y[1] == 1 && y[2] == -1 && y[3] == 1 && y[4] == -1 && y[7] == 0);
 }
 
+/* Within (8 + x^2) 2^-24 of the true value itself. */
+static void assert_normal(function share, function density_form)
+{
+    const double root = sqrt(0.5), factor = 1 / sqrt(8 * atan(1));
+    float x[BLOCK], y[BLOCK], d[BLOCK];
+    for (int block = 0; block < 64; block++) {
+        for (int i = 0; i < BLOCK; i++) x[i] = -12 + 24 * (float)(block * BLOCK + i) / (64 * BLOCK);
+        share(y, x);
+        density_form(d, x);
+        for (int i = 0; i < BLOCK; i++) {
+            double z = x[i], bound = (8 + z * z) * 0x1p-24, expected = erfc(-z * root) / 2;
+            if (!(fabs(y[i] - expected) <= bound * expected)) fail_msg("F(%.9g) is %.9g", z, y[i]);
+            expected = factor * exp(-z * z / 2);
+            if (!(fabs(d[i] - expected) <= bound * expected)) fail_msg("F'(%.9g) is %.9g", z, d[i]);
+        }
+    }
+    float ends[BLOCK] = {NAN, INFINITY, -INFINITY, 1e30F, -1e30F, 0, -12.5F};
+    share(y, ends);
+    density_form(d, ends);
+    assert_true(isnan(y[0]) && y[1] == 1 && y[2] >= 0 && y[2] < 0x1p-106F && y[3] == 1 && y[4] == y[2] &&
+                y[6] < 0x1p-106F);
+    assert_true(isnan(d[0]) && d[1] < 0x1p-106F && d[2] == d[1] && d[3] == d[1] && fabsf(y[5] - 0.5F) < 1e-7F);
+}
+
+static void the_normal_distribution_is_as_exact_as_the_header_says(void **state)
+{
+    (void)state;
+    assert_normal(plain_normal, plain_density);
+#ifdef __x86_64__
+    if (has_fused()) assert_normal(fused_normal, fused_density);
+#endif
+}
+
 static void exp_sigmoid_and_tanh_are_as_exact_as_the_header_says(void **state)
 {
     (void)state;
@@ -117,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_sigmoid_and_tanh_are_as_exact_as_the_header_says),
         cmocka_unit_test(so_are_their_fused_forms),
+        cmocka_unit_test(the_normal_distribution_is_as_exact_as_the_header_says),
     };
     return cmocka_run_group_tests_name("vector", tests, NULL, NULL);
 }

@@ -130,6 +130,24 @@ static void average_pool_fwd(real *y, const real *x, window_sizes z)
     }
 }
 
+/* A pixel collects from the windows that hold it, window by window in row-major order. */
+static void average_pool_bwd(real *dx, const real *dy, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t line = 0; line < z.n * z.h; line++)
+        for (int64_t column = 0; column < z.w; column++)
+            for (int64_t place = z.side_h * z.side_w - 1; place >= 0; place--) {
+                int64_t i = window_with(line % z.h, place / z.side_w, z.stride, z.pad_h, z.out_h);
+                int64_t j = window_with(column, place % z.side_w, z.stride, z.pad_w, z.out_w);
+                if (i < 0 || j < 0) continue;
+                int64_t window = (line / z.h * z.out_h + i) * z.out_w + j;
+                window_part p = part_inside(z, window);
+                const real count = (real)((p.bottom - p.top) * (p.right - p.left)), *from = dy + window * z.c;
+                real *to = dx + (line * z.w + column) * z.c;
+                for (int64_t c = 0; c < z.c; c++) to[c] += from[c] / count;
+            }
+}
+
 static void relu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
@@ -142,26 +160,6 @@ static void relu_bwd(real *dx, const real *dy, const real *x, int64_t count)
     for (int64_t i = 0; i < count; i++) dx[i] += x[i] > 0 ? dy[i] : 0;
 }
 
-static void concat_fwd(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
-{
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < m; i++) {
-        real *row = y + i * (a_count + b_count);
-        memcpy(row, a + i * a_count, (size_t)a_count * sizeof(real));
-        memcpy(row + a_count, b + i * b_count, (size_t)b_count * sizeof(real));
-    }
-}
-
-static void concat_bwd(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
-{
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < m; i++) {
-        const real *row = dy + i * (a_count + b_count);
-        for (int64_t j = 0; da && j < a_count; j++) da[i * a_count + j] += row[j];
-        for (int64_t j = 0; db && j < b_count; j++) db[i * b_count + j] += row[a_count + j];
-    }
-}
-
 void CPU_FN(cpu_register_conv)(engine *e)
 {
     e->im2col_fwd = im2col_fwd;
@@ -169,8 +167,7 @@ void CPU_FN(cpu_register_conv)(engine *e)
     e->max_pool_fwd = max_pool_fwd;
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;
+    e->average_pool_bwd = average_pool_bwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
-    e->concat_fwd = concat_fwd;
-    e->concat_bwd = concat_bwd;
 }

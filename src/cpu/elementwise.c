@@ -61,40 +61,115 @@ static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, boo
     }
 }
 
-/* Numbers [first, end). */
-ONE_KIND void gelu_numbers(void *y, const void *x, int64_t first, int64_t end, bool narrow)
+/* The forms of GELU: numbers [first, end). */
+typedef real activation(real x);
+
+ONE_KIND void apply_numbers(void *y, const void *x, int64_t first, int64_t end, activation *f, bool narrow)
 {
 #pragma omp simd
-    for (int64_t i = first; i < end; i++) write_number(y, i, gelu(read_number(x, i, narrow)), narrow);
+    for (int64_t i = first; i < end; i++) write_number(y, i, f(read_number(x, i, narrow)), narrow);
+}
+
+ONE_KIND void apply_slopes(void *dx, const void *dy, const void *x, int64_t first, int64_t end, activation *slope_of,
+                           bool add, bool narrow)
+{
+    if (add) {
+#pragma omp simd
+        for (int64_t i = first; i < end; i++) {
+            real slope = read_number(dy, i, narrow) * slope_of(read_number(x, i, narrow));
+            write_number(dx, i, read_number(dx, i, narrow) + slope, narrow);
+        }
+    } else {
+#pragma omp simd
+        for (int64_t i = first; i < end; i++)
+            write_number(dx, i, read_number(dy, i, narrow) * slope_of(read_number(x, i, narrow)), narrow);
+    }
 }
 
 static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < count; first += BLOCK)
-        WITH_KIND(flags & NARROW, gelu_numbers, y, x, first, least(first + BLOCK, count));
-}
-
-ONE_KIND void gelu_slopes(void *dx, const void *dy, const void *x, int64_t first, int64_t end, bool add, bool narrow)
-{
-    if (add) {
-#pragma omp simd
-        for (int64_t i = first; i < end; i++) {
-            real slope = read_number(dy, i, narrow) * gelu_slope(read_number(x, i, narrow));
-            write_number(dx, i, read_number(dx, i, narrow) + slope, narrow);
-        }
-    } else {
-#pragma omp simd
-        for (int64_t i = first; i < end; i++)
-            write_number(dx, i, read_number(dy, i, narrow) * gelu_slope(read_number(x, i, narrow)), narrow);
-    }
+        WITH_KIND(flags & NARROW, apply_numbers, y, x, first, least(first + BLOCK, count), gelu);
 }
 
 static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < count; first += BLOCK)
-        WITH_KIND(flags & NARROW, gelu_slopes, dx, dy, x, first, least(first + BLOCK, count), add);
+        WITH_KIND(flags & NARROW, apply_slopes, dx, dy, x, first, least(first + BLOCK, count), gelu_slope, add);
+}
+
+static void quick_gelu_fwd(real *y, const real *x, int64_t count, int flags)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, apply_numbers, y, x, first, least(first + BLOCK, count), quick_gelu);
+}
+
+static void quick_gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, apply_slopes, dx, dy, x, first, least(first + BLOCK, count), quick_gelu_slope, add);
+}
+
+/* One row: y = a gelu(b), with a beside b in x. */
+ONE_KIND void geglu_row(void *y, const void *x, int64_t d, bool narrow)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < d; j++) {
+        real slope, gate = exact_gelu(&slope, read_number(x, d + j, narrow));
+        write_number(y, j, read_number(x, j, narrow) * gate, narrow);
+    }
+}
+
+static void geglu_fwd(real *y, const real *x, int64_t m, int64_t d, int flags)
+{
+    const bool narrow = flags & NARROW;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++)
+        WITH_KIND(narrow, geglu_row, number_at(y, i * d, narrow), number_at(x, 2 * i * d, narrow), d);
+}
+
+ONE_KIND void geglu_row_bwd(void *dx, const void *dy, const void *x, int64_t d, bool add, bool narrow)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < d; j++) {
+        real slope, gate = exact_gelu(&slope, read_number(x, d + j, narrow)), g = read_number(dy, j, narrow);
+        real da = g * gate, db = g * read_number(x, j, narrow) * slope;
+        write_number(dx, j, add ? read_number(dx, j, narrow) + da : da, narrow);
+        write_number(dx, d + j, add ? read_number(dx, d + j, narrow) + db : db, narrow);
+    }
+}
+
+static void geglu_bwd(real *dx, const real *dy, const real *x, int64_t m, int64_t d, bool add, int flags)
+{
+    const bool narrow = flags & NARROW;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        void *to = number_at(dx, 2 * i * d, narrow);
+        const void *from = number_at(dy, i * d, narrow), *row = number_at(x, 2 * i * d, narrow);
+        if (add)
+            WITH_KIND(narrow, geglu_row_bwd, to, from, row, d, true);
+        else
+            WITH_KIND(narrow, geglu_row_bwd, to, from, row, d, false);
+    }
+}
+
+static void soft_clamp_fwd(real *y, const real *x, real limit, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) y[i] = limit * vector_tanh(x[i] / limit);
+}
+
+static void soft_clamp_bwd(real *dx, const real *dy, const real *x, real limit, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        real t = vector_tanh(x[i] / limit);
+        dx[i] += dy[i] * (1 - t * t);
+    }
 }
 
 void CPU_FN(cpu_register_elementwise)(engine *e)
@@ -106,4 +181,10 @@ void CPU_FN(cpu_register_elementwise)(engine *e)
     e->silu_bwd = silu_bwd;
     e->gelu_fwd = gelu_fwd;
     e->gelu_bwd = gelu_bwd;
+    e->quick_gelu_fwd = quick_gelu_fwd;
+    e->quick_gelu_bwd = quick_gelu_bwd;
+    e->geglu_fwd = geglu_fwd;
+    e->geglu_bwd = geglu_bwd;
+    e->soft_clamp_fwd = soft_clamp_fwd;
+    e->soft_clamp_bwd = soft_clamp_bwd;
 }

@@ -16,7 +16,7 @@ _Thread_local thread_memory thread_room;
 #define ALL_FILES(X, isa)                                                                                              \
     X(gemm, isa)                                                                                                       \
     X(attention, isa)                                                                                                  \
-    X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa) X(frozen, isa)
+    X(elementwise, isa) X(norm, isa) X(layout, isa) X(loss, isa) X(adamw, isa) X(conv, isa) X(group_norm, isa)
 #define BF16_FILES(X, isa) X(gemm, isa) X(attention, isa)
 
 #define DECLARE(file, isa) void cpu_register_##file##_##isa(engine *e);

@@ -1,4 +1,7 @@
-/* Kernels that only move numbers: images to tokens and back, table rows, rows added to a batch. */
+/* Kernels that only move numbers: images to tokens and back, images of other sizes, table rows, rows added to a batch, rows
+ * side by side and parts of them. */
+#include <string.h>
+
 #include "cpu/kernel.h"
 
 /* One walk serves all four patch kernels: entry (c, pr, pc) of token (r, q) is pixel (c, r*p+pr, q*p+pc). In the token,
@@ -89,6 +92,78 @@ static void mean_tokens_bwd(real *dx, const real *dy, int64_t n, int64_t s, int6
         for (int64_t j = 0; j < d; j++) dx[token * d + j] += dy[token / s * d + j] / (real)s;
 }
 
+static void upsample_fwd(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < n * 2 * h; row++)
+        for (int64_t column = 0; column < 2 * w; column++)
+            memcpy(y + (row * 2 * w + column) * c, x + (row / 2 * w + column / 2) * c, (size_t)c * sizeof(real));
+}
+
+static void upsample_bwd(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < n * h; row++)
+        for (int64_t column = 0; column < w; column++) {
+            const real *upper = dy + (2 * row * 2 * w + 2 * column) * c, *lower = upper + 2 * w * c;
+            real *to = dx + (row * w + column) * c;
+            for (int64_t i = 0; i < c; i++) to[i] += upper[i] + upper[c + i] + (lower[i] + lower[c + i]);
+        }
+}
+
+static void pad_end_fwd(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < n * (h + 1); row++) {
+        int64_t image = row / (h + 1), line = row % (h + 1), kept = line < h ? w * c : 0;
+        real *out = y + row * (w + 1) * c;
+        if (kept) memcpy(out, x + (image * h + line) * w * c, (size_t)kept * sizeof(real));
+        memset(out + kept, 0, (size_t)((w + 1) * c - kept) * sizeof(real));
+    }
+}
+
+static void pad_end_bwd(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < n * h; row++) {
+        const real *from = dy + (row / h * (h + 1) + row % h) * (w + 1) * c;
+        for (int64_t i = 0; i < w * c; i++) dx[row * w * c + i] += from[i];
+    }
+}
+
+static void concat_fwd(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        real *row = y + i * (a_count + b_count);
+        memcpy(row, a + i * a_count, (size_t)a_count * sizeof(real));
+        memcpy(row + a_count, b + i * b_count, (size_t)b_count * sizeof(real));
+    }
+}
+
+static void concat_bwd(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        const real *row = dy + i * (a_count + b_count);
+        for (int64_t j = 0; da && j < a_count; j++) da[i * a_count + j] += row[j];
+        for (int64_t j = 0; db && j < b_count; j++) db[i * b_count + j] += row[a_count + j];
+    }
+}
+
+static void slice_fwd(real *y, const real *x, int64_t m, int64_t x_count, int64_t first, int64_t a_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) memcpy(y + i * a_count, x + i * x_count + first, (size_t)a_count * sizeof(real));
+}
+
+static void slice_bwd(real *dx, const real *dy, int64_t m, int64_t x_count, int64_t first, int64_t a_count)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < a_count; j++) dx[i * x_count + first + j] += dy[i * a_count + j];
+}
+
 void CPU_FN(cpu_register_layout)(engine *e)
 {
     e->patchify_fwd = patchify_fwd;
@@ -100,4 +175,12 @@ void CPU_FN(cpu_register_layout)(engine *e)
     e->embedding_bwd = embedding_bwd;
     e->mean_tokens_fwd = mean_tokens_fwd;
     e->mean_tokens_bwd = mean_tokens_bwd;
+    e->upsample_fwd = upsample_fwd;
+    e->upsample_bwd = upsample_bwd;
+    e->pad_end_fwd = pad_end_fwd;
+    e->pad_end_bwd = pad_end_bwd;
+    e->concat_fwd = concat_fwd;
+    e->concat_bwd = concat_bwd;
+    e->slice_fwd = slice_fwd;
+    e->slice_bwd = slice_bwd;
 }

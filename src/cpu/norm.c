@@ -1,5 +1,7 @@
 /* Layer norm with adaptive modulation, and the gated residual: the two shapes adaLN-Zero gives to a residual branch
- * (Peebles and Xie 2023, figure 3; facebookresearch/DiT models.py). */
+ * (Peebles and Xie 2023, figure 3; facebookresearch/DiT models.py); and layer norm with weights of its own.
+ *
+ * Both norms are (x - mean) rstd (base + a) + b, where base is 1 or 0, a constant of the loop. */
 #include "cpu/kernel.h"
 #include "cpu/narrow.h"
 
@@ -16,10 +18,11 @@ static void row_moments(real *mean, real *rstd, const real *x, int64_t d, real e
     *rstd = 1 / (real)sqrt(square / (real)d + epsilon);
 }
 
-/* y = (row - mu) r (1 + a) + b */
-ONE_KIND void norm_row(void *y, const real *row, const real *a, const real *b, real mu, real r, int64_t d, bool narrow)
+/* y = (row - mu) r (base + a) + b */
+ONE_KIND void norm_row(void *y, const real *row, const real *a, const real *b, real mu, real r, int64_t d, real base,
+                       bool narrow)
 {
-    for (int64_t i = 0; i < d; i++) write_number(y, i, (row[i] - mu) * r * (1 + a[i]) + b[i], narrow);
+    for (int64_t i = 0; i < d; i++) write_number(y, i, (row[i] - mu) * r * (base + a[i]) + b[i], narrow);
 }
 
 static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
@@ -31,26 +34,26 @@ static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, co
         const real *row = x + token * z.d, *mod = m + token / z.s * z.stride;
         void *out = number_at(y, token * z.d, narrow);
         row_moments(&mean[token], &rstd[token], row, z.d, epsilon);
-        WITH_KIND(narrow, norm_row, out, row, mod + scale * z.d, mod + shift * z.d, mean[token], rstd[token], z.d);
+        WITH_KIND(narrow, norm_row, out, row, mod + scale * z.d, mod + shift * z.d, mean[token], rstd[token], z.d, 1);
     }
 }
 
-/* With xhat = (x - mean) rstd and g = dy (1 + scale):
- * dx = rstd (g - mean(g) - xhat mean(g xhat)), dscale = sum_s dy xhat, dshift = sum_s dy. */
+/* With xhat = (x - mean) rstd and g = dy (base + a):
+ * dx = rstd (g - mean(g) - xhat mean(g xhat)), da = sum dy xhat, db = sum dy. */
 ONE_KIND void norm_row_bwd(real *dx, const void *dy, const real *row, const real *a, real mu, real r, int64_t d,
-                           bool narrow)
+                           real base, bool narrow)
 {
     real sum_g = 0, sum_gx = 0;
 #pragma omp simd reduction(+ : sum_g, sum_gx)
     for (int64_t i = 0; i < d; i++) {
-        real g = read_number(dy, i, narrow) * (1 + a[i]);
+        real g = read_number(dy, i, narrow) * (base + a[i]);
         sum_g += g;
         sum_gx += g * (row[i] - mu) * r;
     }
     sum_g /= (real)d;
     sum_gx /= (real)d;
     for (int64_t i = 0; i < d; i++)
-        dx[i] += r * (read_number(dy, i, narrow) * (1 + a[i]) - sum_g - (row[i] - mu) * r * sum_gx);
+        dx[i] += r * (read_number(dy, i, narrow) * (base + a[i]) - sum_g - (row[i] - mu) * r * sum_gx);
 }
 
 /* da and db += what one token gives to scale and shift. */
@@ -75,10 +78,55 @@ static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x,
         for (int64_t token = n * z.s; token < (n + 1) * z.s; token++) {
             const real *row = x + token * z.d, mu = mean[token], r = rstd[token];
             const void *g = number_at(dy, token * z.d, narrow);
-            if (dx) WITH_KIND(narrow, norm_row_bwd, dx + token * z.d, g, row, a, mu, r, z.d);
+            if (dx) WITH_KIND(narrow, norm_row_bwd, dx + token * z.d, g, row, a, mu, r, z.d, 1);
             if (dm) WITH_KIND(narrow, modulation_row_bwd, da, db, g, row, mu, r, z.d);
         }
     }
+}
+
+static void layer_norm_fwd(real *y, real *mean, real *rstd, const real *x, const real *weight, const real *bias,
+                           int64_t m, int64_t d, real epsilon, int flags)
+{
+    const bool narrow = flags & NARROW;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < m; i++) {
+        row_moments(&mean[i], &rstd[i], x + i * d, d, epsilon);
+        WITH_KIND(narrow, norm_row, number_at(y, i * d, narrow), x + i * d, weight, bias, mean[i], rstd[i], d, 0);
+    }
+}
+
+/* da += what one row gives to the weights. */
+ONE_KIND void weight_row_bwd(real *da, const void *dy, const real *row, real mu, real r, int64_t d, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) da[i] += read_number(dy, i, narrow) * (row[i] - mu) * r;
+}
+
+ONE_KIND void bias_row_bwd(real *db, const void *dy, int64_t d, bool narrow)
+{
+    for (int64_t i = 0; i < d; i++) db[i] += read_number(dy, i, narrow);
+}
+
+/* Rows are shared out for dx, columns for the sums over rows. */
+static void layer_norm_bwd(real *dx, real *dweight, real *dbias, const real *dy, const real *x, const real *mean,
+                           const real *rstd, const real *weight, int64_t m, int64_t d, int flags)
+{
+    enum { COLUMNS = 64 };
+    const bool narrow = flags & NARROW;
+    if (dx) {
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < m; i++)
+            WITH_KIND(narrow, norm_row_bwd, dx + i * d, number_at(dy, i * d, narrow), x + i * d, weight, mean[i],
+                      rstd[i], d, 0);
+    }
+    if (!dweight && !dbias) return;
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < d; first += COLUMNS)
+        for (int64_t i = 0; i < m; i++) {
+            const int64_t at = i * d + first, columns = least(COLUMNS, d - first);
+            const void *g = number_at(dy, at, narrow);
+            if (dweight) WITH_KIND(narrow, weight_row_bwd, dweight + first, g, x + at, mean[i], rstd[i], columns);
+            if (dbias) WITH_KIND(narrow, bias_row_bwd, dbias + first, g, columns);
+        }
 }
 
 /* y = x + gate h */
@@ -128,6 +176,8 @@ static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, con
 
 void CPU_FN(cpu_register_norm)(engine *e)
 {
+    e->layer_norm_fwd = layer_norm_fwd;
+    e->layer_norm_bwd = layer_norm_bwd;
     e->norm_modulate_fwd = norm_modulate_fwd;
     e->norm_modulate_bwd = norm_modulate_bwd;
     e->gated_add_fwd = gated_add_fwd;

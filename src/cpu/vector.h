@@ -36,6 +36,12 @@ static inline real vector_tanh(real x)
     return tanh(x);
 }
 
+static inline real vector_normal(real *density, real x)
+{
+    *density = exp(-x * x / 2) * 0.39894228040143267794;
+    return erfc(-x * 0.70710678118654752440) / 2;
+}
+
 #else
 
 /* 2^n for -126 <= n <= 127. */
@@ -109,6 +115,26 @@ static inline float vector_tanh(float x)
     float magnitude = fabsf(x);
     float far = copysignf(1.0F - 2.0F / (vector_exp_bounded(2.0F * magnitude) + 1.0F), x);
     return magnitude > 0.6F ? far : near;
+}
+
+/* The normal distribution: the share below x, within (8 + x^2) 2^-24 of itself for x >= -12 (further out between 0 and 2^-106),
+ * and the density at x, as exact. The tail beyond |x| is e^(-x^2/2) times a polynomial in 1 / (1 + 0.38 |x| / sqrt(2)). */
+static inline float vector_normal(float *density, float x)
+{
+    float bell = vector_exp_bounded(-0.5F * x * x);
+    float t = 1.0F / (1.0F + 0.268700577F * fabsf(x));
+    float q = 0.0593447464F;
+    q = q * t - 0.264207323F;
+    q = q * t + 0.36802718F;
+    q = q * t - 0.166434519F;
+    q = q * t + 0.233601276F;
+    q = q * t + 0.137071903F;
+    q = q * t + 0.204322583F;
+    q = q * t + 0.213859648F;
+    q = q * t + 0.214414525F;
+    float tail = 0.5F * bell * (t * q);
+    *density = 0.398942280F * bell;
+    return x < 0 ? tail : 1.0F - tail;
 }
 
 #endif

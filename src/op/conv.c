@@ -143,6 +143,29 @@ tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad
     return y;
 }
 
+static void average_pool_bwd(ctx *c, const tape_record *r)
+{
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.average_pool_bwd(dx, r->out->grad, *(const window_sizes *)r->saved);
+}
+
+tensor *op_average_pool(ctx *c, tensor *x, int64_t side)
+{
+    if (ctx_failed(c)) return NULL;
+    TENSOR_CHECK(x->dim_count == 4 && side % 2 == 1, x);
+    window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3]};
+    z.side_h = z.side_w = side;
+    z.stride = 1;
+    z.pad_h = z.pad_w = side / 2;
+    z.out_h = z.h;
+    z.out_w = z.w;
+    tensor *y = tensor_new(c, &c->step, 4, x->dim);
+    if (!y) return NULL;
+    c->engine.average_pool_fwd(y->data, x->data, z);
+    if (tape_wants(c, y, &x, 1)) tape_push(c, average_pool_bwd, y, &x, 1, &z, sizeof z);
+    return y;
+}
+
 static void relu_bwd(ctx *c, const tape_record *r)
 {
     real *dx = tensor_grad(c, r->in[0]);
@@ -156,30 +179,5 @@ tensor *op_relu(ctx *c, tensor *x)
     if (!y) return NULL;
     c->engine.relu_fwd(y->data, x->data, tensor_count(y));
     if (tape_wants(c, y, &x, 1)) tape_push(c, relu_bwd, y, &x, 1, NULL, 0);
-    return y;
-}
-
-static void concat_bwd(ctx *c, const tape_record *r)
-{
-    tensor *a = r->in[0], *b = r->in[1];
-    int64_t a_count = a->dim[a->dim_count - 1], b_count = b->dim[b->dim_count - 1];
-    real *da = tensor_grad(c, a), *db = tensor_grad(c, b);
-    c->engine.concat_bwd(da, db, r->out->grad, tensor_count(a) / a_count, a_count, b_count);
-}
-
-tensor *op_concat(ctx *c, tensor *a, tensor *b)
-{
-    if (ctx_failed(c)) return NULL;
-    int last = a->dim_count - 1;
-    int64_t dim[TENSOR_DIM_MAX], a_count = a->dim[last], b_count = b->dim[b->dim_count - 1];
-    int64_t rows = tensor_count(a) / a_count;
-    TENSOR_CHECK(rows == tensor_count(b) / b_count, a, b);
-    for (int d = 0; d < last; d++) dim[d] = a->dim[d];
-    dim[last] = a_count + b_count;
-    tensor *y = tensor_new(c, &c->step, a->dim_count, dim);
-    if (!y) return NULL;
-    c->engine.concat_fwd(y->data, a->data, b->data, rows, a_count, b_count);
-    tensor *in[] = {a, b};
-    if (tape_wants(c, y, in, 2)) tape_push(c, concat_bwd, y, in, 2, NULL, 0);
     return y;
 }

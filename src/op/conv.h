@@ -15,10 +15,23 @@ tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t strid
  * and stride + pad <= side. */
 tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad);
 
+/* y[N,H,W,C]: mean over the side x side pixels (side odd) around each one, those outside the image not counted. */
+tensor *op_average_pool(ctx *c, tensor *x, int64_t side);
+
+/* y[N,2H,2W,C]: nearest neighbour. */
+tensor *op_upsample(ctx *c, tensor *x);
+
+/* y[N,H+1,W+1,C]: a row of zeros below and a column to the right. */
+tensor *op_pad_end(ctx *c, tensor *x);
+
 /* y = max(x, 0) */
 tensor *op_relu(ctx *c, tensor *x);
 
-/* y[..,A+B] = a[..,A] beside b[..,B]; the leading dimensions are those of a. */
-tensor *op_concat(ctx *c, tensor *a, tensor *b);
+/* y = limit tanh(x / limit) */
+tensor *op_soft_clamp(ctx *c, tensor *x, real limit);
+
+/* y = (x - mean) / sqrt(variance + epsilon) * weight[C] + bias[C] for x[N,..,C]; mean and variance over all positions of a
+ * sample and the C/groups channels of a group. */
+tensor *op_group_norm(ctx *c, tensor *x, tensor *weight, tensor *bias, int64_t groups, real epsilon);
 
 #endif

@@ -1,4 +1,5 @@
 /* Sums and activations, element by element. */
+#include "op/conv.h"
 #include "op/op.h"
 #include "op/record.h"
 
@@ -90,5 +91,87 @@ tensor *op_gelu(ctx *c, tensor *x)
     if (!y) return NULL;
     gelu(c, y, x);
     gelu_record(c, y, x);
+    return y;
+}
+
+/* y = x sigmoid(k x), k = 1.702;  dx = dy s (1 + k x (1 - s)) with s = sigmoid(k x), in the same way */
+static void quick_gelu_bwd(ctx *c, const tape_record *r)
+{
+    tensor *x = r->in[0];
+    const real *dy = r->out->grad;
+    const bool add = !tensor_grad_take(x, r->out);
+    c->engine.quick_gelu_bwd(x->grad, dy, x->data, tensor_count(x), add, x->narrow ? NARROW : 0);
+}
+
+static void quick_gelu_remake(ctx *c, const tape_record *r)
+{
+    const tensor *x = r->in[0];
+    c->engine.quick_gelu_fwd(r->out->data, x->data, tensor_count(x), x->narrow ? NARROW : 0);
+}
+
+tensor *op_quick_gelu(ctx *c, tensor *x)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow, tape_records(c, &x, 1));
+    if (!y) return NULL;
+    c->engine.quick_gelu_fwd(y->data, x->data, tensor_count(x), x->narrow ? NARROW : 0);
+    if (!tape_wants(c, y, &x, 1)) return y;
+    tape_push(c, quick_gelu_bwd, y, &x, 1, NULL, 0);
+    tape_remake(c, quick_gelu_remake);
+    return y;
+}
+
+/* y = a b F(b);  da = dy b F(b),  db = dy a (F(b) + b F'(b)) */
+static void geglu_bwd(ctx *c, const tape_record *r)
+{
+    const int64_t d = r->out->dim[r->out->dim_count - 1];
+    tensor *x = r->in[0];
+    bool add = false;
+    real *dx = tensor_grad_write(c, x, &add);
+    if (dx) c->engine.geglu_bwd(dx, r->out->grad, x->data, tensor_count(r->out) / d, d, add, x->narrow ? NARROW : 0);
+}
+
+static void geglu(ctx *c, tensor *y, const tensor *x)
+{
+    const int64_t d = y->dim[y->dim_count - 1];
+    c->engine.geglu_fwd(y->data, x->data, tensor_count(y) / d, d, x->narrow ? NARROW : 0);
+}
+
+static void geglu_remake(ctx *c, const tape_record *r)
+{
+    geglu(c, r->out, r->in[0]);
+}
+
+tensor *op_geglu(ctx *c, tensor *x)
+{
+    if (ctx_failed(c)) return NULL;
+    const int last = x->dim_count - 1;
+    int64_t dim[TENSOR_DIM_MAX];
+    TENSOR_CHECK(x->dim[last] % (x->narrow ? 16 : 2) == 0, x);
+    for (int d = 0; d <= last; d++) dim[d] = d < last ? x->dim[d] : x->dim[d] / 2;
+    tensor *y = tensor_new_droppable(c, x->dim_count, dim, x->narrow, tape_records(c, &x, 1));
+    if (!y) return NULL;
+    geglu(c, y, x);
+    if (!tape_wants(c, y, &x, 1)) return y;
+    tape_push(c, geglu_bwd, y, &x, 1, NULL, 0);
+    tape_remake(c, geglu_remake);
+    return y;
+}
+
+/* y = limit tanh(x / limit);  dx = dy (1 - tanh(x / limit)^2) */
+static void soft_clamp_bwd(ctx *c, const tape_record *r)
+{
+    const real *limit = r->saved;
+    real *dx = tensor_grad(c, r->in[0]);
+    if (dx) c->engine.soft_clamp_bwd(dx, r->out->grad, r->in[0]->data, *limit, tensor_count(r->out));
+}
+
+tensor *op_soft_clamp(ctx *c, tensor *x, real limit)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    c->engine.soft_clamp_fwd(y->data, x->data, limit, tensor_count(x));
+    if (tape_wants(c, y, &x, 1)) tape_push(c, soft_clamp_bwd, y, &x, 1, &limit, sizeof limit);
     return y;
 }

@@ -1,5 +1,6 @@
 /* The two ends of an adaLN-Zero residual branch (Peebles and Xie 2023, section 3.2): normalise and modulate at its
- * start, gate and add at its end. Shift, scale and gate are slices of one packed tensor. */
+ * start, gate and add at its end. Shift, scale and gate are slices of one packed tensor. And layer norm with weights of its
+ * own (Ba et al. 2016). */
 #include "op/op.h"
 
 typedef struct norm_saved {
@@ -50,6 +51,53 @@ tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, rea
     if (!tape_wants(c, y, in, 2)) return y;
     tape_push(c, norm_modulate_bwd, y, in, 2, &s, sizeof s);
     tape_remake(c, norm_modulate_remake);
+    return y;
+}
+
+typedef struct layer_norm_saved {
+    int64_t m, d;
+    real epsilon;
+    real *mean, *rstd; /* [M] */
+} layer_norm_saved;
+
+/* y = xhat weight + bias */
+static void layer_norm_bwd(ctx *c, const tape_record *r)
+{
+    const layer_norm_saved *s = r->saved;
+    const tensor *x = r->in[0], *weight = r->in[1];
+    real *dx = tensor_grad(c, r->in[0]), *dweight = tensor_grad(c, r->in[1]), *dbias = tensor_grad(c, r->in[2]);
+    if (ctx_failed(c)) return;
+    c->engine.layer_norm_bwd(dx, dweight, dbias, r->out->grad, x->data, s->mean, s->rstd, weight->data, s->m, s->d,
+                             r->out->narrow ? NARROW : 0);
+}
+
+static void layer_norm(ctx *c, tensor *y, tensor *const in[3], const layer_norm_saved *s)
+{
+    c->engine.layer_norm_fwd(y->data, s->mean, s->rstd, in[0]->data, in[1]->data, in[2]->data, s->m, s->d, s->epsilon,
+                             y->narrow ? NARROW : 0);
+}
+
+static void layer_norm_remake(ctx *c, const tape_record *r)
+{
+    layer_norm(c, r->out, r->in, r->saved);
+}
+
+tensor *op_layer_norm(ctx *c, tensor *x, tensor *weight, tensor *bias, real epsilon)
+{
+    if (ctx_failed(c)) return NULL;
+    const int64_t d = x->dim[x->dim_count - 1];
+    TENSOR_CHECK(tensor_count(weight) == d && tensor_count(bias) == d, x, weight, bias);
+    layer_norm_saved s = {.m = tensor_count(x) / d, .d = d, .epsilon = epsilon};
+    const size_t bytes = (size_t)s.m * sizeof(real);
+    tensor *in[] = {x, weight, bias};
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, tensor_branch_is_narrow(c, d), tape_records(c, in, 3));
+    s.mean = numbers_alloc(c, &c->step, bytes);
+    s.rstd = numbers_alloc(c, &c->step, bytes);
+    if (ctx_failed(c)) return NULL;
+    layer_norm(c, y, in, &s);
+    if (!tape_wants(c, y, in, 3)) return y;
+    tape_push(c, layer_norm_bwd, y, in, 3, &s, sizeof s);
+    tape_remake(c, layer_norm_remake);
     return y;
 }
 

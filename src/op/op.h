@@ -8,8 +8,8 @@
 
 /* y[..,O] = x[..,I] w[O,I]^T + b[O]; b may be NULL. All leading dimensions are rows. */
 tensor *op_linear(ctx *c, tensor *x, tensor *w, tensor *b);
-/* The same for a result that stays inside a residual branch: it may be kept narrow. Only op_attention, op_gelu, op_gated_add
- * (as h) and op_linear take one that is. */
+/* The same for a result that stays inside a residual branch: it may be kept narrow. Only attention, the
+ * forms of GELU, op_gated_add (as h) and op_linear take one that is. */
 tensor *op_linear_branch(ctx *c, tensor *x, tensor *w, tensor *b);
 
 tensor *op_add(ctx *c, tensor *a, tensor *b);
@@ -19,9 +19,17 @@ tensor *op_silu(ctx *c, tensor *x);
 /* The tanh form of GELU. */
 tensor *op_gelu(ctx *c, tensor *x);
 
+/* x sigmoid(1.702 x): CLIP's approximation of GELU. */
+tensor *op_quick_gelu(ctx *c, tensor *x);
+/* y[..,D] of x[..,2D], whose rows are a beside b: a times the GELU of b as it is defined, without an approximation. */
+tensor *op_geglu(ctx *c, tensor *x);
+
 /* op_gelu of op_linear_branch. */
 tensor *op_linear_gelu(ctx *c, tensor *x, tensor *w, tensor *b);
 
+/* y = layernorm(x) * weight[D] + bias[D] for x[..,D]; like op_norm_modulate's the result is the start of a residual branch and
+ * may be narrow. */
+tensor *op_layer_norm(ctx *c, tensor *x, tensor *weight, tensor *bias, real epsilon);
 /* y = layernorm(x) * (1 + scale) + shift for x[N,S,D]; shift and scale are slices number `shift`, `scale` of the packed
  * m[N,count*D]. Layer norm has no weights of its own. */
 tensor *op_norm_modulate(ctx *c, tensor *x, tensor *m, int shift, int scale, real epsilon);
@@ -30,11 +38,18 @@ tensor *op_gated_add(ctx *c, tensor *x, tensor *h, tensor *m, int gate);
 
 /* Self-attention of packed qkv[N,S,3D] with `heads` heads: y[N,S,D]. */
 tensor *op_attention(ctx *c, tensor *qkv, int64_t heads);
+/* Attention of q[N,S,D] to k and v [N,T,D], three tensors: y[N,S,D]. causal: query i sees keys 0 to i only, and S = T. */
+tensor *op_attention_apart(ctx *c, tensor *q, tensor *k, tensor *v, int64_t heads, bool causal);
 
 /* y[N,D] = table[index[n],:]. The indices are copied. */
 tensor *op_embedding(ctx *c, tensor *table, const int32_t index[], int64_t n);
 /* y[N,D] = mean over S of x[N,S,D] */
 tensor *op_mean_tokens(ctx *c, tensor *x);
+/* a and then b along dimension `dim` (from 0), in which alone they may differ: 1 of [N,S,D] appends tokens, the last one
+ * channels. */
+tensor *op_concat(ctx *c, tensor *a, tensor *b, int dim);
+/* Entries first to first + count - 1 of x along dimension `dim`. */
+tensor *op_slice(ctx *c, tensor *x, int dim, int64_t first, int64_t count);
 /* tokens[N,S,C*P*P] of x[N,C,H,W], channel-major inside a token, as a convolution with stride P sees it. */
 tensor *op_patchify(ctx *c, tensor *x, int64_t patch);
 /* y[N,C,H,W] of tokens[N,S,P*P*C], channel fastest inside a token (DiT's unpatchify). */

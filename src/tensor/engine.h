@@ -55,6 +55,15 @@ typedef struct window_sizes {
     int64_t out_h, out_w;
 } window_sizes;
 
+/* S queries of each of N samples and K heads of width E, and the keys and values they meet. A row of q holds its heads one
+ * after another; rows are q_stride numbers apart, those of k and of v kv_stride, also from sample to sample: slices of one
+ * packed array [N,S,3,K,E] are q, k = q + K*E and v = k + K*E with strides of 3*K*E. */
+typedef struct attention_sizes {
+    int64_t n, s, keys, k, e;
+    int64_t q_stride, kv_stride;
+    bool causal; /* query i meets keys 0 to i only; as many keys as queries */
+} attention_sizes;
+
 /* Samples [N,S,C] whose channels are normalised in G groups of neighbours. */
 typedef struct group_sizes {
     int64_t n, s, c;
@@ -122,6 +131,30 @@ typedef struct engine {
     void (*gelu_fwd)(real *y, const real *x, int64_t count, int flags);
     void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags); /* dx may be dy */
 
+    /* y = x * sigmoid(1.702 x), CLIP's approximation of GELU; NARROW: all */
+    void (*quick_gelu_fwd)(real *y, const real *x, int64_t count, int flags);
+    void (*quick_gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add,
+                           int flags); /* dx may be dy */
+    /* y[M,D] = a b F(b), where a row of x[M,2D] is a beside b and F is the normal distribution function: GELU as it is defined,
+     * as a gate; NARROW: all */
+    void (*geglu_fwd)(real *y, const real *x, int64_t m, int64_t d, int flags);
+    void (*geglu_bwd)(real *dx, const real *dy, const real *x, int64_t m, int64_t d, bool add, int flags);
+    /* y = limit tanh(x / limit) */
+    void (*soft_clamp_fwd)(real *y, const real *x, real limit, int64_t count);
+    void (*soft_clamp_bwd)(real *dx, const real *dy, const real *x, real limit, int64_t count);
+
+    /* y = (x - mean) * rstd * weight + bias, per row of x[M,D]; mean, rstd: [M] kept for backward; NARROW: y and dy */
+    void (*layer_norm_fwd)(real *y, real *mean, real *rstd, const real *x, const real *weight, const real *bias,
+                           int64_t m, int64_t d, real epsilon, int flags);
+    void (*layer_norm_bwd)(real *dx, real *dweight, real *dbias, const real *dy, const real *x, const real *mean,
+                           const real *rstd, const real *weight, int64_t m, int64_t d, int flags);
+    /* y = (x - mean) factor + bias of x[N,S,C]: mean and rstd over the S positions and C/G channels of a group, factor =
+     * rstd weight. mean, rstd, factor: [N,C], the first two kept for backward */
+    void (*group_norm_fwd)(real *y, real *mean, real *rstd, real *factor, const real *x, const real *weight,
+                           const real *bias, group_sizes z, real epsilon);
+    /* room: [2,N,C], for sums */
+    void (*group_norm_bwd)(real *dx, real *dweight, real *dbias, real *room, const real *dy, const real *x,
+                           const real *mean, const real *rstd, const real *weight, group_sizes z);
     /* y = (x - mean) * rstd * (1 + scale) + shift, per token; mean, rstd: [N*S] kept for backward; NARROW: y and dy */
     void (*norm_modulate_fwd)(real *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
                               int64_t shift, int64_t scale, real epsilon, int flags);
@@ -134,12 +167,13 @@ typedef struct engine {
     void (*gated_add_bwd)(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
                           int64_t gate, bool add, int flags);
 
-    /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v from qkv[N,S,3,K,E]; lse[N,K,S] = log of the row sums, for backward. E is at
-     * most ATTENTION_WIDTH_MAX. Flags: GEMM_BF16 is about the operands of all its products; NARROW: qkv, y and their
-     * gradients, only with GEMM_BF16; GEMM_ACCUMULATE: dqkv += instead of dqkv =. */
-    void (*attention_fwd)(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags);
-    void (*attention_bwd)(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
-                          int64_t s, int64_t k, int64_t e, int flags);
+    /* y[N,S,K*E] = softmax(q k^T / sqrt(E)) v; lse[N,K,S] = log of the row sums, for backward. E is at most
+     * ATTENTION_WIDTH_MAX. Gradients of q, k, v lie as these do. Flags: GEMM_BF16 is about the operands of all its products;
+     * NARROW: q, k, v, y and their gradients, only with GEMM_BF16; GEMM_ACCUMULATE: dq, dk, dv += instead of =. */
+    void (*attention_fwd)(real *y, real *lse, const real *q, const real *k, const real *v, attention_sizes z,
+                          int flags);
+    void (*attention_bwd)(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *lse, const real *q,
+                          const real *k, const real *v, attention_sizes z, int flags);
 
     /* y[N,D] = table[index[n]] */
     void (*embedding_fwd)(real *y, const real *table, const int32_t *index, int64_t n, int64_t d);
@@ -182,23 +216,23 @@ typedef struct engine {
     /* y = max(x, 0); NaN stays NaN; the gradient at 0 is 0 */
     void (*relu_fwd)(real *y, const real *x, int64_t count);
     void (*relu_bwd)(real *dx, const real *dy, const real *x, int64_t count);
+    /* y[N,OH,OW,C] = mean of x under each window, what lies outside the image left out of sum and number */
+    void (*average_pool_fwd)(real *y, const real *x, window_sizes z);
+    void (*average_pool_bwd)(real *dx, const real *dy, window_sizes z);
+    /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
+    void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
+    void (*upsample_bwd)(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c);
+    /* y[N,H+1,W+1,C]: x[N,H,W,C] with zeros below and to the right */
+    void (*pad_end_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
+    void (*pad_end_bwd)(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c);
+
+    /* rows side by side */
     /* y[M,A+B] = a[M,A] beside b[M,B] */
     void (*concat_fwd)(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count);
     void (*concat_bwd)(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count);
-
-    /* Networks that stay frozen (op/frozen.h): these have no backward. Images are channels last. */
-    /* y = (x - mean) factor + bias of x[N,S,C]: mean and rstd over the S positions and C/G channels of a group, factor =
-     * rstd weight; mean, factor [N,C] are outputs too */
-    void (*group_norm_fwd)(real *y, real *mean, real *factor, const real *x, const real *weight, const real *bias,
-                           group_sizes z, real epsilon);
-    /* y[N,OH,OW,C] = mean of x under each window, what lies outside the image left out of sum and number */
-    void (*average_pool_fwd)(real *y, const real *x, window_sizes z);
-    /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
-    void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
-    /* y[N,H+1,W+1,C]: x[N,H,W,C] with zeros below and to the right */
-    void (*pad_end_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
-    /* y = limit tanh(x / limit) */
-    void (*soft_clamp_fwd)(real *y, const real *x, real limit, int64_t count);
+    /* y[M,A] = columns first to first + A - 1 of x[M,X] */
+    void (*slice_fwd)(real *y, const real *x, int64_t m, int64_t x_count, int64_t first, int64_t a_count);
+    void (*slice_bwd)(real *dx, const real *dy, int64_t m, int64_t x_count, int64_t first, int64_t a_count);
 } engine;
 
 /* Aborts with the entry's position if an entry is NULL: a missing kernel is found here, never in the middle of a run. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "op/conv.h"
-#include "op/frozen.h"
 #include "op/op.h"
 
 #define KL_EPSILON 1e-6
@@ -262,7 +261,7 @@ static tensor *convolve(ctx *c, const conv_weights *k, tensor *x, int64_t pad)
 
 static tensor *norm(ctx *c, const autoencoder_kl *k, const kl_norm *n, tensor *x)
 {
-    return frozen_group_norm(c, x, n->weight, n->bias, k->groups, (real)KL_EPSILON);
+    return op_group_norm(c, x, n->weight, n->bias, k->groups, (real)KL_EPSILON);
 }
 
 static tensor *norm_silu(ctx *c, const autoencoder_kl *k, const kl_norm *n, tensor *x)
@@ -301,12 +300,12 @@ static tensor *attention_forward(ctx *c, const void *arg, tensor *x)
 static tensor *downsample_forward(ctx *c, const void *arg, tensor *x)
 {
     const conv_weights *k = ((const part *)arg)->weights;
-    return op_conv2d(c, frozen_pad_end(c, x), k->weight, k->bias, 2, 0);
+    return op_conv2d(c, op_pad_end(c, x), k->weight, k->bias, 2, 0);
 }
 
 static tensor *upsample_forward(ctx *c, const void *arg, tensor *x)
 {
-    return convolve(c, ((const part *)arg)->weights, frozen_upsample(c, x), 1);
+    return convolve(c, ((const part *)arg)->weights, op_upsample(c, x), 1);
 }
 
 static tensor *end_forward(ctx *c, const void *arg, tensor *x)

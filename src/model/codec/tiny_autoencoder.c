@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "op/conv.h"
-#include "op/frozen.h"
 #include "op/op.h"
 
 enum { POOL_GROUPS = 4, POOL_FACTOR = 4, WIDTH_MAX = 1 << 12 };
@@ -119,7 +118,7 @@ static void block_forward(ctx *c, const void *arg, tensor *const in[], tensor *o
     tensor *x = in[0];
     if (b->pool_in.weight) {
         tensor *h = convolve(c, &b->pool_in, x, 1);
-        h = op_relu(c, frozen_group_norm(c, h, b->pool_scale, b->pool_shift, POOL_GROUPS, (real)POOL_EPSILON));
+        h = op_relu(c, op_group_norm(c, h, b->pool_scale, b->pool_shift, POOL_GROUPS, (real)POOL_EPSILON));
         x = op_add(c, x, convolve(c, &b->pool_out, h, 1));
     }
     tensor *h = x;
@@ -139,7 +138,7 @@ static tensor *run(ctx *c, tape_function *f, const void *weights, tensor *x)
 
 static void upsample_forward(ctx *c, const void *arg, tensor *const in[], tensor *out[])
 {
-    out[0] = convolve(c, arg, frozen_upsample(c, in[0]), 1);
+    out[0] = convolve(c, arg, op_upsample(c, in[0]), 1);
 }
 
 /* y = x factor + offset, in place: the pictures outside are in [-1,1], the networks' in [0,1]. */
@@ -172,7 +171,7 @@ tensor *tiny_autoencoder_encode(ctx *c, const tiny_autoencoder *k, tensor *x)
 tensor *tiny_autoencoder_decode(ctx *c, const tiny_autoencoder *k, tensor *z)
 {
     const tiny_half *h = &k->decoder;
-    tensor *x = op_relu(c, convolve(c, &h->conv_in, frozen_soft_clamp(c, z, 3), 1));
+    tensor *x = op_relu(c, convolve(c, &h->conv_in, op_soft_clamp(c, z, 3), 1));
     for (int stage = 0; stage < TINY_STAGES; stage++) {
         for (int i = 0; i < TINY_BLOCKS; i++) x = run(c, block_forward, &h->block[stage][i], x);
         x = run(c, upsample_forward, &h->resample[stage], x);

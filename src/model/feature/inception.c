@@ -6,7 +6,6 @@
 #include "container/tensor_open.h"
 #include "image/resample.h"
 #include "op/conv.h"
-#include "op/frozen.h"
 #include "op/op.h"
 
 /* ---- the architecture, as a table ---- */
@@ -183,7 +182,7 @@ static tensor *source_of(ctx *c, source from, tensor *input, tensor *before, ten
     case INPUT: return input;
     case BEFORE: return before;
     case BESIDE: return beside;
-    case AVERAGE_POOLED: return frozen_average_pool(c, input, 3);
+    case AVERAGE_POOLED: return op_average_pool(c, input, 3);
     case MAX_POOLED: return op_max_pool(c, input, 3, 1, 1);
     default: return op_max_pool(c, input, 3, 2, 0);
     }
@@ -235,7 +234,7 @@ static void run_stages(ctx *c, const void *arg, tensor *const in[], tensor *out[
         const step *now = &s->steps[i];
         beside = source_of(c, now->from, input, before, beside);
         before = now->outputs == NOTHING ? beside : convolve(c, k++, now, beside);
-        if (now->kept) y = y ? op_concat(c, y, before) : before;
+        if (now->kept) y = y ? op_concat(c, y, before, 3) : before;
         if (p->last == SPATIAL_STAGE && i == 0 && p->spatial && !ctx_failed(c)) copy_spatial(c, p->spatial, before);
     }
     out[0] = y;

@@ -64,7 +64,7 @@ static tensor *fire_forward(ctx *c, const squeezenet_fire *fire, tensor *x)
     tensor *squeezed = convolve(c, &fire->squeeze, x, 1, 0);
     tensor *narrow = convolve(c, &fire->expand1, squeezed, 1, 0);
     tensor *wide = convolve(c, &fire->expand3, squeezed, 1, 1);
-    return op_concat(c, narrow, wide);
+    return op_concat(c, narrow, wide, 3);
 }
 
 /* [N,512] of x[N,227,227,3] */
