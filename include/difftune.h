@@ -61,7 +61,8 @@ const char *dt_status_name(dt_status status);
 
 enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256 };
 
-/* ---- settings: one flat struct; src/settings/settings.c has the table with each key's range, default and help ---- */
+/* ---- settings: one flat struct. Each member is a key of src/settings/settings_table.c, which has its range, default and
+ * help, the verbs that use it, and its words where it is an enum ---- */
 
 typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
 typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED } dt_preset;
@@ -93,7 +94,7 @@ typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, 
 
 typedef struct dt_settings {
     /* machine */
-    int64_t threads; /* 0: all cores */
+    int64_t threads;  /* 0: all cores */
     dt_device device; /* where the networks run */
     dt_isa isa;       /* highest instruction set used by the CPU */
     int64_t seed;
@@ -147,9 +148,12 @@ typedef struct dt_settings {
     bool fused_backward_pass; /* each weight is updated when its gradient is complete; no gradients are kept */
     double ema_decay;
     bool ema_warmup; /* decay 0, then at most (1 + n) / (10 + n) after n updates: no trace of the starting weights */
-    int64_t checkpointing_steps, checkpoints_total_limit;                    /* 0: only at the end; 0: keep all */
-    int64_t logging_steps, validation_steps, validation_count, sample_steps; /* 0: never */
-    int64_t eval_steps, eval_count; /* every so many steps, Frechet distance of so many samples; 0: never */
+    int64_t checkpointing_steps;     /* 0: only at the end */
+    int64_t checkpoints_total_limit; /* 0: keep all */
+    /* every so many steps; 0: never */
+    int64_t logging_steps, validation_steps, sample_steps, eval_steps;
+    int64_t validation_count; /* images of a validation loss at most */
+    int64_t eval_count;       /* samples of a Frechet distance */
     bool tensorboard;
 
     /* sampling */
@@ -187,6 +191,7 @@ typedef struct dt_settings {
     char recipe[DT_TEXT_MAX]; /* name of the data set in the paper */
     char data[DT_PATH_MAX];   /* folder made by dt_data_prepare */
     char reference_split[16]; /* split of data that samples are compared with */
+    char arms[DT_PATH_MAX];   /* YAML file with the mapping `arms`; empty: plain fine-tuning and Diff-Tuning */
     int64_t fid_count;        /* images drawn and measured with each tuned model */
     double paper_fid_finetune, paper_fid_difffit, paper_fid_diff_tuning; /* table 1 of the paper; 0: none */
 
@@ -204,7 +209,8 @@ void dt_settings_init(dt_settings *s);
  * allowed, and for an unknown key the nearest valid one; *s is then unchanged. `message` may be NULL. */
 dt_status dt_settings_set(dt_settings *s, const char *key, const char *text, char message[], int64_t message_size);
 
-/* Reads a YAML mapping of keys on top of *s. Unknown keys are refused with line and nearest valid name. */
+/* Reads a YAML mapping of keys on top of *s. Unknown keys are refused with line and nearest valid name. Where the file
+ * holds the mapping `arms` (see dt_run), s->arms becomes the file's path. */
 dt_status dt_settings_load(dt_settings *s, const char *path, char message[], int64_t message_size);
 
 /* Writes every key with its value; dt_settings_load of that file gives back the same struct. */
@@ -241,7 +247,7 @@ typedef struct dt_observer {
     bool (*should_stop)(void *user);                    /* asked between steps; may be NULL */
 } dt_observer;
 
-/* ---- the verbs. `observer` may be NULL. Each uses the settings its name says in settings.c ---- */
+/* ---- the verbs. `observer` may be NULL. Each uses the settings whose row has it in settings_table.c ---- */
 
 typedef struct dt_data_counts {
     int64_t classes, train, validation, test; /* images of each split */
@@ -277,8 +283,8 @@ dt_status dt_sample(dt_context *ctx, const dt_settings *s, const dt_observer *ob
 
 /* NaN where a number is not at hand. */
 typedef struct dt_eval_result {
-    char measure
-        [DT_TEXT_MAX]; /* "FD-base", "FD-squeezenet"; "FID tf1", "FID pytorch-fid" or "FID clean" by the resize */
+    /* "FD-base", "FD-squeezenet"; "FID tf1", "FID pytorch-fid" or "FID clean" by the resize */
+    char measure[DT_TEXT_MAX];
     double frechet_distance;
     double kernel_distance, kernel_distance_std; /* KID over subsets; needs the images of both sides */
     double precision, recall;                    /* needs the images of both sides */

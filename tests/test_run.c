@@ -3,7 +3,7 @@
 
 #include <glob.h>
 
-#include "settings/settings.h"
+#include "api/settings_check.h"
 
 static dt_settings settings_of(const char *folder)
 {

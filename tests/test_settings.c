@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "temp_folder.h"
-#include "settings/settings.h"
+#include "api/settings_check.h"
 
 static char file[512];
 
@@ -77,6 +77,107 @@ static void defaults_are_those_of_the_paper(void **state)
     assert_int_equal(s.preset, DT_PRESET_PAPER);
     assert_true(s.random_flip && s.tensorboard && s.learn_sigma && !s.strict);
     assert_string_equal(s.background, "#ffffff");
+}
+
+/* ---- what finished work is recognised by ---- */
+
+static bool is_among(const char *const names[], const char *name)
+{
+    while (*names && strcmp(*names, name)) names++;
+    return *names;
+}
+
+/* Folders of runs that are there already keep being recognised only while these are the keys that run.json lacks. */
+static void the_identity_of_a_run_is_what_it_was(void **state)
+{
+    (void)state;
+    static const char *const free_keys[] = {"threads",
+                                            "output_dir",
+                                            "checkpointing_steps",
+                                            "checkpoints_total_limit",
+                                            "logging_steps",
+                                            "validation_steps",
+                                            "validation_count",
+                                            "sample_steps",
+                                            "eval_steps",
+                                            "eval_count",
+                                            "tensorboard",
+                                            "save_model_as",
+                                            "save_dtype",
+                                            "metadata",
+                                            "weights",
+                                            "num_samples",
+                                            "sample_batch_size",
+                                            "sampler",
+                                            "num_inference_steps",
+                                            "timestep_spacing",
+                                            "eta",
+                                            "guidance_scale",
+                                            "clip_sample",
+                                            "guidance_channels",
+                                            "classes",
+                                            "feature",
+                                            "feature_weights",
+                                            "inception_resize",
+                                            "pretrained_model",
+                                            "vae",
+                                            "inception_score_parts",
+                                            "cache_dir",
+                                            "train_data",
+                                            "validation_data",
+                                            "bank",
+                                            "gradient_checkpointing",
+                                            "strict",
+                                            "fused_backward_pass",
+                                            NULL};
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *k = &settings_keys[i];
+        bool expected = (k->verbs & SETTINGS_TRAIN) && !is_among(free_keys, k->name);
+        if (((k->identity & SETTINGS_TRAIN) != 0) != expected) fail_msg("%s", k->name);
+        assert_int_equal(k->identity & ~k->verbs, 0);
+    }
+}
+
+/* The same for the stages in experiment.json, for every verb and all of them together. */
+static void a_stage_is_recognised_by_what_it_was(void **state)
+{
+    (void)state;
+    static const char *const free_keys[] = {"threads",
+                                            "checkpointing_steps",
+                                            "checkpoints_total_limit",
+                                            "logging_steps",
+                                            "tensorboard",
+                                            "validation_steps",
+                                            "validation_count",
+                                            "sample_steps",
+                                            "eval_steps",
+                                            "sample_batch_size",
+                                            "eval_count",
+                                            "output_dir",
+                                            NULL};
+    for (unsigned verbs = SETTINGS_BANK; verbs <= SETTINGS_RUN; verbs *= 2)
+        for (int i = 0; i < settings_key_count; i++) {
+            const settings_key *k = &settings_keys[i];
+            bool expected = (k->verbs & verbs) && !is_among(free_keys, k->name);
+            if (settings_shapes(k, verbs) != expected) fail_msg("%s of verb %u", k->name, verbs);
+        }
+}
+
+static void words_are_asked_for_by_the_name_of_their_key(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *k = &settings_keys[i];
+        if (k->type != SETTINGS_ENUM) continue;
+        assert_string_equal(settings_word(&s, k->name), k->initial);
+        for (int w = 0; k->words[w]; w++) assert_int_equal(settings_word_number(k->name, k->words[w]), w);
+        assert_int_equal(settings_word_number(k->name, "nonsense"), -1);
+    }
+    s.timestep_spacing = DT_SPACING_LEADING;
+    assert_string_equal(settings_word(&s, "timestep_spacing"), "leading");
+    assert_string_equal(settings_method_names[settings_word_number("method", "pretrain")], "pre-training");
 }
 
 /* ---- one key from text ---- */
@@ -373,6 +474,121 @@ static void a_missing_or_huge_file_is_refused(void **state)
     assert_int_not_equal(dt_settings_load(&s, file, message, sizeof message), DT_OK);
 }
 
+/* ---- arms ---- */
+
+static const char two_arms[] = "max_train_steps: 7\n"
+                               "arms:\n"
+                               "  plain: {method: finetune}\n"
+                               "  steep_2:\n"
+                               "    tau: 2\n"
+                               "    learning-rate: 0.5\n"
+                               "  same: {}\n"
+                               "seed: 3\n";
+
+static void arms_are_names_with_settings_of_their_own(void **state)
+{
+    (void)state;
+    dt_settings s, plain;
+    settings_arms arms;
+    dt_error err = {0};
+    char message[512];
+    dt_settings_init(&s);
+    assert_int_equal(load_text(&s, two_arms, message), DT_OK);
+    assert_string_equal(s.arms, file);
+    assert_true(s.max_train_steps == 7 && s.seed == 3 && s.tau == 1);
+    assert_int_equal(settings_arms_load(&arms, s.arms, &err), DT_OK);
+    assert_int_equal(arms.count, 3);
+    assert_string_equal(arms.arm[0].name, "plain");
+    assert_string_equal(arms.arm[1].name, "steep_2");
+    assert_int_equal(arms.arm[2].count, 0);
+    plain = s;
+    settings_arm_apply(&plain, &arms.arm[0]);
+    assert_int_equal(plain.method, DT_METHOD_FINETUNE);
+    settings_arm_apply(&s, &arms.arm[1]);
+    assert_true(s.tau == 2 && s.learning_rate == 0.5 && s.max_train_steps == 7);
+    settings_arms_free(&arms);
+    assert_int_equal(arms.count, 0);
+}
+
+static void arms_survive_a_file(void **state)
+{
+    (void)state;
+    dt_settings s, back;
+    settings_arms arms, again;
+    dt_error err = {0};
+    char message[512], copy[512];
+    snprintf(copy, sizeof copy, "%s", temp_path("copy.yaml"));
+    dt_settings_init(&s);
+    assert_int_equal(load_text(&s, two_arms, message), DT_OK);
+    assert_int_equal(settings_arms_load(&arms, file, &err), DT_OK);
+    assert_int_equal(settings_save_with(&s, &arms, copy, &err), DT_OK);
+    dt_settings_init(&back);
+    assert_int_equal(settings_load(&back, copy, &err), DT_OK);
+    assert_string_equal(back.arms, copy);
+    assert_int_equal(settings_arms_load(&again, copy, &err), DT_OK);
+    assert_int_equal(again.count, arms.count);
+    for (int i = 0; i < arms.count; i++) {
+        assert_string_equal(again.arm[i].name, arms.arm[i].name);
+        assert_int_equal(again.arm[i].count, arms.arm[i].count);
+        for (int k = 0; k < arms.arm[i].count; k++) {
+            assert_ptr_equal(again.arm[i].override[k].key, arms.arm[i].override[k].key);
+            assert_string_equal(again.arm[i].override[k].text, arms.arm[i].override[k].text);
+        }
+    }
+    memcpy(back.arms, s.arms, sizeof s.arms);
+    assert_memory_equal(&s, &back, sizeof s);
+    settings_arms_free(&arms);
+    settings_arms_free(&again);
+}
+
+static void bad_arms_are_refused_with_their_line(void **state)
+{
+    (void)state;
+    static const char *const bad[][3] = {
+        {"arms:\n  a: {lerning_rate: 1}\n",
+         ":2:", "unknown setting 'lerning_rate'; the nearest one is 'learning_rate'"},
+        {"arms:\n  a:\n    tau: 1\n    depth: deep\n",
+         ":4:", "depth must be a whole number from 1 to 1024, not 'deep'"},
+        {"arms:\n  a: {tau: 1, tau: 2}\n", ":2:", "tau is set twice"},
+        {"arms:\n  a: {tau: [1]}\n", ":2:", "tau needs a single value"},
+        {"arms:\n  a: {output_dir: x}\n", ":2:", "output_dir cannot be set by an arm"},
+        {"arms:\n  a: {runs: x}\n", ":2:", "runs cannot be set by an arm"},
+        {"arms:\n  a: {arms: x}\n", ":2:", "arms cannot be set by an arm"},
+        {"arms:\n  a: {}\n  b: {}\n  a: {}\n", ":4:", "arm a is there twice"},
+        {"arms:\n  a: finetune\n", ":2:", "arm a needs a mapping"},
+        {"arms:\n  ../a: {}\n", ":2:", "an arm's name"},
+        {"arms:\n  a.b: {}\n", ":2:", "an arm's name"},
+        {"arms:\n  '': {}\n", ":2:", "an arm's name"},
+        {"arms:\n  -a: {}\n", ":2:", "an arm's name"},
+        {"arms:\n  an_arm_with_a_name_that_is_one_letter_too_long_48: {}\n", ":2:", "1 to 47"},
+        {"arms: {}\n", ":1:", "arms names no arm"},
+        {"arms: [a]\n", ":1:", "arms needs a single value"},
+        {"arms: {a: {}}\narms: {b: {}}\n", ":2:", "arms is set twice"},
+        {"seed: {a: {}}\n", ":1:", "seed needs a single value"},
+        {"arms:\n  a: {title: \"x\\0y\"}\n", ":2:", "title cannot be set by an arm"},
+        {"arms:\n  a: {model: \"x\\0y\"}\n", ":2:", "model holds a zero byte"},
+    };
+    dt_settings s, before;
+    dt_settings_init(&s);
+    before = s;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char message[512];
+        settings_arms arms;
+        dt_error err = {0};
+        assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
+        assert_mentions(message, bad[i][1]);
+        assert_mentions(message, bad[i][2]);
+        assert_memory_equal(&s, &before, sizeof s);
+        assert_int_equal(settings_arms_load(&arms, file, &err), DT_ERR_ARG);
+        assert_int_equal(arms.count, 0);
+    }
+    settings_arms arms;
+    dt_error err = {0};
+    temp_write("settings.yaml", "seed: 1\n", 8);
+    assert_int_equal(settings_arms_load(&arms, file, &err), DT_ERR_ARG);
+    assert_mentions(err.message, "has no mapping 'arms'");
+}
+
 /* Every prefix and many single-byte changes of a good file: refused or read, never a crash or a value out of range. */
 static void damaged_files_never_give_values_out_of_range(void **state)
 {
@@ -577,6 +793,9 @@ int main(void)
         cmocka_unit_test(every_member_of_the_struct_has_exactly_one_row),
         cmocka_unit_test(rows_of_a_group_stand_together),
         cmocka_unit_test(defaults_are_those_of_the_paper),
+        cmocka_unit_test(the_identity_of_a_run_is_what_it_was),
+        cmocka_unit_test(a_stage_is_recognised_by_what_it_was),
+        cmocka_unit_test(words_are_asked_for_by_the_name_of_their_key),
         cmocka_unit_test(hyphens_and_underscores_are_the_same),
         cmocka_unit_test(text_that_is_not_allowed_is_refused_and_changes_nothing),
         cmocka_unit_test(a_refusal_says_what_is_allowed),
@@ -591,6 +810,9 @@ int main(void)
         cmocka_unit_test(an_empty_file_changes_nothing),
         cmocka_unit_test(a_bad_file_is_refused_with_its_line_and_changes_nothing),
         cmocka_unit_test(a_missing_or_huge_file_is_refused),
+        cmocka_unit_test(arms_are_names_with_settings_of_their_own),
+        cmocka_unit_test(arms_survive_a_file),
+        cmocka_unit_test(bad_arms_are_refused_with_their_line),
         cmocka_unit_test(damaged_files_never_give_values_out_of_range),
         cmocka_unit_test(train_says_what_it_needs_and_what_contradicts),
         cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),

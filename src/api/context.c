@@ -1,5 +1,6 @@
 #include "api/api.h"
 #include "engine/open.h"
+#include "api/settings_check.h"
 
 #include <stdlib.h>
 

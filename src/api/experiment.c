@@ -6,19 +6,6 @@
 
 #include "file/json_file.h"
 
-/* What does not change a stage's result: speed, and what is watched on the way. */
-static const char *const free_keys[] = {"threads",          "checkpointing_steps", "checkpoints_total_limit",
-                                        "logging_steps",    "tensorboard",         "validation_steps",
-                                        "validation_count", "sample_steps",        "eval_steps",
-                                        "eval_count",       "sample_batch_size"};
-
-static bool is_free(const char *key)
-{
-    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
-        if (!strcmp(free_keys[i], key)) return true;
-    return false;
-}
-
 void experiment_path(char out[DT_PATH_MAX], const experiment *e, const char *name)
 {
     file_join(out, e->folder, name);
@@ -76,11 +63,6 @@ static void value_of(char text[SETTINGS_VALUE_MAX], const experiment *e, const d
     if (inside) memmove(text, text + length, strlen(text + length) + 1);
 }
 
-static bool shapes(const settings_key *key, unsigned verbs)
-{
-    return (key->verbs & verbs) && !is_free(key->name) && strcmp(key->name, "output_dir");
-}
-
 dt_status experiment_check(bool *done, const experiment *e, const char *stage, unsigned verbs, const dt_settings *s,
                            dt_error *err)
 {
@@ -89,7 +71,7 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
     for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
         char mine[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
-        if (!shapes(key, verbs)) continue;
+        if (!settings_shapes(key, verbs)) continue;
         value_of(mine, e, s, key);
         const char *found = json_string_value(json_object_get(made, key->name));
         if (!found || strcmp(found, mine))
@@ -105,7 +87,7 @@ dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, cons
     json_t *made = json_object();
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
-        if (!shapes(&settings_keys[i], verbs)) continue;
+        if (!settings_shapes(&settings_keys[i], verbs)) continue;
         value_of(text, e, s, &settings_keys[i]);
         json_object_set_new(made, settings_keys[i].name, json_string(text));
     }

@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "api/experiment.h"
+#include "api/settings_check.h"
 #include "file/file.h"
 #include "run/eval_record.h"
 #include "run/metrics_log.h"

@@ -33,15 +33,13 @@ static bool wants_statistics(const sampling *p)
 /* What makes an image what it is; the same text again means that the same images are being drawn. */
 static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
 {
-    static const char *const spacing[] = {"ddim", "sections", "leading"};
     const dt_settings *s = p->s;
     snprintf(
         out, SAMPLE_TEXT_MAX,
         "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
         "model sha256 %s%s%s, classes %s%s",
-        s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", (long long)s->num_inference_steps,
-        spacing[s->timestep_spacing], s->eta, s->clip_sample ? "yes" : "no", s->guidance_scale,
-        s->guidance_channels == DT_GUIDE_THREE ? "three" : "all",
+        settings_word(s, "sampler"), (long long)s->num_inference_steps, settings_word(s, "timestep_spacing"), s->eta,
+        s->clip_sample ? "yes" : "no", s->guidance_scale, settings_word(s, "guidance_channels"),
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
         s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");

@@ -7,6 +7,7 @@
 #include "file/json_file.h"
 #include "container/safetensors.h"
 #include "model/dit/dit_sampler.h"
+#include "settings/settings.h"
 
 #define BANK_FORMAT "difftune bank 1"
 
@@ -41,17 +42,16 @@ static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *
 /* What an image of the bank depends on besides its index. */
 static json_t *describe_drawing(const dt_settings *s, const dit *m, const char *base_sha256)
 {
-    static const char *const spacing[] = {"ddim", "sections", "leading"};
     bool guided = s->bank_labels == DT_BANK_CLASSES;
     return json_pack("{s:s, s:s, s:s, s:I, s:s, s:f, s:b, s:s, s:f, s:s, s:I, s:[I,I,I], s:I}", "base_sha256",
-                     base_sha256, "mixed_precision", s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "no", "sampler",
-                     s->sampler == DT_SAMPLER_DDIM ? "ddim" : "ddpm", "num_inference_steps",
-                     (json_int_t)s->num_inference_steps, "timestep_spacing", spacing[s->timestep_spacing], "eta",
-                     s->eta, "clip_sample", s->clip_sample, "labels", guided ? "classes" : "null", "guidance_scale",
+                     base_sha256, "mixed_precision", settings_word(s, "mixed_precision"), "sampler",
+                     settings_word(s, "sampler"), "num_inference_steps", (json_int_t)s->num_inference_steps,
+                     "timestep_spacing", settings_word(s, "timestep_spacing"), "eta", s->eta, "clip_sample",
+                     s->clip_sample, "labels", settings_word(s, "bank_labels"), "guidance_scale",
                      guided ? s->guidance_scale : 1.0, "guidance_channels",
-                     guided && s->guidance_channels == DT_GUIDE_THREE ? "three" : "all", "seed", (json_int_t)s->seed,
-                     "shape", (json_int_t)m->config.channels, (json_int_t)m->config.input_size,
-                     (json_int_t)m->config.input_size, "shard_size", (json_int_t)s->bank_shard_size);
+                     guided ? settings_word(s, "guidance_channels") : "all", "seed", (json_int_t)s->seed, "shape",
+                     (json_int_t)m->config.channels, (json_int_t)m->config.input_size, (json_int_t)m->config.input_size,
+                     "shard_size", (json_int_t)s->bank_shard_size);
 }
 
 static dt_status check_same_drawing(const json_t *manifest, const json_t *drawing, const char *folder, dt_error *err)

@@ -1,12 +1,13 @@
 #include "method/difftuning.h"
 
 #include <ctype.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "file/file.h"
+#include "settings/settings.h"
 
 /* ---- psi and xi ---- */
 
@@ -47,13 +48,11 @@ static void fill_constant(time_table *table, double value)
     for (int t = 0; t < METHOD_T; t++) table->value[t] = value;
 }
 
-/* Numbers have a decimal point whatever the caller's locale says. */
-static dt_status parse_table(time_table *table, const char *path, const char *text, const char *text_end, locale_t c,
-                             dt_error *err)
+static dt_status parse_table(time_table *table, const char *path, const char *text, const char *text_end, dt_error *err)
 {
     for (int t = 0; t < METHOD_T; t++) {
         char *end;
-        double v = strtod_l(text, &end, c);
+        double v = strtod(text, &end);
         if (end == text || !(v >= 0 && v <= METHOD_VALUE_MAX))
             return error_set(err, DT_ERR_FORMAT,
                              "%s: %d numbers from 0 to %g expected, number %d is missing or not one", path, METHOD_T,
@@ -70,12 +69,12 @@ static dt_status read_table(time_table *table, const char *path, dt_error *err)
     char *text;
     size_t size;
     if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return err->status;
-    locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (c)
-        parse_table(table, path, text, text + size, c, err);
+    text_c_numbers numbers;
+    if (text_enter_c_numbers(&numbers))
+        parse_table(table, path, text, text + size, err);
     else
         error_set_errno(err, "%s: reading numbers", path);
-    if (c) freelocale(c);
+    text_leave_c_numbers(&numbers);
     free(text);
     return err->status;
 }
@@ -131,13 +130,13 @@ static void describe(difftuning *d, const dt_settings *s)
     static const char *const psi[] = {"t^tau", "1/(1+SNR)", "a table"};
     static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
     static const char *const ablation[] = {"", ", retention only", ", reconsolidation only"};
+    const char *name = settings_method_names[s->method];
     if (s->method != DT_METHOD_DIFF_TUNING)
-        snprintf(d->line, sizeof d->line, "%s: t uniform, no bank",
-                 s->method == DT_METHOD_FINETUNE ? "plain fine-tuning" : "pre-training");
+        snprintf(d->line, sizeof d->line, "%s: t uniform, no bank", name);
     else
         snprintf(d->line, sizeof d->line,
-                 "Diff-Tuning, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s",
-                 s->preset == DT_PRESET_PAPER ? "paper" : "released", psi[s->psi], s->tau, xi[xi_form(s)],
+                 "%s, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s", name,
+                 settings_word(s, "preset"), psi[s->psi], s->tau, xi[xi_form(s)],
                  s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", d->bank_fraction, d->retention_weight,
                  ablation[s->ablation]);
 }

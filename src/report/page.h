@@ -22,6 +22,9 @@ typedef struct report {
     int64_t measure_count;
 } report;
 
+/* Whether it was tuned (or trained) by this method. */
+bool report_is(const report_run *r, dt_method method);
+
 extern const char report_style[]; /* the page's CSS */
 
 /* verdict.c: what came out, in sentences made from the numbers. */

@@ -4,24 +4,25 @@
 #include <math.h>
 #include <string.h>
 
+#include "settings/settings.h"
+
 /* What section 4.1 and table 3 of the paper state. What they leave open is said in a sentence of its own. */
 static const struct {
     const char *key, *name;
-    double number; /* NaN: a word */
-    const char *word;
+    double value;    /* of an enum: the number of its word */
     bool difftuning; /* plain fine-tuning does not use it */
 } stated[] = {
-    {"learning_rate", "learning rate", 1e-4, NULL, false},
-    {"lr_scheduler", "course of the learning rate", NAN, "constant", false},
-    {"resolution", "size of the images", 256, NULL, false},
-    {"preset", "preset", NAN, "paper", true},
-    {"psi", "psi", NAN, "power", true},
-    {"tau", "tau", 1, NULL, true},
-    {"ablation", "ablation", NAN, "none", true},
-    {"sampler", "sampler", NAN, "ddim", false},
-    {"num_inference_steps", "steps of sampling", 50, NULL, false},
-    {"eta", "eta", 0, NULL, false},
-    {"guidance_scale", "guidance", 1.5, NULL, false},
+    {"learning_rate", "learning rate", 1e-4, false},
+    {"lr_scheduler", "course of the learning rate", DT_LR_CONSTANT, false},
+    {"resolution", "size of the images", 256, false},
+    {"preset", "preset", DT_PRESET_PAPER, true},
+    {"psi", "psi", DT_PSI_POWER, true},
+    {"tau", "tau", 1, true},
+    {"ablation", "ablation", DT_ABLATION_NONE, true},
+    {"sampler", "sampler", DT_SAMPLER_DDIM, false},
+    {"num_inference_steps", "steps of sampling", 50, false},
+    {"eta", "eta", 0, false},
+    {"guidance_scale", "guidance", 1.5, false},
 };
 enum { STATED_STEPS = 24000, STATED_BATCH = 32, STATED_SAMPLES = 10000 };
 
@@ -29,11 +30,6 @@ static bool has_recipe(const report_run *r)
 {
     const char *recipe = run_setting_text(&r->run, "recipe");
     return recipe && *recipe;
-}
-
-static bool is_difftuning(const report_run *r)
-{
-    return strcmp(run_text(&r->run, "method"), "diff-tuning") == 0;
 }
 
 /* The last FID of a run, under whichever resize; NULL: none was taken. */
@@ -78,7 +74,7 @@ static void write_table(html *out, const report *r)
         const report_run *one = &r->runs[i];
         if (!has_recipe(one)) continue;
         if (!first) first = one;
-        bool difftuning = is_difftuning(one);
+        bool difftuning = report_is(one, DT_METHOD_DIFF_TUNING);
         write_row(out, one->label, difftuning ? run_text(&one->run, "preset") : "", find_fid(one),
                   published_fid(one, difftuning ? "paper_fid_diff_tuning" : "paper_fid_finetune"));
     }
@@ -123,12 +119,13 @@ static void state_run(html *out, const report_run *r)
     int count = 0;
     const run_eval *fid = find_fid(r);
     for (size_t i = 0; i < sizeof stated / sizeof *stated; i++) {
-        if (stated[i].difftuning && !is_difftuning(r)) continue;
-        if (stated[i].word)
-            word_differs(out, r, stated[i].name, run_setting_text(&r->run, stated[i].key), stated[i].word, &count);
+        if (stated[i].difftuning && !report_is(r, DT_METHOD_DIFF_TUNING)) continue;
+        const settings_key *key = settings_find(stated[i].key);
+        if (key->type == SETTINGS_ENUM)
+            word_differs(out, r, stated[i].name, run_setting_text(&r->run, key->name), key->words[(int)stated[i].value],
+                         &count);
         else
-            number_differs(out, r, stated[i].name, run_setting_number(&r->run, stated[i].key), stated[i].number,
-                           &count);
+            number_differs(out, r, stated[i].name, run_setting_number(&r->run, key->name), stated[i].value, &count);
     }
     number_differs(out, r, "steps made", r->summary.steps, STATED_STEPS, &count);
     number_differs(out, r, "images of a step", r->summary.batch, STATED_BATCH, &count);
@@ -149,7 +146,7 @@ static void state_open_choices(html *out, const report *r)
 {
     double size = NAN;
     for (int64_t i = 0; i < r->count && !isfinite(size); i++)
-        if (is_difftuning(&r->runs[i])) size = run_setting_number(&r->runs[i].run, "bank_size");
+        if (report_is(&r->runs[i], DT_METHOD_DIFF_TUNING)) size = run_setting_number(&r->runs[i].run, "bank_size");
     html_markup(out, "<li>Not stated in the paper, and therefore a choice of this program: the number of images in the "
                      "memory bank (here ");
     html_number(out, size);

@@ -1,23 +1,24 @@
 #include "report/report.h"
 
 #include <ctype.h>
-#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "file/file.h"
 #include "report/page.h"
-#include "tensor/tensor.h"
 #include "settings/settings.h"
 
 static const char *method_name(const run *r)
 {
-    static const char *const names[][2] = {
-        {"diff-tuning", "Diff-Tuning"}, {"finetune", "plain fine-tuning"}, {"pretrain", "pre-training"}};
     const char *method = run_text(r, "method");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(method, names[i][0]) == 0) return names[i][1];
-    return *method ? method : "run";
+    int number = settings_word_number("method", method);
+    return number >= 0 ? settings_method_names[number] : *method ? method : "run";
+}
+
+bool report_is(const report_run *r, dt_method method)
+{
+    return settings_word_number("method", run_text(&r->run, "method")) == (int)method;
 }
 
 /* What tells runs of one method apart: the folder's last name, or the whole path where those are equal too. */
@@ -149,25 +150,14 @@ static dt_status write_report(const char *output, const report *r, const char *t
 dt_status report_write(const char *output, const char *runs, const char *title, dt_error *err)
 {
     report *r = calloc(1, sizeof *r);
-    /* Numbers in SVG and CSS have a decimal point, whatever language the calling program speaks. */
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), callers = (locale_t)0;
+    text_c_numbers
+        numbers; /* those of SVG and CSS have a decimal point, whatever language the calling program speaks */
     dt_status status = DT_OK;
-    if (!r || !plain) status = error_set(err, DT_ERR_MEMORY, "report: not enough memory");
-    if (plain) callers = uselocale(plain);
+    if (!text_enter_c_numbers(&numbers) || !r) status = error_set(err, DT_ERR_MEMORY, "report: not enough memory");
     if (status == DT_OK) status = open_runs(r, runs, err);
     if (status == DT_OK) status = write_report(output, r, title, err);
     for (int64_t i = 0; r && i < r->count; i++) run_close(&r->runs[i].run);
     free(r);
-    if (plain) {
-        uselocale(callers);
-        freelocale(plain);
-    }
+    text_leave_c_numbers(&numbers);
     return status;
-}
-
-dt_status dt_report(dt_context *context, const dt_settings *s)
-{
-    error_clear(&context->error);
-    if (settings_check(s, SETTINGS_REPORT, &context->error) != DT_OK) return context->error.status;
-    return report_write(s->output, s->runs, s->title, &context->error);
 }

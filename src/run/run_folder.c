@@ -8,51 +8,11 @@
 #include "file/json_file.h"
 #include "settings/settings.h"
 
-/* Keys that may change between two calls of one run without changing its bits. */
-static const char *const free_keys[] = {"threads",
-                                        "output_dir",
-                                        "checkpointing_steps",
-                                        "checkpoints_total_limit",
-                                        "logging_steps",
-                                        "validation_steps",
-                                        "validation_count",
-                                        "sample_steps",
-                                        "eval_steps",
-                                        "eval_count",
-                                        "tensorboard",
-                                        "save_model_as",
-                                        "save_dtype",
-                                        "metadata",
-                                        "weights",
-                                        "num_samples",
-                                        "sample_batch_size",
-                                        "num_inference_steps",
-                                        "sampler",
-                                        "timestep_spacing",
-                                        "eta",
-                                        "guidance_scale",
-                                        "clip_sample",
-                                        "guidance_channels",
-                                        "classes",
-                                        "feature",
-                                        "feature_weights",
-                                        "inception_resize",
-                                        "inception_score_parts",
-                                        "pretrained_model",
-                                        "vae",
-                                        "cache_dir",
-                                        "train_data",
-                                        "validation_data",
-                                        "bank",
-                                        "gradient_checkpointing",
-                                        "fused_backward_pass",
-                                        "strict"};
-
-static bool is_free(const dt_settings *s, const char *key)
+/* With a constant rate a run may be made longer: the steps it has made stay what they are. */
+static bool identifies(const dt_settings *s, const settings_key *key)
 {
-    for (size_t i = 0; i < sizeof free_keys / sizeof free_keys[0]; i++)
-        if (!strcmp(free_keys[i], key)) return true;
-    return s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key, "max_train_steps");
+    bool may_grow = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
+    return (key->identity & SETTINGS_TRAIN) && !may_grow;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
@@ -62,7 +22,7 @@ static json_t *identity_of(const trainer *t)
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
-        if (!(key->verbs & SETTINGS_TRAIN) || is_free(t->s, key->name)) continue;
+        if (!identifies(t->s, key)) continue;
         settings_text(text, t->s, key);
         json_object_set_new(identity, key->name, json_string(text));
     }
@@ -81,12 +41,6 @@ static json_t *class_list(const trainer *t)
     return list;
 }
 
-static const char *method_name(const dt_settings *s)
-{
-    static const char *const names[] = {"diff-tuning", "finetune", "pretrain"};
-    return names[s->method];
-}
-
 static json_t *describe_run(const trainer *t)
 {
     char started[32];
@@ -94,9 +48,9 @@ static json_t *describe_run(const trainer *t)
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION,
-                     "method", method_name(t->s), "preset", t->s->preset == DT_PRESET_PAPER ? "paper" : "released",
-                     "method_line", t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256,
-                     "data_sha256", t->train.sha256, "classes", class_list(t), "started", started, "parameters",
+                     "method", settings_word(t->s, "method"), "preset", settings_word(t->s, "preset"), "method_line",
+                     t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256, "data_sha256",
+                     t->train.sha256, "classes", class_list(t), "started", started, "parameters",
                      (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
 }
 
@@ -115,7 +69,7 @@ static void compare_keys(const trainer *t, json_t *mine, const json_t *found, bo
     }
 }
 
-/* Which keys there are depends on others (is_free), so those that both have are told first. */
+/* Which keys there are depends on others (identifies), so those that both have are told first. */
 static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
 {
     json_t *mine = identity_of(t);
@@ -210,10 +164,9 @@ dt_status run_folder_finish(trainer *t)
     const metadata_pair metadata[] = {
         {"format", "pt"},
         {"difftune.tool", "difftune " DT_VERSION},
-        {"difftune.method", method_name(t->s)},
+        {"difftune.method", settings_word(t->s, "method")},
         {"difftune.method_line", t->method.line},
-        {"difftune.preset",
-         t->s->method == DT_METHOD_DIFF_TUNING ? (t->s->preset == DT_PRESET_PAPER ? "paper" : "released") : ""},
+        {"difftune.preset", t->s->method == DT_METHOD_DIFF_TUNING ? settings_word(t->s, "preset") : ""},
         {"difftune.base_sha256", t->base.sha256},
         {"difftune.bank_sha256", t->bank.sha256},
         {"difftune.data_sha256", t->train.sha256},
@@ -222,7 +175,7 @@ dt_status run_folder_finish(trainer *t)
         {"difftune.bank_images", bank_images},
         {"difftune.steps", step},
         {"difftune.seed", seed},
-        {"difftune.weights", t->s->weights == DT_WEIGHTS_EMA ? "ema" : "last"},
+        {"difftune.weights", settings_word(t->s, "weights")},
         {"difftune.classes", classes},
     };
     if (!classes)

@@ -1,26 +1,30 @@
 /* One key at a time: find it, read its text, write it as text. */
 #include "settings/settings.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(sizeof(dt_method) == sizeof(int), "enums of dt_settings are read and written as int");
+#include "base/text.h"
 
-static char unhyphened(char c)
-{
-    return c == '-' ? '_' : c;
-}
+_Static_assert(sizeof(dt_method) == sizeof(int), "enums of dt_settings are read and written as int");
 
 static bool same_name(const char *a, const char *b)
 {
-    while (*a && unhyphened(*a) == unhyphened(*b)) a++, b++;
+    while (*a && text_unhyphened(*a) == text_unhyphened(*b)) a++, b++;
     return *a == *b;
+}
+
+static bool read_word(int *value, const char *const *words, const char *text)
+{
+    for (*value = 0; words[*value]; ++*value)
+        if (same_name(words[*value], text)) return true;
+    return false;
 }
 
 const settings_key *settings_find(const char *name)
@@ -30,52 +34,46 @@ const settings_key *settings_find(const char *name)
     return NULL;
 }
 
-/* Levenshtein's distance between a and the first 63 characters of b. */
-static int edit_distance(const char *a, const char *b)
+static int distance(const settings_key *key, const char *name)
 {
-    int row[64], width = (int)strnlen(b, 63);
-    for (int j = 0; j <= width; j++) row[j] = j;
-    for (int i = 0; a[i]; i++) {
-        int diagonal = row[0];
-        row[0] = i + 1;
-        for (int j = 1; j <= width; j++) {
-            int replaced = diagonal + (unhyphened(a[i]) != unhyphened(b[j - 1]));
-            int edited = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replaced < edited ? replaced : edited;
-        }
-    }
-    return row[width];
+    return text_distance(key->name, name, text_unhyphened);
 }
 
 const char *settings_nearest(const char *name)
 {
-    const char *nearest = settings_keys[0].name;
+    const settings_key *nearest = &settings_keys[0];
     for (int i = 1; i < settings_key_count; i++)
-        if (edit_distance(settings_keys[i].name, name) < edit_distance(nearest, name)) nearest = settings_keys[i].name;
-    return nearest;
+        if (distance(&settings_keys[i], name) < distance(nearest, name)) nearest = &settings_keys[i];
+    return nearest->name;
 }
 
-/* Numbers have a decimal point whatever the caller's locale says. */
-static locale_t enter_c_locale(locale_t *old)
+bool settings_shapes(const settings_key *key, unsigned verbs)
 {
-    locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    *old = uselocale(c);
-    return c;
+    return (key->verbs & verbs) && (key->affects == SETTINGS_RESULT || key->affects == SETTINGS_MEMORY);
 }
 
-static void leave_c_locale(locale_t c, locale_t old)
+const char *settings_word(const dt_settings *s, const char *name)
 {
-    uselocale(old);
-    if (c) freelocale(c);
+    const settings_key *key = settings_find(name);
+    assert(key && key->type == SETTINGS_ENUM);
+    return key->words[*(const int *)((const char *)s + key->offset)];
+}
+
+int settings_word_number(const char *name, const char *word)
+{
+    int number;
+    const settings_key *key = settings_find(name);
+    assert(key && key->type == SETTINGS_ENUM);
+    return read_word(&number, key->words, word) ? number : -1;
 }
 
 static bool read_real(double *value, const char *text)
 {
-    locale_t old, c = enter_c_locale(&old);
+    text_c_numbers numbers;
     char *end;
+    text_enter_c_numbers(&numbers);
     *value = strtod(text, &end);
-    leave_c_locale(c, old);
+    text_leave_c_numbers(&numbers);
     return !isspace((unsigned char)text[0]) && end != text && *end == '\0' && isfinite(*value);
 }
 
@@ -91,13 +89,6 @@ static bool read_bool(bool *value, const char *text)
 {
     *value = !strcmp(text, "true") || !strcmp(text, "yes");
     return *value || !strcmp(text, "false") || !strcmp(text, "no");
-}
-
-static bool read_word(int *value, const char *const *words, const char *text)
-{
-    for (*value = 0; words[*value]; ++*value)
-        if (same_name(words[*value], text)) return true;
-    return false;
 }
 
 /* UTF-8 without control characters: other text could not be kept in a YAML file or shown in one line. */
@@ -211,12 +202,13 @@ dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_er
 /* The shortest of 15 to 17 digits that reads back to the same bits. */
 static void write_real(char text[SETTINGS_VALUE_MAX], double value)
 {
-    locale_t old, c = enter_c_locale(&old);
+    text_c_numbers numbers;
+    text_enter_c_numbers(&numbers);
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, SETTINGS_VALUE_MAX, "%.*g", digits, value);
         if (strtod(text, NULL) == value) break;
     }
-    leave_c_locale(c, old);
+    text_leave_c_numbers(&numbers);
 }
 
 void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key)

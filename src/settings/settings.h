@@ -1,5 +1,6 @@
-/* Settings: one table row per key gives its type, range, default, help and the verbs that read it. Flags, YAML files,
- * --help, the man page and the checks all walk this table; a new key is one member of dt_settings and one row.
+/* Settings: one table row per key gives its type, range, default, help, the verbs that read it, what it affects and whose
+ * identity it is part of. Flags, YAML files, --help, the man page, the checks and what recognises finished work all walk
+ * this table; a new key is one member of dt_settings and one row. The words of enums stand there and nowhere else.
  *
  * Key names follow diffusers' training scripts where the meaning is the same. Names are written with underscores in
  * files and with hyphens as flags; both forms are read everywhere. */
@@ -31,6 +32,15 @@ typedef enum settings_type {
     SETTINGS_ENUM, /* an enum of int's size that counts from 0 in the order of `words` */
 } settings_type;
 
+/* What another value of a key changes. */
+typedef enum settings_affects {
+    SETTINGS_RESULT,   /* what is made, or its bits */
+    SETTINGS_MEMORY,   /* how much memory a step takes, and how long; to the same bits */
+    SETTINGS_SPEED,    /* how long it takes */
+    SETTINGS_WATCHING, /* what is written on the way */
+    SETTINGS_PLACE,    /* where the result goes */
+} settings_affects;
+
 typedef struct settings_key {
     const char *group, *name;
     settings_type type;
@@ -39,6 +49,9 @@ typedef struct settings_key {
     double min, max;          /* SETTINGS_INT and SETTINGS_REAL, both allowed */
     const char *const *words; /* SETTINGS_ENUM: ends with NULL */
     unsigned verbs;
+    settings_affects affects;
+    unsigned
+        identity; /* verbs whose folder keeps the value as part of what it is, and refuses a call with another one */
     const char *metavar; /* placeholder in help */
     const char *help;    /* one line, no full stop */
 } settings_key;
@@ -52,6 +65,20 @@ const settings_key *settings_find(const char *name);
 
 /* The name in the table with the smallest edit distance to `name`. */
 const char *settings_nearest(const char *name);
+
+/* Whether one of the verbs makes something else, or in another amount of memory, with another value of the key: what the
+ * stages of an experiment are recognised by. */
+bool settings_shapes(const settings_key *key, unsigned verbs);
+
+/* The word that an enum of *s stands at, e.g. settings_word(s, "sampler") is "ddim" or "ddpm". Static text; `name` must be
+ * in the table as an enum. */
+const char *settings_word(const dt_settings *s, const char *name);
+
+/* The number of a word of an enum, or -1. */
+int settings_word_number(const char *name, const char *word);
+
+/* What people call a method, by its number: "Diff-Tuning", "plain fine-tuning", "pre-training". */
+extern const char *const settings_method_names[];
 
 /* dt_settings_set with a dt_error: DT_ERR_ARG, *s unchanged, when the key is unknown or the text is not allowed. */
 dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_error *err);
@@ -68,12 +95,45 @@ bool settings_in_range(const dt_settings *s, const settings_key *key);
 void settings_allowed(char text[DT_TEXT_MAX], const settings_key *key);
 
 /* dt_settings_load and dt_settings_save with a dt_error. A file that is not a YAML mapping of known keys to single
- * values is DT_ERR_ARG with its line; *s is changed only when the whole file is good. */
+ * values is DT_ERR_ARG with its line; *s is changed only when the whole file is good. Where the file holds the mapping
+ * `arms`, that is checked as well, and s->arms becomes the file's own path. */
 dt_status settings_load(dt_settings *s, const char *path, dt_error *err);
 dt_status settings_save(const dt_settings *s, const char *path, dt_error *err);
 
-/* The rules across keys for one verb: what it cannot do without, and settings that contradict each other. DT_ERR_ARG
- * with one sentence that names the keys. For train, psi_table and xi_table are read as well, with their own errors. */
-dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err);
+/* ---- arms: what an experiment compares; each is a name and settings of its own on top of the recipe's ---- */
+
+enum { SETTINGS_ARM_NAME_MAX = 48 };
+
+typedef struct settings_arm {
+    char name[SETTINGS_ARM_NAME_MAX]; /* letters, digits, hyphens and underscores */
+    struct settings_override {
+        const settings_key *key;
+        char *text; /* a value that settings_set takes */
+    } * override;
+    int count;
+} settings_arm;
+
+typedef struct settings_arms {
+    settings_arm *arm; /* no two of one name */
+    int count;
+} settings_arms;
+
+/* Reads the mapping `arms` of a YAML file, whose other keys are checked and passed over. DT_ERR_ARG with the line: as
+ * settings_load, a name that is none or is there twice, a key that an arm cannot set. On failure *arms is empty. */
+dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err);
+void settings_arms_free(settings_arms *arms);
+
+/* Whether an arm may set the key: what a stage of an experiment uses, other than where results go. */
+bool settings_suits_arm(const settings_key *key);
+
+/* Adds an arm without overrides, or an override. DT_ERR_MEMORY (NULL for the arm). */
+settings_arm *settings_arms_add(settings_arms *arms, const char *name, dt_error *err);
+dt_status settings_arm_add(settings_arm *arm, const settings_key *key, const char *text, dt_error *err);
+
+/* Puts the arm's settings on top of *s. */
+void settings_arm_apply(dt_settings *s, const settings_arm *arm);
+
+/* settings_save, with the arms themselves in place of the key `arms`. */
+dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err);
 
 #endif

@@ -1,12 +1,9 @@
-/* Settings as a YAML file: a flat mapping of keys to single values.
- *
- * libcyaml reads and writes the file by a schema made from the table at run time. Every value is text in the schema and
- * goes through settings_set, so that files and flags obey the same rules: libcyaml's own booleans take any unknown word
- * for true, and its numbers accept inf. libcyaml does not keep the line of a value, so after a refusal the same text is
- * walked once more with libyaml to find the line to blame. */
+/* Settings as a YAML file: a mapping of keys to single values, and in a recipe the mapping `arms`, of names to such
+ * mappings. Every value is text and goes through settings_set, so that files and flags obey the same rules. */
 #include "settings/settings.h"
 
-#include <cyaml/cyaml.h>
+#include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,196 +11,275 @@
 
 #include "file/file.h"
 
-enum { FILE_MAX = 1 << 20, KEYS_MAX = 128, NAME_MAX_BYTES = 64 };
+enum { FILE_MAX = 1 << 20 };
 
-/* Two fields per key: value[2*i] for its underscored name, value[2*i+1] for its hyphenated one, where that differs. */
-typedef struct document {
-    char *value[2 * KEYS_MAX];
-} document;
+/* ---- reading: a walk over the events of libyaml ---- */
 
-typedef struct schema {
-    char hyphenated[KEYS_MAX][NAME_MAX_BYTES];
-    cyaml_schema_field_t fields[2 * KEYS_MAX + 1];
-    cyaml_schema_value_t top;
-    cyaml_config_t config;
-    char complaint[DT_TEXT_MAX]; /* first warning or error that libcyaml logged */
-} schema;
-
-static void keep_first_complaint(cyaml_log_t level, void *user, const char *format, va_list args)
-{
-    schema *c = user;
-    if (level < CYAML_LOG_WARNING || c->complaint[0]) return;
-    vsnprintf(c->complaint, sizeof c->complaint, format, args);
-    c->complaint[strcspn(c->complaint, "\n")] = '\0';
-}
-
-static cyaml_schema_field_t text_field(const char *key, int slot)
-{
-    return (cyaml_schema_field_t){
-        .key = key,
-        .data_offset = (uint32_t)(slot * (int)sizeof(char *)),
-        .value = {.type = CYAML_STRING,
-                  .flags = (enum cyaml_flag)(CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL),
-                  .data_size = sizeof(char),
-                  .string = {.min = 0, .max = FILE_MAX}},
-    };
-}
-
-/* The schema points into itself: it must not be moved afterwards. */
-static void schema_init(schema *c)
-{
-    memset(c, 0, sizeof *c);
-    cyaml_schema_field_t *field = c->fields;
-    for (int i = 0; i < settings_key_count; i++) {
-        const char *name = settings_keys[i].name;
-        *field++ = text_field(name, 2 * i);
-        snprintf(c->hyphenated[i], NAME_MAX_BYTES, "%s", name);
-        for (char *p = c->hyphenated[i]; *p; p++) *p = *p == '_' ? '-' : *p;
-        if (strcmp(name, c->hyphenated[i])) *field++ = text_field(c->hyphenated[i], 2 * i + 1);
-    }
-    c->top = (cyaml_schema_value_t){.type = CYAML_MAPPING,
-                                    .flags = CYAML_FLAG_POINTER,
-                                    .data_size = sizeof(document),
-                                    .mapping = {.fields = c->fields}};
-    c->config = (cyaml_config_t){.log_fn = keep_first_complaint,
-                                 .log_ctx = c,
-                                 .mem_fn = cyaml_mem,
-                                 .log_level = CYAML_LOG_WARNING,
-                                 .flags = (cyaml_cfg_flags_t)(CYAML_CFG_NO_ALIAS | CYAML_CFG_STYLE_BLOCK)};
-}
-
-/* ---- finding the line to blame ---- */
-
-typedef struct pair {
-    char key[NAME_MAX_BYTES]; /* cut when longer */
-    size_t line;
-    yaml_event_type_t value; /* what the value begins with */
-} pair;
-
-/* Moves to the next event. False at the end and at a mistake in the YAML itself. */
-static bool next_event(yaml_parser_t *parser, yaml_event_t *event)
-{
-    yaml_event_delete(event);
-    return yaml_parser_parse(parser, event) && event->type != YAML_STREAM_END_EVENT;
-}
-
-/* Moves to the first key of the top mapping. False when the document is something else. */
-static bool enter_mapping(yaml_parser_t *parser, yaml_event_t *event)
-{
-    while (event->type != YAML_MAPPING_START_EVENT) {
-        if (event->type == YAML_SCALAR_EVENT || event->type == YAML_SEQUENCE_START_EVENT) return false;
-        if (!next_event(parser, event)) return false;
-    }
-    return next_event(parser, event);
-}
-
-/* Reads the key at hand and moves to the next one. The walk ends at a key that is no scalar, and behind a value that is
- * none. */
-static bool next_pair(yaml_parser_t *parser, yaml_event_t *event, pair *p)
-{
-    if (event->type != YAML_SCALAR_EVENT) return false;
-    snprintf(p->key, sizeof p->key, "%s", (const char *)event->data.scalar.value);
-    p->line = event->start_mark.line + 1;
-    if (!next_event(parser, event)) return false;
-    p->value = event->type;
-    return p->value != YAML_SCALAR_EVENT || next_event(parser, event);
-}
-
-/* Walks `text` and records what is wrong with the pair at which libcyaml stopped. `key` is the one whose value is not
- * allowed (`why` says how), or NULL when libcyaml refused the document (`why` is its own sentence). */
-static dt_status blame(const char *path, const char *text, size_t size, const char *key, const char *why, dt_error *err)
-{
+typedef struct reader {
     yaml_parser_t parser;
-    yaml_event_t event = {0};
-    bool seen[KEYS_MAX] = {0};
-    if (!yaml_parser_initialize(&parser)) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
-    dt_status status = DT_OK;
-    bool inside = enter_mapping(&parser, &event);
-    for (pair p; inside && status == DT_OK && next_pair(&parser, &event, &p);) {
-        const settings_key *row = settings_find(p.key);
-        if (!row)
-            status = error_set(err, DT_ERR_ARG, "%s:%zu: unknown setting '%s'; the nearest one is '%s'", path, p.line,
-                               p.key, settings_nearest(p.key));
-        else if (p.value != YAML_SCALAR_EVENT)
-            status = error_set(err, DT_ERR_ARG, "%s:%zu: %s needs a single value", path, p.line, row->name);
-        else if (seen[row - settings_keys])
-            status = error_set(err, DT_ERR_ARG, "%s:%zu: %s is set twice", path, p.line, row->name);
-        else if (key && row == settings_find(key))
-            status = error_set(err, DT_ERR_ARG, "%s:%zu: %s", path, p.line, why);
-        else
-            seen[row - settings_keys] = true;
-    }
-    if (status == DT_OK && parser.problem)
-        status = error_set(err, DT_ERR_ARG, "%s:%zu: not YAML: %s", path, parser.problem_mark.line + 1, parser.problem);
-    if (status == DT_OK) status = error_set(err, DT_ERR_ARG, "%s: not a mapping of keys to values: %s", path, why);
-    yaml_event_delete(&event);
-    yaml_parser_delete(&parser);
-    return status;
+    yaml_event_t event; /* the one at hand */
+    const char *path;
+    dt_error *err;
+} reader;
+
+/* Fails with path, line and a sentence. */
+static dt_status refuse(reader *r, size_t line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static dt_status refuse(reader *r, size_t line, const char *format, ...)
+{
+    char sentence[DT_MESSAGE_MAX / 2];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    return error_set(r->err, DT_ERR_ARG, "%s:%zu: %s", r->path, line, sentence);
 }
 
-/* ---- load and save ---- */
-
-static dt_status take_values(dt_settings *s, const document *d, const char *path, const char *text, size_t size,
-                             dt_error *err)
+static size_t line_at_hand(const reader *r)
 {
-    for (int i = 0; i < 2 * settings_key_count; i++) {
-        if (!d->value[i]) continue;
-        if (i % 2 && d->value[i - 1]) return blame(path, text, size, NULL, "a key is set twice", err);
-        const char *name = settings_keys[i / 2].name;
-        dt_error why = {0};
-        if (settings_set(s, name, d->value[i], &why) != DT_OK) return blame(path, text, size, name, why.message, err);
-    }
+    return r->event.start_mark.line + 1;
+}
+
+static dt_status refuse_form(reader *r)
+{
+    return refuse(r, line_at_hand(r), "not a mapping of keys to values");
+}
+
+static dt_status next(reader *r)
+{
+    yaml_event_delete(&r->event);
+    if (yaml_parser_parse(&r->parser, &r->event)) return DT_OK;
+    if (r->parser.error == YAML_MEMORY_ERROR) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory", r->path);
+    return refuse(r, r->parser.problem_mark.line + 1, "not YAML: %s", r->parser.problem);
+}
+
+static const char *scalar(const reader *r)
+{
+    return (const char *)r->event.data.scalar.value;
+}
+
+/* What the text of a scalar is cut to where it is shown. */
+enum { SHOWN_MAX = 63 };
+
+/* A row whose value is no single one, or holds a zero byte, which would end it early. */
+static dt_status check_value(reader *r, const settings_key *key, size_t line)
+{
+    if (r->event.type != YAML_SCALAR_EVENT) return refuse(r, line, "%s needs a single value", key->name);
+    if (strlen(scalar(r)) != r->event.data.scalar.length) return refuse(r, line, "%s holds a zero byte", key->name);
     return DT_OK;
+}
+
+static dt_status read_arms(reader *r, settings_arms *arms);
+
+/* Reads the pairs of the mapping whose start is at hand, up to its end, and puts them into *s. In an arm's mapping (`arm`
+ * not NULL) they are kept as well; `arms` receives the arms of the top mapping and is NULL in an arm's. */
+static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms, bool seen[])
+{
+    while (next(r) == DT_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        const size_t line = line_at_hand(r);
+        if (r->event.type != YAML_SCALAR_EVENT) return refuse_form(r);
+        const settings_key *key = settings_find(scalar(r));
+        if (!key)
+            return refuse(r, line, "unknown setting '%.*s'; the nearest one is '%s'", SHOWN_MAX, scalar(r),
+                          settings_nearest(scalar(r)));
+        if (arm && !settings_suits_arm(key)) return refuse(r, line, "%s cannot be set by an arm", key->name);
+        if (next(r) != DT_OK) break;
+        bool *twice = &seen[key - settings_keys];
+        if (*twice) return refuse(r, line, "%s is set twice", key->name);
+        *twice = true;
+        if (arms && r->event.type == YAML_MAPPING_START_EVENT && key == settings_find("arms")) {
+            if (read_arms(r, arms) != DT_OK) break;
+            continue;
+        }
+        dt_error why = {0};
+        if (check_value(r, key, line) != DT_OK) break;
+        if (settings_set(s, key->name, scalar(r), &why) != DT_OK) return refuse(r, line, "%s", why.message);
+        if (arm && settings_arm_add(arm, key, scalar(r), r->err) != DT_OK) break;
+    }
+    return r->err->status;
+}
+
+static dt_status read_mapping(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms)
+{
+    bool *seen = calloc((size_t)settings_key_count, sizeof *seen);
+    if (!seen) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory to read it", r->path);
+    read_pairs(r, s, arm, arms, seen);
+    free(seen);
+    return r->err->status;
+}
+
+/* An arm is a folder in that of the experiment, beside files with points in their names. */
+static dt_status check_arm_name(reader *r, const settings_arms *arms)
+{
+    const char *name = scalar(r);
+    size_t length = strlen(name);
+    bool fine = isalnum((unsigned char)name[0]) && length < sizeof arms->arm->name;
+    for (const char *c = name; *c; c++) fine = fine && (isalnum((unsigned char)*c) || *c == '-' || *c == '_');
+    if (!fine)
+        return refuse(r, line_at_hand(r),
+                      "an arm's name has 1 to %zu letters, digits, hyphens and underscores, not '%.*s'",
+                      sizeof arms->arm->name - 1, SHOWN_MAX, name);
+    for (int i = 0; i < arms->count; i++)
+        if (!strcmp(arms->arm[i].name, name)) return refuse(r, line_at_hand(r), "arm %s is there twice", name);
+    return DT_OK;
+}
+
+/* Reads the mapping whose start is at hand. Values are tried on settings of their own: whether an arm's settings agree
+ * with each other and with the recipe's is for settings_check. */
+static dt_status read_arms(reader *r, settings_arms *arms)
+{
+    dt_settings tried;
+    const size_t first_line = line_at_hand(r);
+    while (next(r) == DT_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        const size_t line = line_at_hand(r);
+        if (r->event.type != YAML_SCALAR_EVENT) return refuse_form(r);
+        if (check_arm_name(r, arms) != DT_OK) break;
+        settings_arm *arm = settings_arms_add(arms, scalar(r), r->err);
+        if (!arm || next(r) != DT_OK) break;
+        if (r->event.type != YAML_MAPPING_START_EVENT)
+            return refuse(r, line, "arm %s needs a mapping of its settings, such as {tau: 2}, or {}", arm->name);
+        dt_settings_init(&tried);
+        if (read_mapping(r, &tried, arm, NULL) != DT_OK) break;
+    }
+    if (r->err->status == DT_OK && arms->count == 0) refuse(r, first_line, "arms names no arm");
+    return r->err->status;
+}
+
+/* One document, which is a mapping; or none, which sets nothing. */
+static dt_status read_document(reader *r, dt_settings *s, settings_arms *arms)
+{
+    if (next(r) != DT_OK || next(r) != DT_OK || r->event.type == YAML_STREAM_END_EVENT) return r->err->status;
+    if (next(r) != DT_OK) return r->err->status;
+    if (r->event.type != YAML_MAPPING_START_EVENT) return refuse_form(r);
+    if (read_mapping(r, s, NULL, arms) != DT_OK || next(r) != DT_OK || next(r) != DT_OK) return r->err->status;
+    if (r->event.type != YAML_STREAM_END_EVENT)
+        refuse(r, line_at_hand(r), "one mapping of keys to values expected, found several documents");
+    return r->err->status;
+}
+
+/* *s is changed only when the whole file is good. */
+static dt_status read_file(dt_settings *s, settings_arms *arms, const char *path, dt_error *err)
+{
+    char *text;
+    size_t size;
+    reader r = {.path = path, .err = err};
+    if (file_read_all(&text, &size, path, FILE_MAX, err) != DT_OK) return err->status;
+    if (yaml_parser_initialize(&r.parser)) {
+        dt_settings changed = *s;
+        yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
+        if (read_document(&r, &changed, arms) == DT_OK && arms->count) settings_set(&changed, "arms", path, err);
+        if (err->status == DT_OK) *s = changed;
+        yaml_event_delete(&r.event);
+        yaml_parser_delete(&r.parser);
+    } else {
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
+    }
+    free(text);
+    return err->status;
 }
 
 dt_status settings_load(dt_settings *s, const char *path, dt_error *err)
 {
-    char *text;
-    size_t size;
-    dt_status status = file_read_all(&text, &size, path, FILE_MAX, err);
-    if (status != DT_OK) return status;
+    settings_arms arms = {0};
+    read_file(s, &arms, path, err);
+    settings_arms_free(&arms);
+    return err->status;
+}
 
-    schema c;
-    schema_init(&c);
-    cyaml_data_t *loaded = NULL; /* stays NULL for a file without any key, which is fine */
-    cyaml_err_t refusal = cyaml_load_data((const uint8_t *)text, size, &c.config, &c.top, &loaded, NULL);
-    dt_settings changed = *s;
-    if (refusal == CYAML_ERR_OOM)
-        status = error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
-    else if (refusal != CYAML_OK || c.complaint[0])
-        status = blame(path, text, size, NULL, c.complaint[0] ? c.complaint : cyaml_strerror(refusal), err);
-    else if (loaded)
-        status = take_values(&changed, loaded, path, text, size, err);
-    if (status == DT_OK) *s = changed;
-    cyaml_free(&c.config, &c.top, loaded, 0);
+dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err)
+{
+    dt_settings unused;
+    *arms = (settings_arms){0};
+    dt_settings_init(&unused);
+    if (read_file(&unused, arms, path, err) == DT_OK && arms->count == 0)
+        error_set(err, DT_ERR_ARG, "%s: has no mapping 'arms'", path);
+    if (err->status != DT_OK) settings_arms_free(arms);
+    return err->status;
+}
+
+/* ---- writing ---- */
+
+/* Sends an event whose making went well. */
+static bool emit(yaml_emitter_t *out, yaml_event_t *event, int made)
+{
+    return made && yaml_emitter_emit(out, event);
+}
+
+static bool emit_start(yaml_emitter_t *out)
+{
+    yaml_event_t e;
+    return emit(out, &e, yaml_mapping_start_event_initialize(&e, NULL, NULL, 1, YAML_BLOCK_MAPPING_STYLE));
+}
+
+static bool emit_end(yaml_emitter_t *out)
+{
+    yaml_event_t e;
+    return emit(out, &e, yaml_mapping_end_event_initialize(&e));
+}
+
+static bool emit_text(yaml_emitter_t *out, const char *text)
+{
+    yaml_event_t e;
+    return emit(out, &e,
+                yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1,
+                                             YAML_PLAIN_SCALAR_STYLE));
+}
+
+static bool emit_arms(yaml_emitter_t *out, const settings_arms *arms)
+{
+    bool good = emit_text(out, "arms") && emit_start(out);
+    for (int i = 0; good && i < arms->count; i++) {
+        const settings_arm *arm = &arms->arm[i];
+        good = emit_text(out, arm->name) && emit_start(out);
+        for (int k = 0; good && k < arm->count; k++)
+            good = emit_text(out, arm->override[k].key->name) && emit_text(out, arm->override[k].text);
+        good = good && emit_end(out);
+    }
+    return good && emit_end(out);
+}
+
+static bool emit_document(yaml_emitter_t *out, const dt_settings *s, const settings_arms *arms)
+{
+    yaml_event_t e;
+    bool good = emit(out, &e, yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING)) &&
+                emit(out, &e, yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1)) && emit_start(out);
+    for (int i = 0; good && i < settings_key_count; i++) {
+        char value[SETTINGS_VALUE_MAX];
+        const settings_key *key = &settings_keys[i];
+        if (arms && arms->count && key == settings_find("arms")) {
+            good = emit_arms(out, arms);
+            continue;
+        }
+        settings_text(value, s, key);
+        good = emit_text(out, key->name) && emit_text(out, value);
+    }
+    return good && emit_end(out) && emit(out, &e, yaml_document_end_event_initialize(&e, 1)) &&
+           emit(out, &e, yaml_stream_end_event_initialize(&e));
+}
+
+dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    yaml_emitter_t out;
+    FILE *memory = open_memstream(&text, &size);
+    bool good = false;
+    if (memory && yaml_emitter_initialize(&out)) {
+        yaml_emitter_set_output_file(&out, memory);
+        good = emit_document(&out, s, arms);
+        yaml_emitter_delete(&out);
+    }
+    if (memory) good = fclose(memory) == 0 && good;
+    if (good)
+        file_write_atomic(path, text, size, err);
+    else
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
     free(text);
-    return status;
+    return err->status;
 }
 
 dt_status settings_save(const dt_settings *s, const char *path, dt_error *err)
 {
-    schema c;
-    schema_init(&c);
-    document d = {0};
-    char(*values)[SETTINGS_VALUE_MAX] = calloc((size_t)settings_key_count, sizeof *values);
-    if (!values) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-    for (int i = 0; i < settings_key_count; i++) {
-        settings_text(values[i], s, &settings_keys[i]);
-        d.value[2 * i] = values[i];
-    }
-    char *text = NULL;
-    size_t size = 0;
-    dt_status status = DT_OK;
-    cyaml_err_t refusal = cyaml_save_data(&text, &size, &c.config, &c.top, &d, 0);
-    if (refusal == CYAML_OK)
-        status = file_write_atomic(path, text, size, err);
-    else
-        status =
-            error_set(err, DT_ERR_ARG, "%s: settings cannot be written as YAML: %s", path, cyaml_strerror(refusal));
-    if (text) cyaml_mem(NULL, text, 0);
-    free(values);
-    return status;
+    return settings_save_with(s, NULL, path, err);
 }
 
 static dt_status hand_over(const dt_error *err, char message[], int64_t message_size)

@@ -22,7 +22,7 @@ latent_cache)
 diffusers)
     sources="model/dit/dit_diffusers container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
-settings) sources="settings/settings settings/settings_table settings/settings_yaml file/file" ;;
+settings) sources="settings/settings settings/settings_table settings/settings_yaml settings/settings_arms base/text file/file" ;;
 *) echo "$target: $targets" >&2; exit 1 ;;
 esac
 work=$(mktemp -d)
@@ -33,7 +33,7 @@ for source in $sources; do files="$files $root/src/$source.c"; done
 clang -std=gnu17 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
     -I"$root/include" -I"$root/src" -idirafter "$(gcc -print-file-name=include)" "$here/fuzz_$target.c" $files \
     "$root/src/base/error.c" "$root/src/base/arena.c" -lm "$(gcc -print-file-name=libgomp.so)" \
-    $(pkg-config --cflags --libs jansson nettle libarchive zlib libjpeg libpng libwebp libexif libcyaml yaml-0.1) \
+    $(pkg-config --cflags --libs jansson nettle libarchive zlib libjpeg libpng libwebp libexif yaml-0.1) \
     -o "$work/fuzz"
 mkdir "$work/found"
 cd "$work"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "container/tensor_open.h"
+#include "base/text.h"
 
 /* ---- reading ---- */
 
@@ -180,30 +181,12 @@ dt_status dit_load(ctx *c, dit *m, dit_file_info *info, const char *path)
 
 /* ---- new classes ---- */
 
-/* Edit distance of two names without regard to case; names are cut at 127 letters. */
-static int name_distance(const char *a, const char *b)
-{
-    int row[128], la = (int)strnlen(a, 127), lb = (int)strnlen(b, 127);
-    for (int j = 0; j <= lb; j++) row[j] = j;
-    for (int i = 1; i <= la; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= lb; j++) {
-            int change = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32)),
-                least = row[j] < row[j - 1] ? row[j] : row[j - 1];
-            diagonal = row[j];
-            row[j] = change < least + 1 ? change : least + 1;
-        }
-    }
-    return row[lb];
-}
-
 static int64_t nearest_name(const dit_file_info *info, const char *name)
 {
     int64_t best = 0;
     int best_distance = 1 << 30;
     for (int64_t i = 0; i < info->class_name_count; i++) {
-        int d = name_distance(name, info->class_name[i]);
+        int d = text_distance(info->class_name[i], name, text_lower);
         if (d < best_distance) {
             best_distance = d;
             best = i;

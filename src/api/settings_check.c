@@ -1,5 +1,5 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
-#include "settings/settings.h"
+#include "api/settings_check.h"
 
 #include <inttypes.h>
 #include <string.h>

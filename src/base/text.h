@@ -1,0 +1,25 @@
+/* Text that several modules treat alike: how near two names are, and numbers in the C locale. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <locale.h>
+#include <stdbool.h>
+
+/* Levenshtein's distance between a and the first 127 bytes of b, where two letters are equal when `fold` makes them so. */
+int text_distance(const char *a, const char *b, char (*fold)(char letter));
+
+/* Folds for text_distance. Case is bit 0x20: of ASCII's letters, and of the accented ones of Latin in UTF-8. */
+char text_lower(char letter);
+
+/* Hyphens to underscores. */
+char text_unhyphened(char letter);
+
+/* Between the two calls the thread reads and writes numbers with a decimal point, whatever the caller's locale says. On
+ * false memory is out, nothing has changed, and text_leave_c_numbers does nothing. */
+typedef struct text_c_numbers {
+    locale_t plain, callers;
+} text_c_numbers;
+bool text_enter_c_numbers(text_c_numbers *n);
+void text_leave_c_numbers(text_c_numbers *n);
+
+#endif

@@ -1,0 +1,82 @@
+/* Distances of names, and numbers in the C locale. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+
+static char same(char letter)
+{
+    return letter;
+}
+
+static void distances_are_levenshteins(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        int distance;
+    } pairs[] = {
+        {"", "", 0},
+        {"", "abc", 3},
+        {"abc", "", 3},
+        {"kitten", "sitting", 3},
+        {"flaw", "lawn", 2},
+        {"abc", "abc", 0},
+        {"Sunday", "Saturday", 3},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        assert_int_equal(text_distance(pairs[i].a, pairs[i].b, same), pairs[i].distance);
+        assert_int_equal(text_distance(pairs[i].b, pairs[i].a, same), pairs[i].distance);
+    }
+}
+
+static void folded_letters_are_the_same(void **state)
+{
+    (void)state;
+    assert_int_equal(text_distance("Golden Retriever", "golden retriever", text_lower), 0);
+    assert_int_equal(text_distance("Golden", "golden", text_unhyphened), 1);
+    assert_int_equal(text_distance("max-train-steps", "max_train_steps", text_unhyphened), 0);
+    assert_int_equal(text_distance("\xc3\x84ra", "\xc3\xa4ra", text_lower), 0); /* A and a with two dots */
+}
+
+/* Names of any length are read within bounds; the second one counts with its first 127 bytes. */
+static void endless_names_are_cut(void **state)
+{
+    (void)state;
+    char endless[5000];
+    memset(endless, 'x', sizeof endless - 1);
+    endless[sizeof endless - 1] = '\0';
+    assert_int_equal(text_distance("", endless, same), 127);
+    assert_int_equal(text_distance(endless, "", same), sizeof endless - 1);
+    assert_int_equal(text_distance(endless, endless, same), (int)sizeof endless - 1 - 127);
+}
+
+static void numbers_are_those_of_c_between_the_two_calls(void **state)
+{
+    (void)state;
+    text_c_numbers numbers;
+    locale_t before = uselocale((locale_t)0);
+    assert_true(text_enter_c_numbers(&numbers));
+    assert_ptr_not_equal(uselocale((locale_t)0), before);
+    assert_true(strtod("0.5", NULL) == 0.5);
+    text_leave_c_numbers(&numbers);
+    assert_ptr_equal(uselocale((locale_t)0), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(distances_are_levenshteins),
+        cmocka_unit_test(folded_letters_are_the_same),
+        cmocka_unit_test(endless_names_are_cut),
+        cmocka_unit_test(numbers_are_those_of_c_between_the_two_calls),
+    };
+    return cmocka_run_group_tests_name("text", tests, NULL, NULL);
+}
