@@ -59,7 +59,7 @@ typedef enum dt_status {
 /* One word for a status, e.g. "format". Never NULL. */
 const char *dt_status_name(dt_status status);
 
-enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256 };
+enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256, DT_LIST_MAX = 16 * DT_PATH_MAX };
 
 /* ---- settings: one flat struct. Each member is a key of src/settings/settings_table.c, which has its range, default and
  * help, the verbs that use it, and its words where it is an enum ---- */
@@ -196,7 +196,8 @@ typedef struct dt_settings {
     double paper_fid_finetune, paper_fid_difffit, paper_fid_diff_tuning; /* table 1 of the paper; 0: none */
 
     /* report */
-    char runs[DT_PATH_MAX]; /* run folders, separated by commas */
+    /* run folders, separated by commas; the folder of an experiment stands for the runs of all its arms */
+    char runs[DT_LIST_MAX];
     char title[DT_TEXT_MAX];
 } dt_settings;
 
@@ -307,12 +308,22 @@ dt_status dt_convert(dt_context *ctx, const dt_settings *s, const dt_observer *o
 dt_status dt_inspect(dt_context *ctx, const char *path, char **json);
 void dt_free(void *p);
 
-/* One experiment in s->output_dir: bank, plain fine-tuning and Diff-Tuning with the same settings, s->fid_count images of
- * each, their distances to the reference, and report.html. Each stage is one of the calls above with settings derived
- * from *s; finished ones are skipped, and DT_ERR_CONFLICT tells when *s has other settings for one of them. */
+/* One experiment in s->output_dir: the memory bank, what is compared (its arms) tuned with the same settings, s->fid_count
+ * images of each, their distances to the reference, and report.html. Each stage is one of the calls above with settings
+ * derived from *s; finished ones are skipped, and DT_ERR_CONFLICT tells when *s has other settings for one of them.
+ *
+ * The arms are those of the YAML file s->arms, any number of them, each with settings of its own on top of *s:
+ *
+ *     arms:
+ *       plain: {method: finetune}
+ *       paper: {preset: paper}
+ *       steep: {tau: 2, bank_size: 10000}
+ *
+ * An arm's run, images and column of the report are called by its name. Banks, caches and statistics of the reference are
+ * shared by the arms that have the same settings for them. Without s->arms there are two, "finetune" and "diff-tuning". */
 dt_status dt_run(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
-/* Writes s->output, one self-contained HTML page about the run folders in s->runs. */
+/* Writes s->output, one self-contained HTML page about the run folders in s->runs, any number of them. */
 dt_status dt_report(dt_context *ctx, const dt_settings *s);
 
 #ifdef __cplusplus

@@ -17,7 +17,7 @@
 #include "report/report.h"
 
 typedef struct fixture {
-    char root[256], page[300], runs[DT_PATH_MAX];
+    char root[256], page[300], runs[DT_LIST_MAX];
     char *text; /* of the page made last */
     dt_error err;
 } fixture;
@@ -361,15 +361,83 @@ static void folders_that_are_no_runs_are_refused_by_name(void **state)
     assert_refused(f, DT_ERR_FORMAT, "holds no records yet");
 }
 
-static void more_than_eight_runs_are_refused(void **state)
+/* ---- many runs, and experiments ---- */
+
+static void runs_of_any_number_have_a_column_and_a_line_each(void **state)
 {
     fixture *f = *state;
-    for (int i = 0; i < 9; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "run%d", i);
-        add_run(f, name, "finetune", 100, 20);
+    enum { RUNS = 20 };
+    for (int i = 0; i < RUNS; i++) {
+        char name[200]; /* together longer than a path may be */
+        memset(name, 'r', 80);
+        snprintf(name + 80, sizeof name - 80, "%d", i);
+        add_run(f, name, "finetune", 100, 20 + i);
     }
-    assert_refused(f, DT_ERR_ARG, "more than 8 run folders");
+    const char *page = make_page(f, "");
+    for (int i = 0; i < RUNS; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "rrr%d)</strong> ended at FD-base <b>%d</b>", i, 20 + i);
+        if (i > 0) assert_says(page, text);
+        snprintf(text, sizeof text, "rrr%d)</th>", i);
+        assert_says(page, text);
+    }
+    assert_says(page, "class=\"line s7\"");
+    assert_says(page, "class=\"line s0 dashed\""); /* the ninth */
+}
+
+/* An experiment's folder with these runs as arms, and nothing else in the list of runs. */
+static void gather_arms(fixture *f, const char *folder, const char *description)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", f->root, folder);
+    write_file(f, folder, "experiment.json", description);
+    snprintf(f->runs, sizeof f->runs, "%s", path);
+}
+
+static void an_experiment_stands_for_its_arms(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "all");
+    add_run(f, "all/finetune", "finetune", 100, 20);
+    add_run(f, "all/steep", "diff-tuning", 100, 15);
+    add_run(f, "all/flat", "diff-tuning", 100, 30);
+    add_run(f, "all/unnamed", "diff-tuning", 100, 1);
+    gather_arms(f, "all", "{\"arms\":[\"finetune\",\"steep\",\"flat\"],\"stages\":{}}");
+    const char *page = make_page(f, "");
+    assert_says(page,
+                "<strong>steep</strong> (paper preset) ended at FD-base <b>15</b>, <strong>plain fine-tuning</strong>");
+    assert_says(page, "</span>plain fine-tuning</th><th scope=\"col\"><span class=\"chip s1\"></span>steep</th>");
+    assert_says(page, "</span>flat</th></tr>");
+    assert_silent(page, "unnamed");
+}
+
+static void an_experiment_of_before_has_the_usual_arms(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "all");
+    add_run(f, "all/finetune", "finetune", 100, 20);
+    add_run(f, "all/diff-tuning", "diff-tuning", 100, 15);
+    gather_arms(f, "all", "{\"stages\":{}}");
+    assert_says(make_page(f, ""), "<strong>Diff-Tuning</strong> (paper preset) ended at FD-base <b>15</b>");
+}
+
+static void arms_that_are_no_names_are_refused(void **state)
+{
+    static const char *const wrong[] = {"7", "{}", "[]", "[7]", "[\"\"]", "[\"../ft\"]", "null"};
+    fixture *f = *state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char name[16], text[64];
+        snprintf(name, sizeof name, "all%zu", i);
+        snprintf(text, sizeof text, "{\"arms\":%s}", wrong[i]);
+        add_folder(f, name);
+        gather_arms(f, name, text);
+        error_clear(&f->err);
+        assert_refused(f, DT_ERR_FORMAT, "'arms' is not a list of names");
+    }
+    add_folder(f, "absent");
+    gather_arms(f, "absent", "{\"arms\":[\"gone\"]}");
+    error_clear(&f->err);
+    assert_refused(f, DT_ERR_IO, "absent/gone': no such folder");
 }
 
 static void a_failed_report_leaves_the_old_page(void **state)
@@ -593,7 +661,10 @@ int main(void)
         REPORT_TEST(a_line_still_being_written_is_not_read),
         REPORT_TEST(records_of_other_kinds_are_passed_over),
         REPORT_TEST(folders_that_are_no_runs_are_refused_by_name),
-        REPORT_TEST(more_than_eight_runs_are_refused),
+        REPORT_TEST(runs_of_any_number_have_a_column_and_a_line_each),
+        REPORT_TEST(an_experiment_stands_for_its_arms),
+        REPORT_TEST(an_experiment_of_before_has_the_usual_arms),
+        REPORT_TEST(arms_that_are_no_names_are_refused),
         REPORT_TEST(a_failed_report_leaves_the_old_page),
         REPORT_TEST(markup_from_files_and_title_is_escaped),
         REPORT_TEST(missing_numbers_are_dashes_and_gaps),

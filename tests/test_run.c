@@ -202,6 +202,93 @@ static void every_stage_is_checked_before_the_first(void **state)
     }
 }
 
+/* ---- arms ---- */
+
+static const char three_arms[] = "arms:\n"
+                                 "  plain: {method: finetune}\n"
+                                 "  paper: {}\n"
+                                 "  steep: {tau: 2, bank_size: 4}\n";
+
+static dt_settings settings_of_arms(const char *folder, const char *arms)
+{
+    dt_settings s = settings_of(folder);
+    temp_write("arms.yaml", arms, strlen(arms));
+    snprintf(s.arms, sizeof s.arms, "%s", temp_path("arms.yaml"));
+    return s;
+}
+
+/* Arms with the settings of the usual two end in the same bits as those, and share their bank; another bank is drawn for the
+ * arm that wants one. */
+static void arms_share_what_is_the_same_for_them(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of_arms("arms", three_arms);
+    must_run(&s);
+    assert_says(fixture_log, "stage 3 of 14, bank: memory bank\n");
+    assert_says(fixture_log, "stage 4 of 14, bank-steep: memory bank\n");
+    assert_says(fixture_log, "stage 5 of 14, plain: plain fine-tuning\n");
+    assert_says(fixture_log, "stage 13 of 14, steep-distance: their distance\n");
+    assert_same_bits(fixture_result("arms/plain"), fixture_result("whole/finetune"));
+    assert_same_bits(fixture_result("arms/paper"), fixture_result("whole/diff-tuning"));
+    assert_string_not_equal(fixture_result("arms/steep").hex, fixture_result("arms/paper").hex);
+    assert_true(file_exists(temp_path("arms/bank/shard-00002.safetensors"))); /* the last two of 6 images */
+    assert_true(file_exists(temp_path("arms/bank-steep/shard-00001.safetensors")));
+    assert_false(file_exists(temp_path("arms/bank-steep/shard-00002.safetensors")));
+    assert_true(file_exists(temp_path("arms/reference.npz")));
+    assert_false(file_exists(temp_path("arms/reference-steep.npz")));
+    assert_file_says("arms/report.html", "</span>plain</th>");
+    assert_file_says("arms/report.html", "</span>steep</th></tr>");
+    assert_file_says("arms/paper/config.yaml", "arms:\n");
+}
+
+static void an_experiment_can_be_repeated_from_its_recipe_and_grow(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_error err = {0};
+    dt_settings_init(&s);
+    assert_int_equal(settings_load(&s, temp_path("arms/recipe.yaml"), &err), DT_OK);
+    must_run(&s);
+    assert_says(fixture_log, "stage 11 of 14, steep: Diff-Tuning, finished before\n");
+    s = settings_of_arms("arms", "arms: {paper: {}, steep: {tau: 2, bank_size: 4}, half: {bank_fraction: 0.25}}\n");
+    must_run(&s);
+    assert_says(fixture_log, "steep-distance: their distance, finished before\n");
+    assert_says(fixture_log, "half: Diff-Tuning\n");
+    assert_file_says("arms/report.html", "</span>half</th></tr>");
+    char *page = text_of("arms/report.html");
+    assert_null(strstr(page, "</span>plain</th>"));
+    free(page);
+    s = settings_of_arms("arms", "arms: {paper: {tau: 3}}\n");
+    assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "stage paper was finished with tau 1, this call has 3");
+    fixture_remove("arms");
+}
+
+static void an_arm_that_cannot_be_is_named_before_the_first_stage(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        {"arms: {a: {}, b: {taw: 2}}\n", "arms.yaml:1: unknown setting 'taw'"},
+        {"arms: {a: {}, b: {bank_fraction: 1}}\n", "arm b: bank_fraction 1"},
+        {"arms: {a: {}, b: {lr_warmup_steps: 100}}\n", "arm b: lr_warmup_steps 100"},
+        {"arms: {a: {}, b: {method: pretrain}}\n", "arm b: run tunes"},
+        {"arms: {a: {}, b: {save_statistics: x}}\n", "arm b: run chooses"},
+        {"arms: {a: {}, b: {eta: 0.5, sampler: ddpm}}\n", "arm b: eta is for sampler ddim"},
+        {"arms: {a: {}, b: {feature: squeezenet}}\n", "arm b: feature squeezenet needs feature_weights"},
+        {"arms: {a: {}, bank: {}}\n", "arm bank: another stage is called bank"},
+        {"arms: {a: {}, a-samples: {}}\n", "another stage is called a-samples"},
+        {"arms: {report: {}}\n", "another stage is called report"},
+        {"arms: {latents: {}}\n", "arm latents: the experiment keeps something else under this name"},
+        {"arms: {a: {bank: x}, b: {bank: x, bank_size: 3}}\n", "arm b: its bank is another one than that of arm a"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        dt_settings s = settings_of_arms("never", wrong[i][0]);
+        assert_int_equal(run_once(&s, -1), DT_ERR_ARG);
+        assert_says(fixture_message, wrong[i][1]);
+        assert_false(file_exists(temp_path("never")));
+    }
+}
+
 /* A prepared data set is named by one folder; its splits are found in it. */
 static void data_names_both_splits(void **state)
 {
@@ -281,6 +368,9 @@ int main(void)
         cmocka_unit_test(a_changed_recipe_is_refused_for_what_is_finished),
         cmocka_unit_test(stages_to_come_may_change),
         cmocka_unit_test(every_stage_is_checked_before_the_first),
+        cmocka_unit_test(arms_share_what_is_the_same_for_them),
+        cmocka_unit_test(an_experiment_can_be_repeated_from_its_recipe_and_grow),
+        cmocka_unit_test(an_arm_that_cannot_be_is_named_before_the_first_stage),
         cmocka_unit_test(data_names_both_splits),
         cmocka_unit_test(a_model_of_latents_runs_through_its_codec),
         cmocka_unit_test(every_shipped_recipe_can_be_read),

@@ -11,26 +11,47 @@ enum { MARKERS_MAX = 40 }; /* points of a line that are marked one by one */
 enum { T_HIGH = RUN_BANDS * RUN_BAND_STEPS };
 static const char t_label[] = "t (0: clean, 999: noise)";
 
-/* The series of one chart, with the memory that their points lie in. */
+/* What the points and the label of one series lie in. */
+typedef struct plot_line {
+    char label[REPORT_LABEL_MAX];
+    double x[]; /* and the y behind them */
+} plot_line;
+
 typedef struct plot {
     chart chart;
-    chart_series series[2 * REPORT_RUNS_MAX + RUN_BANDS];
-    double *memory[2 * REPORT_RUNS_MAX + RUN_BANDS];
-    char labels[2 * REPORT_RUNS_MAX + RUN_BANDS][REPORT_LABEL_MAX];
+    chart_series *series;
+    plot_line **line;
 } plot;
 
+static bool plot_reserve(plot *p)
+{
+    size_t count = (size_t)p->chart.series_count + 1;
+    chart_series *series = realloc(p->series, count * sizeof *series);
+    if (series) p->series = series;
+    plot_line **line = realloc(p->line, count * sizeof *line);
+    if (line) p->line = line;
+    return series && line;
+}
+
 /* Room for a series of `count` points: x first, y behind. NULL when memory is out; the line is then missing. */
-static double *plot_add(plot *p, const char *label, const char *colour, int64_t count)
+static double *plot_add(plot *p, const char *label, const char *colour, bool dashed, int64_t count)
 {
     int64_t at = p->chart.series_count;
-    double *x = calloc(2 * (size_t)count + 1, sizeof *x);
-    if (!x) return NULL;
-    snprintf(p->labels[at], sizeof p->labels[at], "%s", label ? label : "");
-    p->memory[at] = x;
-    p->series[at] =
-        (chart_series){.label = label ? p->labels[at] : NULL, .colour = colour, .count = count, .x = x, .y = x + count};
+    plot_line *line = calloc(1, sizeof *line + 2 * (size_t)count * sizeof line->x[0]);
+    if (!line || !plot_reserve(p)) {
+        free(line);
+        return NULL;
+    }
+    snprintf(line->label, sizeof line->label, "%s", label ? label : "");
+    p->line[at] = line;
+    p->series[at] = (chart_series){.label = label ? line->label : NULL,
+                                   .colour = colour,
+                                   .dashed = dashed,
+                                   .count = count,
+                                   .x = line->x,
+                                   .y = line->x + count};
     p->chart.series_count++;
-    return x;
+    return line->x;
 }
 
 static chart_series *plot_newest(plot *p)
@@ -43,7 +64,9 @@ static void plot_write(html *out, plot *p)
 {
     p->chart.series = p->series;
     if (p->chart.series_count > 0) chart_write(out, &p->chart);
-    for (int64_t i = 0; i < p->chart.series_count; i++) free(p->memory[i]);
+    for (int64_t i = 0; i < p->chart.series_count; i++) free(p->line[i]);
+    free(p->line);
+    free(p->series);
 }
 
 /* ---- distances ---- */
@@ -64,7 +87,7 @@ static void eval_chart(html *out, const report *r, const char *measure, const ch
     plot p = {.chart = {.title = title, .x_label = "step", .y_label = y_label, .allow_log = true}};
     for (int64_t i = 0; i < r->count; i++) {
         const run *one = &r->runs[i].run;
-        double *x = plot_add(&p, r->runs[i].label, r->runs[i].colour, one->eval_count);
+        double *x = plot_add(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, one->eval_count);
         if (!x) continue;
         double *y = x + one->eval_count;
         int64_t count = 0;
@@ -121,24 +144,24 @@ static double get_rate(const run_train *t)
 static void train_series(plot *p, const report_run *r, double (*get)(const run_train *), bool smooth)
 {
     int64_t count = r->run.train_count;
-    double *x = plot_add(p, smooth ? NULL : r->label, r->colour, count);
+    double *x = plot_add(p, smooth ? NULL : r->label, r->colour, r->dashed && !smooth, count);
     if (!x) return;
     double *y = x + count;
     for (int64_t i = 0; i < count; i++) {
         x[i] = r->run.train[i].step;
         y[i] = get(&r->run.train[i]);
     }
-    chart_series *raw = plot_newest(p);
+    int64_t raw = p->chart.series_count - 1;
     if (smooth) {
-        double *smooth_x = plot_add(p, r->label, r->colour, count);
+        double *smooth_x = plot_add(p, r->label, r->colour, r->dashed, count);
         if (!smooth_x) return;
         memcpy(smooth_x, x, (size_t)count * sizeof *x);
         chart_smooth(smooth_x + count, y, count, fmax(1, (double)count / 50));
         plot_newest(p)->count = chart_thin(smooth_x, smooth_x + count, count, POINTS_MAX);
         plot_newest(p)->markers = count <= MARKERS_MAX;
-        raw->faint = true;
+        p->series[raw].faint = true;
     }
-    raw->count = chart_thin(x, y, count, POINTS_MAX);
+    p->series[raw].count = chart_thin(x, y, count, POINTS_MAX);
 }
 
 static void train_chart(html *out, const report *r, const char *title, const char *y_label,
@@ -184,7 +207,7 @@ static void loss_chart(html *out, const report *r, int set)
     plot p = {.chart = {.title = title, .x_label = "step", .y_label = "validation loss", .allow_log = true}};
     for (int64_t i = 0; i < r->count; i++) {
         int64_t count = r->runs[i].run.validation_count[set];
-        double *x = count ? plot_add(&p, r->runs[i].label, r->runs[i].colour, count) : NULL;
+        double *x = count ? plot_add(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, count) : NULL;
         for (int64_t v = 0; x && v < count; v++) {
             x[v] = r->runs[i].run.validation[set][v].step;
             x[count + v] = r->runs[i].run.validation[set][v].loss;
@@ -201,9 +224,9 @@ static double band_middle(int band)
     return RUN_BAND_STEPS * (band + 0.5);
 }
 
-static void profile_series(plot *p, const char *label, const char *colour, const double mse[RUN_BANDS])
+static void profile_series(plot *p, const char *label, const char *colour, bool dashed, const double mse[RUN_BANDS])
 {
-    double *x = plot_add(p, label, colour, RUN_BANDS);
+    double *x = plot_add(p, label, colour, dashed, RUN_BANDS);
     if (!x) return;
     for (int b = 0; b < RUN_BANDS; b++) {
         x[b] = band_middle(b);
@@ -222,14 +245,14 @@ static void profile_chart(html *out, const report *r, int set)
     for (int64_t i = 0; i < r->count; i++) {
         const run *one = &r->runs[i].run;
         if (!base_done && one->validation_count[set] && one->validation[set][0].step == 0) {
-            profile_series(&p, "before tuning", "base", one->validation[set][0].band_mse);
-            plot_newest(&p)->dashed = true;
+            profile_series(&p, "before tuning", "base", true, one->validation[set][0].band_mse);
             base_done = true;
         }
     }
     for (int64_t i = 0; i < r->count; i++) {
         const run_validation *last = last_validation(&r->runs[i].run, set);
-        if (last && last->step > 0) profile_series(&p, r->runs[i].label, r->runs[i].colour, last->band_mse);
+        if (last && last->step > 0)
+            profile_series(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, last->band_mse);
     }
     plot_write(out, &p);
 }
@@ -252,7 +275,7 @@ static void change_chart(html *out, const report *r, int set)
         if (one->validation_count[set] < 2) continue;
         for (int b = 0; b < RUN_BANDS; b++)
             moved[b] = change(last_validation(one, set)->band_mse[b], one->validation[set][0].band_mse[b]);
-        profile_series(&p, r->runs[i].label, r->runs[i].colour, moved);
+        profile_series(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, moved);
     }
     plot_write(out, &p);
 }
@@ -268,7 +291,7 @@ static void bands_chart(html *out, const report_run *r, int set)
     for (int b = 0; count > 1 && b < RUN_BANDS; b++) {
         char label[16];
         snprintf(label, sizeof label, "t %d\xe2\x80\x93%d", b * RUN_BAND_STEPS, (b + 1) * RUN_BAND_STEPS - 1);
-        double *x = plot_add(&p, label, colours[b], count);
+        double *x = plot_add(&p, label, colours[b], false, count);
         for (int64_t i = 0; x && i < count; i++) {
             x[i] = v[i].step;
             x[count + i] = change(v[i].band_mse[b], v[0].band_mse[b]);

@@ -6,17 +6,20 @@
 #include "report/html.h"
 #include "report/run.h"
 
-enum { REPORT_RUNS_MAX = 8, REPORT_LABEL_MAX = 320 };
+enum { REPORT_LABEL_MAX = 320 };
 
 typedef struct report_run {
     run run;
     run_summary summary;
-    char label[REPORT_LABEL_MAX]; /* unique in the report: the method's name, with the folder's where runs share it */
-    const char *colour;           /* class of the style, for lines and swatches */
+    char arm[RUN_NAME_MAX]; /* its name in an experiment; empty: the run was named by itself */
+    char label
+        [REPORT_LABEL_MAX]; /* unique in the report: the arm's or method's name, with the folder's where it is shared */
+    const char *colour;     /* class of the style, for lines and swatches */
+    bool dashed;            /* lines: what tells it from an earlier run of the same colour */
 } report_run;
 
 typedef struct report {
-    report_run runs[REPORT_RUNS_MAX];
+    report_run *runs;
     int64_t count;
     char measures[RUN_MEASURES_MAX][RUN_NAME_MAX]; /* in order of appearance */
     int64_t measure_count;

@@ -5,14 +5,16 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "file/file.h"
+#include "file/json_file.h"
 #include "report/page.h"
 #include "settings/settings.h"
 
-static const char *method_name(const run *r)
+/* An arm's name; where that is its method's word, or there is none, what people call the method. */
+static const char *name_of(const report_run *r)
 {
-    const char *method = run_text(r, "method");
+    const char *method = run_text(&r->run, "method");
     int number = settings_word_number("method", method);
+    if (r->arm[0] && strcmp(r->arm, method)) return r->arm;
     return number >= 0 ? settings_method_names[number] : *method ? method : "run";
 }
 
@@ -33,20 +35,23 @@ static const char *folder_name(const report *r, int64_t at)
     return mine + 1;
 }
 
+/* Lines of more runs than there are colours are told apart by dashes. */
 static void name_runs(report *r)
 {
-    static const char *const colours[REPORT_RUNS_MAX] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    enum { COLOURS = sizeof colours / sizeof *colours };
     for (int64_t i = 0; i < r->count; i++) {
+        report_run *one = &r->runs[i];
         bool shared = false;
-        const char *name = method_name(&r->runs[i].run);
-        for (int64_t j = 0; j < r->count; j++)
-            shared = shared || (i != j && strcmp(name, method_name(&r->runs[j].run)) == 0);
+        const char *name = name_of(one);
+        for (int64_t j = 0; j < r->count; j++) shared = shared || (i != j && !strcmp(name, name_of(&r->runs[j])));
         if (shared)
-            snprintf(r->runs[i].label, REPORT_LABEL_MAX, "%.60s (%.240s)", name, folder_name(r, i));
+            snprintf(one->label, REPORT_LABEL_MAX, "%.60s (%.240s)", name, folder_name(r, i));
         else
-            snprintf(r->runs[i].label, REPORT_LABEL_MAX, "%.300s", name);
-        r->runs[i].colour = colours[i];
-        r->runs[i].summary = run_summarise(&r->runs[i].run);
+            snprintf(one->label, REPORT_LABEL_MAX, "%.300s", name);
+        one->colour = colours[i % COLOURS];
+        one->dashed = i / COLOURS % 2;
+        one->summary = run_summarise(&one->run);
     }
 }
 
@@ -62,30 +67,82 @@ static void find_measures(report *r)
     }
 }
 
-/* The next of the comma-separated folders, without blanks and slashes around it; false after the last. */
-static bool next_folder(char folder[DT_PATH_MAX], const char **at)
+/* ---- which runs ---- */
+
+static dt_status add_run(report *r, const char *folder, const char *arm, dt_error *err)
+{
+    report_run *grown = realloc(r->runs, (size_t)(r->count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its runs");
+    r->runs = grown;
+    report_run *one = &grown[r->count];
+    *one = (report_run){0};
+    snprintf(one->arm, sizeof one->arm, "%s", arm);
+    if (run_open(&one->run, folder, err) == DT_OK) r->count++;
+    return err->status;
+}
+
+static dt_status add_arm(report *r, const char *folder, const char *name, dt_error *err)
+{
+    char run_folder[DT_PATH_MAX];
+    file_join(run_folder, folder, name);
+    return add_run(r, run_folder, name, err);
+}
+
+/* Experiments of before their arms were written down have the usual two. */
+static dt_status add_usual_arms(report *r, const char *folder, dt_error *err)
+{
+    settings_arms usual;
+    settings_arms_default(&usual, err);
+    for (int i = 0; i < usual.count && err->status == DT_OK; i++) add_arm(r, folder, usual.arm[i].name, err);
+    settings_arms_free(&usual);
+    return err->status;
+}
+
+/* The runs of the arms that `path`, the folder's experiment.json, names. */
+static dt_status add_experiment(report *r, const char *folder, const char *path, dt_error *err)
+{
+    json_t *all = json_file_read(path, err);
+    const json_t *names = json_object_get(all, "arms");
+    if (!names && err->status == DT_OK) add_usual_arms(r, folder, err);
+    for (size_t i = 0; names && err->status == DT_OK && (i == 0 || i < json_array_size(names)); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        if (name && *name && strlen(name) < RUN_NAME_MAX && !strchr(name, '/'))
+            add_arm(r, folder, name, err);
+        else
+            error_set(err, DT_ERR_FORMAT, "%s: 'arms' is not a list of names", path);
+    }
+    json_decref(all);
+    return err->status;
+}
+
+/* The next of the comma-separated folders, without blanks and slashes around it; its length, 0 after the last. */
+static size_t next_folder(const char **folder, const char **at)
 {
     while (**at == ',' || isspace((unsigned char)**at)) ++*at;
     size_t length = strcspn(*at, ",");
-    const char *start = *at;
+    *folder = *at;
     *at += length;
-    while (length > 1 && (isspace((unsigned char)start[length - 1]) || start[length - 1] == '/')) length--;
-    snprintf(folder, DT_PATH_MAX, "%.*s", (int)length, start);
-    return length > 0;
+    while (length > 1 && (isspace((unsigned char)(*folder)[length - 1]) || (*folder)[length - 1] == '/')) length--;
+    return length;
 }
 
 static dt_status open_runs(report *r, const char *runs, dt_error *err)
 {
-    char folder[DT_PATH_MAX];
-    if (strlen(runs) >= DT_PATH_MAX) return error_set(err, DT_ERR_ARG, "runs: longer than %d bytes", DT_PATH_MAX - 1);
-    while (next_folder(folder, &runs)) {
-        if (r->count == REPORT_RUNS_MAX)
-            return error_set(err, DT_ERR_ARG, "runs: more than %d run folders in one report", REPORT_RUNS_MAX);
-        dt_status status = run_open(&r->runs[r->count].run, folder, err);
-        if (status != DT_OK) return status;
-        r->count++;
+    size_t length;
+    for (const char *start; err->status == DT_OK && (length = next_folder(&start, &runs)) > 0;) {
+        char folder[DT_PATH_MAX], path[DT_PATH_MAX];
+        if (length > FILE_FOLDER_MAX)
+            return error_set(err, DT_ERR_ARG, "runs: a folder's path is longer than %d bytes", FILE_FOLDER_MAX);
+        snprintf(folder, sizeof folder, "%.*s", (int)length, start);
+        file_join(path, folder, "experiment.json");
+        if (file_exists(path))
+            add_experiment(r, folder, path, err);
+        else
+            add_run(r, folder, "", err);
     }
-    if (r->count == 0) return error_set(err, DT_ERR_ARG, "runs: expected run folders, separated by commas; found none");
+    if (err->status == DT_OK && r->count == 0)
+        error_set(err, DT_ERR_ARG, "runs: expected run folders, separated by commas; found none");
+    if (err->status != DT_OK) return err->status;
     name_runs(r);
     find_measures(r);
     return DT_OK;
@@ -149,15 +206,15 @@ static dt_status write_report(const char *output, const report *r, const char *t
 
 dt_status report_write(const char *output, const char *runs, const char *title, dt_error *err)
 {
-    report *r = calloc(1, sizeof *r);
+    report r = {0};
     text_c_numbers
         numbers; /* those of SVG and CSS have a decimal point, whatever language the calling program speaks */
     dt_status status = DT_OK;
-    if (!text_enter_c_numbers(&numbers) || !r) status = error_set(err, DT_ERR_MEMORY, "report: not enough memory");
-    if (status == DT_OK) status = open_runs(r, runs, err);
-    if (status == DT_OK) status = write_report(output, r, title, err);
-    for (int64_t i = 0; r && i < r->count; i++) run_close(&r->runs[i].run);
-    free(r);
+    if (!text_enter_c_numbers(&numbers)) status = error_set(err, DT_ERR_MEMORY, "report: not enough memory");
+    if (status == DT_OK) status = open_runs(&r, runs, err);
+    if (status == DT_OK) status = write_report(output, &r, title, err);
+    for (int64_t i = 0; i < r.count; i++) run_close(&r.runs[i].run);
+    free(r.runs);
     text_leave_c_numbers(&numbers);
     return status;
 }

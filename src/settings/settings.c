@@ -52,6 +52,19 @@ bool settings_shapes(const settings_key *key, unsigned verbs)
     return (key->verbs & verbs) && (key->affects == SETTINGS_RESULT || key->affects == SETTINGS_MEMORY);
 }
 
+static bool same_value(const dt_settings *a, const dt_settings *b, const settings_key *key)
+{
+    const void *mine = (const char *)a + key->offset, *other = (const char *)b + key->offset;
+    return key->type == SETTINGS_TEXT ? !strcmp(mine, other) : !memcmp(mine, other, key->size);
+}
+
+bool settings_same(const dt_settings *a, const dt_settings *b, unsigned verbs)
+{
+    for (int i = 0; i < settings_key_count; i++)
+        if (settings_shapes(&settings_keys[i], verbs) && !same_value(a, b, &settings_keys[i])) return false;
+    return true;
+}
+
 const char *settings_word(const dt_settings *s, const char *name)
 {
     const settings_key *key = settings_find(name);

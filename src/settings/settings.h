@@ -70,6 +70,9 @@ const char *settings_nearest(const char *name);
  * stages of an experiment are recognised by. */
 bool settings_shapes(const settings_key *key, unsigned verbs);
 
+/* Whether a and b have the same values of all those keys. */
+bool settings_same(const dt_settings *a, const dt_settings *b, unsigned verbs);
+
 /* The word that an enum of *s stands at, e.g. settings_word(s, "sampler") is "ddim" or "ddpm". Static text; `name` must be
  * in the table as an enum. */
 const char *settings_word(const dt_settings *s, const char *name);
@@ -83,7 +86,7 @@ extern const char *const settings_method_names[];
 /* dt_settings_set with a dt_error: DT_ERR_ARG, *s unchanged, when the key is unknown or the text is not allowed. */
 dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_error *err);
 
-enum { SETTINGS_VALUE_MAX = DT_PATH_MAX };
+enum { SETTINGS_VALUE_MAX = DT_LIST_MAX };
 
 /* The value of one key as text that settings_set reads back to the same bits. */
 void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key);
@@ -132,6 +135,9 @@ dt_status settings_arm_add(settings_arm *arm, const settings_key *key, const cha
 
 /* Puts the arm's settings on top of *s. */
 void settings_arm_apply(dt_settings *s, const settings_arm *arm);
+
+/* Plain fine-tuning and Diff-Tuning, each called by its method's word. On failure *arms is empty. */
+dt_status settings_arms_default(settings_arms *arms, dt_error *err);
 
 /* settings_save, with the arms themselves in place of the key `arms`. */
 dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err);

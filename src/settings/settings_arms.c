@@ -38,6 +38,20 @@ dt_status settings_arm_add(settings_arm *arm, const settings_key *key, const cha
     return DT_OK;
 }
 
+dt_status settings_arms_default(settings_arms *arms, dt_error *err)
+{
+    const settings_key *method = settings_find("method");
+    static const dt_method methods[] = {DT_METHOD_FINETUNE, DT_METHOD_DIFF_TUNING};
+    *arms = (settings_arms){0};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods && err->status == DT_OK; i++) {
+        const char *word = method->words[methods[i]];
+        settings_arm *arm = settings_arms_add(arms, word, err);
+        if (arm) settings_arm_add(arm, method, word, err);
+    }
+    if (err->status != DT_OK) settings_arms_free(arms);
+    return err->status;
+}
+
 void settings_arm_apply(dt_settings *s, const settings_arm *arm)
 {
     dt_error never = {0}; /* the texts were tried when they were read */

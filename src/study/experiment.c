@@ -1,15 +1,10 @@
-#include "api/experiment.h"
+#include "study/experiment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "file/json_file.h"
-
-void experiment_path(char out[DT_PATH_MAX], const experiment *e, const char *name)
-{
-    file_join(out, e->folder, name);
-}
 
 /* ---- experiment.json ---- */
 
@@ -25,8 +20,8 @@ static dt_status read_stages(experiment *e, const char *path, dt_error *err)
 static dt_status write_stages(const experiment *e, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    experiment_path(path, e, "experiment.json");
-    json_t *all = json_pack("{s:s, s:O}", "tool", "difftune " DT_VERSION, "stages", e->stages);
+    file_join(path, e->folder, "experiment.json");
+    json_t *all = json_pack("{s:s, s:O, s:O}", "tool", "difftune " DT_VERSION, "arms", e->arms, "stages", e->stages);
     return json_file_write(path, all, NULL, err);
 }
 
@@ -35,12 +30,11 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
     char path[DT_PATH_MAX];
     *e = (experiment){0};
     snprintf(e->folder, sizeof e->folder, "%s", folder);
-    experiment_path(path, e, "experiment.json");
+    file_join(path, folder, "experiment.json");
     if (file_exists(path)) {
         read_stages(e, path, err);
     } else if (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
         e->stages = json_object();
-        write_stages(e, err);
     }
     if (err->status != DT_OK) experiment_close(e);
     return err->status;
@@ -48,8 +42,17 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
 
 void experiment_close(experiment *e)
 {
+    json_decref(e->arms);
     json_decref(e->stages);
-    e->stages = NULL;
+    e->arms = e->stages = NULL;
+}
+
+dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error *err)
+{
+    json_decref(e->arms);
+    e->arms = json_array();
+    for (int i = 0; i < arms->count; i++) json_array_append_new(e->arms, json_string(arms->arm[i].name));
+    return write_stages(e, err);
 }
 
 /* ---- stages ---- */

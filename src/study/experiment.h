@@ -1,7 +1,7 @@
-/* The folder of an experiment: recipe.yaml, and experiment.json, which holds for each finished stage the settings that
- * shaped it. A call with other settings for a finished stage is refused; stages that are still to come may change. */
-#ifndef API_EXPERIMENT_H
-#define API_EXPERIMENT_H
+/* The folder of an experiment: recipe.yaml, and experiment.json, which names the arms and holds for each finished stage the
+ * settings that shaped it. A call with other settings for a finished stage is refused; stages that are still to come may change. */
+#ifndef STUDY_EXPERIMENT_H
+#define STUDY_EXPERIMENT_H
 
 #include <jansson.h>
 
@@ -9,6 +9,7 @@
 
 typedef struct experiment {
     char folder[DT_PATH_MAX];
+    json_t *arms;   /* their names, for the report */
     json_t *stages; /* name -> object of key -> text */
 } experiment;
 
@@ -16,8 +17,8 @@ typedef struct experiment {
 dt_status experiment_open(experiment *e, const char *folder, dt_error *err);
 void experiment_close(experiment *e);
 
-/* folder/name. */
-void experiment_path(char out[DT_PATH_MAX], const experiment *e, const char *name);
+/* Says which arms there are from now on, on disk. */
+dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error *err);
 
 /* *done: the stage is finished. DT_ERR_CONFLICT when it is and was made with other values of the keys that `verbs` use;
  * paths inside the folder count by their place in it. */
