@@ -13,10 +13,7 @@ enum { ARGUMENTS_MAX = 64 };
 static char base[512];
 static char *printed, *complained; /* what the last call wrote to its standard output and standard error */
 
-enum {
-    RUN_KEYS = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL |
-               SETTINGS_REPORT
-};
+enum { RUN_KEYS = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL };
 
 static const struct {
     const char *name;
@@ -194,6 +191,121 @@ static void help_of_a_verb_shows_exactly_its_keys_with_help_and_default(void **s
         assert_int_equal(run(command), 0);
         assert_string_equal(printed, first);
         free(first);
+    }
+}
+
+/* What was printed between `start` and the next empty line, to be freed. */
+static char *cut_out(const char *start)
+{
+    char *from = strstr(printed, start);
+    if (!from) fail_msg("'%s' lacks '%s'", printed, start);
+    from += strlen(start);
+    char *end = strstr(from, "\n\n");
+    return end ? strndup(from, (size_t)(end - from)) : strdup(from);
+}
+
+static int run_in_shell(const char *folder, const char *command)
+{
+    char line[4096], program_folder[1024];
+    snprintf(program_folder, sizeof program_folder, "%s", DT_PROGRAM);
+    *strrchr(program_folder, '/') = '\0';
+    snprintf(line, sizeof line, "cd '%s' && PATH='%s':$PATH && { %s; } > out 2> err", temp_path(folder), program_folder,
+             command);
+    int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The next command of an example, in which a line that ends in a backslash goes on in the next one; cuts the text. */
+static char *next_command(char **text)
+{
+    char *command = *text, *end = command;
+    while ((end = strchr(end, '\n')) && end[-1] == '\\') end++;
+    *text = end ? end + 1 : command + strlen(command);
+    if (end) *end = '\0';
+    return *command ? command : NULL;
+}
+
+/* As they stand, in a folder where none of their files is: what they lack is a file, never a flag or a setting. */
+static void examples_are_wrong_in_nothing_but_missing_files(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    int count = 0;
+    char recipes[1024];
+    assert_int_equal(file_make_dirs(temp_path("empty"), &err), DT_OK);
+    assert_non_null(realpath("../recipes", recipes));
+    assert_int_equal(symlink(recipes, temp_path("empty/recipes")), 0);
+    for (int v = 0; v < VERB_COUNT; v++) {
+        char command[64];
+        snprintf(command, sizeof command, "%s --help", verb_names[v].name);
+        assert_int_equal(run(command), 0);
+        char *example = cut_out("\nExample:\n"), *rest = example;
+        for (char *line; (line = next_command(&rest)); count++) {
+            int code = run_in_shell("empty", line);
+            if (code != 1) fail_msg("%d: %s", code, line);
+        }
+        free(example);
+    }
+    assert_true(count > VERB_COUNT);
+    assert_int_equal(remove(temp_path("empty/recipes")), 0);
+}
+
+/* The commands of the overview one after the other, with flags behind them that make them short. */
+static void the_example_of_the_overview_works(void **state)
+{
+    (void)state;
+    static const char *const shorter[] = {
+        "--bank-size 4 --num-inference-steps 2",
+        "--max-train-steps 2 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
+        "--num-samples 4 --num-inference-steps 2", "", ""};
+    dt_error err = {0};
+    int count = 0;
+    char command[4096];
+    assert_int_equal(file_make_dirs(temp_path("first"), &err), DT_OK);
+    assert_int_equal(run_in_shell("first", "ln -s ../images my_images; ln -s ../images held_out; "
+                                           "ln -s ../base/final/model.safetensors base.safetensors"),
+                     0);
+    assert_int_equal(run("--help"), 0);
+    char *lines = cut_out("\nExample"), *rest = strchr(lines, '\n') + 1;
+    for (char *line; (line = next_command(&rest)); count++) {
+        assert_in_range(count, 0, sizeof shorter / sizeof *shorter - 1);
+        snprintf(command, sizeof command, "%s %s", line, shorter[count]);
+        int code = run_in_shell("first", command);
+        if (code != 0) fail_msg("%d: %s", code, command);
+    }
+    assert_int_equal(count, sizeof shorter / sizeof *shorter);
+    assert_true(file_exists(temp_path("first/report.html")));
+    assert_int_equal(run_in_shell("first", "rm my_images held_out base.safetensors"), 0);
+    free(lines);
+}
+
+/* A verb takes what its help calls needed, and without one of them says which. */
+static void what_help_calls_needed_is_needed(void **state)
+{
+    (void)state;
+    for (int v = 0; v < VERB_COUNT; v++) {
+        static const char *const operands[] = {"prepare food101 food", "recipes.yaml"};
+        const char *name = verb_names[v].name;
+        const char *operand = !strcmp(name, "data") ? operands[0] : !strcmp(name, "run") ? operands[1] : "";
+        char command[1024], flags[8][64];
+        int count = 0;
+        if (!verb_names[v].keys) continue;
+        temp_write("recipes.yaml", "", 0);
+        snprintf(command, sizeof command, "%s --help", name);
+        assert_int_equal(run(command), 0);
+        char *rest, *needed = cut_out("\nNeeded:\n");
+        for (char *line = strtok_r(needed, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+            if (sscanf(line, "  --%63s", flags[count]) == 1) count++;
+        assert_in_range(count, 1, 8);
+        for (int without = 0; without < count; without++) {
+            int n = snprintf(command, sizeof command, "%s %s", name, operand);
+            for (int i = 0; i < count; i++)
+                if (i != without)
+                    n += snprintf(command + n, sizeof command - (size_t)n, " --%s %s", flags[i],
+                                  strcmp(flags[i], "resolution") ? flags[i] : "64");
+            assert_refused(command, 2, settings_find(flags[without])->name);
+        }
+        free(needed);
     }
 }
 
@@ -495,6 +607,9 @@ int main(void)
         cmocka_unit_test(without_a_verb_the_usage_is_shown_and_it_is_a_mistake),
         cmocka_unit_test(help_lists_every_verb),
         cmocka_unit_test(help_of_a_verb_shows_exactly_its_keys_with_help_and_default),
+        cmocka_unit_test(examples_are_wrong_in_nothing_but_missing_files),
+        cmocka_unit_test(the_example_of_the_overview_works),
+        cmocka_unit_test(what_help_calls_needed_is_needed),
         cmocka_unit_test(the_man_page_has_every_verb_and_key_and_each_key_once),
         cmocka_unit_test(mistakes_on_the_command_line_are_one_line_and_status_2),
         cmocka_unit_test(missing_files_are_one_line_and_status_1),

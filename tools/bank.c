@@ -7,12 +7,16 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb bank_verb = {
+    .section = VERB_STEP,
     .name = "bank",
-    .summary = "draws the memory bank from the frozen model",
-    .description = "Draws the memory bank: samples of the pre-trained model without a class, which training replays so "
-                   "that the model does not forget what it knows. Writes safetensors shards and a manifest into the "
-                   "folder of --bank. An interrupted call goes on with the same command, to the same bits.",
-    .example = "  difftune bank --pretrained-model base.safetensors --bank bank --bank-size 5000\n",
+    .summary = "draws the memory bank: images of the model as it is, which train replays",
+    .description = "Draws the memory bank: images that the pre-trained model makes by itself, without a class. "
+                   "Training by Diff-Tuning replays them beside your images, so that the model keeps what it knows "
+                   "about the last, nearly clean steps. Writes safetensors shards and a manifest into the folder of "
+                   "--bank. An interrupted call goes on with the same command, to the same bits.",
+    .example = "  difftune bank --pretrained-model base.safetensors --bank bank --clip-sample\n",
+    .needs = "pretrained_model bank",
+    .often = "bank_size num_inference_steps clip_sample mixed_precision device",
     .keys = SETTINGS_BANK,
     .run = run,
 };

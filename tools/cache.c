@@ -7,6 +7,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb cache_verb = {
+    .section = VERB_FILES,
     .name = "cache",
     .summary = "encodes images once, for models of latents",
     .description =
@@ -15,6 +16,8 @@ const verb cache_verb = {
         "so this verb is for doing it beforehand. Images are known by their content: what was encoded is "
         "not encoded again, an edited image is. An interrupted call goes on with the same command.",
     .example = "  difftune cache --vae sd-vae-ft-mse --train-data my_images --resolution 256 --cache-dir latents\n",
+    .needs = "vae train_data resolution",
+    .often = "cache_dir validation_data",
     .keys = SETTINGS_CACHE,
     .run = run,
 };

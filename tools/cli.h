@@ -7,10 +7,16 @@
 
 #include "settings/settings.h"
 
+/* Parts of the overview; the verbs of one stand together. */
+typedef enum verb_section { VERB_STEP, VERB_WHOLE, VERB_FILES } verb_section;
+
 typedef struct verb {
+    verb_section section;
     const char *name, *summary; /* summary: half a line */
     const char *description;    /* sentences, wrapped by the help */
     const char *example;        /* shell lines */
+    const char *needs;          /* keys without which a first call does not go, with blanks between; NULL: none */
+    const char *often;          /* the same, keys to look at next */
     unsigned keys;              /* the settings_verb whose keys it takes; 0: none */
     const char *operands;       /* its arguments without a flag, or NULL: placeholders in capitals, words as they are */
     bool operand_is_config;     /* its first argument is the file that --config names elsewhere */

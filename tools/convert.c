@@ -7,6 +7,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb convert_verb = {
+    .section = VERB_FILES,
     .name = "convert",
     .summary = "writes a model for another program: safetensors, .pt for DiT's code, diffusers",
     .description =
@@ -17,6 +18,8 @@ const verb convert_verb = {
     .example =
         "  difftune convert --pretrained-model run --save-model-as pt --output DiT-cars.pt\n"
         "  difftune convert --pretrained-model DiT-XL-2-256x256.pt --save-model-as diffusers --output transformer\n",
+    .needs = "pretrained_model output",
+    .often = "save_model_as save_dtype",
     .keys = SETTINGS_CONVERT,
     .run = run,
 };

@@ -30,6 +30,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb data_verb = {
+    .section = VERB_WHOLE,
     .name = "data",
     .summary = "makes class folders of a published data set's archive",
     .description =
@@ -37,8 +38,9 @@ const verb data_verb = {
         "test of class folders, as the data set's own lists split it. Every file is a symbolic link: nothing is copied "
         "and nothing in DIR is changed. Says how many images there are and where that differs from the published "
         "counts. NAME is food101, sun397, df20m, caltech101, cub200, artbench10, oxford_flowers or stanford_cars; the "
-        "file recipes/NAME.yaml says what must be in DIR.",
+        "file recipes/NAME.yaml says what must be in DIR. Your own images need no such step.",
     .example = "  difftune data prepare stanford_cars downloads/stanford_cars --output-dir cars\n",
+    .needs = "output_dir",
     .keys = SETTINGS_DATA,
     .operands = "prepare NAME DIR",
     .run = run,

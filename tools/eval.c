@@ -19,18 +19,22 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb eval_verb = {
+    .section = VERB_STEP,
     .name = "eval",
-    .summary = "FID and other distances between two sets of images",
+    .summary = "measures how near the images are to held-out ones: FID and other distances",
     .description =
-        "Compares the images of --candidate with those of --reference in the features of a network. Each is a "
-        "folder, a tar or an .npz. With --feature inception: FID, sFID, Inception Score, KID, precision and "
-        "recall as published, from pictures cropped to --resolution or, without it, at their own sizes; .npz "
-        "may be statistics (pytorch-fid's and ADM's too) or ADM's stack of samples. With base (the middle of "
-        "the model itself) or squeezenet: distances of our own that are no FID. Numbers that need images "
-        "are left out where there are only statistics.",
+        "Compares the images of --candidate with those of --reference in the features of a network; lower distances "
+        "are better. Each side is a folder, a tar, or an .npz of statistics (pytorch-fid's and ADM's too) or of ADM's "
+        "stack of samples. --feature base, the default, takes the middle of the network of --pretrained-model: a "
+        "distance of our own, FD-base, which is no FID and needs no download. --feature inception gives FID, sFID, "
+        "Inception Score, KID, precision and recall as published, from pictures cropped to --resolution or, without "
+        "it, at their own sizes; it needs the file of weights that pytorch-fid publishes, and no --pretrained-model. "
+        "Numbers that need images are left out where there are only statistics.",
     .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n"
                "  difftune eval --reference held_out --candidate samples --resolution 256 --feature inception \\\n"
-               "                --feature-weights pt_inception-2015-12-05-6726825d.pth\n",
+               "      --feature-weights pt_inception-2015-12-05-6726825d.pth\n",
+    .needs = "reference candidate pretrained_model",
+    .often = "vae feature feature_weights resolution device",
     .keys = SETTINGS_EVAL,
     .run = run,
 };

@@ -12,6 +12,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb inspect_verb = {
+    .section = VERB_FILES,
     .name = "inspect",
     .summary = "what is in a model file, bank, run or cache folder, as JSON",
     .description =

@@ -8,6 +8,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb predict_verb = {
+    .section = VERB_FILES,
     .name = "predict",
     .summary = "one forward pass on tensors from a file",
     .description = "Runs the model once on the tensors x [N,C,H,W], t [N] and y [N] of the safetensors file --input "
@@ -16,6 +17,8 @@ const verb predict_verb = {
                    "comparison with other implementations.",
     .example =
         "  difftune predict --pretrained-model base.safetensors --input in.safetensors --output out.safetensors\n",
+    .needs = "pretrained_model input output",
+    .often = "gradients",
     .keys = SETTINGS_PREDICT,
     .run = run,
 };

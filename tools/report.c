@@ -8,11 +8,16 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb report_verb = {
+    .section = VERB_STEP,
     .name = "report",
-    .summary = "one HTML page about one or more run folders",
-    .description = "Writes one self-contained HTML page about the run folders of --runs: curves, the table of "
-                   "distances, sample grids side by side, settings.",
-    .example = "  difftune report --runs run_plain,run_difftuning --output report.html --title \"My images\"\n",
+    .summary = "writes one HTML page about one or more runs",
+    .description = "Writes one self-contained HTML page about the run folders of --runs: what came out, curves, "
+                   "distances, sample grids side by side, and where the settings differ. The folder of an experiment "
+                   "(difftune run) stands for all its runs.",
+    .example = "  difftune report --runs run --output report.html\n"
+               "  difftune report --runs run_plain,run_difftuning --output report.html --title \"My images\"\n",
+    .needs = "runs output",
+    .often = "title",
     .keys = SETTINGS_REPORT,
     .run = run,
 };

@@ -7,13 +7,17 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb sample_verb = {
+    .section = VERB_STEP,
     .name = "sample",
-    .summary = "draws images from a model",
-    .description = "Draws images from a model file or a run folder into --output-dir: one PNG each, with its settings "
-                   "in the PNG's text, and a labelled grid.png. With --save-statistics the images also, or with "
-                   "--save-images 0 only, go into the statistics of --feature. The same seed gives the same images; "
-                   "an interrupted call goes on with the same command, to the same bits.",
-    .example = "  difftune sample --pretrained-model run --output-dir samples --classes 0,3 --num-samples 32\n",
+    .summary = "draws images from the tuned model",
+    .description = "Draws images from a run folder or a model file into --output-dir: one PNG each, with its settings "
+                   "in the PNG's text, and a labelled grid.png. A model of pixels, such as the shipped one, wants "
+                   "--clip-sample; a model of latents needs --vae. The same seed gives the same images, and an "
+                   "interrupted call goes on with the same command, to the same bits. With --save-statistics the "
+                   "images also go into the statistics of a distance; with --save-images 0 they go nowhere else.",
+    .example = "  difftune sample --pretrained-model run --output-dir samples --num-samples 32 --clip-sample\n",
+    .needs = "pretrained_model output_dir",
+    .often = "vae num_samples classes guidance_scale num_inference_steps clip_sample seed device",
     .keys = SETTINGS_SAMPLE,
     .run = run,
 };

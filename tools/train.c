@@ -7,15 +7,20 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 }
 
 const verb train_verb = {
+    .section = VERB_STEP,
     .name = "train",
-    .summary = "tunes a model to a folder of images, or trains one from nothing",
-    .description = "Tunes the model of --pretrained-model to the images of --train-data by Diff-Tuning (or by plain "
-                   "fine-tuning, or trains a new model with --method pretrain). The run folder --output-dir receives "
-                   "the resolved settings, checkpoints, logs, sample grids and final/model.safetensors. Running the "
-                   "same command again goes on from the newest whole checkpoint. SIGINT and SIGTERM write a "
-                   "checkpoint first.",
+    .summary = "tunes the model to a folder of images",
+    .description = "Tunes the model of --pretrained-model to the images of --train-data, a folder with one folder for "
+                   "each class. By default by Diff-Tuning, which needs the memory bank (difftune bank); --method "
+                   "finetune does without, --method pretrain makes a new model. The run folder --output-dir receives "
+                   "the settings, logs, sample grids, checkpoints and the result, final/model.safetensors. The same "
+                   "command again goes on from the newest checkpoint; SIGINT (Ctrl-C) and SIGTERM write one first.",
     .example = "  difftune train --pretrained-model base.safetensors --train-data my_images --bank bank \\\n"
-               "      --output-dir run --max-train-steps 24000\n",
+               "      --output-dir run --clip-sample\n",
+    .needs = "pretrained_model train_data bank output_dir",
+    .often = "vae method preset max_train_steps train_batch_size learning_rate ema_warmup validation_data clip_sample "
+             "mixed_precision "
+             "device",
     .keys = SETTINGS_TRAIN,
     .run = run,
 };

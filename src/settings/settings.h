@@ -126,7 +126,7 @@ typedef struct settings_arms {
 dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err);
 void settings_arms_free(settings_arms *arms);
 
-/* Whether an arm may set the key: what a stage of an experiment uses, other than where results go. */
+/* Whether an arm may set the key: what an experiment uses, other than where results go and what is one for all arms. */
 bool settings_suits_arm(const settings_key *key);
 
 /* Adds an arm without overrides, or an override. DT_ERR_MEMORY (NULL for the arm). */

@@ -8,7 +8,8 @@
 bool settings_suits_arm(const settings_key *key)
 {
     const unsigned stages = SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL;
-    return (key->verbs & (stages | SETTINGS_RUN)) && key->affects != SETTINGS_PLACE && key != settings_find("arms");
+    bool of_all = (key->verbs & SETTINGS_REPORT) || key == settings_find("arms");
+    return (key->verbs & (stages | SETTINGS_RUN)) && key->affects != SETTINGS_PLACE && !of_all;
 }
 
 settings_arm *settings_arms_add(settings_arms *arms, const char *name, dt_error *err)

@@ -173,7 +173,7 @@ const settings_key settings_keys[] = {
     TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, RESULT, 0, "file to write, or folder for diffusers"),
     BOOL(files, gradients, "false", PREDICT, RESULT, 0, "write every parameter's gradient too"),
     TEXT(files, runs, "", "LIST", REPORT, RESULT, 0, "run folders, separated by commas"),
-    TEXT(files, title, "", "TEXT", REPORT, RESULT, 0, "heading of the page"),
+    TEXT(files, title, "", "TEXT", REPORT | RUN, RESULT, 0, "heading of the page"),
 };
 // clang-format on
 const int settings_key_count = sizeof settings_keys / sizeof settings_keys[0];
