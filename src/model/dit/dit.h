@@ -1,5 +1,5 @@
 /* DiT: a diffusion transformer with adaLN-Zero blocks (Peebles and Xie 2023; facebookresearch/DiT models.py, to which
- * names, orders and constants agree; MODEL.md lists them). */
+ * names, orders and constants agree; docs/models/dit.md lists them). */
 #ifndef DIT_DIT_H
 #define DIT_DIT_H
 
