@@ -21,7 +21,8 @@
 
 #include "register_loop.h"
 #include "engine/open.h"
-#include "model/dit/dit_sampler.h"
+#include "diffusion/sampler.h"
+#include "model/dit/dit_denoiser.h"
 #include "train/batch.h"
 #include "base/clock.h"
 #include "train/optimizer.h"
@@ -40,6 +41,8 @@ typedef struct rig {
     ctx c;
     const options *o;
     dit model;
+    denoiser denoiser;   /* the same */
+    trainset set;        /* of training */
     optimizer optimizer; /* of training */
     schedule schedule;
     sampler sampler; /* of sampling */
@@ -104,7 +107,7 @@ static void fill_weights(ctx *c, dit *m)
     enum { PART = 1 << 16 };
     for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
         const param *row = &m->params.row[i];
-        if (row->init == PARAM_FIXED) continue;
+        if (row->fixed) continue;
         const arena_place mark = arena_mark(&c->scratch);
         const int64_t count = tensor_count(row->tensor);
         real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
@@ -124,11 +127,10 @@ static void open_sampler(rig *r)
 {
     const dt_settings *s = &r->o->settings;
     ctx *c = &r->c;
-    if (dit_sampler_open(&r->sampler, &r->model, s, &c->error) != DT_OK) return;
+    if (sampler_open(&r->sampler, &r->denoiser, s, &c->error) != DT_OK) return;
     if (r->o->steps < r->sampler.schedule.count) r->sampler.schedule.count = r->o->steps;
     size_t n = (size_t)s->sample_batch_size;
-    r->x = arena_alloc(&c->model, n * (size_t)(r->sampler.channels * r->sampler.size * r->sampler.size) * sizeof(real),
-                       &c->error);
+    r->x = arena_alloc(&c->model, n * (size_t)sample_values(r->sampler.shape) * sizeof(real), &c->error);
     r->y = arena_alloc(&c->model, n * sizeof r->y[0], &c->error);
     r->index = arena_alloc(&c->model, n * sizeof r->index[0], &c->error);
     for (size_t i = 0; i < n && !ctx_failed(c); i++) {
@@ -146,13 +148,14 @@ static void open_rig(rig *r, const options *o)
     dit_config k = shape_of(o);
     if (ctx_open(c, s->device, (int)s->threads, s->isa) != DT_OK || dit_open(c, &r->model, &k) != DT_OK) return;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    r->model.checkpoint_blocks = s->gradient_checkpointing;
+    c->checkpointing = s->gradient_checkpointing;
+    dit_denoiser(&r->denoiser, &r->model);
     fill_weights(&r->c, &r->model);
-    schedule_full(&r->schedule);
+    schedule_full(&r->schedule, NOISE_LINEAR);
     if (o->sample)
         open_sampler(r);
-    else
-        optimizer_open(c, &r->optimizer, &r->model.params, s);
+    else if (trainset_add(c, &r->set, &r->model.params, NULL, 0) == DT_OK)
+        optimizer_open(c, &r->optimizer, &r->set, s);
 }
 
 /* ---- a step ---- */
@@ -170,10 +173,10 @@ static void fill_batch(rig *r, batch *b, uint32_t micro)
         rng_normal(b->x0_values + i * size, size, key);
         key.purpose = RNG_TIMESTEP;
         b->t[i] = (int32_t)rng_below(key, 0, SCHEDULE_STEPS);
-        b->y[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
+        b->label[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
         b->weight[i] = 1 / (real)(n * parts);
     }
-    batch_diffuse(&r->c, b, &r->schedule);
+    batch_diffuse(&r->c, b, &r->denoiser, &r->schedule);
 }
 
 static void micro_step(rig *r, uint32_t micro)
@@ -181,10 +184,10 @@ static void micro_step(rig *r, uint32_t micro)
     ctx *c = &r->c;
     const arena_place mark = arena_mark(&c->step);
     batch b;
-    if (!batch_new(c, &b, &r->model, r->o->settings.train_batch_size)) return;
+    if (!batch_new(c, &b, &r->denoiser, r->o->settings.train_batch_size)) return;
     fill_batch(r, &b, micro);
     c->recording = true;
-    tensor *loss = batch_loss(c, &r->model, &b);
+    tensor *loss = batch_loss(c, &r->denoiser, &b);
     c->recording = false;
     batch_backward(c, loss);
     tape_clear(c);
@@ -206,7 +209,8 @@ static int64_t run_round(rig *r)
 {
     const options *o = r->o;
     if (o->sample) {
-        sampler_continue(&r->c, &r->sampler, r->x, r->y, r->index, o->settings.sample_batch_size);
+        const condition k = {.label = r->y};
+        sampler_continue(&r->c, &r->sampler, r->x, &k, r->index, o->settings.sample_batch_size);
         return r->sampler.schedule.count;
     }
     for (int64_t i = 0; i < o->steps; i++) train_step(r);

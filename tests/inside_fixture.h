@@ -19,7 +19,7 @@ static inline void open_inside(dt_settings s)
 {
     run.s = s;
     assert_int_equal(ctx_open(&run.c, DT_DEVICE_CPU, (int)s.threads, s.isa), DT_OK);
-    if (trainer_open(&run.t, &run.c, &run.s, &nobody) != DT_OK) fail_msg("%s", run.c.error.message);
+    if (trainer_open(&run.t, &run.c, &run.s, &nobody, model_kinds_all) != DT_OK) fail_msg("%s", run.c.error.message);
 }
 
 static inline void close_inside(void)

@@ -24,7 +24,11 @@ static inline void latent_fixture_kl(void)
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
         if (strncmp(e->name, prefix, strlen(prefix))) continue;
-        sources[count++] = (tensor_source){e->name + strlen(prefix), e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[count++] = (tensor_source){.name = e->name + strlen(prefix),
+                                           .dtype = e->dtype,
+                                           .dim_count = e->dim_count,
+                                           .dims = e->dims,
+                                           .data = e->data};
     }
     assert_int_equal(file_make_dirs(temp_path("kl"), &err), DT_OK);
     temp_write("kl/config.json", config, strlen(config));

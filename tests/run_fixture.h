@@ -14,7 +14,7 @@
 #include "engine/open.h"
 #include "image/image.h"
 #include "container/safetensors.h"
-#include "model/dit/dit_file.h"
+#include "dit_fixture.h"
 
 enum { FIXTURE_SIZE = 16, FIXTURE_CLASSES = 3 };
 
@@ -82,7 +82,7 @@ static inline void fixture_base(const char *name, dit_config config, uint64_t se
         snprintf(classes + strlen(classes), sizeof classes - strlen(classes), "%s\"c%d\"", i ? "," : "", (int)i);
     strcat(classes, "]");
     metadata_pair pair = {"difftune.classes", classes};
-    assert_int_equal(dit_save(&c, &m, NULL, temp_path(name), DT_FILE_F32, &pair, 1, NULL), DT_OK);
+    assert_int_equal(fixture_save(&c, &m, NULL, temp_path(name), DT_FILE_F32, &pair, 1), DT_OK);
     ctx_close(&c);
 }
 
@@ -187,7 +187,7 @@ static inline void fixture_remove(const char *name)
 /* Makes `e`, whatever it was, examples of this value alone. */
 static inline void fixture_fill(examples *e, float value)
 {
-    int64_t values = e->count * examples_values(e);
+    int64_t values = e->count * sample_values(e->shape);
     if (!e->x) e->x = malloc((size_t)values * sizeof *e->x);
     e->kind = EXAMPLES_VALUES;
     for (int64_t i = 0; i < values; i++) e->x[i] = value;

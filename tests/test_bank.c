@@ -3,8 +3,8 @@
 
 #include <unistd.h>
 
-#include "method/bank.h"
-#include "model/dit/dit_sampler.h"
+#include "data/bank.h"
+#include "diffusion/sampler.h"
 #include "train/trainer.h"
 
 static dt_settings settings_of(const char *folder, int64_t size)
@@ -37,17 +37,19 @@ static void make_whole_bank(const dt_settings *s)
 
 static ctx context;
 static dit model;
-static dit_file_info info;
+static denoiser drawn_from; /* the same */
+static model_info info;
 
 static void open_model(const char *name)
 {
     assert_int_equal(ctx_open(&context, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    if (dit_load(&context, &model, &info, temp_path(name)) != DT_OK) fail_msg("%s", context.error.message);
+    if (fixture_load(&context, &model, &info, temp_path(name)) != DT_OK) fail_msg("%s", context.error.message);
+    drawn_from = fixture_denoiser(&model);
 }
 
 static void close_model(void)
 {
-    dit_file_info_free(&info);
+    model_info_free(&info);
     ctx_close(&context);
 }
 
@@ -59,7 +61,7 @@ static dt_status open_bank_of(examples *b, const dt_settings *s, const char *bas
     const examples_options options = {
         .codec = &pixels, .resolution = model.config.input_size, .background = s->background};
     error_clear(&context.error);
-    return bank_open(&context, b, s->bank, &model, base_sha256, &options);
+    return bank_open(&context, b, s->bank, &drawn_from, base_sha256, &options);
 }
 
 static dt_status open_bank(examples *b, const dt_settings *s)
@@ -76,8 +78,8 @@ static file_hash images_of(const char *folder, int64_t count)
     open_model("base.safetensors");
     if (open_bank(&b, &s) != DT_OK) fail_msg("%s", context.error.message);
     assert_true(b.count >= count);
-    file_sha256_bytes(&hash, b.x, (size_t)(count * examples_values(&b)) * sizeof *b.x);
-    for (int64_t i = 0; i < b.count * examples_values(&b); i++) assert_true(isfinite(b.x[i]));
+    file_sha256_bytes(&hash, b.x, (size_t)(count * sample_values(b.shape)) * sizeof *b.x);
+    for (int64_t i = 0; i < b.count * sample_values(b.shape); i++) assert_true(isfinite(b.x[i]));
     examples_close(&b);
     close_model();
     return hash;
@@ -223,9 +225,9 @@ static void images_are_the_sampler_s_under_the_bank_s_own_keys(void **state)
     open_model("base.safetensors");
     if (open_bank(&b, &s) != DT_OK) fail_msg("%s", context.error.message);
     for (int of_samples = 0; of_samples < 2; of_samples++) {
-        assert_int_equal(dit_sampler_open(&p, &model, &s, &context.error), DT_OK);
+        assert_int_equal(sampler_open(&p, &drawn_from, &s, &context.error), DT_OK);
         if (!of_samples) p.start = RNG_BANK_START, p.step = RNG_BANK_STEP;
-        assert_int_equal(sampler_draw(&context, &p, x, y, index, 10), DT_OK);
+        assert_int_equal(sampler_draw(&context, &p, x, &(condition){.label = y}, index, 10), DT_OK);
         assert_int_equal(memcmp(x, b.x, sizeof x) == 0, !of_samples);
     }
     examples_close(&b);

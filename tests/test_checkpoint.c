@@ -9,7 +9,6 @@
 
 #include "run/checkpoint.h"
 #include "run/run_folder.h"
-#include "train/trainer.h"
 
 extern char **environ;
 
@@ -379,26 +378,27 @@ static void the_disk_a_run_needs_is_forecast_without_overflow(void **state)
 {
     (void)state;
     ctx c;
-    trainer t;
+    training t;
     const dt_observer nobody = {0};
     dt_settings s = fixture_settings("");
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
-    int64_t one = 4 * params_count(&t.model.params, true);
-    assert_int_equal(checkpoint_disk_bytes(&t), 4 * one + one); /* one at the end, and the result */
-    s.max_train_steps = 100;
-    s.checkpointing_steps = 10;
-    s.checkpoints_total_limit = 3;
-    assert_int_equal(checkpoint_disk_bytes(&t), 4 * one * 4 + one); /* a new one stands beside the three */
-    s.checkpoints_total_limit = 0;
-    s.checkpointing_steps = 1;
-    s.max_train_steps = 1000000000;
+    assert_int_equal(training_open(&t, &c, &s, &nobody, model_kinds_all), DT_OK);
+    int64_t trained = 4 * params_count(t.trainer.model.params, false);
+    int64_t all = 4 * params_count(t.trainer.model.params, true), one = 2 * all + 2 * trained;
+    assert_int_equal(checkpoint_disk_bytes(&t), one + all); /* one at the end, and the result */
+    t.step_count = 100;
+    t.checkpointing_steps = 10;
+    t.checkpoints_kept = 3;
+    assert_int_equal(checkpoint_disk_bytes(&t), one * 4 + all); /* a new one stands beside the three */
+    t.checkpoints_kept = 0;
+    t.checkpointing_steps = 1;
+    t.step_count = 1000000000;
     int64_t many = checkpoint_disk_bytes(&t);
-    assert_true(many > 4 * one * 1000000000 - 1);
+    assert_true(many > one * 1000000000 - 1);
     tensor wide = {.dim_count = 2, .dim = {1 << 20, 1 << 16}};
-    t.model.params.row[0].tensor = &wide; /* as if the model were huge */
+    t.trainer.set.row[0].tensor = &wide; /* as if the model were huge */
     assert_int_equal(checkpoint_disk_bytes(&t), INT64_MAX);
-    trainer_close(&t);
+    training_close(&t);
     ctx_close(&c);
 }
 
@@ -407,35 +407,32 @@ static void the_disk_a_run_needs_is_forecast_without_overflow(void **state)
 /* Poisons the bank in memory from step 2 on, as a broken memory would. */
 static void poison_the_bank(void *user, const dt_progress *p)
 {
-    trainer *t = user;
-    if (p->step == 2) fixture_fill(&t->bank, NAN);
+    training *t = user;
+    if (p->step == 2) fixture_fill(&t->trainer.bank, NAN);
 }
 
 static void expect_numeric_stop(const char *output, int64_t checkpointing_steps, const char *says)
 {
     ctx c;
-    trainer t;
+    training t;
     dt_settings s = settings_of(output);
     dt_observer observer = {.user = &t, .log = fixture_collect, .progress = poison_the_bank};
-    dt_error err = {0};
     s.checkpointing_steps = checkpointing_steps;
     s.max_train_steps = 40;
     fixture_log[0] = '\0';
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(trainer_open(&t, &c, &s, &observer), DT_OK);
-    assert_int_equal(run_folder_open(&t, &err), DT_OK);
-    assert_int_equal(run_log_open(&t.log, s.output_dir, -1, false, &err), DT_OK);
-    assert_int_equal(trainer_run(&t), DT_ERR_NUMERIC);
+    assert_int_equal(training_open(&t, &c, &s, &observer, model_kinds_all), DT_OK);
+    assert_int_equal(training_through(&t), DT_ERR_NUMERIC);
     assert_says(c.error.message, "5 steps in a row");
     assert_says(c.error.message, says);
-    assert_int_equal(t.step, 7);
-    assert_int_equal(t.skipped, 5);
+    assert_int_equal(t.trainer.step, 7);
+    assert_int_equal(t.trainer.skipped, 5);
     for (int step = 3; step <= 7; step++) {
         char line[64];
         snprintf(line, sizeof line, "step %d was skipped", step);
         assert_says(fixture_log, line);
     }
-    trainer_close(&t);
+    training_close(&t);
     ctx_close(&c);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "model/dit/dit_sampler.h"
+#include "diffusion/sampler.h"
 #include "run_fixture.h"
 #include "engine/device.h"
 #include "train/batch.h"
@@ -55,10 +55,10 @@ static void skip_without_gpu(void)
     skip();
 }
 
-static void fill_batch(ctx *c, batch *b, int64_t classes, int step)
+static void fill_batch(ctx *c, batch *b, const denoiser *d, int step)
 {
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     const int64_t size = tensor_count(b->x0) / b->count;
     for (int64_t i = 0; i < b->count; i++) {
         rng_key key = {5, RNG_NOISE, (uint32_t)step, (uint32_t)i};
@@ -67,10 +67,10 @@ static void fill_batch(ctx *c, batch *b, int64_t classes, int step)
         rng_normal(b->x0_values + i * size, size, key);
         for (int64_t j = 0; j < size; j++) b->x0_values[i * size + j] *= 0.5F;
         b->t[i] = (int32_t)(i == 0 ? 0 : (i * 173 + step * 91) % 1000);
-        b->y[i] = (int32_t)(i % (classes + 1));
+        b->label[i] = (int32_t)(i % (d->class_count + 1));
         b->weight[i] = 1.0F / (float)b->count;
     }
-    batch_diffuse(c, b, &s);
+    batch_diffuse(c, b, d, &s);
 }
 
 static void fetch_all(ctx *c, const params *p, float *to, real *(*of)(const void *from, int row), const void *from)
@@ -94,23 +94,23 @@ static real *weight_of(const void *from, int row)
 
 static real *average_of(const void *from, int row)
 {
-    return ((const optimizer *)from)->ema[row];
+    return ((real *const *)from)[row];
 }
 
-static void one_step(ctx *c, const dit *m, optimizer *o, const dt_settings *s, outcome *out, int step)
+static void one_step(ctx *c, const denoiser *d, optimizer *o, const dt_settings *s, outcome *out, int step)
 {
     const arena_place mark = arena_mark(&c->step);
     batch b;
-    assert_true(batch_new(c, &b, m, SAMPLES));
-    fill_batch(c, &b, m->config.class_count, step);
+    assert_true(batch_new(c, &b, d, SAMPLES));
+    fill_batch(c, &b, d, step);
     optimizer_begin(c, o, s->learning_rate);
     c->recording = true;
-    tensor *loss = batch_loss(c, m, &b);
+    tensor *loss = batch_loss(c, d, &b);
     c->recording = false;
     assert_true(batch_backward(c, loss));
     assert_true(numbers_fetch(c, &out->loss[step], loss->data, 1));
     tape_clear(c);
-    if (step == 0) fetch_all(c, &m->params, out->gradients, gradient_of, &m->params);
+    if (step == 0) fetch_all(c, d->params, out->gradients, gradient_of, d->params);
     double norm = optimizer_grad_norm(c, o);
     out->norm[step] = (float)norm;
     optimizer_end(c, o, s->learning_rate, norm, true);
@@ -121,6 +121,7 @@ static outcome train(const dit_config *shape, dt_device device, dt_precision pre
 {
     ctx c;
     dit m;
+    trainset set = {0};
     optimizer o;
     dt_settings s;
     outcome out = {0};
@@ -131,16 +132,18 @@ static outcome train(const dit_config *shape, dt_device device, dt_precision pre
     assert_int_equal(ctx_open(&c, device, 2, DT_ISA_AUTO), DT_OK);
     c.gemm_flags = precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     assert_int_equal(dit_open(&c, &m, shape), DT_OK);
-    m.checkpoint_blocks = checkpointing;
+    c.checkpointing = checkpointing;
     fixture_randomise(&c, &m, 11);
-    assert_int_equal(optimizer_open(&c, &o, &m.params, &s), DT_OK);
+    const denoiser d = fixture_denoiser(&m);
+    assert_int_equal(trainset_add(&c, &set, &m.params, NULL, 0), DT_OK);
+    assert_int_equal(optimizer_open(&c, &o, &set, &s), DT_OK);
     out.count = params_count(&m.params, true);
     out.gradients = calloc((size_t)out.count, sizeof(float));
     out.weights = calloc((size_t)out.count, sizeof(float));
     out.average = calloc((size_t)out.count, sizeof(float));
-    for (int step = 0; step < STEPS; step++) one_step(&c, &m, &o, &s, &out, step);
+    for (int step = 0; step < STEPS; step++) one_step(&c, &d, &o, &s, &out, step);
     fetch_all(&c, &m.params, out.weights, weight_of, &m.params);
-    fetch_all(&c, &m.params, out.average, average_of, &o);
+    fetch_all(&c, &m.params, out.average, average_of, trainset_averages(&c, &set, &m.params));
     assert_int_equal(c.error.status, DT_OK);
     ctx_close(&c);
     return out;
@@ -229,7 +232,7 @@ static void draw(float *x, dt_device device, dt_precision precision)
     ctx c;
     dit m;
     dt_settings s;
-    sampler drawing;
+    sampler drawer;
     dt_settings_init(&s);
     s.num_inference_steps = 20;
     s.guidance_scale = 1.5;
@@ -237,8 +240,10 @@ static void draw(float *x, dt_device device, dt_precision precision)
     c.gemm_flags = precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     assert_int_equal(dit_open(&c, &m, &whole_words), DT_OK);
     fixture_randomise(&c, &m, 11);
-    assert_int_equal(dit_sampler_open(&drawing, &m, &s, &c.error), DT_OK);
-    assert_int_equal(sampler_draw(&c, &drawing, x, (int32_t[]){0, 1, 4}, (uint32_t[]){0, 1, 2}, DRAWN), DT_OK);
+    const denoiser d = fixture_denoiser(&m);
+    assert_int_equal(sampler_open(&drawer, &d, &s, &c.error), DT_OK);
+    const condition k = {.label = (int32_t[]){0, 1, 4}};
+    assert_int_equal(sampler_draw(&c, &drawer, x, &k, (uint32_t[]){0, 1, 2}, DRAWN), DT_OK);
     ctx_close(&c);
 }
 

@@ -37,11 +37,11 @@ static float rounded(float x, dt_file_dtype dtype)
 static void check_round_trip(dit_config config, dt_file_dtype dtype)
 {
     dit m, back;
-    dit_file_info info;
+    model_info info;
     assert_int_equal(dit_open(&c, &m, &config), DT_OK);
     fixture_randomise(&c, &m, 3);
-    assert_int_equal(dit_save(&c, &m, NULL, temp_path("trip"), dtype, NULL, 0, NULL), DT_OK);
-    dit_load(&c, &back, &info, temp_path("trip"));
+    assert_int_equal(fixture_save(&c, &m, NULL, temp_path("trip"), dtype, NULL, 0), DT_OK);
+    fixture_load(&c, &back, &info, temp_path("trip"));
     no_failure();
     const dit_config *k = &back.config;
     assert_true(k->input_size == config.input_size && k->patch == config.patch && k->channels == config.channels);
@@ -57,7 +57,7 @@ static void check_round_trip(dit_config config, dt_file_dtype dtype)
     assert_int_equal(file_sha256(&hash, temp_path("trip"), &c.error), DT_OK);
     assert_string_equal(info.sha256, hash.hex);
     assert_null(info.class_name);
-    dit_file_info_free(&info);
+    model_info_free(&info);
     arena_clear(&c.model);
 }
 
@@ -90,8 +90,8 @@ static void other_values_may_be_saved_in_the_weights_place(void **state)
     int row = (int)(params_find(&m.params, "final_layer.linear.bias") - m.params.row);
     values[row] = arena_alloc(&c.model, (size_t)n * sizeof(real), &c.error);
     for (int64_t i = 0; i < n; i++) values[row][i] = (real)i;
-    dit_save(&c, &m, values, temp_path("values"), DT_FILE_F32, NULL, 0, NULL);
-    dit_load(&c, &back, NULL, temp_path("values"));
+    fixture_save(&c, &m, values, temp_path("values"), DT_FILE_F32, NULL, 0);
+    fixture_load(&c, &back, NULL, temp_path("values"));
     no_failure();
     for (int64_t i = 0; i < n; i++) assert_true(back.final.b->data[i] == (real)i);
     assert_memory_equal(back.final.w->data, m.final.w->data, (size_t)tensor_count(m.final.w) * sizeof(real));
@@ -110,11 +110,23 @@ static void the_heads_of_published_files_follow_from_the_width(void **state)
         tensor_file f;
         dit_config config;
         const tensor_source source[] = {
-            {"pos_embed", SAFETENSORS_F32, 3, pos, zero, NULL},
-            {"x_embedder.proj.weight", SAFETENSORS_F32, 4, patch, zero, NULL},
-            {"y_embedder.embedding_table.weight", SAFETENSORS_F32, 2, table, zero, NULL},
-            {"final_layer.linear.weight", SAFETENSORS_F32, 2, final, zero, NULL},
-            {"blocks.0.attn.qkv.weight", SAFETENSORS_F32, 2, (int64_t[]){1, 1}, zero, NULL},
+            {.name = "pos_embed", .dtype = SAFETENSORS_F32, .dim_count = 3, .dims = pos, .values = zero},
+            {.name = "x_embedder.proj.weight", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = patch, .values = zero},
+            {.name = "y_embedder.embedding_table.weight",
+             .dtype = SAFETENSORS_F32,
+             .dim_count = 2,
+             .dims = table,
+             .values = zero},
+            {.name = "final_layer.linear.weight",
+             .dtype = SAFETENSORS_F32,
+             .dim_count = 2,
+             .dims = final,
+             .values = zero},
+            {.name = "blocks.0.attn.qkv.weight",
+             .dtype = SAFETENSORS_F32,
+             .dim_count = 2,
+             .dims = (int64_t[]){1, 1},
+             .values = zero},
         };
         assert_int_equal(safetensors_write(temp_path("heads"), source, 5, NULL, 0, NULL, &c.error), DT_OK);
         free(zero);
@@ -131,13 +143,13 @@ static void a_run_folder_stands_for_its_result(void **state)
     (void)state;
     char path[DT_PATH_MAX];
     assert_int_equal(file_make_dirs(temp_path("some_run/final"), &c.error), DT_OK);
-    assert_int_equal(dit_file_path(path, temp_path("some_run"), &c.error), DT_ERR_IO);
+    assert_int_equal(model_path(path, temp_path("some_run"), &c.error), DT_ERR_IO);
     assert_says(c.error.message, "some_run");
     error_clear(&c.error);
     temp_write("some_run/final/model.safetensors", "x", 1);
-    assert_int_equal(dit_file_path(path, temp_path("some_run"), &c.error), DT_OK);
+    assert_int_equal(model_path(path, temp_path("some_run"), &c.error), DT_OK);
     assert_says(path, "some_run/final/model.safetensors");
-    assert_int_equal(dit_file_path(path, temp_path("any.safetensors"), &c.error), DT_OK);
+    assert_int_equal(model_path(path, temp_path("any.safetensors"), &c.error), DT_OK);
     assert_string_equal(path, temp_path("any.safetensors"));
 }
 
@@ -146,10 +158,10 @@ static void a_training_checkpoint_loads_as_its_average(void **state)
 {
     (void)state;
     dit m;
-    dit_file_info info;
+    model_info info;
     tensor_file f;
     file_hash hash;
-    dit_load(&c, &m, &info, "vectors/pytorch/dit.pt");
+    fixture_load(&c, &m, &info, "vectors/pytorch/dit.pt");
     no_failure();
     assert_true(m.config.heads == 1 && m.config.hidden == 16 && m.config.patch == 8 && m.config.class_count == 4);
     assert_int_equal(file_sha256(&hash, "vectors/pytorch/dit.pt", &c.error), DT_OK);
@@ -162,7 +174,7 @@ static void a_training_checkpoint_loads_as_its_average(void **state)
         assert_memory_equal(m.params.row[i].tensor->data, e->data, e->bytes);
     }
     tensor_file_close(&f);
-    dit_file_info_free(&info);
+    model_info_free(&info);
 }
 
 /* ---- what is wrong ---- */
@@ -181,7 +193,8 @@ static void open_sound(void)
     for (size_t i = 0; i < sound.count; i++) {
         const tensor_entry *e = &sound.entries[i];
         memcpy(spoiled_dims[i], e->dims, (size_t)e->dim_count * sizeof e->dims[0]);
-        spoiled[i] = (tensor_source){e->name, e->dtype, e->dim_count, spoiled_dims[i], NULL, e->data};
+        spoiled[i] = (tensor_source){
+            .name = e->name, .dtype = e->dtype, .dim_count = e->dim_count, .dims = spoiled_dims[i], .data = e->data};
     }
 }
 
@@ -191,7 +204,7 @@ static void refuse(size_t count, const char *part, const char *other)
     dit m;
     metadata_pair heads = {"difftune.heads", "2"};
     assert_int_equal(safetensors_write(temp_path("spoiled"), spoiled, count, &heads, 1, NULL, &c.error), DT_OK);
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("spoiled")), DT_ERR_SHAPE);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("spoiled")), DT_ERR_SHAPE);
     assert_says(c.error.message, "spoiled");
     assert_says(c.error.message, part);
     if (other) assert_says(c.error.message, other);
@@ -221,7 +234,8 @@ static void every_tensor_that_does_not_belong_is_named(void **state)
                                         "x_embedder.proj.weight "};
     open_sound();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        spoiled[sound.count] = (tensor_source){names[i], SAFETENSORS_F32, 1, (int64_t[]){1}, (float[]){0}, NULL};
+        spoiled[sound.count] = (tensor_source){
+            .name = names[i], .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){1}, .values = (float[]){0}};
         refuse(sound.count + 1, names[i], "not part");
     }
     tensor_file_close(&sound);
@@ -270,13 +284,13 @@ static void a_label_table_of_another_width_is_refused_for_new_classes_too(void *
 {
     (void)state;
     dit m;
-    dit_labels labels = {.class_count = 5, .init = DT_LABEL_ROWS};
+    label_start labels = {.class_count = 5, .init = DT_LABEL_ROWS};
     metadata_pair heads = {"difftune.heads", "2"};
     open_sound();
     for (size_t i = 0; i < sound.count; i++)
         if (!strcmp(spoiled[i].name, "y_embedder.embedding_table.weight")) spoiled_dims[i][1] = 4;
     assert_int_equal(safetensors_write(temp_path("narrow"), spoiled, sound.count, &heads, 1, NULL, &c.error), DT_OK);
-    assert_int_equal(dit_load_for_classes(&c, &m, NULL, temp_path("narrow"), &labels), DT_ERR_SHAPE);
+    assert_int_equal(fixture_load_for_classes(&c, &m, NULL, temp_path("narrow"), &labels), DT_ERR_SHAPE);
     assert_says(c.error.message, "[4,32] expected, found [4,4]");
     tensor_file_close(&sound);
 }
@@ -291,20 +305,34 @@ static void a_file_that_claims_a_huge_model_costs_no_memory(void **state)
     static const int64_t nothing[2] = {0, D};
     float *zero = calloc(8 * D, sizeof *zero);
     struct rusage before, after;
-    source[0] = (tensor_source){"pos_embed", SAFETENSORS_F32, 3, (int64_t[]){1, 1, D}, zero, NULL};
-    source[1] = (tensor_source){"x_embedder.proj.weight", SAFETENSORS_F32, 4, (int64_t[]){D, 1, 1, 1}, zero, NULL};
-    source[2] = (tensor_source){"y_embedder.embedding_table.weight", SAFETENSORS_F32, 2, (int64_t[]){2, D}, zero, NULL};
-    source[3] = (tensor_source){"final_layer.linear.weight", SAFETENSORS_F32, 2, (int64_t[]){1, D}, zero, NULL};
+    source[0] = (tensor_source){
+        .name = "pos_embed", .dtype = SAFETENSORS_F32, .dim_count = 3, .dims = (int64_t[]){1, 1, D}, .values = zero};
+    source[1] = (tensor_source){.name = "x_embedder.proj.weight",
+                                .dtype = SAFETENSORS_F32,
+                                .dim_count = 4,
+                                .dims = (int64_t[]){D, 1, 1, 1},
+                                .values = zero};
+    source[2] = (tensor_source){.name = "y_embedder.embedding_table.weight",
+                                .dtype = SAFETENSORS_F32,
+                                .dim_count = 2,
+                                .dims = (int64_t[]){2, D},
+                                .values = zero};
+    source[3] = (tensor_source){.name = "final_layer.linear.weight",
+                                .dtype = SAFETENSORS_F32,
+                                .dim_count = 2,
+                                .dims = (int64_t[]){1, D},
+                                .values = zero};
     for (int i = 0; i < DEPTH; i++) {
         snprintf(name[i], sizeof name[i], "blocks.%d.attn.qkv.weight", i);
-        source[4 + i] = (tensor_source){name[i], SAFETENSORS_F32, 2, nothing, zero, NULL};
+        source[4 + i] =
+            (tensor_source){.name = name[i], .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = nothing, .values = zero};
     }
     safetensors_write(temp_path("huge"), source, DEPTH + 4, NULL, 0, NULL, &c.error);
     no_failure();
     free(zero);
     getrusage(RUSAGE_SELF, &before);
     dit m;
-    dt_status status = dit_load(&c, &m, NULL, temp_path("huge"));
+    dt_status status = fixture_load(&c, &m, NULL, temp_path("huge"));
     getrusage(RUSAGE_SELF, &after);
     assert_true(status == DT_ERR_MEMORY || status == DT_ERR_SHAPE);
     print_message("%s\n", c.error.message);
@@ -332,7 +360,7 @@ static void metadata_that_lies_is_refused(void **state)
         size_t count = !strcmp(lies[i].key, "difftune.heads") ? 1 : 2;
         assert_int_equal(safetensors_write(temp_path("lie"), spoiled, sound.count, pairs, count, NULL, &c.error),
                          DT_OK);
-        assert_int_not_equal(dit_load(&c, &m, NULL, temp_path("lie")), DT_OK);
+        assert_int_not_equal(fixture_load(&c, &m, NULL, temp_path("lie")), DT_OK);
         assert_says(c.error.message, lies[i].says);
         error_clear(&c.error);
     }
@@ -343,12 +371,12 @@ static void files_that_are_no_models_are_refused(void **state)
 {
     (void)state;
     dit m;
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("absent")), DT_ERR_IO);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("absent")), DT_ERR_IO);
     error_clear(&c.error);
     temp_write("text", "not a model", 11);
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("text")), DT_ERR_FORMAT);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("text")), DT_ERR_FORMAT);
     error_clear(&c.error);
-    assert_int_not_equal(dit_load(&c, &m, NULL, temp_folder), DT_OK);
+    assert_int_not_equal(fixture_load(&c, &m, NULL, temp_folder), DT_OK);
 }
 
 /* ---- new classes ---- */
@@ -366,10 +394,10 @@ static dit old, new;
 
 static dt_status load_for(dt_label_init init, int64_t count, char *const *names)
 {
-    dit_labels labels = {.class_count = count, .class_name = names, .init = init, .seed = 5, .log = hear};
+    label_start labels = {.class_count = count, .class_name = names, .init = init, .seed = 5, .log = hear};
     said[0] = '\0';
-    if (dit_load(&c, &old, NULL, temp_path("base.safetensors")) != DT_OK) fail_msg("%s", c.error.message);
-    return dit_load_for_classes(&c, &new, NULL, temp_path("base.safetensors"), &labels);
+    if (fixture_load(&c, &old, NULL, temp_path("base.safetensors")) != DT_OK) fail_msg("%s", c.error.message);
+    return fixture_load_for_classes(&c, &new, NULL, temp_path("base.safetensors"), &labels);
 }
 
 static const real *row_of(const dit *m, int64_t i)

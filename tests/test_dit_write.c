@@ -50,15 +50,16 @@ static void every_format_comes_back(void **state)
         for (int format = 0; format < 3; format++)
             for (size_t pairs = 0; pairs < 2; pairs++) {
                 dit back;
-                dit_file_info info = {0};
+                model_info info = {0};
                 char path[DT_PATH_MAX];
-                dit_export(&c, &m, NULL, temp_path(names[format]), (dt_model_format)format, DT_FILE_F32, &pair, pairs);
-                dit_file_path(path, temp_path(names[format]), &c.error);
-                dit_load(&c, &back, &info, path);
+                fixture_export(&c, &m, NULL, temp_path(names[format]), (dt_model_format)format, DT_FILE_F32, &pair,
+                               pairs);
+                model_path(path, temp_path(names[format]), &c.error);
+                fixture_load(&c, &back, &info, path);
                 no_failure();
                 assert_same_model(&m, &back);
                 assert_int_equal(info.class_name_count, pairs ? 3 : 0);
-                dit_file_info_free(&info);
+                model_info_free(&info);
             }
         arena_clear(&c.model);
     }
@@ -75,7 +76,7 @@ static void heads_are_left_out_where_the_width_tells_them(void **state)
         config.heads = heads;
         dit_open(&c, &m, &config);
         fixture_randomise(&c, &m, 5);
-        dit_export(&c, &m, NULL, temp_path("bare"), DT_MODEL_SAFETENSORS, DT_FILE_F32, NULL, 0);
+        fixture_export(&c, &m, NULL, temp_path("bare"), DT_MODEL_SAFETENSORS, DT_FILE_F32, NULL, 0);
         tensor_file_open(&f, temp_path("bare"), &c.error);
         no_failure();
         assert_int_equal(json_object_size(f.metadata), heads == 2 ? 0 : 1);
@@ -92,7 +93,7 @@ static void make_folder(const char *name, uint64_t seed)
     dit_config config = fixture_config();
     dit_open(&c, &m, &config);
     fixture_randomise(&c, &m, seed);
-    dit_export(&c, &m, NULL, temp_path(name), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0);
+    fixture_export(&c, &m, NULL, temp_path(name), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0);
     no_failure();
     arena_clear(&c.model);
 }
@@ -113,7 +114,7 @@ static void a_folder_is_replaced_as_a_whole_and_never_a_strangers(void **state)
     dit_open(&c, &m, &config);
     fixture_randomise(&c, &m, 3);
     file_hash kept = fixture_tree("replaced");
-    assert_int_equal(dit_export(&c, &m, NULL, temp_path("replaced"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
+    assert_int_equal(fixture_export(&c, &m, NULL, temp_path("replaced"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
                      DT_ERR_CONFLICT);
     assert_says(c.error.message, "notes.txt");
     assert_same_bits(fixture_tree("replaced"), kept);
@@ -128,7 +129,7 @@ static void other_positions_are_refused(void **state)
     dit_open(&c, &m, &config);
     fixture_randomise(&c, &m, 3);
     m.pos_embed->data[7] += 0.02f;
-    assert_int_equal(dit_export(&c, &m, NULL, temp_path("moved"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
+    assert_int_equal(fixture_export(&c, &m, NULL, temp_path("moved"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
                      DT_ERR_UNSUPPORTED);
     assert_says(c.error.message, "pos_embed");
     assert_false(file_exists(temp_path("moved")));
@@ -147,7 +148,7 @@ static void assert_config_refused(const char *from, const char *to, dt_status st
     snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     temp_write("odd/config.json", changed, strlen(changed));
     free(text);
-    dt_status found = dit_load(&c, &m, NULL, temp_path("odd/" DIT_DIFFUSERS_WEIGHTS));
+    dt_status found = fixture_load(&c, &m, NULL, temp_path("odd/" DIFFUSERS_WEIGHTS));
     if (found != status) fail_msg("%s instead of %s: status %d, %s", to, from, found, c.error.message);
     assert_says(c.error.message, says);
     error_clear(&c.error);
@@ -176,7 +177,7 @@ static void weights_without_their_config_are_refused(void **state)
     dit m;
     make_folder("alone", 4);
     assert_int_equal(file_rename(temp_path("alone/config.json"), temp_path("elsewhere.json"), &c.error), DT_OK);
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("alone/" DIT_DIFFUSERS_WEIGHTS)), DT_ERR_IO);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("alone/" DIFFUSERS_WEIGHTS)), DT_ERR_IO);
     assert_says(c.error.message, "alone/config.json");
 }
 
@@ -190,18 +191,18 @@ static void assert_tensors_refused(const char *name, change_tensor *change, cons
     tensor_file f;
     tensor_source source[ENTRIES_MAX];
     dit m;
-    assert_int_equal(tensor_file_open(&f, temp_path("sound/" DIT_DIFFUSERS_WEIGHTS), &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("sound/" DIFFUSERS_WEIGHTS), &c.error), DT_OK);
     assert_true(f.count <= ENTRIES_MAX);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        source[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        source[i] = (tensor_source){
+            .name = e->name, .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
         if (!strcmp(e->name, name)) change(&source[i]);
     }
     assert_int_equal(
-        safetensors_write(temp_path("spoiled/" DIT_DIFFUSERS_WEIGHTS), source, f.count, NULL, 0, NULL, &c.error),
-        DT_OK);
+        safetensors_write(temp_path("spoiled/" DIFFUSERS_WEIGHTS), source, f.count, NULL, 0, NULL, &c.error), DT_OK);
     tensor_file_close(&f);
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("spoiled/" DIT_DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("spoiled/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
     assert_says(c.error.message, says);
     error_clear(&c.error);
     arena_clear(&c.model);
@@ -233,7 +234,8 @@ static void tensors_that_do_not_fit_are_named(void **state)
     make_folder("sound", 4);
     make_folder("spoiled", 4);
     assert_tensors_refused("transformer_blocks.1.attn1.to_k.weight", rename_it, "blocks.1.attn1.to_k.weight");
-    assert_tensors_refused("transformer_blocks.1.attn1.to_k.weight", cut_it, "another shape than to_q");
+    assert_tensors_refused("transformer_blocks.1.attn1.to_k.weight", cut_it,
+                           "another shape than transformer_blocks.1.attn1.to_q.weight");
     assert_tensors_refused("transformer_blocks.1.attn1.to_v.bias", rename_it, "to_v.bias");
     assert_tensors_refused("proj_out_2.bias", rename_it, "proj_out_2.bias");
     assert_tensors_refused("transformer_blocks.0.ff.net.2.bias", cut_it, "mlp.fc2.bias");
@@ -249,17 +251,18 @@ static void a_tensor_too_many_is_named(void **state)
     tensor_source source[ENTRIES_MAX];
     dit m;
     make_folder("more", 4);
-    assert_int_equal(tensor_file_open(&f, temp_path("more/" DIT_DIFFUSERS_WEIGHTS), &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("more/" DIFFUSERS_WEIGHTS), &c.error), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        source[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        source[i] = (tensor_source){
+            .name = e->name, .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
     }
     source[f.count] = source[0];
     source[f.count].name = "lora.weight";
-    safetensors_write(temp_path("more/" DIT_DIFFUSERS_WEIGHTS), source, f.count + 1, NULL, 0, NULL, &c.error);
+    safetensors_write(temp_path("more/" DIFFUSERS_WEIGHTS), source, f.count + 1, NULL, 0, NULL, &c.error);
     tensor_file_close(&f);
     no_failure();
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("more/" DIT_DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("more/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
     assert_says(c.error.message, "lora.weight");
 }
 
@@ -275,19 +278,19 @@ static void a_run_leaves_another_format_too(void **state)
     s.save_model_as = DT_MODEL_PT; /* does not make it another run */
     fixture_train_to_the_end(&s);
     dit first, other;
-    dit_file_info info = {0};
-    dit_load(&c, &first, &info, temp_path("run/final/model.safetensors"));
+    model_info info = {0};
+    fixture_load(&c, &first, &info, temp_path("run/final/model.safetensors"));
     no_failure();
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.images")), "12");
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.bank_images")), "9");
-    dit_file_info_free(&info);
-    dit_load(&c, &other, &info, temp_path("run/final/model.pt"));
+    model_info_free(&info);
+    fixture_load(&c, &other, &info, temp_path("run/final/model.pt"));
     no_failure();
     assert_same_model(&first, &other);
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.preset")), "paper");
     assert_int_equal(info.class_name_count, FIXTURE_CLASSES);
-    dit_file_info_free(&info);
-    dit_load(&c, &other, NULL, temp_path("run/final/transformer/" DIT_DIFFUSERS_WEIGHTS));
+    model_info_free(&info);
+    fixture_load(&c, &other, NULL, temp_path("run/final/transformer/" DIFFUSERS_WEIGHTS));
     no_failure();
     assert_same_model(&first, &other);
 }

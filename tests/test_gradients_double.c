@@ -319,13 +319,14 @@ static void check_model(bool checkpointing)
                     .class_count = 3,
                     .learn_sigma = true};
     assert_int_equal(dit_open(c, &tiny, &k), DT_OK);
-    tiny.checkpoint_blocks = checkpointing;
+    c->checkpointing = checkpointing;
     tensor *in[64];
     int count = 0;
-    params_train(c, &tiny.params, true);
     for (int i = 0; i < tiny.params.count; i++) {
         tensor *t = tiny.params.row[i].tensor;
-        if (tiny.params.row[i].init == PARAM_FIXED) continue;
+        if (tiny.params.row[i].fixed) continue;
+        t->grad = numbers_alloc(c, &c->model, tensor_bytes(t));
+        t->grad_is_empty = t->need_grad = true;
         rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
         for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
         in[count++] = t;

@@ -375,9 +375,17 @@ static void a_shard_that_lies_is_encoded_again(void **state)
         file_hash whole = bits_of("liar"), hash;
         for (int i = 0; i < 12 * 4; i++) origin[i] = way == 0 ? 99 : way == 1 ? -1 : 1;
         const tensor_source sources[] = {
-            {"moments", way == 2 ? SAFETENSORS_I32 : SAFETENSORS_F32, 6, way == 3 ? short_dims : dims, NULL, moments},
-            {"origin", SAFETENSORS_I64, 2, origin_dims, NULL, origin},
-            {way == 4 ? "contents" : "content", SAFETENSORS_U8, 2, content_dims, NULL, content}};
+            {.name = "moments",
+             .dtype = way == 2 ? SAFETENSORS_I32 : SAFETENSORS_F32,
+             .dim_count = 6,
+             .dims = way == 3 ? short_dims : dims,
+             .data = moments},
+            {.name = "origin", .dtype = SAFETENSORS_I64, .dim_count = 2, .dims = origin_dims, .data = origin},
+            {.name = way == 4 ? "contents" : "content",
+             .dtype = SAFETENSORS_U8,
+             .dim_count = 2,
+             .dims = content_dims,
+             .data = content}};
         assert_int_equal(
             safetensors_write(in_pair("liar", "shard-00000-000012.safetensors"), sources, 3, NULL, 0, &hash, &err),
             DT_OK);

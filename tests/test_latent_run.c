@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "eval/statistics.h"
+#include "model/feature/features.h"
 #include "train/trainer.h"
 
 /* ---- what a step is fed ---- */
@@ -24,7 +25,7 @@ static void open_feed(dt_settings s)
     static const dt_observer nobody = {0};
     fed.s = s;
     assert_int_equal(ctx_open(&fed.c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    if (trainer_open(&fed.t, &fed.c, &fed.s, &nobody) != DT_OK) fail_msg("%s", fed.c.error.message);
+    if (trainer_open(&fed.t, &fed.c, &fed.s, &nobody, model_kinds_all) != DT_OK) fail_msg("%s", fed.c.error.message);
 }
 
 static void close_feed(void)
@@ -38,7 +39,7 @@ static bool is_latent_of(const real *x0, const dataset *set, int64_t sample, boo
 {
     enum { PIXELS_MAX = 3 * 32 * 32, VALUES_MAX = 5 * 16 };
     static float x[PIXELS_MAX], moments[2 * VALUES_MAX], noise[VALUES_MAX], z[VALUES_MAX];
-    int64_t values = examples_values(&fed.t.train);
+    int64_t values = sample_values(fed.t.train.shape);
     rng_normal(noise, values, (rng_key){(uint64_t)fed.s.seed, RNG_LATENT, (uint32_t)fed.t.step, (uint32_t)sample});
     for (int64_t i = 0; i < set->count; i++)
         for (int flip = 0; flip < 2; flip++) {
@@ -67,7 +68,7 @@ static void expect_feed_by_hand(dt_settings s, int64_t side)
         feed_batch(&fed.t, &b, 0);
         for (int64_t i = 0; i < b.count; i++) {
             bool mirrored = false;
-            const real *x0 = b.x0->data + i * examples_values(&fed.t.train);
+            const real *x0 = b.x0->data + i * sample_values(fed.t.train.shape);
             assert_true(is_latent_of(x0, i < b.target_count ? &data : &bank, i, &mirrored));
             mirrored_count += mirrored;
         }
@@ -147,15 +148,13 @@ static void pre_training_takes_channels_and_size_from_the_codec(void **state)
     s.hidden_size = 32;
     s.depth = s.num_heads = 2;
     fixture_must(dt_train, &s);
-    tensor_file f;
-    dit_config k;
+    model_file f;
     dt_error err = {0};
-    assert_int_equal(dit_file_open(&f, temp_path("new/final/model.safetensors"), &err), DT_OK);
-    assert_int_equal(dit_file_config(&k, &f, &err), DT_OK);
-    assert_int_equal(k.channels, LATENT_CHANNELS);
-    assert_int_equal(k.input_size, LATENT_SIZE);
-    assert_int_equal(strlen(tensor_file_metadata(&f, "difftune.vae_sha256")), 64);
-    tensor_file_close(&f);
+    assert_int_equal(model_file_open(&f, temp_path("new"), model_kinds_all, &err), DT_OK);
+    assert_int_equal(f.shape.channels, LATENT_CHANNELS);
+    assert_int_equal(f.shape.height, LATENT_SIZE);
+    assert_int_equal(strlen(tensor_file_metadata(&f.tensors, "difftune.vae_sha256")), 64);
+    model_file_close(&f);
     fixture_remove("new");
     s.resolution = 36;
     assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_ARG);
@@ -225,7 +224,7 @@ static void latents_of_a_bank_are_not_mirrored(void **state)
     snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
     open_feed(s);
     const examples *bank = &fed.t.bank;
-    int64_t values = examples_values(bank);
+    int64_t values = sample_values(bank->shape);
     assert_int_equal(bank->kind, EXAMPLES_VALUES);
     assert_int_equal(bank->count, 6);
     for (fed.t.step = 0; fed.t.step < 10; fed.t.step++) {
@@ -259,14 +258,15 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
     dataset d;
     dit base;
     features f;
-    dit_file_info info;
+    model_info info;
     statistics mine;
     dt_error *err = &fed.c.error;
     assert_int_equal(ctx_open(&fed.c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     codec vae;
     assert_int_equal(codec_open(&fed.c, &vae, s->vae), DT_OK);
-    assert_int_equal(dit_load(&fed.c, &base, &info, s->pretrained_model), DT_OK);
-    features_of_base(&f, &base, info.sha256);
+    assert_int_equal(fixture_load(&fed.c, &base, &info, s->pretrained_model), DT_OK);
+    const denoiser seen_by = fixture_denoiser(&base);
+    features_of_base(&f, &seen_by, info.sha256);
     const dataset_options options = {.resolution = LATENT_PICTURE, .background = "#ffffff"};
     assert_int_equal(dataset_open(&d, s->reference, &options, err), DT_OK);
     assert_int_equal(statistics_open(&mine, &(statistics_kind){f.identity, f.dim, 0, false}, false, err), DT_OK);
@@ -274,7 +274,7 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
         float row[64];
         dataset_image(x, &d, i, false);
         codec_encode(&fed.c, &vae, z, x, 1, LATENT_PICTURE, LATENT_PICTURE);
-        assert_int_equal(features_rows(&fed.c, &f, row, z, LATENT_CHANNELS, LATENT_SIZE, i, 1), DT_OK);
+        assert_int_equal(features_rows(&fed.c, &f, row, z, seen_by.shape, i, 1), DT_OK);
         statistics_add(&mine, row, 1, err);
     }
     assert_int_equal(statistics_finish(&mine, err), DT_OK);
@@ -283,7 +283,7 @@ static void expect_mean_by_hand(const statistics *saved, const dt_settings *s)
         assert_true(fabs(mine.features.mean[i] - saved->features.mean[i]) < 1e-12);
     statistics_close(&mine);
     dataset_close(&d);
-    dit_file_info_free(&info);
+    model_info_free(&info);
     ctx_close(&fed.c);
 }
 
@@ -351,7 +351,8 @@ static void another_codec_is_another_run(void **state)
     assert_int_equal(tensor_file_open(&f, tiny_codec, &err), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        sources[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[i] = (tensor_source){
+            .name = e->name, .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
         if (strcmp(e->name, "encoder.0.weight")) continue;
         assert_int_equal(tensor_read_f32(first, e, &err), DT_OK);
         first[0] += 1;

@@ -20,7 +20,7 @@ static void a_training_step_survives_every_limit(void **state)
         s.gradient_checkpointing = kind & 1;
         s.fused_backward_pass = kind & 2;
         assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-        assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
+        assert_int_equal(trainer_open(&t, &c, &s, &nobody, model_kinds_all), DT_OK);
         assert_true(trainer_step(&t, &r));
         arena *const arenas[] = {&c.step, &c.scratch, &c.pass};
         const size_t step = c.step.peak, all = c.step.limit;
@@ -54,13 +54,13 @@ static void opening_a_run_survives_every_limit(void **state)
     trainer t;
     dt_settings s = fixture_settings("");
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
+    assert_int_equal(trainer_open(&t, &c, &s, &nobody, model_kinds_all), DT_OK);
     size_t used = c.model.used, all = c.model.limit;
     trainer_close(&t);
     for (size_t limit = 0; limit < used; limit += used / 61 + 1) {
         arena_clear(&c.model);
         c.model.limit = limit;
-        assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_ERR_MEMORY);
+        assert_int_equal(trainer_open(&t, &c, &s, &nobody, model_kinds_all), DT_ERR_MEMORY);
         trainer_close(&t);
         c.model.limit = all;
         error_clear(&c.error);
@@ -173,10 +173,11 @@ static void prediction_with_gradients_survives_every_limit(void **state)
     enum { N = 2 };
     static float x0[N * 3 * FIXTURE_SIZE * FIXTURE_SIZE], noise[N * 3 * FIXTURE_SIZE * FIXTURE_SIZE];
     static const int64_t dims[4] = {N, 3, FIXTURE_SIZE, FIXTURE_SIZE}, count[1] = {N}, t[N] = {0, 700}, y[N] = {1, 3};
-    const tensor_source source[] = {{"x0", SAFETENSORS_F32, 4, dims, x0, NULL},
-                                    {"noise", SAFETENSORS_F32, 4, dims, noise, NULL},
-                                    {"t", SAFETENSORS_I64, 1, count, NULL, t},
-                                    {"y", SAFETENSORS_I64, 1, count, NULL, y}};
+    const tensor_source source[] = {
+        {.name = "x0", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x0},
+        {.name = "noise", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = noise},
+        {.name = "t", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = count, .data = t},
+        {.name = "y", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = count, .data = y}};
     dt_error err = {0};
     rng_normal(x0, N * 3 * FIXTURE_SIZE * FIXTURE_SIZE, (rng_key){1, RNG_NOISE, 0, 0});
     rng_normal(noise, N * 3 * FIXTURE_SIZE * FIXTURE_SIZE, (rng_key){1, RNG_NOISE, 1, 0});

@@ -19,7 +19,7 @@ static difftuning opened(dt_settings s)
 {
     difftuning d;
     dt_error err = {0};
-    if (difftuning_open(&d, &s, &err) != DT_OK) fail_msg("%s", err.message);
+    if (difftuning_open(&d, &s, NOISE_LINEAR, &err) != DT_OK) fail_msg("%s", err.message);
     return d;
 }
 
@@ -201,7 +201,7 @@ static dt_status open_table(const char *path, char message[DT_MESSAGE_MAX])
     dt_settings s = diff_tuning(DT_PRESET_PAPER, 1);
     s.psi = DT_PSI_TABLE;
     snprintf(s.psi_table, sizeof s.psi_table, "%s", path);
-    difftuning_open(&d, &s, &err);
+    difftuning_open(&d, &s, NOISE_LINEAR, &err);
     snprintf(message, DT_MESSAGE_MAX, "%s", err.message);
     return err.status;
 }
@@ -429,7 +429,8 @@ static void open_feed(dt_settings s)
 {
     settings = s;
     assert_int_equal(ctx_open(&context, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    if (trainer_open(&fed, &context, &settings, &nobody) != DT_OK) fail_msg("%s", context.error.message);
+    if (trainer_open(&fed, &context, &settings, &nobody, model_kinds_all) != DT_OK)
+        fail_msg("%s", context.error.message);
 }
 
 static void close_feed(void)
@@ -482,11 +483,11 @@ static void retained_samples_are_without_class_and_one_in_ten_targets_is(void **
         batch b = feed(step, 0);
         assert_int_equal(b.target_count, 16);
         for (int64_t i = 0; i < 32; i++) {
-            if (i >= 16) assert_int_equal(b.y[i], 3);
+            if (i >= 16) assert_int_equal(b.label[i], 3);
             if (i >= 16) continue;
-            assert_in_range(b.y[i], 0, 3);
-            of_class[b.y[i]]++;
-            dropped += b.y[i] == 3;
+            assert_in_range(b.label[i], 0, 3);
+            of_class[b.label[i]]++;
+            dropped += b.label[i] == 3;
             targets++;
         }
     }
@@ -497,7 +498,7 @@ static void retained_samples_are_without_class_and_one_in_ten_targets_is(void **
     open_feed(s);
     for (int64_t step = 0; step < 20; step++) {
         batch b = feed(step, 0);
-        for (int64_t i = 0; i < 16; i++) assert_true(b.y[i] < 3);
+        for (int64_t i = 0; i < 16; i++) assert_true(b.label[i] < 3);
     }
     close_feed();
 }
@@ -540,7 +541,7 @@ static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state
     s.class_dropout_prob = 0;
     s.train_batch_size = 8;
     open_feed(s);
-    int64_t size = examples_values(&fed.bank), mirrored_count[2] = {0}, seen[2][12] = {{0}};
+    int64_t size = sample_values(fed.bank.shape), mirrored_count[2] = {0}, seen[2][12] = {{0}};
     for (int64_t step = 0; step < 180; step++) {
         batch b = feed(step, 0);
         for (int64_t i = 0; i < 8; i++) {
@@ -548,7 +549,7 @@ static void both_halves_are_walked_evenly_and_half_of_them_mirrored(void **state
             const float *x0 = b.x0->data + i * size;
             int64_t which = retained ? retained_of(x0, &mirrored) : target_of(x0, &mirrored);
             assert_in_range(which, 0, 11);
-            if (!retained) assert_int_equal(b.y[i], fed.train.pictures.label[which]);
+            if (!retained) assert_int_equal(b.label[i], fed.train.pictures.label[which]);
             mirrored_count[retained] += mirrored;
             seen[retained][which]++;
         }
@@ -569,7 +570,7 @@ static void nothing_is_mirrored_unless_asked(void **state)
         batch b = feed(step, 0);
         for (int64_t i = 0; i < b.count; i++) {
             bool mirrored = false;
-            const float *x0 = b.x0->data + i * examples_values(&fed.bank);
+            const float *x0 = b.x0->data + i * sample_values(fed.bank.shape);
             assert_true((i < b.target_count ? target_of(x0, &mirrored) : retained_of(x0, &mirrored)) >= 0);
             assert_false(mirrored);
         }

@@ -84,13 +84,13 @@ static outcome run_steps(const dt_settings *s, int64_t steps)
     trainer t;
     outcome o = {.steps = steps};
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, (int)s->threads, s->isa), DT_OK);
-    if (trainer_open(&t, &c, s, &nobody) != DT_OK) fail_msg("%s", c.error.message);
+    if (trainer_open(&t, &c, s, &nobody, model_kinds_all) != DT_OK) fail_msg("%s", c.error.message);
     for (int64_t i = 0; i < steps; i++) {
         step_result r;
         assert_true(trainer_step(&t, &r) && r.finite);
         o.loss[i] = r.loss_target + r.loss_bank;
     }
-    copy_weights(&o, &t.model.params);
+    copy_weights(&o, t.model.params);
     trainer_close(&t);
     ctx_close(&c);
     return o;
@@ -217,7 +217,9 @@ static void in_bf16_branches_are_kept_in_half_the_room(void **state)
     const dit_config config = demo_config();
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    params_train(&c, &m.params, false);
+    trainset set = {0};
+    assert_int_equal(trainset_add(&c, &set, &m.params, NULL, 0), DT_OK);
+    assert_int_equal(trainset_want_gradients(&c, &set, false), DT_OK);
     c.recording = true;
     double f32 = (double)kept_by_forward(&c, &m, 0), bf16 = (double)kept_by_forward(&c, &m, GEMM_BF16);
     check_error("what is kept in bf16, of f32", bf16 / f32, 0.65);

@@ -15,6 +15,7 @@
 #include "diffusion/sampler.h"
 #include "container/safetensors.h"
 #include "engine/open.h"
+#include "model/dit/dit_denoiser.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 
@@ -28,6 +29,8 @@ static dt_isa isa; /* of all contexts of the running group */
 typedef struct fixture {
     ctx c;
     dit m;
+    denoiser d; /* the same */
+    trainset set;
     tensor_file f;
     double guidance_scale, learning_rate, ema_decay;
 } fixture;
@@ -99,14 +102,16 @@ static void open_fixture(fixture *x, const char *name)
     safetensors_open(&x->f, path, &x->c.error);
     must(x, path);
     const dit_config config = read_config(x);
+    x->set = (trainset){0};
     dit_open(&x->c, &x->m, &config);
+    dit_denoiser(&x->d, &x->m);
     must(x, path);
     for (int i = 0; i < x->m.params.count; i++) {
         const param *row = &x->m.params.row[i];
         const tensor_entry *e = entry(x, "w.", row->name);
         assert_int_equal(e->dim_count, row->file_dim_count);
         assert_memory_equal(e->dims, row->file_dim, (size_t)e->dim_count * sizeof e->dims[0]);
-        if (row->init != PARAM_FIXED) tensor_read_f32(row->tensor->data, e, &x->c.error);
+        if (!row->fixed) tensor_read_f32(row->tensor->data, e, &x->c.error);
     }
     must(x, path);
 }
@@ -159,6 +164,12 @@ static void positions_are_the_official_ones(void **state)
     }
 }
 
+static void want_gradients(fixture *x)
+{
+    trainset_add(&x->c, &x->set, &x->m.params, NULL, 0);
+    trainset_want_gradients(&x->c, &x->set, true);
+}
+
 static void the_forward_pass_is_the_official_one(void **state)
 {
     (void)state;
@@ -167,7 +178,7 @@ static void the_forward_pass_is_the_official_one(void **state)
             fixture x;
             open_fixture(&x, models[i]);
             x.c.recording = recording;
-            if (recording) params_train(&x.c, &x.m.params, true);
+            if (recording) want_gradients(&x);
             const tensor *out =
                 dit_forward(&x.c, &x.m, load(&x, "", "x"), load_integers(&x, "", "t"), load_integers(&x, "", "y"));
             must(&x, "forward");
@@ -177,35 +188,28 @@ static void the_forward_pass_is_the_official_one(void **state)
         }
 }
 
-static tensor *ask_dit(ctx *c, const void *m, tensor *x, const int32_t t[], const int32_t y[])
+static sampler make_sampler(fixture *x, dt_guidance_channels channels)
 {
-    return dit_forward(c, m, x, t, y);
-}
-
-static sampler make_sampler(const fixture *x)
-{
-    return (sampler){.model = ask_dit,
-                     .weights = &x->m,
-                     .channels = x->m.config.channels,
-                     .size = x->m.config.input_size,
-                     .null_class = (int32_t)dit_null_class(&x->m),
-                     .kind = DT_SAMPLER_DDIM,
-                     .guidance_scale = x->guidance_scale,
-                     .guidance_channels = DT_GUIDE_THREE};
+    sampler s;
+    dt_settings settings;
+    dt_settings_init(&settings);
+    settings.guidance_scale = x->guidance_scale;
+    settings.guidance_channels = channels;
+    assert_int_equal(sampler_open(&s, &x->d, &settings, &x->c.error), DT_OK);
+    return s;
 }
 
 /* The guided noise of one image, seen through a sampler of a single step made so that x' = sqrt(2) x - eps. */
 static void guided_noise(fixture *x, real *eps, const real *image, int32_t t, int32_t y, dt_guidance_channels channels)
 {
-    sampler s = make_sampler(x);
-    s.guidance_channels = channels;
+    sampler s = make_sampler(x, channels);
     s.schedule.count = 1;
     s.schedule.original[0] = t;
     s.schedule.abar[0] = 0.5;
     s.schedule.ddim_final_abar = 1;
-    const int64_t count = s.channels * s.size * s.size;
+    const int64_t count = sample_values(s.shape);
     memcpy(eps, image, (size_t)count * sizeof *eps);
-    sampler_continue(&x->c, &s, eps, &y, (uint32_t[]){0}, 1);
+    sampler_continue(&x->c, &s, eps, &(condition){.label = &y}, (uint32_t[]){0}, 1);
     must(x, "guided sampling step");
     for (int64_t j = 0; j < count; j++) eps[j] = (real)sqrt(2) * image[j] - eps[j];
 }
@@ -243,17 +247,17 @@ static void fill_batch(fixture *f, batch *b, const schedule *s, const real *x0, 
     memcpy(b->x0->data, x0, bytes);
     memcpy(b->noise->data, noise, bytes);
     memcpy(b->t, t, labels);
-    memcpy(b->y, y, labels);
+    memcpy(b->label, y, labels);
     for (int64_t i = 0; i < b->count; i++) b->weight[i] = 1 / (real)b->count;
-    batch_diffuse(&f->c, b, s);
+    batch_diffuse(&f->c, b, &f->d, s);
 }
 
 static void read_batch(fixture *x, batch *b)
 {
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     const tensor *x0 = load(x, "", "x0"), *noise = load(x, "", "noise");
-    assert_true(batch_new(&x->c, b, &x->m, x0->dim[0]));
+    assert_true(batch_new(&x->c, b, &x->d, x0->dim[0]));
     fill_batch(x, b, &s, x0->data, noise->data, load_integers(x, "", "t"), load_integers(x, "", "y"));
 }
 
@@ -281,7 +285,7 @@ static void the_loss_terms_are_the_official_ones(void **state)
         batch b;
         open_fixture(&x, models[i]);
         read_batch(&x, &b);
-        const tensor *loss = batch_loss(&x.c, &x.m, &b);
+        const tensor *loss = batch_loss(&x.c, &x.d, &b);
         must(&x, "loss");
         check_close(&x, b.xt->data, "", "x_t", 1e-6);
         double mean = 0;
@@ -297,18 +301,18 @@ static void check_gradients(const char *name, bool checkpoint_blocks)
     fixture x;
     batch b;
     open_fixture(&x, name);
-    params_train(&x.c, &x.m.params, true);
-    x.m.checkpoint_blocks = checkpoint_blocks;
+    want_gradients(&x);
+    x.c.checkpointing = checkpoint_blocks;
     x.c.recording = true;
     read_batch(&x, &b);
-    tensor *loss = batch_loss(&x.c, &x.m, &b);
+    tensor *loss = batch_loss(&x.c, &x.d, &b);
     must(&x, "loss");
     tensor_grad(&x.c, loss)[0] = 1;
     tape_backward(&x.c, NULL);
     must(&x, "backward");
     for (int i = 0; i < x.m.params.count; i++) {
         const param *row = &x.m.params.row[i];
-        if (row->init == PARAM_FIXED)
+        if (row->fixed)
             assert_null(row->tensor->grad);
         else
             check_close(&x, row->tensor->grad, "g.", row->name, 1e-4);
@@ -333,18 +337,18 @@ static void gradients_with_checkpointed_blocks_are_the_official_ones(void **stat
 static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_count)
 {
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     const tensor *x0 = load(x, "train.", "x0"), *noise = load(x, "train.", "noise");
     const int32_t *t = load_integers(x, "train.", "t"), *y = load_integers(x, "train.", "y");
     const int64_t n = x0->dim[1], size = tensor_count(x0) / step_count;
     for (int64_t i = 0; i < step_count; i++) {
         const arena_place mark = arena_mark(&x->c.step);
         batch b;
-        assert_true(batch_new(&x->c, &b, &x->m, n));
+        assert_true(batch_new(&x->c, &b, &x->d, n));
         fill_batch(x, &b, &s, x0->data + i * size, noise->data + i * size, t + i * n, y + i * n);
         optimizer_begin(&x->c, o, x->learning_rate);
         x->c.recording = true;
-        tensor *loss = batch_loss(&x->c, &x->m, &b);
+        tensor *loss = batch_loss(&x->c, &x->d, &b);
         must(x, "loss");
         losses[i] = loss->data[0];
         tensor_grad(&x->c, loss)[0] = 1;
@@ -364,7 +368,8 @@ static void check_training(const char *prefix, double weight_decay)
     settings.adam_weight_decay = weight_decay;
     settings.ema_decay = x.ema_decay;
     settings.max_grad_norm = 0;
-    optimizer_open(&x.c, &o, &x.m.params, &settings);
+    trainset_add(&x.c, &x.set, &x.m.params, NULL, 0);
+    optimizer_open(&x.c, &o, &x.set, &settings);
     must(&x, "optimizer");
     real losses[10];
     take_steps(&x, &o, losses, 10);
@@ -377,7 +382,7 @@ static void check_training(const char *prefix, double weight_decay)
         snprintf(average, sizeof average, "%sema.%s", prefix, row->name);
         if (!has(&x, weight)) continue;
         check_close(&x, row->tensor->data, "", weight, 1e-4);
-        check_close(&x, o.ema[i], "", average, 1e-5);
+        check_close(&x, x.set.row[row->tensor->row - 1].average, "", average, 1e-5);
         compared++;
     }
     assert_int_equal(compared, 6);
@@ -406,10 +411,11 @@ static void ddim_samples_are_the_official_ones(void **state)
     fixture x;
     open_fixture(&x, "dit_run");
     for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
-        sampler s = make_sampler(&x);
-        schedule_respaced(&s.schedule, (dt_spacing)spacing, 50, &x.c.error);
+        sampler s = make_sampler(&x, DT_GUIDE_THREE);
+        schedule_respaced(&s.schedule, NOISE_LINEAR, (dt_spacing)spacing, 50, &x.c.error);
         tensor *image = load(&x, "sample.", "start");
-        sampler_continue(&x.c, &s, image->data, load_integers(&x, "sample.", "y"), (uint32_t[]){0, 1}, 2);
+        const condition k = {.label = load_integers(&x, "sample.", "y")};
+        sampler_continue(&x.c, &s, image->data, &k, (uint32_t[]){0, 1}, 2);
         must(&x, names[spacing]);
         check_close(&x, image->data, "sample.", names[spacing], 1e-4);
     }
@@ -457,7 +463,7 @@ static void check_noisy_samples(dt_spacing spacing, sampler_step *step, const ch
     fixture x;
     schedule s;
     open_fixture(&x, "dit_run");
-    schedule_respaced(&s, spacing, 10, &x.c.error);
+    schedule_respaced(&s, NOISE_LINEAR, spacing, 10, &x.c.error);
     must(&x, name);
     tensor *image = load(&x, "sample.", "start");
     const tensor *noise = load(&x, "sample.", "noise");

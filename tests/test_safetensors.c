@@ -68,15 +68,15 @@ static void every_type_comes_back_as_it_was_written(void **state)
     const int32_t narrow[2] = {-5, 1 << 30};
     const uint8_t bytes[3] = {0, 128, 255};
     const tensor_source sources[] = {
-        {"bf16", SAFETENSORS_BF16, 2, (int64_t[]){2, 3}, values, NULL},
-        {"f16", SAFETENSORS_F16, 2, (int64_t[]){3, 2}, values, NULL},
-        {"f32", SAFETENSORS_F32, 1, (int64_t[]){6}, values, NULL},
-        {"f64", SAFETENSORS_F64, 1, (int64_t[]){2}, NULL, doubles},
-        {"i32", SAFETENSORS_I32, 1, (int64_t[]){2}, NULL, narrow},
-        {"i64", SAFETENSORS_I64, 1, (int64_t[]){2}, NULL, wide},
-        {"u8", SAFETENSORS_U8, 3, (int64_t[]){3, 1, 1}, NULL, bytes},
-        {"scalar", SAFETENSORS_F32, 0, NULL, values, NULL},
-        {"nothing", SAFETENSORS_F32, 2, (int64_t[]){4, 0}, NULL, NULL},
+        {.name = "bf16", .dtype = SAFETENSORS_BF16, .dim_count = 2, .dims = (int64_t[]){2, 3}, .values = values},
+        {.name = "f16", .dtype = SAFETENSORS_F16, .dim_count = 2, .dims = (int64_t[]){3, 2}, .values = values},
+        {.name = "f32", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){6}, .values = values},
+        {.name = "f64", .dtype = SAFETENSORS_F64, .dim_count = 1, .dims = (int64_t[]){2}, .data = doubles},
+        {.name = "i32", .dtype = SAFETENSORS_I32, .dim_count = 1, .dims = (int64_t[]){2}, .data = narrow},
+        {.name = "i64", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = (int64_t[]){2}, .data = wide},
+        {.name = "u8", .dtype = SAFETENSORS_U8, .dim_count = 3, .dims = (int64_t[]){3, 1, 1}, .data = bytes},
+        {.name = "scalar", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = values},
+        {.name = "nothing", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = (int64_t[]){4, 0}},
     };
     const metadata_pair metadata[] = {{"format", "pt"}, {"note", "gr\xc3\xbc\xc3\x9f \"dich\"\n"}};
     dt_error err = {0};
@@ -128,9 +128,10 @@ static void integers_are_no_weights_and_weights_no_integers(void **state)
     tensor_file f;
     float value;
     int64_t integer;
-    const tensor_source sources[] = {{"i", SAFETENSORS_I16, 0, NULL, NULL, &(int16_t){-300}},
-                                     {"u", SAFETENSORS_U64, 0, NULL, NULL, &(uint64_t){UINT64_MAX}},
-                                     {"w", SAFETENSORS_BF16, 0, NULL, &(float){1}, NULL}};
+    const tensor_source sources[] = {
+        {.name = "i", .dtype = SAFETENSORS_I16, .dim_count = 0, .data = &(int16_t){-300}},
+        {.name = "u", .dtype = SAFETENSORS_U64, .dim_count = 0, .data = &(uint64_t){UINT64_MAX}},
+        {.name = "w", .dtype = SAFETENSORS_BF16, .dim_count = 0, .values = &(float){1}}};
     safetensors_write(temp_path("integers"), sources, 3, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("integers"));
     assert_int_equal(tensor_read_f32(&value, need(&f, "i"), &wrong), DT_ERR_SHAPE);
@@ -165,7 +166,7 @@ static void every_integer_type_is_read(void **state)
         dt_error err = {0};
         tensor_file f;
         int64_t integer;
-        const tensor_source source = {"x", cases[i].dtype, 0, NULL, NULL, cases[i].data};
+        const tensor_source source = {.name = "x", .dtype = cases[i].dtype, .dim_count = 0, .data = cases[i].data};
         safetensors_write(temp_path("integer"), &source, 1, NULL, 0, NULL, &err);
         open_sound(&f, temp_path("integer"));
         tensor_read_i64(&integer, need(&f, "x"), &err);
@@ -187,7 +188,8 @@ static void five_thousand_tensors_are_found_by_name(void **state)
     for (int i = 0; i < MANY; i++) {
         snprintf(names[i], sizeof names[i], "blocks.%d.weight", i * 1237 % MANY);
         values[i] = i;
-        sources[i] = (tensor_source){names[i], SAFETENSORS_I64, 1, &one, NULL, &values[i]};
+        sources[i] = (tensor_source){
+            .name = names[i], .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = &one, .data = &values[i]};
     }
     safetensors_write(temp_path("many"), sources, MANY, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("many"));
@@ -213,7 +215,8 @@ static void a_file_of_the_reference_library_is_written_again_byte_by_byte(void *
     assert_true(sources && f.count > 10);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
-        sources[i] = (tensor_source){e->name, e->dtype, e->dim_count, e->dims, NULL, e->data};
+        sources[i] = (tensor_source){
+            .name = e->name, .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
     }
     const metadata_pair metadata = {"config", tensor_file_metadata(&f, "config")};
     safetensors_write(temp_path("again"), sources, f.count, &metadata, 1, &ours, &err);
@@ -230,10 +233,12 @@ static void a_file_is_saved_over_itself_while_it_is_mapped(void **state)
     dt_error err = {0};
     tensor_file f;
     for (int i = 0; i < 20000; i++) values[i] = (float)i;
-    const tensor_source first = {"x", SAFETENSORS_F32, 1, (int64_t[]){20000}, values, NULL};
+    const tensor_source first = {
+        .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){20000}, .values = values};
     safetensors_write(temp_path("self"), &first, 1, NULL, 0, NULL, &err);
     open_sound(&f, temp_path("self"));
-    const tensor_source mapped = {"y", SAFETENSORS_F32, 1, (int64_t[]){20000}, NULL, f.entries[0].data};
+    const tensor_source mapped = {
+        .name = "y", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){20000}, .data = f.entries[0].data};
     safetensors_write(temp_path("self"), &mapped, 1, NULL, 0, NULL, &err);
     tensor_file_close(&f);
     open_sound(&f, temp_path("self"));
@@ -252,20 +257,22 @@ static void impossible_tensors_are_not_written(void **state)
         tensor_source source;
         const char *why;
     } cases[] = {
-        {{"x", SAFETENSORS_F32, 1, (int64_t[]){-1}, &one, NULL}, "no size"},
-        {{"x", SAFETENSORS_F32, 2, (int64_t[]){INT64_MAX, 4}, &one, NULL}, "no size"},
-        {{"x", SAFETENSORS_F4, 1, (int64_t[]){1}, NULL, &one}, "no size"},
-        {{"x", SAFETENSORS_F32, 0, NULL, NULL, NULL}, "either"},
-        {{"x", SAFETENSORS_F32, 0, NULL, &one, &one}, "either"},
-        {{"x", SAFETENSORS_I32, 0, NULL, &one, NULL}, "F32, BF16 or F16"},
-        {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, "taken"},
-        {{"__metadata__", SAFETENSORS_F32, 0, NULL, &one, NULL}, "taken"},
-        {{"\xff", SAFETENSORS_F32, 0, NULL, &one, NULL}, "UTF-8"},
+        {{.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){-1}, .values = &one}, "no size"},
+        {{.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = (int64_t[]){INT64_MAX, 4}, .values = &one},
+         "no size"},
+        {{.name = "x", .dtype = SAFETENSORS_F4, .dim_count = 1, .dims = (int64_t[]){1}, .data = &one}, "no size"},
+        {{.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 0}, "either"},
+        {{.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = &one, .data = &one}, "either"},
+        {{.name = "x", .dtype = SAFETENSORS_I32, .dim_count = 0, .values = &one}, "F32, BF16 or F16"},
+        {{.name = "twice", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = &one}, "taken"},
+        {{.name = "__metadata__", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = &one}, "taken"},
+        {{.name = "\xff", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = &one}, "UTF-8"},
     };
     temp_write("target", "old", 3);
     size_t before = temp_count();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const tensor_source sources[] = {{"twice", SAFETENSORS_F32, 0, NULL, &one, NULL}, cases[i].source};
+        const tensor_source sources[] = {{.name = "twice", .dtype = SAFETENSORS_F32, .dim_count = 0, .values = &one},
+                                         cases[i].source};
         dt_error err = {0};
         assert_int_equal(safetensors_write(temp_path("target"), sources, 2, NULL, 0, NULL, &err), DT_ERR_ARG);
         assert_non_null(strstr(err.message, cases[i].why));
@@ -285,8 +292,10 @@ static void a_failed_write_keeps_the_old_model(void **state)
     dt_error err = {0}, full = {0};
     tensor_file f;
     values[9] = 42;
-    const tensor_source small = {"x", SAFETENSORS_F32, 1, (int64_t[]){10}, values, NULL};
-    const tensor_source big = {"x", SAFETENSORS_F16, 1, (int64_t[]){50000}, values, NULL};
+    const tensor_source small = {
+        .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){10}, .values = values};
+    const tensor_source big = {
+        .name = "x", .dtype = SAFETENSORS_F16, .dim_count = 1, .dims = (int64_t[]){50000}, .values = values};
     safetensors_write(temp_path("model"), &small, 1, NULL, 0, NULL, &err);
     size_t before = temp_count();
     limit_file_size(4096);
@@ -316,7 +325,8 @@ static void memory_that_runs_out_in_a_header_is_an_error(void **state)
 {
     (void)state;
     static const float values[2] = {1, 2};
-    const tensor_source source = {"x", SAFETENSORS_F32, 1, (int64_t[]){2}, values, NULL};
+    const tensor_source source = {
+        .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = (int64_t[]){2}, .values = values};
     dt_status status = DT_ERR_MEMORY;
     file_hash whole, hash;
     dt_error err = {0};
@@ -456,8 +466,9 @@ static void a_header_that_would_burst_the_parser_is_refused(void **state)
 static size_t read_sound_file(char **bytes)
 {
     static const float values[6] = {1, 2, 3, 4, 5, 6};
-    const tensor_source sources[] = {{"a", SAFETENSORS_F32, 2, (int64_t[]){2, 3}, values, NULL},
-                                     {"b", SAFETENSORS_BF16, 1, (int64_t[]){6}, values, NULL}};
+    const tensor_source sources[] = {
+        {.name = "a", .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = (int64_t[]){2, 3}, .values = values},
+        {.name = "b", .dtype = SAFETENSORS_BF16, .dim_count = 1, .dims = (int64_t[]){6}, .values = values}};
     dt_error err = {0};
     size_t size;
     safetensors_write(temp_path("hostile"), sources, 2, &(metadata_pair){"k", "v"}, 1, NULL, &err);

@@ -1,7 +1,7 @@
 /* The verb sample: pictures that do not depend on batches or threads, in a folder that belongs to them. */
 #include <sys/stat.h>
 
-#include "api/class_list.h"
+#include "data/class_list.h"
 #include "eval/feature_rows.h"
 #include "data/sample_stack.h"
 #include "run_fixture.h"

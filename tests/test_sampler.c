@@ -2,10 +2,11 @@
  * the schedule. */
 #include "run_fixture.h"
 
-#include "model/dit/dit_sampler.h"
+#include "diffusion/sampler.h"
 
 static ctx c;
 static dit model;
+static denoiser asked;
 
 static int setup(void **state)
 {
@@ -14,6 +15,7 @@ static int setup(void **state)
     dit_config config = fixture_config();
     if (dit_open(&c, &model, &config) != DT_OK) return -1;
     fixture_randomise(&c, &model, 7);
+    asked = fixture_denoiser(&model);
     return 0;
 }
 
@@ -38,7 +40,7 @@ static dt_settings settings_of(dt_sampler kind, double eta, int64_t steps)
 static sampler open_sampler(const dt_settings *s)
 {
     sampler p;
-    if (dit_sampler_open(&p, &model, s, &c.error) != DT_OK) fail_msg("%s", c.error.message);
+    if (sampler_open(&p, &asked, s, &c.error) != DT_OK) fail_msg("%s", c.error.message);
     return p;
 }
 
@@ -48,7 +50,7 @@ static void draw(const sampler *p, float *x, const uint32_t index[], int64_t n)
 {
     int32_t y[16];
     for (int64_t i = 0; i < n; i++) y[i] = (int32_t)(index[i] % FIXTURE_CLASSES);
-    if (sampler_draw(&c, p, x, y, index, n) != DT_OK) fail_msg("%s", c.error.message);
+    if (sampler_draw(&c, p, x, &(condition){.label = y}, index, n) != DT_OK) fail_msg("%s", c.error.message);
     assert_int_equal(c.step.used, 0);
 }
 
@@ -144,7 +146,7 @@ static void memory_that_runs_out_while_sampling_is_a_status(void **state)
         for (size_t limit = 0, end = which ? scratch : step; limit < end; limit += end / 97 + 1) {
             arena *a = which ? &c.scratch : &c.step;
             a->limit = limit;
-            assert_int_equal(sampler_draw(&c, &p, x, y, index, 4), DT_ERR_MEMORY);
+            assert_int_equal(sampler_draw(&c, &p, x, &(condition){.label = y}, index, 4), DT_ERR_MEMORY);
             a->limit = all;
             error_clear(&c.error);
             arena_clear(&c.step);
@@ -162,9 +164,10 @@ typedef struct known {
 } known;
 
 /* eps = 0.1 (label + 1) + 0.01 channel everywhere; a variance channel holds -0.5. */
-static tensor *answer(ctx *k, const void *weights, tensor *x, const int32_t t[], const int32_t y[])
+static tensor *answer(ctx *k, const denoiser *d, tensor *x, const int32_t t[], const condition *told)
 {
-    known *m = (known *)weights;
+    known *m = d->self;
+    const int32_t *y = told->label;
     int64_t n = x->dim[0], channels = x->dim[1], pixels = x->dim[2] * x->dim[3];
     tensor *out = tensor_new(k, &k->step, 4, (int64_t[]){n, m->out_channels, x->dim[2], x->dim[3]});
     for (int64_t i = 0; i < n; i++)
@@ -179,15 +182,16 @@ static tensor *answer(ctx *k, const void *weights, tensor *x, const int32_t t[],
     return out;
 }
 
-static sampler known_sampler(known *m, const dt_settings *s, int64_t channels)
+static denoiser known_denoiser(known *m, int64_t channels)
+{
+    static const denoiser_ops ops = {.kind = "known", .forward = answer};
+    return (denoiser){.ops = &ops, .self = m, .shape = {channels, 2, 2}, .class_count = 9};
+}
+
+static sampler known_sampler(const denoiser *d, const dt_settings *s)
 {
     sampler p;
-    assert_int_equal(sampler_from_settings(&p, s, &c.error), DT_OK);
-    p.model = answer;
-    p.weights = m;
-    p.channels = channels;
-    p.size = 2;
-    p.null_class = 9;
+    assert_int_equal(sampler_open(&p, d, s, &c.error), DT_OK);
     return p;
 }
 
@@ -208,13 +212,14 @@ static void check_guidance(int64_t channels, dt_guidance_channels which, double 
     dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, STEPS);
     s.guidance_scale = scale;
     s.guidance_channels = which;
-    sampler p = known_sampler(&m, &s, channels);
+    const denoiser d = known_denoiser(&m, channels);
+    sampler p = known_sampler(&d, &s);
     float start[2 * 8 * 4], x[2 * 8 * 4];
     const int32_t y[2] = {3, 5};
     const uint32_t index[2] = {0, 1};
     sampler_start(&p, start, index, 2);
     memcpy(x, start, sizeof x);
-    assert_int_equal(sampler_continue(&c, &p, x, y, index, 2), DT_OK);
+    assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = y}, index, 2), DT_OK);
     assert_int_equal(m.calls, STEPS);
     assert_int_equal(m.asked_rows, scale == 1 ? 2 : 4);
     for (int64_t i = 0; i < 2; i++)
@@ -267,9 +272,10 @@ static void the_network_is_asked_at_the_original_steps(void **state)
         dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 50);
         s.timestep_spacing = forms[k].spacing;
         s.guidance_scale = 1;
-        sampler p = known_sampler(&m, &s, 1);
+        const denoiser d = known_denoiser(&m, 1);
+        sampler p = known_sampler(&d, &s);
         float x[4];
-        assert_int_equal(sampler_draw(&c, &p, x, (int32_t[]){0}, (uint32_t[]){0}, 1), DT_OK);
+        assert_int_equal(sampler_draw(&c, &p, x, &(condition){.label = (int32_t[]){0}}, (uint32_t[]){0}, 1), DT_OK);
         assert_int_equal(m.calls, 50);
         assert_int_equal(m.asked_t[0], forms[k].last);
         assert_int_equal(m.asked_t[49], forms[k].first);
@@ -285,13 +291,14 @@ static void ancestral_noise_has_the_variance_that_the_model_asks_for(void **stat
     known m = {.out_channels = 2};
     dt_settings s = settings_of(DT_SAMPLER_DDPM, 0, 2);
     s.guidance_scale = 1;
-    sampler p = known_sampler(&m, &s, 1);
+    const denoiser d = known_denoiser(&m, 1);
+    sampler p = known_sampler(&d, &s);
     static float x[COUNT * 4];
     static int32_t y[COUNT];
     static uint32_t index[COUNT];
     for (int i = 0; i < COUNT; i++) index[i] = (uint32_t)i;
     for (int i = 0; i < COUNT * 4; i++) x[i] = 0.3f;
-    assert_int_equal(sampler_continue(&c, &p, x, y, index, COUNT), DT_OK);
+    assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = y}, index, COUNT), DT_OK);
     double mean = 0, variance = 0;
     for (int i = 0; i < COUNT * 4; i++) mean += (double)x[i] / (COUNT * 4);
     for (int i = 0; i < COUNT * 4; i++) variance += pow((double)x[i] - mean, 2) / (COUNT * 4);
@@ -302,13 +309,74 @@ static void ancestral_noise_has_the_variance_that_the_model_asks_for(void **stat
     assert_true(fabs(variance / (step1 * gain * gain) - 1) < 5 * sqrt(2.0 / (COUNT * 4)));
 }
 
+/* ---- who answers at which t ---- */
+
+static void guidance_acts_in_its_interval_only(void **state)
+{
+    (void)state;
+    enum { STEPS = 10 };
+    known m = {.out_channels = 1};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, STEPS);
+    s.guidance_scale = 3;
+    const denoiser d = known_denoiser(&m, 1);
+    sampler p = known_sampler(&d, &s);
+    p.guidance.t_first = 300;
+    p.guidance.t_last = 700;
+    float x[4], by_hand;
+    sampler_start(&p, x, (uint32_t[]){0}, 1);
+    by_hand = x[0];
+    assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = (int32_t[]){4}}, (uint32_t[]){0}, 1), DT_OK);
+    for (int64_t i = STEPS - 1; i >= 0; i--) {
+        const int32_t t = p.schedule.original[i];
+        const double eps = t >= 300 && t <= 700 ? 1 + 3 * (0.5 - 1) : 0.5;
+        const double abar = p.schedule.abar[i], prev = i > 0 ? p.schedule.abar_prev[i] : 1;
+        by_hand = (float)(sqrt(prev) * ((double)by_hand - sqrt(1 - abar) * eps) / sqrt(abar) + sqrt(1 - prev) * eps);
+    }
+    assert_true(fabs((double)(x[0] - by_hand)) < 1e-4 * fmax(1, fabs((double)by_hand)));
+}
+
+/* A network that guides itself as another one: two calls instead of one, the same bits. */
+static void a_network_guided_by_its_like_draws_the_same_bits(void **state)
+{
+    (void)state;
+    static float own[4 * IMAGE], other[4 * IMAGE];
+    static const uint32_t index[] = {0, 1, 2, 3};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 4);
+    s.guidance_scale = 2;
+    sampler p = open_sampler(&s);
+    draw(&p, own, index, 4);
+    const denoiser like = asked;
+    p.guidance.other = denoiser_always(&like);
+    draw(&p, other, index, 4);
+    assert_memory_equal(own, other, sizeof own);
+}
+
+/* The last steps of one network's samples by another: what chains and tails are made of. */
+static void the_denoiser_of_a_step_is_chosen_by_t(void **state)
+{
+    (void)state;
+    known noisy = {.out_channels = 1}, clean = {.out_channels = 1};
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 10);
+    s.guidance_scale = 1;
+    const denoiser a = known_denoiser(&clean, 1), b = known_denoiser(&noisy, 1);
+    sampler p = known_sampler(&b, &s);
+    p.model = (denoiser_choice){.count = 2, .entry = {{0, &a}, {400, &b}}};
+    float x[4];
+    assert_int_equal(sampler_draw(&c, &p, x, &(condition){.label = (int32_t[]){0}}, (uint32_t[]){0}, 1), DT_OK);
+    int at_least_400 = 0;
+    for (int i = 0; i < 10; i++) at_least_400 += p.schedule.original[i] >= 400;
+    assert_int_equal(noisy.calls, at_least_400);
+    assert_int_equal(clean.calls, 10 - at_least_400);
+    assert_true(noisy.asked_t[noisy.calls - 1] >= 400 && clean.asked_t[0] < 400);
+}
+
 static void settings_that_no_schedule_has_are_refused(void **state)
 {
     (void)state;
     sampler p;
     dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 999);
     s.timestep_spacing = DT_SPACING_DDIM;
-    assert_int_equal(sampler_from_settings(&p, &s, &c.error), DT_ERR_ARG);
+    assert_int_equal(sampler_open(&p, &asked, &s, &c.error), DT_ERR_ARG);
     assert_says(c.error.message, "999");
 }
 
@@ -326,6 +394,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(guidance_of_one_asks_once_and_only_the_condition, setup, teardown),
         cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(guidance_acts_in_its_interval_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_t, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_that_no_schedule_has_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

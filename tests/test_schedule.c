@@ -42,7 +42,8 @@ static schedule respaced(const char *text)
     const bool ddim = strncmp(text, "ddim", 4) == 0;
     schedule s;
     dt_error err = {0};
-    schedule_respaced(&s, ddim ? DT_SPACING_DDIM : DT_SPACING_SECTIONS, atoll(text + (ddim ? 4 : 0)), &err);
+    schedule_respaced(&s, NOISE_LINEAR, ddim ? DT_SPACING_DDIM : DT_SPACING_SECTIONS, atoll(text + (ddim ? 4 : 0)),
+                      &err);
     if (err.status != DT_OK) fail_msg("%s: %s", text, err.message);
     return s;
 }
@@ -73,7 +74,7 @@ static void the_full_tables_are_the_official_ones(void **state)
 {
     (void)state;
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     assert_int_equal(s.count, 1000);
     check_tables(&s, json_object_get(vectors, "full"), 1e-12);
 }
@@ -82,7 +83,7 @@ static void published_figures_of_the_schedule_hold(void **state)
 {
     (void)state;
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     const struct {
         int t;
         double abar;
@@ -128,9 +129,9 @@ static void a_respaced_schedule_keeps_the_noise_level_of_its_steps(void **state)
     (void)state;
     schedule full, s;
     dt_error err = {0};
-    schedule_full(&full);
+    schedule_full(&full, NOISE_LINEAR);
     for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
-        assert_int_equal(schedule_respaced(&s, (dt_spacing)spacing, 50, &err), DT_OK);
+        assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, 50, &err), DT_OK);
         for (int64_t i = 0; i < s.count; i++) assert_close(s.abar[i], full.abar[s.original[i]], 1e-12, "abar", i);
     }
 }
@@ -140,12 +141,12 @@ static void leading_spacing_is_stable_diffusions(void **state)
     (void)state;
     schedule s;
     dt_error err = {0};
-    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 50, &err), DT_OK);
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 50, &err), DT_OK);
     for (int64_t i = 0; i < 50; i++) assert_int_equal(s.original[i], 20 * i + 1);
     assert_close(s.ddim_final_abar, 0.9999, 1e-12, "ddim_final_abar", 0);
-    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 30, &err), DT_OK); /* 1000/30 = 33 */
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 30, &err), DT_OK); /* 1000/30 = 33 */
     assert_int_equal(s.original[29], 29 * 33 + 1);
-    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 999, &err), DT_OK);
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 999, &err), DT_OK);
     assert_int_equal(s.original[998], 999);
 }
 
@@ -168,10 +169,10 @@ static void a_count_that_cannot_be_kept_is_refused_with_the_nearest(void **state
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         schedule s;
-        schedule_full(&s);
+        schedule_full(&s, NOISE_LINEAR);
         const schedule before = s;
         dt_error err = {0};
-        assert_int_equal(schedule_respaced(&s, cases[i].spacing, cases[i].count, &err), DT_ERR_ARG);
+        assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, cases[i].spacing, cases[i].count, &err), DT_ERR_ARG);
         if (!strstr(err.message, cases[i].mentions))
             fail_msg("'%s' does not mention '%s'", err.message, cases[i].mentions);
         assert_memory_equal(&s, &before, sizeof s);
@@ -185,7 +186,7 @@ static void every_count_gives_ascending_steps_in_range_and_finite_tables(void **
         for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
             schedule s;
             dt_error err = {0};
-            if (schedule_respaced(&s, (dt_spacing)spacing, count, &err) != DT_OK) {
+            if (schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, count, &err) != DT_OK) {
                 assert_int_equal(spacing, DT_SPACING_DDIM);
                 continue;
             }
@@ -201,7 +202,7 @@ static void loss_coefficients_undo_the_noising(void **state)
 {
     (void)state;
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     for (int64_t t = 0; t < 1000; t++) {
         const real x0 = 0.5, eps = -1.25;
         real xt;
@@ -219,7 +220,7 @@ static void loss_coefficients_are_the_official_ones(void **state)
 {
     (void)state;
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     json_t *full = json_object_get(vectors, "full"), *at = json_object_get(full, "at"), *t;
     size_t i;
     json_array_foreach(at, i, t)
@@ -292,7 +293,7 @@ static void ddim_with_the_true_noise_follows_the_noising(void **state)
     dt_error err = {0};
     const real x0[3] = {-1, 0.25, 1}, eps[3] = {0.5, -2, 1.5};
     for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
-        assert_int_equal(schedule_respaced(&s, (dt_spacing)spacing, 50, &err), DT_OK);
+        assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, 50, &err), DT_OK);
         real x[3], expected[3];
         schedule_add_noise(x, x0, eps, 3, &s, 49);
         for (int64_t i = 49; i > 0; i--) {
@@ -313,7 +314,7 @@ static void clipping_moves_only_what_leaves_the_range(void **state)
 {
     (void)state;
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, NOISE_LINEAR);
     for (int64_t i = 0; i < 900; i += 111) {
         const real x0[4] = {(real)-3, (real)-0.5, (real)0.25, (real)1.75};
         real eps[4] = {(real)0.3, (real)-1.1, (real)0.7, (real)0.2}, kept[4], x[4];
@@ -337,7 +338,7 @@ static void the_last_step_reads_no_noise(void **state)
     (void)state;
     schedule s;
     dt_error err = {0};
-    assert_int_equal(schedule_respaced(&s, DT_SPACING_LEADING, 10, &err), DT_OK);
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 10, &err), DT_OK);
     const real x[2] = {0.5, -0.5}, eps[2] = {1, 2}, v[2] = {0, 1};
     real ddim[2], ancestral[2];
     schedule_ddim_step(ddim, x, eps, NULL, 2, &s, 0, 1);

@@ -4,34 +4,39 @@
 
 /* ---- one step ---- */
 
+static double rate_of(const dt_settings *s, int64_t step)
+{
+    const rate_law law = rate_from_settings(s);
+    return rate_at(&law, step);
+}
+
 static void the_learning_rate_follows_its_schedule(void **state)
 {
     (void)state;
     dt_settings s = fixture_settings("");
     s.learning_rate = 2;
     s.max_train_steps = 10;
-    assert_true(optimizer_learning_rate(&s, 0) == 2 && optimizer_learning_rate(&s, 9) == 2);
+    assert_true(rate_of(&s, 0) == 2 && rate_of(&s, 9) == 2);
     s.lr_warmup_steps = 4;
-    for (int64_t i = 0; i < 4; i++) assert_true(optimizer_learning_rate(&s, i) == 2 * (double)(i + 1) / 4);
+    for (int64_t i = 0; i < 4; i++) assert_true(rate_of(&s, i) == 2 * (double)(i + 1) / 4);
     s.lr_scheduler = DT_LR_LINEAR;
-    for (int64_t i = 4; i < 10; i++)
-        assert_true(fabs(optimizer_learning_rate(&s, i) - 2 * (double)(10 - i) / 6) < 1e-12);
+    for (int64_t i = 4; i < 10; i++) assert_true(fabs(rate_of(&s, i) - 2 * (double)(10 - i) / 6) < 1e-12);
     s.lr_scheduler = DT_LR_COSINE;
-    assert_true(optimizer_learning_rate(&s, 4) == 2);
-    assert_true(fabs(optimizer_learning_rate(&s, 7) - 1) < 1e-12);
+    assert_true(rate_of(&s, 4) == 2);
+    assert_true(fabs(rate_of(&s, 7) - 1) < 1e-12);
     s.lr_warmup_steps = 10;
-    assert_true(isfinite(optimizer_learning_rate(&s, 9)));
+    assert_true(isfinite(rate_of(&s, 9)));
 }
 
 /* The first moment of the first step is the gradient but for a factor: it tells gradients apart. */
-static double largest_difference(const real *const a[], const optimizer *b)
+static double largest_difference(const real *const a[], const trainset *b)
 {
     double worst = 0, largest = 0;
-    for (int i = 0; i < b->table->count; i++) {
-        if (!b->m[i]) continue;
-        for (int64_t j = 0; j < tensor_count(b->table->row[i].tensor); j++) {
-            largest = fmax(largest, fabs((double)b->m[i][j]));
-            worst = fmax(worst, fabs((double)(a[i][j] - b->m[i][j])));
+    for (int i = 0; i < b->count; i++) {
+        const real *m = b->row[i].m;
+        for (int64_t j = 0; j < tensor_count(b->row[i].tensor); j++) {
+            largest = fmax(largest, fabs((double)m[j]));
+            worst = fmax(worst, fabs((double)(a[i][j] - m[j])));
         }
     }
     return worst / largest;
@@ -46,18 +51,17 @@ static void two_accumulated_batches_are_one_of_twice_the_size(void **state)
     s.train_batch_size = 8;
     open_inside(s);
     step_result whole = step_inside();
-    for (int i = 0; i < run.t.model.params.count; i++) {
-        if (!run.t.optimizer.m[i]) continue;
-        size_t bytes = (size_t)tensor_count(run.t.model.params.row[i].tensor) * sizeof(real);
+    for (int i = 0; i < run.t.set.count; i++) {
+        size_t bytes = tensor_bytes(run.t.set.row[i].tensor);
         kept[i] = malloc(bytes);
-        memcpy(kept[i], run.t.optimizer.m[i], bytes);
+        memcpy(kept[i], run.t.set.row[i].m, bytes);
     }
     close_inside();
     s.train_batch_size = 4;
     s.gradient_accumulation_steps = 2;
     open_inside(s);
     step_result parts = step_inside();
-    double difference = largest_difference((const real *const *)kept, &run.t.optimizer);
+    double difference = largest_difference((const real *const *)kept, &run.t.set);
     print_message("two halves and the whole: gradients differ by %.1e\n", difference);
     assert_true(difference < 1e-5);
     assert_true(fabs(parts.loss_target / whole.loss_target - 1) < 1e-6);
@@ -92,9 +96,9 @@ static void clipping_bounds_the_gradient_that_is_used(void **state)
     step_result r = step_inside();
     assert_true(r.grad_norm > 0.02);
     double sum = 0;
-    for (int i = 0; i < run.t.model.params.count; i++)
-        for (int64_t j = 0; run.t.optimizer.m[i] && j < tensor_count(run.t.model.params.row[i].tensor); j++)
-            sum += pow((double)run.t.optimizer.m[i][j] / 0.1, 2);
+    for (int i = 0; i < run.t.set.count; i++)
+        for (int64_t j = 0; j < tensor_count(run.t.set.row[i].tensor); j++)
+            sum += pow((double)run.t.set.row[i].m[j] / 0.1, 2);
     assert_true(fabs(sqrt(sum) - 0.01) < 1e-5);
     close_inside();
 }
@@ -212,19 +216,20 @@ static void tau_zero_has_the_losses_of_plain_fine_tuning(void **state)
 /* One step, after which the average must be decay times what it was plus the rest times the new weights. */
 static void step_averages_with(double decay)
 {
-    const params *rows = &run.t.model.params;
+    const trainset *rows = &run.t.set;
     real **before = malloc((size_t)rows->count * sizeof *before);
     for (int i = 0; i < rows->count; i++) {
-        size_t bytes = (size_t)tensor_count(rows->row[i].tensor) * sizeof(real);
+        size_t bytes = tensor_bytes(rows->row[i].tensor);
         before[i] = malloc(bytes);
-        if (run.t.optimizer.ema[i]) memcpy(before[i], run.t.optimizer.ema[i], bytes);
+        memcpy(before[i], rows->row[i].average, bytes);
     }
     step_inside();
     for (int i = 0; i < rows->count; i++) {
         const tensor *w = rows->row[i].tensor;
-        for (int64_t j = 0; run.t.optimizer.ema[i] && j < tensor_count(w); j++) {
+        const real *average = rows->row[i].average;
+        for (int64_t j = 0; j < tensor_count(w); j++) {
             double expected = decay * before[i][j] + (1 - decay) * w->data[j];
-            assert_true(fabs(run.t.optimizer.ema[i][j] - expected) <= 1e-6 * (1 + fabs(expected)));
+            assert_true(fabs(average[j] - expected) <= 1e-6 * (1 + fabs(expected)));
         }
         free(before[i]);
     }
@@ -276,11 +281,11 @@ static void a_run_too_short_for_its_average_is_told_so(void **state)
 
 static void weights_are_finite(void)
 {
-    for (int i = 0; i < run.t.model.params.count; i++) {
-        const tensor *w = run.t.model.params.row[i].tensor;
-        for (int64_t j = 0; run.t.optimizer.m[i] && j < tensor_count(w); j++)
-            assert_true(isfinite(w->data[j]) && isfinite(run.t.optimizer.m[i][j]) &&
-                        isfinite(run.t.optimizer.v[i][j]) && isfinite(run.t.optimizer.ema[i][j]) && w->grad_is_empty);
+    for (int i = 0; i < run.t.set.count; i++) {
+        const train_row *r = &run.t.set.row[i];
+        for (int64_t j = 0; j < tensor_count(r->tensor); j++)
+            assert_true(isfinite(r->tensor->data[j]) && isfinite(r->m[j]) && isfinite(r->v[j]) &&
+                        isfinite(r->average[j]) && r->tensor->grad_is_empty);
     }
 }
 
@@ -290,13 +295,10 @@ static file_hash weights_now(void)
     uint8_t digest[SHA256_DIGEST_SIZE];
     file_hash out;
     sha256_init(&sum);
-    for (int i = 0; i < run.t.model.params.count; i++) {
-        const tensor *w = run.t.model.params.row[i].tensor;
-        size_t bytes = (size_t)tensor_count(w) * sizeof(real);
-        const optimizer *o = &run.t.optimizer;
-        const real *const kept[] = {w->data, o->m[i], o->v[i], o->ema[i]};
-        for (int k = 0; k < 4; k++)
-            if (kept[k]) sha256_update(&sum, bytes, (const uint8_t *)kept[k]);
+    for (int i = 0; i < run.t.set.count; i++) {
+        const train_row *r = &run.t.set.row[i];
+        const real *const kept[] = {r->tensor->data, r->m, r->v, r->average};
+        for (int k = 0; k < 4; k++) sha256_update(&sum, tensor_bytes(r->tensor), (const uint8_t *)kept[k]);
     }
     sha256_digest(&sum, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(out.hex + 2 * i, 3, "%02x", digest[i]);
@@ -414,9 +416,9 @@ static void a_poisoned_model_trains_nothing(void **state)
     dit m;
     dt_settings s = fixture_settings("poisoned");
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(dit_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
     m.block[1].fc1.w->data[5] = NAN;
-    assert_int_equal(dit_save(&c, &m, NULL, temp_path("nan.safetensors"), DT_FILE_F32, NULL, 0, NULL), DT_OK);
+    assert_int_equal(fixture_save(&c, &m, NULL, temp_path("nan.safetensors"), DT_FILE_F32, NULL, 0), DT_OK);
     ctx_close(&c);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("nan.safetensors"));
     s.max_train_steps = 20;

@@ -94,11 +94,11 @@ static void updating_in_the_backward_pass_keeps_no_gradients(void **state)
         s.gradient_checkpointing = true;
         s.train_batch_size = 2;
         assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-        assert_int_equal(trainer_open(&t, &c, &s, &nobody), DT_OK);
+        assert_int_equal(trainer_open(&t, &c, &s, &nobody, model_kinds_all), DT_OK);
         assert_true(trainer_step(&t, &r) && r.finite && r.grad_norm > 0);
         model[fused] = c.model.used;
         gradient[fused] = c.pass.peak;
-        weights = params_count(&t.model.params, false);
+        weights = params_count(t.model.params, false);
         trainer_close(&t);
         ctx_close(&c);
     }

@@ -1,19 +1,245 @@
-#include "method/bank.h"
+/* Making the memory bank (data/bank.h): drawn from the frozen model into shards, each of which is finished before the next is
+ * begun. */
+#include "api/bank.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "api/api.h"
-#include "model/dit/dit_file.h"
 #include "base/clock.h"
-#include "run/watch.h"
+#include "container/safetensors.h"
+#include "file/json_file.h"
+#include "measure/drawing.h"
+#include "model/maker.h"
+#include "data/watch.h"
+
+static void shard_name(char out[64], int64_t shard)
+{
+    snprintf(out, 64, "shard-%05lld.safetensors", (long long)shard);
+}
+
+/* ---- manifest ---- */
+
+static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, "manifest.json");
+    return json_file_write(path, json_incref(manifest), NULL, err);
+}
+
+/* What an image of the bank depends on besides its index. */
+static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const char *base_sha256)
+{
+    const bool guided = s->bank_labels == DT_BANK_CLASSES;
+    return JSON_OBJECT({"base_sha256", json_string(base_sha256)},
+                       {"mixed_precision", json_string(settings_word(s, "mixed_precision"))},
+                       {"sampler", json_string(settings_word(s, "sampler"))},
+                       {"num_inference_steps", json_integer(s->num_inference_steps)},
+                       {"timestep_spacing", json_string(settings_word(s, "timestep_spacing"))},
+                       {"eta", json_real(s->eta)}, {"clip_sample", json_boolean(s->clip_sample)},
+                       {"labels", json_string(settings_word(s, "bank_labels"))},
+                       {"guidance_scale", json_real(guided ? s->guidance_scale : 1)},
+                       {"guidance_channels", json_string(guided ? settings_word(s, "guidance_channels") : "all")},
+                       {"seed", json_integer(s->seed)},
+                       {"shape", json_pack("[I,I,I]", (json_int_t)d->shape.channels, (json_int_t)d->shape.height,
+                                           (json_int_t)d->shape.width)},
+                       {"shard_size", json_integer(s->bank_shard_size)});
+}
+
+static dt_status check_same_drawing(const json_t *manifest, const json_t *description, const char *folder,
+                                    dt_error *err)
+{
+    const json_t *found = json_object_get(manifest, "drawing");
+    if (json_equal(found, description)) return DT_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)description, key, value)
+    {
+        json_t *other = json_object_get(found, key);
+        if (json_equal(other, value)) continue;
+        char *a = json_dumps(other, JSON_ENCODE_ANY), *b = json_dumps(value, JSON_ENCODE_ANY);
+        error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s %s, this call asks for %s", folder, key,
+                  a ? a : "missing", b ? b : "?");
+        free(a);
+        free(b);
+    }
+    return error_set(err, DT_ERR_CONFLICT, "%s: holds another bank", folder);
+}
+
+/* ---- making ---- */
+
+/* A bank that is being made. */
+typedef struct making {
+    ctx *c;
+    drawing drawing;
+    class_list labels;
+    const dt_settings *s;
+    json_t *manifest;
+    const dt_observer *observer;
+    double started_s;
+    float *x;                   /* of the shard that is being drawn */
+    int64_t shard_first, drawn; /* the shard's first sample, and the one after the last that was drawn */
+    bool stop;
+} making;
+
+static dt_status prepare_drawing(making *k, const denoiser *d, const examples *told)
+{
+    ctx *c = k->c;
+    const dt_settings *s = k->s;
+    const bool null = s->bank_labels == DT_BANK_NULL;
+    k->drawing = (drawing){.labels = d->class_count ? &k->labels : NULL, .told = told, .batch = s->sample_batch_size};
+    if (sampler_open(&k->drawing.sampler, d, s, &c->error) != DT_OK) return c->error.status;
+    k->drawing.sampler.start = RNG_BANK_START;
+    k->drawing.sampler.step = RNG_BANK_STEP;
+    if (null) k->drawing.sampler.guidance.scale = 1;
+    return null ? class_list_one(&k->labels, c, denoiser_null_class(d)) : class_list_all(&k->labels, c, d->class_count);
+}
+
+static bool keep_batch(void *user, drawn *b)
+{
+    making *k = user;
+    const int64_t each = sample_values(k->drawing.sampler.shape), done = b->first + b->n;
+    memcpy(k->x + (b->first - k->shard_first) * each, b->x, (size_t)(b->n * each) * sizeof *k->x);
+    k->drawn = done;
+    k->stop = !watch_progress(k->observer, "bank", done, k->s->bank_size, clock_s() - k->started_s);
+    return !k->stop;
+}
+
+/* The tensors of a shard: x, and what else the samples were told. */
+static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const making *k, int64_t first, int64_t n,
+                           float *told[2])
+{
+    const sample_shape *shape = &k->drawing.sampler.shape;
+    const examples *e = k->drawing.told;
+    const example_table *table[] = {e ? &e->context : NULL, e ? &e->control : NULL};
+    static const char *const name[] = {"context", "control"};
+    size_t count = 1;
+    memcpy(dims[0], (int64_t[]){n, shape->channels, shape->height, shape->width}, sizeof dims[0]);
+    out[0] = (tensor_source){.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims[0], .values = k->x};
+    for (int i = 0; i < 2; i++) {
+        const int64_t each = table[i] ? example_table_values(table[i]) : 0;
+        if (!each || !(told[i] = arena_alloc(&k->c->scratch, (size_t)(n * each) * sizeof(float), &k->c->error)))
+            continue;
+        for (int64_t j = 0; j < n; j++) example_table_get(told[i] + j * each, table[i], (first + j) % e->count, false);
+        dims[count][0] = n;
+        memcpy(dims[count] + 1, table[i]->dim, (size_t)table[i]->dim_count * sizeof dims[0][0]);
+        out[count] = (tensor_source){.name = name[i],
+                                     .dtype = SAFETENSORS_F32,
+                                     .dim_count = table[i]->dim_count + 1,
+                                     .dims = dims[count],
+                                     .values = told[i]};
+        count++;
+    }
+    return count;
+}
+
+static dt_status write_shard(const making *k, int64_t shard, int64_t first, int64_t n)
+{
+    char name[64], path[DT_PATH_MAX];
+    file_hash hash;
+    tensor_source source[3];
+    int64_t dims[3][4];
+    float *told[2];
+    dt_error *err = &k->c->error;
+    const arena_place mark = arena_mark(&k->c->scratch);
+    shard_name(name, shard);
+    file_join(path, k->s->bank, name);
+    const size_t count = list_tensors(source, dims, k, first, n, told);
+    if (err->status == DT_OK) safetensors_write(path, source, count, NULL, 0, &hash, err);
+    arena_release(&k->c->scratch, mark);
+    if (err->status != DT_OK) return err->status;
+    json_t *shards = json_object_get(k->manifest, "shards");
+    json_t *entry = json_pack("{s:s, s:s, s:I}", "file", name, "sha256", hash.hex, "count", (json_int_t)n);
+    if ((int64_t)json_array_size(shards) > shard)
+        json_array_set_new(shards, (size_t)shard, entry);
+    else
+        json_array_append_new(shards, entry);
+    return write_manifest(k->s->bank, k->manifest, err);
+}
+
+/* The manifest of an earlier call, or a new one in a folder that is missing or empty. It is written before the first shard:
+ * a folder that has it is this bank's, wherever a call was stopped. */
+static json_t *begin_manifest(const char *folder, json_t *description, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, "manifest.json");
+    if (file_exists(path)) {
+        json_t *manifest = bank_manifest_read(folder, err);
+        if (manifest) check_same_drawing(manifest, description, folder, err);
+        return manifest;
+    }
+    if (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return NULL;
+    json_t *manifest = json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", description, "shards");
+    write_manifest(folder, manifest, err);
+    return manifest;
+}
+
+/* Whether the folder holds what the manifest says: n images at least, and not a byte changed. */
+static bool shard_is_whole(const char *folder, const json_t *entry, int64_t n)
+{
+    char path[DT_PATH_MAX];
+    file_hash hash;
+    dt_error missing = {0};
+    const char *file = json_string_value(json_object_get(entry, "file"));
+    const char *expected = json_string_value(json_object_get(entry, "sha256"));
+    if (!file || !expected || json_integer_value(json_object_get(entry, "count")) < n) return false;
+    file_join(path, folder, file);
+    return file_sha256(&hash, path, &missing) == DT_OK && !strcmp(hash.hex, expected);
+}
+
+/* Draws and writes one shard; true when it is finished. */
+static bool make_shard(making *k, int64_t shard, int64_t first, int64_t n)
+{
+    k->shard_first = first;
+    if (drawing_run(k->c, &k->drawing, first, first + n, keep_batch, k) != DT_OK) return false;
+    return !(k->stop && k->drawn < first + n) && write_shard(k, shard, first, n) == DT_OK;
+}
+
+/* Shards are full but for the last one, which a larger bank_size draws again to its new length: sample i does not change.
+ * A shard that is not whole any more is drawn again too. */
+static dt_status fill_bank(making *k)
+{
+    ctx *c = k->c;
+    const json_t *shards = json_object_get(k->manifest, "shards");
+    const int64_t total = k->s->bank_size, size = k->s->bank_shard_size, largest = size < total ? size : total;
+    const arena_place mark = arena_mark(&c->model);
+    k->x =
+        arena_alloc(&c->model, (size_t)(largest * sample_values(k->drawing.sampler.shape)) * sizeof *k->x, &c->error);
+    int64_t finished = 0;
+    while (finished * size < total && !k->stop && !ctx_failed(c)) {
+        const int64_t first = finished * size, n = total - first < size ? total - first : size;
+        if (shard_is_whole(k->s->bank, json_array_get(shards, (size_t)finished), n) ||
+            make_shard(k, finished, first, n))
+            finished++;
+    }
+    if (finished * size < total)
+        error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld finished shards; the same command goes on",
+                  k->s->bank, (long long)finished);
+    arena_release(&c->model, mark);
+    return c->error.status;
+}
+
+dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const examples *told, const dt_settings *s,
+                    const dt_observer *observer)
+{
+    making k = {.c = c, .s = s, .observer = observer, .started_s = clock_s()};
+    if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
+    json_t *description = describe_drawing(s, d, base_sha256);
+    k.manifest = begin_manifest(s->bank, description, &c->error);
+    if (!ctx_failed(c)) fill_bank(&k);
+    json_decref(k.manifest);
+    json_decref(description);
+    return c->error.status;
+}
 
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
-    dit m;
-    dit_file_info info = {0};
-    char path[DT_PATH_MAX];
-    watch w = {api_observer(observer), "bank", clock_s()};
+    denoiser d;
+    model_info info = {0};
     if (api_enter(c, s, SETTINGS_BANK) != DT_OK) return c->error.status;
-    if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &m, &info, path) == DT_OK)
-        bank_make(c, &m, info.sha256, s, watch_go_on, &w);
-    dit_file_info_free(&info);
+    if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK)
+        bank_make(c, &d, info.sha256, NULL, s, api_observer(observer));
+    model_info_free(&info);
     return api_leave(c);
 }

@@ -3,7 +3,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "data/examples.h"
-#include "run/watch.h"
+#include "data/watch.h"
 
 static void tell(const dt_observer *observer, const latent_cache *cache, const examples *e, const char *path)
 {

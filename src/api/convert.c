@@ -2,10 +2,10 @@
 #include <stdio.h>
 
 #include "api/api.h"
-#include "model/dit/dit_file.h"
+#include "model/maker.h"
 
 /* The source's metadata, and what was made of what by whom. */
-static size_t list_metadata(metadata_pair pair[], const dit_file_info *info)
+static size_t list_metadata(metadata_pair pair[], const model_info *info)
 {
     size_t count = 0;
     const char *key;
@@ -14,7 +14,7 @@ static size_t list_metadata(metadata_pair pair[], const dit_file_info *info)
     return count;
 }
 
-static dt_status write(ctx *c, const dit *m, dit_file_info *info, const dt_settings *s)
+static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_settings *s)
 {
     if (!info->metadata) info->metadata = json_object();
     json_object_set_new(info->metadata, "difftune.tool", json_string("difftune " DT_VERSION));
@@ -23,21 +23,26 @@ static dt_status write(ctx *c, const dit *m, dit_file_info *info, const dt_setti
     metadata_pair *pair = arena_alloc(&c->step, json_object_size(info->metadata) * sizeof *pair, &c->error);
     if (!pair) return c->error.status;
     size_t count = s->metadata ? list_metadata(pair, info) : 0;
-    return dit_export(c, m, NULL, s->output, s->save_model_as, s->save_dtype, pair, count);
+    const denoiser_file file = {.path = s->output,
+                                .format = s->save_model_as,
+                                .dtype = s->save_dtype,
+                                .metadata = pair,
+                                .metadata_count = count};
+    return d->ops->write(c, d, &file);
 }
 
 dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
-    dit m;
-    dit_file_info info = {0};
-    char path[DT_PATH_MAX], line[2 * DT_PATH_MAX];
+    denoiser d;
+    model_info info = {0};
+    char line[2 * DT_PATH_MAX];
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_CONVERT) != DT_OK) return c->error.status;
-    if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &m, &info, path) == DT_OK &&
-        write(c, &m, &info, s) == DT_OK && observer->log) {
+    if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK && write(c, &d, &info, s) == DT_OK &&
+        observer->log) {
         snprintf(line, sizeof line, "wrote %s", s->output);
         observer->log(observer->user, line);
     }
-    dit_file_info_free(&info);
+    model_info_free(&info);
     return api_leave(c);
 }

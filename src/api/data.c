@@ -3,7 +3,7 @@
 #include "api/api.h"
 #include "prepare/published.h"
 #include "base/clock.h"
-#include "run/watch.h"
+#include "data/watch.h"
 
 static dt_status prepare(ctx *c, const char *name, const char *folder, const dt_settings *s,
                          const dt_observer *observer, dt_prepared *result)

@@ -1,7 +1,7 @@
 #include "api/api.h"
 #include "file/file.h"
 #include "measure/meter.h"
-#include "run/watch.h"
+#include "data/watch.h"
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {
@@ -13,8 +13,8 @@ static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_set
 {
     *in = (eval_input){.codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
     if (s->feature != DT_FEATURE_BASE) return DT_OK;
-    if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.config.channels) == DT_OK)
-        in->resolution = m->base.config.input_size * in->codec.factor;
+    if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.shape.channels) == DT_OK)
+        in->resolution = m->base.shape.height * in->codec.factor;
     return c->error.status;
 }
 
@@ -68,7 +68,7 @@ dt_status dt_eval(dt_context *c, const dt_settings *s, const dt_observer *observ
     eval_input in;
     *result = (dt_eval_result){0};
     if (api_enter(c, s, SETTINGS_EVAL) != DT_OK) return c->error.status;
-    if (meter_open(c, &m, s, s->pretrained_model) == DT_OK && open_input(c, &in, &m, s) == DT_OK)
+    if (meter_open(c, &m, s, s->pretrained_model, model_kinds_all) == DT_OK && open_input(c, &in, &m, s) == DT_OK)
         compare_sides(c, &m, &in, s, api_observer(observer), result);
     meter_close(&m);
     return api_leave(c);

@@ -7,7 +7,7 @@
 #include "container/tensor_open.h"
 #include "data/latent_cache.h"
 #include "file/json_file.h"
-#include "model/dit/dit_file.h"
+#include "model/maker.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
 {
@@ -64,7 +64,7 @@ static json_t *describe(const char *path, dt_error *err)
     if (has(path, "manifest.json", inside))
         return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest",
                          json_file_read(inside, err));
-    if (dit_file_path(inside, path, err) == DT_OK) return describe_weights(inside, err);
+    if (model_path(inside, path, err) == DT_OK) return describe_weights(inside, err);
     error_clear(err);
     error_set(
         err, DT_ERR_FORMAT,

@@ -5,13 +5,17 @@
 #include "api/api.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_file.h"
+#include "container/safetensors.h"
+#include "model/maker.h"
 #include "train/batch.h"
+#include "train/trainset.h"
 
 typedef struct prediction {
     ctx *c;
     const dt_settings *s;
     tensor_file input;
-    dit model;
+    denoiser model;
+    trainset set; /* of all weights, where gradients are wanted */
     batch b;
     tensor *out;
     bool with_loss; /* the input holds x0 and noise */
@@ -26,12 +30,12 @@ static const tensor_entry *need(prediction *p, const char *name, int dim_count)
     return ctx_failed(p->c) ? NULL : e;
 }
 
-/* Into the host's [N,C,H,W] of the batch. */
-static dt_status read_images(prediction *p, real *into, const char *name)
+/* Into the host's numbers of a tensor of the batch. */
+static dt_status read_tensor(prediction *p, real *into, const tensor *like, const char *name)
 {
-    const int64_t *dim = p->b.xt->dim;
-    const tensor_entry *e = need(p, name, 4);
-    for (int i = 0; e && i < 4; i++)
+    const int64_t *dim = like->dim;
+    const tensor_entry *e = need(p, name, like->dim_count);
+    for (int i = 0; e && i < like->dim_count; i++)
         if (e->dims[i] != dim[i])
             return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s: dimension %d is %lld, %lld expected",
                              p->s->input, name, i, (long long)e->dims[i], (long long)dim[i]);
@@ -56,26 +60,37 @@ static dt_status read_integers(prediction *p, int32_t *into, const char *name, i
     return DT_OK;
 }
 
+static dt_status read_told(prediction *p)
+{
+    batch *b = &p->b;
+    const condition *k = &b->condition;
+    if (b->label) read_integers(p, b->label, "y", denoiser_null_class(&p->model));
+    if (k->context) read_tensor(p, b->context_values, k->context, "context");
+    if (k->control) read_tensor(p, b->control_values, k->control, "control");
+    return p->c->error.status;
+}
+
 static dt_status read_input(prediction *p)
 {
     p->with_loss = tensor_file_find(&p->input, "x0") != NULL;
     const char *first = p->with_loss ? "x0" : "x";
+    batch *b = &p->b;
     const tensor_entry *e = need(p, first, 4);
     if (!e) return p->c->error.status;
-    if (e->dims[0] < 1 || !batch_new(p->c, &p->b, &p->model, e->dims[0]))
+    if (e->dims[0] < 1 || !batch_new(p->c, b, &p->model, e->dims[0]))
         return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s is empty", p->s->input, first);
-    read_integers(p, p->b.t, "t", SCHEDULE_STEPS - 1);
-    read_integers(p, p->b.y, "y", dit_null_class(&p->model));
+    read_integers(p, b->t, "t", SCHEDULE_STEPS - 1);
+    read_told(p);
     if (!p->with_loss) {
-        read_images(p, p->b.xt_values, "x");
-        numbers_send(p->c, p->b.xt->data, p->b.xt_values, tensor_count(p->b.xt));
+        read_tensor(p, b->xt_values, b->xt, "x");
+        batch_send(p->c, b);
         return p->c->error.status;
     }
-    read_images(p, p->b.x0_values, "x0");
-    read_images(p, p->b.noise_values, "noise");
+    read_tensor(p, b->x0_values, b->x0, "x0");
+    read_tensor(p, b->noise_values, b->noise, "noise");
     schedule all;
-    schedule_full(&all);
-    if (!ctx_failed(p->c)) batch_diffuse(p->c, &p->b, &all);
+    schedule_full(&all, p->model.process.noise);
+    if (!ctx_failed(p->c)) batch_diffuse(p->c, b, &p->model, &all);
     return p->c->error.status;
 }
 
@@ -85,9 +100,10 @@ static dt_status run(prediction *p)
     ctx *c = p->c;
     if (p->s->gradients && !p->with_loss)
         return error_set(&c->error, DT_ERR_ARG, "%s: gradients need the tensors x0 and noise", p->s->input);
-    if (p->s->gradients) params_train(c, &p->model.params, true);
+    if (p->s->gradients && trainset_add(c, &p->set, p->model.params, NULL, 0) == DT_OK)
+        trainset_want_gradients(c, &p->set, true);
     c->recording = p->s->gradients;
-    p->out = dit_forward(c, &p->model, p->b.xt, p->b.t, p->b.y);
+    p->out = denoiser_forward(c, &p->model, p->b.xt, p->b.t, &p->b.condition);
     for (int64_t i = 0; i < p->b.count; i++) p->b.weight[i] = (real)(1.0 / (double)p->b.count);
     if (p->with_loss && !ctx_failed(c)) {
         tensor *loss = batch_loss_of(c, &p->b, p->out);
@@ -100,25 +116,25 @@ static dt_status run(prediction *p)
 static dt_status write_output(prediction *p)
 {
     ctx *c = p->c;
-    const params *table = &p->model.params;
+    const batch *b = &p->b;
+    const int rows = p->s->gradients ? p->set.count : 0;
     size_t count = 0;
-    tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)(table->count + 4) * sizeof *source, &c->error);
-    char(*name)[80] = arena_alloc(&c->scratch, (size_t)table->count * sizeof *name, &c->error);
+    tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)(rows + 4) * sizeof *source, &c->error);
     const real *out = numbers_read(c, &c->scratch, p->out->data, tensor_count(p->out));
     if (ctx_failed(c)) return c->error.status;
-    source[count++] = (tensor_source){"out", SAFETENSORS_F32, 4, p->out->dim, out, NULL};
+    source[count++] =
+        (tensor_source){.name = "out", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = p->out->dim, .values = out};
     if (p->with_loss) {
-        source[count++] = (tensor_source){"x_t", SAFETENSORS_F32, 4, p->b.xt->dim, p->b.xt_values, NULL};
-        source[count++] = (tensor_source){"mse", SAFETENSORS_F32, 1, &p->b.count, p->b.mse, NULL};
-        source[count++] = (tensor_source){"vb", SAFETENSORS_F32, 1, &p->b.count, p->b.vb, NULL};
+        source[count++] = (tensor_source){
+            .name = "x_t", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = b->xt->dim, .values = b->xt_values};
+        source[count++] = (tensor_source){
+            .name = "mse", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &b->count, .values = b->mse};
+        source[count++] =
+            (tensor_source){.name = "vb", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &b->count, .values = b->vb};
     }
-    for (int i = 0; p->s->gradients && i < table->count; i++) {
-        const param *row = &table->row[i];
-        if (!row->tensor->grad) continue;
-        const real *gradient = numbers_read(c, &c->scratch, row->tensor->grad, tensor_count(row->tensor));
-        snprintf(name[i], sizeof name[i], "grad.%s", row->name);
-        source[count++] = (tensor_source){name[i], SAFETENSORS_F32, row->file_dim_count, row->file_dim, gradient, NULL};
-    }
+    if (rows && trainset_sources(c, source + count, &p->set, &(train_values){TRAIN_GRADIENTS}, &(const char *){"grad."},
+                                 1) == DT_OK)
+        count += (size_t)rows;
     if (ctx_failed(c)) return c->error.status;
     return safetensors_write(p->s->output, source, count, NULL, 0, NULL, &c->error);
 }
@@ -126,9 +142,8 @@ static dt_status write_output(prediction *p)
 dt_status dt_predict(dt_context *c, const dt_settings *s)
 {
     prediction p = {.c = c, .s = s};
-    char path[DT_PATH_MAX];
     if (api_enter(c, s, SETTINGS_PREDICT) != DT_OK) return c->error.status;
-    if (dit_file_path(path, s->pretrained_model, &c->error) == DT_OK && dit_load(c, &p.model, NULL, path) == DT_OK &&
+    if (denoiser_load(c, &p.model, NULL, s->pretrained_model, model_kinds_all) == DT_OK &&
         tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
         if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);
         tensor_file_close(&p.input);

@@ -4,25 +4,23 @@
 #include "api/api.h"
 #include "api/sample_folder.h"
 #include "base/clock.h"
-#include "model/codec/codec.h"
-#include "model/dit/dit_sampler.h"
-#include "measure/meter.h"
-#include "run/watch.h"
-
-enum { BATCH_MAX = 256 };
+#include "data/watch.h"
+#include "measure/drawing.h"
+#include "model/maker.h"
 
 typedef struct sampling {
     ctx *c;
     const dt_settings *s;
     const dt_observer *observer;
-    dit model;
-    dit_file_info info;
+    denoiser model;
+    model_info info;
     codec codec;
-    sampler sampler;
     class_list classes;
+    drawing drawing;
     meter meter; /* open where statistics are wanted */
     sample_folder folder;
     double started_s;
+    int64_t before; /* samples that were there when this call began */
 } sampling;
 
 static bool wants_statistics(const sampling *p)
@@ -49,14 +47,14 @@ static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
 
 static dt_status open_model(sampling *p)
 {
-    char path[DT_PATH_MAX];
     ctx *c = p->c;
-    if (dit_file_path(path, p->s->pretrained_model, &c->error) != DT_OK ||
-        dit_load(c, &p->model, &p->info, path) != DT_OK ||
-        dit_sampler_open(&p->sampler, &p->model, p->s, &c->error) != DT_OK ||
-        codec_open_for(c, &p->codec, p->s->vae, p->s->pretrained_model, p->model.config.channels) != DT_OK)
+    const dt_settings *s = p->s;
+    p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
+    if (denoiser_load(c, &p->model, &p->info, s->pretrained_model, model_kinds_all) != DT_OK ||
+        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
+        codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;
-    return class_list_read(&p->classes, c, p->s, &p->info, p->model.config.class_count);
+    return class_list_read(&p->classes, c, s, &p->info, p->model.class_count);
 }
 
 /* Of one image: what all distances use, and behind it what sFID uses. */
@@ -67,17 +65,19 @@ static int64_t row_values(const sampling *p)
 
 static dt_status open_folder(sampling *p)
 {
-    int64_t count = p->s->num_samples, saved = p->s->save_images;
+    const int64_t count = p->s->num_samples, saved = p->s->save_images;
+    const sample_shape shape = drawing_picture_shape(&p->drawing);
     p->folder = (sample_folder){.s = p->s,
                                 .classes = &p->classes,
                                 .info = &p->info,
-                                .channels = codec_picture_channels(&p->codec),
-                                .size = p->sampler.size * p->codec.factor,
+                                .channels = shape.channels,
+                                .size = shape.height,
                                 .saved = saved < 0 || saved > count ? count : saved,
                                 .rows = {.fd = -1}};
     describe(p, p->folder.text);
     if (wants_statistics(p)) {
-        if (meter_open(p->c, &p->meter, p->s, p->s->feature_weights) != DT_OK) return p->c->error.status;
+        if (meter_open(p->c, &p->meter, p->s, p->s->feature_weights, model_kinds_all) != DT_OK)
+            return p->c->error.status;
         p->folder.feature = p->meter.features.identity;
     }
     return sample_folder_open(&p->folder, row_values(p), &p->c->error);
@@ -99,83 +99,50 @@ static void tell_guidance(const sampling *p)
 {
     char line[160];
     const dt_settings *s = p->s;
-    if (s->guidance_scale == 1 || s->guidance_channels == DT_GUIDE_ALL || p->sampler.channels <= 4) return;
+    const int64_t channels = p->model.shape.channels;
+    if (s->guidance_scale == 1 || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
     snprintf(line, sizeof line, "guidance acts on 3 of %lld channels; guidance_channels all guides every one",
-             (long long)p->sampler.channels);
+             (long long)channels);
     if (p->observer->log) p->observer->log(p->observer->user, line);
 }
 
-static int64_t drawn_values(const sampling *p)
-{
-    return p->sampler.channels * p->sampler.size * p->sampler.size;
-}
-
-static int64_t picture_values(const sampling *p)
-{
-    return p->folder.channels * p->folder.size * p->folder.size;
-}
-
-/* Appends the features of images first..first+n-1 in one piece: of latents as they are where the base sees latents, else
- * of pictures as the files would show them. */
-static dt_status keep_features(sampling *p, const float *drawn, float *pictures, int64_t first, int64_t n)
+/* Appends the features of a batch in one piece. */
+static dt_status keep_features(sampling *p, drawn *b)
 {
     ctx *c = p->c;
-    const features *f = &p->meter.features;
-    bool of_latents = f->kind == DT_FEATURE_BASE && p->codec.kind != CODEC_PIXELS;
     const arena_place mark = arena_mark(&c->scratch);
-    float *rows = arena_alloc(&c->scratch, (size_t)(n * row_values(p)) * sizeof *rows, &c->error);
-    image_as_shown(pictures, n * picture_values(p));
-    if (!rows) return c->error.status;
-    if (of_latents)
-        features_rows(c, f, rows, drawn, p->sampler.channels, p->sampler.size, first, n);
-    else
-        features_rows(c, f, rows, pictures, p->folder.channels, p->folder.size, first, n);
-    if (!ctx_failed(c)) feature_rows_append(&p->folder.rows, rows, n, &c->error);
+    const float *rows = drawing_features(c, &p->drawing, &p->meter, b);
+    if (rows) feature_rows_append(&p->folder.rows, rows, b->n, &c->error);
     arena_release(&c->scratch, mark);
     return c->error.status;
 }
 
-/* Files first: an image with features is an image that is there. */
-static dt_status draw_batch(sampling *p, float *drawn, float *pictures, int64_t first, int64_t n)
+/* Time left is reckoned from what this call has drawn. */
+static bool tell(const sampling *p, int64_t done)
 {
-    ctx *c = p->c;
-    int32_t y[BATCH_MAX];
-    uint32_t index[BATCH_MAX];
-    for (int64_t i = 0; i < n; i++) {
-        index[i] = (uint32_t)(first + i);
-        y[i] = class_list_at(&p->classes, first + i);
-    }
-    if (sampler_draw(c, &p->sampler, drawn, y, index, n) == DT_OK)
-        codec_decode(c, &p->codec, pictures, drawn, n, p->sampler.size, p->sampler.size);
-    for (int64_t i = 0; i < n && !ctx_failed(c); i++)
-        sample_folder_save(&p->folder, pictures + i * picture_values(p), first + i, &c->error);
-    if (!ctx_failed(c) && wants_statistics(p)) keep_features(p, drawn, pictures, first, n);
-    return c->error.status;
+    const double seconds = clock_s() - p->started_s, made = (double)(done - p->before);
+    return watch_progress(p->observer, "sample", done, p->s->num_samples, made > 0 ? seconds * (double)done / made : 0);
 }
 
-/* Time left is reckoned from what this call has drawn. */
-static bool tell(const sampling *p, int64_t before, int64_t done, int64_t count)
+/* Files first: an image with features is an image that is there. */
+static bool keep_batch(void *user, drawn *b)
 {
-    double seconds = clock_s() - p->started_s;
-    double drawn = (double)(done - before);
-    return watch_progress(p->observer, "sample", done, count, drawn > 0 ? seconds * (double)done / drawn : 0);
+    sampling *p = user;
+    dt_error *err = &p->c->error;
+    const int64_t values = sample_values(drawing_picture_shape(&p->drawing)), done = b->first + b->n;
+    for (int64_t i = 0; i < b->n && err->status == DT_OK; i++)
+        sample_folder_save(&p->folder, b->pictures + i * values, b->first + i, err);
+    if (err->status == DT_OK && wants_statistics(p)) keep_features(p, b);
+    if (err->status == DT_OK && !tell(p, done) && done < p->s->num_samples)
+        error_set(err, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld images", p->s->output_dir, (long long)done,
+                  (long long)p->s->num_samples);
+    return err->status == DT_OK;
 }
 
 static dt_status draw_all(sampling *p)
 {
-    ctx *c = p->c;
-    int64_t count = p->s->num_samples, before = p->folder.done, batch = p->s->sample_batch_size;
-    float *drawn = arena_alloc(&c->model, (size_t)(batch * drawn_values(p)) * sizeof *drawn, &c->error);
-    float *pictures = arena_alloc(&c->model, (size_t)(batch * picture_values(p)) * sizeof *pictures, &c->error);
-    for (int64_t done = before; done < count && !ctx_failed(c);) {
-        int64_t n = count - done < batch ? count - done : batch;
-        if (draw_batch(p, drawn, pictures, done, n) != DT_OK) break;
-        done += n;
-        if (!tell(p, before, done, count) && done < count)
-            error_set(&c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld images", p->s->output_dir,
-                      (long long)done, (long long)count);
-    }
-    return c->error.status;
+    p->before = p->folder.done;
+    return drawing_run(p->c, &p->drawing, p->folder.done, p->s->num_samples, keep_batch, p);
 }
 
 static dt_status save_statistics(sampling *p)
@@ -212,6 +179,6 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
         sample_folder_close(&p.folder);
     }
     meter_close(&p.meter);
-    dit_file_info_free(&p.info);
+    model_info_free(&p.info);
     return api_leave(c);
 }

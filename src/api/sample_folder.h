@@ -3,7 +3,7 @@
 #ifndef API_SAMPLE_FOLDER_H
 #define API_SAMPLE_FOLDER_H
 
-#include "api/class_list.h"
+#include "data/class_list.h"
 #include "eval/feature_rows.h"
 
 enum { SAMPLE_TEXT_MAX = 1024 };
@@ -11,7 +11,7 @@ enum { SAMPLE_TEXT_MAX = 1024 };
 typedef struct sample_folder {
     const dt_settings *s;
     const class_list *classes;
-    const dit_file_info *info;
+    const model_info *info;
     int64_t channels, size;     /* of a picture */
     int64_t saved;              /* so many images become files */
     char text[SAMPLE_TEXT_MAX]; /* what makes an image what it is; part of every PNG */

@@ -68,7 +68,7 @@ static void check_method(const dt_settings *s, dt_error *err)
     RULE(s->bank_fraction == 1, "bank_fraction 1 leaves no image of train_data in the batch");
 
     difftuning d;
-    if (err->status != DT_OK || difftuning_open(&d, s, err) != DT_OK) return;
+    if (err->status != DT_OK || difftuning_open(&d, s, NOISE_LINEAR, err) != DT_OK) return;
     bool retains = d.bank_fraction > 0;
     RULE(retains && !s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
     RULE(retains && s->train_batch_size < 2, "train_batch_size must be at least 2: one image and one of the bank");

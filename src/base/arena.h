@@ -23,7 +23,7 @@ typedef struct arena {
     const arena_backing *backing; /* NULL: this process's memory */
     unsigned char *base;
     size_t used, limit, backed;
-    size_t peak; /* highest `used` so far */
+    size_t peak;           /* highest `used` so far */
     struct arena *numbers; /* where the numbers of what lives here are, if the engine keeps them elsewhere; else NULL */
 } arena;
 

@@ -10,9 +10,9 @@
 
 /* What a number is for. Values are part of the reproducibility contract: never renumber. */
 typedef enum rng_purpose {
-    RNG_INIT = 1,         /* step: index of the weight row */
-    RNG_DATA_ORDER = 2,   /* step: epoch */
-    RNG_FLIP = 3,         /* from here on, step: optimiser step; sample: index in the whole batch */
+    RNG_INIT = 1,       /* step: index of the weight row */
+    RNG_DATA_ORDER = 2, /* step: epoch */
+    RNG_FLIP = 3,       /* from here on, step: optimiser step; sample: index in the whole batch */
     RNG_LABEL_DROP = 4,
     RNG_TIMESTEP = 5,
     RNG_NOISE = 6,
@@ -25,7 +25,7 @@ typedef enum rng_purpose {
     RNG_FEATURE = 13,
     RNG_SUBSET = 14,
     RNG_LABEL_ROWS = 15,
-    RNG_LATENT = 16,      /* the latent drawn from a picture's moments; step and sample as RNG_FLIP */
+    RNG_LATENT = 16, /* the latent drawn from a picture's moments; step and sample as RNG_FLIP */
     RNG_SAMPLE_CLASS = 17,
 } rng_purpose;
 

@@ -13,8 +13,13 @@ typedef struct tensor_source {
     safetensors_dtype dtype; /* as stored */
     int dim_count;
     const int64_t *dims;
-    const float *values; /* for F32, BF16, F16: converted while writing, nearest even. NULL: `data` is used */
+    /* One of these three gives the numbers. */
+    const float *values; /* for F32, BF16, F16: converted while writing, nearest even */
     const void *data;    /* raw bytes of `dtype`, little-endian, product(dims) values */
+    /* Asked for the values when their turn has come: what it returns is used until it is asked again. NULL with *err. */
+    const float *(*fetch)(void *user, dt_error *err);
+    void *user;
+    int64_t first; /* of what `fetch` returns: the values of this tensor start there */
 } tensor_source;
 
 /* A text about a file's tensors. */
@@ -23,7 +28,7 @@ typedef struct metadata_pair {
 } metadata_pair;
 
 /* How many values and stored bytes it has. DT_ERR_ARG naming the tensor and `path`, where it is to go, when its shape has
- * no size, when both or neither of values and data are given, or when values cannot become `dtype`. */
+ * no size, unless one of values, data and fetch is given, or when values cannot become `dtype`. */
 dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const tensor_source *s, const char *path, dt_error *err);
 
 /* Takes some of the stored bytes. */

@@ -14,8 +14,8 @@
 #endif
 
 #define CPU_JOIN_(name, isa) name##_##isa
-#define CPU_JOIN(name, isa) CPU_JOIN_(name, isa)
-#define CPU_FN(name) CPU_JOIN(name, CPU_ISA)
+#define CPU_JOIN(name, isa)  CPU_JOIN_(name, isa)
+#define CPU_FN(name)         CPU_JOIN(name, CPU_ISA)
 
 static inline int64_t least(int64_t a, int64_t b)
 {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/encode.h"
 
@@ -19,8 +20,8 @@ static dataset_options dataset_options_of(const ctx *c, const examples_options *
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *o)
 {
     dataset_options how = dataset_options_of(c, o);
-    *e = (examples){
-        .codec = o->codec, .cache = o->cache, .channels = o->codec->channels, .size = o->resolution / o->codec->factor};
+    const int64_t side = o->resolution / o->codec->factor;
+    *e = (examples){.codec = o->codec, .cache = o->cache, .shape = {o->codec->channels, side, side}};
     if (o->codec->kind == CODEC_PIXELS) {
         e->kind = EXAMPLES_PIXELS;
         dataset_open(&e->pictures, path, &how, &c->error);
@@ -41,7 +42,14 @@ void examples_close(examples *e)
 {
     dataset_close(&e->pictures);
     free(e->x);
+    free(e->context.values);
+    free(e->control.values);
     *e = (examples){0};
+}
+
+int64_t examples_memory(void)
+{
+    return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
 }
 
 static void mirror_rows(float *x, int64_t count, int64_t width)
@@ -56,7 +64,7 @@ static void mirror_rows(float *x, int64_t count, int64_t width)
 
 void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const rng_key *noise)
 {
-    int64_t count = examples_values(e);
+    const int64_t count = sample_values(e->shape);
     switch (e->kind) {
     case EXAMPLES_PIXELS: dataset_image(x, &e->pictures, i, mirrored); break;
     case EXAMPLES_LATENTS: {
@@ -69,7 +77,21 @@ void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const r
     }
     case EXAMPLES_VALUES:
         memcpy(x, e->x + i * count, (size_t)count * sizeof *x);
-        if (mirrored && e->codec->kind == CODEC_PIXELS) mirror_rows(x, count, e->size);
+        if (mirrored && e->codec->kind == CODEC_PIXELS) mirror_rows(x, count, e->shape.width);
         break;
     }
+}
+
+int64_t example_table_values(const example_table *t)
+{
+    int64_t values = t->values ? 1 : 0;
+    for (int i = 0; i < t->dim_count; i++) values *= t->dim[i];
+    return values;
+}
+
+void example_table_get(float *row, const example_table *t, int64_t i, bool mirrored)
+{
+    const int64_t values = example_table_values(t);
+    memcpy(row, t->values + i * values, (size_t)values * sizeof *row);
+    if (mirrored && t->dim_count == 3) mirror_rows(row, values, t->dim[2]);
 }

@@ -13,24 +13,34 @@
 
 #include "base/rng.h"
 #include "data/latent_cache.h"
+#include "diffusion/condition.h"
 
 typedef enum examples_kind { EXAMPLES_PIXELS, EXAMPLES_LATENTS, EXAMPLES_VALUES } examples_kind;
+
+/* What a denoiser is told beside x and the label: a row of values for each example. */
+typedef struct example_table {
+    float *values; /* [count, ..]; NULL: none */
+    int dim_count;
+    int64_t dim[3]; /* of one: context [S,W], control [C,H,W] */
+} example_table;
 
 typedef struct examples {
     examples_kind kind;
     int64_t count;
-    int64_t channels, size; /* of one: [channels, size, size] */
-    char sha256[65];        /* identity */
+    sample_shape shape; /* of one */
+    char sha256[65];    /* identity */
     dataset pictures;   /* classes, labels, names, report; of PIXELS the pixels too. Empty for a bank that was drawn */
     const codec *codec; /* borrowed */
     const latent_cache *cache; /* LATENTS: borrowed */
-    float *x;                  /* VALUES: [count, channels, size, size], owned */
+    float *x;                  /* VALUES: [count, C, H, W], owned */
+    example_table context;     /* owned, by malloc, as is */
+    example_table control;
 } examples;
 
 /* How a set of pictures becomes examples. */
 typedef struct examples_options {
     const codec *codec; /* of the model */
-    /* Where latents are kept; NULL: they are encoded into memory, by mode and without mirror images. A codec of pixels needs
+    /* Where latents are kept. NULL: they are encoded into memory, by mode and without mirror images. A codec of pixels needs
      * neither. */
     latent_cache *cache;
     int64_t resolution; /* of the pictures */
@@ -47,13 +57,17 @@ typedef struct examples_options {
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *options);
 void examples_close(examples *e);
 
-static inline int64_t examples_values(const examples *e)
-{
-    return e->channels * e->size * e->size;
-}
+/* What pictures may take of this machine's memory, in bytes. */
+int64_t examples_memory(void);
 
 /* Writes example i to x, mirrored where it asks for that and the kind can. A latent is drawn with the noise of that key;
  * NULL: its mode. */
 void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const rng_key *noise);
+
+/* Values of one row of a table; 0 where there is none. */
+int64_t example_table_values(const example_table *t);
+
+/* Writes row i of a table, each line of a control picture turned round where it is mirrored. */
+void example_table_get(float *row, const example_table *t, int64_t i, bool mirrored);
 
 #endif

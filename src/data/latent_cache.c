@@ -368,9 +368,17 @@ static dt_status save_growing(latent_cache *k, dt_error *err)
     shard_path(path, k, s->number, s->count);
     shard_path(shorter, k, s->number, s->count - k->unsaved);
     const tensor_source sources[] = {
-        {"moments", SAFETENSORS_F32, 6, dims, s->moments, NULL},
-        {"content", SAFETENSORS_U8, 2, (int64_t[]){s->count, DATASET_CONTENT}, NULL, s->content},
-        {"origin", SAFETENSORS_I64, 2, (int64_t[]){s->count, 4}, NULL, s->origin}};
+        {.name = "moments", .dtype = SAFETENSORS_F32, .dim_count = 6, .dims = dims, .values = s->moments},
+        {.name = "content",
+         .dtype = SAFETENSORS_U8,
+         .dim_count = 2,
+         .dims = (int64_t[]){s->count, DATASET_CONTENT},
+         .data = s->content},
+        {.name = "origin",
+         .dtype = SAFETENSORS_I64,
+         .dim_count = 2,
+         .dims = (int64_t[]){s->count, 4},
+         .data = s->origin}};
     if (safetensors_write(path, sources, 3, NULL, 0, &hash, err) != DT_OK) return err->status;
     memcpy(s->sha256, hash.hex, sizeof s->sha256);
     if (write_manifest(k, err) != DT_OK) {

@@ -1,102 +1,160 @@
 #include "diffusion/sampler.h"
 
-dt_status sampler_from_settings(sampler *s, const dt_settings *settings, dt_error *err)
+#include <string.h>
+
+enum { PUBLISHED_GUIDED_CHANNELS = 3 };
+
+/* ---- who answers ---- */
+
+denoiser_choice denoiser_always(const denoiser *d)
 {
-    *s = (sampler){.kind = settings->sampler,
+    return (denoiser_choice){.count = 1, .entry = {{0, d}}};
+}
+
+const denoiser *denoiser_at(const denoiser_choice *choice, int32_t t)
+{
+    int i = choice->count - 1;
+    while (i > 0 && choice->entry[i].from > t) i--;
+    return choice->entry[i].denoiser;
+}
+
+static guidance guidance_from_settings(const denoiser *d, const dt_settings *s)
+{
+    const bool three = s->guidance_channels == DT_GUIDE_THREE && d->shape.channels > PUBLISHED_GUIDED_CHANNELS;
+    return (guidance){.scale = s->guidance_scale,
+                      .t_first = 0,
+                      .t_last = SCHEDULE_STEPS - 1,
+                      .channels = three ? PUBLISHED_GUIDED_CHANNELS : d->shape.channels,
+                      .other = denoiser_always(d)};
+}
+
+dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err)
+{
+    *s = (sampler){.model = denoiser_always(d),
+                   .guidance = guidance_from_settings(d, settings),
+                   .shape = d->shape,
+                   .process = d->process,
+                   .kind = settings->sampler,
                    .eta = settings->eta,
-                   .guidance_scale = settings->guidance_scale,
-                   .guidance_channels = settings->guidance_channels,
                    .clip_sample = settings->clip_sample,
                    .seed = (uint64_t)settings->seed,
                    .start = RNG_SAMPLE_START,
                    .step = RNG_SAMPLE_STEP};
-    return schedule_respaced(&s->schedule, settings->timestep_spacing, settings->num_inference_steps, err);
-}
-
-static int64_t image_count(const sampler *s)
-{
-    return s->channels * s->size * s->size;
+    return schedule_respaced(&s->schedule, d->process.noise, settings->timestep_spacing, settings->num_inference_steps,
+                             err);
 }
 
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
 {
-    int64_t count = image_count(s);
+    const int64_t count = sample_values(s->shape);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) rng_normal(x + i * count, count, (rng_key){s->seed, s->start, 0, index[i]});
 }
 
-static bool guided(const sampler *s)
+/* ---- one step ---- */
+
+static bool guided_at(const guidance *g, int32_t t)
 {
-    return s->guidance_scale != 1;
+    return g->scale != 1 && t >= g->t_first && t <= g->t_last;
 }
 
-/* One model call on x, or on [x; x] with the labels and the null class behind them. */
-static tensor *ask(ctx *c, const sampler *s, const real *x, const int32_t y[], int64_t n, int32_t t)
+/* What one denoiser is told in a call on n samples, or on the same n twice. */
+typedef struct call {
+    const denoiser *denoiser;
+    const condition *condition;
+    int64_t rows; /* n or 2n */
+} call;
+
+/* The answer to the n samples x of the host, repeated where the call has twice as many rows; numbers for the host. */
+static real *ask(ctx *c, const sampler *s, call k, const real *x, int64_t n, int32_t t, int64_t *stride)
 {
-    int64_t rows = guided(s) ? 2 * n : n, count = n * image_count(s);
-    tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){rows, s->channels, s->size, s->size});
-    int32_t *times = arena_alloc(&c->step, (size_t)rows * sizeof *times, &c->error);
-    int32_t *labels = arena_alloc(&c->step, (size_t)rows * sizeof *labels, &c->error);
+    const int64_t count = n * sample_values(s->shape);
+    tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){k.rows, s->shape.channels, s->shape.height, s->shape.width});
+    int32_t *times = arena_alloc(&c->step, (size_t)k.rows * sizeof *times, &c->error);
     if (ctx_failed(c)) return NULL;
-    for (int64_t i = 0; i < rows; i++) {
-        times[i] = t;
-        labels[i] = i < n ? y[i] : s->null_class;
-    }
+    for (int64_t i = 0; i < k.rows; i++) times[i] = t;
     numbers_send(c, input->data, x, count);
-    if (guided(s)) c->engine.memory.copy(input->data + count, input->data, (size_t)count * sizeof *x);
-    return s->model(c, s->weights, input, times, labels);
+    if (k.rows > n) c->engine.memory.copy(input->data + count, input->data, (size_t)count * sizeof *x);
+    const tensor *answer = denoiser_forward(c, k.denoiser, input, times, k.condition);
+    if (!answer) return NULL;
+    *stride = tensor_count(answer) / k.rows;
+    return numbers_read(c, &c->step, answer->data, tensor_count(answer));
 }
 
-/* eps = uncond + scale (cond - uncond) on the guided channels, into the conditional half. */
-static void guide(const sampler *s, real *out, int64_t stride, int64_t n)
+/* The guided answer, in the conditional one's place. */
+static void guide(const guidance *g, real *conditional, int64_t stride, const real *other, int64_t other_stride,
+                  int64_t count, int64_t n)
 {
-    int64_t channels = s->guidance_channels == DT_GUIDE_THREE && s->channels > 3 ? 3 : s->channels;
-    int64_t count = channels * s->size * s->size;
-    real scale = (real)s->guidance_scale;
+    const real scale = (real)g->scale;
     for (int64_t i = 0; i < n; i++) {
-        real *cond = out + i * stride;
-        const real *uncond = out + (n + i) * stride;
-        for (int64_t j = 0; j < count; j++) cond[j] = uncond[j] + scale * (cond[j] - uncond[j]);
+        real *y = conditional + i * stride;
+        const real *u = other + i * other_stride;
+        for (int64_t j = 0; j < count; j++) y[j] = u[j] + scale * (y[j] - u[j]);
     }
+}
+
+/* Out of one denoiser both branches come in one pass, out of two in two. */
+static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition *k, int64_t n, int32_t t,
+                        int64_t *stride)
+{
+    const guidance *g = &s->guidance;
+    const denoiser *model = denoiser_at(&s->model, t);
+    if (!guided_at(g, t)) return ask(c, s, (call){model, k, n}, x, n, t, stride);
+    const denoiser *guide_model = denoiser_at(&g->other, t);
+    const condition other = denoiser_unconditional(c, guide_model, k, n);
+    const int64_t count = g->channels * s->shape.height * s->shape.width;
+    real *out, *out_other;
+    int64_t other_stride = 0;
+    if (guide_model == model) {
+        const condition both = condition_join(c, k, &other, n);
+        out = ask(c, s, (call){model, &both, 2 * n}, x, n, t, stride);
+        other_stride = *stride;
+        out_other = out ? out + n * *stride : NULL;
+    } else {
+        out = ask(c, s, (call){model, k, n}, x, n, t, stride);
+        out_other = ask(c, s, (call){guide_model, &other, n}, x, n, t, &other_stride);
+    }
+    if (ctx_failed(c)) return NULL;
+    guide(g, out, *stride, out_other, other_stride, count, n);
+    return out;
 }
 
 static void take_step(const sampler *s, real *x, real *out, int64_t stride, const uint32_t index[], int64_t n,
                       int64_t i, real *noise)
 {
-    int64_t count = image_count(s);
-    bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
+    const int64_t count = sample_values(s->shape);
+    const bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < n; k++) {
-        real *eps = out + k * stride, *image = x + k * count, *z = noise + k * count;
+        real *eps = out + k * stride, *sample = x + k * count, *z = noise + k * count;
         const real *v = stride == 2 * count ? eps + count : NULL;
-        if (s->clip_sample) schedule_clip_x0(eps, image, count, &s->schedule, i);
+        if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, sample, count, &s->schedule, i);
+        if (s->clip_sample) schedule_clip_x0(eps, sample, count, &s->schedule, i);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
         if (s->kind == DT_SAMPLER_DDPM)
-            schedule_ancestral_step(image, image, eps, v, z, count, &s->schedule, i);
+            schedule_ancestral_step(sample, sample, eps, v, z, count, &s->schedule, i);
         else
-            schedule_ddim_step(image, image, eps, z, count, &s->schedule, i, s->eta);
+            schedule_ddim_step(sample, sample, eps, z, count, &s->schedule, i, s->eta);
     }
 }
 
-dt_status sampler_continue(ctx *c, const sampler *s, real *x, const int32_t y[], const uint32_t index[], int64_t n)
+dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
     c->recording = false;
     for (int64_t i = s->schedule.count - 1; i >= 0 && !ctx_failed(c); i--) {
         const arena_place mark = arena_mark(&c->step);
-        const tensor *answer = ask(c, s, x, y, n, s->schedule.original[i]);
-        real *noise = arena_alloc(&c->step, (size_t)(n * image_count(s)) * sizeof *noise, &c->error);
-        real *out = answer ? numbers_read(c, &c->step, answer->data, tensor_count(answer)) : NULL;
+        int64_t stride = 0;
+        real *noise = arena_alloc(&c->step, (size_t)(n * sample_values(s->shape)) * sizeof *noise, &c->error);
+        real *out = ask_guided(c, s, x, k, n, s->schedule.original[i], &stride);
         if (ctx_failed(c)) break;
-        const int64_t stride = tensor_count(answer) / answer->dim[0];
-        if (guided(s)) guide(s, out, stride, n);
         take_step(s, x, out, stride, index, n, i, noise);
         arena_release(&c->step, mark);
     }
     return c->error.status;
 }
 
-dt_status sampler_draw(ctx *c, const sampler *s, real *x, const int32_t y[], const uint32_t index[], int64_t n)
+dt_status sampler_draw(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
     sampler_start(s, x, index, n);
-    return sampler_continue(c, s, x, y, index, n);
+    return sampler_continue(c, s, x, k, index, n);
 }

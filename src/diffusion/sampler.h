@@ -1,44 +1,60 @@
-/* Drawing images: DDIM or ancestral steps with classifier-free guidance. The model is anything that maps (x, t, y) to
- * noise (and variance), so this file knows no network. */
+/* Drawing samples: DDIM or ancestral steps with guidance. Which denoiser answers at a timestep, and which one guides it, is
+ * data. */
 #ifndef DIFFUSION_SAMPLER_H
 #define DIFFUSION_SAMPLER_H
 
 #include "base/rng.h"
-#include "diffusion/schedule.h"
-#include "tensor/tensor.h"
+#include "diffusion/denoiser.h"
 
-/* out[N, C or 2C, H, W] of x[N,C,H,W] at original timesteps t[N] with labels y[N]. */
-typedef tensor *sampler_model(ctx *c, const void *model, tensor *x, const int32_t t[], const int32_t y[]);
+enum { DENOISER_CHOICES_MAX = 4 };
+
+/* Which denoiser answers at t: the last entry whose `from` is not above t. Entries rise in `from`, the first is 0. Borrowed. */
+typedef struct denoiser_choice {
+    int count;
+    struct {
+        int32_t from;
+        const denoiser *denoiser;
+    } entry[DENOISER_CHOICES_MAX];
+} denoiser_choice;
+
+/* One denoiser at every t. */
+denoiser_choice denoiser_always(const denoiser *d);
+const denoiser *denoiser_at(const denoiser_choice *choice, int32_t t);
+
+/* eps = other + scale (conditional - other) on the guided channels, at the steps whose t lies in the interval; elsewhere the
+ * conditional answer alone. The paper's formula has w = scale - 1. */
+typedef struct guidance {
+    double scale;            /* 1: no second branch is asked */
+    int32_t t_first, t_last; /* both included */
+    int64_t channels;        /* so many from the first on; the others stay conditional */
+    denoiser_choice other;   /* answers for the other branch, told its own unconditional condition */
+} guidance;
 
 typedef struct sampler {
-    sampler_model *model;
-    const void *weights;
-    int64_t channels, size; /* of x: [.., channels, size, size] */
-    int32_t null_class;
+    denoiser_choice model;
+    guidance guidance;
+    sample_shape shape;
+    process process; /* of the model at every t */
     dt_sampler kind;
-    double eta; /* DDIM only */
-    /* eps = uncond + scale (cond - uncond); 1: no second pass. The paper's formula has w = scale - 1. */
-    double guidance_scale;
-    /* DT_GUIDE_THREE: channels from the fourth on stay conditional, as released. */
-    dt_guidance_channels guidance_channels;
+    double eta;       /* DDIM only */
     bool clip_sample; /* x0 is kept in [-1, 1]: for pixels, not for latents */
     schedule schedule;
     uint64_t seed;
     rng_purpose start, step; /* keys of the starting noise and of the noise of each step */
 } sampler;
 
-/* Steps, spacing, guidance and seed from the settings; DT_ERR_ARG as schedule_respaced. Model, shape and keys are the
- * caller's to fill. */
-dt_status sampler_from_settings(sampler *s, const dt_settings *settings, dt_error *err);
+/* A sampler that draws from `d`, guided by its own unconditional branch, as the settings say; keys are those of samples. `d` is
+ * borrowed. DT_ERR_ARG as schedule_respaced. */
+dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err);
 
-/* Fills x[n,C,H,W] with images number index[0..n), labels y[n]. An image's noise depends on seed and index alone, not on
- * the batch it is drawn in. */
-dt_status sampler_draw(ctx *c, const sampler *s, real *x, const int32_t y[], const uint32_t index[], int64_t n);
+/* Fills x[n,C,H,W] with samples number index[0..n) of these conditions, whose tensors are not in the scratch arena. A
+ * sample's noise depends on seed and index alone, not on the batch it is drawn in. */
+dt_status sampler_draw(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n);
 
-/* Fills x[n,..] with the starting noise of those images. */
+/* Fills x[n,..] with the starting noise of those samples. */
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n);
 
 /* From given starting noise in x, through all steps. */
-dt_status sampler_continue(ctx *c, const sampler *s, real *x, const int32_t y[], const uint32_t index[], int64_t n);
+dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n);
 
 #endif

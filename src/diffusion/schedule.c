@@ -22,15 +22,30 @@ static void fill_tables(schedule *s)
     s->ddim_final_abar = 1;
 }
 
-void schedule_full(schedule *s)
+/* `first` to `last`, both included. */
+static void fill_evenly(double out[SCHEDULE_STEPS], double first, double last)
 {
-    const double first = 1e-4, last = 0.02, stride = (last - first) / (SCHEDULE_STEPS - 1);
-    s->count = SCHEDULE_STEPS;
-    for (int32_t t = 0; t < SCHEDULE_STEPS; t++) {
-        s->original[t] = t;
-        s->beta[t] = first + t * stride;
+    const double stride = (last - first) / (SCHEDULE_STEPS - 1);
+    for (int32_t t = 0; t < SCHEDULE_STEPS; t++) out[t] = first + t * stride;
+    out[SCHEDULE_STEPS - 1] = last;
+}
+
+static void fill_betas(double beta[SCHEDULE_STEPS], noise_law noise)
+{
+    switch (noise) {
+    case NOISE_LINEAR: fill_evenly(beta, 1e-4, 0.02); break;
+    case NOISE_SCALED_LINEAR:
+        fill_evenly(beta, sqrt(0.00085), sqrt(0.012));
+        for (int32_t t = 0; t < SCHEDULE_STEPS; t++) beta[t] *= beta[t];
+        break;
     }
-    s->beta[SCHEDULE_STEPS - 1] = last;
+}
+
+void schedule_full(schedule *s, noise_law noise)
+{
+    s->count = SCHEDULE_STEPS;
+    for (int32_t t = 0; t < SCHEDULE_STEPS; t++) s->original[t] = t;
+    fill_betas(s->beta, noise);
     fill_tables(s);
 }
 
@@ -89,13 +104,13 @@ static dt_status keep(int32_t kept[], dt_spacing spacing, int64_t count, dt_erro
                      (int)spacing);
 }
 
-dt_status schedule_respaced(schedule *s, dt_spacing spacing, int64_t count, dt_error *err)
+dt_status schedule_respaced(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err)
 {
     int32_t kept[SCHEDULE_STEPS];
     const dt_status status = keep(kept, spacing, count, err);
     if (status != DT_OK) return status;
 
-    schedule_full(s);
+    schedule_full(s, noise);
     const double abar_at_zero = s->abar[0];
     double prev = 1;
     s->count = count;
@@ -137,6 +152,18 @@ void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t cou
 {
     const real signal = (real)sqrt(s->abar[i]), sigma = (real)sqrt(1 - s->abar[i]);
     for (int64_t j = 0; j < count; j++) xt[j] = signal * x0[j] + sigma * noise[j];
+}
+
+void schedule_velocity(real *target, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i)
+{
+    const real signal = (real)sqrt(s->abar[i]), sigma = (real)sqrt(1 - s->abar[i]);
+    for (int64_t j = 0; j < count; j++) target[j] = signal * noise[j] - sigma * x0[j];
+}
+
+void schedule_noise_of_velocity(real *v, const real *xt, int64_t count, const schedule *s, int64_t i)
+{
+    const real signal = (real)sqrt(s->abar[i]), sigma = (real)sqrt(1 - s->abar[i]);
+    for (int64_t j = 0; j < count; j++) v[j] = signal * v[j] + sigma * xt[j];
 }
 
 /* The official code derives the noise again from the predicted x0, for the sake of clipped predictions. Nothing is

@@ -1,19 +1,38 @@
-/* The noise schedule of DiT's diffusion and the steps of its two samplers.
+/* Noise schedules, what a network predicts under them, and the steps of the two samplers.
  *
- * Source: facebookresearch/DiT, diffusion/gaussian_diffusion.py and diffusion/respace.py. Betas are linear from 1e-4 to
- * 0.02 over 1000 steps, all tables in double; the network predicts the noise and, with learned variance, where the log
- * variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps; its tables are made anew from
+ * Source: facebookresearch/DiT, diffusion/gaussian_diffusion.py and diffusion/respace.py; for Stable Diffusion's schedule
+ * huggingface/diffusers, schedulers/scheduling_ddim.py ("scaled_linear"). All tables are in double. With learned variance a
+ * network also says where the log variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps; its tables are made anew from
  * betas that join the kept ones, while the network is still asked at the original step.
  *
  * i counts the kept steps, 0 is the cleanest. In a full schedule i = t. */
 #ifndef DIFFUSION_SCHEDULE_H
 #define DIFFUSION_SCHEDULE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/real.h"
 #include "tensor/engine.h"
 
 enum { SCHEDULE_STEPS = 1000 };
+
+typedef enum noise_law {
+    NOISE_LINEAR,        /* DiT, ADM: beta from 1e-4 to 0.02 */
+    NOISE_SCALED_LINEAR, /* Stable Diffusion: the root of beta from that of 0.00085 to that of 0.012 */
+} noise_law;
+
+typedef enum prediction_type {
+    PREDICTS_NOISE,
+    PREDICTS_VELOCITY, /* sqrt(abar) noise - sqrt(1 - abar) x0 (Salimans and Ho 2022) */
+} prediction_type;
+
+/* The diffusion process that a network was trained for. */
+typedef struct process {
+    noise_law noise;
+    prediction_type predicts;
+    bool learned_variance; /* its output has twice the channels; with PREDICTS_NOISE only */
+} process;
 
 typedef struct schedule {
     int64_t count;                    /* kept steps */
@@ -28,7 +47,7 @@ typedef struct schedule {
 } schedule;
 
 /* All 1000 steps. */
-void schedule_full(schedule *s);
+void schedule_full(schedule *s, noise_law noise);
 
 /* Keeps `count` steps.
  *   DDIM      0, s, 2s, .. with the smallest stride s that gives exactly `count` ("ddimN"). Not every count has one;
@@ -36,13 +55,19 @@ void schedule_full(schedule *s);
  *   SECTIONS  from 0 to 999 with a fractional stride, each rounded half to even ("N"). 1..1000.
  *   LEADING   1, s+1, 2s+1, .. with s = 1000 / count rounded down: Stable Diffusion's form with offset 1. 1..999.
  * *s is unchanged on failure. */
-dt_status schedule_respaced(schedule *s, dt_spacing spacing, int64_t count, dt_error *err);
+dt_status schedule_respaced(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err);
 
 /* Constants of the training loss at step i. */
 loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i);
 
 /* xt[count] = sqrt(abar) x0 + sqrt(1 - abar) noise: a draw of q(x_i | x0). */
 void schedule_add_noise(real *xt, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i);
+
+/* target[count] = sqrt(abar) noise - sqrt(1 - abar) x0 */
+void schedule_velocity(real *target, const real *x0, const real *noise, int64_t count, const schedule *s, int64_t i);
+
+/* Makes a predicted velocity, in place, the noise it stands for. */
+void schedule_noise_of_velocity(real *v, const real *xt, int64_t count, const schedule *s, int64_t i);
 
 /* Changes eps where the x0 it stands for leaves [-1, 1], so that x0 comes to lie on the edge ("clip_denoised"). */
 void schedule_clip_x0(real *eps, const real *x, int64_t count, const schedule *s, int64_t i);

@@ -1,14 +1,8 @@
 #include "measure/measure.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "image/grid.h"
-#include "model/dit/dit_sampler.h"
-#include "run/eval_record.h"
-
-enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
 
 /* ---- validation loss by band ---- */
 
@@ -17,232 +11,217 @@ typedef struct band_sums {
     int64_t count[BAND_COUNT];
 } band_sums;
 
-/* Image i of a set with its label: of the validation data, of the training data, or of the bank. Latents are the modes. */
-typedef void fetch_image(const trainer *t, int64_t i, float *x0, int32_t *y);
-
-static void fetch_target(const trainer *t, int64_t i, float *x0, int32_t *y)
+/* Of `wanted` examples of a set, spread evenly over it, number i. */
+static int64_t spread(int64_t i, int64_t wanted, int64_t count)
 {
-    const examples *e = t->validation.count ? &t->validation : &t->train;
-    int64_t index = i * (e->count / t->s->validation_count > 0 ? e->count / t->s->validation_count : 1) % e->count;
-    examples_get(x0, e, index, false, NULL);
-    *y = e->pictures.label[index];
+    const int64_t stride = count / wanted > 0 ? count / wanted : 1;
+    return i * stride % count;
 }
 
-static void fetch_bank(const trainer *t, int64_t i, float *x0, int32_t *y)
+/* Example number i becomes row `row` of the batch, told what it says. Latents are the modes. */
+static void fill_row(const measures *m, const trainer *t, batch *b, int64_t row, measured_set set, int64_t i)
 {
-    examples_get(x0, &t->bank, i % t->bank.count, false, NULL);
-    *y = (int32_t)dit_null_class(&t->model);
+    const bool of_bank = set == MEASURED_BANK;
+    const examples *e = of_bank ? &t->bank : t->validation.count ? &t->validation : &t->train;
+    const int64_t index = of_bank ? i % e->count : spread(i, m->validation_count, e->count);
+    examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
+    feed_told(b, row, e, index, false);
+    if (of_bank)
+        feed_null(t, b, row);
+    else if (b->label)
+        b->label[row] = e->pictures.label[index];
 }
 
-/* Item k is image k / BAND_COUNT at a fixed t inside band k % BAND_COUNT. */
-static void fill_validation(const trainer *t, batch *b, int64_t first, fetch_image *fetch)
+/* Item k is example k / BAND_COUNT at a fixed t inside band k % BAND_COUNT. The terms of each sample are what is wanted, not
+ * their weighted sum. */
+static void fill_items(const measures *m, const trainer *t, batch *b, int64_t first, measured_set set)
 {
-    int64_t size = tensor_count(b->x0) / b->count;
+    const int64_t size = sample_values(t->model.shape);
     for (int64_t i = 0; i < b->count; i++) {
-        int64_t item = first + i;
-        rng_key key = {(uint64_t)t->s->seed, RNG_VALIDATION, 0, (uint32_t)item};
-        fetch(t, item / BAND_COUNT, b->x0_values + i * size, &b->y[i]);
+        const int64_t item = first + i;
+        const rng_key key = {m->seed, RNG_VALIDATION, 0, (uint32_t)item};
+        fill_row(m, t, b, i, set, item / BAND_COUNT);
         b->t[i] = (int32_t)(item % BAND_COUNT * BAND_WIDTH + (int64_t)rng_below(key, 1 << 20, BAND_WIDTH));
         b->weight[i] = 0;
         rng_normal(b->noise_values + i * size, size, key);
     }
-    batch_diffuse(t->c, b, &t->schedule);
+    batch_diffuse(t->c, b, &t->model, &t->schedule);
 }
 
 static void add_batch(band_sums *sums, const batch *b)
 {
     for (int64_t i = 0; i < b->count; i++) {
-        int band = b->t[i] / BAND_WIDTH;
+        const int band = b->t[i] / BAND_WIDTH;
         sums->mse[band] += (double)b->mse[i];
         sums->loss[band] += (double)b->mse[i] + (double)b->vb[i];
         sums->count[band]++;
     }
 }
 
-static void validate(trainer *t, band_sums *sums, fetch_image *fetch)
+static band_losses means_of(const band_sums *sums)
+{
+    band_losses out = {0};
+    for (int i = 0; i < BAND_COUNT; i++) {
+        const double count = (double)sums->count[i];
+        out.loss[i] = sums->loss[i] / count;
+        out.mse[i] = sums->mse[i] / count;
+        out.mean += out.loss[i] / BAND_COUNT;
+    }
+    return out;
+}
+
+dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out)
 {
     ctx *c = t->c;
-    int64_t items = t->s->validation_count * BAND_COUNT, n = t->s->sample_batch_size;
-    for (int64_t first = 0; first < items && !ctx_failed(c); first += n) {
+    band_sums sums = {0};
+    const int64_t items = m->validation_count * BAND_COUNT;
+    for (int64_t first = 0; first < items && !ctx_failed(c); first += m->batch) {
         const arena_place mark = arena_mark(&c->step);
         batch b;
-        if (!batch_new(c, &b, &t->model, items - first < n ? items - first : n)) return;
-        fill_validation(t, &b, first, fetch);
+        if (!batch_new(c, &b, &t->model, items - first < m->batch ? items - first : m->batch)) break;
+        fill_items(m, t, &b, first, set);
         batch_loss(c, &t->model, &b);
-        if (!ctx_failed(c)) add_batch(sums, &b);
+        if (!ctx_failed(c)) add_batch(&sums, &b);
         arena_release(&c->step, mark);
     }
-}
-
-static dt_status write_bands(trainer *t, const band_sums *sums, const char *set)
-{
-    json_t *bands = json_array();
-    double total = 0;
-    for (int i = 0; i < BAND_COUNT; i++) {
-        double count = (double)sums->count[i], loss = sums->loss[i] / count;
-        char tag[64];
-        total += loss / BAND_COUNT;
-        json_array_append_new(bands, json_pack("{s:i, s:i, s:o, s:o}", "t_first", i * BAND_WIDTH, "t_last",
-                                               (i + 1) * BAND_WIDTH - 1, "loss", run_log_number(loss), "mse",
-                                               run_log_number(sums->mse[i] / count)));
-        snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
-        run_log_scalar(&t->log, tag, t->step, loss, &t->c->error);
-    }
-    trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, total);
-    return run_log_write(&t->log,
-                         json_pack("{s:s, s:I, s:s, s:o, s:o}", "kind", "validation", "step", (json_int_t)t->step,
-                                   "set", set, "loss", run_log_number(total), "bands", bands),
-                         &t->c->error);
-}
-
-dt_status measure_validation(trainer *t)
-{
-    band_sums on_target = {0}, on_bank = {0};
-    if (ctx_failed(t->c)) return t->c->error.status;
-    validate(t, &on_target, fetch_target);
-    if (t->bank.count) validate(t, &on_bank, fetch_bank);
-    if (ctx_failed(t->c)) return t->c->error.status;
-    write_bands(t, &on_target, "target");
-    if (t->bank.count) write_bands(t, &on_bank, "bank");
-    return t->c->error.status;
+    *out = means_of(&sums);
+    return c->error.status;
 }
 
 /* ---- samples ---- */
 
-/* Images first..first+n-1 with classes in turn, drawn with the weights that the settings name. */
-static dt_status draw(trainer *t, float *x, int64_t first, int64_t n)
+/* Draws `count` samples with the weights that the run ends in. */
+static dt_status draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user)
 {
-    sampler p;
-    int32_t y[256];
-    uint32_t index[256];
-    if (dit_sampler_open(&p, &t->model, t->s, &t->c->error) != DT_OK) return t->c->error.status;
-    for (int64_t i = 0; i < n; i++) {
-        index[i] = (uint32_t)(first + i);
-        y[i] = (int32_t)((first + i) % t->model.config.class_count);
-    }
-    bool averaged = t->s->weights == DT_WEIGHTS_EMA;
-    if (averaged) optimizer_swap_average(t->c, &t->optimizer);
-    sampler_draw(t->c, &p, x, y, index, n);
-    if (averaged) optimizer_swap_average(t->c, &t->optimizer);
+    if (m->averaged) trainset_swap_averages(t->c, &t->set);
+    drawing_run(t->c, &m->drawing, 0, count, take, user);
+    if (m->averaged) trainset_swap_averages(t->c, &t->set);
     return t->c->error.status;
 }
 
-static int64_t batch_at(const trainer *t, int64_t done, int64_t count)
+typedef struct grid_taker {
+    float *pictures; /* of all samples */
+    int64_t values;  /* of one */
+} grid_taker;
+
+static bool take_pictures(void *user, drawn *b)
 {
-    return count - done < t->s->sample_batch_size ? count - done : t->s->sample_batch_size;
+    grid_taker *g = user;
+    memcpy(g->pictures + b->first * g->values, b->pictures, (size_t)(b->n * g->values) * sizeof *g->pictures);
+    return true;
 }
 
-/* The pictures of n latents, or of n images of a model of pixels. */
-static dt_status to_pictures(trainer *t, float *pictures, const float *x, int64_t n)
+static dt_status draw_grid(const measures *m, const trainer *t, const float *x, image *grid, bool *labelled)
 {
-    return codec_decode(t->c, &t->codec, pictures, x, n, t->model.config.input_size, t->model.config.input_size);
-}
-
-static int64_t input_values(const trainer *t)
-{
-    const dit_config *k = &t->model.config;
-    return k->channels * k->input_size * k->input_size;
-}
-
-static int64_t picture_size(const trainer *t)
-{
-    return t->model.config.input_size * t->codec.factor;
-}
-
-static int64_t picture_values(const trainer *t)
-{
-    return codec_picture_channels(&t->codec) * picture_size(t) * picture_size(t);
-}
-
-static dt_status save_grid(trainer *t, const float *x, int64_t count)
-{
+    const sample_shape shape = drawing_picture_shape(&m->drawing);
+    const dataset *d = &t->train.pictures;
     const grid_pictures pictures = {.x = x,
-                                    .count = count,
-                                    .channels = codec_picture_channels(&t->codec),
-                                    .size = picture_size(t),
-                                    .class_list_count = t->model.config.class_count,
-                                    .class_name = t->train.pictures.class_name,
-                                    .class_name_count = t->train.pictures.class_count};
-    dt_error *err = &t->c->error;
-    char name[64], path[DT_PATH_MAX];
-    image grid = {0};
-    bool labelled = true;
-    uint8_t *png = NULL;
-    size_t size = 0;
-    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)t->step);
-    file_join(path, t->s->output_dir, name);
-    image_text text = {"difftune", t->method.line};
-    if (grid_draw(&grid, &labelled, &pictures, err) == DT_OK &&
-        image_encode_png(&png, &size, grid.rgb, grid.width, grid.height, &text, 1, err) == DT_OK &&
-        file_write_atomic(path, png, size, err) == DT_OK)
-        run_log_image(&t->log, "samples", t->step, png, size, grid.width, grid.height, err);
-    if (!labelled)
-        trainer_log(t, "step %lld: the sample grid has no class names: fontconfig found no font", (long long)t->step);
-    free(png);
-    image_close(&grid);
-    return err->status;
+                                    .count = m->sample_count,
+                                    .channels = shape.channels,
+                                    .size = shape.height,
+                                    .class_list_count = d->class_count,
+                                    .class_name = d->class_name,
+                                    .class_name_count = d->class_count};
+    return grid_draw(grid, labelled, &pictures, &t->c->error);
 }
 
-dt_status measure_grid(trainer *t)
+dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled)
 {
     ctx *c = t->c;
-    if (ctx_failed(c)) return c->error.status;
-    int64_t count = t->s->num_samples, size = input_values(t);
+    const int64_t values = sample_values(drawing_picture_shape(&m->drawing));
     const arena_place mark = arena_mark(&c->step);
-    float *x = arena_alloc(&c->step, (size_t)(t->s->sample_batch_size * size) * sizeof *x, &c->error);
-    float *pictures = arena_alloc(&c->step, (size_t)(count * picture_values(t)) * sizeof *pictures, &c->error);
-    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count)) {
-        int64_t n = batch_at(t, done, count);
-        if (draw(t, x, done, n) == DT_OK) to_pictures(t, pictures + done * picture_values(t), x, n);
-    }
-    if (!ctx_failed(c)) save_grid(t, pictures, count);
+    grid_taker g = {.values = values};
+    g.pictures = arena_alloc(&c->step, (size_t)(m->sample_count * values) * sizeof *g.pictures, &c->error);
+    *labelled = true;
+    if (g.pictures && draw(m, t, m->sample_count, take_pictures, &g) == DT_OK)
+        draw_grid(m, t, g.pictures, grid, labelled);
     arena_release(&c->step, mark);
     return c->error.status;
 }
 
 /* ---- distance ---- */
 
-static dt_status write_distance(trainer *t, const dt_eval_result *r)
-{
-    dt_error *err = &t->c->error;
-    trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
-                (long long)t->step, r->measure, r->frechet_distance, r->kernel_distance, r->kernel_distance_std,
-                (long long)r->candidate_count, (long long)r->reference_count);
-    run_log_scalar(&t->log, r->measure, t->step, r->frechet_distance, err);
-    return run_log_write(&t->log, eval_record(r, t->step), err);
-}
-
-/* Adds samples first..first+n-1 to the statistics: latents as they are where the features are of latents, else pictures. */
-static void add_drawn(trainer *t, statistics *drawn, int64_t first, int64_t n)
-{
-    ctx *c = t->c;
-    const dit_config *k = &t->model.config;
-    bool of_latents = t->s->feature == DT_FEATURE_BASE && t->codec.kind != CODEC_PIXELS;
-    const arena_place mark = arena_mark(&c->step);
-    float *x = arena_alloc(&c->step, (size_t)(n * input_values(t)) * sizeof *x, &c->error);
-    float *pictures = arena_alloc(&c->step, (size_t)(n * picture_values(t)) * sizeof *pictures, &c->error);
-    if (ctx_failed(c) || draw(t, x, first, n) != DT_OK) return;
-    if (of_latents) {
-        meter_add(c, &t->meter, drawn, x, k->channels, k->input_size, first, n);
-    } else if (to_pictures(t, pictures, x, n) == DT_OK) {
-        image_as_shown(pictures, n * picture_values(t));
-        meter_add(c, &t->meter, drawn, pictures, codec_picture_channels(&t->codec), picture_size(t), first, n);
-    }
-    arena_release(&c->step, mark);
-}
-
-dt_status measure_distance(trainer *t)
-{
-    ctx *c = t->c;
-    int64_t count = t->s->eval_count;
+typedef struct distance_taker {
+    ctx *c;
+    const measures *m;
     statistics drawn;
-    if (ctx_failed(c) || meter_statistics(c, &t->meter, &drawn, true) != DT_OK) return c->error.status;
-    for (int64_t done = 0; done < count && !ctx_failed(c); done += batch_at(t, done, count))
-        add_drawn(t, &drawn, done, batch_at(t, done, count));
-    dt_eval_result result;
-    if (!ctx_failed(c) && statistics_finish(&drawn, &c->error) == DT_OK &&
-        meter_compare(c, &t->meter, &result, &t->meter.reference, &drawn, (uint64_t)t->s->seed) == DT_OK)
-        write_distance(t, &result);
-    statistics_close(&drawn);
+} distance_taker;
+
+static bool add_features(void *user, drawn *b)
+{
+    distance_taker *k = user;
+    ctx *c = k->c;
+    const arena_place mark = arena_mark(&c->scratch);
+    const float *rows = drawing_features(c, &k->m->drawing, &k->m->meter, b);
+    if (rows) statistics_add(&k->drawn, rows, b->n, &c->error);
+    arena_release(&c->scratch, mark);
+    return !ctx_failed(c);
+}
+
+dt_status measure_distance(const measures *m, trainer *t, dt_eval_result *result)
+{
+    ctx *c = t->c;
+    distance_taker k = {.c = c, .m = m};
+    if (meter_statistics(c, &m->meter, &k.drawn, true) != DT_OK) return c->error.status;
+    if (draw(m, t, m->distance_count, add_features, &k) == DT_OK && statistics_finish(&k.drawn, &c->error) == DT_OK)
+        meter_compare(c, &m->meter, result, &m->meter.reference, &k.drawn, m->seed);
+    statistics_close(&k.drawn);
     return c->error.status;
+}
+
+/* ---- opening ---- */
+
+/* What a model is told beside its labels comes from the held-out examples. */
+static const examples *told_by(const trainer *t)
+{
+    const denoiser *d = &t->model;
+    if (!d->context_tokens && !d->control.channels) return NULL;
+    return t->validation.count ? &t->validation : &t->train;
+}
+
+static dt_status open_drawing(measures *m, const trainer *t, const dt_settings *s)
+{
+    ctx *c = t->c;
+    m->drawing = (drawing){.told = told_by(t), .codec = &t->codec, .batch = s->sample_batch_size};
+    if (t->model.class_count) m->drawing.labels = &m->labels;
+    if (class_list_all(&m->labels, c, t->model.class_count) != DT_OK) return c->error.status;
+    return sampler_open(&m->drawing.sampler, &t->model, s, &c->error);
+}
+
+/* The reference is the held-out data: as the base sees it, or as pictures. */
+static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds)
+{
+    ctx *c = t->c;
+    if (meter_open(c, &m->meter, s, s->pretrained_model, kinds) != DT_OK) return c->error.status;
+    if (s->feature == DT_FEATURE_BASE || t->codec.kind == CODEC_PIXELS)
+        return meter_measure_examples(c, &m->meter, &m->meter.reference, &t->validation, s->sample_batch_size);
+    examples pictures;
+    const codec pixels = codec_of_pixels(3);
+    const examples_options options = {.codec = &pixels,
+                                      .resolution = t->resolution,
+                                      .background = s->background,
+                                      .strict = s->strict,
+                                      .memory_limit_bytes = examples_memory()};
+    if (examples_open(c, &pictures, s->validation_data, &options) != DT_OK) return c->error.status;
+    meter_measure_examples(c, &m->meter, &m->meter.reference, &pictures, s->sample_batch_size);
+    examples_close(&pictures);
+    return c->error.status;
+}
+
+dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds)
+{
+    *m = (measures){.seed = (uint64_t)s->seed,
+                    .batch = s->sample_batch_size,
+                    .validation_count = s->validation_count,
+                    .sample_count = s->num_samples,
+                    .distance_count = s->eval_count,
+                    .averaged = s->weights == DT_WEIGHTS_EMA};
+    if (s->eval_steps > 0 && open_meter(m, t, s, kinds) != DT_OK) return t->c->error.status;
+    if (s->eval_steps > 0 || s->sample_steps > 0) open_drawing(m, t, s);
+    return t->c->error.status;
+}
+
+void measures_close(measures *m)
+{
+    meter_close(&m->meter);
 }

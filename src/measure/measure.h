@@ -1,18 +1,47 @@
 /* What a run measures of itself between steps. All of it uses fixed seeds, so that two steps, and two runs with the same
- * data, are compared on the same noise. */
+ * data, are compared on the same noise. What is done with the results is for the run to say (src/run/). */
 #ifndef MEASURE_MEASURE_H
 #define MEASURE_MEASURE_H
 
+#include "image/image.h"
+#include "measure/drawing.h"
 #include "train/trainer.h"
 
-/* Loss at fixed t and noise in ten bands of t, on the held-out images (else on training images) and on the bank, with the
- * weights as they are: how much is learned and forgotten, and where in t. */
-dt_status measure_validation(trainer *t);
+enum { BAND_COUNT = 10, BAND_WIDTH = SCHEDULE_STEPS / BAND_COUNT };
 
-/* samples/step_00000100.png: s->num_samples images, classes in turn, always from the same noise. */
-dt_status measure_grid(trainer *t);
+/* Losses at fixed t and noise in ten bands of t: how much is learned and forgotten, and where in t. */
+typedef struct band_losses {
+    double loss[BAND_COUNT], mse[BAND_COUNT];
+    double mean; /* of `loss` over the bands */
+} band_losses;
 
-/* Frechet and kernel distance of s->eval_count samples to the held-out images. */
-dt_status measure_distance(trainer *t);
+typedef enum measured_set {
+    MEASURED_TARGET, /* the held-out images, else training images */
+    MEASURED_BANK,
+} measured_set;
+
+typedef struct measures {
+    uint64_t seed;
+    int64_t batch; /* so many at a time */
+    int64_t validation_count, sample_count, distance_count;
+    bool averaged; /* samples are drawn with the averages of the weights */
+    class_list labels;
+    drawing drawing; /* open where samples are wanted */
+    meter meter;     /* open where distances are wanted; its reference are the held-out images */
+} measures;
+
+/* Opens what s->sample_steps and s->eval_steps make necessary. The trainer is borrowed and stays where it is. */
+dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds);
+void measures_close(measures *m);
+
+/* Losses with the weights as they are. */
+dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out);
+
+/* A grid of sample_count samples, classes in turn, always from the same noise; free it with image_close. `labelled` is false
+ * where no font was found for the names of the classes. */
+dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled);
+
+/* Frechet and kernel distance of distance_count samples to the held-out images. */
+dt_status measure_distance(const measures *m, trainer *t, dt_eval_result *result);
 
 #endif

@@ -9,23 +9,30 @@
 #include "eval/kernel_distance.h"
 #include "eval/precision_recall.h"
 #include "data/picture_stream.h"
-#include "file/file.h"
-#include "model/dit/dit_file.h"
 
-dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path)
+static dt_status open_base(ctx *c, meter *m, const char *path, model_kinds kinds)
 {
-    char path[DT_PATH_MAX];
-    dit_file_info info = {0};
+    model_info info = {0};
+    if (denoiser_load(c, &m->base, &info, path, kinds) == DT_OK && m->base.feature_width > 0)
+        features_of_base(&m->features, &m->base, info.sha256);
+    else if (!ctx_failed(c))
+        error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s has no features for FD-base; choose another feature", path,
+                  m->base.ops->kind);
+    model_info_free(&info);
+    return c->error.status;
+}
+
+dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path, model_kinds kinds)
+{
     *m = (meter){.score_parts = s->inception_score_parts};
     if (s->feature == DT_FEATURE_SQUEEZENET) {
         if (squeezenet_open(c, &m->net, s->feature_weights) == DT_OK) features_of_squeezenet(&m->features, &m->net);
     } else if (s->feature == DT_FEATURE_INCEPTION) {
         if (inception_open(c, &m->inception, s->feature_weights) == DT_OK)
             features_of_inception(&m->features, &m->inception, s->inception_resize);
-    } else if (dit_file_path(path, base_path, &c->error) == DT_OK && dit_load(c, &m->base, &info, path) == DT_OK) {
-        features_of_base(&m->features, &m->base, info.sha256);
+    } else {
+        open_base(c, m, base_path, kinds);
     }
-    dit_file_info_free(&info);
     return c->error.status;
 }
 
@@ -53,29 +60,24 @@ static float *rows_alloc(ctx *c, const meter *m, int64_t n)
     return arena_alloc(&c->scratch, values * sizeof(float), &c->error);
 }
 
-dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int64_t channels, int64_t size,
-                    int64_t first, int64_t n)
+/* Adds the features of examples first..first+n-1. */
+static void add_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t first, int64_t n)
 {
+    const int64_t size = sample_values(e->shape);
     const arena_place mark = arena_mark(&c->scratch);
+    float *x = arena_alloc(&c->scratch, (size_t)(n * size) * sizeof *x, &c->error);
     float *rows = rows_alloc(c, m, n);
-    if (rows && features_rows(c, &m->features, rows, x, channels, size, first, n) == DT_OK)
+    for (int64_t i = 0; x && i < n; i++) examples_get(x + i * size, e, first + i, false, NULL);
+    if (x && rows && features_rows(c, &m->features, rows, x, e->shape, first, n) == DT_OK)
         statistics_add(out, rows, n, &c->error);
     arena_release(&c->scratch, mark);
-    return c->error.status;
 }
 
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch)
 {
-    int64_t size = examples_values(e);
     if (meter_statistics(c, m, out, true) != DT_OK) return c->error.status;
-    for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch) {
-        int64_t n = e->count - first < batch ? e->count - first : batch;
-        const arena_place mark = arena_mark(&c->scratch);
-        float *x = arena_alloc(&c->scratch, (size_t)(n * size) * sizeof *x, &c->error);
-        for (int64_t i = 0; x && i < n; i++) examples_get(x + i * size, e, first + i, false, NULL);
-        if (x) meter_add(c, m, out, x, e->channels, e->size, first, n);
-        arena_release(&c->scratch, mark);
-    }
+    for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch)
+        add_examples(c, m, out, e, first, e->count - first < batch ? e->count - first : batch);
     if (!ctx_failed(c)) statistics_finish(out, &c->error);
     return c->error.status;
 }

@@ -3,12 +3,13 @@
 #ifndef MEASURE_METER_H
 #define MEASURE_METER_H
 
-#include "eval/statistics.h"
 #include "data/examples.h"
+#include "eval/statistics.h"
 #include "model/feature/features.h"
+#include "model/maker.h"
 
 typedef struct meter {
-    dit base; /* frozen copy for FD-base */
+    denoiser base; /* frozen copy for FD-base */
     squeezenet net;
     inception inception;
     features features;
@@ -16,8 +17,9 @@ typedef struct meter {
     dt_score_parts score_parts;
 } meter;
 
-/* Opens the feature network that s->feature names: the base model in `base_path`, or s->feature_weights. */
-dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path);
+/* Opens the feature network that s->feature names: the base model in `base_path`, one of these kinds, or
+ * s->feature_weights. */
+dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_path, model_kinds kinds);
 void meter_close(meter *m);
 
 /* What statistics of these features are called and how wide they are. */
@@ -26,13 +28,8 @@ statistics_kind meter_kind(const meter *m);
 /* Opens statistics of these features, with or without the rows that all measures but the Frechet distances need. */
 dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_rows);
 
-
 /* Opens *out and adds the features of all examples of a set, latents by their modes; the caller closes it. */
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch);
-
-/* Adds the features of x[n,C,H,W], images number `first`.. of their set. */
-dt_status meter_add(ctx *c, const meter *m, statistics *out, const float *x, int64_t channels, int64_t size,
-                    int64_t first, int64_t n);
 
 /* Opens *out and adds, for feature inception, all pictures of a folder, tar or sample stack at `resolution` (0: each at its
  * own size), a few at a time; an .npz with statistics gives those, and rows from the samples in it. *note receives a

@@ -24,10 +24,10 @@ static void fill_psi_power(time_table *psi, double tau)
 }
 
 /* Section 4.4: psi = 1 / (1 + SNR(t)), which is 1 - abar_t. */
-static void fill_psi_snr(time_table *psi)
+static void fill_psi_snr(time_table *psi, noise_law noise)
 {
     schedule s;
-    schedule_full(&s);
+    schedule_full(&s, noise);
     for (int t = 0; t < METHOD_T; t++) psi->value[t] = 1 - s.abar[t];
 }
 
@@ -90,11 +90,11 @@ static void cumulate(time_table *table)
     }
 }
 
-static dt_status fill_psi(difftuning *d, const dt_settings *s, dt_error *err)
+static dt_status fill_psi(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err)
 {
     switch (s->psi) {
     case DT_PSI_POWER: fill_psi_power(&d->psi, s->tau); break;
-    case DT_PSI_SNR: fill_psi_snr(&d->psi); break;
+    case DT_PSI_SNR: fill_psi_snr(&d->psi, noise); break;
     case DT_PSI_TABLE: return read_table(&d->psi, s->psi_table, err);
     }
     return DT_OK;
@@ -149,11 +149,11 @@ static void apply_preset(difftuning *d, const dt_settings *s)
     d->retention_weight = s->retention_weight >= 0 ? s->retention_weight : paper ? 1.0 : 0.1;
 }
 
-dt_status difftuning_open(difftuning *d, const dt_settings *s, dt_error *err)
+dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err)
 {
     *d = (difftuning){.t_law = s->t_law};
     if (s->method == DT_METHOD_DIFF_TUNING) {
-        if (fill_psi(d, s, err) != DT_OK || fill_xi(d, s, err) != DT_OK) return err->status;
+        if (fill_psi(d, s, noise, err) != DT_OK || fill_xi(d, s, err) != DT_OK) return err->status;
         apply_ablation(d, s);
         apply_preset(d, s);
     } else {

@@ -33,10 +33,10 @@ typedef struct difftuning {
     char line[512];          /* what is in force, in one sentence: for logs, metadata and tables */
 } difftuning;
 
-/* Settles preset, overrides and ablation into tables and numbers. For the methods finetune and pretrain: t uniform, no
+/* Settles preset, overrides and ablation into tables and numbers; `noise` is the model's, for psi by SNR. For the methods finetune and pretrain: t uniform, no
  * bank. DT_ERR_ARG / DT_ERR_IO / DT_ERR_FORMAT for table files (METHOD_T numbers from 0 to METHOD_VALUE_MAX, separated by
  * white space or commas). */
-dt_status difftuning_open(difftuning *d, const dt_settings *s, dt_error *err);
+dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err);
 
 /* Of a batch of `batch` samples, how many come from the bank: the fraction's whole part, and at least one sample of each
  * half when both are wanted. The target samples come first in a batch. */

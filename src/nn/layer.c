@@ -2,33 +2,20 @@
 
 #include "op/op.h"
 
-tensor *lin(ctx *c, const lin_w *l, tensor *x)
+/* Activation and product are one op unless an adapter stands between them. */
+static tensor *product(ctx *c, const lin_w *l, tensor *x, int flags)
 {
-    return op_linear(c, x, l->w, l->b);
+    if ((flags & LIN_GELU) && !l->site.join) return op_linear_gelu(c, x, l->w, l->b);
+    return flags & LIN_BRANCH ? op_linear_branch(c, x, l->w, l->b) : op_linear(c, x, l->w, l->b);
 }
 
-tensor *lin_branch(ctx *c, const lin_w *l, tensor *x)
+tensor *lin(ctx *c, const lin_w *l, tensor *x, int flags)
 {
-    return op_linear_branch(c, x, l->w, l->b);
-}
-
-tensor *lin_last(ctx *c, const lin_w *l, tensor *x)
-{
-    tensor *y = lin(c, l, x);
-    tensor_drop(c, x);
-    return y;
-}
-
-tensor *lin_branch_last(ctx *c, const lin_w *l, tensor *x)
-{
-    tensor *y = lin_branch(c, l, x);
-    tensor_drop(c, x);
-    return y;
-}
-
-tensor *lin_gelu_last(ctx *c, const lin_w *l, tensor *x)
-{
-    tensor *y = op_linear_gelu(c, x, l->w, l->b);
-    tensor_drop(c, x);
+    tensor *y = product(c, l, x, flags);
+    if (l->site.join) {
+        y = l->site.join(c, l->site.adapter, x, y);
+        if (flags & LIN_GELU) y = op_gelu(c, y);
+    }
+    if (flags & LIN_LAST) tensor_drop(c, x);
     return y;
 }

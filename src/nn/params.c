@@ -1,32 +1,87 @@
 #include "nn/params.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void params_open(ctx *c, params *p, int capacity)
+enum { FIRST_CAPACITY = 64 };
+
+/* Rows move when there are more: what they replace stays in the arena, at most as much again. */
+static bool make_room(ctx *c, params *p)
 {
-    *p = (params){.capacity = capacity};
-    p->row = arena_alloc_zeroed(&c->model, (size_t)capacity * sizeof p->row[0], &c->error);
+    if (p->count < p->capacity) return true;
+    int capacity = p->capacity ? 2 * p->capacity : FIRST_CAPACITY;
+    param *row = arena_alloc_zeroed(&c->model, (size_t)capacity * sizeof *row, &c->error);
+    if (!row) return false;
+    if (p->count) memcpy(row, p->row, (size_t)p->count * sizeof *row);
+    p->row = row;
+    p->capacity = capacity;
+    return true;
 }
 
-tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format,
-                   int number)
+static const char *make_name(ctx *c, const char *format, va_list args)
 {
-    if (ctx_failed(c)) return NULL;
-    TENSOR_CHECK(p->count < p->capacity, NULL);
-    int64_t joined[2] = {dim[0], 1};
-    for (int i = 1; i < dim_count; i++) joined[1] *= dim[i];
-    param *row = &p->row[p->count++];
-    *row = (param){.file_dim_count = dim_count, .init = init};
-    memcpy(row->file_dim, dim, (size_t)dim_count * sizeof dim[0]);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(row->name, sizeof row->name, format, number);
-#pragma GCC diagnostic pop
-    row->tensor = tensor_new(c, &c->model, dim_count > 1 ? 2 : 1, joined);
-    if (row->tensor) row->tensor->row = p->count;
-    return row->tensor;
+    va_list again;
+    va_copy(again, args);
+    const int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *name = arena_alloc(&c->model, (size_t)length + 1, &c->error);
+    if (name) vsnprintf(name, (size_t)length + 1, format, args);
+    return name;
+}
+
+static tensor *add_row(ctx *c, params *p, param row, int dim_count, const int64_t dim[], const char *format,
+                       va_list args)
+{
+    if (ctx_failed(c) || !make_room(c, p)) return NULL;
+    row.name = make_name(c, format, args);
+    row.tensor = tensor_new(c, &c->model, dim_count, dim);
+    if (!row.name || !row.tensor) return NULL;
+    p->row[p->count++] = row;
+    return row.tensor;
+}
+
+static param row_of(param_init init, int dim_count, const int64_t dim[])
+{
+    param row = {.file_dim_count = dim_count, .init = init};
+    memcpy(row.file_dim, dim, (size_t)dim_count * sizeof dim[0]);
+    return row;
+}
+
+/* A matrix of dim[0] rows, whatever the shape in files. */
+static tensor *add_matrix(ctx *c, params *p, param row, const char *format, va_list args)
+{
+    int64_t joined[2] = {row.file_dim[0], 1};
+    for (int i = 1; i < row.file_dim_count; i++) joined[1] *= row.file_dim[i];
+    return add_row(c, p, row, row.file_dim_count > 1 ? 2 : 1, joined, format, args);
+}
+
+tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    tensor *t = add_matrix(c, p, row_of(init, dim_count, dim), format, args);
+    va_end(args);
+    return t;
+}
+
+tensor *params_add_fixed(ctx *c, params *p, int dim_count, const int64_t dim[], const char *name)
+{
+    tensor *t = params_add(c, p, PARAM_GIVEN, dim_count, dim, "%s", name);
+    if (t) p->row[p->count - 1].fixed = true;
+    return t;
+}
+
+tensor *params_add_convolution(ctx *c, params *p, param_init init, const int64_t dim[4], const char *format, ...)
+{
+    param row = row_of(init, 4, dim);
+    row.convolution = true;
+    va_list args;
+    va_start(args, format);
+    tensor *t = add_row(c, p, row, 4, (int64_t[]){dim[0], dim[2], dim[3], dim[1]}, format, args);
+    va_end(args);
+    return t;
 }
 
 /* Uniform values are drawn one position each, so that a row's values do not depend on how the loop is split. */
@@ -41,15 +96,28 @@ static void fill_normal(real *out, int64_t count, double deviation, rng_key key)
     for (int64_t i = 0; i < count; i++) out[i] *= (real)deviation;
 }
 
+/* Linear maps: rows and columns. Convolutions: both times the area of the window. */
+static double xavier_bound(const param *row)
+{
+    const int64_t *d = row->file_dim;
+    const int64_t area = row->convolution ? d[2] * d[3] : 1, values = tensor_count(row->tensor);
+    return sqrt(6.0 / (double)(d[0] * area + values / d[0]));
+}
+
+static void fill_constant(real *out, int64_t count, double value)
+{
+    for (int64_t i = 0; i < count; i++) out[i] = (real)value;
+}
+
 static void init_row(real *out, const param *row, rng_key key)
 {
-    const tensor *t = row->tensor;
-    const int64_t count = tensor_count(t);
+    const int64_t count = tensor_count(row->tensor);
     switch (row->init) {
-    case PARAM_ZERO: memset(out, 0, (size_t)count * sizeof *out); break;
-    case PARAM_XAVIER: fill_uniform(out, count, sqrt(6.0 / (double)(t->dim[0] + t->dim[1])), key); break;
+    case PARAM_GIVEN: break;
+    case PARAM_ZERO: fill_constant(out, count, 0); break;
+    case PARAM_ONE: fill_constant(out, count, 1); break;
+    case PARAM_XAVIER: fill_uniform(out, count, xavier_bound(row), key); break;
     case PARAM_NORMAL: fill_normal(out, count, 0.02, key); break;
-    case PARAM_FIXED: break;
     }
 }
 
@@ -57,7 +125,7 @@ void params_init(ctx *c, params *p, uint64_t seed)
 {
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         const param *row = &p->row[i];
-        if (row->init == PARAM_FIXED) continue;
+        if (row->init == PARAM_GIVEN) continue;
         const arena_place mark = arena_mark(&c->scratch);
         const int64_t count = tensor_count(row->tensor);
         real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
@@ -80,22 +148,11 @@ void params_round(ctx *c, params *p)
     }
 }
 
-void params_train(ctx *c, params *p, bool keep_gradients)
-{
-    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
-        if (p->row[i].init == PARAM_FIXED) continue;
-        tensor *t = p->row[i].tensor;
-        if (keep_gradients) t->grad = numbers_alloc(c, &c->model, tensor_bytes(t));
-        t->grad_is_empty = keep_gradients;
-        t->need_grad = true;
-    }
-}
-
 int64_t params_count(const params *p, bool with_fixed)
 {
     int64_t count = 0;
     for (int i = 0; i < p->count; i++)
-        if (with_fixed || p->row[i].init != PARAM_FIXED) count += tensor_count(p->row[i].tensor);
+        if (with_fixed || !p->row[i].fixed) count += tensor_count(p->row[i].tensor);
     return count;
 }
 

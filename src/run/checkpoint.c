@@ -13,40 +13,14 @@ enum { WEIGHT_FILE_COUNT = 3, MODEL = 0, EMA = 1, OPTIMIZER = 2 };
 /* No run is longer (the settings' bound), and steps are counted in 32 bits by the random numbers. */
 static const int64_t STEP_MAX = 1000000000;
 
-static void folder_of(char out[DT_PATH_MAX], const trainer *t, const char *name)
+static void folder_of(char out[DT_PATH_MAX], const training *r, const char *name)
 {
     char inside[96];
     snprintf(inside, sizeof inside, "checkpoints/%.64s", name);
-    file_join(out, t->s->output_dir, inside);
+    file_join(out, r->folder, inside);
 }
 
 /* ---- saving ---- */
-
-/* Moments under the names exp_avg.<weight> and exp_avg_sq.<weight>, as PyTorch calls them. */
-static dt_status save_moments(trainer *t, const char *path, file_hash *hash)
-{
-    ctx *c = t->c;
-    const params *p = &t->model.params;
-    const arena_place mark = arena_mark(&c->scratch);
-    size_t count = 0;
-    tensor_source *source = arena_alloc_zeroed(&c->scratch, 2 * (size_t)p->count * sizeof *source, &c->error);
-    char(*name)[96] = arena_alloc(&c->scratch, 2 * (size_t)p->count * sizeof *name, &c->error);
-    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
-        const param *row = &p->row[i];
-        for (int second = 0; second < 2 && t->optimizer.m[i]; second++, count++) {
-            real *moment = second ? t->optimizer.v[i] : t->optimizer.m[i];
-            snprintf(name[count], sizeof name[count], "%s.%s", second ? "exp_avg_sq" : "exp_avg", row->name);
-            source[count] = (tensor_source){.name = name[count],
-                                            .dtype = SAFETENSORS_F32,
-                                            .dim_count = row->file_dim_count,
-                                            .dims = row->file_dim,
-                                            .values = numbers_read(c, &c->scratch, moment, tensor_count(row->tensor))};
-        }
-    }
-    if (!ctx_failed(c)) safetensors_write(path, source, count, NULL, 0, hash, &c->error);
-    arena_release(&c->scratch, mark);
-    return c->error.status;
-}
 
 static dt_status save_json(const char *folder, const char *name, json_t *value, file_hash *hash, dt_error *err)
 {
@@ -55,23 +29,53 @@ static dt_status save_json(const char *folder, const char *name, json_t *value, 
     return json_file_write(path, value, hash, err);
 }
 
-static dt_status save_files(trainer *t, const char *folder)
+/* All weights where all of them train, so that the file is a model; else the rows that do. */
+static dt_status save_weights(training *r, const char *path, train_values values, file_hash *hash)
+{
+    trainer *t = &r->trainer;
+    ctx *c = t->c;
+    const denoiser *d = &t->model;
+    if (!trainset_has_all(&t->set, d->params))
+        return trainset_write(c, &t->set, path, &values, &(const char *){""}, 1, hash);
+    const arena_place mark = arena_mark(&c->scratch);
+    const denoiser_file file = {.path = path,
+                                .format = DT_MODEL_SAFETENSORS,
+                                .dtype = DT_FILE_F32,
+                                .values = values == TRAIN_AVERAGES ? trainset_averages(c, &t->set, d->params) : NULL,
+                                .hash = hash};
+    if (!ctx_failed(c)) d->ops->write(c, d, &file);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+/* Moments under the names that PyTorch gives them. */
+static dt_status save_moments(training *r, const char *path, file_hash *hash)
+{
+    static const train_values values[] = {TRAIN_M, TRAIN_V};
+    static const char *const prefix[] = {"exp_avg.", "exp_avg_sq."};
+    return trainset_write(r->trainer.c, &r->trainer.set, path, values, prefix, 2, hash);
+}
+
+static json_t *describe_state(const trainer *t)
+{
+    return JSON_OBJECT({"step", json_integer(t->step)}, {"update_count", json_integer(t->optimizer.update_count)},
+                       {"skipped", json_integer(t->skipped)}, {"skipped_in_row", json_integer(t->skipped_in_row)});
+}
+
+static dt_status save_files(training *r, const char *folder)
 {
     char path[DT_PATH_MAX];
     file_hash hash[WEIGHT_FILE_COUNT], state_hash;
-    dt_error *err = &t->c->error;
+    dt_error *err = &r->trainer.c->error;
     file_join(path, folder, weight_files[MODEL]);
-    dit_save(t->c, &t->model, NULL, path, DT_FILE_F32, NULL, 0, &hash[MODEL]);
+    save_weights(r, path, TRAIN_WEIGHTS, &hash[MODEL]);
     file_join(path, folder, weight_files[EMA]);
-    dit_save(t->c, &t->model, t->optimizer.ema, path, DT_FILE_F32, NULL, 0, &hash[EMA]);
+    save_weights(r, path, TRAIN_AVERAGES, &hash[EMA]);
     file_join(path, folder, weight_files[OPTIMIZER]);
-    save_moments(t, path, &hash[OPTIMIZER]);
+    save_moments(r, path, &hash[OPTIMIZER]);
     if (err->status != DT_OK) return err->status;
-    json_t *state = json_pack("{s:I, s:I, s:I, s:I}", "step", (json_int_t)t->step, "update_count",
-                              (json_int_t)t->optimizer.update_count, "skipped", (json_int_t)t->skipped,
-                              "skipped_in_row", (json_int_t)t->skipped_in_row);
-    if (save_json(folder, "state.json", state, &state_hash, err) != DT_OK) return err->status;
-    json_t *manifest = json_pack("{s:s}", "state.json", state_hash.hex);
+    if (save_json(folder, "state.json", describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
+    json_t *manifest = JSON_OBJECT({"state.json", json_string(state_hash.hex)});
     for (int i = 0; i < WEIGHT_FILE_COUNT; i++)
         json_object_set_new(manifest, weight_files[i], json_string(hash[i].hex));
     return save_json(folder, "manifest.json", manifest, NULL, err);
@@ -92,10 +96,10 @@ static int compare_steps(const void *a, const void *b)
 }
 
 /* Names of checkpoints, oldest first. */
-static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error *err)
+static dt_status list_checkpoints(file_names *names, const training *r, dt_error *err)
 {
     char folder[DT_PATH_MAX];
-    file_join(folder, t->s->output_dir, "checkpoints");
+    file_join(folder, r->folder, "checkpoints");
     *names = (file_names){0};
     if (!file_is_folder(folder) || file_list(names, folder, err) != DT_OK) return err->status;
     size_t kept = 0;
@@ -112,16 +116,16 @@ static dt_status list_checkpoints(file_names *names, const trainer *t, dt_error 
 }
 
 /* Those of later steps were broken when this run was resumed: they neither count nor are touched. */
-static void remove_old(trainer *t)
+static void remove_old(training *r)
 {
-    int64_t limit = t->s->checkpoints_total_limit, past = 0;
+    int64_t limit = r->checkpoints_kept, past = 0;
     file_names names;
-    if (limit <= 0 || list_checkpoints(&names, t, &t->c->error) != DT_OK) return;
-    while (past < (int64_t)names.count && step_of(names.name[past]) <= t->step) past++;
+    if (limit <= 0 || list_checkpoints(&names, r, &r->trainer.c->error) != DT_OK) return;
+    while (past < (int64_t)names.count && step_of(names.name[past]) <= r->trainer.step) past++;
     for (int64_t i = 0; i < past - limit; i++) {
         char folder[DT_PATH_MAX];
-        folder_of(folder, t, names.name[i]);
-        file_remove_tree(folder, &t->c->error);
+        folder_of(folder, r, names.name[i]);
+        file_remove_tree(folder, &r->trainer.c->error);
     }
     file_names_free(&names);
 }
@@ -133,16 +137,16 @@ static dt_status make_fresh_folder(const char *folder, dt_error *err)
     return file_make_dirs(folder, err);
 }
 
-dt_status checkpoint_save(trainer *t)
+dt_status checkpoint_save(training *r)
 {
     char name[64], folder[DT_PATH_MAX], unfinished[DT_PATH_MAX];
-    dt_error *err = &t->c->error;
-    snprintf(name, sizeof name, "step-%08lld", (long long)t->step);
-    folder_of(folder, t, name);
-    if (t->saved_step == t->step) return DT_OK;
-    folder_of(unfinished, t, "unfinished");
+    dt_error *err = &r->trainer.c->error;
+    snprintf(name, sizeof name, "step-%08lld", (long long)r->trainer.step);
+    folder_of(folder, r, name);
+    if (r->saved_step == r->trainer.step) return DT_OK;
+    folder_of(unfinished, r, "unfinished");
     if (make_fresh_folder(unfinished, err) != DT_OK) return err->status;
-    save_files(t, unfinished);
+    save_files(r, unfinished);
     /* What bears this name already was found broken by checkpoint_resume. */
     if (err->status == DT_OK && file_exists(folder)) file_remove_tree(folder, err);
     if (err->status == DT_OK) file_rename(unfinished, folder, err);
@@ -151,9 +155,9 @@ dt_status checkpoint_save(trainer *t)
         file_remove_tree(unfinished, &ignored);
         return err->status;
     }
-    t->saved_step = t->step;
-    trainer_log(t, "checkpoint %s", folder);
-    remove_old(t);
+    r->saved_step = r->trainer.step;
+    trainer_log(&r->trainer, "checkpoint %s", folder);
+    remove_old(r);
     return err->status;
 }
 
@@ -183,32 +187,6 @@ static dt_status verify(const char *folder, dt_error *err)
     return err->status;
 }
 
-/* Fills rows from a file whose tensors are called prefix + name. */
-static dt_status load_rows(const trainer *t, const char *folder, const char *file, const char *prefix,
-                           real *const into[])
-{
-    char path[DT_PATH_MAX];
-    tensor_file f;
-    dt_error *err = &t->c->error;
-    file_join(path, folder, file);
-    if (safetensors_open(&f, path, err) != DT_OK) return err->status;
-    for (int i = 0; i < t->model.params.count && err->status == DT_OK; i++) {
-        const param *row = &t->model.params.row[i];
-        char name[96];
-        real *out = into ? into[i] : row->tensor->data;
-        if (!out) continue;
-        snprintf(name, sizeof name, "%s%s", prefix, row->name);
-        const tensor_entry *e = tensor_file_find(&f, name);
-        if (!e || e->count != tensor_count(row->tensor))
-            error_set(err, DT_ERR_SHAPE, "%s: tensor %s with %lld values expected, found %lld", path, name,
-                      (long long)tensor_count(row->tensor), e ? (long long)e->count : 0LL);
-        else if (dit_file_numbers(t->c, out, e) == DT_OK)
-            file_map_drop(&f.map, e->data, (size_t)e->bytes);
-    }
-    tensor_file_close(&f);
-    return err->status;
-}
-
 static int64_t read_count(const json_t *state, const char *folder, const char *key, dt_error *err)
 {
     const json_t *value = json_object_get(state, key);
@@ -218,54 +196,69 @@ static int64_t read_count(const json_t *state, const char *folder, const char *k
     return json_integer_value(value);
 }
 
-static dt_status load_state(trainer *t, const char *folder, dt_error *err)
+static dt_status load_state(training *r, const char *folder, dt_error *err)
 {
     json_t *state = load_json(folder, "state.json", err);
-    t->step = t->saved_step = read_count(state, folder, "step", err);
-    t->optimizer.update_count = read_count(state, folder, "update_count", err);
-    t->skipped = read_count(state, folder, "skipped", err);
-    t->skipped_in_row = read_count(state, folder, "skipped_in_row", err);
+    r->trainer.step = r->saved_step = read_count(state, folder, "step", err);
+    r->trainer.optimizer.update_count = read_count(state, folder, "update_count", err);
+    r->trainer.skipped = read_count(state, folder, "skipped", err);
+    r->trainer.skipped_in_row = read_count(state, folder, "skipped_in_row", err);
     json_decref(state);
     return err->status;
 }
 
-static dt_status load(trainer *t, const char *folder, dt_error *err)
+static dt_status load(training *r, const char *folder, dt_error *err)
 {
-    load_rows(t, folder, weight_files[MODEL], "", NULL);
-    load_rows(t, folder, weight_files[EMA], "", t->optimizer.ema);
-    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg.", t->optimizer.m);
-    load_rows(t, folder, weight_files[OPTIMIZER], "exp_avg_sq.", t->optimizer.v);
-    params_round(t->c, &t->model.params);
-    return err->status == DT_OK ? load_state(t, folder, err) : err->status;
+    static const struct {
+        int file;
+        train_values values;
+        const char *prefix;
+    } parts[] = {{MODEL, TRAIN_WEIGHTS, ""},
+                 {EMA, TRAIN_AVERAGES, ""},
+                 {OPTIMIZER, TRAIN_M, "exp_avg."},
+                 {OPTIMIZER, TRAIN_V, "exp_avg_sq."}};
+    trainer *t = &r->trainer;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && err->status == DT_OK; i++) {
+        char path[DT_PATH_MAX];
+        file_join(path, folder, weight_files[parts[i].file]);
+        trainset_read(t->c, &t->set, path, parts[i].values, parts[i].prefix);
+    }
+    trainset_changed(t->c, &t->set);
+    return err->status == DT_OK ? load_state(r, folder, err) : err->status;
 }
 
-dt_status checkpoint_resume(trainer *t)
+dt_status checkpoint_resume(training *r)
 {
     file_names names;
     bool found = false;
-    if (list_checkpoints(&names, t, &t->c->error) != DT_OK) return t->c->error.status;
-    for (size_t i = names.count; i-- > 0 && !found && !ctx_failed(t->c);) {
+    if (list_checkpoints(&names, r, &r->trainer.c->error) != DT_OK) return r->trainer.c->error.status;
+    for (size_t i = names.count; i-- > 0 && !found && !ctx_failed(r->trainer.c);) {
         char folder[DT_PATH_MAX];
         dt_error broken = {0};
-        folder_of(folder, t, names.name[i]);
+        folder_of(folder, r, names.name[i]);
         if (verify(folder, &broken) != DT_OK) {
-            trainer_log(t, "checkpoint passed over: %s", broken.message);
+            trainer_log(&r->trainer, "checkpoint passed over: %s", broken.message);
             continue;
         }
         found = true;
-        if (load(t, folder, &t->c->error) == DT_OK) trainer_log(t, "resuming from %s", folder);
+        if (load(r, folder, &r->trainer.c->error) == DT_OK) trainer_log(&r->trainer, "resuming from %s", folder);
     }
     file_names_free(&names);
-    return t->c->error.status;
+    return r->trainer.c->error.status;
 }
 
-int64_t checkpoint_disk_bytes(const trainer *t)
+int64_t checkpoint_disk_bytes(const training *r)
 {
-    const dt_settings *s = t->s;
-    int64_t one = params_count(&t->model.params, true) * (int64_t)sizeof(float), bytes;
-    int64_t made = s->checkpointing_steps > 0 ? s->max_train_steps / s->checkpointing_steps : 0;
-    int64_t kept =
-        s->checkpoints_total_limit > 0 && made > s->checkpoints_total_limit ? s->checkpoints_total_limit : made;
-    int64_t results = s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;
-    return __builtin_mul_overflow(one, 4 * (kept + 1) + results, &bytes) ? INT64_MAX : bytes;
+    const trainer *t = &r->trainer;
+    const int64_t value = (int64_t)sizeof(float), trained = trainset_values(&t->set) * value;
+    const int64_t model = params_count(t->model.params, true) * value;
+    const int64_t weights = trainset_has_all(&t->set, t->model.params) ? model : trained;
+    const int64_t made = r->checkpointing_steps > 0 ? r->step_count / r->checkpointing_steps : 0;
+    const int64_t kept = r->checkpoints_kept > 0 && made > r->checkpoints_kept ? r->checkpoints_kept : made;
+    const int64_t results = r->s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;
+    int64_t bytes;
+    if (__builtin_mul_overflow(2 * weights + 2 * trained, kept + 1, &bytes) || /* with the average and two moments */
+        __builtin_add_overflow(bytes, results * model, &bytes))
+        return INT64_MAX;
+    return bytes;
 }

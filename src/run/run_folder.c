@@ -16,46 +16,49 @@ static bool identifies(const dt_settings *s, const settings_key *key)
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
-static json_t *identity_of(const trainer *t)
+static json_t *identity_of(const training *r)
 {
     json_t *identity = json_object();
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
-        if (!identifies(t->s, key)) continue;
-        settings_text(text, t->s, key);
+        if (!identifies(r->s, key)) continue;
+        settings_text(text, r->s, key);
         json_object_set_new(identity, key->name, json_string(text));
     }
-    json_object_set_new(identity, "data_sha256", json_string(t->train.sha256));
-    json_object_set_new(identity, "base_sha256", json_string(t->base.sha256));
-    json_object_set_new(identity, "bank_sha256", json_string(t->bank.sha256));
-    if (t->codec.kind != CODEC_PIXELS) json_object_set_new(identity, "vae_sha256", json_string(t->codec.sha256));
+    json_object_set_new(identity, "data_sha256", json_string(r->trainer.train.sha256));
+    json_object_set_new(identity, "base_sha256", json_string(r->trainer.base.sha256));
+    json_object_set_new(identity, "bank_sha256", json_string(r->trainer.bank.sha256));
+    if (r->trainer.codec.kind != CODEC_PIXELS)
+        json_object_set_new(identity, "vae_sha256", json_string(r->trainer.codec.sha256));
     return identity;
 }
 
-static json_t *class_list(const trainer *t)
+static json_t *class_names(const training *r)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < t->train.pictures.class_count; i++)
-        json_array_append_new(list, json_string(t->train.pictures.class_name[i]));
+    for (int64_t i = 0; i < r->trainer.train.pictures.class_count; i++)
+        json_array_append_new(list, json_string(r->trainer.train.pictures.class_name[i]));
     return list;
 }
 
-static json_t *describe_run(const trainer *t)
+static json_t *describe_run(const training *r)
 {
     char started[32];
     time_t now = time(NULL);
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:I, s:o}", "tool", "difftune " DT_VERSION,
-                     "method", settings_word(t->s, "method"), "preset", settings_word(t->s, "preset"), "method_line",
-                     t->method.line, "base_sha256", t->base.sha256, "bank_sha256", t->bank.sha256, "data_sha256",
-                     t->train.sha256, "classes", class_list(t), "started", started, "parameters",
-                     (json_int_t)params_count(&t->model.params, true), "identity", identity_of(t));
+    const trainer *t = &r->trainer;
+    return JSON_OBJECT(
+        {"tool", json_string("difftune " DT_VERSION)}, {"method", json_string(settings_word(r->s, "method"))},
+        {"preset", json_string(settings_word(r->s, "preset"))}, {"method_line", json_string(t->method.line)},
+        {"base_sha256", json_string(t->base.sha256)}, {"bank_sha256", json_string(t->bank.sha256)},
+        {"data_sha256", json_string(t->train.sha256)}, {"classes", class_names(r)}, {"started", json_string(started)},
+        {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
 }
 
 /* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */
-static void compare_keys(const trainer *t, json_t *mine, const json_t *found, bool missing, dt_error *err)
+static void compare_keys(const training *r, json_t *mine, const json_t *found, bool missing, dt_error *err)
 {
     const char *key;
     json_t *value;
@@ -64,124 +67,131 @@ static void compare_keys(const trainer *t, json_t *mine, const json_t *found, bo
         const char *other = json_string_value(json_object_get(found, key));
         if (missing != !other || (other && !strcmp(other, json_string_value(value)))) continue;
         error_set(err, DT_ERR_CONFLICT,
-                  "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
-                  t->s->output_dir, key, other ? other : "(unknown)", json_string_value(value));
+                  "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir", r->folder,
+                  key, other ? other : "(unknown)", json_string_value(value));
     }
 }
 
 /* Which keys there are depends on others (identifies), so those that both have are told first. */
-static dt_status compare_identity(const trainer *t, const json_t *found, dt_error *err)
+static dt_status compare_identity(const training *r, const json_t *found, dt_error *err)
 {
-    json_t *mine = identity_of(t);
-    compare_keys(t, mine, found, false, err);
-    compare_keys(t, mine, found, true, err);
+    json_t *mine = identity_of(r);
+    compare_keys(r, mine, found, false, err);
+    compare_keys(r, mine, found, true, err);
     json_decref(mine);
     return err->status;
 }
 
-static dt_status recognise(const trainer *t, const char *path, dt_error *err)
+static dt_status recognise(const training *r, const char *path, dt_error *err)
 {
-    json_t *run = json_file_read(path, err);
-    const json_t *identity = json_object_get(run, "identity");
+    json_t *found = json_file_read(path, err);
+    const json_t *identity = json_object_get(found, "identity");
     if (!json_is_object(identity))
         error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
     else
-        compare_identity(t, identity, err);
-    json_decref(run);
+        compare_identity(r, identity, err);
+    json_decref(found);
     return err->status;
 }
 
-static dt_status make_sub_folders(const trainer *t, dt_error *err)
+static dt_status make_sub_folders(const training *r, dt_error *err)
 {
     static const char *const names[] = {"samples", "checkpoints", "final"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[DT_PATH_MAX];
-        file_join(path, t->s->output_dir, names[i]);
+        file_join(path, r->folder, names[i]);
         if (file_make_dirs(path, err) != DT_OK) return err->status;
     }
     return DT_OK;
 }
 
 /* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
-static dt_status claim_folder(const trainer *t, dt_error *err)
+static dt_status claim_folder(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    const char *folder = t->s->output_dir;
+    const char *folder = r->folder;
     if (file_check_free_folder(folder, "run", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
     file_join(path, folder, "run.json");
-    return json_file_write(path, describe_run(t), NULL, err);
+    return json_file_write(path, describe_run(r), NULL, err);
 }
 
 /* What is not there yet. */
-static dt_status fill_folder(const trainer *t, dt_error *err)
+static dt_status fill_folder(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    if (make_sub_folders(t, err) != DT_OK) return err->status;
-    file_join(path, t->s->output_dir, "config.yaml");
-    if (!file_exists(path) && settings_save(t->s, path, err) != DT_OK) return err->status;
-    file_join(path, t->s->output_dir, "data_report.json");
+    if (make_sub_folders(r, err) != DT_OK) return err->status;
+    file_join(path, r->folder, "config.yaml");
+    if (!file_exists(path) && settings_save(r->s, path, err) != DT_OK) return err->status;
+    file_join(path, r->folder, "data_report.json");
     if (file_exists(path)) return DT_OK;
-    return json_file_write(path, dataset_report_json(&t->train.pictures), NULL, err);
+    return json_file_write(path, dataset_report_json(&r->trainer.train.pictures), NULL, err);
 }
 
-dt_status run_folder_open(const trainer *t, dt_error *err)
+dt_status run_folder_open(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, t->s->output_dir, "run.json");
-    if ((file_exists(path) ? recognise(t, path, err) : claim_folder(t, err)) != DT_OK) return err->status;
-    return fill_folder(t, err);
+    file_join(path, r->folder, "run.json");
+    if ((file_exists(path) ? recognise(r, path, err) : claim_folder(r, err)) != DT_OK) return err->status;
+    return fill_folder(r, err);
 }
 
 /* ---- the result ---- */
 
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
-static dt_status write_models(trainer *t, const metadata_pair metadata[], size_t count)
+static dt_status write_models(training *r, const metadata_pair metadata[], size_t count)
 {
     static const char *const name[] = {"final/model.safetensors", "final/model.pt", "final/transformer"};
-    real *const *values = t->s->weights == DT_WEIGHTS_EMA ? t->optimizer.ema : NULL;
-    if (!t->s->metadata) count = 0;
-    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(t->c); format++) {
+    trainer *t = &r->trainer;
+    ctx *c = t->c;
+    const denoiser *d = &t->model;
+    const arena_place mark = arena_mark(&c->scratch);
+    denoiser_file file = {.dtype = r->s->save_dtype,
+                          .values = r->s->weights == DT_WEIGHTS_EMA ? trainset_averages(c, &t->set, d->params) : NULL,
+                          .metadata = metadata,
+                          .metadata_count = r->s->metadata ? count : 0};
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(c); format++) {
         char path[DT_PATH_MAX];
-        if (format != DT_MODEL_SAFETENSORS && format != (int)t->s->save_model_as) continue;
-        file_join(path, t->s->output_dir, name[format]);
-        if (dit_export(t->c, &t->model, values, path, (dt_model_format)format, t->s->save_dtype, metadata, count) ==
-            DT_OK)
-            trainer_log(t, "wrote %s", path);
+        if (format != DT_MODEL_SAFETENSORS && format != (int)r->s->save_model_as) continue;
+        file_join(path, r->folder, name[format]);
+        file.path = path;
+        file.format = (dt_model_format)format;
+        if (d->ops->write(c, d, &file) == DT_OK) trainer_log(t, "wrote %s", path);
     }
-    return t->c->error.status;
+    arena_release(&c->scratch, mark);
+    return c->error.status;
 }
 
-dt_status run_folder_finish(trainer *t)
+dt_status run_folder_finish(training *r)
 {
     char step[32], seed[32], images[32], bank_images[32];
-    json_t *list = class_list(t);
+    json_t *list = class_names(r);
     char *classes = json_dumps(list, JSON_COMPACT);
     json_decref(list);
-    snprintf(step, sizeof step, "%lld", (long long)t->step);
-    snprintf(seed, sizeof seed, "%lld", (long long)t->s->seed);
-    snprintf(images, sizeof images, "%lld", (long long)t->train.count);
-    snprintf(bank_images, sizeof bank_images, "%lld", (long long)t->bank.count);
+    snprintf(step, sizeof step, "%lld", (long long)r->trainer.step);
+    snprintf(seed, sizeof seed, "%lld", (long long)r->s->seed);
+    snprintf(images, sizeof images, "%lld", (long long)r->trainer.train.count);
+    snprintf(bank_images, sizeof bank_images, "%lld", (long long)r->trainer.bank.count);
     const metadata_pair metadata[] = {
         {"format", "pt"},
         {"difftune.tool", "difftune " DT_VERSION},
-        {"difftune.method", settings_word(t->s, "method")},
-        {"difftune.method_line", t->method.line},
-        {"difftune.preset", t->s->method == DT_METHOD_DIFF_TUNING ? settings_word(t->s, "preset") : ""},
-        {"difftune.base_sha256", t->base.sha256},
-        {"difftune.bank_sha256", t->bank.sha256},
-        {"difftune.data_sha256", t->train.sha256},
-        {"difftune.vae_sha256", t->codec.sha256},
+        {"difftune.method", settings_word(r->s, "method")},
+        {"difftune.method_line", r->trainer.method.line},
+        {"difftune.preset", r->s->method == DT_METHOD_DIFF_TUNING ? settings_word(r->s, "preset") : ""},
+        {"difftune.base_sha256", r->trainer.base.sha256},
+        {"difftune.bank_sha256", r->trainer.bank.sha256},
+        {"difftune.data_sha256", r->trainer.train.sha256},
+        {"difftune.vae_sha256", r->trainer.codec.sha256},
         {"difftune.images", images},
         {"difftune.bank_images", bank_images},
         {"difftune.steps", step},
         {"difftune.seed", seed},
-        {"difftune.weights", settings_word(t->s, "weights")},
+        {"difftune.weights", settings_word(r->s, "weights")},
         {"difftune.classes", classes},
     };
     if (!classes)
-        error_set(&t->c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", t->s->output_dir);
-    else if (!ctx_failed(t->c))
-        write_models(t, metadata, sizeof metadata / sizeof metadata[0]);
+        error_set(&r->trainer.c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", r->folder);
+    else if (!ctx_failed(r->trainer.c))
+        write_models(r, metadata, sizeof metadata / sizeof metadata[0]);
     free(classes);
-    return t->c->error.status;
+    return r->trainer.c->error.status;
 }

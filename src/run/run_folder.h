@@ -6,13 +6,13 @@
 #ifndef RUN_RUN_FOLDER_H
 #define RUN_RUN_FOLDER_H
 
-#include "train/trainer.h"
+#include "run/training.h"
 
 /* Makes the folder, or recognises it as this run's. An existing folder with other things in it is DT_ERR_CONFLICT. */
-dt_status run_folder_open(const trainer *t, dt_error *err);
+dt_status run_folder_open(const training *r, dt_error *err);
 
-/* final/model.safetensors and another format by s->save_model_as, with their metadata: the averaged weights, or the last
- * ones by s->weights. */
-dt_status run_folder_finish(trainer *t);
+/* final/model.safetensors and another format by r->s->save_model_as, with their metadata: the averaged weights, or the last
+ * ones by r->s->weights. */
+dt_status run_folder_finish(training *r);
 
 #endif

@@ -1,7 +1,6 @@
 #include "run/run_log.h"
 
 #include <math.h>
-#include <sys/resource.h>
 
 #include "file/file.h"
 #include "base/clock.h"
@@ -29,13 +28,6 @@ void run_log_close(run_log *l)
 double run_log_seconds(const run_log *l)
 {
     return clock_s() - l->started_s;
-}
-
-int64_t run_log_memory(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (int64_t)usage.ru_maxrss * 1024;
 }
 
 json_t *run_log_number(double value)

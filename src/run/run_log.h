@@ -20,9 +20,6 @@ void run_log_close(run_log *l);
 /* Seconds this call has run. */
 double run_log_seconds(const run_log *l);
 
-/* Peak resident memory of the process in bytes. */
-int64_t run_log_memory(void);
-
 /* A JSON number, or null for what JSON cannot say (NaN, infinities). */
 json_t *run_log_number(double value);
 

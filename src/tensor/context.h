@@ -24,6 +24,7 @@ struct dt_context {
     struct pass_block *free_blocks, *used_blocks;
     struct tape_record *tape; /* newest record, linked backwards; NULL: empty */
     bool recording;           /* ops append records */
+    bool checkpointing;       /* blocks of a network that is recorded keep their inputs only (tape_checkpoint) */
     bool marking;             /* ops append none, but say of their results whether they would need a gradient */
     /* Told of each weight (row > 0) as soon as a backward pass has completed its gradient, which then goes back to the pass
      * arena; NULL: weights keep their gradients. */

@@ -19,12 +19,12 @@ typedef struct tensor {
     int64_t dim[TENSOR_DIM_MAX];
     bool narrow; /* data and grad hold bfloat16 (tensor/engine.h) */
     real *data;
-    real *grad;                          /* same shape; NULL until a backward pass or an optimiser asks for it */
-    bool grad_is_empty;                  /* what it holds means nothing: the next gradient overwrites it */
-    void *narrow_copy;                   /* of a weight: the same numbers as bfloat16 (nn/params.h); NULL: none */
-    bool need_grad;                      /* trainable, or computed from something trainable */
-    int row;                             /* a weight's row in its table (nn/params.h), from 1; 0: not a weight */
-    int uses;                            /* records of the tape that have it as an input */
+    real *grad;         /* same shape; NULL until a backward pass or an optimiser asks for it */
+    bool grad_is_empty; /* what it holds means nothing: the next gradient overwrites it */
+    void *narrow_copy;  /* of a weight: the same numbers as bfloat16 (nn/params.h); NULL: none */
+    bool need_grad;     /* trainable, or computed from something trainable */
+    int row;            /* of a weight that trains: its row in the set (train/trainset.h), from 1; 0: none */
+    int uses;           /* records of the tape that have it as an input */
     const struct tape_record *remade_by; /* can compute `data` again; NULL: data stays */
 } tensor;
 

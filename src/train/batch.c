@@ -2,21 +2,42 @@
 
 #include "op/op.h"
 
-bool batch_new(ctx *c, batch *b, const dit *m, int64_t n)
+/* A tensor in the step arena, and where the host prepares its numbers. */
+static tensor *prepared(ctx *c, real **values, int dim_count, const int64_t dim[])
 {
-    const dit_config *k = &m->config;
-    int64_t dim[4] = {n, k->channels, k->input_size, k->input_size};
+    tensor *t = tensor_new(c, &c->step, dim_count, dim);
+    *values = t ? numbers_prepare(c, &c->step, t->data, tensor_count(t)) : NULL;
+    return t;
+}
+
+static void send(ctx *c, tensor *t, const real *values)
+{
+    if (t) numbers_send(c, t->data, values, tensor_count(t));
+}
+
+static void new_condition(ctx *c, batch *b, const denoiser *d, int64_t n)
+{
+    const sample_shape *k = &d->control;
+    if (d->class_count) b->label = arena_alloc(&c->step, (size_t)n * sizeof b->label[0], &c->error);
+    if (d->context_tokens)
+        b->condition.context = prepared(c, &b->context_values, 3, (int64_t[]){n, d->context_tokens, d->context_width});
+    if (k->channels)
+        b->condition.control = prepared(c, &b->control_values, 4, (int64_t[]){n, k->channels, k->height, k->width});
+    b->condition.label = b->label;
+}
+
+bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
+{
+    const int64_t dim[4] = {n, d->shape.channels, d->shape.height, d->shape.width};
+    const size_t count = (size_t)n;
     *b = (batch){.count = n, .target_count = n};
-    b->x0 = tensor_new(c, &c->step, 4, dim);
-    b->noise = tensor_new(c, &c->step, 4, dim);
-    b->xt = tensor_new(c, &c->step, 4, dim);
-    if (ctx_failed(c)) return false;
-    b->x0_values = numbers_prepare(c, &c->step, b->x0->data, tensor_count(b->x0));
-    b->noise_values = numbers_prepare(c, &c->step, b->noise->data, tensor_count(b->noise));
-    b->xt_values = numbers_prepare(c, &c->step, b->xt->data, tensor_count(b->xt));
-    size_t count = (size_t)n;
+    b->x0 = prepared(c, &b->x0_values, 4, dim);
+    b->noise = prepared(c, &b->noise_values, 4, dim);
+    b->xt = prepared(c, &b->xt_values, 4, dim);
+    b->target = b->noise;
+    if (d->process.predicts == PREDICTS_VELOCITY) b->target = prepared(c, &b->target_values, 4, dim);
     b->t = arena_alloc(&c->step, count * sizeof b->t[0], &c->error);
-    b->y = arena_alloc(&c->step, count * sizeof b->y[0], &c->error);
+    new_condition(c, b, d, n);
     b->weight = arena_alloc(&c->step, count * sizeof b->weight[0], &c->error);
     b->coef = arena_alloc(&c->step, count * sizeof b->coef[0], &c->error);
     b->mse = arena_alloc(&c->step, count * sizeof b->mse[0], &c->error);
@@ -24,28 +45,37 @@ bool batch_new(ctx *c, batch *b, const dit *m, int64_t n)
     return !ctx_failed(c);
 }
 
-void batch_diffuse(ctx *c, batch *b, const schedule *s)
+void batch_send(ctx *c, batch *b)
 {
-    int64_t size = tensor_count(b->x0) / b->count;
+    send(c, b->xt, b->xt_values);
+    send(c, b->condition.context, b->context_values);
+    send(c, b->condition.control, b->control_values);
+}
+
+void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
+{
+    const int64_t size = sample_values(d->shape);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < b->count; i++) {
-        schedule_add_noise(b->xt_values + i * size, b->x0_values + i * size, b->noise_values + i * size, size, s,
-                           b->t[i]);
+        const real *x0 = b->x0_values + i * size, *noise = b->noise_values + i * size;
+        schedule_add_noise(b->xt_values + i * size, x0, noise, size, s, b->t[i]);
+        if (b->target_values) schedule_velocity(b->target_values + i * size, x0, noise, size, s, b->t[i]);
         b->coef[i] = schedule_loss_coefficients(s, b->t[i]);
     }
-    numbers_send(c, b->x0->data, b->x0_values, tensor_count(b->x0));
-    numbers_send(c, b->noise->data, b->noise_values, tensor_count(b->noise));
-    numbers_send(c, b->xt->data, b->xt_values, tensor_count(b->xt));
+    send(c, b->x0, b->x0_values);
+    send(c, b->noise, b->noise_values);
+    if (b->target_values) send(c, b->target, b->target_values);
+    batch_send(c, b);
 }
 
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
 {
-    return op_diffusion_loss(c, b->mse, b->vb, out, b->noise, b->x0, b->xt, b->coef, b->weight);
+    return op_diffusion_loss(c, b->mse, b->vb, out, b->target, b->x0, b->xt, b->coef, b->weight);
 }
 
-tensor *batch_loss(ctx *c, const dit *m, batch *b)
+tensor *batch_loss(ctx *c, const denoiser *d, batch *b)
 {
-    return batch_loss_of(c, b, dit_forward(c, m, b->xt, b->t, b->y));
+    return batch_loss_of(c, b, denoiser_forward(c, d, b->xt, b->t, &b->condition));
 }
 
 bool batch_backward(ctx *c, tensor *loss)

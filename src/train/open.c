@@ -1,24 +1,79 @@
-/* Opening a training run: everything is read and checked here before anything is written. */
+/* Opening a trainer: everything is read and checked here before anything is written. */
 #include "train/trainer.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "base/clock.h"
-#include "settings/settings.h"
-#include "run/watch.h"
+#include "data/watch.h"
+
+/* What is needed while a trainer is being opened. */
+typedef struct opening {
+    trainer *t;
+    ctx *c;
+    const dt_settings *s;
+    model_file file; /* of the pre-trained model, open from the first look to the last read; empty when pre-training */
+    watch watch;
+} opening;
 
 static void log_line(void *user, const char *line)
 {
     trainer_log(user, "%s", line);
 }
 
-static int64_t memory_for_data(void)
+static bool pretrains(const opening *o)
 {
-    return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 2;
+    return o->s->method == DT_METHOD_PRETRAIN;
 }
+
+static bool has_latents(const trainer *t)
+{
+    return t->codec.kind != CODEC_PIXELS;
+}
+
+/* ---- between pictures and what the model sees ---- */
+
+/* Pre-training: a model of pixels sees what the settings say, a model of latents what the codec makes. */
+static dt_status open_codec_of_new(opening *o)
+{
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    t->codec = codec_of_pixels(s->in_channels);
+    t->resolution = s->resolution;
+    if (s->vae[0] && codec_open(o->c, &t->codec, s->vae) != DT_OK) return o->c->error.status;
+    if (t->resolution % t->codec.factor)
+        error_set(&o->c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
+                  (long long)t->resolution, (long long)t->codec.factor, s->vae);
+    return o->c->error.status;
+}
+
+/* A model's file states its input size; the pictures are larger by the codec's factor. */
+static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
+{
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    dt_error *err = &o->c->error;
+    if (model_file_open(&o->file, s->pretrained_model, kinds, err) != DT_OK ||
+        codec_open_for(o->c, &t->codec, s->vae, o->file.path, o->file.shape.channels) != DT_OK)
+        return err->status;
+    t->resolution = o->file.shape.height * t->codec.factor;
+    if (s->resolution && s->resolution != t->resolution)
+        error_set(err, DT_ERR_SHAPE, "%s: the model's pictures are %lldx%lld, resolution %lld was asked for",
+                  o->file.path, (long long)t->resolution, (long long)t->resolution, (long long)s->resolution);
+    return err->status;
+}
+
+static dt_status open_codec(opening *o, model_kinds kinds)
+{
+    trainer *t = o->t;
+    if ((pretrains(o) ? open_codec_of_new(o) : open_codec_of_tuned(o, kinds)) != DT_OK) return o->c->error.status;
+    if (has_latents(t))
+        trainer_log(t, "%s: %s, latents of %lld channels at 1/%lld of the pictures' side", o->s->vae, t->codec.name,
+                    (long long)t->codec.channels, (long long)t->codec.factor);
+    else if (t->codec.channels != 3)
+        return error_set(&o->c->error, DT_ERR_UNSUPPORTED, "%s: the model takes %lld channels; pictures have 3",
+                         pretrains(o) ? "in_channels" : o->s->pretrained_model, (long long)t->codec.channels);
+    return o->c->error.status;
+}
+
+/* ---- data ---- */
 
 static void log_set(const trainer *t, const char *path, const examples *e)
 {
@@ -31,199 +86,177 @@ static void log_set(const trainer *t, const char *path, const examples *e)
 }
 
 /* How pictures become what the model sees. */
-static examples_options options_of(trainer *t, watch *w)
+static examples_options options_of(opening *o)
 {
-    *w = (watch){.observer = t->observer, .task = "cache", .started_s = clock_s()};
+    trainer *t = o->t;
+    o->watch = (watch){.observer = t->observer, .task = "cache", .started_s = clock_s()};
     return (examples_options){.codec = &t->codec,
-                              .cache = t->codec.kind == CODEC_PIXELS ? NULL : &t->cache,
+                              .cache = has_latents(t) ? &t->cache : NULL,
                               .resolution = t->resolution,
-                              .background = t->s->background,
-                              .strict = t->s->strict,
-                              .memory_limit_bytes = memory_for_data(),
-                              .watch = watch_data(w)};
+                              .background = o->s->background,
+                              .strict = o->s->strict,
+                              .memory_limit_bytes = examples_memory(),
+                              .watch = watch_data(&o->watch)};
 }
 
-/* Pre-training: a model of pixels sees what the settings say, a model of latents what the codec makes. */
-static dt_status open_codec_of_new(trainer *t)
+static dt_status open_cache(opening *o)
 {
-    const dt_settings *s = t->s;
-    t->codec = codec_of_pixels(s->in_channels);
-    t->resolution = s->resolution;
-    if (s->vae[0] && codec_open(t->c, &t->codec, s->vae) != DT_OK) return t->c->error.status;
-    if (t->resolution % t->codec.factor)
-        error_set(&t->c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
-                  (long long)t->resolution, (long long)t->codec.factor, s->vae);
-    return t->c->error.status;
+    const examples_options k = options_of(o);
+    if (!k.cache) return DT_OK;
+    return latent_cache_open(k.cache, o->s->cache_dir, k.codec, k.resolution, k.background, &k.watch, &o->c->error);
 }
 
-/* A checkpoint states its input size; the pictures are larger by the codec's factor. */
-static dt_status open_codec_of_tuned(trainer *t)
+static dt_status open_data(opening *o)
 {
-    tensor_file f;
-    dit_config k;
-    char path[DT_PATH_MAX];
-    dt_error *err = &t->c->error;
-    if (dit_file_path(path, t->s->pretrained_model, err) != DT_OK || dit_file_open(&f, path, err) != DT_OK)
-        return err->status;
-    if (dit_file_config(&k, &f, err) == DT_OK &&
-        codec_open_for(t->c, &t->codec, t->s->vae, path, k.channels) == DT_OK) {
-        t->resolution = k.input_size * t->codec.factor;
-        if (t->s->resolution && t->s->resolution != t->resolution)
-            error_set(err, DT_ERR_SHAPE, "%s: the model's pictures are %lldx%lld, resolution %lld was asked for", path,
-                      (long long)t->resolution, (long long)t->resolution, (long long)t->s->resolution);
-    }
-    tensor_file_close(&f);
-    return err->status;
-}
-
-static dt_status open_codec(trainer *t)
-{
-    bool is_new = t->s->method == DT_METHOD_PRETRAIN;
-    if ((is_new ? open_codec_of_new(t) : open_codec_of_tuned(t)) != DT_OK) return t->c->error.status;
-    if (t->codec.kind != CODEC_PIXELS)
-        trainer_log(t, "%s: %s, latents of %lld channels at 1/%lld of the pictures' side", t->s->vae, t->codec.name,
-                    (long long)t->codec.channels, (long long)t->codec.factor);
-    else if (t->codec.channels != 3)
-        return error_set(&t->c->error, DT_ERR_UNSUPPORTED, "%s: the model takes %lld channels; pictures have 3",
-                         is_new ? "in_channels" : t->s->pretrained_model, (long long)t->codec.channels);
-    return t->c->error.status;
-}
-
-static dt_status new_model(trainer *t)
-{
-    const dt_settings *s = t->s;
-    dit_config k = {.input_size = t->resolution / t->codec.factor,
-                    .patch = s->patch_size,
-                    .channels = t->codec.channels,
-                    .hidden = s->hidden_size,
-                    .depth = s->depth,
-                    .heads = s->num_heads,
-                    .class_count = t->train.pictures.class_count,
-                    .learn_sigma = s->learn_sigma};
-    if (strcmp(s->model, "custom") && !dit_named(&k, s->model))
-        return error_set(&t->c->error, DT_ERR_ARG, "model %s: custom or one of DiT-{S,B,L,XL}/{2,4,8} expected",
-                         s->model);
-    if (k.input_size % k.patch)
-        return error_set(&t->c->error, DT_ERR_ARG,
-                         "the model's input of %lldx%lld is not divisible by its patches of %lld",
-                         (long long)k.input_size, (long long)k.input_size, (long long)k.patch);
-    if (dit_open(t->c, &t->model, &k) == DT_OK) params_init(t->c, &t->model.params, (uint64_t)s->seed);
-    return t->c->error.status;
-}
-
-static dt_status tuned_model(trainer *t)
-{
-    char path[DT_PATH_MAX];
-    dit_labels labels = {.class_count = t->train.pictures.class_count,
-                         .class_name = t->train.pictures.class_name,
-                         .init = t->s->label_init,
-                         .seed = (uint64_t)t->s->seed,
-                         .user = t,
-                         .log = log_line};
-    if (dit_file_path(path, t->s->pretrained_model, &t->c->error) != DT_OK) return t->c->error.status;
-    if (dit_load_for_classes(t->c, &t->model, &t->base, path, &labels) != DT_OK) return t->c->error.status;
-    if (codec_is_another(&t->codec, t->base.metadata))
-        trainer_log(t, "%s was trained on latents of another codec than %s", path, t->s->vae);
-    return DT_OK;
-}
-
-static dt_status open_cache(trainer *t)
-{
-    watch w;
-    const examples_options o = options_of(t, &w);
-    if (!o.cache) return DT_OK;
-    return latent_cache_open(o.cache, t->s->cache_dir, &t->codec, t->resolution, t->s->background, &o.watch,
-                             &t->c->error);
-}
-
-static dt_status open_data(trainer *t)
-{
-    watch w;
-    examples_options o = options_of(t, &w);
-    const dt_settings *s = t->s;
-    if (open_cache(t) != DT_OK || examples_open(t->c, &t->train, s->train_data, &o) != DT_OK) return t->c->error.status;
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    examples_options k = options_of(o);
+    if (open_cache(o) != DT_OK || examples_open(o->c, &t->train, s->train_data, &k) != DT_OK) return o->c->error.status;
     log_set(t, s->train_data, &t->train);
-    o.class_name = t->train.pictures.class_name;
-    o.class_count = t->train.pictures.class_count;
+    k.class_name = t->train.pictures.class_name;
+    k.class_count = t->train.pictures.class_count;
     if (!s->validation_data[0]) return DT_OK;
-    if (examples_open(t->c, &t->validation, s->validation_data, &o) == DT_OK)
+    if (examples_open(o->c, &t->validation, s->validation_data, &k) == DT_OK)
         log_set(t, s->validation_data, &t->validation);
-    return t->c->error.status;
+    return o->c->error.status;
 }
 
 /* Plain fine-tuning reads a bank that is given only to measure on it what is forgotten. */
-static dt_status open_bank(trainer *t)
+static dt_status open_bank(opening *o)
 {
-    watch w;
-    const examples_options o = options_of(t, &w);
-    if (!t->s->bank[0]) return DT_OK;
-    if (bank_open(t->c, &t->bank, t->s->bank, &t->model, t->base.sha256, &o) != DT_OK) return t->c->error.status;
-    trainer_log(t, "bank %s: %lld images", t->s->bank, (long long)t->bank.count);
-    shuffled_open(t->c, &t->bank_order, t->bank.count, (uint64_t)t->s->seed, RNG_BANK_ORDER);
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    const examples_options k = options_of(o);
+    if (!s->bank[0]) return DT_OK;
+    if (bank_open(o->c, &t->bank, s->bank, &t->model, t->base.sha256, &k) != DT_OK) return o->c->error.status;
+    trainer_log(t, "bank %s: %lld images", s->bank, (long long)t->bank.count);
+    shuffled_open(o->c, &t->bank_order, t->bank.count, (uint64_t)s->seed, RNG_BANK_ORDER);
+    return o->c->error.status;
+}
+
+/* ---- the model ---- */
+
+static dt_status new_model(opening *o, model_kinds kinds)
+{
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    const int64_t side = t->resolution / t->codec.factor;
+    const model_size size = {.name = s->model,
+                             .hidden = s->hidden_size,
+                             .depth = s->depth,
+                             .heads = s->num_heads,
+                             .patch = s->patch_size,
+                             .learned_variance = s->learn_sigma,
+                             .shape = {t->codec.channels, side, side},
+                             .class_count = t->train.pictures.class_count};
+    return denoiser_new(o->c, &t->model, &size, (uint64_t)s->seed, kinds);
+}
+
+static dt_status tuned_model(opening *o)
+{
+    trainer *t = o->t;
+    const label_start labels = {.class_count = t->train.pictures.class_count,
+                                .class_name = t->train.pictures.class_name,
+                                .init = o->s->label_init,
+                                .seed = (uint64_t)o->s->seed,
+                                .user = t,
+                                .log = log_line};
+    if (model_file_load(o->c, &t->model, &t->base, &o->file, &labels) != DT_OK) return o->c->error.status;
+    if (codec_is_another(&t->codec, t->base.metadata))
+        trainer_log(t, "%s was trained on latents of another codec than %s", o->file.path, o->s->vae);
+    return DT_OK;
+}
+
+static dt_status keep_null_context(trainer *t)
+{
+    const tensor *null = t->model.null_context;
+    if (!null) return DT_OK;
+    t->null_context = arena_alloc(&t->c->model, tensor_bytes(null), &t->c->error);
+    if (t->null_context) numbers_fetch(t->c, t->null_context, null->data, tensor_count(null));
     return t->c->error.status;
 }
 
-/* The reference is the held-out data: as the base sees it, or as pictures. */
-static dt_status open_meter(trainer *t)
+static dt_status open_model(opening *o, model_kinds kinds)
 {
-    const dt_settings *s = t->s;
-    ctx *c = t->c;
-    if (s->eval_steps == 0) return DT_OK;
-    if (meter_open(c, &t->meter, s, s->pretrained_model) != DT_OK) return c->error.status;
-    if (s->feature == DT_FEATURE_BASE || t->codec.kind == CODEC_PIXELS)
-        return meter_measure_examples(c, &t->meter, &t->meter.reference, &t->validation, s->sample_batch_size);
-    watch w;
-    examples pictures;
-    examples_options o = options_of(t, &w);
-    const codec pixels = codec_of_pixels(3);
-    o.codec = &pixels;
-    o.cache = NULL;
-    if (examples_open(c, &pictures, s->validation_data, &o) != DT_OK) return c->error.status;
-    meter_measure_examples(c, &t->meter, &t->meter.reference, &pictures, s->sample_batch_size);
-    examples_close(&pictures);
-    return c->error.status;
+    trainer *t = o->t;
+    if ((pretrains(o) ? new_model(o, kinds) : tuned_model(o)) != DT_OK) return o->c->error.status;
+    schedule_full(&t->schedule, t->model.process.noise);
+    return keep_null_context(t);
+}
+
+/* ---- the whole ---- */
+
+static dt_status open_optimizer(opening *o)
+{
+    trainer *t = o->t;
+    if (trainset_add(o->c, &t->set, t->model.params, NULL, 0) == DT_OK)
+        optimizer_open(o->c, &t->optimizer, &t->set, o->s);
+    return o->c->error.status;
+}
+
+static step_plan plan_of(const dt_settings *s, const difftuning *method)
+{
+    return (step_plan){.seed = (uint64_t)s->seed,
+                       .batch = s->train_batch_size,
+                       .accumulation = s->gradient_accumulation_steps,
+                       .bank_count = difftuning_bank_count(method, s->train_batch_size),
+                       .flips = s->random_flip,
+                       .class_dropout = s->class_dropout_prob};
+}
+
+static dt_status open_method(opening *o)
+{
+    trainer *t = o->t;
+    if (difftuning_open(&t->method, o->s, t->model.process.noise, &o->c->error) != DT_OK) return o->c->error.status;
+    trainer_log(t, "%s", t->method.line);
+    t->plan = plan_of(o->s, &t->method);
+    return DT_OK;
 }
 
 /* Averages of short runs are mostly what the run began with: DiT's decay is made for hundreds of thousands of steps. */
-static void warn_of_average(const trainer *t)
+static void warn_of_average(const opening *o)
 {
-    double share = optimizer_start_share(t->s), harmless = t->s->method == DT_METHOD_PRETRAIN ? 0.01 : 0.1;
-    if (t->s->weights == DT_WEIGHTS_EMA && share > harmless)
-        trainer_log(
-            t,
-            "after %lld steps %.0f %% of the averaged weights will still be the starting ones: --ema-warmup or a "
-            "smaller --ema-decay changes that",
-            (long long)t->s->max_train_steps, 100 * share);
+    const double share = optimizer_start_share(&o->t->optimizer), harmless = pretrains(o) ? 0.01 : 0.1;
+    if (o->s->weights == DT_WEIGHTS_EMA && share > harmless)
+        trainer_log(o->t,
+                    "after %lld steps %.0f %% of the averaged weights will still be the starting ones: --ema-warmup or "
+                    "a smaller --ema-decay changes that",
+                    (long long)o->s->max_train_steps, 100 * share);
 }
 
-dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer)
+static dt_status open_all(opening *o, model_kinds kinds)
 {
-    *t = (trainer){.c = c, .s = s, .observer = observer, .saved_step = -1};
-    c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    schedule_full(&t->schedule);
-    if (difftuning_open(&t->method, s, &c->error) != DT_OK) return c->error.status;
-    trainer_log(t, "%s", t->method.line);
-    if (open_codec(t) != DT_OK || open_data(t) != DT_OK) return c->error.status;
-    if ((s->method == DT_METHOD_PRETRAIN ? new_model(t) : tuned_model(t)) != DT_OK) return c->error.status;
-    t->model.checkpoint_blocks = s->gradient_checkpointing;
-    shuffled_open(c, &t->train_order, t->train.count, (uint64_t)s->seed, RNG_DATA_ORDER);
-    if (open_bank(t) != DT_OK) return c->error.status;
-    if (t->codec.kind != CODEC_PIXELS && latent_cache_finish(&t->cache, &c->error) != DT_OK) return c->error.status;
-    if (open_meter(t) != DT_OK) return c->error.status;
-    if (optimizer_open(c, &t->optimizer, &t->model.params, s) != DT_OK) return c->error.status;
-    trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(&t->model.params, true),
+    trainer *t = o->t;
+    ctx *c = o->c;
+    if (open_codec(o, kinds) != DT_OK || open_data(o) != DT_OK || open_model(o, kinds) != DT_OK ||
+        open_method(o) != DT_OK)
+        return c->error.status;
+    shuffled_open(c, &t->train_order, t->train.count, t->plan.seed, RNG_DATA_ORDER);
+    if (open_bank(o) != DT_OK) return c->error.status;
+    if (has_latents(t) && latent_cache_finish(&t->cache, &c->error) != DT_OK) return c->error.status;
+    if (open_optimizer(o) != DT_OK) return c->error.status;
+    trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(t->model.params, true),
                 c->engine.name, c->threads);
-    warn_of_average(t);
+    warn_of_average(o);
+    return c->error.status;
+}
+
+dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds)
+{
+    *t = (trainer){.c = c, .observer = observer};
+    opening o = {.t = t, .c = c, .s = s};
+    c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
+    c->checkpointing = s->gradient_checkpointing;
+    open_all(&o, kinds);
+    model_file_close(&o.file);
     return c->error.status;
 }
 
 void trainer_close(trainer *t)
 {
-    run_log_close(&t->log);
-    meter_close(&t->meter);
     examples_close(&t->train);
     examples_close(&t->validation);
     examples_close(&t->bank);
     latent_cache_close(&t->cache);
-    dit_file_info_free(&t->base);
+    model_info_free(&t->base);
 }

@@ -2,14 +2,30 @@
 
 #include <math.h>
 
-static bool trains(const param *row)
+rate_law rate_from_settings(const dt_settings *s)
 {
-    return row->tensor->need_grad;
+    return (rate_law){.peak = s->learning_rate,
+                      .form = s->lr_scheduler,
+                      .warmup_steps = s->lr_warmup_steps,
+                      .step_count = s->max_train_steps};
 }
 
-dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings *s)
+double rate_at(const rate_law *r, int64_t step)
 {
-    *o = (optimizer){.table = table,
+    if (step < r->warmup_steps) return r->peak * (double)(step + 1) / (double)r->warmup_steps;
+    int64_t span = r->step_count - r->warmup_steps;
+    double done = span > 0 ? (double)(step - r->warmup_steps) / (double)span : 0;
+    switch (r->form) {
+    case DT_LR_LINEAR: return r->peak * (1 - done);
+    case DT_LR_COSINE: return r->peak * 0.5 * (1 + cos(3.14159265358979323846 * done));
+    default: return r->peak;
+    }
+}
+
+dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings *s)
+{
+    *o = (optimizer){.set = set,
+                     .rate = rate_from_settings(s),
                      .beta1 = s->adam_beta1,
                      .beta2 = s->adam_beta2,
                      .epsilon = s->adam_epsilon,
@@ -18,21 +34,8 @@ dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings 
                      .ema_warmup = s->ema_warmup,
                      .max_grad_norm = s->max_grad_norm,
                      .fused = s->fused_backward_pass};
-    params_train(c, table, !o->fused);
-    size_t pointers = (size_t)table->count * sizeof(real *);
-    o->m = arena_alloc_zeroed(&c->model, pointers, &c->error);
-    o->v = arena_alloc_zeroed(&c->model, pointers, &c->error);
-    o->ema = arena_alloc_zeroed(&c->model, pointers, &c->error);
-    for (int i = 0; i < table->count && !ctx_failed(c); i++) {
-        const tensor *t = table->row[i].tensor;
-        if (!trains(&table->row[i])) continue;
-        size_t bytes = (size_t)tensor_count(t) * sizeof(real);
-        o->m[i] = numbers_zeros(c, &c->model, tensor_count(t));
-        o->v[i] = numbers_zeros(c, &c->model, tensor_count(t));
-        o->ema[i] = numbers_alloc(c, &c->model, bytes);
-        if (!ctx_failed(c)) c->engine.memory.copy(o->ema[i], t->data, bytes);
-    }
-    return c->error.status;
+    trainset_want_gradients(c, set, !o->fused);
+    return trainset_keep(c, set);
 }
 
 /* The ramp is that of diffusers' EMAModel (training_utils.py). */
@@ -42,9 +45,9 @@ static double average_decay(const optimizer *o)
     return o->ema_warmup ? fmin(o->ema_decay, ramp) : o->ema_decay;
 }
 
-double optimizer_start_share(const dt_settings *s)
+double optimizer_start_share(const optimizer *o)
 {
-    return s->ema_warmup ? 0 : pow(s->ema_decay, (double)s->max_train_steps);
+    return o->ema_warmup ? 0 : pow(o->ema_decay, (double)o->rate.step_count);
 }
 
 /* Of update number o->update_count + 1. */
@@ -62,10 +65,10 @@ static adamw_coefficients coefficients_of(const optimizer *o, double learning_ra
                                 .grad_scale = (real)grad_scale};
 }
 
-static void update_row(const ctx *c, const optimizer *o, int row, adamw_coefficients k)
+static void update_row(const ctx *c, const train_row *r, adamw_coefficients k)
 {
-    tensor *t = o->table->row[row].tensor;
-    c->engine.adamw(t->data, o->m[row], o->v[row], o->ema[row], t->narrow_copy, t->grad, tensor_count(t), k);
+    tensor *t = r->tensor;
+    c->engine.adamw(t->data, r->m, r->v, r->average, t->narrow_copy, t->grad, tensor_count(t), k);
 }
 
 static void update_weight(ctx *c, void *user, tensor *weight)
@@ -76,7 +79,7 @@ static void update_weight(ctx *c, void *user, tensor *weight)
     const int64_t count = tensor_count(weight);
     double squares = c->engine.sum_squares(&gradient, &count, 1);
     o->fused_squares += squares;
-    if (isfinite((real)squares)) update_row(c, o, weight->row - 1, o->fused_step);
+    if (isfinite((real)squares)) update_row(c, &o->set->row[weight->row - 1], o->fused_step);
 }
 
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
@@ -92,16 +95,14 @@ double optimizer_grad_norm(ctx *c, const optimizer *o)
 {
     if (o->fused) return sqrt(o->fused_squares);
     const arena_place mark = arena_mark(&c->scratch);
-    const real **gradient = arena_alloc(&c->scratch, (size_t)o->table->count * sizeof *gradient, &c->error);
-    int64_t *count = arena_alloc(&c->scratch, (size_t)o->table->count * sizeof *count, &c->error), arrays = 0;
+    const real **gradient = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *gradient, &c->error);
+    int64_t *count = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *count, &c->error);
     if (ctx_failed(c)) return (double)NAN;
-    for (int i = 0; i < o->table->count; i++) {
-        tensor *t = o->table->row[i].tensor;
-        if (!trains(&o->table->row[i])) continue;
-        gradient[arrays] = tensor_grad(c, t);
-        count[arrays++] = tensor_count(t);
+    for (int i = 0; i < o->set->count; i++) {
+        gradient[i] = tensor_grad(c, o->set->row[i].tensor);
+        count[i] = tensor_count(o->set->row[i].tensor);
     }
-    double sum = c->engine.sum_squares(gradient, count, arrays);
+    double sum = c->engine.sum_squares(gradient, count, o->set->count);
     arena_release(&c->scratch, mark);
     return sqrt(sum);
 }
@@ -110,13 +111,12 @@ static void update_all(const ctx *c, const optimizer *o, double learning_rate, d
 {
     bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
     adamw_coefficients k = coefficients_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
-    for (int i = 0; i < o->table->count; i++)
-        if (trains(&o->table->row[i])) update_row(c, o, i, k);
+    for (int i = 0; i < o->set->count; i++) update_row(c, &o->set->row[i], k);
 }
 
 static void empty_gradients(const optimizer *o)
 {
-    for (int i = 0; i < o->table->count; i++) o->table->row[i].tensor->grad_is_empty = true;
+    for (int i = 0; i < o->set->count; i++) o->set->row[i].tensor->grad_is_empty = true;
 }
 
 void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm, bool usable)
@@ -125,28 +125,4 @@ void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm,
     if (!o->fused && usable) update_all(c, o, learning_rate, grad_norm);
     if (!o->fused) empty_gradients(o);
     o->update_count += usable;
-}
-
-void optimizer_swap_average(ctx *c, optimizer *o)
-{
-    for (int i = 0; i < o->table->count; i++) {
-        tensor *t = o->table->row[i].tensor;
-        if (!trains(&o->table->row[i])) continue;
-        real *weights = t->data;
-        t->data = o->ema[i];
-        o->ema[i] = weights;
-    }
-    params_round(c, o->table);
-}
-
-double optimizer_learning_rate(const dt_settings *s, int64_t step)
-{
-    if (step < s->lr_warmup_steps) return s->learning_rate * (double)(step + 1) / (double)s->lr_warmup_steps;
-    int64_t span = s->max_train_steps - s->lr_warmup_steps;
-    double done = span > 0 ? (double)(step - s->lr_warmup_steps) / (double)span : 0;
-    switch (s->lr_scheduler) {
-    case DT_LR_LINEAR: return s->learning_rate * (1 - done);
-    case DT_LR_COSINE: return s->learning_rate * 0.5 * (1 + cos(3.14159265358979323846 * done));
-    default: return s->learning_rate;
-    }
 }

@@ -1,15 +1,21 @@
-/* AdamW with a moving average of the weights, over the rows of a parameter table. Moments, average and gradients live in
- * the model arena; one pass over memory per row and step. */
+/* AdamW with a moving average of the weights, over the rows of a train set: one pass over memory per row and step. */
 #ifndef TRAIN_OPTIMIZER_H
 #define TRAIN_OPTIMIZER_H
 
 #include "difftune.h"
-#include "nn/params.h"
+#include "train/trainset.h"
+
+/* Rate over steps: a linear warm-up, then constant, linear to 0, or half a cosine to 0. */
+typedef struct rate_law {
+    double peak;
+    dt_lr_schedule form;
+    int64_t warmup_steps, step_count;
+} rate_law;
 
 typedef struct optimizer {
-    params *table;
-    real **m, **v, **ema; /* one per row; NULL entries for rows that do not train */
+    trainset *set;
     int64_t update_count; /* updates made so far: Adam's own clock, skipped steps not counted */
+    rate_law rate;
     double beta1, beta2, epsilon, weight_decay, ema_decay, max_grad_norm;
     bool ema_warmup;
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
@@ -17,8 +23,9 @@ typedef struct optimizer {
     adamw_coefficients fused_step;
 } optimizer;
 
-/* Makes gradients (none when fused), zero moments, and the average as a copy of the weights (DiT's train.py starts it so). */
-dt_status optimizer_open(ctx *c, optimizer *o, params *table, const dt_settings *s);
+/* Makes gradients (none when fused), zero moments, and the average as a copy of the weights (DiT's train.py starts it so).
+ * The set is borrowed. */
+dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings *s);
 
 /* Before the passes of a step. When fused, each weight is updated in the backward pass as soon as its gradient is complete;
  * one whose gradient is not finite keeps its value, though others may have been updated by then. */
@@ -32,12 +39,11 @@ double optimizer_grad_norm(ctx *c, const optimizer *o);
 void optimizer_end(ctx *c, optimizer *o, double learning_rate, double grad_norm, bool usable);
 
 /* The share of the starting weights that the average still holds after all steps; 0 with ema_warmup. */
-double optimizer_start_share(const dt_settings *s);
+double optimizer_start_share(const optimizer *o);
 
-/* Exchanges the weights with their average; a second call exchanges them back. */
-void optimizer_swap_average(ctx *c, optimizer *o);
+rate_law rate_from_settings(const dt_settings *s);
 
-/* Rate at step (0-based) of step_count, after a linear warm-up: constant, linear to 0, or half a cosine to 0. */
-double optimizer_learning_rate(const dt_settings *s, int64_t step);
+/* Rate at step (0-based). */
+double rate_at(const rate_law *r, int64_t step);
 
 #endif

@@ -1,17 +1,14 @@
-/* A training run: what it owns, and its step. trainer.c shows one step on one screen; feed.c fills batches, the run folder
- * (run_folder.c), checkpoints (checkpoint.c) and measurements (measure.c) stand beside it. */
+/* A training run's inside: what it owns, and its step. trainer.c shows one step on one screen, feed.c fills batches, open.c
+ * reads everything that a run needs. Checkpoints, measurements and the loop over steps stand above it (src/run/). */
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
-#include "diffusion/sampler.h"
+#include "data/bank.h"
 #include "data/examples.h"
-#include "method/bank.h"
 #include "method/difftuning.h"
-#include "model/dit/dit_file.h"
+#include "model/maker.h"
 #include "train/batch.h"
-#include "measure/meter.h"
 #include "train/optimizer.h"
-#include "run/run_log.h"
 
 /* A shuffled walk through `count` items, epoch after epoch, kept for one epoch at a time. */
 typedef struct shuffled {
@@ -21,13 +18,24 @@ typedef struct shuffled {
     rng_purpose purpose;
 } shuffled;
 
+/* What a step is made of: copied from the settings, which no step reads. */
+typedef struct step_plan {
+    uint64_t seed;
+    int64_t batch;        /* samples of a micro-batch */
+    int64_t accumulation; /* micro-batches of a step */
+    int64_t bank_count;   /* of `batch`, from the bank */
+    bool flips;           /* examples are mirrored by chance */
+    double class_dropout; /* chance that a target sample is told nothing */
+} step_plan;
+
 typedef struct trainer {
     ctx *c;
-    const dt_settings *s;
     const dt_observer *observer; /* never NULL */
+    step_plan plan;
     /* what is trained */
-    dit model;
-    dit_file_info base; /* of the pre-trained model; empty when pre-training */
+    denoiser model;
+    model_info base; /* of the pre-trained model; empty when pre-training */
+    trainset set;
     optimizer optimizer;
     codec codec;        /* between pictures and what the model sees */
     int64_t resolution; /* side of the pictures */
@@ -35,15 +43,13 @@ typedef struct trainer {
     latent_cache cache;         /* models of latents: the encoded pictures */
     examples train, validation; /* validation.count 0: none given */
     examples bank;              /* count 0: none */
+    float *null_context;        /* the model's, for the host; NULL: zeros, or none */
     shuffled train_order, bank_order;
     schedule schedule;
     difftuning method;
     /* where it stands */
     int64_t step; /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
-    int64_t saved_step; /* of the checkpoint that was loaded or saved last; -1: none */
-    run_log log;
-    meter meter; /* open when s->eval_steps > 0 */
 } trainer;
 
 typedef struct step_result {
@@ -52,15 +58,12 @@ typedef struct step_result {
     bool finite; /* false: the step was skipped */
 } step_result;
 
-/* Reads everything s names into *t: model, data, bank, method. Nothing is written. */
-dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer);
+/* Reads everything s names into *t: model (of one of these kinds), data, bank, method. Nothing is written. */
+dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds);
 void trainer_close(trainer *t);
 
 /* One optimiser step: accumulation, backward, update. False when the context failed. */
 bool trainer_step(trainer *t, step_result *r);
-
-/* Steps from t->step to s->max_train_steps with all that happens between steps. */
-dt_status trainer_run(trainer *t);
 
 /* Tells the observer one line, printf-like. */
 void trainer_log(const trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -73,5 +76,11 @@ int64_t shuffled_at(shuffled *o, int64_t position);
 
 /* Fills a training batch: micro-batch `micro` of step t->step. */
 void feed_batch(trainer *t, batch *b, int64_t micro);
+
+/* Row i of a batch is told nothing: the null class, the null context; its control is left as it is. */
+void feed_null(const trainer *t, batch *b, int64_t i);
+
+/* Row i of a batch is told what example number `index` of a set says, mirrored or not; its label is not touched. */
+void feed_told(batch *b, int64_t i, const examples *from, int64_t index, bool mirrored);
 
 #endif

@@ -45,17 +45,20 @@ static void make_weights(void)
     static const float values[3 * WIDTH];
     static const int64_t plain = WIDTH, threefold = 3 * WIDTH;
     tensor_source own[COUNT], out[NAMES_MAX];
-    dit_diffusers_name out_names[NAMES_MAX];
+    alias_name out_names[NAMES_MAX];
     int64_t dims[NAMES_MAX][4];
     dt_error err = {0};
     for (int i = 0; i < COUNT; i++)
-        own[i] =
-            (tensor_source){names[i], SAFETENSORS_F32, 1, strstr(names[i], "qkv") ? &threefold : &plain, values, NULL};
-    assert(dit_diffusers_count(1) <= NAMES_MAX && mkdtemp(home));
-    dit_diffusers_sources(out, out_names, dims, own, COUNT, 1);
-    file_join(weights, home, DIT_DIFFUSERS_WEIGHTS);
-    file_join(config, home, DIT_DIFFUSERS_CONFIG);
-    assert(safetensors_write(weights, out, (size_t)dit_diffusers_count(1), NULL, 0, NULL, &err) == DT_OK);
+        own[i] = (tensor_source){.name = names[i],
+                                 .dtype = SAFETENSORS_F32,
+                                 .dim_count = 1,
+                                 .dims = strstr(names[i], "qkv") ? &threefold : &plain,
+                                 .values = values};
+    assert(alias_count(&dit_diffusers_names, 1) <= NAMES_MAX && mkdtemp(home));
+    alias_sources(out, out_names, dims, &dit_diffusers_names, own, COUNT, 1);
+    file_join(weights, home, DIFFUSERS_WEIGHTS);
+    file_join(config, home, DIFFUSERS_CONFIG);
+    assert(safetensors_write(weights, out, (size_t)alias_count(&dit_diffusers_names, 1), NULL, 0, NULL, &err) == DT_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -20,7 +20,7 @@ latent_cache)
     sources="data/latent_cache container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
 diffusers)
-    sources="model/dit/dit_diffusers container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
+    sources="model/dit/dit_diffusers model/file/aliases container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
 settings) sources="settings/settings settings/settings_table settings/settings_yaml settings/settings_arms base/text file/file" ;;
 *) echo "$target: $targets" >&2; exit 1 ;;

@@ -8,7 +8,7 @@
 #ifndef CODEC_AUTOENCODER_KL_H
 #define CODEC_AUTOENCODER_KL_H
 
-#include "nn/conv_file.h"
+#include "model/file/conv_file.h"
 
 enum { KL_LEVELS_MAX = 8, KL_BLOCKS_MAX = 8, KL_GROUPS = 32 };
 

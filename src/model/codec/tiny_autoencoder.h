@@ -7,7 +7,7 @@
 #ifndef CODEC_TINY_AUTOENCODER_H
 #define CODEC_TINY_AUTOENCODER_H
 
-#include "nn/conv_file.h"
+#include "model/file/conv_file.h"
 
 enum { TINY_STAGES = 3, TINY_BLOCKS = 3, TINY_FACTOR = 8 };
 

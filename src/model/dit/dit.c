@@ -64,15 +64,19 @@ dt_status dit_config_check(const dit_config *k, const char *object, dt_error *er
 
 /* ---- weights ---- */
 
-static lin_w add_linear(ctx *c, params *p, param_init init, int64_t out, int64_t in, const char *prefix, int number)
+static lin_w add_linear(ctx *c, params *p, param_init init, int64_t out, int64_t in, const char *name)
 {
-    char weight[64], bias[64];
-    snprintf(weight, sizeof weight, "%s.weight", prefix);
-    snprintf(bias, sizeof bias, "%s.bias", prefix);
-    lin_w l;
-    l.w = params_add(c, p, init, 2, (int64_t[]){out, in}, weight, number);
-    l.b = params_add(c, p, PARAM_ZERO, 1, (int64_t[]){out}, bias, number);
+    lin_w l = {0};
+    l.w = params_add(c, p, init, 2, (int64_t[]){out, in}, "%s.weight", name);
+    l.b = params_add(c, p, PARAM_ZERO, 1, (int64_t[]){out}, "%s.bias", name);
     return l;
+}
+
+static lin_w add_block_linear(ctx *c, params *p, param_init init, int64_t out, int64_t in, int block, const char *name)
+{
+    char full[64];
+    snprintf(full, sizeof full, "blocks.%d.%s", block, name);
+    return add_linear(c, p, init, out, in, full);
 }
 
 /* Integer coordinates, computed in double. The first half of a vector encodes the column, the second the row: the
@@ -106,11 +110,11 @@ static dit_block_w add_block(ctx *c, params *p, const dit_config *k, int i)
 {
     int64_t d = k->hidden;
     dit_block_w b = {.heads = k->heads};
-    b.qkv = add_linear(c, p, PARAM_XAVIER, 3 * d, d, "blocks.%d.attn.qkv", i);
-    b.proj = add_linear(c, p, PARAM_XAVIER, d, d, "blocks.%d.attn.proj", i);
-    b.fc1 = add_linear(c, p, PARAM_XAVIER, MLP_RATIO * d, d, "blocks.%d.mlp.fc1", i);
-    b.fc2 = add_linear(c, p, PARAM_XAVIER, d, MLP_RATIO * d, "blocks.%d.mlp.fc2", i);
-    b.ada = add_linear(c, p, PARAM_ZERO, BLOCK_SLICES * d, d, "blocks.%d.adaLN_modulation.1", i);
+    b.qkv = add_block_linear(c, p, PARAM_XAVIER, 3 * d, d, i, "attn.qkv");
+    b.proj = add_block_linear(c, p, PARAM_XAVIER, d, d, i, "attn.proj");
+    b.fc1 = add_block_linear(c, p, PARAM_XAVIER, MLP_RATIO * d, d, i, "mlp.fc1");
+    b.fc2 = add_block_linear(c, p, PARAM_XAVIER, d, MLP_RATIO * d, i, "mlp.fc2");
+    b.ada = add_block_linear(c, p, PARAM_ZERO, BLOCK_SLICES * d, d, i, "adaLN_modulation.1");
     return b;
 }
 
@@ -119,22 +123,20 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
     *m = (dit){.config = *k};
     if (dit_config_check(k, "model", &c->error) != DT_OK) return c->error.status;
     int64_t d = k->hidden, grid = k->input_size / k->patch, p = k->patch;
-    params_open(c, &m->params, (int)(12 + 10 * k->depth));
     m->block = arena_alloc_zeroed(&c->model, (size_t)k->depth * sizeof m->block[0], &c->error);
     if (ctx_failed(c)) return c->error.status;
 
     params *table = &m->params;
-    m->pos_embed = params_add(c, table, PARAM_FIXED, 3, (int64_t[]){1, grid * grid, d}, "pos_embed", 0);
-    m->x_embed.w =
-        params_add(c, table, PARAM_XAVIER, 4, (int64_t[]){d, k->channels, p, p}, "x_embedder.proj.weight", 0);
-    m->x_embed.b = params_add(c, table, PARAM_ZERO, 1, (int64_t[]){d}, "x_embedder.proj.bias", 0);
-    m->t_mlp0 = add_linear(c, table, PARAM_NORMAL, d, FREQUENCY_WIDTH, "t_embedder.mlp.0", 0);
-    m->t_mlp2 = add_linear(c, table, PARAM_NORMAL, d, d, "t_embedder.mlp.2", 0);
-    m->y_table = params_add(c, table, PARAM_NORMAL, 2, (int64_t[]){k->class_count + 1, d},
-                            "y_embedder.embedding_table.weight", 0);
+    m->pos_embed = params_add_fixed(c, table, 3, (int64_t[]){1, grid * grid, d}, "pos_embed");
+    m->x_embed.w = params_add(c, table, PARAM_XAVIER, 4, (int64_t[]){d, k->channels, p, p}, "x_embedder.proj.weight");
+    m->x_embed.b = params_add(c, table, PARAM_ZERO, 1, (int64_t[]){d}, "x_embedder.proj.bias");
+    m->t_mlp0 = add_linear(c, table, PARAM_NORMAL, d, FREQUENCY_WIDTH, "t_embedder.mlp.0");
+    m->t_mlp2 = add_linear(c, table, PARAM_NORMAL, d, d, "t_embedder.mlp.2");
+    m->y_table =
+        params_add(c, table, PARAM_NORMAL, 2, (int64_t[]){k->class_count + 1, d}, "y_embedder.embedding_table.weight");
     for (int64_t i = 0; i < k->depth; i++) m->block[i] = add_block(c, table, k, (int)i);
-    m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear", 0);
-    m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1", 0);
+    m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear");
+    m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1");
     if (!ctx_failed(c)) fill_positions(c, m->pos_embed, grid, d);
     return c->error.status;
 }
@@ -165,15 +167,18 @@ static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
 static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
 {
     const dit_block_w *b = weights;
-    tensor *m = lin(c, &b->ada, op_silu(c, cond));                             /* [N,6D] */
+    tensor *m = lin(c, &b->ada, op_silu(c, cond), 0); /* [N,6D] */
+    x = block_join(c, &b->site, BLOCK_ENTRY, x, x);
     tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
-    h = lin_branch_last(c, &b->qkv, h);                                        /* [N,S,3D] */
-    h = lin_branch(c, &b->proj, op_attention(c, h, b->heads));                 /* [N,S,D] */
-    x = op_gated_add(c, x, h, m, GATE_MSA);                                    /* [N,S,D] */
-    h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON);         /* [N,S,D] */
-    h = lin_gelu_last(c, &b->fc1, h);                                          /* [N,S,4D] */
-    h = lin_branch_last(c, &b->fc2, h);                                        /* [N,S,D] */
-    return op_gated_add(c, x, h, m, GATE_MLP);                                 /* [N,S,D] */
+    h = lin(c, &b->qkv, h, LIN_BRANCH | LIN_LAST);                             /* [N,S,3D] */
+    h = lin(c, &b->proj, op_attention(c, h, b->heads), LIN_BRANCH);            /* [N,S,D] */
+    h = block_join(c, &b->site, BLOCK_ATTENTION, x, h);
+    x = op_gated_add(c, x, h, m, GATE_MSA);                            /* [N,S,D] */
+    h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON); /* [N,S,D] */
+    h = lin(c, &b->fc1, h, LIN_BRANCH | LIN_LAST | LIN_GELU);          /* [N,S,4D] */
+    h = lin(c, &b->fc2, h, LIN_BRANCH | LIN_LAST);                     /* [N,S,D] */
+    h = block_join(c, &b->site, BLOCK_MLP, x, h);
+    return op_gated_add(c, x, h, m, GATE_MLP); /* [N,S,D] */
 }
 
 static void dit_block_on_tape(ctx *c, const void *weights, tensor *const in[], tensor *out[])
@@ -184,22 +189,22 @@ static void dit_block_on_tape(ctx *c, const void *weights, tensor *const in[], t
 static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *cond)
 {
     tensor *in[] = {x, cond}, *out[1];
-    if (c->recording && !m->checkpoint_blocks) return dit_block(c, &m->block[i], x, cond);
+    if (c->recording && !c->checkpointing) return dit_block(c, &m->block[i], x, cond);
     tape_checkpoint(c, dit_block_on_tape, &m->block[i], in, 2, out, 1);
     return out[0];
 }
 
 static tensor *embed_condition(ctx *c, const dit *m, const int32_t t[], const int32_t y[], int64_t n)
 {
-    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n)); /* [N,D] */
-    time = lin(c, &m->t_mlp2, op_silu(c, time));                    /* [N,D] */
-    return op_add(c, time, op_embedding(c, m->y_table, y, n));      /* [N,D] */
+    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n), 0); /* [N,D] */
+    time = lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
+    return op_add(c, time, op_embedding(c, m->y_table, y, n));         /* [N,D] */
 }
 
 static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
 {
-    tensor *tokens = lin(c, &m->x_embed, op_patchify(c, x, m->config.patch)); /* [N,S,D] */
-    return op_add_row(c, tokens, m->pos_embed);                               /* [N,S,D] */
+    tensor *tokens = lin(c, &m->x_embed, op_patchify(c, x, m->config.patch), 0); /* [N,S,D] */
+    return op_add_row(c, tokens, m->pos_embed);                                  /* [N,S,D] */
 }
 
 tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[])
@@ -208,9 +213,9 @@ tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const in
     tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                                  /* [N,D] */
     tensor *h = embed_tokens(c, m, x);                                                      /* [N,S,D] */
     for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);          /* [N,S,D] */
-    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond));                                  /* [N,2D] */
+    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond), 0);                               /* [N,2D] */
     h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);                /* [N,S,D] */
-    h = lin_last(c, &m->final, h);                                                          /* [N,S,P*P*Cout] */
+    h = lin(c, &m->final, h, LIN_LAST);                                                     /* [N,S,P*P*Cout] */
     return op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
 }
 

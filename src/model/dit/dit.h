@@ -18,24 +18,24 @@ typedef struct dit_config {
 
 typedef struct dit_block_w {
     int64_t heads;
-    lin_w ada;  /* [6D,D]: shift, scale, gate of attention, then of the MLP */
-    lin_w qkv;  /* [3D,D]: q, k, v */
-    lin_w proj; /* [D,D] */
-    lin_w fc1;  /* [4D,D] */
-    lin_w fc2;  /* [D,4D] */
+    block_site site; /* where an adapter joins the block */
+    lin_w ada;       /* [6D,D]: shift, scale, gate of attention, then of the MLP */
+    lin_w qkv;       /* [3D,D]: q, k, v */
+    lin_w proj;      /* [D,D] */
+    lin_w fc1;       /* [4D,D] */
+    lin_w fc2;       /* [D,4D] */
 } dit_block_w;
 
 typedef struct dit {
     dit_config config;
     params params;
-    bool checkpoint_blocks; /* keep one block's activations at a time while training */
-    tensor *pos_embed;      /* [1,S*D] fixed */
-    lin_w x_embed;          /* [D,C*P*P] */
-    lin_w t_mlp0, t_mlp2;   /* [D,256], [D,D] */
-    tensor *y_table;        /* [classes+1,D] */
-    dit_block_w *block;     /* [depth] */
-    lin_w final_ada;        /* [2D,D]: shift, scale */
-    lin_w final;            /* [P*P*Cout,D] */
+    tensor *pos_embed;    /* [1,S*D] fixed */
+    lin_w x_embed;        /* [D,C*P*P] */
+    lin_w t_mlp0, t_mlp2; /* [D,256], [D,D] */
+    tensor *y_table;      /* [classes+1,D] */
+    dit_block_w *block;   /* [depth] */
+    lin_w final_ada;      /* [2D,D]: shift, scale */
+    lin_w final;          /* [P*P*Cout,D] */
 } dit;
 
 /* The shape "DiT-S/2" .. "DiT-XL/8" stands for (hidden, depth, heads, patch); false if there is no such name. */

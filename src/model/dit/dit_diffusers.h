@@ -8,13 +8,11 @@
 #ifndef DIT_DIT_DIFFUSERS_H
 #define DIT_DIT_DIFFUSERS_H
 
-#include "container/tensor_file.h"
-#include "container/tensor_source.h"
+#include "model/file/aliases.h"
 #include "model/dit/dit.h"
 
-#define DIT_DIFFUSERS_CONFIG  "config.json"
-#define DIT_DIFFUSERS_WEIGHTS "diffusion_pytorch_model.safetensors"
-#define DIT_DIFFUSERS_PICKLE  "diffusion_pytorch_model.bin" /* what older folders have instead */
+/* Its names and DiT's. attn.qkv is written as three parts, the embedders once in every block. */
+extern const alias_table dit_diffusers_names;
 
 /* Whether the names are diffusers'. */
 bool dit_diffusers_fits(const tensor_file *f);
@@ -26,12 +24,5 @@ dt_status dit_diffusers_view(tensor_file *f, dt_error *err);
 
 /* The text of config.json for a model; NULL when memory is out. Free it. */
 char *dit_diffusers_config(const dit_config *config);
-
-/* The tensors of a diffusers file from those of a model by DiT's names: parts of them, and copies of the same values.
- * `out` has room for dit_diffusers_count(depth) of them; names point into `names`, as many. Every name is found. */
-int dit_diffusers_count(int64_t depth);
-typedef char dit_diffusers_name[96];
-void dit_diffusers_sources(tensor_source out[], dit_diffusers_name names[], int64_t dims[][4],
-                           const tensor_source own[], size_t own_count, int64_t depth);
 
 #endif

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "container/pytorch.h"
+#include "container/safetensors.h"
 #include "model/dit/dit_diffusers.h"
 #include "model/dit/dit_file.h"
+#include "model/file/kind.h"
 
 /* Positions stored in 16 bits are that far from what they round; diffusers has them exactly. */
 #define POSITION_TOLERANCE (1.0 / 256)
@@ -21,48 +23,21 @@ typedef struct contents {
     char heads[24];
 } contents;
 
-static safetensors_dtype file_dtype(dt_file_dtype dtype)
-{
-    return dtype == DT_FILE_BF16 ? SAFETENSORS_BF16 : dtype == DT_FILE_F16 ? SAFETENSORS_F16 : SAFETENSORS_F32;
-}
-
 /* Heads are left out where nothing else is said and the width implies them. */
-static dt_status gather(contents *k, ctx *c, const dit *m, real *const values[], dt_file_dtype dtype,
-                        const metadata_pair metadata[], size_t metadata_count)
+static dt_status gather(contents *k, ctx *c, const dit *m, const denoiser_file *f)
 {
     k->source_count = (size_t)m->params.count;
     k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
-    k->pair = arena_alloc(&c->scratch, (metadata_count + 1) * sizeof *k->pair, &c->error);
-    if (ctx_failed(c)) return c->error.status;
-    for (size_t i = 0; i < k->source_count; i++) {
-        const param *row = &m->params.row[i];
-        real *data = values && values[i] ? values[i] : row->tensor->data;
-        k->source[i] =
-            (tensor_source){.name = row->name,
-                            .dtype = file_dtype(dtype),
-                            .dim_count = row->file_dim_count,
-                            .dims = row->file_dim,
-                            .values = (const float *)numbers_read(c, &c->scratch, data, tensor_count(row->tensor))};
-    }
-    if (ctx_failed(c)) return c->error.status;
+    k->pair = arena_alloc(&c->scratch, (f->metadata_count + 1) * sizeof *k->pair, &c->error);
+    if (ctx_failed(c) || params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype)) != DT_OK)
+        return c->error.status;
     k->pair_count = 0;
-    for (size_t i = 0; i < metadata_count; i++)
-        if (strcmp(metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = metadata[i];
+    for (size_t i = 0; i < f->metadata_count; i++)
+        if (strcmp(f->metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = f->metadata[i];
     snprintf(k->heads, sizeof k->heads, "%lld", (long long)m->config.heads);
     if (k->pair_count > 0 || m->config.heads != dit_implied_heads(m->config.hidden))
         k->pair[k->pair_count++] = (metadata_pair){"difftune.heads", k->heads};
     return DT_OK;
-}
-
-dt_status dit_save(ctx *c, const dit *m, real *const values[], const char *path, dt_file_dtype dtype,
-                   const metadata_pair metadata[], size_t metadata_count, file_hash *hash)
-{
-    contents k;
-    const arena_place mark = arena_mark(&c->scratch);
-    if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK)
-        safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, hash, &c->error);
-    arena_release(&c->scratch, mark);
-    return c->error.status;
 }
 
 /* ---- a folder of diffusers ---- */
@@ -87,20 +62,20 @@ static dt_status check_positions(ctx *c, const dit *m, const char *path)
 static dt_status write_diffusers_weights(ctx *c, const dit *m, const contents *k, const char *folder)
 {
     char path[DT_PATH_MAX];
-    size_t count = (size_t)dit_diffusers_count(m->config.depth);
+    size_t count = (size_t)alias_count(&dit_diffusers_names, m->config.depth);
     tensor_source *source = arena_alloc(&c->scratch, count * sizeof *source, &c->error);
-    dit_diffusers_name *name = arena_alloc(&c->scratch, count * sizeof *name, &c->error);
+    alias_name *name = arena_alloc(&c->scratch, count * sizeof *name, &c->error);
     int64_t(*dims)[4] = arena_alloc(&c->scratch, count * sizeof *dims, &c->error);
     if (ctx_failed(c)) return c->error.status;
-    dit_diffusers_sources(source, name, dims, k->source, k->source_count, m->config.depth);
-    file_join(path, folder, DIT_DIFFUSERS_WEIGHTS);
+    alias_sources(source, name, dims, &dit_diffusers_names, k->source, k->source_count, m->config.depth);
+    file_join(path, folder, DIFFUSERS_WEIGHTS);
     return safetensors_write(path, source, count, k->pair, k->pair_count, NULL, &c->error);
 }
 
 static dt_status write_diffusers_config(const dit *m, const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX], *text = dit_diffusers_config(&m->config);
-    file_join(path, folder, DIT_DIFFUSERS_CONFIG);
+    file_join(path, folder, DIFFUSERS_CONFIG);
     if (text)
         file_write_atomic(path, text, strlen(text), err);
     else
@@ -116,7 +91,7 @@ static dt_status check_replaceable(const char *folder, dt_error *err)
     if (!file_exists(folder)) return DT_OK;
     if (file_list(&names, folder, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++)
-            if (strcmp(names.name[i], DIT_DIFFUSERS_CONFIG) && strcmp(names.name[i], DIT_DIFFUSERS_WEIGHTS))
+            if (strcmp(names.name[i], DIFFUSERS_CONFIG) && strcmp(names.name[i], DIFFUSERS_WEIGHTS))
                 error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another", folder,
                           names.name[i]);
     file_names_free(&names);
@@ -142,18 +117,18 @@ static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const 
 
 /* ---- all formats ---- */
 
-dt_status dit_export(ctx *c, const dit *m, real *const values[], const char *path, dt_model_format format,
-                     dt_file_dtype dtype, const metadata_pair metadata[], size_t metadata_count)
+dt_status dit_write(ctx *c, const dit *m, const denoiser_file *f)
 {
     contents k;
+    dt_error *err = &c->error;
     const arena_place mark = arena_mark(&c->scratch);
-    if (gather(&k, c, m, values, dtype, metadata, metadata_count) == DT_OK) switch (format) {
+    if (gather(&k, c, m, f) == DT_OK) switch (f->format) {
         case DT_MODEL_SAFETENSORS:
-            safetensors_write(path, k.source, k.source_count, k.pair, k.pair_count, NULL, &c->error);
+            safetensors_write(f->path, k.source, k.source_count, k.pair, k.pair_count, f->hash, err);
             break;
-        case DT_MODEL_PT: pytorch_write(path, k.source, k.source_count, k.pair, k.pair_count, NULL, &c->error); break;
-        case DT_MODEL_DIFFUSERS: write_diffusers(c, m, &k, path); break;
+        case DT_MODEL_PT: pytorch_write(f->path, k.source, k.source_count, k.pair, k.pair_count, f->hash, err); break;
+        case DT_MODEL_DIFFUSERS: write_diffusers(c, m, &k, f->path); break;
         }
     arena_release(&c->scratch, mark);
-    return c->error.status;
+    return err->status;
 }

@@ -8,11 +8,11 @@
 
 enum { BASE_T = 100, INCEPTION_BATCH = 16 };
 
-void features_of_base(features *f, const dit *base, const char *base_sha256)
+void features_of_base(features *f, const denoiser *base, const char *base_sha256)
 {
-    *f = (features){.kind = DT_FEATURE_BASE, .dim = base->config.hidden, .measure = "FD-base", .base = base};
+    *f = (features){.kind = DT_FEATURE_BASE, .dim = base->feature_width, .measure = "FD-base", .base = base};
     snprintf(f->identity, sizeof f->identity, "%s %.12s", f->measure, base_sha256);
-    schedule_full(&f->schedule);
+    schedule_full(&f->schedule, base->process.noise);
 }
 
 void features_of_squeezenet(features *f, const squeezenet *net)
@@ -35,31 +35,30 @@ void features_of_inception(features *f, const inception *net, dt_inception_resiz
     snprintf(f->identity, sizeof f->identity, "%s", f->measure);
 }
 
-static dt_status base_rows(ctx *c, const features *f, float *rows, const float *x, int64_t channels, int64_t size,
-                           int64_t first, int64_t n)
+static dt_status base_rows(ctx *c, const features *f, float *rows, const float *x, sample_shape shape, int64_t first,
+                           int64_t n)
 {
-    const dit_config *k = &f->base->config;
-    int64_t count = channels * size * size;
-    if (channels != k->channels || size != k->input_size)
+    const denoiser *base = f->base;
+    const int64_t count = sample_values(shape);
+    if (!sample_shape_same(shape, base->shape))
         return error_set(&c->error, DT_ERR_SHAPE,
                          "FD-base: the base takes %lldx%lldx%lld, the images are %lldx%lldx%lld",
-                         (long long)k->channels, (long long)k->input_size, (long long)k->input_size,
-                         (long long)channels, (long long)size, (long long)size);
-    tensor *xt = tensor_new(c, &c->step, 4, (int64_t[]){n, channels, size, size});
+                         (long long)base->shape.channels, (long long)base->shape.height, (long long)base->shape.width,
+                         (long long)shape.channels, (long long)shape.height, (long long)shape.width);
+    tensor *xt = tensor_new(c, &c->step, 4, (int64_t[]){n, shape.channels, shape.height, shape.width});
     real *noisy = xt ? numbers_prepare(c, &c->scratch, xt->data, n * count) : NULL;
     float *noise = arena_alloc(&c->scratch, (size_t)count * sizeof *noise, &c->error);
-    int32_t *t = arena_alloc(&c->step, (size_t)n * sizeof *t, &c->error),
-            *y = arena_alloc(&c->step, (size_t)n * sizeof *y, &c->error);
+    int32_t *t = arena_alloc(&c->step, (size_t)n * sizeof *t, &c->error);
+    const condition nothing = {0}, null = denoiser_unconditional(c, base, &nothing, n);
     if (ctx_failed(c)) return c->error.status;
     for (int64_t i = 0; i < n; i++) {
         rng_normal(noise, count, (rng_key){0, RNG_FEATURE, 0, (uint32_t)(first + i)});
         schedule_add_noise(noisy + i * count, x + i * count, noise, count, &f->schedule, BASE_T);
         t[i] = BASE_T;
-        y[i] = (int32_t)dit_null_class(f->base);
     }
     numbers_send(c, xt->data, noisy, n * count);
-    const tensor *tokens = dit_features(c, f->base, xt, t, y, (k->depth + 1) / 2); /* [N,D] */
-    if (tokens) numbers_fetch(c, rows, tokens->data, n * f->dim);
+    const tensor *inner = base->ops->features(c, base, xt, t, &null); /* [N,D] */
+    if (inner) numbers_fetch(c, rows, inner->data, n * f->dim);
     return c->error.status;
 }
 
@@ -128,15 +127,15 @@ static void pictures_rows(ctx *c, const features *f, float *rows, const float *x
         squeezenet_features(c, rows, f->net, rgb, n, size);
 }
 
-dt_status features_rows(ctx *c, const features *f, float *rows, const float *x, int64_t channels, int64_t size,
-                        int64_t first, int64_t n)
+dt_status features_rows(ctx *c, const features *f, float *rows, const float *x, sample_shape shape, int64_t first,
+                        int64_t n)
 {
     if (ctx_failed(c)) return c->error.status;
     const arena_place step = arena_mark(&c->step), scratch = arena_mark(&c->scratch);
     if (f->kind == DT_FEATURE_BASE)
-        base_rows(c, f, rows, x, channels, size, first, n);
+        base_rows(c, f, rows, x, shape, first, n);
     else
-        pictures_rows(c, f, rows, x, channels, size, n);
+        pictures_rows(c, f, rows, x, shape.channels, shape.height, n);
     arena_release(&c->step, step);
     arena_release(&c->scratch, scratch);
     return c->error.status;

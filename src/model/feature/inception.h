@@ -8,7 +8,7 @@
 #define FEATURE_INCEPTION_H
 
 #include "image/image.h"
-#include "nn/conv_file.h"
+#include "model/file/conv_file.h"
 
 enum {
     INCEPTION_SIDE = 299,

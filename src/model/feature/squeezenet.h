@@ -7,7 +7,7 @@
 #ifndef FEATURE_SQUEEZENET_H
 #define FEATURE_SQUEEZENET_H
 
-#include "nn/conv_file.h"
+#include "model/file/conv_file.h"
 
 enum { SQUEEZENET_SIDE = 227, SQUEEZENET_FEATURES = 512, SQUEEZENET_FIRES = 8 };
 

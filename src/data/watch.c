@@ -1,9 +1,9 @@
-#include "run/watch.h"
+#include "data/watch.h"
 
 #include <math.h>
 
 #include "base/clock.h"
-#include "run/run_log.h"
+#include "base/process.h"
 
 bool watch_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds)
 {
@@ -15,7 +15,7 @@ bool watch_progress(const dt_observer *observer, const char *task, int64_t done,
                      .loss_bank = (double)NAN,
                      .samples_per_second = rate,
                      .seconds_left = rate > 0 ? (double)(count - done) / rate : 0,
-                     .memory_bytes = run_log_memory()};
+                     .memory_bytes = process_memory()};
     if (observer->progress) observer->progress(observer->user, &p);
     return !observer->should_stop || !observer->should_stop(observer->user);
 }

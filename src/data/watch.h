@@ -1,6 +1,6 @@
 /* Between the public observer and work that knows only functions to call. */
-#ifndef RUN_WATCH_H
-#define RUN_WATCH_H
+#ifndef DATA_WATCH_H
+#define DATA_WATCH_H
 
 #include "data/latent_cache.h"
 

@@ -1,8 +1,10 @@
-#include "nn/conv_file.h"
+#include "model/file/conv_file.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model/file/params_file.h"
 
 enum { NAME_MAX_BYTES = 128 };
 
@@ -33,15 +35,6 @@ static float *read_values(const conv_file *f, const char *name, int dim_count, c
     return ctx_failed(f->c) ? NULL : values;
 }
 
-/* w[O,H,W,I] from a file's [O,I,H,W] */
-static void channels_last(real *w, const float *values, int64_t outputs, int64_t inputs, int64_t positions)
-{
-    for (int64_t o = 0; o < outputs; o++)
-        for (int64_t p = 0; p < positions; p++)
-            for (int64_t i = 0; i < inputs; i++)
-                w[(o * positions + p) * inputs + i] = (real)values[(o * inputs + i) * positions + p];
-}
-
 static void read_into(const conv_file *f, real *out, const char *name, int dim_count, const int64_t dims[])
 {
     ctx *c = f->c;
@@ -49,7 +42,7 @@ static void read_into(const conv_file *f, real *out, const char *name, int dim_c
     const float *values = ctx_failed(c) ? NULL : read_values(f, name, dim_count, dims);
     int64_t positions = dim_count == 4 ? dims[2] * dims[3] : 1, inputs = dim_count > 1 ? dims[1] : 1;
     real *turned = numbers_prepare(c, &c->scratch, out, dims[0] * inputs * positions);
-    if (turned) channels_last(turned, values, dims[0], inputs, positions);
+    if (turned) params_channels_last(turned, values, dims[0], inputs, positions);
     numbers_send(c, out, turned, dims[0] * inputs * positions);
     arena_release(&c->scratch, mark);
 }

@@ -1,8 +1,8 @@
 /* Weights of networks on images, read from a file of tensors: convolutions [O,I,H,W] become [O,H,W,I], as op/conv.h
  * wants them. All go into the model arena. A tensor that is missing or of another shape is DT_ERR_SHAPE naming file,
  * tensor, expected and found; after a failure of the context every call does nothing. */
-#ifndef NN_CONV_FILE_H
-#define NN_CONV_FILE_H
+#ifndef FILE_CONV_FILE_H
+#define FILE_CONV_FILE_H
 
 #include "container/tensor_file.h"
 #include "tensor/tensor.h"

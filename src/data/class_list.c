@@ -1,4 +1,4 @@
-#include "api/class_list.h"
+#include "data/class_list.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ static bool read_number(int64_t *number, const char **at, int64_t class_count)
 }
 
 /* "7" or "3-9"; names come first, so that a class may be called so. */
-static bool read_word(int64_t *first, int64_t *last, const char *word, const dit_file_info *info, int64_t class_count)
+static bool read_word(int64_t *first, int64_t *last, const char *word, const model_info *info, int64_t class_count)
 {
     for (int64_t i = 0; i < info->class_name_count; i++) {
         *first = *last = i;
@@ -30,7 +30,7 @@ static bool read_word(int64_t *first, int64_t *last, const char *word, const dit
 }
 
 /* Counts the classes of the text, and fills l->class where there is room for them. */
-static dt_status walk(class_list *l, const char *classes, const dit_file_info *info, int64_t class_count, dt_error *err)
+static dt_status walk(class_list *l, const char *classes, const model_info *info, int64_t class_count, dt_error *err)
 {
     char text[DT_TEXT_MAX], *rest = text;
     snprintf(text, sizeof text, "%s", classes);
@@ -49,15 +49,40 @@ static dt_status walk(class_list *l, const char *classes, const dit_file_info *i
     return DT_OK;
 }
 
-dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const dit_file_info *info, int64_t class_count)
+static dt_status make_room(class_list *l, ctx *c)
 {
-    bool all = s->classes[0] == '\0';
-    *l = (class_list){.order = s->class_order, .seed = (uint64_t)s->seed, .count = class_count};
-    if (!all && walk(l, s->classes, info, class_count, &c->error) != DT_OK) return c->error.status;
     l->class = arena_alloc(&c->model, (size_t)l->count * sizeof *l->class, &c->error);
-    if (!l->class) return c->error.status;
-    for (int64_t y = 0; all && y < class_count; y++) l->class[y] = (int32_t)y;
-    return all ? DT_OK : walk(l, s->classes, info, class_count, &c->error);
+    return c->error.status;
+}
+
+dt_status class_list_all(class_list *l, ctx *c, int64_t class_count)
+{
+    *l = (class_list){.order = DT_CLASSES_IN_TURN, .count = class_count};
+    if (make_room(l, c) != DT_OK) return c->error.status;
+    for (int64_t y = 0; y < class_count; y++) l->class[y] = (int32_t)y;
+    return DT_OK;
+}
+
+dt_status class_list_one(class_list *l, ctx *c, int32_t class)
+{
+    *l = (class_list){.order = DT_CLASSES_IN_TURN, .count = 1};
+    if (make_room(l, c) == DT_OK) l->class[0] = class;
+    return c->error.status;
+}
+
+dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const model_info *info, int64_t class_count)
+{
+    if (s->classes[0]) {
+        *l = (class_list){0};
+        if (walk(l, s->classes, info, class_count, &c->error) != DT_OK || make_room(l, c) != DT_OK)
+            return c->error.status;
+        walk(l, s->classes, info, class_count, &c->error);
+    } else {
+        class_list_all(l, c, class_count);
+    }
+    l->order = s->class_order;
+    l->seed = (uint64_t)s->seed;
+    return c->error.status;
 }
 
 int32_t class_list_at(const class_list *l, int64_t number)

@@ -1,0 +1,143 @@
+#include "data/bank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "container/safetensors.h"
+#include "file/json_file.h"
+
+json_t *bank_manifest_read(const char *folder, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, "manifest.json");
+    json_t *manifest = json_file_read(path, err);
+    const char *format = json_string_value(json_object_get(manifest, "format"));
+    if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
+        json_is_object(json_object_get(manifest, "drawing")))
+        return manifest;
+    error_set(err, DT_ERR_FORMAT, "%s: not a manifest of \"" BANK_FORMAT "\"", path);
+    json_decref(manifest);
+    return NULL;
+}
+
+/* ---- shards ---- */
+
+static bool has_shape(const tensor_entry *e, int dim_count, const int64_t dim[])
+{
+    bool same = e->dim_count == dim_count + 1 && e->dtype == SAFETENSORS_F32;
+    for (int i = 0; same && i < dim_count; i++) same = e->dims[i + 1] == dim[i];
+    return same;
+}
+
+/* Appends the rows of tensor `name`, each of shape dim[], to *values, which holds `count` rows. */
+static dt_status append(float **values, int64_t count, const tensor_file *f, const char *name, int dim_count,
+                        const int64_t dim[], dt_error *err)
+{
+    int64_t each = 1;
+    char shape[TENSOR_SHAPE_TEXT];
+    for (int i = 0; i < dim_count; i++) each *= dim[i];
+    tensor_describe_shape(shape, dim_count, dim);
+    const tensor_entry *e = tensor_file_find(f, name), *x = tensor_file_find(f, "x");
+    if (!e || !has_shape(e, dim_count, dim) || e->dims[0] != x->dims[0])
+        return error_set(err, DT_ERR_SHAPE, "%s: a tensor %s [n,%s of F32 is expected", f->path, name, shape + 1);
+    float *grown = realloc(*values, (size_t)((count + e->dims[0]) * each) * sizeof *grown);
+    if (!grown)
+        return error_set(err, DT_ERR_MEMORY, "%s: memory for %lld samples", f->path, (long long)(count + e->dims[0]));
+    *values = grown;
+    return tensor_read_f32(grown + count * each, e, err);
+}
+
+static dt_status append_table(example_table *t, int64_t count, const tensor_file *f, const char *name, dt_error *err)
+{
+    return t->dim_count ? append(&t->values, count, f, name, t->dim_count, t->dim, err) : DT_OK;
+}
+
+static dt_status append_shard(examples *b, const char *folder, const json_t *shard, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    const char *name = json_string_value(json_object_get(shard, "file"));
+    const char *expected = json_string_value(json_object_get(shard, "sha256"));
+    if (!name || !expected || strchr(name, '/'))
+        return error_set(err, DT_ERR_FORMAT, "%s/manifest.json: a shard lacks its file or sha256", folder);
+    file_join(path, folder, name);
+    tensor_file f;
+    file_hash hash;
+    if (safetensors_open(&f, path, err) != DT_OK) return err->status;
+    file_map_sha256(&hash, &f.map);
+    if (strcmp(hash.hex, expected))
+        error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
+    else if (append(&b->x, b->count, &f, "x", 3, (int64_t[]){b->shape.channels, b->shape.height, b->shape.width},
+                    err) == DT_OK &&
+             append_table(&b->context, b->count, &f, "context", err) == DT_OK &&
+             append_table(&b->control, b->count, &f, "control", err) == DT_OK)
+        b->count += tensor_file_find(&f, "x")->dims[0];
+    tensor_file_close(&f);
+    return err->status;
+}
+
+static dt_status open_shards(examples *b, const char *folder, const char *base_sha256, dt_error *err)
+{
+    json_t *manifest = bank_manifest_read(folder, err);
+    if (!manifest) return err->status;
+    const char *base = json_string_value(json_object_get(json_object_get(manifest, "drawing"), "base_sha256"));
+    if (base_sha256 && (!base || strcmp(base, base_sha256)))
+        error_set(err, DT_ERR_CONFLICT, "%s: this bank was drawn from another base model (sha256 %.12s.., not %.12s..)",
+                  folder, base ? base : "?", base_sha256);
+    size_t i;
+    json_t *shard;
+    json_array_foreach(json_object_get(manifest, "shards"), i, shard)
+    {
+        if (err->status == DT_OK) append_shard(b, folder, shard, err);
+    }
+    if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
+    char *text = json_dumps(manifest, JSON_SORT_KEYS);
+    if (text) {
+        file_hash hash;
+        file_sha256_bytes(&hash, text, strlen(text));
+        memcpy(b->sha256, hash.hex, sizeof b->sha256);
+    }
+    free(text);
+    json_decref(manifest);
+    return err->status;
+}
+
+/* An empty bank with the shapes that this denoiser wants. */
+static examples bank_of(const denoiser *d, const codec *k)
+{
+    examples b = {.kind = EXAMPLES_VALUES, .codec = k, .shape = d->shape};
+    if (d->context_tokens) b.context = (example_table){.dim_count = 2, .dim = {d->context_tokens, d->context_width}};
+    if (d->control.channels)
+        b.control = (example_table){.dim_count = 3, .dim = {d->control.channels, d->control.height, d->control.width}};
+    return b;
+}
+
+/* The released code's bank: pictures in folders, whose labels are not used. */
+static dt_status open_pictures(ctx *c, examples *b, const char *path, const denoiser *d, const examples_options *o)
+{
+    examples_options unlabelled = *o;
+    unlabelled.class_name = NULL;
+    unlabelled.class_count = 0;
+    if (o->codec->channels != d->shape.channels)
+        return error_set(&c->error, DT_ERR_SHAPE, "%s: a bank of pictures has %lld channels for a model of %lld", path,
+                         (long long)o->codec->channels, (long long)d->shape.channels);
+    if (d->context_tokens || d->control.channels)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: pictures alone are no bank for a %s, which is told more",
+                         path, d->ops->kind);
+    return examples_open(c, b, path, &unlabelled);
+}
+
+dt_status bank_open(ctx *c, examples *b, const char *path, const denoiser *d, const char *base_sha256,
+                    const examples_options *options)
+{
+    char manifest[DT_PATH_MAX];
+    *b = (examples){0};
+    file_join(manifest, path, "manifest.json");
+    if (file_exists(manifest)) {
+        *b = bank_of(d, options->codec);
+        open_shards(b, path, base_sha256, &c->error);
+    } else {
+        open_pictures(c, b, path, d, options);
+    }
+    if (ctx_failed(c)) examples_close(b);
+    return c->error.status;
+}

@@ -1,0 +1,25 @@
+/* The memory bank: samples drawn beforehand from the frozen model (section 3.2's augmented data set X^s), on which
+ * retention trains. api/bank.c makes it, this file reads it.
+ *
+ * A bank folder holds shard-00000.safetensors, .. and manifest.json, which names the base model by hash, the way of drawing,
+ * and each finished shard with its SHA-256. A shard is a table of named tensors with one row for each sample, all F32: "x"
+ * [n,C,H,W], and where the model is told more "context" [n,S,W] and "control" [n,C,H,W]. The bank of a model of latents holds
+ * latents. A folder (or tar) of pictures is a bank as well: that is what the released code uses. */
+#ifndef DATA_BANK_H
+#define DATA_BANK_H
+
+#include "data/examples.h"
+#include "diffusion/denoiser.h"
+
+#define BANK_FORMAT "difftune bank 1"
+
+/* Reads a bank for this denoiser: values as they were drawn, or pictures, which become examples as `options` says (their
+ * classes do not matter). `base_sha256` (NULL: not checked) must be the manifest's. DT_ERR_CONFLICT for a bank of another
+ * model, DT_ERR_SHAPE for other shapes. Close it with examples_close. */
+dt_status bank_open(ctx *c, examples *b, const char *path, const denoiser *d, const char *base_sha256,
+                    const examples_options *options);
+
+/* The manifest of a bank's folder, checked for its form; NULL after a failure. */
+json_t *bank_manifest_read(const char *folder, dt_error *err);
+
+#endif

@@ -1,0 +1,64 @@
+/* A denoiser: a network that predicts, as everything above the models sees it. Trainer, sampler, bank, measures and converters
+ * hold this and never a network of one kind; src/model/ makes them. */
+#ifndef DIFFUSION_DENOISER_H
+#define DIFFUSION_DENOISER_H
+
+#include "container/tensor_source.h"
+#include "diffusion/condition.h"
+#include "diffusion/schedule.h"
+#include "file/file.h"
+#include "nn/params.h"
+
+typedef struct denoiser denoiser;
+
+/* How a denoiser is written. */
+typedef struct denoiser_file {
+    const char *path;
+    dt_model_format format;
+    dt_file_dtype dtype;
+    real *const *values; /* [params.count] in place of the rows' own numbers where not NULL; NULL: none */
+    const metadata_pair *metadata;
+    size_t metadata_count;
+    file_hash *hash; /* receives that of a safetensors file; NULL: not wanted */
+} denoiser_file;
+
+typedef struct denoiser_ops {
+    const char *kind; /* "DiT" */
+    /* out[N, C or with learned variance 2C, H, W] of x[N,C,H,W] at original timesteps t[N]. */
+    tensor *(*forward)(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k);
+    /* Features [N, feature_width] of what is in x: inner values of the same pass. NULL where feature_width is 0. */
+    tensor *(*features)(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k);
+    /* Writes all weights for this program or another. DT_ERR_UNSUPPORTED for a format that has no place for this network. */
+    dt_status (*write)(ctx *c, const denoiser *d, const denoiser_file *f);
+} denoiser_ops;
+
+struct denoiser {
+    const denoiser_ops *ops;
+    void *self;     /* the network, in the model arena */
+    params *params; /* its weights */
+    sample_shape shape;
+    process process;
+    /* What it is told: */
+    int64_t class_count; /* labels are 0..class_count, of which the last is the null class; 0: no labels */
+    int64_t context_tokens, context_width; /* of a context; 0: none */
+    sample_shape control;                  /* 0 channels: none */
+    const tensor *null_context; /* [context_tokens, context_width] of the unconditional branch; NULL: zeros */
+    int64_t feature_width;      /* 0: it has no features */
+    bool checkpoint_blocks;     /* training keeps one block's activations at a time */
+};
+
+static inline int32_t denoiser_null_class(const denoiser *d)
+{
+    return (int32_t)d->class_count;
+}
+
+static inline tensor *denoiser_forward(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+{
+    return d->ops->forward(c, d, x, t, k);
+}
+
+/* The condition of the unconditional branch for the same n samples, in the step arena: the null class, the null context; the
+ * control stays, and is zeros where there is none. */
+condition denoiser_unconditional(ctx *c, const denoiser *d, const condition *k, int64_t n);
+
+#endif

@@ -1,0 +1,39 @@
+/* Samples as everybody draws them: number by number, with their conditions, decoded, and their features. The bank, the sample
+ * verb, a run's grids and its distances differ only in what they take from it. */
+#ifndef MEASURE_DRAWING_H
+#define MEASURE_DRAWING_H
+
+#include "data/class_list.h"
+#include "data/examples.h"
+#include "diffusion/sampler.h"
+#include "measure/meter.h"
+
+typedef struct drawing {
+    sampler sampler;
+    const class_list *labels; /* of each number; NULL: the denoiser takes none */
+    const examples *told;     /* contexts and controls, example number % count; NULL: the denoiser takes none */
+    const codec *codec;       /* of the pictures; NULL: nobody wants pictures */
+    int64_t batch;            /* so many at a time */
+} drawing;
+
+/* A batch of samples, in the step arena until the next one. */
+typedef struct drawn {
+    int64_t first, n;
+    float *x;        /* [n,C,H,W] as the denoiser sees them */
+    float *pictures; /* [n,C,H,W], not clamped; NULL without a codec */
+} drawn;
+
+/* What a batch is drawn for. False: no more. */
+typedef bool drawing_taker(void *user, drawn *b);
+
+/* Draws samples number first..last-1 and hands them over batch by batch. */
+dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user);
+
+/* Shape of a picture of these samples. */
+sample_shape drawing_picture_shape(const drawing *d);
+
+/* rows[n, dim + spatial_dim] in scratch of a batch's features: of latents as they are where the features are of latents, else of
+ * pictures as files would show them, which the batch's pictures become. NULL after a failure. */
+float *drawing_features(ctx *c, const drawing *d, const meter *m, drawn *b);
+
+#endif

@@ -1,0 +1,100 @@
+#include "model/dit/dit_denoiser.h"
+
+#include <string.h>
+
+#include "model/dit/dit_diffusers.h"
+#include "model/dit/dit_file.h"
+
+/* ---- as a denoiser ---- */
+
+static tensor *forward(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+{
+    return dit_forward(c, d->self, x, t, k->label);
+}
+
+static tensor *middle_features(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+{
+    const dit *m = d->self;
+    return dit_features(c, m, x, t, k->label, (m->config.depth + 1) / 2);
+}
+
+static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
+{
+    return dit_write(c, d->self, f);
+}
+
+void dit_denoiser(denoiser *d, dit *m)
+{
+    static const denoiser_ops ops = {.kind = "DiT", .forward = forward, .features = middle_features, .write = write};
+    const dit_config *k = &m->config;
+    *d = (denoiser){.ops = &ops,
+                    .self = m,
+                    .params = &m->params,
+                    .shape = {k->channels, k->input_size, k->input_size},
+                    .process = {NOISE_LINEAR, PREDICTS_NOISE, k->learn_sigma},
+                    .class_count = k->class_count,
+                    .feature_width = k->hidden};
+}
+
+/* ---- as a kind of network ---- */
+
+static bool fits(const tensor_file *f)
+{
+    return tensor_file_find(f, "x_embedder.proj.weight") || dit_diffusers_fits(f);
+}
+
+static dt_status view(tensor_file *f, sample_shape *shape, dt_error *err)
+{
+    dit_config k;
+    if (dit_diffusers_fits(f) && dit_diffusers_view(f, err) != DT_OK) return err->status;
+    if (dit_file_config(&k, f, err) == DT_OK) *shape = (sample_shape){k.channels, k.input_size, k.input_size};
+    return err->status;
+}
+
+static dit *new_dit(ctx *c)
+{
+    return arena_alloc_zeroed(&c->model, sizeof(dit), &c->error);
+}
+
+static dt_status load(ctx *c, denoiser *d, const tensor_file *f, const model_info *info, const label_start *labels)
+{
+    dit *m = new_dit(c);
+    if (m && dit_load(c, m, f, info, labels) == DT_OK) dit_denoiser(d, m);
+    return c->error.status;
+}
+
+static bool knows(const char *name)
+{
+    dit_config k;
+    return !strcmp(name, "custom") || dit_named(&k, name);
+}
+
+static dt_status make(ctx *c, denoiser *d, const model_size *size, uint64_t seed)
+{
+    dit *m = new_dit(c);
+    dit_config k = {.input_size = size->shape.height,
+                    .patch = size->patch,
+                    .channels = size->shape.channels,
+                    .hidden = size->hidden,
+                    .depth = size->depth,
+                    .heads = size->heads,
+                    .class_count = size->class_count,
+                    .learn_sigma = size->learned_variance};
+    dit_named(&k, size->name); /* custom: the numbers as they stand */
+    if (k.input_size % k.patch)
+        return error_set(&c->error, DT_ERR_ARG,
+                         "the model's input of %lldx%lld is not divisible by its patches of %lld",
+                         (long long)k.input_size, (long long)k.input_size, (long long)k.patch);
+    if (!m || dit_open(c, m, &k) != DT_OK) return c->error.status;
+    params_init(c, &m->params, seed);
+    dit_denoiser(d, m);
+    return c->error.status;
+}
+
+const model_kind dit_kind = {.fits = fits,
+                             .view = view,
+                             .load = load,
+                             .class_count = dit_file_classes,
+                             .knows = knows,
+                             .make = make,
+                             .names = "custom or one of DiT-{S,B,L,XL}/{2,4,8}"};

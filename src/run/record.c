@@ -1,0 +1,119 @@
+/* What becomes of what a run measures: lines of metrics.jsonl, curves of TensorBoard, pictures in samples/. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/process.h"
+#include "file/json_file.h"
+#include "run/eval_record.h"
+#include "run/training.h"
+
+static dt_error *error_of(const training *r)
+{
+    return &r->trainer.c->error;
+}
+
+dt_status record_step(training *r, const step_result *step, double samples_per_second)
+{
+    const trainer *t = &r->trainer;
+    const struct {
+        const char *tag;
+        double value;
+    } curve[] = {{"loss/target", step->loss_target},
+                 {"loss/bank", step->loss_bank},
+                 {"grad_norm", step->grad_norm},
+                 {"learning_rate", step->learning_rate},
+                 {"samples_per_second", samples_per_second}};
+    run_log_write(&r->log,
+                  JSON_OBJECT({"kind", json_string("train")}, {"step", json_integer(t->step)},
+                              {"loss_target", run_log_number(step->loss_target)},
+                              {"loss_bank", run_log_number(step->loss_bank)},
+                              {"grad_norm", run_log_number(step->grad_norm)}, {"lr", json_real(step->learning_rate)},
+                              {"samples_per_second", run_log_number(samples_per_second)},
+                              {"time_s", json_real(run_log_seconds(&r->log))},
+                              {"memory_bytes", json_integer(process_memory())}, {"skipped", json_integer(t->skipped)}),
+                  error_of(r));
+    for (size_t i = 0; i < sizeof curve / sizeof *curve; i++)
+        run_log_scalar(&r->log, curve[i].tag, t->step, curve[i].value, error_of(r));
+    return error_of(r)->status;
+}
+
+/* ---- validation ---- */
+
+static json_t *describe_band(const band_losses *l, int i)
+{
+    return JSON_OBJECT({"t_first", json_integer(i * BAND_WIDTH)}, {"t_last", json_integer((i + 1) * BAND_WIDTH - 1)},
+                       {"loss", run_log_number(l->loss[i])}, {"mse", run_log_number(l->mse[i])});
+}
+
+static dt_status write_bands(training *r, const band_losses *l, const char *set)
+{
+    const trainer *t = &r->trainer;
+    json_t *bands = json_array();
+    for (int i = 0; i < BAND_COUNT; i++) {
+        char tag[64];
+        json_array_append_new(bands, describe_band(l, i));
+        snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
+        run_log_scalar(&r->log, tag, t->step, l->loss[i], error_of(r));
+    }
+    trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, l->mean);
+    return run_log_write(&r->log,
+                         JSON_OBJECT({"kind", json_string("validation")}, {"step", json_integer(t->step)},
+                                     {"set", json_string(set)}, {"loss", run_log_number(l->mean)}, {"bands", bands}),
+                         error_of(r));
+}
+
+dt_status record_validation(training *r)
+{
+    static const char *const name[] = {[MEASURED_TARGET] = "target", [MEASURED_BANK] = "bank"};
+    const trainer *t = &r->trainer;
+    band_losses losses[2];
+    const int sets = t->bank.count ? 2 : 1;
+    for (int i = 0; i < sets && !ctx_failed(t->c); i++)
+        measure_validation(&r->measures, t, (measured_set)i, &losses[i]);
+    for (int i = 0; i < sets && !ctx_failed(t->c); i++) write_bands(r, &losses[i], name[i]);
+    return error_of(r)->status;
+}
+
+/* ---- samples ---- */
+
+static dt_status save_grid(training *r, const image *grid)
+{
+    dt_error *err = error_of(r);
+    const trainer *t = &r->trainer;
+    char name[64], path[DT_PATH_MAX];
+    uint8_t *png = NULL;
+    size_t size = 0;
+    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)t->step);
+    file_join(path, r->folder, name);
+    const image_text text = {"difftune", t->method.line};
+    if (image_encode_png(&png, &size, grid->rgb, grid->width, grid->height, &text, 1, err) == DT_OK &&
+        file_write_atomic(path, png, size, err) == DT_OK)
+        run_log_image(&r->log, "samples", t->step, png, size, grid->width, grid->height, err);
+    free(png);
+    return err->status;
+}
+
+dt_status record_grid(training *r)
+{
+    trainer *t = &r->trainer;
+    image grid = {0};
+    bool labelled = true;
+    if (ctx_failed(t->c)) return error_of(r)->status;
+    if (measure_grid(&r->measures, t, &grid, &labelled) == DT_OK) save_grid(r, &grid);
+    if (!labelled)
+        trainer_log(t, "step %lld: the sample grid has no class names: fontconfig found no font", (long long)t->step);
+    image_close(&grid);
+    return error_of(r)->status;
+}
+
+dt_status record_distance(training *r)
+{
+    trainer *t = &r->trainer;
+    dt_eval_result d;
+    if (ctx_failed(t->c) || measure_distance(&r->measures, t, &d) != DT_OK) return error_of(r)->status;
+    trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
+                (long long)t->step, d.measure, d.frechet_distance, d.kernel_distance, d.kernel_distance_std,
+                (long long)d.candidate_count, (long long)d.reference_count);
+    run_log_scalar(&r->log, d.measure, t->step, d.frechet_distance, error_of(r));
+    return run_log_write(&r->log, eval_record(&d, t->step), error_of(r));
+}

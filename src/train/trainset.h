@@ -1,0 +1,84 @@
+/* What trains: rows chosen by rules from one or several parameter tables, with what an optimiser keeps for each. A row that is
+ * not chosen is frozen: it has no gradient, no moments, no average and is not written again. Optimiser, averages, checkpoints,
+ * gradient norm and the forecast of memory walk this set. */
+#ifndef TRAIN_TRAINSET_H
+#define TRAIN_TRAINSET_H
+
+#include "container/safetensors.h"
+#include "nn/params.h"
+
+/* The last rule whose pattern matches a row's name decides. Patterns are fnmatch(3)'s: "*", "blocks.*", "*.bias". */
+typedef struct train_rule {
+    const char *pattern;
+    bool trains;
+} train_rule;
+
+typedef struct train_row {
+    const param *param; /* its table's row */
+    tensor *tensor;     /* the weight */
+    real *m, *v;        /* moments, numbers of the engine */
+    real *average;      /* moving average of the weight */
+} train_row;
+
+/* Everything lies in the model arena. */
+typedef struct trainset {
+    train_row *row;
+    int count;
+    params **table; /* that rows were chosen from */
+    int table_count;
+} trainset;
+
+enum { TRAINSET_TABLES_MAX = 8 };
+
+/* Chooses rows of `table` by rules (NULL: all) and puts them behind those of other tables. Fixed rows never train. */
+dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule rules[], int rule_count);
+
+/* Gives every row need_grad and, when asked, an empty gradient that passes add up in. Without one it lives in the pass arena
+ * and only until ctx.weight_done has seen it. */
+dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients);
+
+/* Zero moments, and averages that are copies of the weights. */
+dt_status trainset_keep(ctx *c, trainset *set);
+
+/* Whether every row of `table` that is no fixed one trains. */
+bool trainset_has_all(const trainset *set, const params *table);
+
+/* Values that train. */
+int64_t trainset_values(const trainset *set);
+
+/* Bytes that training keeps for them beside the weights: moments, averages and, unless fused, gradients. */
+int64_t trainset_bytes(const trainset *set, bool keep_gradients);
+
+/* averages[table->count]: the average of each row of `table` that trains, NULL for the others. In scratch. */
+real *const *trainset_averages(ctx *c, const trainset *set, const params *table);
+
+/* Exchanges the weights with their averages; a second call exchanges them back. */
+void trainset_swap_averages(ctx *c, trainset *set);
+
+/* ---- files ---- */
+
+typedef enum train_values {
+    TRAIN_WEIGHTS,
+    TRAIN_AVERAGES,
+    TRAIN_M,
+    TRAIN_V,
+    TRAIN_GRADIENTS,
+    TRAIN_VALUES
+} train_values;
+
+/* sources[kinds * set->count] of values of all rows, kind after kind for each, under their prefix and the weight's name, in f32.
+ * Tensors are brought to the host one at a time, when they are written. In scratch. */
+dt_status trainset_sources(ctx *c, tensor_source sources[], const trainset *set, const train_values values[],
+                           const char *const prefix[], int kinds);
+
+/* Writes those to a file of safetensors. */
+dt_status trainset_write(ctx *c, const trainset *set, const char *path, const train_values values[],
+                         const char *const prefix[], int kinds, file_hash *hash);
+
+/* Fills values of all rows from a file of trainset_write, or of the whole network. DT_ERR_SHAPE naming what is missing. */
+dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix);
+
+/* After rows were filled: whatever the engine keeps of weights in another form. */
+void trainset_changed(ctx *c, trainset *set);
+
+#endif
