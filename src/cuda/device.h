@@ -30,6 +30,12 @@ static inline unsigned cuda_blocks(int64_t count, int64_t per_block)
     return (unsigned)((count + per_block - 1) / per_block);
 }
 
+/* Of the thread in its warp. */
+static __device__ inline int lane(void)
+{
+    return threadIdx.x % 32;
+}
+
 static __device__ inline int64_t thread_of_grid(void)
 {
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;

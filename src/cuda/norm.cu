@@ -25,11 +25,6 @@ static unsigned threads_for(int64_t packs)
     return (unsigned)min((packs + 31) / 32 * 32, (int64_t)ROW_THREADS);
 }
 
-static __device__ int lane(void)
-{
-    return threadIdx.x % 32;
-}
-
 /* All lanes receive the sum. */
 static __device__ real warp_sum(real x)
 {
