@@ -10,57 +10,59 @@
  * dQ. Each computes P and dS for itself; short narrow heads take one kernel that does all (backward_whole_bf16). So an
  * element of a result belongs to one thread, which adds it up in a fixed order.
  *
- * attention_f32.cu has the kernels of float32, attention_bf16.cu those of bfloat16 (GEMM_BF16, E a multiple of 8 up to 128;
- * every other E takes float32, nothing rounded). */
+ * With a causal mask p_j is 0 for keys behind the query; tiles of which no query sees a key are passed over.
+ *
+ * attention_f32.cu has the kernels of float32, attention_bf16_*.cu those of bfloat16 (GEMM_BF16, E a multiple of 8 up to 128,
+ * no mask; all else takes float32, nothing rounded but what is stored in narrow arrays). */
 #include "cuda/attention.cuh"
 
-static bool takes_bf16(int64_t e, int flags)
+static bool takes_bf16(attention_sizes z, int flags)
 {
-    return flags & GEMM_BF16 && e % 8 == 0 && e <= 128;
+    return flags & GEMM_BF16 && z.e % 8 == 0 && z.e <= 128 && z.q_stride % 8 == 0 && z.kv_stride % 8 == 0 && !z.causal;
 }
 
-static sizes find_sizes(int64_t s, int64_t k, int64_t e)
+static sizes find_sizes(attention_sizes z)
 {
-    return {(int)s, (int)k, (int)e, (float)(1 / sqrt((double)e))};
-}
-
-template <class T>
-static void forward(T *y, float *lse, const T *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
-{
-    sizes z = find_sizes(s, k, e);
-    if (takes_bf16(e, flags))
-        attention_bf16_fwd(y, lse, qkv, n * k, z);
-    else
-        attention_f32_fwd(y, lse, qkv, n * k, z);
+    return {(int)z.s, (int)z.keys, (int)z.k, (int)z.e, z.q_stride, z.kv_stride, (float)(1 / sqrt((double)z.e)),
+            z.causal};
 }
 
 template <class T>
-static void backward(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t n, int64_t s, int64_t k,
-                     int64_t e, int flags)
+static void forward(T *y, float *lse, const T *q, const T *k, const T *v, attention_sizes z, int flags)
 {
-    sizes z = find_sizes(s, k, e);
-    bool add = flags & GEMM_ACCUMULATE;
-    if (takes_bf16(e, flags))
-        attention_bf16_bwd(dqkv, dy, y, lse, qkv, n * k, z, add);
+    if (takes_bf16(z, flags))
+        attention_bf16_fwd(y, lse, operands<const T>{q, k, v}, z.n * z.k, find_sizes(z));
     else
-        attention_f32_bwd(dqkv, dy, y, lse, qkv, n * k, z, add);
+        attention_f32_fwd(y, lse, operands<const T>{q, k, v}, z.n * z.k, find_sizes(z));
 }
 
-static void attention_fwd(real *y, real *lse, const real *qkv, int64_t n, int64_t s, int64_t k, int64_t e, int flags)
+template <class T>
+static void backward(operands<T> d, const T *dy, const T *y, const float *lse, const T *q, const T *k, const T *v,
+                     attention_sizes z, int flags)
 {
-    if (flags & NARROW)
-        forward((bf16 *)y, lse, (const bf16 *)qkv, n, s, k, e, flags);
+    const bool add = flags & GEMM_ACCUMULATE;
+    if (takes_bf16(z, flags))
+        attention_bf16_bwd(d, dy, y, lse, operands<const T>{q, k, v}, z.n * z.k, find_sizes(z), add);
     else
-        forward(y, lse, qkv, n, s, k, e, flags);
+        attention_f32_bwd(d, dy, y, lse, operands<const T>{q, k, v}, z.n * z.k, find_sizes(z), add);
 }
 
-static void attention_bwd(real *dqkv, const real *dy, const real *y, const real *lse, const real *qkv, int64_t n,
-                          int64_t s, int64_t k, int64_t e, int flags)
+static void attention_fwd(real *y, real *lse, const real *q, const real *k, const real *v, attention_sizes z, int flags)
 {
     if (flags & NARROW)
-        backward((bf16 *)dqkv, (const bf16 *)dy, (const bf16 *)y, lse, (const bf16 *)qkv, n, s, k, e, flags);
+        forward((bf16 *)y, lse, (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, z, flags);
     else
-        backward(dqkv, dy, y, lse, qkv, n, s, k, e, flags);
+        forward(y, lse, q, k, v, z, flags);
+}
+
+static void attention_bwd(real *dq, real *dk, real *dv, const real *dy, const real *y, const real *lse, const real *q,
+                          const real *k, const real *v, attention_sizes z, int flags)
+{
+    if (flags & NARROW)
+        backward(operands<bf16>{(bf16 *)dq, (bf16 *)dk, (bf16 *)dv}, (const bf16 *)dy, (const bf16 *)y, lse,
+                 (const bf16 *)q, (const bf16 *)k, (const bf16 *)v, z, flags);
+    else
+        backward(operands<real>{dq, dk, dv}, dy, y, lse, q, k, v, z, flags);
 }
 
 void cuda_register_attention(engine *e)

@@ -6,14 +6,21 @@
 #include "cuda/pack.cuh"
 
 typedef struct sizes {
-    int s, k, e;
+    int s, keys, k, e;
+    int64_t q_stride, kv_stride;
     float scale; /* 1 / sqrt(E) */
+    bool causal;
 } sizes;
 
-/* Where the arrays of one pair begin, and how far its rows are apart in qkv and in y. */
+/* Queries, keys and values, or their gradients (NULL: not wanted). */
+template <class T> struct operands {
+    T *q, *k, *v;
+};
+
+/* Where one pair begins in the arrays of queries, of keys and of values, in y and in lse, and how far its rows are apart. */
 typedef struct head {
-    int64_t q, k, v, y, lse;
-    int64_t stride, y_stride;
+    int64_t q, kv, y, lse;
+    int64_t q_stride, kv_stride, y_stride;
 } head;
 
 /* What a block works on: the head, its first row there, and its first column of the result. */
@@ -29,30 +36,36 @@ static __host__ __device__ inline int pieces(int count, int piece)
 
 static __device__ inline head find_head(int64_t pair, sizes z)
 {
-    int64_t width = (int64_t)z.k * z.e, row = pair / z.k * z.s, column = pair % z.k * z.e;
-    int64_t q = row * 3 * width + column;
-    return {q, q + width, q + 2 * width, row * width + column, pair * z.s, 3 * width, width};
+    int64_t width = (int64_t)z.k * z.e, sample = pair / z.k, column = pair % z.k * z.e;
+    return {sample * z.s * z.q_stride + column,
+            sample * z.keys * z.kv_stride + column,
+            sample * z.s * width + column,
+            pair * z.s,
+            z.q_stride,
+            z.kv_stride,
+            width};
 }
 
-static __device__ inline job find_job(sizes z, int rows, int columns)
+/* Of blocks of `rows` queries or keys, of which a head has `count`, and `columns` columns. */
+static __device__ inline job find_job(sizes z, int count, int rows, int columns)
 {
-    int across = pieces(z.e, columns), down = pieces(z.s, rows);
+    int across = pieces(z.e, columns), down = pieces(count, rows);
     int64_t block = blockIdx.x / across;
     return {find_head(block / down, z), (int)(block % down) * rows, (int)(blockIdx.x % across) * columns};
 }
 
 /* The block's job, in shared memory, where what is used rarely takes no registers. */
-static __device__ inline const job *share_job(sizes z, int rows, int columns)
+static __device__ inline const job *share_job(sizes z, int count, int rows, int columns)
 {
     __shared__ job found;
-    if (threadIdx.x == 0) found = find_job(z, rows, columns);
+    if (threadIdx.x == 0) found = find_job(z, count, rows, columns);
     __syncthreads();
     return &found;
 }
 
-static inline unsigned job_count(int64_t pairs, sizes z, int rows, int columns)
+static inline unsigned job_count(int64_t pairs, sizes z, int count, int rows, int columns)
 {
-    return (unsigned)(pairs * pieces(z.s, rows) * pieces(z.e, columns));
+    return (unsigned)(pairs * pieces(count, rows) * pieces(z.e, columns));
 }
 
 /* ---- the means D of the backward pass ---- */
@@ -103,15 +116,15 @@ template <class T> static const float *find_means(const T *dy, const T *y, int64
 /* ---- the two arithmetics: pairs of N samples and K heads, arrays as the engine table has them ---- */
 
 /* Any width. */
-template <class T> void attention_f32_fwd(T *y, float *lse, const T *qkv, int64_t pairs, sizes z);
+template <class T> void attention_f32_fwd(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z);
 template <class T>
-void attention_f32_bwd(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                       bool add);
+void attention_f32_bwd(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x, int64_t pairs,
+                       sizes z, bool add);
 
-/* Widths that are multiples of 8 up to 128. */
-template <class T> void attention_bf16_fwd(T *y, float *lse, const T *qkv, int64_t pairs, sizes z);
+/* Widths that are multiples of 8 up to 128, without a mask; rows begin at multiples of 8 numbers. */
+template <class T> void attention_bf16_fwd(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z);
 template <class T>
-void attention_bf16_bwd(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                        bool add);
+void attention_bf16_bwd(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x, int64_t pairs,
+                        sizes z, bool add);
 
 #endif

@@ -9,7 +9,7 @@
  * so that two sums side by side, rounded, are a left operand without any exchange between lanes.
  * Arrays begin at multiples of 16 bytes, as all blocks of an arena do.
  *
- * T is what qkv, y and their gradients hold: float, or bf16 (NARROW), which is rounded once more where a result is
+ * T is what q, k, v, y and their gradients hold: float, or bf16 (NARROW), which is rounded once more where a result is
  * stored. Rows of bf16 go to shared memory as they are, without a way through registers. */
 #ifndef CUDA_ATTENTION_BF16_CUH
 #define CUDA_ATTENTION_BF16_CUH

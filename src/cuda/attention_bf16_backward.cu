@@ -41,7 +41,8 @@ static __device__ void load_statistics(float *logs, float *scaled_means, const f
 /* A block of keys (rows) against tiles of queries: gradients of keys and values. */
 template <int TILES, class T>
 static __global__ void __launch_bounds__(THREADS, 2)
-    backward_keys_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
+    backward_keys_bf16(operands<T> d, const T *dy, const float *lse, const float *means, operands<const T> x, sizes z,
+                       bool add)
 {
     enum {
         HEIGHT = plan<TILES>::HEIGHT,
@@ -52,16 +53,16 @@ static __global__ void __launch_bounds__(THREADS, 2)
     extern __shared__ __align__(16) bf16 tiles[];
     bf16 *k = tiles, *v = k + ROWS * PITCH, *q = v + ROWS * PITCH, *slope_y = q + TILE * PITCH;
     float *logs = (float *)(tiles + plan<TILES>::BACKWARD_ROWS * PITCH), *scaled_means = logs + TILE;
-    const job &b = *share_job(z, ROWS, z.e);
+    const job &b = *share_job(z, z.keys, ROWS, z.e);
     const head &h = b.h;
-    int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
+    int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.keys - b.row - warp_row;
     float dk[HEIGHT][TILES][4] = {}, dv[HEIGHT][TILES][4] = {}, factor = z.scale * LOG2_E;
-    load_rows<TILES, ROWS / AT_ONCE>(k, qkv + h.k + b.row * h.stride, h.stride, z.s - b.row, z.e);
-    load_rows<TILES, ROWS / AT_ONCE>(v, qkv + h.v + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(k, x.k + h.kv + b.row * h.kv_stride, h.kv_stride, z.keys - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(v, x.v + h.kv + b.row * h.kv_stride, h.kv_stride, z.keys - b.row, z.e);
 #pragma unroll 1
     for (int query = 0; query < z.s; query += TILE) {
         __syncthreads();
-        load_rows<TILES, TILE / AT_ONCE>(q, qkv + h.q + query * h.stride, h.stride, z.s - query, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(q, x.q + h.q + query * h.q_stride, h.q_stride, z.s - query, z.e);
         load_rows<TILES, TILE / AT_ONCE>(slope_y, dy + h.y + query * h.y_stride, h.y_stride, z.s - query, z.e);
         load_statistics(logs, scaled_means, lse + h.lse + query, means + h.lse + query, z.s - query, z.scale);
         wait_for_rows();
@@ -85,20 +86,21 @@ static __global__ void __launch_bounds__(THREADS, 2)
             add_weighted_tile<TILES, PART / 8>(dk, slope, q + part * PITCH);
         }
     }
-    int64_t at = (b.row + warp_row) * h.stride;
-    put_warp_gradient<HEIGHT, TILES>(dqkv + h.k + at, h.stride, dk, warp_rows, z.e, add);
-    put_warp_gradient<HEIGHT, TILES>(dqkv + h.v + at, h.stride, dv, warp_rows, z.e, add);
+    int64_t at = h.kv + (b.row + warp_row) * h.kv_stride;
+    if (d.k) put_warp_gradient<HEIGHT, TILES>(d.k + at, h.kv_stride, dk, warp_rows, z.e, add);
+    if (d.v) put_warp_gradient<HEIGHT, TILES>(d.v + at, h.kv_stride, dv, warp_rows, z.e, add);
 }
 
 /* A block of queries (rows) against tiles of keys: the gradient of the queries. */
 template <int TILES, class T>
 static __global__ void __launch_bounds__(THREADS, 2)
-    backward_queries_bf16(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
+    backward_queries_bf16(T *dq_rows, const T *dy, const float *lse, const float *means, operands<const T> x, sizes z,
+                          bool add)
 {
     enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS, PART = TILE / 2 };
     extern __shared__ __align__(16) bf16 tiles[];
     bf16 *q = tiles, *slope_y = q + ROWS * PITCH, *k = slope_y + ROWS * PITCH, *v = k + TILE * PITCH;
-    const job &b = *share_job(z, ROWS, z.e);
+    const job &b = *share_job(z, z.s, ROWS, z.e);
     const head &h = b.h;
     int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
     float dq[HEIGHT][TILES][4] = {}, logs[HEIGHT][2], scaled_means[HEIGHT][2], factor = z.scale * LOG2_E;
@@ -109,21 +111,21 @@ static __global__ void __launch_bounds__(THREADS, 2)
             logs[m][half] = row < warp_rows ? lse[at] * LOG2_E : INFINITY;
             scaled_means[m][half] = row < warp_rows ? means[at] * z.scale : 0;
         }
-    load_rows<TILES, ROWS / AT_ONCE>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(q, x.q + h.q + b.row * h.q_stride, h.q_stride, z.s - b.row, z.e);
     load_rows<TILES, ROWS / AT_ONCE>(slope_y, dy + h.y + b.row * h.y_stride, h.y_stride, z.s - b.row, z.e);
 #pragma unroll 1
-    for (int key = 0; key < z.s; key += TILE) {
+    for (int key = 0; key < z.keys; key += TILE) {
         __syncthreads();
-        load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k + key * h.stride, h.stride, z.s - key, z.e);
-        load_rows<TILES, TILE / AT_ONCE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(k, x.k + h.kv + key * h.kv_stride, h.kv_stride, z.keys - key, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(v, x.v + h.kv + key * h.kv_stride, h.kv_stride, z.keys - key, z.e);
         wait_for_rows();
         if (warp_rows <= 0) continue;
 #pragma unroll 1
-        for (int part = 0; part < TILE && key + part < z.s; part += PART) {
+        for (int part = 0; part < TILE && key + part < z.keys; part += PART) {
             float p[HEIGHT][PART / 8][4], slope[HEIGHT][PART / 8][4];
             multiply_tile<TILES, PART / 8>(p, q + warp_row * PITCH, k + part * PITCH);
             multiply_tile<TILES, PART / 8>(slope, slope_y + warp_row * PITCH, v + part * PITCH);
-            if (z.s - key - part < PART) mask_keys<HEIGHT, PART / 8>(p, z.s - key - part);
+            if (z.keys - key - part < PART) mask_keys<HEIGHT, PART / 8>(p, z.keys - key - part);
             for (int m = 0; m < HEIGHT; m++)
                 for (int j = 0; j < PART / 8; j++)
                     for (int i = 0; i < 4; i++)
@@ -132,7 +134,8 @@ static __global__ void __launch_bounds__(THREADS, 2)
             add_weighted_tile<TILES, PART / 8>(dq, slope, k + part * PITCH);
         }
     }
-    put_warp_gradient<HEIGHT, TILES>(dqkv + h.q + (b.row + warp_row) * h.stride, h.stride, dq, warp_rows, z.e, add);
+    T *to = dq_rows + h.q + (b.row + warp_row) * h.q_stride;
+    put_warp_gradient<HEIGHT, TILES>(to, h.q_stride, dq, warp_rows, z.e, add);
 }
 
 enum {
@@ -221,29 +224,29 @@ static __device__ void put_query_gradient(T *dq, int64_t stride, const bf16 *slo
     put_warp_gradient<2, COUNT>(dq + 8 * FROM, stride, sum, queries, z.e - 8 * FROM, add);
 }
 
-template <int TILES, class T> static __device__ void load_keys(bf16 *to, const T *qkv, const head &h, sizes z)
+template <int TILES, class T> static __device__ void load_keys(bf16 *to, const T *k, const head &h, sizes z)
 {
-    load_rows<TILES, 4>(to, qkv + h.k, h.stride, z.s, z.e);
+    load_rows<TILES, 4>(to, k + h.kv, h.kv_stride, z.s, z.e);
 }
 
 /* V, Q and dY of a head, one behind the other. */
 template <int TILES, class T>
-static __device__ void load_all_but_keys(bf16 *to, const T *dy, const T *qkv, const head &h, sizes z)
+static __device__ void load_all_but_keys(bf16 *to, const T *dy, operands<const T> x, const head &h, sizes z)
 {
     const int size = blockDim.x * plan<TILES>::PITCH;
-    load_rows<TILES, 4>(to, qkv + h.v, h.stride, z.s, z.e);
-    load_rows<TILES, 4>(to + size, qkv + h.q, h.stride, z.s, z.e);
+    load_rows<TILES, 4>(to, x.v + h.kv, h.kv_stride, z.s, z.e);
+    load_rows<TILES, 4>(to + size, x.q + h.q, h.q_stride, z.s, z.e);
     load_rows<TILES, 4>(to + 2 * size, dy + h.y, h.y_stride, z.s, z.e);
 }
 
-/* All gradients of a head of at most WHOLE_ROWS rows by one block, with 5 products for the 7 of the two kernels above.
+/* All gradients of a head of at most WHOLE_ROWS queries and as many keys by one block, with 5 products for the 7 of the two kernels above.
  * The head is in shared memory whole. A warp has 32 keys and goes over half of the queries for dK and dV, and leaves
  * dS^T of its keys in shared memory; then it has 32 of these queries and half of the columns, and finds dQ from all
  * keys. A block goes from head to head, and what a head has no more use for gives its room to the next one. */
 template <int TILES>
 static __global__ void __launch_bounds__(WHOLE_ROWS, 1)
-    backward_whole_bf16(bf16 *dqkv, const bf16 *dy, const bf16 *y, const float *lse, const bf16 *qkv, int pairs,
-                        sizes z, bool add)
+    backward_whole_bf16(operands<bf16> d, const bf16 *dy, const bf16 *y, const float *lse, operands<const bf16> x,
+                        int pairs, sizes z, bool add)
 {
     enum { PITCH = plan<TILES>::PITCH, PART = TILES > 9 ? 16 : 32, MIDDLE = TILES / 2 };
     extern __shared__ __align__(16) bf16 tiles[];
@@ -256,8 +259,8 @@ static __global__ void __launch_bounds__(WHOLE_ROWS, 1)
         const int next = pair + gridDim.x;
         float dk[2][TILES][4] = {}, dv[2][TILES][4] = {};
         if (pair == blockIdx.x) {
-            load_keys<TILES>(k, qkv, find_head(pair, z), z);
-            load_all_but_keys<TILES>(v, dy, qkv, find_head(pair, z), z);
+            load_keys<TILES>(k, x.k, find_head(pair, z), z);
+            load_all_but_keys<TILES>(v, dy, x, find_head(pair, z), z);
         }
         find_statistics(statistics, lse, dy, y, find_head(pair, z), z);
         wait_for_rows();
@@ -281,22 +284,22 @@ static __global__ void __launch_bounds__(WHOLE_ROWS, 1)
             }
             if (0 < keys && keys < 32) clear_slopes(slopes + 32 * warp * pitch, pitch, keys, half);
             __syncthreads();
-            if (first + half >= z.s && next < pairs) load_all_but_keys<TILES>(v, dy, qkv, find_head(next, z), z);
+            if (first + half >= z.s && next < pairs) load_all_but_keys<TILES>(v, dy, x, find_head(next, z), z);
             /* Neighbouring warps, and those 4 apart, which share a tensor core, have the two halves of the columns. */
             const int query = warp / 2 * 32, queries = z.s - first - query;
             const head h = find_head(pair, z);
-            bf16 *dq = dqkv + h.q + (first + query) * h.stride;
+            bf16 *dq = d.q + h.q + (first + query) * h.q_stride;
             if ((warp ^ warp / 4) % 2)
-                put_query_gradient<TILES, MIDDLE, TILES>(dq, h.stride, slopes + query, pitch, k, queries, z, add);
+                put_query_gradient<TILES, MIDDLE, TILES>(dq, h.q_stride, slopes + query, pitch, k, queries, z, add);
             else
-                put_query_gradient<TILES, 0, MIDDLE>(dq, h.stride, slopes + query, pitch, k, queries, z, add);
+                put_query_gradient<TILES, 0, MIDDLE>(dq, h.q_stride, slopes + query, pitch, k, queries, z, add);
             __syncthreads();
         }
         const head h = find_head(pair, z);
-        bf16 *at = dqkv + 32 * warp * h.stride;
-        if (next < pairs) load_keys<TILES>(k, qkv, find_head(next, z), z);
-        put_warp_gradient<2, TILES>(at + h.k, h.stride, dk, keys, z.e, add);
-        put_warp_gradient<2, TILES>(at + h.v, h.stride, dv, keys, z.e, add);
+        const int64_t at = h.kv + 32 * warp * h.kv_stride;
+        if (next < pairs) load_keys<TILES>(k, x.k, find_head(next, z), z);
+        put_warp_gradient<2, TILES>(d.k + at, h.kv_stride, dk, keys, z.e, add);
+        put_warp_gradient<2, TILES>(d.v + at, h.kv_stride, dv, keys, z.e, add);
     }
 }
 
@@ -311,13 +314,13 @@ static int device_has(cudaDeviceAttr what)
 /* Says whether backward_whole_bf16 takes the work: narrow heads of few rows that fit shared memory, not too wide for the
  * registers. It has as many blocks as run at once. */
 template <int TILES, class T>
-static bool start_whole_bf16(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                             bool add)
+static bool start_whole_bf16(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x,
+                             int64_t pairs, sizes z, bool add)
 {
     if constexpr (plan<TILES>::HEIGHT == 2 && sizeof(T) == sizeof(bf16)) {
         static const int most_bytes = device_has(cudaDevAttrMaxSharedMemoryPerBlockOptin),
                          processors = device_has(cudaDevAttrMultiProcessorCount);
-        if (z.s > WHOLE_ROWS || pairs > INT32_MAX / 2) return false;
+        if (z.s > WHOLE_ROWS || z.keys != z.s || pairs > INT32_MAX / 2 || !d.q || !d.k || !d.v) return false;
         const int rows = pieces(z.s, 64) * 64, bytes = whole_bytes<TILES>(rows);
         if (bytes > most_bytes) return false;
         const void *kernel = (const void *)backward_whole_bf16<TILES>;
@@ -325,7 +328,7 @@ static bool start_whole_bf16(T *dqkv, const T *dy, const T *y, const float *lse,
         allow_shared(kernel, bytes);
         cuda_note(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&at_once, kernel, rows, bytes), "attention's blocks");
         int blocks = min((int)pairs, processors * at_once);
-        backward_whole_bf16<TILES><<<blocks, rows, bytes, cuda_stream>>>(dqkv, dy, y, lse, qkv, (int)pairs, z, add);
+        backward_whole_bf16<TILES><<<blocks, rows, bytes, cuda_stream>>>(d, dy, y, lse, x, (int)pairs, z, add);
         CUDA_LAUNCHED("attention_bwd in bfloat16, whole heads");
         return true;
     }
@@ -333,31 +336,37 @@ static bool start_whole_bf16(T *dqkv, const T *dy, const T *y, const float *lse,
 }
 
 template <int TILES, class T>
-static void start_backward_bf16(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs,
-                                sizes z, bool add)
+static void start_backward_bf16(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x,
+                                int64_t pairs, sizes z, bool add)
 {
     const int of_keys = plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES,
               of_queries = plan<TILES>::BACKWARD_BYTES;
     static_assert(plan<TILES>::BACKWARD_BYTES + plan<TILES>::STATISTICS_BYTES <= 99 * 1024, "what every device has");
-    if (start_whole_bf16<TILES>(dqkv, dy, y, lse, qkv, pairs, z, add)) return;
+    if (start_whole_bf16<TILES>(d, dy, y, lse, x, pairs, z, add)) return;
     const float *means = find_means(dy, y, pairs * z.s, z);
     if (!means) return;
     allow_shared((const void *)backward_keys_bf16<TILES, T>, of_keys);
     allow_shared((const void *)backward_queries_bf16<TILES, T>, of_queries);
-    unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
-    backward_keys_bf16<TILES><<<blocks, THREADS, of_keys, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
-    CUDA_LAUNCHED("attention_bwd in bfloat16, keys and values");
-    backward_queries_bf16<TILES><<<blocks, THREADS, of_queries, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
-    CUDA_LAUNCHED("attention_bwd in bfloat16, queries");
+    if (d.k || d.v) {
+        unsigned blocks = job_count(pairs, z, z.keys, plan<TILES>::ROWS, z.e);
+        backward_keys_bf16<TILES><<<blocks, THREADS, of_keys, cuda_stream>>>(d, dy, lse, means, x, z, add);
+        CUDA_LAUNCHED("attention_bwd in bfloat16, keys and values");
+    }
+    if (d.q) {
+        unsigned blocks = job_count(pairs, z, z.s, plan<TILES>::ROWS, z.e);
+        backward_queries_bf16<TILES><<<blocks, THREADS, of_queries, cuda_stream>>>(d.q, dy, lse, means, x, z, add);
+        CUDA_LAUNCHED("attention_bwd in bfloat16, queries");
+    }
 }
 
 template <class T>
-void attention_bf16_bwd(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                        bool add)
+void attention_bf16_bwd(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x, int64_t pairs,
+                        sizes z, bool add)
 {
-    START_BF16(start_backward_bf16, z.e, dqkv, dy, y, lse, qkv, pairs, z, add);
+    START_BF16(start_backward_bf16, z.e, d, dy, y, lse, x, pairs, z, add);
 }
 
-template void attention_bf16_bwd(float *, const float *, const float *, const float *, const float *, int64_t, sizes,
-                                 bool);
-template void attention_bf16_bwd(bf16 *, const bf16 *, const bf16 *, const float *, const bf16 *, int64_t, sizes, bool);
+template void attention_bf16_bwd(operands<float>, const float *, const float *, const float *, operands<const float>,
+                                 int64_t, sizes, bool);
+template void attention_bf16_bwd(operands<bf16>, const bf16 *, const bf16 *, const float *, operands<const bf16>,
+                                 int64_t, sizes, bool);

@@ -46,29 +46,30 @@ static __device__ void put_warp_rows(T *y, int64_t stride, float *lse, const flo
 }
 
 template <int TILES, class T>
-static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(T *y, float *lse, const T *qkv, sizes z)
+static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(T *y, float *lse, operands<const T> x, sizes z)
 {
     enum { HEIGHT = plan<TILES>::HEIGHT, PITCH = plan<TILES>::PITCH, ROWS = plan<TILES>::ROWS };
     extern __shared__ __align__(16) bf16 tiles[];
     bf16 *q = tiles, *k = q + ROWS * PITCH, *v = k + TILE * PITCH;
-    const job &b = *share_job(z, ROWS, z.e);
+    const job &b = *share_job(z, z.s, ROWS, z.e);
     const head &h = b.h;
     int warp_row = threadIdx.x / 32 * 16 * HEIGHT, warp_rows = z.s - b.row - warp_row;
     float sum[HEIGHT][TILES][4] = {}, tops[HEIGHT][2], totals[HEIGHT][2] = {};
     for (int m = 0; m < HEIGHT; m++) tops[m][0] = tops[m][1] = -INFINITY;
-    load_rows<TILES, ROWS / AT_ONCE>(q, qkv + h.q + b.row * h.stride, h.stride, z.s - b.row, z.e);
-    load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k, h.stride, z.s, z.e);
+    load_rows<TILES, ROWS / AT_ONCE>(q, x.q + h.q + b.row * h.q_stride, h.q_stride, z.s - b.row, z.e);
+    load_rows<TILES, TILE / AT_ONCE>(k, x.k + h.kv, h.kv_stride, z.keys, z.e);
 #pragma unroll 1
-    for (int key = 0; key < z.s; key += TILE) { /* v comes while k is used, the next k while v is */
+    for (int key = 0; key < z.keys; key += TILE) { /* v comes while k is used, the next k while v is */
         float c[HEIGHT][TILE / 8][4];
         wait_for_rows();
-        load_rows<TILES, TILE / AT_ONCE>(v, qkv + h.v + key * h.stride, h.stride, z.s - key, z.e);
+        load_rows<TILES, TILE / AT_ONCE>(v, x.v + h.kv + key * h.kv_stride, h.kv_stride, z.keys - key, z.e);
         if (warp_rows > 0) multiply_tile<TILES, TILE / 8>(c, q + warp_row * PITCH, k);
         wait_for_rows();
-        if (key + TILE < z.s)
-            load_rows<TILES, TILE / AT_ONCE>(k, qkv + h.k + (key + TILE) * h.stride, h.stride, z.s - key - TILE, z.e);
+        if (key + TILE < z.keys)
+            load_rows<TILES, TILE / AT_ONCE>(k, x.k + h.kv + (key + TILE) * h.kv_stride, h.kv_stride,
+                                             z.keys - key - TILE, z.e);
         if (warp_rows <= 0) continue;
-        if (z.s - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.s - key);
+        if (z.keys - key < TILE) mask_keys<HEIGHT, TILE / 8>(c, z.keys - key);
 #pragma unroll
         for (int m = 0; m < HEIGHT; m++) exp_warp_rows<TILES>(c[m], sum[m], tops[m], totals[m], z.scale * LOG2_E);
         add_weighted_tile<TILES, TILE / 8>(sum, c, v);
@@ -77,19 +78,20 @@ static __global__ void __launch_bounds__(THREADS, 2) forward_bf16(T *y, float *l
     put_warp_rows<TILES>(y + h.y + row * h.y_stride, h.y_stride, lse + h.lse + row, sum, tops, totals, warp_rows, z.e);
 }
 
-template <int TILES, class T> static void start_forward_bf16(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
+template <int TILES, class T>
+static void start_forward_bf16(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z)
 {
     const int bytes = plan<TILES>::FORWARD_BYTES;
     allow_shared((const void *)forward_bf16<TILES, T>, bytes);
-    unsigned blocks = job_count(pairs, z, plan<TILES>::ROWS, z.e);
-    forward_bf16<TILES><<<blocks, THREADS, bytes, cuda_stream>>>(y, lse, qkv, z);
+    unsigned blocks = job_count(pairs, z, z.s, plan<TILES>::ROWS, z.e);
+    forward_bf16<TILES><<<blocks, THREADS, bytes, cuda_stream>>>(y, lse, x, z);
     CUDA_LAUNCHED("attention_fwd in bfloat16");
 }
 
-template <class T> void attention_bf16_fwd(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
+template <class T> void attention_bf16_fwd(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z)
 {
-    START_BF16(start_forward_bf16, z.e, y, lse, qkv, pairs, z);
+    START_BF16(start_forward_bf16, z.e, y, lse, x, pairs, z);
 }
 
-template void attention_bf16_fwd(float *, float *, const float *, int64_t, sizes);
-template void attention_bf16_fwd(bf16 *, float *, const bf16 *, int64_t, sizes);
+template void attention_bf16_fwd(float *, float *, operands<const float>, int64_t, sizes);
+template void attention_bf16_fwd(bf16 *, float *, operands<const bf16>, int64_t, sizes);

@@ -2,7 +2,7 @@
  *
  * Blocks of 64 rows against tiles of 64 rows, 4 x 4 scores a thread, operands in slices through shared
  * memory. A block gives at most 128 columns of the result; a wider head has several blocks, which all compute the
- * scores. T is what qkv, y and their gradients hold: float, or bf16 (NARROW), rounded where a result is stored. */
+ * scores. T is what q, k, v, y and their gradients hold: float, or bf16 (NARROW), rounded where a result is stored. */
 #include "cuda/attention.cuh"
 
 enum {
@@ -122,15 +122,24 @@ static __device__ float row_sum(float x)
     return x;
 }
 
-/* Products become exponentials relative to the greatest score so far. A NaN is found by the sum. */
-template <int WIDE>
-static __device__ void exp_tile(float c[EACH][EACH], float sum[EACH][WIDE], float *tops, float *totals, int keys,
-                                float scale)
+/* How many of the keys from number `key` on a query sees. */
+static __device__ int keys_seen(int query, int key, sizes z)
 {
+    return min(SIDE, (z.causal ? query + 1 : z.keys) - key);
+}
+
+/* Products with the keys from number `key` on become exponentials relative to the greatest score so far; the first row is that
+ * of query number `query`. A NaN is found by the sum. */
+template <int WIDE>
+static __device__ void exp_tile(float c[EACH][EACH], float sum[EACH][WIDE], float *tops, float *totals, int query,
+                                int key, sizes z)
+{
+    const float scale = z.scale;
     for (int i = 0; i < EACH; i++) {
         float greatest = -INFINITY, total = 0;
+        const int seen = keys_seen(query + i, key, z);
         for (int j = 0; j < EACH; j++) {
-            if (EACH * thread_across() + j >= keys) c[i][j] = -INFINITY;
+            if (EACH * thread_across() + j >= seen) c[i][j] = -INFINITY;
             greatest = fmaxf(greatest, c[i][j]);
         }
         float top = fmaxf(tops[i], row_greatest(greatest) * scale), kept = expf(tops[i] - top);
@@ -141,22 +150,28 @@ static __device__ void exp_tile(float c[EACH][EACH], float sum[EACH][WIDE], floa
     }
 }
 
+/* Behind the last key that a block of queries from number `query` on sees. */
+static __device__ int keys_end(int query, sizes z)
+{
+    return z.causal ? min(z.keys, query + SIDE) : z.keys;
+}
+
 template <int WIDE, class T>
-static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(T *y, float *lse, const T *qkv, sizes z)
+static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(T *y, float *lse, operands<const T> x, sizes z)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const job &b = *share_job(z, z.s, SIDE, ACROSS * WIDE);
     const head &h = b.h;
     int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
     float sum[EACH][WIDE] = {}, totals[EACH] = {}, tops[EACH], c[EACH][EACH];
     for (int i = 0; i < EACH; i++) tops[i] = -INFINITY;
-    for (int key = 0; key < z.s; key += SIDE) {
-        int keys = min(SIDE, z.s - key);
-        const T *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
-        multiply_rows(c, slices, qkv + h.q + b.row * h.stride, h.stride, rows, k, h.stride, keys, z.e);
-        exp_tile<WIDE>(c, sum, tops, totals, keys, z.scale);
+    for (int key = 0; key < keys_end(b.row, z); key += SIDE) {
+        int keys = min(SIDE, z.keys - key);
+        const T *k = x.k + h.kv + key * h.kv_stride, *v = x.v + h.kv + key * h.kv_stride;
+        multiply_rows(c, slices, x.q + h.q + b.row * h.q_stride, h.q_stride, rows, k, h.kv_stride, keys, z.e);
+        exp_tile<WIDE>(c, sum, tops, totals, b.row + EACH * thread_down(), key, z);
         put_weights(weights, c);
-        add_weighted<WIDE>(sum, slices, weights, v + b.column, h.stride, keys, columns);
+        add_weighted<WIDE>(sum, slices, weights, v + b.column, h.kv_stride, keys, columns);
     }
     for (int i = 0; i < EACH; i++) {
         int row = b.row + EACH * thread_down() + i;
@@ -170,93 +185,108 @@ static __global__ void __launch_bounds__(CUDA_THREADS) forward_f32(T *y, float *
     }
 }
 
-/* A product of query and key becomes its probability p, that of dy and value the gradient of the scores; 0 outside the tile. */
+/* A product of query and key becomes its probability p, that of dy and value the gradient of the scores; 0 outside the tile
+ * and where the query does not see the key. */
 static __device__ inline void find_slope(float *p, float *slope, bool inside, float log_sum, float mean, float scale)
 {
     *p = inside ? expf(fmaf(*p, scale, -log_sum)) : 0;
-    *slope = *p * (*slope - mean) * scale;
+    *slope = inside ? *p * (*slope - mean) * scale : 0;
 }
 
 /* The scores of a block of keys (rows) and a tile of queries, over all queries: gradients of keys and values. */
 template <int WIDE, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS)
-    backward_keys_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
+    backward_keys_f32(operands<T> d, const T *dy, const float *lse, const float *means, operands<const T> x, sizes z,
+                      bool add)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const job &b = *share_job(z, z.keys, SIDE, ACROSS * WIDE);
     const head &h = b.h;
-    int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
-    const T *k = qkv + h.k + b.row * h.stride, *v = qkv + h.v + b.row * h.stride;
+    int rows = min(SIDE, z.keys - b.row), columns = z.e - b.column;
+    const T *k = x.k + h.kv + b.row * h.kv_stride, *v = x.v + h.kv + b.row * h.kv_stride;
     float dk[EACH][WIDE] = {}, dv[EACH][WIDE] = {}, p[EACH][EACH], slope[EACH][EACH];
-    for (int query = 0; query < z.s; query += SIDE) {
+    for (int query = z.causal ? b.row : 0; query < z.s; query += SIDE) {
         int queries = min(SIDE, z.s - query);
-        const T *q = qkv + h.q + query * h.stride, *dy_rows = dy + h.y + query * h.y_stride;
-        multiply_rows(p, slices, k, h.stride, rows, q, h.stride, queries, z.e);
-        multiply_rows(slope, slices, v, h.stride, rows, dy_rows, h.y_stride, queries, z.e);
+        const T *q = x.q + h.q + query * h.q_stride, *dy_rows = dy + h.y + query * h.y_stride;
+        multiply_rows(p, slices, k, h.kv_stride, rows, q, h.q_stride, queries, z.e);
+        multiply_rows(slope, slices, v, h.kv_stride, rows, dy_rows, h.y_stride, queries, z.e);
         for (int j = 0; j < EACH; j++) {
             int column = EACH * thread_across() + j;
             bool inside = column < queries;
             float log_sum = inside ? lse[h.lse + query + column] : 0, mean = inside ? means[h.lse + query + column] : 0;
-            for (int i = 0; i < EACH; i++) find_slope(&p[i][j], &slope[i][j], inside, log_sum, mean, z.scale);
+            for (int i = 0; i < EACH; i++) {
+                bool seen = inside && EACH * thread_down() + i < keys_seen(query + column, b.row, z);
+                find_slope(&p[i][j], &slope[i][j], seen, log_sum, mean, z.scale);
+            }
         }
         put_weights(weights, p);
         add_weighted<WIDE>(dv, slices, weights, dy_rows + b.column, h.y_stride, queries, columns);
         put_weights(weights, slope);
-        add_weighted<WIDE>(dk, slices, weights, q + b.column, h.stride, queries, columns);
+        add_weighted<WIDE>(dk, slices, weights, q + b.column, h.q_stride, queries, columns);
     }
-    put_rows<WIDE>(dqkv + h.k + b.row * h.stride + b.column, h.stride, dk, rows, columns, add);
-    put_rows<WIDE>(dqkv + h.v + b.row * h.stride + b.column, h.stride, dv, rows, columns, add);
+    int64_t at = h.kv + b.row * h.kv_stride + b.column;
+    if (d.k) put_rows<WIDE>(d.k + at, h.kv_stride, dk, rows, columns, add);
+    if (d.v) put_rows<WIDE>(d.v + at, h.kv_stride, dv, rows, columns, add);
 }
 
 /* The scores of a block of queries (rows) and a tile of keys, over all keys: the gradient of the queries. */
 template <int WIDE, class T>
 static __global__ void __launch_bounds__(CUDA_THREADS, WIDE < WIDE_MAX ? 2 : 1)
-    backward_queries_f32(T *dqkv, const T *dy, const float *lse, const float *means, const T *qkv, sizes z, bool add)
+    backward_queries_f32(T *dq_rows, const T *dy, const float *lse, const float *means, operands<const T> x, sizes z,
+                         bool add)
 {
     __shared__ __align__(16) float slices[2 * SLICE * PITCH], weights[SIDE * PITCH];
-    const job &b = *share_job(z, SIDE, ACROSS * WIDE);
+    const job &b = *share_job(z, z.s, SIDE, ACROSS * WIDE);
     const head &h = b.h;
     int rows = min(SIDE, z.s - b.row), columns = z.e - b.column;
-    const T *q = qkv + h.q + b.row * h.stride, *dy_rows = dy + h.y + b.row * h.y_stride;
+    const T *q = x.q + h.q + b.row * h.q_stride, *dy_rows = dy + h.y + b.row * h.y_stride;
     float dq[EACH][WIDE] = {}, log_sums[EACH], row_means[EACH], p[EACH][EACH], slope[EACH][EACH];
     for (int i = 0; i < EACH; i++) {
         int row = EACH * thread_down() + i;
         log_sums[i] = row < rows ? lse[h.lse + b.row + row] : 0;
         row_means[i] = row < rows ? means[h.lse + b.row + row] : 0;
     }
-    for (int key = 0; key < z.s; key += SIDE) {
-        int keys = min(SIDE, z.s - key);
-        const T *k = qkv + h.k + key * h.stride, *v = qkv + h.v + key * h.stride;
-        multiply_rows(p, slices, q, h.stride, rows, k, h.stride, keys, z.e);
-        multiply_rows(slope, slices, dy_rows, h.y_stride, rows, v, h.stride, keys, z.e);
-        for (int i = 0; i < EACH; i++)
+    for (int key = 0; key < keys_end(b.row, z); key += SIDE) {
+        int keys = min(SIDE, z.keys - key);
+        const T *k = x.k + h.kv + key * h.kv_stride, *v = x.v + h.kv + key * h.kv_stride;
+        multiply_rows(p, slices, q, h.q_stride, rows, k, h.kv_stride, keys, z.e);
+        multiply_rows(slope, slices, dy_rows, h.y_stride, rows, v, h.kv_stride, keys, z.e);
+        for (int i = 0; i < EACH; i++) {
+            int seen = keys_seen(b.row + EACH * thread_down() + i, key, z);
             for (int j = 0; j < EACH; j++) {
-                bool inside = EACH * thread_across() + j < keys;
+                bool inside = EACH * thread_across() + j < seen;
                 find_slope(&p[i][j], &slope[i][j], inside, log_sums[i], row_means[i], z.scale);
             }
+        }
         put_weights(weights, slope);
-        add_weighted<WIDE>(dq, slices, weights, k + b.column, h.stride, keys, columns);
+        add_weighted<WIDE>(dq, slices, weights, k + b.column, h.kv_stride, keys, columns);
     }
-    put_rows<WIDE>(dqkv + h.q + b.row * h.stride + b.column, h.stride, dq, rows, columns, add);
+    put_rows<WIDE>(dq_rows + h.q + b.row * h.q_stride + b.column, h.q_stride, dq, rows, columns, add);
 }
 
-template <int WIDE, class T> static void start_forward_f32(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
+template <int WIDE, class T>
+static void start_forward_f32(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z)
 {
-    forward_f32<WIDE><<<job_count(pairs, z, SIDE, ACROSS * WIDE), CUDA_THREADS, 0, cuda_stream>>>(y, lse, qkv, z);
+    forward_f32<WIDE><<<job_count(pairs, z, z.s, SIDE, ACROSS * WIDE), CUDA_THREADS, 0, cuda_stream>>>(y, lse, x, z);
     CUDA_LAUNCHED("attention_fwd");
 }
 
 template <int WIDE, class T>
-static void start_backward_f32(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                               bool add)
+static void start_backward_f32(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x,
+                               int64_t pairs, sizes z, bool add)
 {
     const float *means = find_means(dy, y, pairs * z.s, z);
     if (!means) return;
-    unsigned blocks = job_count(pairs, z, SIDE, ACROSS * WIDE);
-    backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
-    CUDA_LAUNCHED("attention_bwd, keys and values");
-    backward_queries_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(dqkv, dy, lse, means, qkv, z, add);
-    CUDA_LAUNCHED("attention_bwd, queries");
+    if (d.k || d.v) {
+        unsigned blocks = job_count(pairs, z, z.keys, SIDE, ACROSS * WIDE);
+        backward_keys_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(d, dy, lse, means, x, z, add);
+        CUDA_LAUNCHED("attention_bwd, keys and values");
+    }
+    if (d.q) {
+        unsigned blocks = job_count(pairs, z, z.s, SIDE, ACROSS * WIDE);
+        backward_queries_f32<WIDE><<<blocks, CUDA_THREADS, 0, cuda_stream>>>(d.q, dy, lse, means, x, z, add);
+        CUDA_LAUNCHED("attention_bwd, queries");
+    }
 }
 
 /* The function whose blocks give e columns at once, or 128 where there are more than 96. */
@@ -266,20 +296,21 @@ static void start_backward_f32(T *dqkv, const T *dy, const T *y, const float *ls
      : (e) <= 96 ? function<6>(__VA_ARGS__)                                                                            \
                  : function<WIDE_MAX>(__VA_ARGS__))
 
-template <class T> void attention_f32_fwd(T *y, float *lse, const T *qkv, int64_t pairs, sizes z)
+template <class T> void attention_f32_fwd(T *y, float *lse, operands<const T> x, int64_t pairs, sizes z)
 {
-    START_F32(start_forward_f32, z.e, y, lse, qkv, pairs, z);
+    START_F32(start_forward_f32, z.e, y, lse, x, pairs, z);
 }
 
 template <class T>
-void attention_f32_bwd(T *dqkv, const T *dy, const T *y, const float *lse, const T *qkv, int64_t pairs, sizes z,
-                       bool add)
+void attention_f32_bwd(operands<T> d, const T *dy, const T *y, const float *lse, operands<const T> x, int64_t pairs,
+                       sizes z, bool add)
 {
-    START_F32(start_backward_f32, z.e, dqkv, dy, y, lse, qkv, pairs, z, add);
+    START_F32(start_backward_f32, z.e, d, dy, y, lse, x, pairs, z, add);
 }
 
-template void attention_f32_fwd(float *, float *, const float *, int64_t, sizes);
-template void attention_f32_bwd(float *, const float *, const float *, const float *, const float *, int64_t, sizes,
-                                bool);
-template void attention_f32_fwd(bf16 *, float *, const bf16 *, int64_t, sizes);
-template void attention_f32_bwd(bf16 *, const bf16 *, const bf16 *, const float *, const bf16 *, int64_t, sizes, bool);
+template void attention_f32_fwd(float *, float *, operands<const float>, int64_t, sizes);
+template void attention_f32_bwd(operands<float>, const float *, const float *, const float *, operands<const float>,
+                                int64_t, sizes, bool);
+template void attention_f32_fwd(bf16 *, float *, operands<const bf16>, int64_t, sizes);
+template void attention_f32_bwd(operands<bf16>, const bf16 *, const bf16 *, const float *, operands<const bf16>,
+                                int64_t, sizes, bool);

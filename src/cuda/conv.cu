@@ -216,6 +216,33 @@ static void average_pool_fwd(real *y, const real *x, window_sizes z)
     CUDA_LAUNCHED("average_pool");
 }
 
+static __global__ void average_pool_back(real *dx, const real *dy, window_sizes z, int64_t count)
+{
+    int64_t number = thread_of_grid();
+    if (number >= count) return;
+    int64_t place = number / z.c, c = number % z.c, line = place / z.w, column = place % z.w;
+    int64_t n = line / z.h, row = line % z.h;
+    int64_t last_i = last_with(row, z.stride, z.pad_h, z.out_h);
+    int64_t first_j = first_with(column, z.side_w, z.stride, z.pad_w);
+    int64_t last_j = last_with(column, z.stride, z.pad_w, z.out_w);
+    real sum = dx[number];
+    for (int64_t i = first_with(row, z.side_h, z.stride, z.pad_h); i <= last_i; i++)
+        for (int64_t j = first_j; j <= last_j; j++) {
+            int64_t window = (n * z.out_h + i) * z.out_w + j;
+            window_part p = part_inside(z, window);
+            sum += dy[window * z.c + c] / (real)((p.bottom - p.top) * (p.right - p.left));
+        }
+    dx[number] = sum;
+}
+
+static void average_pool_bwd(real *dx, const real *dy, window_sizes z)
+{
+    int64_t count = image_count(z);
+    if (count <= 0) return;
+    average_pool_back<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, z, count);
+    CUDA_LAUNCHED("average_pool_back");
+}
+
 /* ---- rectifier ---- */
 
 static __global__ void relu(real *y, const real *x, int64_t count)
@@ -244,41 +271,6 @@ static void relu_bwd(real *dx, const real *dy, const real *x, int64_t count)
     CUDA_LAUNCHED("relu_back");
 }
 
-/* ---- rows side by side ---- */
-
-static __global__ void concat(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
-{
-    int64_t i = thread_of_grid(), width = a_count + b_count;
-    if (i >= m * width) return;
-    int64_t row = i / width, j = i % width;
-    y[i] = j < a_count ? a[row * a_count + j] : b[row * b_count + j - a_count];
-}
-
-static void concat_fwd(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
-{
-    int64_t count = m * (a_count + b_count);
-    if (count <= 0) return;
-    concat<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, a, b, m, a_count, b_count);
-    CUDA_LAUNCHED("concat");
-}
-
-static __global__ void split(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
-{
-    int64_t i = thread_of_grid(), width = a_count + b_count;
-    if (i >= m * width) return;
-    int64_t row = i / width, j = i % width;
-    if (da && j < a_count) da[row * a_count + j] += dy[i];
-    if (db && j >= a_count) db[row * b_count + j - a_count] += dy[i];
-}
-
-static void concat_bwd(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
-{
-    int64_t count = m * (a_count + b_count);
-    if (count <= 0) return;
-    split<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(da, db, dy, m, a_count, b_count);
-    CUDA_LAUNCHED("split");
-}
-
 void cuda_register_conv(engine *e)
 {
     e->im2col_fwd = im2col_fwd;
@@ -286,8 +278,7 @@ void cuda_register_conv(engine *e)
     e->max_pool_fwd = max_pool_fwd;
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;
+    e->average_pool_bwd = average_pool_bwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
-    e->concat_fwd = concat_fwd;
-    e->concat_bwd = concat_bwd;
 }

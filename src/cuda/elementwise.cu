@@ -196,6 +196,18 @@ struct gelu {
     }
 };
 
+struct quick_gelu {
+    static __device__ real value(real x)
+    {
+        return x * sigmoid((real)1.702 * x);
+    }
+    static __device__ real slope(real x)
+    {
+        real s = sigmoid((real)1.702 * x);
+        return s * (1 + (real)1.702 * x * (1 - s));
+    }
+};
+
 template <class F, class T> struct activation {
     T *y;
     const T *x;
@@ -219,12 +231,12 @@ template <class F, class T> static void activation_fwd(T *y, const T *x, int64_t
     launch_on_all<16 / sizeof(T)>(activation<F, T>{y, x}, count, on_16_bytes(y, x), "activation forward");
 }
 
-static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
+template <class F> static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
 {
     if (flags & NARROW)
-        activation_fwd<gelu>((bf16 *)y, (const bf16 *)x, count);
+        activation_fwd<F>((bf16 *)y, (const bf16 *)x, count);
     else
-        activation_fwd<gelu>(y, x, count);
+        activation_fwd<F>(y, x, count);
 }
 
 /* dx may be dy: a thread reads all it needs before it writes. */
@@ -253,12 +265,93 @@ template <class F, class T> static void activation_bwd(T *dx, const T *dy, const
                                   "activation backward");
 }
 
-static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
+template <class F> static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
     if (flags & NARROW)
-        activation_bwd<gelu>((bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, count, add);
+        activation_bwd<F>((bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, count, add);
     else
-        activation_bwd<gelu>(dx, dy, x, count, add);
+        activation_bwd<F>(dx, dy, x, count, add);
+}
+
+/* ---- GELU as a gate, and the soft clamp: a thread has a number ---- */
+
+template <class T> static __global__ void geglu(T *y, const T *x, int64_t count, int64_t d)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    const T *row = x + i / d * 2 * d + i % d;
+    real b = (real)row[d];
+    y[i] = (T)((real)row[0] * (b * normcdff(b)));
+}
+
+template <class T> static void geglu_fwd_of(T *y, const T *x, int64_t m, int64_t d)
+{
+    if (m * d <= 0) return;
+    geglu<<<cuda_blocks(m * d, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, m * d, d);
+    CUDA_LAUNCHED("geglu");
+}
+
+static void geglu_fwd(real *y, const real *x, int64_t m, int64_t d, int flags)
+{
+    if (flags & NARROW)
+        geglu_fwd_of((bf16 *)y, (const bf16 *)x, m, d);
+    else
+        geglu_fwd_of(y, x, m, d);
+}
+
+template <class T> static __global__ void geglu_back(T *dx, const T *dy, const T *x, int64_t count, int64_t d, bool add)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    const int64_t at = i / d * 2 * d + i % d;
+    real a = (real)x[at], b = (real)x[at + d], g = (real)dy[i], below = normcdff(b);
+    real density = (real)0.398942280 * expf((real)-0.5 * b * b);
+    real da = g * (b * below), db = g * a * (below + b * density);
+    dx[at] = (T)(add ? (real)dx[at] + da : da);
+    dx[at + d] = (T)(add ? (real)dx[at + d] + db : db);
+}
+
+template <class T> static void geglu_bwd_of(T *dx, const T *dy, const T *x, int64_t m, int64_t d, bool add)
+{
+    if (m * d <= 0) return;
+    geglu_back<<<cuda_blocks(m * d, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, x, m * d, d, add);
+    CUDA_LAUNCHED("geglu_back");
+}
+
+static void geglu_bwd(real *dx, const real *dy, const real *x, int64_t m, int64_t d, bool add, int flags)
+{
+    if (flags & NARROW)
+        geglu_bwd_of((bf16 *)dx, (const bf16 *)dy, (const bf16 *)x, m, d, add);
+    else
+        geglu_bwd_of(dx, dy, x, m, d, add);
+}
+
+static __global__ void soft_clamp(real *y, const real *x, real limit, int64_t count)
+{
+    int64_t i = thread_of_grid();
+    if (i < count) y[i] = limit * tanhf(x[i] / limit);
+}
+
+static void soft_clamp_fwd(real *y, const real *x, real limit, int64_t count)
+{
+    if (count <= 0) return;
+    soft_clamp<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, limit, count);
+    CUDA_LAUNCHED("soft_clamp");
+}
+
+static __global__ void soft_clamp_back(real *dx, const real *dy, const real *x, real limit, int64_t count)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    real t = tanhf(x[i] / limit);
+    dx[i] += dy[i] * (1 - t * t);
+}
+
+static void soft_clamp_bwd(real *dx, const real *dy, const real *x, real limit, int64_t count)
+{
+    if (count <= 0) return;
+    soft_clamp_back<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, x, limit, count);
+    CUDA_LAUNCHED("soft_clamp_back");
 }
 
 void cuda_register_elementwise(engine *e)
@@ -268,6 +361,12 @@ void cuda_register_elementwise(engine *e)
     e->bias_bwd = bias_bwd;
     e->silu_fwd = activation_fwd<silu, real>;
     e->silu_bwd = activation_bwd<silu, real>;
-    e->gelu_fwd = gelu_fwd;
-    e->gelu_bwd = gelu_bwd;
+    e->gelu_fwd = gelu_fwd<gelu>;
+    e->gelu_bwd = gelu_bwd<gelu>;
+    e->quick_gelu_fwd = gelu_fwd<quick_gelu>;
+    e->quick_gelu_bwd = gelu_bwd<quick_gelu>;
+    e->geglu_fwd = geglu_fwd;
+    e->geglu_bwd = geglu_bwd;
+    e->soft_clamp_fwd = soft_clamp_fwd;
+    e->soft_clamp_bwd = soft_clamp_bwd;
 }

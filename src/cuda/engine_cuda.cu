@@ -169,7 +169,7 @@ static void *shared(size_t bytes)
 
 /* ---- opening ---- */
 
-#define FILES(X)      X(gemm) X(attention) X(elementwise) X(norm) X(layout) X(loss) X(adamw) X(conv) X(frozen)
+#define FILES(X)      X(gemm) X(attention) X(elementwise) X(norm) X(layout) X(loss) X(adamw) X(conv) X(group_norm)
 #define DECLARE(file) void cuda_register_##file(engine *e);
 #define CALL(file)    cuda_register_##file(e);
 

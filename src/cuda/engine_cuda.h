@@ -6,7 +6,7 @@ extern "C" {
 #include "tensor/engine.h"
 }
 
-/* What device_load (tensor/device.c) looks for in this module. */
+/* What device_load (engine/device.c) looks for in this module. */
 extern "C" __attribute__((visibility("default"))) dt_status difftune_engine_cuda(engine *e, dt_error *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* Kernels that only move numbers: images to tokens and back, table rows, rows added to a batch, and the mean over
- * tokens. The walks are those of cpu/layout.c; a thread has one number. */
+/* Kernels that only move numbers: images to tokens and back, table rows, rows added to a batch, the mean over tokens, images
+ * of other sizes, rows side by side and parts of them. The walks are those of cpu/layout.c; a thread has one number. */
 #include "cuda/device.h"
 
 /* ---- patches ---- */
@@ -152,6 +152,139 @@ static void mean_tokens_bwd(real *dx, const real *dy, int64_t n, int64_t s, int6
     CUDA_LAUNCHED("spread_tokens");
 }
 
+/* ---- sizes of images ---- */
+
+/* A thread has a number of x and writes it four times. */
+static __global__ void upsample(real *y, const real *x, int64_t count, int64_t w, int64_t c)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    int64_t line = i / (w * c), j = i % (w * c), column = j / c, length = 2 * w * c;
+    real value = x[i], *to = y + 2 * line * length + column * c + j; /* j is column * c and the channel */
+    to[0] = to[c] = value;
+    to[length] = to[length + c] = value;
+}
+
+static void upsample_fwd(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    int64_t count = n * h * w * c;
+    if (count <= 0) return;
+    upsample<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count, w, c);
+    CUDA_LAUNCHED("upsample");
+}
+
+static __global__ void upsample_back(real *dx, const real *dy, int64_t count, int64_t w, int64_t c)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    int64_t line = i / (w * c), j = i % (w * c), column = j / c, length = 2 * w * c;
+    const real *from = dy + 2 * line * length + column * c + j;
+    dx[i] += from[0] + from[c] + (from[length] + from[length + c]);
+}
+
+static void upsample_bwd(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    int64_t count = n * h * w * c;
+    if (count <= 0) return;
+    upsample_back<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, count, w, c);
+    CUDA_LAUNCHED("upsample_back");
+}
+
+static __global__ void pad_end(real *y, const real *x, int64_t count, int64_t h, int64_t w, int64_t c)
+{
+    int64_t i = thread_of_grid(), length = (w + 1) * c;
+    if (i >= count) return;
+    int64_t row = i / length, j = i % length, image = row / (h + 1), line = row % (h + 1);
+    y[i] = line < h && j < w * c ? x[(image * h + line) * w * c + j] : 0;
+}
+
+static void pad_end_fwd(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    int64_t count = n * (h + 1) * (w + 1) * c;
+    if (count <= 0) return;
+    pad_end<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count, h, w, c);
+    CUDA_LAUNCHED("pad_end");
+}
+
+static __global__ void pad_end_back(real *dx, const real *dy, int64_t count, int64_t h, int64_t w, int64_t c)
+{
+    int64_t i = thread_of_grid(), row = i / (w * c);
+    if (i < count) dx[i] += dy[(row / h * (h + 1) + row % h) * (w + 1) * c + i % (w * c)];
+}
+
+static void pad_end_bwd(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    int64_t count = n * h * w * c;
+    if (count <= 0) return;
+    pad_end_back<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, count, h, w, c);
+    CUDA_LAUNCHED("pad_end_back");
+}
+
+/* ---- rows side by side ---- */
+
+static __global__ void concat(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
+{
+    int64_t i = thread_of_grid(), width = a_count + b_count;
+    if (i >= m * width) return;
+    int64_t row = i / width, j = i % width;
+    y[i] = j < a_count ? a[row * a_count + j] : b[row * b_count + j - a_count];
+}
+
+static void concat_fwd(real *y, const real *a, const real *b, int64_t m, int64_t a_count, int64_t b_count)
+{
+    int64_t count = m * (a_count + b_count);
+    if (count <= 0) return;
+    concat<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, a, b, m, a_count, b_count);
+    CUDA_LAUNCHED("concat");
+}
+
+static __global__ void split(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
+{
+    int64_t i = thread_of_grid(), width = a_count + b_count;
+    if (i >= m * width) return;
+    int64_t row = i / width, j = i % width;
+    if (da && j < a_count) da[row * a_count + j] += dy[i];
+    if (db && j >= a_count) db[row * b_count + j - a_count] += dy[i];
+}
+
+static void concat_bwd(real *da, real *db, const real *dy, int64_t m, int64_t a_count, int64_t b_count)
+{
+    int64_t count = m * (a_count + b_count);
+    if (count <= 0) return;
+    split<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(da, db, dy, m, a_count, b_count);
+    CUDA_LAUNCHED("split");
+}
+
+static __global__ void slice(real *y, const real *x, int64_t count, int64_t x_count, int64_t first, int64_t a_count)
+{
+    int64_t i = thread_of_grid();
+    if (i < count) y[i] = x[i / a_count * x_count + first + i % a_count];
+}
+
+static void slice_fwd(real *y, const real *x, int64_t m, int64_t x_count, int64_t first, int64_t a_count)
+{
+    int64_t count = m * a_count;
+    if (count <= 0) return;
+    slice<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count, x_count, first, a_count);
+    CUDA_LAUNCHED("slice");
+}
+
+static __global__ void slice_back(real *dx, const real *dy, int64_t count, int64_t x_count, int64_t first,
+                                  int64_t a_count)
+{
+    int64_t i = thread_of_grid();
+    if (i < count) dx[i / a_count * x_count + first + i % a_count] += dy[i];
+}
+
+static void slice_bwd(real *dx, const real *dy, int64_t m, int64_t x_count, int64_t first, int64_t a_count)
+{
+    int64_t count = m * a_count;
+    if (count <= 0) return;
+    slice_back<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, count, x_count, first,
+                                                                                   a_count);
+    CUDA_LAUNCHED("slice_back");
+}
+
 void cuda_register_layout(engine *e)
 {
     e->patchify_fwd = patchify_fwd;
@@ -163,4 +296,12 @@ void cuda_register_layout(engine *e)
     e->embedding_bwd = embedding_bwd;
     e->mean_tokens_fwd = mean_tokens_fwd;
     e->mean_tokens_bwd = mean_tokens_bwd;
+    e->upsample_fwd = upsample_fwd;
+    e->upsample_bwd = upsample_bwd;
+    e->pad_end_fwd = pad_end_fwd;
+    e->pad_end_bwd = pad_end_bwd;
+    e->concat_fwd = concat_fwd;
+    e->concat_bwd = concat_bwd;
+    e->slice_fwd = slice_fwd;
+    e->slice_bwd = slice_bwd;
 }

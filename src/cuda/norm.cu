@@ -1,11 +1,13 @@
-/* Layer norm with adaptive modulation, and the gated residual; the formulas and their source stand in cpu/norm.c.
+/* Layer norm with adaptive modulation or weights of its own, and the gated residual; the formulas and their source stand in
+ * cpu/norm.c.
  *
  * A block has a chunk of a sample's tokens, a thread the same columns of all of them. A few tokens are in work
  * together, so that several loads of a thread are under way and one barrier serves several sums. The norm's rows of up
  * to HELD_WIDTH numbers are read once: a thread holds one pack of four columns. Rows that are longer or do not lie on
  * 16 bytes are read again where they are needed, a warp to each.
  * Sums over the tokens of a sample are made in two steps: each chunk of tokens leaves its sums, a row for each
- * modulation vector, in cuda_room; sum_chunks adds them in order.
+ * modulation vector, in cuda_room; sum_chunks adds them in order. Rows that share weights of their own are tokens of one
+ * sample.
  * T is the type of the arrays that may be narrow. */
 #include "cuda/pack.cuh"
 
@@ -13,6 +15,25 @@ enum { ROW_THREADS = 288, ROW_WARPS = ROW_THREADS / 32 }; /* of a block, at most
 enum { HELD_WIDTH = ROW_THREADS * 4 };                    /* 1152 is the width of DiT-XL */
 enum { ROWS_FWD = 4, ROWS_BWD = 2 };                      /* tokens in work together */
 enum { SUM_THREADS = 128 };
+
+/* What normed rows are multiplied with, base + a, and what is added, b; those of a sample `stride` behind those of the sample
+ * before it. */
+typedef struct affine {
+    const real *a, *b;
+    int64_t stride;
+    real base;
+} affine;
+
+static affine modulation(const real *m, modulation_sizes z, int64_t shift, int64_t scale)
+{
+    return affine{m + scale * z.d, m + shift * z.d, z.stride, 1};
+}
+
+/* Where the sums over a sample's tokens are added (NULL: not wanted), `stride` apart from sample to sample. */
+typedef struct sums_of_tokens {
+    real *to[2];
+    int64_t stride;
+} sums_of_tokens;
 
 /* Whether rows start on 16 bytes (those of narrow arrays on 8) where their arrays do. */
 static bool rows_of_packs(modulation_sizes z)
@@ -112,18 +133,17 @@ static __device__ void held_moments(real (&mean)[ROWS_FWD], real (&rstd)[ROWS_FW
 /* A block has ROWS_FWD tokens. */
 template <class T>
 static __global__ void __launch_bounds__(ROW_THREADS, 4)
-    norm_fwd_held(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z, division c,
-                  int64_t shift, int64_t scale, real epsilon)
+    norm_fwd_held(T *y, real *mean, real *rstd, const real *x, affine f, modulation_sizes z, division c, real epsilon)
 {
     const token_range range = range_of(blockIdx.x, z, c);
     const int column = threadIdx.x * 4;
-    const real *mod = m + range.sample * z.stride + column;
+    const int64_t at = range.sample * f.stride + column;
     pack<4> rows[ROWS_FWD], a = {}, b = {};
     real mu[ROWS_FWD], r[ROWS_FWD];
     hold(rows, x, range.first, range.end, column, z.d);
     if (column < z.d) {
-        a = load<4>(mod + scale * z.d);
-        b = load<4>(mod + shift * z.d);
+        a = load<4>(f.a + at);
+        b = load<4>(f.b + at);
     }
     held_moments(mu, r, rows, z.d, epsilon);
 #pragma unroll
@@ -134,18 +154,18 @@ static __global__ void __launch_bounds__(ROW_THREADS, 4)
             mean[token] = mu[k];
             rstd[token] = r[k];
         }
-        for (int u = 0; u < 4; u++) rows[k].v[u] = (rows[k].v[u] - mu[k]) * r[k] * (1 + a.v[u]) + b.v[u];
+        for (int u = 0; u < 4; u++) rows[k].v[u] = (rows[k].v[u] - mu[k]) * r[k] * (f.base + a.v[u]) + b.v[u];
         store<4>(y + token * z.d + column, rows[k]);
     }
 }
 
 template <class T>
-static __global__ void norm_fwd_any(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z,
-                                    int64_t shift, int64_t scale, real epsilon)
+static __global__ void norm_fwd_any(T *y, real *mean, real *rstd, const real *x, affine f, modulation_sizes z,
+                                    real epsilon)
 {
     int64_t token = thread_of_grid() / 32;
     if (token >= z.n * z.s) return;
-    const real *mod = m + token / z.s * z.stride, *b = mod + shift * z.d, *a = mod + scale * z.d;
+    const real *a = f.a + token / z.s * f.stride, *b = f.b + token / z.s * f.stride;
     const real *row = x + token * z.d;
     real sum = 0, square = 0;
     for (int64_t i = lane(); i < z.d; i += 32) sum += row[i];
@@ -156,21 +176,19 @@ static __global__ void norm_fwd_any(T *y, real *mean, real *rstd, const real *x,
         mean[token] = mu;
         rstd[token] = r;
     }
-    for (int64_t i = lane(); i < z.d; i += 32) y[token * z.d + i] = (T)((row[i] - mu) * r * (1 + a[i]) + b[i]);
+    for (int64_t i = lane(); i < z.d; i += 32) y[token * z.d + i] = (T)((row[i] - mu) * r * (f.base + a[i]) + b[i]);
 }
 
 template <class T>
-static void norm_fwd(T *y, real *mean, real *rstd, const real *x, const real *m, modulation_sizes z, int64_t shift,
-                     int64_t scale, real epsilon)
+static void norm_fwd(T *y, real *mean, real *rstd, const real *x, affine f, modulation_sizes z, real epsilon)
 {
     const division c = divide(z, ROWS_FWD);
     if (z.n * z.s <= 0) return;
-    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(y, x, m))
-        norm_fwd_held<<<all_chunks(z, c), threads_for(z.d / 4), 0, cuda_stream>>>(y, mean, rstd, x, m, z, c, shift,
-                                                                                  scale, epsilon);
+    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(y, x, f.a, f.b))
+        norm_fwd_held<<<all_chunks(z, c), threads_for(z.d / 4), 0, cuda_stream>>>(y, mean, rstd, x, f, z, c, epsilon);
     else
-        norm_fwd_any<<<cuda_blocks(z.n * z.s, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(
-            y, mean, rstd, x, m, z, shift, scale, epsilon);
+        norm_fwd_any<<<cuda_blocks(z.n * z.s, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(y, mean, rstd, x, f,
+                                                                                                  z, epsilon);
     CUDA_LAUNCHED("norm forward");
 }
 
@@ -178,40 +196,54 @@ static void norm_modulate_fwd(real *y, real *mean, real *rstd, const real *x, co
                               int64_t shift, int64_t scale, real epsilon, int flags)
 {
     if (flags & NARROW)
-        norm_fwd((bf16 *)y, mean, rstd, x, m, z, shift, scale, epsilon);
+        norm_fwd((bf16 *)y, mean, rstd, x, modulation(m, z, shift, scale), z, epsilon);
     else
-        norm_fwd(y, mean, rstd, x, m, z, shift, scale, epsilon);
+        norm_fwd(y, mean, rstd, x, modulation(m, z, shift, scale), z, epsilon);
+}
+
+/* M rows under the same weights, as tokens of one sample. */
+static modulation_sizes one_sample(int64_t m, int64_t d)
+{
+    return modulation_sizes{1, m, d, 0};
+}
+
+static void layer_norm_fwd(real *y, real *mean, real *rstd, const real *x, const real *weight, const real *bias,
+                           int64_t m, int64_t d, real epsilon, int flags)
+{
+    const affine f = {weight, bias, 0, 0};
+    if (flags & NARROW)
+        norm_fwd((bf16 *)y, mean, rstd, x, f, one_sample(m, d), epsilon);
+    else
+        norm_fwd(y, mean, rstd, x, f, one_sample(m, d), epsilon);
 }
 
 /* ---- sums over the tokens of a sample ---- */
 
-/* sums[n*chunks, rows, d]: dm's slice at index0 += sum over a sample's chunks of row 0, at index1 of row 1. A block has
- * SUM_THREADS columns of a row. */
-static __global__ void sum_chunks(real *dm, const real *sums, modulation_sizes z, unsigned chunks, unsigned strips,
-                                  unsigned rows, int64_t index0, int64_t index1)
+/* sums[n*chunks, rows, d]: to[i] += sum over a sample's chunks of row i. A block has SUM_THREADS columns of a row. */
+static __global__ void sum_chunks(sums_of_tokens out, const real *sums, modulation_sizes z, unsigned chunks,
+                                  unsigned strips, unsigned rows)
 {
     const unsigned pair = blockIdx.x / strips, row = pair % rows;
     const int64_t sample = pair / rows, i = blockIdx.x % strips * SUM_THREADS + threadIdx.x;
-    if (i >= z.d) return;
+    real *to = row ? out.to[1] : out.to[0];
+    if (i >= z.d || !to) return;
     const real *from = sums + (sample * chunks * rows + row) * z.d + i;
     real sum = 0;
 #pragma unroll 8
     for (unsigned q = 0; q < chunks; q++) sum += from[q * rows * z.d];
-    dm[sample * z.stride + (row ? index1 : index0) * z.d + i] += sum;
+    to[sample * out.stride + i] += sum;
 }
 
-static void launch_sum_chunks(real *dm, const real *sums, modulation_sizes z, division c, unsigned rows, int64_t index0,
-                              int64_t index1)
+static void launch_sum_chunks(sums_of_tokens out, const real *sums, modulation_sizes z, division c, unsigned rows)
 {
     const unsigned strips = cuda_blocks(z.d, SUM_THREADS);
-    sum_chunks<<<(unsigned)z.n * rows * strips, SUM_THREADS, 0, cuda_stream>>>(dm, sums, z, c.chunks, strips, rows,
-                                                                               index0, index1);
+    sum_chunks<<<(unsigned)z.n * rows * strips, SUM_THREADS, 0, cuda_stream>>>(out, sums, z, c.chunks, strips, rows);
     CUDA_LAUNCHED("sums of the modulation");
 }
 
 /* ---- norm, backward ---- */
 
-/* dx = old + r (g - mean(g) - xhat mean(g xhat)) with g = dy (1 + scale), of held rows; all threads of the block come
+/* dx = old + r (g - mean(g) - xhat mean(g xhat)) with g = dy (base + a), of held rows; all threads of the block come
  * here. `parts` may be used again behind the next barrier. */
 static __device__ void held_dx(real *dx, const pack<4> (&old)[ROWS_BWD], const pack<4> (&g)[ROWS_BWD],
                                const pack<4> (&xhat)[ROWS_BWD], const real (&r)[ROWS_BWD], int64_t first, int64_t end,
@@ -240,14 +272,14 @@ static __device__ void held_dx(real *dx, const pack<4> (&old)[ROWS_BWD], const p
  * all its tokens are done. */
 template <class T>
 static __global__ void __launch_bounds__(ROW_THREADS, 4)
-    norm_bwd_held(real *dx, real *sums, const T *dy, const real *x, const real *mean, const real *rstd, const real *m,
-                  modulation_sizes z, division c, int64_t scale)
+    norm_bwd_held(real *dx, real *sums, const T *dy, const real *x, const real *mean, const real *rstd, affine f,
+                  modulation_sizes z, division c)
 {
     __shared__ pack<2 * ROWS_BWD> parts[2][ROW_WARPS]; /* by turns, so that one barrier each time is enough */
     const token_range range = range_of(blockIdx.x, z, c);
     const int column = threadIdx.x * 4;
     pack<4> up[ROWS_BWD], xhat[ROWS_BWD], old[ROWS_BWD], factor = {}, db = {}, da = {};
-    if (column < z.d) factor = load<4>(m + range.sample * z.stride + scale * z.d + column);
+    if (column < z.d) factor = load<4>(f.a + range.sample * f.stride + column);
     int turn = 0;
     for (int64_t token = range.first; token < range.end; token += ROWS_BWD, turn ^= 1) {
         real r[ROWS_BWD];
@@ -263,7 +295,7 @@ static __global__ void __launch_bounds__(ROW_THREADS, 4)
                 xhat[k].v[u] = (xhat[k].v[u] - mu) * r[k];
                 db.v[u] += up[k].v[u];
                 da.v[u] += up[k].v[u] * xhat[k].v[u];
-                up[k].v[u] *= 1 + factor.v[u];
+                up[k].v[u] *= f.base + factor.v[u];
             }
         }
         if (dx) held_dx(dx, old, up, xhat, r, token, range.end, z.d, parts[turn]);
@@ -275,15 +307,16 @@ static __global__ void __launch_bounds__(ROW_THREADS, 4)
 
 /* The means over a row that its dx is made with. */
 typedef struct row_means {
-    real g, gx; /* of dy (1 + scale), and of that times xhat */
+    real g, gx; /* of dy (base + a), and of that times xhat */
 } row_means;
 
 template <class T>
-static __device__ row_means any_means(const T *up, const real *row, const real *a, real mu, real r, int64_t d)
+static __device__ row_means any_means(const T *up, const real *row, const real *a, real base, real mu, real r,
+                                      int64_t d)
 {
     real sum_g = 0, sum_gx = 0;
     for (int64_t i = lane(); i < d; i += 32) {
-        real g = (real)up[i] * (1 + a[i]);
+        real g = (real)up[i] * (base + a[i]);
         sum_g += g;
         sum_gx += g * (row[i] - mu) * r;
     }
@@ -294,21 +327,21 @@ static __device__ row_means any_means(const T *up, const real *row, const real *
  * writes it. */
 template <class T>
 static __global__ void norm_bwd_any(real *dx, real *sums, const T *dy, const real *x, const real *mean,
-                                    const real *rstd, const real *m, modulation_sizes z, division c, int64_t scale)
+                                    const real *rstd, affine f, modulation_sizes z, division c)
 {
     int64_t q = thread_of_grid() / 32;
     if (q >= z.n * c.chunks) return;
     token_range range = range_of(q, z, c);
-    const real *a = m + range.sample * z.stride + scale * z.d;
+    const real *a = f.a + range.sample * f.stride;
     real *db = sums ? sums + 2 * q * z.d : NULL, *da = sums ? db + z.d : NULL;
     for (int64_t token = range.first; token < range.end; token++) {
         const T *up = dy + token * z.d;
         const real *row = x + token * z.d, mu = mean[token], r = rstd[token];
         row_means means = {};
-        if (dx) means = any_means(up, row, a, mu, r, z.d);
+        if (dx) means = any_means(up, row, a, f.base, mu, r, z.d);
         for (int64_t i = lane(); i < z.d; i += 32) {
             real xhat = (row[i] - mu) * r, g = up[i];
-            if (dx) dx[token * z.d + i] += r * (g * (1 + a[i]) - means.g - xhat * means.gx);
+            if (dx) dx[token * z.d + i] += r * (g * (f.base + a[i]) - means.g - xhat * means.gx);
             if (!sums) continue;
             db[i] = token == range.first ? g : db[i] + g;
             da[i] = token == range.first ? g * xhat : da[i] + g * xhat;
@@ -317,30 +350,44 @@ static __global__ void norm_bwd_any(real *dx, real *sums, const T *dy, const rea
 }
 
 template <class T>
-static void norm_bwd(real *dx, real *dm, const T *dy, const real *x, const real *mean, const real *rstd, const real *m,
-                     modulation_sizes z, int64_t shift, int64_t scale)
+static void norm_bwd(real *dx, sums_of_tokens out, const T *dy, const real *x, const real *mean, const real *rstd,
+                     affine f, modulation_sizes z)
 {
-    if ((!dx && !dm) || z.n * z.s <= 0) return;
+    const bool summed = out.to[0] || out.to[1];
+    if ((!dx && !summed) || z.n * z.s <= 0) return;
     const division c = divide_for_sums(z);
     const unsigned chunks = all_chunks(z, c);
-    real *sums = dm ? (real *)cuda_room((size_t)(chunks * 2 * z.d) * sizeof(real)) : NULL;
-    if (dm && !sums) return;
-    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(dx, dy, x, m))
-        norm_bwd_held<<<chunks, threads_for(z.d / 4), 0, cuda_stream>>>(dx, sums, dy, x, mean, rstd, m, z, c, scale);
+    real *sums = summed ? (real *)cuda_room((size_t)(chunks * 2 * z.d) * sizeof(real)) : NULL;
+    if (summed && !sums) return;
+    if (rows_of_packs(z) && z.d <= HELD_WIDTH && on_16_bytes(dx, dy, x, f.a))
+        norm_bwd_held<<<chunks, threads_for(z.d / 4), 0, cuda_stream>>>(dx, sums, dy, x, mean, rstd, f, z, c);
     else
         norm_bwd_any<<<cuda_blocks(chunks, CUDA_THREADS / 32), CUDA_THREADS, 0, cuda_stream>>>(dx, sums, dy, x, mean,
-                                                                                               rstd, m, z, c, scale);
+                                                                                               rstd, f, z, c);
     CUDA_LAUNCHED("norm backward");
-    if (dm) launch_sum_chunks(dm, sums, z, c, 2, shift, scale);
+    if (summed) launch_sum_chunks(out, sums, z, c, 2);
 }
 
 static void norm_modulate_bwd(real *dx, real *dm, const real *dy, const real *x, const real *mean, const real *rstd,
                               const real *m, modulation_sizes z, int64_t shift, int64_t scale, int flags)
 {
+    const affine f = modulation(m, z, shift, scale);
+    const sums_of_tokens out = {{dm ? dm + shift * z.d : NULL, dm ? dm + scale * z.d : NULL}, z.stride};
     if (flags & NARROW)
-        norm_bwd(dx, dm, (const bf16 *)dy, x, mean, rstd, m, z, shift, scale);
+        norm_bwd(dx, out, (const bf16 *)dy, x, mean, rstd, f, z);
     else
-        norm_bwd(dx, dm, dy, x, mean, rstd, m, z, shift, scale);
+        norm_bwd(dx, out, dy, x, mean, rstd, f, z);
+}
+
+static void layer_norm_bwd(real *dx, real *dweight, real *dbias, const real *dy, const real *x, const real *mean,
+                           const real *rstd, const real *weight, int64_t m, int64_t d, int flags)
+{
+    const affine f = {weight, NULL, 0, 0};
+    const sums_of_tokens out = {{dbias, dweight}, 0};
+    if (flags & NARROW)
+        norm_bwd(dx, out, (const bf16 *)dy, x, mean, rstd, f, one_sample(m, d));
+    else
+        norm_bwd(dx, out, dy, x, mean, rstd, f, one_sample(m, d));
 }
 
 /* ---- gated residual ---- */
@@ -429,7 +476,7 @@ static void gated_bwd_of(T *dh, real *dm, const real *dy, const T *h, const real
     else
         gated_bwd<1><<<chunks, threads_for(z.d), 0, cuda_stream>>>(dh, sums, dy, h, m, z, c, gate, add);
     CUDA_LAUNCHED("gated add backward");
-    if (dm) launch_sum_chunks(dm, sums, z, c, 1, gate, gate);
+    if (dm) launch_sum_chunks(sums_of_tokens{{dm + gate * z.d, NULL}, z.stride}, sums, z, c, 1);
 }
 
 static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, const real *m, modulation_sizes z,
@@ -443,6 +490,8 @@ static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, con
 
 void cuda_register_norm(engine *e)
 {
+    e->layer_norm_fwd = layer_norm_fwd;
+    e->layer_norm_bwd = layer_norm_bwd;
     e->norm_modulate_fwd = norm_modulate_fwd;
     e->norm_modulate_bwd = norm_modulate_bwd;
     e->gated_add_fwd = gated_add_fwd;
