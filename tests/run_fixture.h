@@ -271,9 +271,4 @@ static inline file_hash fixture_tree(const char *name)
 
 #define assert_same_bits(a, b) assert_string_equal((a).hex, (b).hex)
 
-static inline void assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part)) fail_msg("\"%s\" does not say \"%s\"", text, part);
-}
-
 #endif

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -59,6 +60,11 @@ static inline size_t temp_count(void)
     size_t count = names.count;
     file_names_free(&names);
     return count;
+}
+
+static inline void assert_says(const char *text, const char *part)
+{
+    if (!strstr(text, part)) fail_msg("\"%.4000s\" does not say \"%s\"", text, part);
 }
 
 /* From here on a write that makes a file longer than `bytes` fails, as on a full disk. */

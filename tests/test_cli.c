@@ -4,8 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "temp_folder.h"
-#include "image/image.h"
+#include "run_fixture.h"
 #include "settings/settings.h"
 
 enum { ARGUMENTS_MAX = 64 };
@@ -30,11 +29,6 @@ static const struct {
                   {"run", RUN_KEYS},
                   {"report", SETTINGS_REPORT}};
 enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };
-
-static void assert_mentions(const char *text, const char *part)
-{
-    if (!strstr(text, part)) fail_msg("'%s' does not mention '%s'", text, part);
-}
 
 /* ---- running the program ---- */
 
@@ -81,7 +75,7 @@ static void assert_refused(const char *command, int code, const char *part)
     assert_string_equal(printed, "");
     char *line = strstr(complained, "difftune: ");
     if (!line) fail_msg("'%s' said nothing: %s", command, complained);
-    assert_mentions(line, part);
+    assert_says(line, part);
     char *end = strchr(line, '\n');
     assert_true(end && end[1] == '\0');
     if (code == 2) assert_ptr_equal(line, complained); /* before any work there is nothing else to say */
@@ -89,26 +83,10 @@ static void assert_refused(const char *command, int code, const char *part)
 
 /* ---- a folder with images and a tiny model of its own ---- */
 
-static void make_images(void)
-{
-    for (int class = 0; class < 2; class ++) {
-        dt_error err = {0};
-        char name[64];
-        snprintf(name, sizeof name, "images/class%d", class);
-        assert_int_equal(file_make_dirs(temp_path(name), &err), DT_OK);
-        for (int i = 0; i < 4; i++) {
-            uint8_t rgb[8 * 8 * 3];
-            for (int k = 0; k < 8 * 8 * 3; k++) rgb[k] = (uint8_t)(class * 100 + i * 20 + k);
-            snprintf(name, sizeof name, "images/class%d/%d.png", class, i);
-            assert_int_equal(image_write_png(temp_path(name), rgb, 8, 8, NULL, 0, &err), DT_OK);
-        }
-    }
-}
-
 static int open_folder(void **state)
 {
     if (temp_folder_make(state)) return -1;
-    make_images();
+    fixture_images("images", 2, 8, 8, 0);
     int code =
         run("train --method pretrain --train-data images --output-dir base --resolution 8 --hidden-size 16 "
             "--depth 1 --num-heads 2 --patch-size 4 --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
@@ -131,10 +109,10 @@ static void version_says_what_is_in_use(void **state)
 {
     (void)state;
     assert_int_equal(run("--version"), 0);
-    assert_mentions(printed, "difftune ");
-    assert_mentions(printed, "cpu (portable");
+    assert_says(printed, "difftune ");
+    assert_says(printed, "cpu (portable");
 #ifdef __x86_64__
-    assert_mentions(printed, "avx2, avx512, avx512bf16, amx)");
+    assert_says(printed, "avx2, avx512, avx512bf16, amx)");
 #endif
     assert_string_equal(complained, "");
 }
@@ -143,7 +121,7 @@ static void without_a_verb_the_usage_is_shown_and_it_is_a_mistake(void **state)
 {
     (void)state;
     assert_int_equal(run(""), 2);
-    assert_mentions(complained, "usage: difftune VERB");
+    assert_says(complained, "usage: difftune VERB");
     assert_string_equal(printed, "");
 }
 
@@ -151,7 +129,7 @@ static void help_lists_every_verb(void **state)
 {
     (void)state;
     assert_int_equal(run("help"), 0);
-    for (int i = 0; i < VERB_COUNT; i++) assert_mentions(printed, verb_names[i].name);
+    for (int i = 0; i < VERB_COUNT; i++) assert_says(printed, verb_names[i].name);
     char *first = strdup(printed);
     assert_int_equal(run("--help"), 0);
     assert_string_equal(printed, first);
@@ -172,7 +150,7 @@ static void help_of_a_verb_shows_exactly_its_keys_with_help_and_default(void **s
         char command[64];
         snprintf(command, sizeof command, "%s --help", verb_names[v].name);
         assert_int_equal(run(command), 0);
-        assert_mentions(printed, "Example:\n  difftune ");
+        assert_says(printed, "Example:\n  difftune ");
         for (int i = 0; i < settings_key_count; i++) {
             const settings_key *key = &settings_keys[i];
             char flag[128], *line;
@@ -182,9 +160,9 @@ static void help_of_a_verb_shows_exactly_its_keys_with_help_and_default(void **s
             if (!line) continue;
             char words[4][32] = {"", "", "", ""};
             sscanf(key->help, "%31s %31s", words[0], words[1]);
-            assert_mentions(line, words[0]);
-            assert_mentions(line, words[1]);
-            assert_mentions(line, key->initial);
+            assert_says(line, words[0]);
+            assert_says(line, words[1]);
+            assert_says(line, key->initial);
         }
         snprintf(command, sizeof command, "help %s", verb_names[v].name);
         char *first = strdup(printed);
@@ -320,7 +298,7 @@ static void the_man_page_has_every_verb_and_key_and_each_key_once(void **state)
     for (int v = 0; v < VERB_COUNT; v++) {
         char heading[64];
         snprintf(heading, sizeof heading, ".SS \"difftune %s", verb_names[v].name);
-        assert_mentions(text, heading);
+        assert_says(text, heading);
     }
     for (int i = 0; i < settings_key_count; i++) {
         const settings_key *key = &settings_keys[i];
@@ -448,7 +426,7 @@ static void inspect_prints_json_about_a_model(void **state)
     (void)state;
     assert_int_equal(run("inspect base/final/model.safetensors"), 0);
     assert_int_equal(printed[0], '{');
-    assert_mentions(printed, "x_embedder.proj.weight");
+    assert_says(printed, "x_embedder.proj.weight");
 }
 
 static void a_model_is_converted_and_read_again(void **state)
@@ -461,11 +439,11 @@ static void a_model_is_converted_and_read_again(void **state)
         snprintf(command, sizeof command, "convert --pretrained-model %s --output model.%s --save-model-as %s",
                  steps[i][0], steps[i][1], steps[i][1]);
         assert_int_equal(run(command), 0);
-        assert_mentions(complained, "wrote model.");
+        assert_says(complained, "wrote model.");
         snprintf(command, sizeof command, "inspect model.%s", steps[i][1]);
         assert_int_equal(run(command), 0);
-        assert_mentions(printed, i == 1 ? "transformer_blocks.0.attn1.to_q.weight" : "blocks.0.attn.qkv.weight");
-        assert_mentions(printed, "difftune.source_sha256");
+        assert_says(printed, i == 1 ? "transformer_blocks.0.attn1.to_q.weight" : "blocks.0.attn.qkv.weight");
+        assert_says(printed, "difftune.source_sha256");
     }
     assert_refused("convert --pretrained-model model.pt", 2, "convert needs output");
     assert_refused("convert --pretrained-model model.pt --output model.pt", 2, "output must not be");
@@ -480,7 +458,7 @@ static void progress_in_a_file_is_plain_lines(void **state)
     snprintf(command, sizeof command, "bank --pretrained-model %s --bank few --bank-size 8 --num-inference-steps 2",
              base);
     assert_int_equal(run(command), 0);
-    assert_mentions(complained, "bank 8/8");
+    assert_says(complained, "bank 8/8");
     assert_null(strchr(complained, '\r'));
     assert_null(strchr(complained, '\033'));
 }
@@ -512,7 +490,7 @@ static void a_signal_stops_with_status_75(void **state)
         pid_t child = start_long_work();
         kill(child, numbers[i]);
         assert_int_equal(finish(child), 75);
-        assert_mentions(complained, "difftune: ");
+        assert_says(complained, "difftune: ");
     }
 }
 
@@ -538,12 +516,12 @@ static void an_experiment_is_one_command(void **state)
              experiment, base);
     int code = run(command);
     if (code != 0) fail_msg("%d: %s", code, complained);
-    assert_mentions(complained, "stage 1 of 10, reference");
-    assert_mentions(complained, "stage 10 of 10, report");
+    assert_says(complained, "stage 1 of 10, reference");
+    assert_says(complained, "stage 10 of 10, report");
     assert_true(file_exists(temp_path("experiment/report.html")));
     snprintf(command, sizeof command, "%s --pretrained-model %s --output-dir experiment", experiment, base);
     assert_int_equal(run(command), 1);
-    assert_mentions(complained, "max_train_steps 2, this call has 5");
+    assert_says(complained, "max_train_steps 2, this call has 5");
     snprintf(command, sizeof command, "%s --config recipe.yaml", experiment);
     assert_refused(command, 2, "leave out --config");
     assert_refused("run", 2, "run needs RECIPE");
@@ -564,7 +542,7 @@ static void an_interrupted_experiment_ends_with_status_75(void **state)
     for (int i = 0; i < 1200 && !file_exists(temp_path("halted/bank/shard-00000.safetensors")); i++) usleep(50000);
     kill(child, SIGINT);
     assert_int_equal(finish(child), 75);
-    assert_mentions(complained, "stage 3 of 10, bank");
+    assert_says(complained, "stage 3 of 10, bank");
     assert_true(file_exists(temp_path("halted/experiment.json")));
 }
 
@@ -578,8 +556,8 @@ static void data_sets_are_prepared_by_name(void **state)
     temp_write("food/meta/train.txt", "pie/1\npie/2\n", 12);
     temp_write("food/meta/test.txt", "", 0);
     assert_int_equal(run("data prepare food101 food --output-dir pies"), 0);
-    assert_mentions(printed, "train               1  published    75750  differs");
-    assert_mentions(printed, "1 images are listed and not there");
+    assert_says(printed, "train               1  published    75750  differs");
+    assert_says(printed, "1 images are listed and not there");
     assert_refused("data prepare food101 food --output-dir food/pies", 1, "not to be changed");
     assert_refused("data prepare mnist food --output-dir p", 2, "food101, sun397");
     assert_refused("data prepare food101 food", 2, "output_dir");

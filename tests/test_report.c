@@ -1,23 +1,18 @@
 /* The report page, made from run folders that these tests write: what it says, what it refuses, what it shows. */
 #include <locale.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
 #include <nettle/base64.h>
 
-#include "file/file.h"
+#include "temp_folder.h"
 #include "report/chart.h"
 #include "report/report.h"
 
 typedef struct fixture {
-    char root[256], page[300], runs[DT_LIST_MAX];
+    const char *root;
+    char page[300], runs[DT_LIST_MAX];
     char *text; /* of the page made last */
     dt_error err;
 } fixture;
@@ -25,22 +20,19 @@ typedef struct fixture {
 static int set_up(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
-    const char *tmp = getenv("TMPDIR");
-    snprintf(f->root, sizeof f->root, "%s/difftune-report-XXXXXX", tmp ? tmp : "/tmp");
-    if (!mkdtemp(f->root)) return -1;
-    snprintf(f->page, sizeof f->page, "%s/report.html", f->root);
     *state = f;
+    if (!f || temp_folder_make(state)) return -1;
+    f->root = temp_folder;
+    snprintf(f->page, sizeof f->page, "%s", temp_path("report.html"));
     return 0;
 }
 
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    dt_error err = {0};
-    int failed = file_remove_tree(f->root, &err) != DT_OK;
     free(f->text);
     free(f);
-    return failed;
+    return temp_folder_remove(state);
 }
 
 /* ---- writing run folders ---- */
@@ -146,11 +138,6 @@ static const char *make_page(fixture *f, const char *title)
     return f->text;
 }
 
-static void assert_says(const char *page, const char *what)
-{
-    if (!strstr(page, what)) fail_msg("the page does not say '%s'", what);
-}
-
 static void assert_silent(const char *page, const char *what)
 {
     const char *at = strstr(page, what);
@@ -160,7 +147,7 @@ static void assert_silent(const char *page, const char *what)
 static void assert_refused(fixture *f, dt_status status, const char *message)
 {
     assert_int_equal(report_write(f->page, f->runs, "", &f->err), status);
-    if (!strstr(f->err.message, message)) fail_msg("'%s' does not hold '%s'", f->err.message, message);
+    assert_says(f->err.message, message);
     assert_false(file_exists(f->page));
 }
 

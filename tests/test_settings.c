@@ -17,11 +17,6 @@ static int make_folder(void **state)
     return 0;
 }
 
-static void assert_mentions(const char *sentence, const char *part)
-{
-    if (!strstr(sentence, part)) fail_msg("'%s' does not mention '%s'", sentence, part);
-}
-
 /* ---- the table ---- */
 
 static void every_row_is_complete_and_its_default_is_allowed(void **state)
@@ -238,8 +233,8 @@ static void text_that_is_not_allowed_is_refused_and_changes_nothing(void **state
         for (char *c = shown; *c; c++)
             if (iscntrl((unsigned char)*c)) *c = '?';
         assert_int_equal(dt_settings_set(&s, bad[i][0], bad[i][1], message, sizeof message), DT_ERR_ARG);
-        assert_mentions(message, bad[i][0]);
-        assert_mentions(message, shown);
+        assert_says(message, bad[i][0]);
+        assert_says(message, shown);
         assert_memory_equal(&s, &before, sizeof s);
     }
 }
@@ -251,13 +246,13 @@ static void a_refusal_says_what_is_allowed(void **state)
     char message[512];
     dt_settings_init(&s);
     dt_settings_set(&s, "depth", "0", message, sizeof message);
-    assert_mentions(message, "a whole number from 1 to 1024");
+    assert_says(message, "a whole number from 1 to 1024");
     dt_settings_set(&s, "eta", "2", message, sizeof message);
-    assert_mentions(message, "a number from 0 to 1");
+    assert_says(message, "a number from 0 to 1");
     dt_settings_set(&s, "sampler", "euler", message, sizeof message);
-    assert_mentions(message, "ddim, ddpm");
+    assert_says(message, "ddim, ddpm");
     dt_settings_set(&s, "strict", "2", message, sizeof message);
-    assert_mentions(message, "true or false");
+    assert_says(message, "true or false");
 }
 
 static void the_ends_of_a_range_are_allowed(void **state)
@@ -303,8 +298,8 @@ static void an_unknown_key_gets_the_nearest_name(void **state)
     for (size_t i = 0; i < sizeof typos / sizeof typos[0]; i++) {
         char message[512];
         assert_int_equal(dt_settings_set(&s, typos[i][0], "1", message, sizeof message), DT_ERR_ARG);
-        assert_mentions(message, typos[i][0]);
-        assert_mentions(message, typos[i][1]);
+        assert_says(message, typos[i][0]);
+        assert_says(message, typos[i][1]);
     }
     char endless[4096];
     memset(endless, 'x', sizeof endless);
@@ -453,8 +448,8 @@ static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char message[512];
         assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
-        assert_mentions(message, bad[i][1]);
-        assert_mentions(message, bad[i][2]);
+        assert_says(message, bad[i][1]);
+        assert_says(message, bad[i][2]);
         assert_memory_equal(&s, &before, sizeof s);
     }
 }
@@ -466,7 +461,7 @@ static void a_missing_or_huge_file_is_refused(void **state)
     dt_settings_init(&s);
     char message[512];
     assert_int_equal(dt_settings_load(&s, "/nonexistent/settings.yaml", message, sizeof message), DT_ERR_IO);
-    assert_mentions(message, "/nonexistent/settings.yaml");
+    assert_says(message, "/nonexistent/settings.yaml");
     FILE *f = fopen(file, "wb");
     assert_non_null(f);
     assert_int_equal(ftruncate(fileno(f), 1 << 30), 0);
@@ -576,8 +571,8 @@ static void bad_arms_are_refused_with_their_line(void **state)
         settings_arms arms;
         dt_error err = {0};
         assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
-        assert_mentions(message, bad[i][1]);
-        assert_mentions(message, bad[i][2]);
+        assert_says(message, bad[i][1]);
+        assert_says(message, bad[i][2]);
         assert_memory_equal(&s, &before, sizeof s);
         assert_int_equal(settings_arms_load(&arms, file, &err), DT_ERR_ARG);
         assert_int_equal(arms.count, 0);
@@ -586,7 +581,7 @@ static void bad_arms_are_refused_with_their_line(void **state)
     dt_error err = {0};
     temp_write("settings.yaml", "seed: 1\n", 8);
     assert_int_equal(settings_arms_load(&arms, file, &err), DT_ERR_ARG);
-    assert_mentions(err.message, "has no mapping 'arms'");
+    assert_says(err.message, "has no mapping 'arms'");
 }
 
 /* Every prefix and many single-byte changes of a good file: refused or read, never a crash or a value out of range. */
@@ -641,7 +636,7 @@ static void assert_check(dt_settings s, settings_verb verb, const char *changes,
     dt_error err = {0};
     dt_status status = settings_check(&s, verb, &err);
     if (part && status == DT_OK) fail_msg("'%s' was not refused", changes);
-    if (part) assert_mentions(err.message, part);
+    if (part) assert_says(err.message, part);
     if (!part && status != DT_OK) fail_msg("'%s' was refused: %s", changes, err.message);
 }
 
@@ -771,7 +766,7 @@ static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
     dt_settings s = good_train();
     s.num_heads = 0;
     assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
-    assert_mentions(err.message, "num_heads");
+    assert_says(err.message, "num_heads");
     error_clear(&err);
     s = good_train();
     s.learning_rate = NAN;
