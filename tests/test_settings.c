@@ -1,12 +1,11 @@
-/* Settings: the table itself, text in and out, YAML files, and the rules across keys. */
+/* Settings: the table itself, text in and out, and YAML files. */
 #include <ctype.h>
 #include <locale.h>
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "temp_folder.h"
-#include "api/settings_check.h"
+#include "settings/settings.h"
 
 static char file[512];
 
@@ -610,177 +609,6 @@ static void damaged_files_never_give_values_out_of_range(void **state)
     }
 }
 
-/* ---- the rules across keys ---- */
-
-static dt_settings good_train(void)
-{
-    dt_settings s;
-    dt_settings_init(&s);
-    snprintf(s.pretrained_model, sizeof s.pretrained_model, "base.safetensors");
-    snprintf(s.train_data, sizeof s.train_data, "images");
-    snprintf(s.bank, sizeof s.bank, "bank");
-    snprintf(s.output_dir, sizeof s.output_dir, "run");
-    return s;
-}
-
-/* Puts "key=value key=value" on top of `s`; the check must fail and mention `part`, or pass if `part` is NULL. */
-static void assert_check(dt_settings s, settings_verb verb, const char *changes, const char *part)
-{
-    char text[512];
-    snprintf(text, sizeof text, "%s", changes);
-    for (char *rest, *item = strtok_r(text, " ", &rest); item; item = strtok_r(NULL, " ", &rest)) {
-        char *value = strchr(item, '=');
-        *value++ = '\0';
-        assert_int_equal(dt_settings_set(&s, item, value, NULL, 0), DT_OK);
-    }
-    dt_error err = {0};
-    dt_status status = settings_check(&s, verb, &err);
-    if (part && status == DT_OK) fail_msg("'%s' was not refused", changes);
-    if (part) assert_says(err.message, part);
-    if (!part && status != DT_OK) fail_msg("'%s' was refused: %s", changes, err.message);
-}
-
-static void train_says_what_it_needs_and_what_contradicts(void **state)
-{
-    (void)state;
-    static const char *const rules[][2] = {
-        {"", NULL},
-        {"train_data=", "train needs train_data"},
-        {"output_dir=", "train needs output_dir"},
-        {"pretrained_model=", "train needs pretrained_model"},
-        {"bank=", "needs bank"},
-        {"bank= method=finetune", NULL},
-        {"bank= ablation=reconsolidation-only", NULL},
-        {"bank= tau=0", NULL},
-        {"bank= tau=0 preset=released", "needs bank"},
-        {"bank= bank_fraction=0", NULL},
-        {"ablation=retention-only", NULL},
-        {"ablation=retention-only bank_fraction=0", "nothing is retained"},
-        {"ablation=reconsolidation-only bank_fraction=0.5", "bank_fraction"},
-        {"method=finetune ablation=retention-only", "ablation"},
-        {"bank_fraction=1", "bank_fraction 1"},
-        {"train_batch_size=1", "train_batch_size"},
-        {"train_batch_size=2 preset=released", NULL},
-        {"train_batch_size=1 method=finetune", NULL},
-        {"xi=table", "xi_table"},
-        {"xi_table=x.txt", "xi is not table"},
-        {"psi=table", "psi_table"},
-        {"psi_table=x.txt", "psi is not table"},
-        {"psi=table psi_table=/nonexistent/x.txt", "/nonexistent/x.txt"},
-        {"tau_retention=2", "tau_retention"},
-        {"tau_retention=2 xi=mirror", NULL},
-        {"tau_retention=2 preset=released", NULL},
-        {"sampler=ddpm eta=0.5", "eta"},
-        {"background=white", "background"},
-        {"background=#12345g", "background"},
-        {"output_dir=images", "output_dir"},
-        {"output_dir=bank", "output_dir"},
-        {"max_train_steps=10 lr_warmup_steps=11", "lr_warmup_steps 11"},
-        {"eval_steps=5", "validation_data"},
-        {"eval_steps=5 validation_data=v", NULL},
-        {"eval_steps=5 validation_data=v feature=squeezenet", "feature_weights"},
-        {"method=pretrain", "leave out pretrained_model"},
-        {"vae=v", NULL},
-        {"vae=v cache_dir=", "vae needs cache_dir"},
-        {"vae=v train_data=.", "cache_dir latents must not be in the folder of train_data"},
-        {"vae=v train_data=. cache_dir=a/../b", "cache_dir"},
-        {"vae=v train_data=vectors", NULL},
-        {"vae=v train_data=vectors cache_dir=vectors/new/latents", "train_data"},
-        {"vae=v validation_data=vectors cache_dir=./vectors", "validation_data"},
-        {"vae=v clip_sample=true", "clip_sample is for models of pixels"},
-    };
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        assert_check(good_train(), SETTINGS_TRAIN, rules[i][0], rules[i][1]);
-}
-
-static void pretrain_checks_the_widths_of_the_new_network(void **state)
-{
-    (void)state;
-    dt_settings s = good_train();
-    memset(s.pretrained_model, 0, sizeof s.pretrained_model);
-    s.method = DT_METHOD_PRETRAIN;
-    static const char *const rules[][2] = {
-        {"", "resolution"},
-        {"resolution=32", NULL},
-        {"resolution=32 num_heads=5", "num_heads 5"},
-        {"resolution=32 hidden_size=9", "hidden_size 9"},
-        {"resolution=32 patch_size=3", "patch_size"},
-        {"resolution=30", "resolution 30"},
-        {"resolution=32 eval_steps=5 validation_data=v", "squeezenet"},
-        {"resolution=32 num_heads=5 model=DiT-S/2", NULL},
-    };
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        assert_check(s, SETTINGS_TRAIN, rules[i][0], rules[i][1]);
-}
-
-static void the_other_verbs_say_what_they_need(void **state)
-{
-    (void)state;
-    static const struct {
-        settings_verb verb;
-        const char *changes, *part;
-    } rules[] = {
-        {SETTINGS_BANK, "bank=b", "bank needs pretrained_model"},
-        {SETTINGS_BANK, "pretrained_model=m", "bank needs bank"},
-        {SETTINGS_BANK, "pretrained_model=m bank=b", NULL},
-        {SETTINGS_CACHE, "train_data=d resolution=64", "cache needs vae"},
-        {SETTINGS_CACHE, "vae=v resolution=64", "cache needs train_data"},
-        {SETTINGS_CACHE, "vae=v train_data=d", "cache needs resolution"},
-        {SETTINGS_CACHE, "vae=v train_data=d resolution=64 cache_dir=", "cache needs cache_dir"},
-        {SETTINGS_CACHE, "vae=v train_data=. resolution=64 cache_dir=d", "cache_dir"},
-        {SETTINGS_CACHE, "vae=v train_data=d resolution=64", NULL},
-        {SETTINGS_SAMPLE, "pretrained_model=m", "sample needs output_dir"},
-        {SETTINGS_SAMPLE, "output_dir=o", "sample needs pretrained_model"},
-        {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o", NULL},
-        {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o save_statistics=f", "save_statistics needs feature_weights"},
-        {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o save_statistics=f feature_weights=w save_images=0", NULL},
-        {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o save_images=0", "keeps nothing"},
-        {SETTINGS_EVAL, "candidate=c pretrained_model=m", "eval needs reference"},
-        {SETTINGS_EVAL, "reference=r pretrained_model=m", "eval needs candidate"},
-        {SETTINGS_EVAL, "reference=r pretrained_model=m save_statistics=f", NULL},
-        {SETTINGS_EVAL, "reference=r candidate=c", "feature base needs pretrained_model"},
-        {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet", "feature_weights"},
-        {SETTINGS_EVAL, "reference=r candidate=c feature=inception", "pt_inception-2015-12-05-6726825d.pth"},
-        {SETTINGS_EVAL, "reference=r candidate=c feature=inception feature_weights=w", NULL},
-        {SETTINGS_EVAL, "reference=r candidate=c feature=squeezenet feature_weights=w", NULL},
-        {SETTINGS_EVAL, "reference=r candidate=c pretrained_model=m feature_weights=w", "feature is base"},
-        {SETTINGS_PREDICT, "input=i output=o", "pretrained_model"},
-        {SETTINGS_PREDICT, "pretrained_model=m output=o", "input"},
-        {SETTINGS_PREDICT, "pretrained_model=m input=i", "output"},
-        {SETTINGS_PREDICT, "pretrained_model=m input=i output=i", "output"},
-        {SETTINGS_PREDICT, "pretrained_model=m input=i output=o", NULL},
-        {SETTINGS_REPORT, "runs=a", "output"},
-        {SETTINGS_REPORT, "output=o", "runs"},
-        {SETTINGS_REPORT, "runs=a,b output=o", NULL},
-    };
-    dt_settings s;
-    dt_settings_init(&s);
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
-        assert_check(s, rules[i].verb, rules[i].changes, rules[i].part);
-}
-
-static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
-{
-    (void)state;
-    dt_error err = {0};
-    dt_settings s = good_train();
-    s.num_heads = 0;
-    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
-    assert_says(err.message, "num_heads");
-    error_clear(&err);
-    s = good_train();
-    s.learning_rate = NAN;
-    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
-    error_clear(&err);
-    s = good_train();
-    s.sampler = (dt_sampler)7;
-    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
-    error_clear(&err);
-    s = good_train();
-    memset(s.train_data, 'x', sizeof s.train_data);
-    assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -809,10 +637,6 @@ int main(void)
         cmocka_unit_test(arms_survive_a_file),
         cmocka_unit_test(bad_arms_are_refused_with_their_line),
         cmocka_unit_test(damaged_files_never_give_values_out_of_range),
-        cmocka_unit_test(train_says_what_it_needs_and_what_contradicts),
-        cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),
-        cmocka_unit_test(the_other_verbs_say_what_they_need),
-        cmocka_unit_test(values_put_into_the_struct_by_hand_are_checked_too),
     };
     return cmocka_run_group_tests_name("settings", tests, make_folder, temp_folder_remove);
 }
