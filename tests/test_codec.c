@@ -1,5 +1,6 @@
 /* Latent codecs against diffusers' AutoencoderKL and a PyTorch tiny autoencoder (vectors/make_codec_vectors.py), the
  * real TAEF2 where the shared data is, the layouts of names, tiling, and files that do not fit. */
+#include "context_fixture.h"
 #include "temp_folder.h"
 
 #include <math.h>
@@ -8,30 +9,10 @@
 
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
-#include "engine/open.h"
 #include "model/codec/codec.h"
+#include "shared_data.h"
 
 enum { TENSORS_MAX = 512 };
-
-static ctx context;
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&context);
-    return 0;
-}
-
-static int group_setup(void **state)
-{
-    return temp_folder_make(state);
-}
 
 /* ---- files made from the vectors ---- */
 
@@ -328,13 +309,6 @@ static void tiny_autoencoder_is_that_of_pytorch(void **state)
     tensor_file_close(&f);
 }
 
-static void shared_path(char path[DT_PATH_MAX], const char *name)
-{
-    const char *folder = getenv("DT_SHARED");
-    snprintf(path, DT_PATH_MAX, "%s/%s", folder ? folder : "../../shared", name);
-    if (access(path, R_OK) != 0) skip();
-}
-
 static void the_real_taef2_gives_its_reference_outputs(void **state)
 {
     (void)state;
@@ -464,15 +438,15 @@ static void a_picture_of_odd_size_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(autoencoder_kl_is_that_of_diffusers, setup, teardown),
-        cmocka_unit_test_setup_teardown(all_layouts_of_names_give_the_same_bits, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_pipeline_folder_and_a_single_file_are_taken, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_latent_is_the_scaled_sample_of_its_moments, setup, teardown),
-        cmocka_unit_test_setup_teardown(tiny_autoencoder_is_that_of_pytorch, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_real_taef2_gives_its_reference_outputs, setup, teardown),
-        cmocka_unit_test_setup_teardown(tiles_give_what_the_whole_picture_gives, setup, teardown),
-        cmocka_unit_test_setup_teardown(files_that_do_not_fit_are_refused_by_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_picture_of_odd_size_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(autoencoder_kl_is_that_of_diffusers, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(all_layouts_of_names_give_the_same_bits, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_pipeline_folder_and_a_single_file_are_taken, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_latent_is_the_scaled_sample_of_its_moments, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(tiny_autoencoder_is_that_of_pytorch, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(the_real_taef2_gives_its_reference_outputs, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(tiles_give_what_the_whole_picture_gives, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(files_that_do_not_fit_are_refused_by_name, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_picture_of_odd_size_is_refused, context_make, context_remove),
     };
-    return cmocka_run_group_tests(tests, group_setup, temp_folder_remove);
+    return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -1,14 +1,8 @@
 /* The Frechet distance against closed forms and scipy, and the statistics that feed it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "temp_folder.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/rng.h"
 #include "eval/frechet.h"
@@ -247,42 +241,17 @@ static void a_single_image_or_a_bad_value_is_refused(void **state)
 
 /* ---- files ---- */
 
-typedef struct folder {
-    char path[512], file[600];
-} folder;
-
-static int make_folder(void **state)
-{
-    folder *f = calloc(1, sizeof *f);
-    const char *base = getenv("TMPDIR");
-    if (!f) return -1;
-    snprintf(f->path, sizeof f->path, "%s/frechet-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(f->path)) return -1;
-    snprintf(f->file, sizeof f->file, "%s/statistics.npz", f->path);
-    *state = f;
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    folder *f = *state;
-    unlink(f->file);
-    rmdir(f->path);
-    free(f);
-    return 0;
-}
-
 static void saved_statistics_come_back_unchanged(void **state)
 {
-    const folder *f = *state;
+    (void)state;
+    const char *file = temp_path("statistics.npz");
     float rows[ROWS * WIDTH];
     fill_rows(rows, ROWS, WIDTH, 6, 0);
     statistics s, back;
     dt_error err = {0};
     gather(&s, rows, ROWS, WIDTH, 10, true);
-    assert_int_equal(statistics_save(&s, f->file, &err), DT_OK);
-    assert_int_equal(statistics_load(&back, f->file, &(statistics_kind){"FD-test", WIDTH, 0, false}, NULL, &err),
-                     DT_OK);
+    assert_int_equal(statistics_save(&s, file, &err), DT_OK);
+    assert_int_equal(statistics_load(&back, file, &(statistics_kind){"FD-test", WIDTH, 0, false}, NULL, &err), DT_OK);
     assert_string_equal(back.measure, "FD-test");
     assert_int_equal(back.count, ROWS);
     assert_memory_equal(back.features.mean, s.features.mean, WIDTH * sizeof(double));
@@ -304,16 +273,17 @@ static void refused(const char *path, const char *measure, int64_t dim, dt_statu
 
 static void statistics_of_another_measure_or_width_are_refused(void **state)
 {
-    const folder *f = *state;
+    (void)state;
+    const char *file = temp_path("statistics.npz");
     float rows[4 * 3];
     fill_rows(rows, 4, 3, 7, 0);
     statistics s;
     dt_error err = {0};
     gather(&s, rows, 4, 3, 4, false);
-    assert_int_equal(statistics_save(&s, f->file, &err), DT_OK);
+    assert_int_equal(statistics_save(&s, file, &err), DT_OK);
     statistics_close(&s);
-    refused(f->file, "FD-other", 3, DT_ERR_CONFLICT, "FD-test", "FD-other");
-    refused(f->file, "FD-test", 5, DT_ERR_CONFLICT, "with 3 values", "with 5");
+    refused(file, "FD-other", 3, DT_ERR_CONFLICT, "FD-test", "FD-other");
+    refused(file, "FD-test", 5, DT_ERR_CONFLICT, "with 3 values", "with 5");
 }
 
 static void write_arrays(const char *path, const int64_t sigma_rows, bool with_count, int64_t count)
@@ -331,14 +301,15 @@ static void write_arrays(const char *path, const int64_t sigma_rows, bool with_c
 
 static void files_that_are_not_our_statistics_are_refused(void **state)
 {
-    const folder *f = *state;
-    refused(f->file, "FD-test", 2, DT_ERR_IO, f->file, "");
-    write_arrays(f->file, 2, false, 0); /* pytorch-fid's own: no measure named */
-    refused(f->file, "FD-test", 2, DT_ERR_CONFLICT, "no named measure", "FD-test");
-    write_arrays(f->file, 3, true, 10);
-    refused(f->file, "FD-test", 2, DT_ERR_FORMAT, f->file, "sigma");
-    write_arrays(f->file, 2, true, 1);
-    refused(f->file, "FD-test", 2, DT_ERR_FORMAT, f->file, "count");
+    (void)state;
+    const char *file = temp_path("statistics.npz");
+    refused(file, "FD-test", 2, DT_ERR_IO, file, "");
+    write_arrays(file, 2, false, 0); /* pytorch-fid's own: no measure named */
+    refused(file, "FD-test", 2, DT_ERR_CONFLICT, "no named measure", "FD-test");
+    write_arrays(file, 3, true, 10);
+    refused(file, "FD-test", 2, DT_ERR_FORMAT, file, "sigma");
+    write_arrays(file, 2, true, 1);
+    refused(file, "FD-test", 2, DT_ERR_FORMAT, file, "count");
 }
 
 int main(void)
@@ -356,9 +327,11 @@ int main(void)
         cmocka_unit_test(singular_covariances_without_a_common_direction_add_up),
         cmocka_unit_test(a_constant_set_has_only_its_mean),
         cmocka_unit_test(a_single_image_or_a_bad_value_is_refused),
-        cmocka_unit_test_setup_teardown(saved_statistics_come_back_unchanged, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(statistics_of_another_measure_or_width_are_refused, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(files_that_are_not_our_statistics_are_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(saved_statistics_come_back_unchanged, temp_folder_make, temp_folder_remove),
+        cmocka_unit_test_setup_teardown(statistics_of_another_measure_or_width_are_refused, temp_folder_make,
+                                        temp_folder_remove),
+        cmocka_unit_test_setup_teardown(files_that_are_not_our_statistics_are_refused, temp_folder_make,
+                                        temp_folder_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

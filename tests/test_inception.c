@@ -4,16 +4,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "context_fixture.h"
 #include "temp_folder.h"
 
 #include "container/safetensors.h"
 #include "data/sample_stack.h"
-#include "engine/open.h"
 #include "model/feature/inception.h"
 
 enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };
-
-static ctx context;
 
 /* ---- what inception_reference.py makes ---- */
 
@@ -107,7 +105,7 @@ static image picture(const char *name, int64_t width, int64_t height)
 
 static int setup(void **state)
 {
-    if (temp_folder_make(state) != 0 || ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) != DT_OK) return -1;
+    if (temp_folder_make(state) || context_make(state)) return -1;
     make_all();
     write_weights(temp_path("weights.safetensors"), TENSORS);
     return 0;
@@ -116,8 +114,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     for (int i = 0; i < made_count; i++) free(made[i].values);
-    ctx_close(&context);
-    return temp_folder_remove(state);
+    return context_remove(state) | temp_folder_remove(state);
 }
 
 static void prepare(float *x, const char *name)

@@ -1,36 +1,23 @@
 /* The kernel distance against a direct computation in double. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "context_fixture.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/rng.h"
-#include "engine/open.h"
 #include "eval/kernel_distance.h"
 
 enum { DIM = 12, COUNT_MAX = 1300 };
 
-static ctx context;
 static float x[COUNT_MAX * DIM], y[COUNT_MAX * DIM];
 
 static int setup(void **state)
 {
-    (void)state;
     for (int i = 0; i < COUNT_MAX * DIM; i++) {
         x[i] = (float)rng_uniform((rng_key){.seed = 31, .purpose = RNG_FEATURE}, (uint32_t)i);
         y[i] = (float)rng_uniform((rng_key){.seed = 32, .purpose = RNG_FEATURE}, (uint32_t)i) * 1.5F - 0.2F;
     }
-    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&context);
-    return 0;
+    return context_make(state);
 }
 
 static double kernel(const float *a, const float *b)
@@ -124,12 +111,12 @@ static void too_few_or_bad_features_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(sets_of_a_subsets_size_give_the_direct_estimate, setup, teardown),
-        cmocka_unit_test_setup_teardown(subsets_scatter_around_the_estimate_of_all, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_subset_is_larger_than_a_thousand, setup, teardown),
-        cmocka_unit_test_setup_teardown(halves_of_one_set_are_close_to_zero, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_seed_alone_chooses_the_subsets, setup, teardown),
-        cmocka_unit_test_setup_teardown(too_few_or_bad_features_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(sets_of_a_subsets_size_give_the_direct_estimate, setup, context_remove),
+        cmocka_unit_test_setup_teardown(subsets_scatter_around_the_estimate_of_all, setup, context_remove),
+        cmocka_unit_test_setup_teardown(no_subset_is_larger_than_a_thousand, setup, context_remove),
+        cmocka_unit_test_setup_teardown(halves_of_one_set_are_close_to_zero, setup, context_remove),
+        cmocka_unit_test_setup_teardown(the_seed_alone_chooses_the_subsets, setup, context_remove),
+        cmocka_unit_test_setup_teardown(too_few_or_bad_features_are_refused, setup, context_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Models of latents end to end: what training is fed is what the codec makes by hand; runs have the same bits whoever filled
  * the cache; bank, samples and distances go through the codec; what does not fit is refused in one line. */
 #include "latent_fixture.h"
+#include "shared_data.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -395,13 +396,6 @@ static void inspect_describes_encoded_pictures(void **state)
 }
 
 /* ---- the real small codec on real pictures, where the shared data is ---- */
-
-static void shared_path(char path[DT_PATH_MAX], const char *name)
-{
-    const char *folder = getenv("DT_SHARED");
-    snprintf(path, DT_PATH_MAX, "%s/%s", folder ? folder : "../../shared", name);
-    if (access(path, R_OK) != 0) skip();
-}
 
 /* The first pictures of a tar, in food_pictures/a/. */
 static void extract_pictures(const char *path, int count)

@@ -1,33 +1,15 @@
 /* Precision and recall against their definition, written out in double. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "context_fixture.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "engine/open.h"
 #include "eval/precision_recall.h"
 
 enum { MOST = 1100, DIM = 6 }; /* more rows than a tile has */
 
-static ctx context;
 static float x[MOST * DIM], y[MOST * DIM];
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&context);
-    return 0;
-}
 
 static void fill(float *out, uint64_t seed, float centre, float spread)
 {
@@ -116,5 +98,5 @@ int main(void)
         cmocka_unit_test(a_set_lies_in_itself_and_not_in_a_far_one),
         cmocka_unit_test(too_few_rows_have_none),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, context_make, context_remove);
 }

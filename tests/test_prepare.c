@@ -8,43 +8,14 @@
 #include "data/dataset.h"
 #include "prepare/published.h"
 
-static char work[300]; /* a fresh folder for each test */
-
-static const char *at(const char *name)
-{
-    static char paths[4][600];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", work, name);
-    return path;
-}
-
-static int begin(void **state)
-{
-    static int number;
-    dt_error err = {0};
-    (void)state;
-    snprintf(work, sizeof work, "%s/%d", temp_folder, number++);
-    return file_make_dirs(work, &err) == DT_OK ? 0 : -1;
-}
-
-/* Links are removed by the test: the library's own removal refuses them. */
-static int remove_all(void **state)
-{
-    (void)state;
-    char command[400];
-    snprintf(command, sizeof command, "rm -rf '%s'", temp_folder);
-    return system(command);
-}
-
 static void put(const char *name, const char *text)
 {
     dt_error err = {0};
     char folder[600];
-    snprintf(folder, sizeof folder, "%s", at(name));
+    snprintf(folder, sizeof folder, "%s", temp_path(name));
     *strrchr(folder, '/') = '\0';
     assert_int_equal(file_make_dirs(folder, &err), DT_OK);
-    FILE *f = fopen(at(name), "wb");
+    FILE *f = fopen(temp_path(name), "wb");
     assert_non_null(f);
     fputs(text, f);
     fclose(f);
@@ -63,7 +34,7 @@ static void put_vector(const char *name, const char *vector)
     put(name, "");
     snprintf(path, sizeof path, "vectors/mat/%s", vector);
     assert_int_equal(file_read_all(&bytes, &size, path, 1 << 20, &err), DT_OK);
-    FILE *f = fopen(at(name), "wb");
+    FILE *f = fopen(temp_path(name), "wb");
     assert_int_equal(fwrite(bytes, 1, size, f), size);
     fclose(f);
     free(bytes);
@@ -80,9 +51,9 @@ static dt_status prepare(const char *name, const char *folder, const char *outpu
     dt_context *c;
     dt_settings_init(&s);
     s.threads = 1;
-    snprintf(s.output_dir, sizeof s.output_dir, "%s", at(output));
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(output));
     assert_int_equal(dt_open(&c, &s), DT_OK);
-    dt_status status = dt_data_prepare(c, name, at(folder), &s, NULL, &result);
+    dt_status status = dt_data_prepare(c, name, temp_path(folder), &s, NULL, &result);
     snprintf(message, sizeof message, "%s", dt_message(c));
     dt_close(c);
     return status;
@@ -107,8 +78,8 @@ static void assert_link(const char *name, const char *target)
 {
     struct stat st;
     char found[600] = "";
-    if (lstat(at(name), &st) != 0 || !S_ISLNK(st.st_mode)) fail_msg("%s is no link", name);
-    FILE *f = fopen(at(name), "rb");
+    if (lstat(temp_path(name), &st) != 0 || !S_ISLNK(st.st_mode)) fail_msg("%s is no link", name);
+    FILE *f = fopen(temp_path(name), "rb");
     assert_non_null(f);
     assert_non_null(fgets(found, sizeof found, f));
     fclose(f);
@@ -119,7 +90,7 @@ static void assert_refused(const char *name, const char *folder, dt_status statu
 {
     dt_status got = prepare(name, folder, "refused");
     if (got != status || !strstr(message, part)) fail_msg("expected \"%s\", found %d \"%s\"", part, got, message);
-    assert_false(file_exists(at("refused")));
+    assert_false(file_exists(temp_path("refused")));
 }
 
 /* ---- every layout ---- */
@@ -137,8 +108,8 @@ static void food101_is_split_by_its_lists(void **state)
     assert_int_equal(result.published.train, 75750);
     assert_link("out/train/waffles/3.jpg", "a/food-101/images/waffles/3.jpg");
     assert_link("out/test/apple_pie/2.jpg", "a/food-101/images/apple_pie/2.jpg");
-    assert_false(file_exists(at("out/train/waffles/9.jpg"))); /* in no list */
-    assert_true(file_exists(at("out/data_set.json")));
+    assert_false(file_exists(temp_path("out/train/waffles/9.jpg"))); /* in no list */
+    assert_true(file_exists(temp_path("out/data_set.json")));
     prepare_well("food101", "a/food-101/", "inner"); /* the archive's own folder may be named as well */
     assert_link("inner/train/apple_pie/1.jpg", "a/food-101/images/apple_pie/1.jpg");
 }
@@ -269,7 +240,7 @@ static void annotations_without_classes_are_refused_by_name(void **state)
 {
     (void)state;
     put_cars("cars_test_annos_withlabels.mat");
-    remove(at("k/cars_test_annos_withlabels.mat"));
+    remove(temp_path("k/cars_test_annos_withlabels.mat"));
     put_vector("k/car_devkit/devkit/cars_test_annos.mat", "cars_test_annos.mat");
     assert_refused("stanford_cars", "k", DT_ERR_FORMAT, "cars_test_annos_withlabels.mat");
 }
@@ -282,13 +253,16 @@ static void a_prepared_folder_opens_as_a_data_set(void **state)
     uint8_t rgb[3 * 64] = {0};
     dt_error err = {0};
     put_birds();
-    assert_int_equal(image_write_png(at("b/CUB_200_2011/images/001.Albatross/x.jpg"), rgb, 8, 8, NULL, 0, &err), DT_OK);
-    assert_int_equal(image_write_png(at("b/CUB_200_2011/images/002.Wren/y.jpg"), rgb, 8, 8, NULL, 0, &err), DT_OK);
-    assert_int_equal(image_write_png(at("b/CUB_200_2011/images/002.Wren/z.jpg"), rgb, 8, 8, NULL, 0, &err), DT_OK);
+    assert_int_equal(image_write_png(temp_path("b/CUB_200_2011/images/001.Albatross/x.jpg"), rgb, 8, 8, NULL, 0, &err),
+                     DT_OK);
+    assert_int_equal(image_write_png(temp_path("b/CUB_200_2011/images/002.Wren/y.jpg"), rgb, 8, 8, NULL, 0, &err),
+                     DT_OK);
+    assert_int_equal(image_write_png(temp_path("b/CUB_200_2011/images/002.Wren/z.jpg"), rgb, 8, 8, NULL, 0, &err),
+                     DT_OK);
     prepare_well("cub200", "b", "out");
     dataset d;
     dataset_options options = {.resolution = 8, .background = "#ffffff"};
-    dataset_open(&d, at("out"), &options, &err);
+    dataset_open(&d, temp_path("out"), &options, &err);
     assert_string_equal(err.message, "");
     assert_string_equal(d.split, "train");
     assert_int_equal(d.count, 2);
@@ -296,7 +270,7 @@ static void a_prepared_folder_opens_as_a_data_set(void **state)
     assert_string_equal(d.class_name[1], "002.Wren");
     dataset_close(&d);
     char test[600];
-    snprintf(test, sizeof test, "%s:test", at("out"));
+    snprintf(test, sizeof test, "%s:test", temp_path("out"));
     dataset_open(&d, test, &options, &err);
     assert_string_equal(err.message, "");
     assert_int_equal(d.count, 1);
@@ -309,11 +283,11 @@ static void the_same_folder_again_is_left_as_it_is(void **state)
     put_birds();
     prepare_well("cub200", "b", "out");
     struct stat before, after;
-    assert_int_equal(lstat(at("out/train/002.Wren/z.jpg"), &before), 0);
+    assert_int_equal(lstat(temp_path("out/train/002.Wren/z.jpg"), &before), 0);
     prepare_well("cub200", "b", "out/");
     assert_false(result.made);
     assert_counts(2, 2, 0, 1);
-    assert_int_equal(lstat(at("out/train/002.Wren/z.jpg"), &after), 0);
+    assert_int_equal(lstat(temp_path("out/train/002.Wren/z.jpg"), &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
     put("b/CUB_200_2011/train_test_split.txt", "1 0\n2 0\n3 1\n"); /* another split: another data set */
     assert_int_equal(prepare("cub200", "b", "out"), DT_ERR_CONFLICT);
@@ -321,7 +295,7 @@ static void the_same_folder_again_is_left_as_it_is(void **state)
     assert_int_equal(prepare("cub200", "b", "mine"), DT_ERR_CONFLICT);
     assert_int_equal(prepare("cub200", "b", "b/CUB_200_2011/out"), DT_ERR_CONFLICT);
     assert_int_equal(prepare("cub200", "b", "b"), DT_ERR_CONFLICT);
-    assert_false(file_exists(at("b/CUB_200_2011/out")));
+    assert_false(file_exists(temp_path("b/CUB_200_2011/out")));
 }
 
 static bool stop_at_once(void *user, int64_t done, int64_t count)
@@ -347,27 +321,28 @@ static void an_interrupted_preparation_goes_on(void **state)
     dt_error err = {0};
     bool made;
     assert_int_equal(published_find(&set, "food101", &err), DT_OK);
-    assert_int_equal(published_read(&l, set, at("a"), &err), DT_OK);
-    assert_int_equal(listing_link(&l, "food101", at("out"), stop_at_once, NULL, &made, &err), DT_ERR_INTERRUPTED);
+    assert_int_equal(published_read(&l, set, temp_path("a"), &err), DT_OK);
+    assert_int_equal(listing_link(&l, "food101", temp_path("out"), stop_at_once, NULL, &made, &err),
+                     DT_ERR_INTERRUPTED);
     listing_close(&l);
-    assert_false(file_exists(at("out")));
+    assert_false(file_exists(temp_path("out")));
     prepare_well("food101", "a", "out");
     assert_counts(1, 1500, 0, 0);
     assert_link("out/train/pie/1499.jpg", "a/images/pie/1499.jpg");
-    assert_false(file_exists(at("out.part")));
+    assert_false(file_exists(temp_path("out.part")));
 }
 
 static void missing_images_are_counted_and_named(void **state)
 {
     (void)state;
     put_birds();
-    remove(at("b/CUB_200_2011/images/002.Wren/z.jpg"));
+    remove(temp_path("b/CUB_200_2011/images/002.Wren/z.jpg"));
     prepare_well("cub200", "b", "out");
     assert_counts(2, 1, 0, 1);
     assert_int_equal(result.missing, 1);
     assert_string_equal(result.first_missing, "CUB_200_2011/images/002.Wren/z.jpg");
-    remove(at("b/CUB_200_2011/images/002.Wren/y.jpg"));
-    remove(at("b/CUB_200_2011/images/001.Albatross/x.jpg"));
+    remove(temp_path("b/CUB_200_2011/images/002.Wren/y.jpg"));
+    remove(temp_path("b/CUB_200_2011/images/001.Albatross/x.jpg"));
     assert_refused("cub200", "b", DT_ERR_FORMAT, "none of the 3 listed images is there");
 }
 
@@ -404,7 +379,7 @@ static void lists_that_lie_are_refused(void **state)
     assert_refused("food101", "a", DT_ERR_FORMAT, "train.txt:1");
     put("a/meta/train.txt", "");
     assert_refused("food101", "a", DT_ERR_FORMAT, "no images");
-    remove(at("a/meta/test.txt"));
+    remove(temp_path("a/meta/test.txt"));
     assert_refused("food101", "a", DT_ERR_FORMAT, "meta/test.txt is missing");
     put_birds();
     put("b/CUB_200_2011/images.txt", "1 001.Albatross/x.jpg\n1 002.Wren/y.jpg\n");
@@ -440,7 +415,7 @@ static void what_is_no_archive_is_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup(name, begin)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, temp_folder_make, temp_folder_remove)
     const struct CMUnitTest tests[] = {
         TEST(food101_is_split_by_its_lists),
         TEST(sun397_has_the_papers_split_and_the_official_one),
@@ -459,5 +434,5 @@ int main(void)
         TEST(lists_that_lie_are_refused),
         TEST(what_is_no_archive_is_refused),
     };
-    return cmocka_run_group_tests(tests, temp_folder_make, remove_all);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "container/tensor_open.h"
 #include "container/zip_directory.h"
 #include "container/zip_writer.h"
+#include "shared_data.h"
 
 static dt_error err;
 
@@ -189,15 +190,29 @@ static void real_files_have_the_values_of_their_twins(void **state)
         {"cifar10_resnet/resnet56-4bfd9763.th", "state_dict.module.", "cifar10_resnet/resnet56.safetensors"},
         {"ddpm_mnist/ddpm_mnist_starter.pth", "", "ddpm_mnist/ddpm_mnist_starter.safetensors"},
     };
-    const char *shared = getenv("DT_SHARED");
-    if (!shared) shared = "../../shared";
+    char weights[DT_PATH_MAX];
+    shared_path(weights, "weights");
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char path[DT_PATH_MAX], twin[DT_PATH_MAX];
-        snprintf(path, sizeof path, "%s/weights/%s", shared, files[i].file);
-        snprintf(twin, sizeof twin, "%s/weights/%s", shared, files[i].twin);
-        if (access(path, R_OK) != 0) skip();
+        file_join(path, weights, files[i].file);
+        file_join(twin, weights, files[i].twin);
+        if (!file_exists(path)) skip();
         assert_same_file(path, files[i].prefix, twin);
     }
+}
+
+/* How many values the file has, all of them finite. */
+static int64_t count_finite_values(const tensor_file *f)
+{
+    int64_t values = 0;
+    for (size_t k = 0; k < f->count; k++) {
+        float *read = read_all(&f->entries[k]);
+        for (int64_t j = 0; is_float(f->entries[k].dtype) && j < f->entries[k].count; j++)
+            assert_true(read[j] - read[j] == 0);
+        free(read);
+        values += f->entries[k].count;
+    }
+    return values;
 }
 
 static void real_files_without_twins_are_read_in_full(void **state)
@@ -216,23 +231,16 @@ static void real_files_without_twins_are_read_in_full(void **state)
         {"lpips/lpips_v0.1_vgg.pth", 5, 1472},
         {"lpips/lpips_v0.1_squeeze.pth", 7, 2240},
     };
-    const char *shared = getenv("DT_SHARED");
+    char weights[DT_PATH_MAX];
+    shared_path(weights, "weights");
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         char path[DT_PATH_MAX];
         tensor_file f;
-        int64_t values = 0;
-        snprintf(path, sizeof path, "%s/weights/%s", shared ? shared : "../../shared", files[i].file);
-        if (access(path, R_OK) != 0) skip();
+        file_join(path, weights, files[i].file);
+        if (!file_exists(path)) skip();
         open_sound(&f, path);
-        for (size_t k = 0; k < f.count; k++) {
-            float *read = read_all(&f.entries[k]);
-            for (int64_t j = 0; is_float(f.entries[k].dtype) && j < f.entries[k].count; j++)
-                assert_true(read[j] - read[j] == 0);
-            free(read);
-            values += f.entries[k].count;
-        }
         assert_int_equal(f.count, files[i].tensors);
-        assert_int_equal(values, files[i].values);
+        assert_int_equal(count_finite_values(&f), files[i].values);
         tensor_file_close(&f);
     }
 }
@@ -245,19 +253,14 @@ static size_t read_folder(const char *folder)
     assert_int_equal(file_list(&names, folder, &err), DT_OK);
     for (size_t i = 0; i < names.count; i++) {
         char path[DT_PATH_MAX];
-        const char *dot = strrchr(names.name[i], '.');
         file_join(path, folder, names.name[i]);
         if (file_is_folder(path)) {
             count += read_folder(path);
-        } else if (dot && (!strcmp(dot, ".pth") || !strcmp(dot, ".th") || !strcmp(dot, ".safetensors"))) {
+        } else if (file_has_extension(path, "pth") || file_has_extension(path, "th") ||
+                   file_has_extension(path, "safetensors")) {
             tensor_file f;
             open_sound(&f, path);
-            for (size_t k = 0; k < f.count; k++) {
-                float *read = read_all(&f.entries[k]);
-                for (int64_t j = 0; is_float(f.entries[k].dtype) && j < f.entries[k].count; j++)
-                    assert_true(read[j] - read[j] == 0);
-                free(read);
-            }
+            count_finite_values(&f);
             tensor_file_close(&f);
             count++;
         }
@@ -270,9 +273,7 @@ static void every_real_file_opens(void **state)
 {
     (void)state;
     char path[DT_PATH_MAX];
-    const char *shared = getenv("DT_SHARED");
-    snprintf(path, sizeof path, "%s/weights", shared ? shared : "../../shared");
-    if (!file_is_folder(path)) skip();
+    shared_path(path, "weights");
     size_t count = read_folder(path);
     print_message("%zu tensor files below %s\n", count, path);
     assert_true(count >= 20);

@@ -1,48 +1,21 @@
 /* The feature network against expected values, and what it says about files that do not fit. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+#include "context_fixture.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "container/safetensors.h"
-#include "engine/open.h"
 #include "model/feature/squeezenet.h"
+#include "shared_data.h"
 
 enum { PIXELS = SQUEEZENET_SIDE * SQUEEZENET_SIDE * 3 };
-
-static ctx context;
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&context, DT_DEVICE_CPU, 2, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&context);
-    return 0;
-}
-
-/* A file of the data beside the checkout; the test is skipped where there is none. */
-static void shared_file(char path[DT_PATH_MAX], const char *name)
-{
-    const char *folder = getenv("DT_SHARED");
-    snprintf(path, DT_PATH_MAX, "%s/%s", folder ? folder : "../../shared", name);
-    if (access(path, R_OK) != 0) skip();
-}
 
 static void open_network(squeezenet *net)
 {
     char path[DT_PATH_MAX];
-    shared_file(path, "weights/squeezenet/squeezenet_v1_1.safetensors");
+    shared_path(path, "weights/squeezenet/squeezenet_v1_1.safetensors");
     if (squeezenet_open(&context, net, path) != DT_OK) fail_msg("%s", context.error.message);
 }
 
@@ -50,7 +23,7 @@ static void open_network(squeezenet *net)
 static const uint8_t *open_reference(tensor_file *f, float expected[SQUEEZENET_FEATURES])
 {
     char path[DT_PATH_MAX];
-    shared_file(path, "data/reference/reference_io.safetensors");
+    shared_path(path, "data/reference/reference_io.safetensors");
     assert_int_equal(safetensors_open(f, path, &context.error), DT_OK);
     const tensor_entry *picture = tensor_file_find(f, "squeezenet.input_u8_rgb_hwc");
     const tensor_entry *features = tensor_file_find(f, "squeezenet.fire9_gap");
@@ -166,10 +139,10 @@ static void files_of_other_networks_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(features_agree_with_the_reference, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_picture_s_features_depend_on_nothing_else, setup, teardown),
-        cmocka_unit_test_setup_teardown(pictures_of_any_size_are_resized, setup, teardown),
-        cmocka_unit_test_setup_teardown(files_of_other_networks_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(features_agree_with_the_reference, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_picture_s_features_depend_on_nothing_else, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(pictures_of_any_size_are_resized, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(files_of_other_networks_are_refused, context_make, context_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
