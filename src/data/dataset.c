@@ -7,7 +7,7 @@
 
 #include <nettle/sha2.h>
 
-#include "data/dataset_source.h"
+#include "data/dataset_plan.h"
 #include "image/resample.h"
 
 enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
@@ -343,11 +343,23 @@ static dt_status fill_report(loader *l, dt_error *err)
     return DT_OK;
 }
 
+/* Lists the files that are taken and hands the classes to the data set. *prefix as in class_plan. */
+static dt_status list_files(loader *l, size_t *prefix, const char *path, dt_error *err)
+{
+    dataset *d = l->d;
+    class_plan plan;
+    if (source_open(l->source, &d->report, path, err) != DT_OK) return err->status;
+    class_plan_make(&plan, l->source, &d->report, l->options->class_name, l->options->class_count, err);
+    d->class_name = plan.class_name, d->class_count = plan.class_count;
+    snprintf(d->split, sizeof d->split, "%s", plan.split);
+    *prefix = plan.prefix;
+    return err->status;
+}
+
 static dt_status load(loader *l, const char *path, dt_error *err)
 {
-    size_t prefix;
-    dt_status status = source_open(l->source, &l->d->report, path, err);
-    if (status == DT_OK) status = source_plan(l->d, &prefix, l->source, l->options, err);
+    size_t prefix = 0;
+    dt_status status = list_files(l, &prefix, path, err);
     if (status == DT_OK) status = take_memory(l, err);
     if (status == DT_OK) status = decode_all(l, err);
     if (status == DT_OK) status = keep_decoded(l, prefix, err);
@@ -383,11 +395,7 @@ void dataset_close(dataset *d)
 {
     for (int64_t i = 0; i < d->class_count; i++) free(d->class_name[i]);
     for (int64_t i = 0; i < d->count; i++) free(d->name[i]);
-    for (int64_t i = 0; i < d->report.skip_count; i++) {
-        free(d->report.skip[i].file);
-        free(d->report.skip[i].reason);
-    }
-    free(d->report.skip);
+    report_close(&d->report);
     free(d->class_name);
     free(d->class_size);
     free(d->name);

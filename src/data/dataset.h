@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "data/dataset_report.h"
 #include "image/image.h"
 
 /* What a file held before it became a square of RGB. */
@@ -37,9 +38,6 @@ typedef struct dataset_taker {
     dt_status (*take)(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err);
 } dataset_taker;
 
-/* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
-#define DATASET_DESCRIPTION "data_set.json"
-
 typedef struct dataset_options {
     int64_t resolution;         /* side of the square that each image is cropped to, 1..16384 */
     const char *background;     /* "#rrggbb", behind transparent pixels */
@@ -52,20 +50,6 @@ typedef struct dataset_options {
     int64_t class_count;
     const dataset_taker *taker; /* NULL: the pixels are kept */
 } dataset_options;
-
-typedef struct dataset_skip {
-    char *file, *reason;
-} dataset_skip;
-
-typedef struct dataset_report {
-    int64_t format[IMAGE_FORMAT_COUNT]; /* images of each format */
-    int64_t grey, palette, alpha, cmyk, deep, rotated,
-        enlarged;                               /* images converted so; enlarged: were below resolution */
-    int64_t short_min, short_median, short_max; /* sides of the upright originals in pixels */
-    int64_t long_min, long_median, long_max;
-    dataset_skip *skip; /* in order of file names */
-    int64_t skip_count;
-} dataset_report;
 
 typedef struct dataset {
     int64_t count, class_count, resolution;

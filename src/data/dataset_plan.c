@@ -1,9 +1,8 @@
-/* Which of the listed files are taken, and under which class: the rules are told in dataset.h. */
+#include "data/dataset_plan.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/dataset_source.h"
 
 /* All names of the files share their first `prefix` characters; what follows is the rest. */
 static const char *rest_of(const source *s, int64_t index, size_t prefix)
@@ -122,21 +121,21 @@ static void name_splits(char text[DT_TEXT_MAX], const source *s, size_t prefix)
     }
 }
 
-static dt_status choose_split(dataset *d, source *s, size_t *prefix, dt_error *err)
+static dt_status choose_split(class_plan *p, source *s, dataset_report *report, dt_error *err)
 {
-    if (!level_is_splits(s, *prefix)) {
+    if (!level_is_splits(s, p->prefix)) {
         if (!s->split[0]) return DT_OK;
         return error_set(err, DT_ERR_ARG, "image data %s: the split \"%s\" was asked for, but there are no splits",
                          s->path, s->split);
     }
     char found[DT_TEXT_MAX], into[sizeof s->split + 1];
-    name_splits(found, s, *prefix);
-    snprintf(d->split, sizeof d->split, "%s", s->split[0] ? s->split : "train");
-    snprintf(into, sizeof into, "%s/", d->split);
-    dt_status status = descend(s, &d->report, prefix, into, err);
+    name_splits(found, s, p->prefix);
+    snprintf(p->split, sizeof p->split, "%s", s->split[0] ? s->split : "train");
+    snprintf(into, sizeof into, "%s/", p->split);
+    dt_status status = descend(s, report, &p->prefix, into, err);
     if (status != DT_OK || s->file_count > 0) return status;
     return error_set(err, DT_ERR_ARG, "image data %s: has no split \"%s\", only %s; choose one as %s:NAME", s->path,
-                     d->split, found, s->path);
+                     p->split, found, s->path);
 }
 
 /* ---- the order of ImageFolder ---- */
@@ -177,41 +176,41 @@ static void drop_overwritten(source *s)
 
 /* ---- classes ---- */
 
-static dt_status add_class(dataset *d, const char *name, size_t length, dt_error *err)
+static dt_status add_class(class_plan *p, const char *name, size_t length, dt_error *err)
 {
-    char **list = grow_array(d->class_name, d->class_count, sizeof *list);
+    char **list = grow_array(p->class_name, p->class_count, sizeof *list);
     char *copy = strndup(name, length);
-    if (list) d->class_name = list;
+    if (list) p->class_name = list;
     if (!list || !copy) {
         free(copy);
         return error_set(err, DT_ERR_MEMORY, "no memory for the names of the classes");
     }
-    list[d->class_count++] = copy;
+    list[p->class_count++] = copy;
     return DT_OK;
 }
 
 /* Labels the sorted files by their first folder. Loose files are passed over, except where there is nothing else: then
  * they are the one class "all". */
-static dt_status label_files(dataset *d, source *s, size_t prefix, dt_error *err)
+static dt_status label_files(class_plan *p, source *s, dataset_report *report, dt_error *err)
 {
     bool flat = true;
-    for (int64_t i = 0; flat && i < s->file_count; i++) flat = first_folder(rest_of(s, i, prefix)) == 0;
-    if (flat) return add_class(d, "all", 3, err); /* labels are 0 already */
+    for (int64_t i = 0; flat && i < s->file_count; i++) flat = first_folder(rest_of(s, i, p->prefix)) == 0;
+    if (flat) return add_class(p, "all", 3, err); /* labels are 0 already */
     int64_t kept = 0;
     dt_status status = DT_OK;
     for (int64_t i = 0; i < s->file_count; i++) {
         source_file file = s->file[i];
-        const char *rest = file.name + prefix;
+        const char *rest = file.name + p->prefix;
         size_t length = first_folder(rest);
         if (length == 0) {
-            if (status == DT_OK) status = report_skip(&d->report, file.name, "not inside a class folder", err);
+            if (status == DT_OK) status = report_skip(report, file.name, "not inside a class folder", err);
             free(file.name);
             continue;
         }
-        const char *last = d->class_count ? d->class_name[d->class_count - 1] : "";
+        const char *last = p->class_count ? p->class_name[p->class_count - 1] : "";
         bool same = strlen(last) == length - 1 && strncmp(last, rest, length - 1) == 0;
-        if (!same && status == DT_OK) status = add_class(d, rest, length - 1, err);
-        file.label = d->class_count - 1;
+        if (!same && status == DT_OK) status = add_class(p, rest, length - 1, err);
+        file.label = p->class_count - 1;
         s->file[kept++] = file;
     }
     s->file_count = kept;
@@ -227,15 +226,14 @@ static int64_t find_class(char *const *names, int64_t count, const char *name)
 }
 
 /* An empty class folder is an error in ImageFolder too: the label table would have a row that is never trained. */
-static dt_status refuse_empty_classes(const dataset *d, const source *s, const char *prefix_text, size_t prefix,
-                                      dt_error *err)
+static dt_status refuse_empty_classes(const class_plan *p, const source *s, const char *prefix_text, dt_error *err)
 {
-    bool flat = s->file_count > 0 && first_folder(rest_of(s, 0, prefix)) == 0;
+    bool flat = s->file_count > 0 && first_folder(rest_of(s, 0, p->prefix)) == 0;
     for (int64_t i = 0; !flat && i < s->folder_count; i++) {
         const char *folder = s->folder[i];
-        bool here = strlen(folder) > prefix && strncmp(folder, prefix_text, prefix) == 0;
-        if (!here || strchr(folder + prefix, '/')) continue;
-        if (find_class(d->class_name, d->class_count, folder + prefix) < 0) {
+        bool here = strlen(folder) > p->prefix && strncmp(folder, prefix_text, p->prefix) == 0;
+        if (!here || strchr(folder + p->prefix, '/')) continue;
+        if (find_class(p->class_name, p->class_count, folder + p->prefix) < 0) {
             return error_set(err, DT_ERR_FORMAT, "image data %s: the class folder \"%s\" holds no image", s->path,
                              folder);
         }
@@ -244,22 +242,22 @@ static dt_status refuse_empty_classes(const dataset *d, const source *s, const c
 }
 
 /* Replaces the classes found by those given, and the labels with them. */
-static dt_status map_classes(dataset *d, source *s, const dataset_options *options, dt_error *err)
+static dt_status map_classes(class_plan *p, source *s, char *const *known, int64_t known_count, dt_error *err)
 {
-    int64_t found_count = d->class_count;
-    char **found = d->class_name;
-    d->class_name = NULL;
-    d->class_count = 0;
+    int64_t found_count = p->class_count;
+    char **found = p->class_name;
+    p->class_name = NULL;
+    p->class_count = 0;
     dt_status status = DT_OK;
-    for (int64_t i = 0; status == DT_OK && i < options->class_count; i++) {
-        status = add_class(d, options->class_name[i], strlen(options->class_name[i]), err);
+    for (int64_t i = 0; status == DT_OK && i < known_count; i++) {
+        status = add_class(p, known[i], strlen(known[i]), err);
     }
     int64_t file = 0;
     for (int64_t c = 0; c < found_count; c++) {
-        int64_t label = find_class(d->class_name, d->class_count, found[c]);
+        int64_t label = find_class(p->class_name, p->class_count, found[c]);
         if (status == DT_OK && label < 0) {
             status = error_set(err, DT_ERR_ARG, "image data %s: class \"%s\" is not among the %lld known classes",
-                               s->path, found[c], (long long)options->class_count);
+                               s->path, found[c], (long long)known_count);
         }
         for (; file < s->file_count && s->file[file].label == c; file++) s->file[file].label = label;
         free(found[c]);
@@ -268,23 +266,31 @@ static dt_status map_classes(dataset *d, source *s, const dataset_options *optio
     return status;
 }
 
-dt_status source_plan(dataset *d, size_t *prefix, source *s, const dataset_options *options, dt_error *err)
+dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, char *const *known, int64_t known_count,
+                          dt_error *err)
 {
-    *prefix = 0;
-    dt_status status = s->is_archive ? drop_leading_folders(s, &d->report, prefix, err) : DT_OK;
-    if (status == DT_OK) status = choose_split(d, s, prefix, err);
+    *p = (class_plan){0};
+    dt_status status = s->is_archive ? drop_leading_folders(s, report, &p->prefix, err) : DT_OK;
+    if (status == DT_OK) status = choose_split(p, s, report, err);
     if (status != DT_OK) return status;
     if (s->file_count == 0) {
         return error_set(err, DT_ERR_FORMAT, "image data %s: holds no .jpg, .jpeg, .png or .webp file%s", s->path,
                          s->folder_count ? " in its folders" : "");
     }
-    qsort_r(s->file, (size_t)s->file_count, sizeof *s->file, compare_files, prefix);
+    qsort_r(s->file, (size_t)s->file_count, sizeof *s->file, compare_files, &p->prefix);
     drop_overwritten(s);
-    char *prefix_text = strndup(s->file[0].name, *prefix);
+    char *prefix_text = strndup(s->file[0].name, p->prefix);
     if (!prefix_text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
-    status = label_files(d, s, *prefix, err);
-    if (status == DT_OK) status = refuse_empty_classes(d, s, prefix_text, *prefix, err);
+    status = label_files(p, s, report, err);
+    if (status == DT_OK) status = refuse_empty_classes(p, s, prefix_text, err);
     free(prefix_text);
-    if (status == DT_OK && options->class_name) status = map_classes(d, s, options, err);
+    if (status == DT_OK && known) status = map_classes(p, s, known, known_count, err);
     return status;
+}
+
+void class_plan_close(class_plan *p)
+{
+    for (int64_t i = 0; i < p->class_count; i++) free(p->class_name[i]);
+    free(p->class_name);
+    *p = (class_plan){0};
 }

@@ -1,74 +1,31 @@
-/* The data report as JSON. */
+#include "data/dataset_report.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/dataset.h"
-#include "file/json_file.h"
-
-/* JSON holds UTF-8 only; of a name in another encoding the strange bytes are shown as '?'. */
-static json_t *any_string(const char *text)
+void *grow_array(void *array, int64_t count, size_t element_size)
 {
-    json_t *string = json_string(text);
-    if (string) return string;
-    char *copy = strdup(text);
-    for (char *p = copy; p && *p; p++) {
-        if ((unsigned char)*p > 126) *p = '?';
-    }
-    string = copy ? json_string(copy) : NULL;
-    free(copy);
-    return string;
+    if ((count & (count - 1)) != 0) return array; /* the block holds the next power of two */
+    return realloc(array, (count ? 2 * (size_t)count : 1) * element_size);
 }
 
-static json_t *class_list(const dataset *d)
+dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err)
 {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < d->class_count; i++) {
-        json_array_append_new(
-            list, JSON_OBJECT({"name", any_string(d->class_name[i])}, {"images", json_integer(d->class_size[i])}));
-    }
-    return list;
+    dataset_skip *skip = grow_array(report->skip, report->skip_count, sizeof *skip);
+    if (!skip) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+    report->skip = skip;
+    skip[report->skip_count] = (dataset_skip){strdup(file), strdup(reason)};
+    bool whole = skip[report->skip_count].file && skip[report->skip_count].reason;
+    report->skip_count++;
+    return whole ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory to list the images");
 }
 
-static json_t *format_counts(const dataset_report *report)
+void report_close(dataset_report *report)
 {
-    json_t *counts = json_object();
-    for (int i = 0; i < IMAGE_FORMAT_COUNT; i++) {
-        json_object_set_new(counts, image_format_name((image_format)i), json_integer(report->format[i]));
-    }
-    return counts;
-}
-
-static json_t *converted_counts(const dataset_report *report)
-{
-    return JSON_OBJECT({"grey", json_integer(report->grey)}, {"palette", json_integer(report->palette)},
-                       {"transparent", json_integer(report->alpha)}, {"cmyk", json_integer(report->cmyk)},
-                       {"16-bit", json_integer(report->deep)}, {"rotated", json_integer(report->rotated)},
-                       {"enlarged", json_integer(report->enlarged)});
-}
-
-static json_t *side(int64_t min, int64_t median, int64_t max)
-{
-    return JSON_OBJECT({"min", json_integer(min)}, {"median", json_integer(median)}, {"max", json_integer(max)});
-}
-
-static json_t *skip_list(const dataset_report *report)
-{
-    json_t *list = json_array();
     for (int64_t i = 0; i < report->skip_count; i++) {
-        json_array_append_new(list, JSON_OBJECT({"file", any_string(report->skip[i].file)},
-                                                {"reason", any_string(report->skip[i].reason)}));
+        free(report->skip[i].file);
+        free(report->skip[i].reason);
     }
-    return list;
-}
-
-json_t *dataset_report_json(const dataset *d)
-{
-    const dataset_report *report = &d->report;
-    json_t *short_side = side(report->short_min, report->short_median, report->short_max);
-    json_t *long_side = side(report->long_min, report->long_median, report->long_max);
-    return JSON_OBJECT({"path", any_string(d->path)}, {"split", json_string(d->split)},
-                       {"resolution", json_integer(d->resolution)}, {"images", json_integer(d->count)},
-                       {"sha256", json_string(d->sha256)}, {"classes", class_list(d)}, {"short_side", short_side},
-                       {"long_side", long_side}, {"formats", format_counts(report)},
-                       {"converted", converted_counts(report)}, {"skipped", skip_list(report)});
+    free(report->skip);
+    *report = (dataset_report){0};
 }

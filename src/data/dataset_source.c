@@ -14,26 +14,9 @@
 
 enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
 
-void *grow_array(void *array, int64_t count, size_t element_size)
-{
-    if ((count & (count - 1)) != 0) return array; /* the block holds the next power of two */
-    return realloc(array, (count ? 2 * (size_t)count : 1) * element_size);
-}
-
 static dt_status no_memory(dt_error *err)
 {
     return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
-}
-
-dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err)
-{
-    dataset_skip *skip = grow_array(report->skip, report->skip_count, sizeof *skip);
-    if (!skip) return no_memory(err);
-    report->skip = skip;
-    skip[report->skip_count] = (dataset_skip){strdup(file), strdup(reason)};
-    bool whole = skip[report->skip_count].file && skip[report->skip_count].reason;
-    report->skip_count++;
-    return whole ? DT_OK : no_memory(err);
 }
 
 /* ---- listing ---- */

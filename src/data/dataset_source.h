@@ -1,8 +1,8 @@
-/* Where a data set's files come from: a folder or a tar, listed once and then read in one go. Private to dataset*.c. */
+/* Where a data set's files come from: a folder or a tar, listed once and then read in one go. Private to src/data. */
 #ifndef DATA_DATASET_SOURCE_H
 #define DATA_DATASET_SOURCE_H
 
-#include "data/dataset.h"
+#include "data/dataset_report.h"
 
 struct archive;
 
@@ -31,15 +31,5 @@ void source_close(source *s);
 /* Reads one file into malloc'ed memory. Of a tar the files must be asked for by rising ordinal. A failure that concerns
  * this file alone is told in *reason (malloc'ed) with DT_OK and *data NULL. */
 dt_status source_read(uint8_t **data, size_t *size, char **reason, source *s, const source_file *file, dt_error *err);
-
-/* Chooses split and classes by the rules in dataset.h: keeps the files that are taken, sorted, with labels, and sets
- * d->class_name, class_count and split. *prefix is the number of characters of each name above its class folder. */
-dt_status source_plan(dataset *d, size_t *prefix, source *s, const dataset_options *options, dt_error *err);
-
-/* Lists `file` as passed over. */
-dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err);
-
-/* Room for one more element behind `count`; NULL (and the old block kept) when memory is short. */
-void *grow_array(void *array, int64_t count, size_t element_size);
 
 #endif

@@ -16,10 +16,8 @@ static int compare_ordinals(const void *left, const void *right, void *files)
 
 static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
 {
-    const dataset_options all = {0};
-    size_t prefix;
-    if (source_open(&s->source, &s->listed.report, path, err) != DT_OK ||
-        source_plan(&s->listed, &prefix, &s->source, &all, err) != DT_OK)
+    if (source_open(&s->source, &s->report, path, err) != DT_OK ||
+        class_plan_make(&s->plan, &s->source, &s->report, NULL, 0, err) != DT_OK)
         return err->status;
     size_t count = (size_t)s->source.file_count;
     s->order = calloc(count, sizeof *s->order);
@@ -42,7 +40,8 @@ void picture_stream_close(picture_stream *s)
 {
     sample_stack_close(&s->stack);
     source_close(&s->source);
-    dataset_close(&s->listed);
+    class_plan_close(&s->plan);
+    report_close(&s->report);
     free(s->order);
     *s = (picture_stream){0};
 }

@@ -3,7 +3,7 @@
 #ifndef DATA_PICTURE_STREAM_H
 #define DATA_PICTURE_STREAM_H
 
-#include "data/dataset_source.h"
+#include "data/dataset_plan.h"
 #include "data/sample_stack.h"
 
 typedef struct picture_stream {
@@ -16,7 +16,8 @@ typedef struct picture_stream {
     image_options decode;
     sample_stack stack;
     source source;
-    dataset listed;
+    dataset_report report; /* of the listing */
+    class_plan plan;
     int64_t *order; /* [source.file_count], files as they lie in a tar */
     int64_t next;
 } picture_stream;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/statistics_private.h"
-
 enum { BLOCK_ROWS = 64 };
 
 static dt_status no_memory(const char *measure, dt_error *err)

@@ -47,6 +47,9 @@ typedef struct statistics {
 dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_rows, dt_error *err);
 void statistics_close(statistics *s);
 
+/* Empty statistics of a kind, for whoever fills them in; `adding`: with room for rows to come. */
+dt_status statistics_prepare(statistics *s, const statistics_kind *kind, bool adding, dt_error *err);
+
 /* Takes rows [n,dim + spatial_dim]. A value that is not finite is DT_ERR_NUMERIC and names its row; the statistics are then
  * void. */
 dt_status statistics_add(statistics *s, const float *rows, int64_t n, dt_error *err);

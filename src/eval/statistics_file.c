@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval/statistics_private.h"
+#include "eval/statistics.h"
 #include "container/npz.h"
 
 /* Bytes that the arrays of any file here have at most: two covariances with what belongs to them. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "file/file.h"
-#include "prepare/layouts.h"
 
 /* Counts are those of the paper's appendix B.1 where it has them, else of the data sets' own pages; layouts were read off
  * torchvision's and TensorFlow Datasets' loaders and public code that reads the archives, not off the archives

@@ -2,20 +2,7 @@
 #ifndef PREPARE_PUBLISHED_H
 #define PREPARE_PUBLISHED_H
 
-#include "prepare/listing.h"
-
-/* One way an archive may look. Paths are below the archive's folder; "a|b" means a, or b where there is no a. A split
- * without its path has no images in this layout. */
-typedef struct archive_layout {
-    const char *described; /* for people: where the split comes from */
-    dt_status (*read)(listing *l, const struct archive_layout *layout, dt_error *err);
-    const char *list[LISTING_SPLITS];   /* files that list a split's images; the first one given tells the layout */
-    const char *images[LISTING_SPLITS]; /* folders of the images */
-    const char *labels, *names;         /* files with the classes of images, and with the names of classes */
-    const char *extension;              /* added to what a list says */
-    int skipped;                        /* leading folders of a listed path that are not part of the class */
-    const char *left_out;               /* a class folder that is no class */
-} archive_layout;
+#include "prepare/layouts.h"
 
 enum { LAYOUTS_MAX = 3 };
 

@@ -15,7 +15,7 @@ pickle) sources="container/pickle" ;;
 npz) sources="container/npz data/sample_stack $pictures" ;;
 mat_file) sources="container/mat_file file/file" ;;
 image) sources=$pictures ;;
-dataset) sources="data/dataset data/dataset_plan data/dataset_report data/dataset_source image/resample file/json_file $pictures" ;;
+dataset) sources="data/dataset data/dataset_json data/dataset_plan data/dataset_report data/dataset_source image/resample file/json_file $pictures" ;;
 latent_cache)
     sources="data/latent_cache container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
         container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;

@@ -1,0 +1,32 @@
+/* What was found while a data set was read: formats, conversions, sizes, and the files that were passed over. */
+#ifndef DATA_DATASET_REPORT_H
+#define DATA_DATASET_REPORT_H
+
+#include "image/image.h"
+
+/* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
+#define DATASET_DESCRIPTION "data_set.json"
+
+typedef struct dataset_skip {
+    char *file, *reason;
+} dataset_skip;
+
+typedef struct dataset_report {
+    int64_t format[IMAGE_FORMAT_COUNT]; /* images of each format */
+    /* Images converted so; enlarged: were below resolution. */
+    int64_t grey, palette, alpha, cmyk, deep, rotated, enlarged;
+    int64_t short_min, short_median, short_max; /* sides of the upright originals in pixels */
+    int64_t long_min, long_median, long_max;
+    dataset_skip *skip; /* in order of file names */
+    int64_t skip_count;
+} dataset_report;
+
+/* Lists `file` as passed over. */
+dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err);
+
+void report_close(dataset_report *report);
+
+/* Room for one more element behind `count`; NULL (and the old block kept) when memory is short. */
+void *grow_array(void *array, int64_t count, size_t element_size);
+
+#endif
