@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "run/checkpoint.h"
+#include "run/loop.h"
 #include "run/run_folder.h"
 
 extern char **environ;

@@ -48,17 +48,7 @@ static const struct {
     {"tools", "base file settings"},
 };
 
-/* What is still against the table; a row that is no longer needed is an error too. */
-static struct {
-    const char *from, *to;
-    int uses;
-} exceptions[] = {
-    {"model/feature", "model/dit", 0}, {"method", "container", 0}, {"method", "data", 0}, {"method", "model/dit", 0},
-    {"train", "model/dit", 0},         {"train", "settings", 0},   {"train", "run", 0},   {"train", "measure", 0},
-    {"measure", "model/dit", 0},       {"measure", "run", 0},
-};
-
-enum { LAYERS = sizeof layers / sizeof *layers, EXCEPTIONS = sizeof exceptions / sizeof *exceptions };
+enum { LAYERS = sizeof layers / sizeof *layers };
 enum { FILES_MAX = 1024, INCLUDES_MAX = 64, NAME_BYTES = 96 };
 
 /* Names are paths below src/ without what follows the dot: "base/arena"; those of tools/ begin with "tools/". */
@@ -130,14 +120,6 @@ static bool names(const char *list, const char *folder)
     return false;
 }
 
-/* Whether a folder's arrow to another is an exception, which is then used. */
-static bool is_exception(const char *from, const char *to)
-{
-    for (int i = 0; i < EXCEPTIONS; i++)
-        if (!strcmp(exceptions[i].from, from) && !strcmp(exceptions[i].to, to)) return ++exceptions[i].uses;
-    return false;
-}
-
 static void the_table_names_only_folders_that_stand_before(void **state)
 {
     (void)state;
@@ -164,16 +146,13 @@ static void folders_include_what_their_row_names(void **state)
         for (int k = 0; k < sources[i].include_count; k++) {
             folder_of(to, sources[i].include[k]);
             seen++;
-            if (!strcmp(from, to) || names(layers[row].may_include, to) || is_exception(from, to)) continue;
+            if (!strcmp(from, to) || names(layers[row].may_include, to)) continue;
             print_error("%s includes %s\n", sources[i].name, sources[i].include[k]);
             wrong++;
         }
     }
     assert_true(source_count > 150 && seen > 300);
     assert_int_equal(wrong, 0);
-    for (int i = 0; i < EXCEPTIONS; i++)
-        if (!exceptions[i].uses)
-            fail_msg("%s no longer includes %s: no exception any more", exceptions[i].from, exceptions[i].to);
 }
 
 /* ---- files ---- */
@@ -203,11 +182,7 @@ static void follow(const char *name, int depth)
     for (int i = 0; i < source_count; i++) {
         if (strcmp(sources[i].name, name)) continue;
         for (int k = 0; k < sources[i].include_count; k++) {
-            char from[NAME_BYTES], to[NAME_BYTES];
-            folder_of(from, name);
-            folder_of(to, sources[i].include[k]);
-            if (strcmp(sources[i].include[k], name) && !is_exception(from, to))
-                follow(sources[i].include[k], depth + 1);
+            if (strcmp(sources[i].include[k], name)) follow(sources[i].include[k], depth + 1);
         }
     }
     done[done_count++] = name;

@@ -6,7 +6,7 @@
 #include "data/bank.h"
 #include "engine/open.h"
 #include "measure/drawing.h"
-#include "run/training.h"
+#include "run/loop.h"
 #include "tiny_network.h"
 
 static const model_kind *const kinds[] = {&tiny_kind, &dit_kind, NULL};
@@ -166,8 +166,7 @@ static void the_target_of_a_batch_is_the_velocity(void **state)
     const int64_t values = sample_values(t.trainer.model.shape);
     for (int64_t i = 0; i < 4; i++) {
         double abar = 1;
-        for (int k = 0; k <= b.t[i]; k++)
-            abar *= 1 - pow(sqrt(0.00085) + k * (sqrt(0.012) - sqrt(0.00085)) / 999, 2);
+        for (int k = 0; k <= b.t[i]; k++) abar *= 1 - pow(sqrt(0.00085) + k * (sqrt(0.012) - sqrt(0.00085)) / 999, 2);
         for (int64_t j = i * values; j < (i + 1) * values; j++) {
             const double x0 = (double)b.x0->data[j], noise = (double)b.noise->data[j];
             assert_true(fabs((double)b.target->data[j] - (sqrt(abar) * noise - sqrt(1 - abar) * x0)) < 1e-5);

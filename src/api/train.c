@@ -1,5 +1,5 @@
 #include "api/api.h"
-#include "run/training.h"
+#include "run/loop.h"
 
 dt_status dt_train(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {

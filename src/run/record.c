@@ -1,11 +1,11 @@
-/* What becomes of what a run measures: lines of metrics.jsonl, curves of TensorBoard, pictures in samples/. */
+#include "run/record.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/process.h"
 #include "file/json_file.h"
 #include "run/eval_record.h"
-#include "run/training.h"
 
 static dt_error *error_of(const training *r)
 {

@@ -1,5 +1,5 @@
-/* A training run: a trainer with its folder, its checkpoints, and what it measures and writes down on the way. training.c is the loop over
- * steps; the folder (run_folder.c), checkpoints (checkpoint.c) and what becomes of measurements (record.c) stand beside it. */
+/* A training run: a trainer with its folder, and what it measures and writes down on the way. Its loop over steps (loop.c), the
+ * folder (run_folder.c), checkpoints (checkpoint.c) and what becomes of measurements (record.c) stand beside it. */
 #ifndef RUN_TRAINING_H
 #define RUN_TRAINING_H
 
@@ -23,16 +23,5 @@ typedef struct training {
 /* Reads everything s names into *r, which must stay where it is. Nothing is written. */
 dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds);
 void training_close(training *r);
-
-/* Claims the folder or finds the run in it, goes on from its newest whole checkpoint to the end, and writes the result.
- * DT_ERR_INTERRUPTED: the observer wanted to stop, and a checkpoint is written. */
-dt_status training_through(training *r);
-
-/* ---- record.c: measurements as lines, curves and pictures ---- */
-
-dt_status record_step(training *r, const step_result *step, double samples_per_second);
-dt_status record_validation(training *r);
-dt_status record_grid(training *r);
-dt_status record_distance(training *r);
 
 #endif

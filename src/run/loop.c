@@ -1,0 +1,135 @@
+#include "run/loop.h"
+
+#include <stdio.h>
+
+#include "base/process.h"
+#include "run/checkpoint.h"
+#include "run/record.h"
+#include "run/run_folder.h"
+
+enum { SKIPPED_IN_ROW_MAX = 5 };
+
+static ctx *context_of(const training *r)
+{
+    return r->trainer.c;
+}
+
+/* ---- between steps ---- */
+
+static bool due(const training *r, int64_t every)
+{
+    const int64_t step = r->trainer.step;
+    return every > 0 && (step % every == 0 || step == r->step_count);
+}
+
+static int64_t samples_of_step(const training *r)
+{
+    return r->trainer.plan.batch * r->trainer.plan.accumulation;
+}
+
+static void tell_progress(const training *r, const step_result *step, double samples_per_second)
+{
+    const trainer *t = &r->trainer;
+    const double samples_left = (double)((r->step_count - t->step) * samples_of_step(r));
+    const dt_progress p = {.task = "train",
+                           .step = t->step,
+                           .step_count = r->step_count,
+                           .loss_target = step->loss_target,
+                           .loss_bank = step->loss_bank,
+                           .grad_norm = step->grad_norm,
+                           .learning_rate = step->learning_rate,
+                           .samples_per_second = samples_per_second,
+                           .seconds_left = samples_left / samples_per_second,
+                           .memory_bytes = process_memory()};
+    if (t->observer->progress) t->observer->progress(t->observer->user, &p);
+}
+
+/* A step that was not finite is named at once; five in a row end the run with the last good checkpoint. */
+static dt_status judge_step(training *r, const step_result *step)
+{
+    const trainer *t = &r->trainer;
+    if (step->finite) return DT_OK;
+    trainer_log(t, "step %lld was skipped: loss %g, gradient norm %g (%lld skipped so far)", (long long)t->step,
+                step->loss_target, step->grad_norm, (long long)t->skipped);
+    if (t->skipped_in_row < SKIPPED_IN_ROW_MAX) return DT_OK;
+    char good[64] = "no checkpoint was due before";
+    if (r->saved_step >= 0)
+        snprintf(good, sizeof good, "the checkpoint of step %lld is good", (long long)r->saved_step);
+    return error_set(&t->c->error, DT_ERR_NUMERIC, "%s: %d steps in a row were not finite (the last is step %lld); %s",
+                     r->folder, SKIPPED_IN_ROW_MAX, (long long)t->step, good);
+}
+
+static void measure_when_due(training *r)
+{
+    if (due(r, r->validation_steps)) record_validation(r);
+    if (due(r, r->sample_steps)) record_grid(r);
+    if (due(r, r->distance_steps)) record_distance(r);
+}
+
+static bool stop_wanted(const training *r)
+{
+    const dt_observer *o = r->trainer.observer;
+    return o->should_stop && o->should_stop(o->user);
+}
+
+static dt_status stop_on_request(training *r)
+{
+    if (checkpoint_save(r) == DT_OK)
+        error_set(&context_of(r)->error, DT_ERR_INTERRUPTED,
+                  "stopped at step %lld with a checkpoint; the same command goes on from it",
+                  (long long)r->trainer.step);
+    return context_of(r)->error.status;
+}
+
+/* Steps from where the trainer stands to the last one, with all that happens between steps. */
+static dt_status make_steps(training *r)
+{
+    trainer *t = &r->trainer;
+    ctx *c = t->c;
+    double rate = 0;
+    if (t->step == 0) measure_when_due(r);
+    while (t->step < r->step_count && !ctx_failed(c)) {
+        if (stop_wanted(r)) return stop_on_request(r);
+        step_result step;
+        const double before = run_log_seconds(&r->log);
+        if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
+        const double now = (double)samples_of_step(r) / (run_log_seconds(&r->log) - before);
+        rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
+        tell_progress(r, &step, rate);
+        if (due(r, r->logging_steps) || t->step == r->step_count) record_step(r, &step, rate);
+        measure_when_due(r);
+        if (r->checkpointing_steps > 0 && t->step % r->checkpointing_steps == 0 && !ctx_failed(c)) checkpoint_save(r);
+    }
+    return c->error.status;
+}
+
+/* ---- the whole ---- */
+
+static dt_status check_disk(const training *r)
+{
+    const trainer *t = &r->trainer;
+    const int64_t needed = checkpoint_disk_bytes(r);
+    int64_t free_bytes;
+    dt_error *err = &t->c->error;
+    if (file_free_bytes(&free_bytes, r->folder, err) != DT_OK) return err->status;
+    trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
+                (long long)(free_bytes >> 20));
+    if (needed > free_bytes)
+        error_set(err, DT_ERR_IO, "%s: checkpoints and result need up to %lld MiB, %lld MiB are free", r->folder,
+                  (long long)(needed >> 20), (long long)(free_bytes >> 20));
+    return err->status;
+}
+
+dt_status training_through(training *r)
+{
+    trainer *t = &r->trainer;
+    dt_error *err = &t->c->error;
+    if (run_folder_open(r, err) != DT_OK || check_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK) return err->status;
+    if (t->step > r->step_count)
+        return error_set(err, DT_ERR_CONFLICT, "%s: the run has made %lld steps already, max_train_steps is %lld",
+                         r->folder, (long long)t->step, (long long)r->step_count);
+    const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
+    if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;
+    if (make_steps(r) != DT_OK || checkpoint_save(r) != DT_OK) return err->status;
+    return run_folder_finish(r);
+}

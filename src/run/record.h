@@ -1,0 +1,13 @@
+/* What becomes of what a run measures: lines of metrics.jsonl, curves of TensorBoard, pictures in samples/. After a failure of
+ * the context each does nothing. */
+#ifndef RUN_RECORD_H
+#define RUN_RECORD_H
+
+#include "run/training.h"
+
+dt_status record_step(training *r, const step_result *step, double samples_per_second);
+dt_status record_validation(training *r);
+dt_status record_grid(training *r);
+dt_status record_distance(training *r);
+
+#endif
