@@ -146,18 +146,19 @@ static void block_on_tape(ctx *k, const void *arg, tensor *const in[], tensor *o
     out[0] = block(k, arg, in[0], in[1]);
 }
 
+/* The result takes the place of the first input. */
 static tensor *checkpoint(tape_function *f, const pair *w, tensor *x, tensor *cond)
 {
-    tensor *in[] = {x, cond}, *out[1];
-    tape_checkpoint(&c, f, w, in, 2, out, 1);
-    return out[0];
+    tensor *in[] = {x, cond};
+    tape_checkpoint(&c, f, w, in, 2, in, 1);
+    return in[0];
 }
 
 static tensor *inference(tape_function *f, const pair *w, tensor *x)
 {
-    tensor *in[] = {x, NULL}, *out[1];
-    tape_inference(&c, f, w, in, 2, out, 1);
-    return out[0];
+    tensor *in[] = {x, NULL};
+    tape_inference(&c, f, w, in, 2, in, 1);
+    return in[0];
 }
 
 /* Three blocks in a row, the first under a condition made from something trainable; returns the result. */

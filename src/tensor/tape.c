@@ -159,9 +159,9 @@ static void run_and_release(ctx *c, const call *k, tensor *const in[], int in_co
 {
     tensor *given[TAPE_INPUT_MAX] = {0}, *inside[TAPE_OUTPUT_MAX] = {0};
     TENSOR_CHECK(in_count <= TAPE_INPUT_MAX && 0 < k->out_count && k->out_count <= TAPE_OUTPUT_MAX, NULL);
+    memcpy(given, in, (size_t)in_count * sizeof in[0]);
     for (int i = 0; i < k->out_count; i++) out[i] = NULL;
     if (ctx_failed(c)) return;
-    memcpy(given, in, (size_t)in_count * sizeof in[0]);
     const arena_place mark = arena_mark(&c->step);
     if (run_aside(c, k, given, inside, marking)) move_down(c, mark, inside, out, k->out_count);
     for (int i = 0; i < k->out_count && ctx_failed(c); i++) out[i] = NULL;
@@ -194,8 +194,11 @@ void tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *const in
                      int out_count)
 {
     const call k = {f, arg, out_count};
-    run_and_release(c, &k, in, in_count, out, c->recording || c->marking);
-    if (ctx_failed(c) || !c->recording || !one_needs_gradient(out, out_count)) return;
-    tape_push(c, checkpoint_bwd, out[0], in, in_count, &k, sizeof k);
-    if (!ctx_failed(c)) memcpy(c->tape->more, out + 1, (size_t)(out_count - 1) * sizeof out[0]);
+    tensor *result[TAPE_OUTPUT_MAX];
+    run_and_release(c, &k, in, in_count, result, c->recording || c->marking);
+    if (!ctx_failed(c) && c->recording && one_needs_gradient(result, out_count)) {
+        tape_push(c, checkpoint_bwd, result[0], in, in_count, &k, sizeof k);
+        if (!ctx_failed(c)) memcpy(c->tape->more, result + 1, (size_t)(out_count - 1) * sizeof result[0]);
+    }
+    for (int i = 0; i < out_count; i++) out[i] = ctx_failed(c) ? NULL : result[i];
 }

@@ -149,9 +149,10 @@ void tape_clear(ctx *c);
 typedef void tape_function(ctx *c, const void *arg, tensor *const in[], tensor *out[]);
 
 /* Runs f without recording its inside, releases its activations, and records "run f again, then walk it back": memory of one
- * f at a time instead of all (activation checkpointing). With recording off it is tape_inference. No record is left where no result of f would need a gradient: f is
- * frozen and so is what it is given. At most TAPE_INPUT_MAX inputs, in the step arena, of which some may be NULL, and at
- * most TAPE_OUTPUT_MAX results, none of them narrow; NULLs after a failure. `arg` must outlive the record. */
+ * f at a time instead of all (activation checkpointing). No record is left where no result of f would need a gradient: f is
+ * frozen and so is what it is given; nor with recording off. At most TAPE_INPUT_MAX inputs, in the step arena, of which some
+ * may be NULL, and at most TAPE_OUTPUT_MAX results, none of them narrow; NULLs after a failure. in and out may be the same
+ * array. `arg` must outlive the record. */
 void tape_checkpoint(ctx *c, tape_function *f, const void *arg, tensor *const in[], int in_count, tensor *out[],
                      int out_count);
 
