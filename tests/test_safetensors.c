@@ -510,6 +510,56 @@ static void a_file_with_any_byte_changed_is_refused_or_read(void **state)
     free(bytes);
 }
 
+/* ---- values that are fetched when their turn comes ---- */
+
+typedef struct fetched {
+    float room[6];
+    int asked;
+    bool fails;
+} fetched;
+
+static const float *fetch_six(void *user, dt_error *err)
+{
+    fetched *f = user;
+    if (f->fails) error_set(err, DT_ERR_IO, "the device is gone");
+    for (int i = 0; i < 6; i++) f->room[i] = (float)(10 * f->asked + i);
+    f->asked++;
+    return f->room;
+}
+
+/* Two tensors share one room; the second is a part of what is fetched, stored in 16 bits. */
+static void values_are_fetched_one_tensor_at_a_time(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    fetched f = {0};
+    const int64_t six = 6, two = 2;
+    const tensor_source source[] = {
+        {.name = "a", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &six, .fetch = fetch_six, .user = &f},
+        {.name = "b",
+         .dtype = SAFETENSORS_BF16,
+         .dim_count = 1,
+         .dims = &two,
+         .fetch = fetch_six,
+         .user = &f,
+         .first = 3}};
+    assert_int_equal(safetensors_write(temp_path("fetched"), source, 2, NULL, 0, NULL, &err), DT_OK);
+    tensor_file file;
+    float a[6], b[2];
+    assert_int_equal(safetensors_open(&file, temp_path("fetched"), &err), DT_OK);
+    assert_int_equal(tensor_read_f32(a, tensor_file_find(&file, "a"), &err), DT_OK);
+    assert_int_equal(tensor_read_f32(b, tensor_file_find(&file, "b"), &err), DT_OK);
+    assert_int_equal(f.asked, 2);
+    const float first_a = a[0], first_b = b[0] - 3;
+    assert_true((first_a == 0 && first_b == 10) || (first_a == 10 && first_b == 0));
+    for (int i = 0; i < 6; i++) assert_true(a[i] == first_a + (float)i);
+    assert_true(b[1] == b[0] + 1);
+    tensor_file_close(&file);
+    f.fails = true;
+    assert_int_equal(safetensors_write(temp_path("gone"), source, 2, NULL, 0, NULL, &err), DT_ERR_IO);
+    assert_false(file_exists(temp_path("gone")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -528,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_header_that_would_burst_the_parser_is_refused),
         cmocka_unit_test(a_file_cut_off_anywhere_is_refused),
         cmocka_unit_test(a_file_with_any_byte_changed_is_refused_or_read),
+        cmocka_unit_test(values_are_fetched_one_tensor_at_a_time),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -1,0 +1,193 @@
+/* The two sites where adapters join (nn/adapter.h), in a frozen DiT: one that changes nothing leaves every bit, one that does has
+ * the gradients of central differences, and the frozen weights get none. */
+#include "gradient_check.h"
+
+#include <string.h>
+
+#include "model/dit/dit.h"
+#include "op/op.h"
+
+enum { WIDTH = 8, RANK = 2, VALUES = 2 * 4 * 4 * 4 };
+
+static const dit_config config = {.input_size = 4,
+                                  .patch = 2,
+                                  .channels = 2,
+                                  .hidden = WIDTH,
+                                  .depth = 2,
+                                  .heads = 2,
+                                  .class_count = 3,
+                                  .learn_sigma = true};
+
+static dit tiny;
+
+static void open_frozen(void)
+{
+    assert_int_equal(dit_open(&context, &tiny, &config), DT_OK);
+    for (int i = 0; i < tiny.params.count; i++) {
+        tensor *t = tiny.params.row[i].tensor;
+        if (tiny.params.row[i].fixed) continue;
+        rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
+    }
+}
+
+static tensor *build_model(ctx *c, tensor *const in[])
+{
+    (void)in;
+    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
+    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
+    return dit_forward(c, &tiny, x, (int32_t[]){3, 977}, (int32_t[]){1, 3});
+}
+
+static void keep_output(double out[VALUES])
+{
+    const tensor *y = build_model(&context, NULL);
+    assert_int_equal(tensor_count(y), VALUES);
+    memcpy(out, y->data, VALUES * sizeof *out);
+    arena_clear(&context.step);
+}
+
+/* ---- what joins ---- */
+
+/* y + (x A^T) B^T */
+typedef struct low_rank {
+    lin_w down, up; /* [RANK,I], [O,RANK] */
+} low_rank;
+
+static tensor *add_low_rank(ctx *c, const void *adapter, tensor *x, tensor *y)
+{
+    const low_rank *a = adapter;
+    return op_add(c, y, lin(c, &a->up, lin(c, &a->down, x, 0), 0));
+}
+
+/* h + x A^T at one place of the block. */
+typedef struct parallel {
+    block_place place;
+    lin_w w; /* [WIDTH,WIDTH] */
+} parallel;
+
+static tensor *add_parallel(ctx *c, const void *adapter, block_place place, tensor *x, tensor *h)
+{
+    const parallel *a = adapter;
+    return place == a->place ? op_add(c, h, lin(c, &a->w, x, 0)) : h;
+}
+
+static tensor *same_result(ctx *c, const void *adapter, tensor *x, tensor *y)
+{
+    (void)c, (void)adapter, (void)x;
+    return y;
+}
+
+static tensor *same_tokens(ctx *c, const void *adapter, block_place place, tensor *x, tensor *h)
+{
+    (void)c, (void)adapter, (void)place, (void)x;
+    return h;
+}
+
+/* ---- the tests ---- */
+
+static void an_adapter_that_changes_nothing_leaves_every_bit(void **state)
+{
+    (void)state;
+    double plain[VALUES], joined[VALUES];
+    open_frozen();
+    keep_output(plain);
+    for (int i = 0; i < 2; i++) {
+        dit_block_w *b = &tiny.block[i];
+        b->site.join = same_tokens;
+        b->qkv.site.join = b->proj.site.join = b->fc1.site.join = b->fc2.site.join = b->ada.site.join = same_result;
+    }
+    tiny.x_embed.site.join = tiny.final.site.join = same_result;
+    keep_output(joined);
+    assert_memory_equal(plain, joined, sizeof plain);
+}
+
+static void no_frozen_weight_has_a_gradient(void)
+{
+    for (int i = 0; i < tiny.params.count; i++) assert_null(tiny.params.row[i].tensor->grad);
+}
+
+static double error_of_joined(tensor *const in[], int count, bool checkpointing)
+{
+    context.checkpointing = checkpointing;
+    differentiate(build_model, in);
+    no_frozen_weight_has_a_gradient();
+    return worst_error(build_model, in, count, 1);
+}
+
+static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
+{
+    (void)state;
+    for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+        tensor *in[16];
+        low_rank adapter[2 * 4];
+        int count = 0;
+        open_frozen();
+        for (int i = 0; i < 2 * 4; i++) {
+            dit_block_w *b = &tiny.block[i / 4];
+            lin_w *const map[] = {&b->qkv, &b->proj, &b->fc1, &b->fc2};
+            lin_w *l = map[i % 4];
+            adapter[i] = (low_rank){0};
+            in[count++] = adapter[i].down.w = random_input(2, (int64_t[]){RANK, l->w->dim[1]}, 100 + (uint32_t)i);
+            in[count++] = adapter[i].up.w = random_input(2, (int64_t[]){l->w->dim[0], RANK}, 200 + (uint32_t)i);
+            l->site = (lin_site){add_low_rank, &adapter[i]};
+        }
+        const double error = error_of_joined(in, count, checkpointing);
+        print_message("low rank, checkpointed %d: %.2e\n", checkpointing, error);
+        assert_true(error < 1e-6);
+        arena_clear(&context.model);
+    }
+}
+
+static void each_place_of_a_block_has_the_right_gradients(void **state)
+{
+    (void)state;
+    for (int place = BLOCK_ENTRY; place <= BLOCK_MLP; place++)
+        for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+            double plain[VALUES], joined[VALUES];
+            open_frozen();
+            keep_output(plain);
+            parallel adapter = {.place = (block_place)place};
+            adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
+            tiny.block[1].site = (block_site){add_parallel, &adapter};
+            keep_output(joined);
+            assert_memory_not_equal(plain, joined, sizeof plain);
+            const double error = error_of_joined(&adapter.w.w, 1, checkpointing);
+            print_message("place %d, checkpointed %d: %.2e\n", place, checkpointing, error);
+            assert_true(error < 1e-6);
+            arena_clear(&context.model);
+        }
+}
+
+/* Blocks below the first adapter need no gradient: with checkpointing they leave nothing to walk back. */
+static void blocks_below_an_adapter_are_not_walked_back(void **state)
+{
+    (void)state;
+    int records[2];
+    for (int block = 0; block < 2; block++) {
+        parallel adapter = {.place = BLOCK_MLP};
+        open_frozen();
+        adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
+        tiny.block[block].site = (block_site){add_parallel, &adapter};
+        context.recording = true;
+        build_model(&context, NULL);
+        context.recording = false;
+        records[block] = 0;
+        for (const tape_record *r = context.tape; r; r = r->previous) records[block]++;
+        tape_clear(&context);
+        arena_clear(&context.step);
+        arena_clear(&context.model);
+    }
+    assert_true(records[1] < records[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_adapter_that_changes_nothing_leaves_every_bit, setup, teardown),
+        cmocka_unit_test_setup_teardown(low_rank_at_every_linear_map_has_the_right_gradients, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_place_of_a_block_has_the_right_gradients, setup, teardown),
+        cmocka_unit_test_setup_teardown(blocks_below_an_adapter_are_not_walked_back, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
