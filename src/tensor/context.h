@@ -45,6 +45,14 @@ static inline bool ctx_failed(const ctx *c)
     return c->error.status != DT_OK;
 }
 
+/* Sets the precision of matrix products, 0 (f32) or GEMM_BF16, and gives the one before it, to be set again. */
+static inline int ctx_set_precision(ctx *c, int gemm_flags)
+{
+    const int before = c->gemm_flags;
+    c->gemm_flags = gemm_flags;
+    return before;
+}
+
 /* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
 void ctx_enter(const ctx *c);
 

@@ -355,9 +355,8 @@ dt_status codec_encode(ctx *c, const codec *k, float *moments, const float *x, i
         memcpy(moments, x, (size_t)(n * k->channels * height * width) * sizeof *x);
         return DT_OK;
     }
-    const int gemm_flags = c->gemm_flags;
     const int64_t h = height / k->factor, w = width / k->factor, planes = codec_moment_count(k) * k->channels;
-    c->gemm_flags = 0;
+    const int precision = ctx_set_precision(c, 0);
     for (int64_t i = 0; i < n && !ctx_failed(c); i++) {
         float *out = moments + i * planes * h * w;
         const window from = whole((float *)x + i * 3 * height * width, 3, height, width), to = whole(out, planes, h, w);
@@ -365,7 +364,7 @@ dt_status codec_encode(ctx *c, const codec *k, float *moments, const float *x, i
         for (int64_t j = k->channels * h * w; j < planes * h * w && !ctx_failed(c); j++)
             out[j] = fminf(fmaxf(out[j], LOG_VARIANCE_MIN), LOG_VARIANCE_MAX);
     }
-    c->gemm_flags = gemm_flags;
+    ctx_set_precision(c, precision);
     return c->error.status;
 }
 
@@ -385,18 +384,17 @@ dt_status codec_decode(ctx *c, const codec *k, float *x, const float *z, int64_t
         memcpy(x, z, (size_t)(n * k->channels * height * width) * sizeof *x);
         return DT_OK;
     }
-    const int gemm_flags = c->gemm_flags;
     const int64_t count = k->channels * height * width, pixels = k->factor * k->factor * height * width;
     const arena_place mark = arena_mark(&c->scratch);
     float *unscaled = arena_alloc(&c->scratch, (size_t)count * sizeof *unscaled, &c->error);
-    c->gemm_flags = 0;
+    const int precision = ctx_set_precision(c, 0);
     for (int64_t i = 0; i < n && !ctx_failed(c); i++) {
         for (int64_t j = 0; j < count; j++) unscaled[j] = z[i * count + j] / (float)k->scale;
         const window from = whole(unscaled, k->channels, height, width);
         const window to = whole(x + i * 3 * pixels, 3, k->factor * height, k->factor * width);
         run_window(c, k, &to, &from, false);
     }
-    c->gemm_flags = gemm_flags;
+    ctx_set_precision(c, precision);
     arena_release(&c->scratch, mark);
     return c->error.status;
 }

@@ -242,18 +242,17 @@ static void run_stages(ctx *c, const void *arg, tensor *const in[], tensor *out[
 
 dt_status inception_features(ctx *c, float *pool, float *spatial, const inception *net, const float *x, int64_t n)
 {
-    const int gemm_flags = c->gemm_flags;
     const pass whole = {net, STAGES - 1, spatial};
     const arena_place mark = arena_mark(&c->step);
     tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){n, INCEPTION_SIDE, INCEPTION_SIDE, 3});
     if (!input) return c->error.status;
     numbers_send(c, input->data, x, tensor_count(input));
-    c->gemm_flags = 0;
+    const int precision = ctx_set_precision(c, 0);
     tensor *y;
     tape_inference(c, run_stages, &whole, &input, 1, &y, 1);
     if (y) y = op_mean_tokens(c, op_reshape(c, y, 3, (int64_t[]){n, y->dim[1] * y->dim[2], INCEPTION_FEATURES}));
     if (!ctx_failed(c)) numbers_fetch(c, pool, y->data, n * INCEPTION_FEATURES);
-    c->gemm_flags = gemm_flags;
+    ctx_set_precision(c, precision);
     arena_release(&c->step, mark);
     return c->error.status;
 }

@@ -96,11 +96,10 @@ static void run_batch(ctx *c, float *features, const squeezenet *net, const uint
 dt_status squeezenet_features(ctx *c, float *features, const squeezenet *net, const uint8_t *rgb, int64_t n,
                               int64_t side)
 {
-    const int gemm_flags = c->gemm_flags;
-    c->gemm_flags = 0;
+    const int precision = ctx_set_precision(c, 0);
     for (int64_t i = 0; i < n && !ctx_failed(c); i += BATCH)
         run_batch(c, features + i * SQUEEZENET_FEATURES, net, rgb + i * side * side * 3, n - i < BATCH ? n - i : BATCH,
                   side);
-    c->gemm_flags = gemm_flags;
+    ctx_set_precision(c, precision);
     return c->error.status;
 }
