@@ -12,10 +12,10 @@ typedef struct report_run {
     run run;
     run_summary summary;
     char arm[RUN_NAME_MAX]; /* its name in an experiment; empty: the run was named by itself */
-    char label
-        [REPORT_LABEL_MAX]; /* unique in the report: the arm's or method's name, with the folder's where it is shared */
-    const char *colour;     /* class of the style, for lines and swatches */
-    bool dashed;            /* lines: what tells it from an earlier run of the same colour */
+    /* Unique in the report: the arm's or method's name, with the folder's where it is shared. */
+    char label[REPORT_LABEL_MAX];
+    const char *colour; /* class of the style, for lines and swatches */
+    bool dashed;        /* lines: what tells it from an earlier run of the same colour */
 } report_run;
 
 typedef struct report {
@@ -24,9 +24,6 @@ typedef struct report {
     char measures[RUN_MEASURES_MAX][RUN_NAME_MAX]; /* in order of appearance */
     int64_t measure_count;
 } report;
-
-/* Whether it was tuned (or trained) by this method. */
-bool report_is(const report_run *r, dt_method method);
 
 extern const char report_style[]; /* the page's CSS */
 

@@ -74,7 +74,7 @@ static void write_table(html *out, const report *r)
         const report_run *one = &r->runs[i];
         if (!has_recipe(one)) continue;
         if (!first) first = one;
-        bool difftuning = report_is(one, DT_METHOD_DIFF_TUNING);
+        bool difftuning = run_is(&one->run, DT_METHOD_DIFF_TUNING);
         write_row(out, one->label, difftuning ? run_text(&one->run, "preset") : "", find_fid(one),
                   published_fid(one, difftuning ? "paper_fid_diff_tuning" : "paper_fid_finetune"));
     }
@@ -119,7 +119,7 @@ static void state_run(html *out, const report_run *r)
     int count = 0;
     const run_eval *fid = find_fid(r);
     for (size_t i = 0; i < sizeof stated / sizeof *stated; i++) {
-        if (stated[i].difftuning && !report_is(r, DT_METHOD_DIFF_TUNING)) continue;
+        if (stated[i].difftuning && !run_is(&r->run, DT_METHOD_DIFF_TUNING)) continue;
         const settings_key *key = settings_find(stated[i].key);
         if (key->type == SETTINGS_ENUM)
             word_differs(out, r, stated[i].name, run_setting_text(&r->run, key->name), key->words[(int)stated[i].value],
@@ -146,7 +146,7 @@ static void state_open_choices(html *out, const report *r)
 {
     double size = NAN;
     for (int64_t i = 0; i < r->count && !isfinite(size); i++)
-        if (report_is(&r->runs[i], DT_METHOD_DIFF_TUNING)) size = run_setting_number(&r->runs[i].run, "bank_size");
+        if (run_is(&r->runs[i].run, DT_METHOD_DIFF_TUNING)) size = run_setting_number(&r->runs[i].run, "bank_size");
     html_markup(out, "<li>Not stated in the paper, and therefore a choice of this program: the number of images in the "
                      "memory bank (here ");
     html_number(out, size);

@@ -18,11 +18,6 @@ static const char *name_of(const report_run *r)
     return number >= 0 ? settings_method_names[number] : *method ? method : "run";
 }
 
-bool report_is(const report_run *r, dt_method method)
-{
-    return settings_word_number("method", run_text(&r->run, "method")) == (int)method;
-}
-
 /* What tells runs of one method apart: the folder's last name, or the whole path where those are equal too. */
 static const char *folder_name(const report *r, int64_t at)
 {

@@ -7,6 +7,7 @@
 #include <yaml.h>
 
 #include "file/json_file.h"
+#include "settings/settings.h"
 
 enum { CONFIG_LIMIT = 1 << 20, GRIDS_MAX = 100000 };
 
@@ -250,4 +251,9 @@ run_evals run_find_evals(const run *r, const char *measure)
             found.best = e;
     }
     return found;
+}
+
+bool run_is(const run *r, dt_method method)
+{
+    return settings_word_number("method", run_text(r, "method")) == (int)method;
 }

@@ -93,4 +93,7 @@ run_evals run_find_evals(const run *r, const char *measure);
 /* Fills a run's records from metrics.jsonl in its folder. Called by run_open. */
 dt_status run_read_metrics(run *r, dt_error *err);
 
+/* Whether the run was of this method. */
+bool run_is(const run *r, dt_method method);
+
 #endif

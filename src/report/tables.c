@@ -21,7 +21,7 @@ static void cell_method(html *out, const report_run *r, const char *key)
 /* Settings that only Diff-Tuning uses say so in the other columns, where they would mislead. */
 static void cell_difftuning(html *out, const report_run *r, const char *key)
 {
-    if (!report_is(r, DT_METHOD_DIFF_TUNING))
+    if (!run_is(&r->run, DT_METHOD_DIFF_TUNING))
         html_markup(out, "<span class=\"quiet\">not used</span>");
     else
         cell_setting(out, r, key);

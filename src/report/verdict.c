@@ -11,7 +11,7 @@ static const double TIE = 0.02;
 static const report_run *find_baseline(const report *r)
 {
     for (int64_t i = 0; i < r->count; i++)
-        if (report_is(&r->runs[i], DT_METHOD_FINETUNE)) return &r->runs[i];
+        if (run_is(&r->runs[i].run, DT_METHOD_FINETUNE)) return &r->runs[i];
     return &r->runs[0];
 }
 
@@ -42,7 +42,7 @@ static void percent(html *out, double ratio, const char *lower, const char *high
 static void who(html *out, const report_run *r)
 {
     html_element(out, "<strong>", r->label, "</strong>");
-    if (report_is(r, DT_METHOD_DIFF_TUNING)) html_element(out, " (", run_text(&r->run, "preset"), " preset)");
+    if (run_is(&r->run, DT_METHOD_DIFF_TUNING)) html_element(out, " (", run_text(&r->run, "preset"), " preset)");
 }
 
 /* The headline of two runs under one measure. */
@@ -163,7 +163,7 @@ static void state_budget(html *out, const report *r)
     bool equal = true, with_bank = false;
     for (int64_t i = 0; i < r->count; i++) {
         equal = equal && (i == 0 || same_budget(&r->runs[0], &r->runs[i]));
-        with_bank = with_bank || report_is(&r->runs[i], DT_METHOD_DIFF_TUNING);
+        with_bank = with_bank || run_is(&r->runs[i].run, DT_METHOD_DIFF_TUNING);
     }
     if (equal) {
         html_markup(out, "<li>%s ", r->count > 1 ? "Same budget for all runs:" : "Budget:");
