@@ -1,4 +1,5 @@
 /* Model files: what is written comes back, what is wrong is named, new classes start as told, and the published sizes. */
+#include "context_fixture.h"
 #include "run_fixture.h"
 
 #include <sys/resource.h>
@@ -6,24 +7,9 @@
 #include "base/half.h"
 #include "container/tensor_open.h"
 
-static ctx c;
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&c);
-    return 0;
-}
-
 static void no_failure(void)
 {
-    if (ctx_failed(&c)) fail_msg("%s", c.error.message);
+    if (ctx_failed(&context)) fail_msg("%s", context.error.message);
 }
 
 /* ---- round trips ---- */
@@ -38,10 +24,10 @@ static void check_round_trip(dit_config config, dt_file_dtype dtype)
 {
     dit m, back;
     model_info info;
-    assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    fixture_randomise(&c, &m, 3);
-    assert_int_equal(fixture_save(&c, &m, NULL, temp_path("trip"), dtype, NULL, 0), DT_OK);
-    fixture_load(&c, &back, &info, temp_path("trip"));
+    assert_int_equal(dit_open(&context, &m, &config), DT_OK);
+    fixture_randomise(&context, &m, 3);
+    assert_int_equal(fixture_save(&context, &m, NULL, temp_path("trip"), dtype, NULL, 0), DT_OK);
+    fixture_load(&context, &back, &info, temp_path("trip"));
     no_failure();
     const dit_config *k = &back.config;
     assert_true(k->input_size == config.input_size && k->patch == config.patch && k->channels == config.channels);
@@ -54,11 +40,11 @@ static void check_round_trip(dit_config config, dt_file_dtype dtype)
         for (int64_t j = 0; j < tensor_count(a); j++) assert_true(b->data[j] == rounded(a->data[j], dtype));
     }
     file_hash hash;
-    assert_int_equal(file_sha256(&hash, temp_path("trip"), &c.error), DT_OK);
+    assert_int_equal(file_sha256(&hash, temp_path("trip"), &context.error), DT_OK);
     assert_string_equal(info.sha256, hash.hex);
     assert_null(info.class_name);
     model_info_free(&info);
-    arena_clear(&c.model);
+    arena_clear(&context.model);
 }
 
 static void every_shape_and_type_comes_back(void **state)
@@ -83,15 +69,15 @@ static void other_values_may_be_saved_in_the_weights_place(void **state)
     (void)state;
     dit m, back;
     dit_config config = fixture_config();
-    assert_int_equal(dit_open(&c, &m, &config), DT_OK);
-    fixture_randomise(&c, &m, 3);
-    real **values = arena_alloc_zeroed(&c.model, (size_t)m.params.count * sizeof *values, &c.error);
+    assert_int_equal(dit_open(&context, &m, &config), DT_OK);
+    fixture_randomise(&context, &m, 3);
+    real **values = arena_alloc_zeroed(&context.model, (size_t)m.params.count * sizeof *values, &context.error);
     int64_t n = tensor_count(m.final.b);
     int row = (int)(params_find(&m.params, "final_layer.linear.bias") - m.params.row);
-    values[row] = arena_alloc(&c.model, (size_t)n * sizeof(real), &c.error);
+    values[row] = arena_alloc(&context.model, (size_t)n * sizeof(real), &context.error);
     for (int64_t i = 0; i < n; i++) values[row][i] = (real)i;
-    fixture_save(&c, &m, values, temp_path("values"), DT_FILE_F32, NULL, 0);
-    fixture_load(&c, &back, NULL, temp_path("values"));
+    fixture_save(&context, &m, values, temp_path("values"), DT_FILE_F32, NULL, 0);
+    fixture_load(&context, &back, NULL, temp_path("values"));
     no_failure();
     for (int64_t i = 0; i < n; i++) assert_true(back.final.b->data[i] == (real)i);
     assert_memory_equal(back.final.w->data, m.final.w->data, (size_t)tensor_count(m.final.w) * sizeof(real));
@@ -128,10 +114,10 @@ static void the_heads_of_published_files_follow_from_the_width(void **state)
              .dims = (int64_t[]){1, 1},
              .values = zero},
         };
-        assert_int_equal(safetensors_write(temp_path("heads"), source, 5, NULL, 0, NULL, &c.error), DT_OK);
+        assert_int_equal(safetensors_write(temp_path("heads"), source, 5, NULL, 0, NULL, &context.error), DT_OK);
         free(zero);
-        assert_int_equal(safetensors_open(&f, temp_path("heads"), &c.error), DT_OK);
-        assert_int_equal(dit_file_config(&config, &f, &c.error), DT_OK);
+        assert_int_equal(safetensors_open(&f, temp_path("heads"), &context.error), DT_OK);
+        assert_int_equal(dit_file_config(&config, &f, &context.error), DT_OK);
         assert_int_equal(config.heads, published[k].heads);
         assert_true(config.depth == 1 && config.input_size == 4 && config.class_count == 10 && config.learn_sigma);
         tensor_file_close(&f);
@@ -142,14 +128,14 @@ static void a_run_folder_stands_for_its_result(void **state)
 {
     (void)state;
     char path[DT_PATH_MAX];
-    assert_int_equal(file_make_dirs(temp_path("some_run/final"), &c.error), DT_OK);
-    assert_int_equal(model_path(path, temp_path("some_run"), &c.error), DT_ERR_IO);
-    assert_says(c.error.message, "some_run");
-    error_clear(&c.error);
+    assert_int_equal(file_make_dirs(temp_path("some_run/final"), &context.error), DT_OK);
+    assert_int_equal(model_path(path, temp_path("some_run"), &context.error), DT_ERR_IO);
+    assert_says(context.error.message, "some_run");
+    error_clear(&context.error);
     temp_write("some_run/final/model.safetensors", "x", 1);
-    assert_int_equal(model_path(path, temp_path("some_run"), &c.error), DT_OK);
+    assert_int_equal(model_path(path, temp_path("some_run"), &context.error), DT_OK);
     assert_says(path, "some_run/final/model.safetensors");
-    assert_int_equal(model_path(path, temp_path("any.safetensors"), &c.error), DT_OK);
+    assert_int_equal(model_path(path, temp_path("any.safetensors"), &context.error), DT_OK);
     assert_string_equal(path, temp_path("any.safetensors"));
 }
 
@@ -161,12 +147,12 @@ static void a_training_checkpoint_loads_as_its_average(void **state)
     model_info info;
     tensor_file f;
     file_hash hash;
-    fixture_load(&c, &m, &info, "vectors/pytorch/dit.pt");
+    fixture_load(&context, &m, &info, "vectors/pytorch/dit.pt");
     no_failure();
     assert_true(m.config.heads == 1 && m.config.hidden == 16 && m.config.patch == 8 && m.config.class_count == 4);
-    assert_int_equal(file_sha256(&hash, "vectors/pytorch/dit.pt", &c.error), DT_OK);
+    assert_int_equal(file_sha256(&hash, "vectors/pytorch/dit.pt", &context.error), DT_OK);
     assert_string_equal(info.sha256, hash.hex);
-    assert_int_equal(tensor_file_open(&f, "vectors/dit_patch8.safetensors", &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, "vectors/dit_patch8.safetensors", &context.error), DT_OK);
     assert_true(tensor_file_enter(&f, "w."));
     assert_int_equal(f.count, m.params.count);
     for (int i = 0; i < m.params.count; i++) {
@@ -188,7 +174,8 @@ static int64_t spoiled_dims[ENTRY_MAX][TENSOR_DIM_MAX];
 
 static void open_sound(void)
 {
-    if (safetensors_open(&sound, temp_path("base.safetensors"), &c.error) != DT_OK) fail_msg("%s", c.error.message);
+    if (safetensors_open(&sound, temp_path("base.safetensors"), &context.error) != DT_OK)
+        fail_msg("%s", context.error.message);
     assert_true(sound.count < ENTRY_MAX);
     for (size_t i = 0; i < sound.count; i++) {
         const tensor_entry *e = &sound.entries[i];
@@ -203,14 +190,14 @@ static void refuse(size_t count, const char *part, const char *other)
 {
     dit m;
     metadata_pair heads = {"difftune.heads", "2"};
-    assert_int_equal(safetensors_write(temp_path("spoiled"), spoiled, count, &heads, 1, NULL, &c.error), DT_OK);
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("spoiled")), DT_ERR_SHAPE);
-    assert_says(c.error.message, "spoiled");
-    assert_says(c.error.message, part);
-    if (other) assert_says(c.error.message, other);
-    error_clear(&c.error);
-    arena_clear(&c.model);
-    arena_clear(&c.scratch);
+    assert_int_equal(safetensors_write(temp_path("spoiled"), spoiled, count, &heads, 1, NULL, &context.error), DT_OK);
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("spoiled")), DT_ERR_SHAPE);
+    assert_says(context.error.message, "spoiled");
+    assert_says(context.error.message, part);
+    if (other) assert_says(context.error.message, other);
+    error_clear(&context.error);
+    arena_clear(&context.model);
+    arena_clear(&context.scratch);
 }
 
 static void every_missing_tensor_is_named(void **state)
@@ -289,9 +276,10 @@ static void a_label_table_of_another_width_is_refused_for_new_classes_too(void *
     open_sound();
     for (size_t i = 0; i < sound.count; i++)
         if (!strcmp(spoiled[i].name, "y_embedder.embedding_table.weight")) spoiled_dims[i][1] = 4;
-    assert_int_equal(safetensors_write(temp_path("narrow"), spoiled, sound.count, &heads, 1, NULL, &c.error), DT_OK);
-    assert_int_equal(fixture_load_for_classes(&c, &m, NULL, temp_path("narrow"), &labels), DT_ERR_SHAPE);
-    assert_says(c.error.message, "[4,32] expected, found [4,4]");
+    assert_int_equal(safetensors_write(temp_path("narrow"), spoiled, sound.count, &heads, 1, NULL, &context.error),
+                     DT_OK);
+    assert_int_equal(fixture_load_for_classes(&context, &m, NULL, temp_path("narrow"), &labels), DT_ERR_SHAPE);
+    assert_says(context.error.message, "[4,32] expected, found [4,4]");
     tensor_file_close(&sound);
 }
 
@@ -327,16 +315,16 @@ static void a_file_that_claims_a_huge_model_costs_no_memory(void **state)
         source[4 + i] =
             (tensor_source){.name = name[i], .dtype = SAFETENSORS_F32, .dim_count = 2, .dims = nothing, .values = zero};
     }
-    safetensors_write(temp_path("huge"), source, DEPTH + 4, NULL, 0, NULL, &c.error);
+    safetensors_write(temp_path("huge"), source, DEPTH + 4, NULL, 0, NULL, &context.error);
     no_failure();
     free(zero);
     getrusage(RUSAGE_SELF, &before);
     dit m;
-    dt_status status = fixture_load(&c, &m, NULL, temp_path("huge"));
+    dt_status status = fixture_load(&context, &m, NULL, temp_path("huge"));
     getrusage(RUSAGE_SELF, &after);
     assert_true(status == DT_ERR_MEMORY || status == DT_ERR_SHAPE);
-    print_message("%s\n", c.error.message);
-    assert_true((size_t)(after.ru_maxrss - before.ru_maxrss) < c.model.limit >> 14); /* KiB: a sixteenth of it */
+    print_message("%s\n", context.error.message);
+    assert_true((size_t)(after.ru_maxrss - before.ru_maxrss) < context.model.limit >> 14); /* KiB: a sixteenth of it */
 }
 
 static void metadata_that_lies_is_refused(void **state)
@@ -358,11 +346,11 @@ static void metadata_that_lies_is_refused(void **state)
         dit m;
         metadata_pair pairs[] = {{lies[i].key, lies[i].value}, {"difftune.heads", "2"}};
         size_t count = !strcmp(lies[i].key, "difftune.heads") ? 1 : 2;
-        assert_int_equal(safetensors_write(temp_path("lie"), spoiled, sound.count, pairs, count, NULL, &c.error),
+        assert_int_equal(safetensors_write(temp_path("lie"), spoiled, sound.count, pairs, count, NULL, &context.error),
                          DT_OK);
-        assert_int_not_equal(fixture_load(&c, &m, NULL, temp_path("lie")), DT_OK);
-        assert_says(c.error.message, lies[i].says);
-        error_clear(&c.error);
+        assert_int_not_equal(fixture_load(&context, &m, NULL, temp_path("lie")), DT_OK);
+        assert_says(context.error.message, lies[i].says);
+        error_clear(&context.error);
     }
     tensor_file_close(&sound);
 }
@@ -371,12 +359,12 @@ static void files_that_are_no_models_are_refused(void **state)
 {
     (void)state;
     dit m;
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("absent")), DT_ERR_IO);
-    error_clear(&c.error);
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("absent")), DT_ERR_IO);
+    error_clear(&context.error);
     temp_write("text", "not a model", 11);
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("text")), DT_ERR_FORMAT);
-    error_clear(&c.error);
-    assert_int_not_equal(fixture_load(&c, &m, NULL, temp_folder), DT_OK);
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("text")), DT_ERR_FORMAT);
+    error_clear(&context.error);
+    assert_int_not_equal(fixture_load(&context, &m, NULL, temp_folder), DT_OK);
 }
 
 /* ---- new classes ---- */
@@ -396,8 +384,9 @@ static dt_status load_for(dt_label_init init, int64_t count, char *const *names)
 {
     label_start labels = {.class_count = count, .class_name = names, .init = init, .seed = 5, .log = hear};
     said[0] = '\0';
-    if (fixture_load(&c, &old, NULL, temp_path("base.safetensors")) != DT_OK) fail_msg("%s", c.error.message);
-    return fixture_load_for_classes(&c, &new, NULL, temp_path("base.safetensors"), &labels);
+    if (fixture_load(&context, &old, NULL, temp_path("base.safetensors")) != DT_OK)
+        fail_msg("%s", context.error.message);
+    return fixture_load_for_classes(&context, &new, NULL, temp_path("base.safetensors"), &labels);
 }
 
 static const real *row_of(const dit *m, int64_t i)
@@ -481,7 +470,7 @@ static void classes_start_from_the_nearest_name(void **state)
     assert_true(same_row(3, 1)); /* c1x */
     assert_true(same_row(4, 0)); /* c0 */
     assert_int_equal(load_for(DT_LABEL_NEAREST_NAME, 5, NULL), DT_ERR_ARG);
-    assert_says(c.error.message, "nearest-name");
+    assert_says(context.error.message, "nearest-name");
 }
 
 static void a_table_that_fits_is_kept(void **state)
@@ -540,16 +529,16 @@ static void the_named_models_have_the_published_number_of_weights(void **state)
         dit_config k = {.input_size = 32, .channels = 4, .class_count = 1000, .learn_sigma = true};
         assert_true(dit_named(&k, published[i].name));
         assert_int_equal(published_count(k.hidden, k.depth, k.patch), published[i].count);
-        bool fits = (size_t)published[i].count * 5 < c.model.limit; /* not all do under AddressSanitizer */
+        bool fits = (size_t)published[i].count * 5 < context.model.limit; /* not all do under AddressSanitizer */
         if (fits && (k.hidden == 384 || !strcmp(published[i].name, "DiT-XL/2"))) {
-            dit_open(&c, &m, &k);
+            dit_open(&context, &m, &k);
             no_failure();
             assert_int_equal(params_count(&m.params, true), published[i].count);
             assert_int_equal(params_count(&m.params, false),
                              published[i].count - k.hidden * (32 / k.patch) * (32 / k.patch));
             assert_int_equal(m.params.count, k.depth == 28 ? 292 : 132);
         }
-        arena_clear(&c.model);
+        arena_clear(&context.model);
     }
     dit_config k;
     static const char *const no_names[] = {"", "DiT-S", "DiT-S/1", "DiT-S/16", "dit-s/2", "DiT-XL/22", "DiT-H/2"};
@@ -559,27 +548,31 @@ static void the_named_models_have_the_published_number_of_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_shape_and_type_comes_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_values_may_be_saved_in_the_weights_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_heads_of_published_files_follow_from_the_width, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_run_folder_stands_for_its_result, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_training_checkpoint_loads_as_its_average, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_missing_tensor_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_tensor_that_does_not_belong_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_misshapen_tensor_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_tensor_of_whole_numbers_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_label_table_of_another_width_is_refused_for_new_classes_too, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_file_that_claims_a_huge_model_costs_no_memory, setup, teardown),
-        cmocka_unit_test_setup_teardown(metadata_that_lies_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(files_that_are_no_models_are_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_null_row_and_all_other_weights_are_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(classes_start_from_the_mean_without_the_null_row, setup, teardown),
-        cmocka_unit_test_setup_teardown(classes_start_from_small_random_rows, setup, teardown),
-        cmocka_unit_test_setup_teardown(classes_start_from_the_rows_in_order_and_then_from_the_mean, setup, teardown),
-        cmocka_unit_test_setup_teardown(classes_start_from_the_nearest_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_table_that_fits_is_kept, setup, teardown),
-        cmocka_unit_test_setup_teardown(names_of_any_length_are_compared, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_named_models_have_the_published_number_of_weights, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_shape_and_type_comes_back, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(other_values_may_be_saved_in_the_weights_place, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(the_heads_of_published_files_follow_from_the_width, context_make,
+                                        context_remove),
+        cmocka_unit_test_setup_teardown(a_run_folder_stands_for_its_result, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_training_checkpoint_loads_as_its_average, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(every_missing_tensor_is_named, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(every_tensor_that_does_not_belong_is_named, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(every_misshapen_tensor_is_named, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_tensor_of_whole_numbers_is_refused, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_label_table_of_another_width_is_refused_for_new_classes_too, context_make,
+                                        context_remove),
+        cmocka_unit_test_setup_teardown(a_file_that_claims_a_huge_model_costs_no_memory, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(metadata_that_lies_is_refused, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(files_that_are_no_models_are_refused, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(the_null_row_and_all_other_weights_are_kept, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(classes_start_from_the_mean_without_the_null_row, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(classes_start_from_small_random_rows, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(classes_start_from_the_rows_in_order_and_then_from_the_mean, context_make,
+                                        context_remove),
+        cmocka_unit_test_setup_teardown(classes_start_from_the_nearest_name, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_table_that_fits_is_kept, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(names_of_any_length_are_compared, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(the_named_models_have_the_published_number_of_weights, context_make,
+                                        context_remove),
     };
     return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);
 }

@@ -1,28 +1,14 @@
 /* Models in the formats of other programs: each comes back as it was, what diffusers' layout cannot say is refused, and an
  * odd diffusers folder is named. */
+#include "context_fixture.h"
 #include "run_fixture.h"
 
 #include "container/tensor_open.h"
 #include "model/dit/dit_diffusers.h"
 
-static ctx c;
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&c);
-    return 0;
-}
-
 static void no_failure(void)
 {
-    if (ctx_failed(&c)) fail_msg("%s", c.error.message);
+    if (ctx_failed(&context)) fail_msg("%s", context.error.message);
 }
 
 static void assert_same_model(const dit *a, const dit *b)
@@ -45,23 +31,23 @@ static void every_format_comes_back(void **state)
         dit m;
         dit_config config = fixture_config();
         config.learn_sigma = sigma;
-        dit_open(&c, &m, &config);
-        fixture_randomise(&c, &m, 5);
+        dit_open(&context, &m, &config);
+        fixture_randomise(&context, &m, 5);
         for (int format = 0; format < 3; format++)
             for (size_t pairs = 0; pairs < 2; pairs++) {
                 dit back;
                 model_info info = {0};
                 char path[DT_PATH_MAX];
-                fixture_export(&c, &m, NULL, temp_path(names[format]), (dt_model_format)format, DT_FILE_F32, &pair,
-                               pairs);
-                model_path(path, temp_path(names[format]), &c.error);
-                fixture_load(&c, &back, &info, path);
+                fixture_export(&context, &m, NULL, temp_path(names[format]), (dt_model_format)format, DT_FILE_F32,
+                               &pair, pairs);
+                model_path(path, temp_path(names[format]), &context.error);
+                fixture_load(&context, &back, &info, path);
                 no_failure();
                 assert_same_model(&m, &back);
                 assert_int_equal(info.class_name_count, pairs ? 3 : 0);
                 model_info_free(&info);
             }
-        arena_clear(&c.model);
+        arena_clear(&context.model);
     }
 }
 
@@ -74,14 +60,14 @@ static void heads_are_left_out_where_the_width_tells_them(void **state)
         dit_config config = fixture_config();
         config.hidden = 128;
         config.heads = heads;
-        dit_open(&c, &m, &config);
-        fixture_randomise(&c, &m, 5);
-        fixture_export(&c, &m, NULL, temp_path("bare"), DT_MODEL_SAFETENSORS, DT_FILE_F32, NULL, 0);
-        tensor_file_open(&f, temp_path("bare"), &c.error);
+        dit_open(&context, &m, &config);
+        fixture_randomise(&context, &m, 5);
+        fixture_export(&context, &m, NULL, temp_path("bare"), DT_MODEL_SAFETENSORS, DT_FILE_F32, NULL, 0);
+        tensor_file_open(&f, temp_path("bare"), &context.error);
         no_failure();
         assert_int_equal(json_object_size(f.metadata), heads == 2 ? 0 : 1);
         tensor_file_close(&f);
-        arena_clear(&c.model);
+        arena_clear(&context.model);
     }
 }
 
@@ -91,11 +77,11 @@ static void make_folder(const char *name, uint64_t seed)
 {
     dit m;
     dit_config config = fixture_config();
-    dit_open(&c, &m, &config);
-    fixture_randomise(&c, &m, seed);
-    fixture_export(&c, &m, NULL, temp_path(name), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0);
+    dit_open(&context, &m, &config);
+    fixture_randomise(&context, &m, seed);
+    fixture_export(&context, &m, NULL, temp_path(name), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0);
     no_failure();
-    arena_clear(&c.model);
+    arena_clear(&context.model);
 }
 
 static void a_folder_is_replaced_as_a_whole_and_never_a_strangers(void **state)
@@ -111,12 +97,13 @@ static void a_folder_is_replaced_as_a_whole_and_never_a_strangers(void **state)
     temp_write("replaced/notes.txt", "mine", 4);
     dit m;
     dit_config config = fixture_config();
-    dit_open(&c, &m, &config);
-    fixture_randomise(&c, &m, 3);
+    dit_open(&context, &m, &config);
+    fixture_randomise(&context, &m, 3);
     file_hash kept = fixture_tree("replaced");
-    assert_int_equal(fixture_export(&c, &m, NULL, temp_path("replaced"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
-                     DT_ERR_CONFLICT);
-    assert_says(c.error.message, "notes.txt");
+    assert_int_equal(
+        fixture_export(&context, &m, NULL, temp_path("replaced"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
+        DT_ERR_CONFLICT);
+    assert_says(context.error.message, "notes.txt");
     assert_same_bits(fixture_tree("replaced"), kept);
     assert_int_equal(temp_count(), before);
 }
@@ -126,12 +113,12 @@ static void other_positions_are_refused(void **state)
     (void)state;
     dit m;
     dit_config config = fixture_config();
-    dit_open(&c, &m, &config);
-    fixture_randomise(&c, &m, 3);
+    dit_open(&context, &m, &config);
+    fixture_randomise(&context, &m, 3);
     m.pos_embed->data[7] += 0.02f;
-    assert_int_equal(fixture_export(&c, &m, NULL, temp_path("moved"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
+    assert_int_equal(fixture_export(&context, &m, NULL, temp_path("moved"), DT_MODEL_DIFFUSERS, DT_FILE_F32, NULL, 0),
                      DT_ERR_UNSUPPORTED);
-    assert_says(c.error.message, "pos_embed");
+    assert_says(context.error.message, "pos_embed");
     assert_false(file_exists(temp_path("moved")));
 }
 
@@ -142,17 +129,17 @@ static void assert_config_refused(const char *from, const char *to, dt_status st
     size_t size;
     dit m;
     make_folder("odd", 4);
-    assert_int_equal(file_read_all(&text, &size, temp_path("odd/config.json"), 1 << 16, &c.error), DT_OK);
+    assert_int_equal(file_read_all(&text, &size, temp_path("odd/config.json"), 1 << 16, &context.error), DT_OK);
     char *at = strstr(text, from);
     assert_non_null(at);
     snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     temp_write("odd/config.json", changed, strlen(changed));
     free(text);
-    dt_status found = fixture_load(&c, &m, NULL, temp_path("odd/" DIFFUSERS_WEIGHTS));
-    if (found != status) fail_msg("%s instead of %s: status %d, %s", to, from, found, c.error.message);
-    assert_says(c.error.message, says);
-    error_clear(&c.error);
-    arena_clear(&c.model);
+    dt_status found = fixture_load(&context, &m, NULL, temp_path("odd/" DIFFUSERS_WEIGHTS));
+    if (found != status) fail_msg("%s instead of %s: status %d, %s", to, from, found, context.error.message);
+    assert_says(context.error.message, says);
+    error_clear(&context.error);
+    arena_clear(&context.model);
 }
 
 static void a_config_that_lies_is_named(void **state)
@@ -176,9 +163,9 @@ static void weights_without_their_config_are_refused(void **state)
     (void)state;
     dit m;
     make_folder("alone", 4);
-    assert_int_equal(file_rename(temp_path("alone/config.json"), temp_path("elsewhere.json"), &c.error), DT_OK);
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("alone/" DIFFUSERS_WEIGHTS)), DT_ERR_IO);
-    assert_says(c.error.message, "alone/config.json");
+    assert_int_equal(file_rename(temp_path("alone/config.json"), temp_path("elsewhere.json"), &context.error), DT_OK);
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("alone/" DIFFUSERS_WEIGHTS)), DT_ERR_IO);
+    assert_says(context.error.message, "alone/config.json");
 }
 
 enum { ENTRIES_MAX = 128 };
@@ -191,7 +178,7 @@ static void assert_tensors_refused(const char *name, change_tensor *change, cons
     tensor_file f;
     tensor_source source[ENTRIES_MAX];
     dit m;
-    assert_int_equal(tensor_file_open(&f, temp_path("sound/" DIFFUSERS_WEIGHTS), &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("sound/" DIFFUSERS_WEIGHTS), &context.error), DT_OK);
     assert_true(f.count <= ENTRIES_MAX);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
@@ -200,12 +187,13 @@ static void assert_tensors_refused(const char *name, change_tensor *change, cons
         if (!strcmp(e->name, name)) change(&source[i]);
     }
     assert_int_equal(
-        safetensors_write(temp_path("spoiled/" DIFFUSERS_WEIGHTS), source, f.count, NULL, 0, NULL, &c.error), DT_OK);
+        safetensors_write(temp_path("spoiled/" DIFFUSERS_WEIGHTS), source, f.count, NULL, 0, NULL, &context.error),
+        DT_OK);
     tensor_file_close(&f);
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("spoiled/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
-    assert_says(c.error.message, says);
-    error_clear(&c.error);
-    arena_clear(&c.model);
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("spoiled/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
+    assert_says(context.error.message, says);
+    error_clear(&context.error);
+    arena_clear(&context.model);
 }
 
 static void rename_it(tensor_source *s)
@@ -251,7 +239,7 @@ static void a_tensor_too_many_is_named(void **state)
     tensor_source source[ENTRIES_MAX];
     dit m;
     make_folder("more", 4);
-    assert_int_equal(tensor_file_open(&f, temp_path("more/" DIFFUSERS_WEIGHTS), &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("more/" DIFFUSERS_WEIGHTS), &context.error), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
         source[i] = (tensor_source){
@@ -259,11 +247,11 @@ static void a_tensor_too_many_is_named(void **state)
     }
     source[f.count] = source[0];
     source[f.count].name = "lora.weight";
-    safetensors_write(temp_path("more/" DIFFUSERS_WEIGHTS), source, f.count + 1, NULL, 0, NULL, &c.error);
+    safetensors_write(temp_path("more/" DIFFUSERS_WEIGHTS), source, f.count + 1, NULL, 0, NULL, &context.error);
     tensor_file_close(&f);
     no_failure();
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("more/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
-    assert_says(c.error.message, "lora.weight");
+    assert_int_equal(fixture_load(&context, &m, NULL, temp_path("more/" DIFFUSERS_WEIGHTS)), DT_ERR_SHAPE);
+    assert_says(context.error.message, "lora.weight");
 }
 
 /* ---- the result of a run ---- */
@@ -279,18 +267,18 @@ static void a_run_leaves_another_format_too(void **state)
     fixture_train_to_the_end(&s);
     dit first, other;
     model_info info = {0};
-    fixture_load(&c, &first, &info, temp_path("run/final/model.safetensors"));
+    fixture_load(&context, &first, &info, temp_path("run/final/model.safetensors"));
     no_failure();
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.images")), "12");
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.bank_images")), "9");
     model_info_free(&info);
-    fixture_load(&c, &other, &info, temp_path("run/final/model.pt"));
+    fixture_load(&context, &other, &info, temp_path("run/final/model.pt"));
     no_failure();
     assert_same_model(&first, &other);
     assert_string_equal(json_string_value(json_object_get(info.metadata, "difftune.preset")), "paper");
     assert_int_equal(info.class_name_count, FIXTURE_CLASSES);
     model_info_free(&info);
-    fixture_load(&c, &other, NULL, temp_path("run/final/transformer/" DIFFUSERS_WEIGHTS));
+    fixture_load(&context, &other, NULL, temp_path("run/final/transformer/" DIFFUSERS_WEIGHTS));
     no_failure();
     assert_same_model(&first, &other);
 }
@@ -303,7 +291,7 @@ static void metadata_can_be_left_out(void **state)
     s.max_train_steps = 1;
     s.metadata = false;
     fixture_train_to_the_end(&s);
-    assert_int_equal(tensor_file_open(&f, temp_path("silent/final/model.safetensors"), &c.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("silent/final/model.safetensors"), &context.error), DT_OK);
     assert_int_equal(json_object_size(f.metadata), 1); /* 2 heads do not follow from a width of 32 */
     assert_string_equal(tensor_file_metadata(&f, "difftune.heads"), "2");
     tensor_file_close(&f);
@@ -311,7 +299,7 @@ static void metadata_can_be_left_out(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, context_make, context_remove)
     const struct CMUnitTest tests[] = {
         TEST(every_format_comes_back),
         TEST(heads_are_left_out_where_the_width_tells_them),

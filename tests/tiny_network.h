@@ -39,9 +39,9 @@ static inline void tiny_open(ctx *c, tiny_network *m, sample_shape shape, int64_
     m->labels = params_add(c, p, PARAM_NORMAL, 2, (int64_t[]){class_count + 1, TINY_WIDTH}, "labels.weight");
     m->time.w = params_add(c, p, PARAM_XAVIER, 2, (int64_t[]){TINY_WIDTH, TINY_TIME}, "time.weight");
     m->time.b = params_add(c, p, PARAM_ZERO, 1, (int64_t[]){TINY_WIDTH}, "time.bias");
-    m->told.w = params_add(c, p, PARAM_XAVIER, 2, (int64_t[]){TINY_WIDTH, TINY_TOKENS * TINY_CONTEXT},
-                           "a_name.that_is_longer.than_sixty_four.bytes.as_those.of_stable_diffusion_are.%d.%d.weight", 12,
-                           34);
+    m->told.w =
+        params_add(c, p, PARAM_XAVIER, 2, (int64_t[]){TINY_WIDTH, TINY_TOKENS * TINY_CONTEXT},
+                   "a_name.that_is_longer.than_sixty_four.bytes.as_those.of_stable_diffusion_are.%d.%d.weight", 12, 34);
     m->told.b = params_add(c, p, PARAM_ZERO, 1, (int64_t[]){TINY_WIDTH}, "told.bias");
     m->null = params_add_fixed(c, p, 2, (int64_t[]){TINY_TOKENS, TINY_CONTEXT}, "null_context");
     for (int64_t i = 0; m->null && i < tensor_count(m->null); i++) m->null->data[i] = 0.1F * (real)(i % 5);
@@ -65,18 +65,18 @@ static inline tensor *tiny_forward(ctx *c, const denoiser *d, tensor *x, const i
     const tiny_network *m = d->self;
     if (ctx_failed(c)) return NULL;
     const int64_t n = x->dim[0], h = x->dim[2], w = x->dim[3], both = 2 * m->shape.channels;
-    tensor *pixels = op_patchify(c, x, 1), *control = op_patchify(c, k->control, 1); /* [N,HW,C] */
-    tensor *y = op_concat(c, pixels, control, 2);                                    /* [N,HW,2C] */
+    tensor *pixels = op_patchify(c, x, 1), *control = op_patchify(c, k->control, 1);           /* [N,HW,C] */
+    tensor *y = op_concat(c, pixels, control, 2);                                              /* [N,HW,2C] */
     y = op_conv2d(c, op_reshape(c, y, 4, (int64_t[]){n, h, w, both}), m->in_w, m->in_b, 1, 1); /* [N,H,W,W'] */
     tensor *told = lin(c, &m->told, op_reshape(c, k->context, 2, (int64_t[]){n, TINY_TOKENS * TINY_CONTEXT}), 0);
     told = op_add(c, told, lin(c, &m->time, tiny_times(c, t, n), 0));
     told = op_add(c, told, op_embedding(c, m->labels, k->label, n)); /* [N,W'] */
     y = op_reshape(c, y, 3, (int64_t[]){n, h * w, TINY_WIDTH});
-    y = op_gated_add(c, y, op_silu(c, y), told, 0);              /* [N,HW,W'] */
+    y = op_gated_add(c, y, op_silu(c, y), told, 0); /* [N,HW,W'] */
     y = op_reshape(c, y, 4, (int64_t[]){n, h, w, TINY_WIDTH});
-    y = op_conv2d(c, y, m->out_w, m->out_b, 1, 1);               /* [N,H,W,C] */
+    y = op_conv2d(c, y, m->out_w, m->out_b, 1, 1); /* [N,H,W,C] */
     y = op_reshape(c, y, 3, (int64_t[]){n, h * w, m->shape.channels});
-    return op_unpatchify(c, y, 1, m->shape.channels, h, w);      /* [N,C,H,W] */
+    return op_unpatchify(c, y, 1, m->shape.channels, h, w); /* [N,C,H,W] */
 }
 
 static inline tensor *tiny_features(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)

@@ -25,5 +25,7 @@ static tensor *blank_controls(ctx *c, const denoiser *d, int64_t n)
 
 condition denoiser_unconditional(ctx *c, const denoiser *d, const condition *k, int64_t n)
 {
-    return (condition){.label = null_labels(c, d, n), .context = null_contexts(c, d, n), .control = k->control ? k->control : blank_controls(c, d, n)};
+    return (condition){.label = null_labels(c, d, n),
+                       .context = null_contexts(c, d, n),
+                       .control = k->control ? k->control : blank_controls(c, d, n)};
 }
