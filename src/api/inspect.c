@@ -28,9 +28,9 @@ static json_t *describe_weights(const char *path, dt_error *err)
         values += f.entries[i].count;
     }
     file_map_sha256(&hash, &f.map);
-    json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "kind", f.container, "path", path, "sha256",
-                            hash.hex, "tensor_count", (json_int_t)f.count, "value_count", (json_int_t)values,
-                            "metadata", metadata, "tensors", tensors);
+    json_t *out = JSON_OBJECT({"kind", json_string(f.container)}, {"path", json_string(path)},
+                              {"sha256", json_string(hash.hex)}, {"tensor_count", json_integer((json_int_t)f.count)},
+                              {"value_count", json_integer(values)}, {"metadata", metadata}, {"tensors", tensors});
     tensor_file_close(&f);
     return out;
 }

@@ -232,11 +232,12 @@ static void describe(latent_cache *k, const codec *vae, int64_t resolution, cons
     k->shard_capacity = SHARD_BYTES / ((int64_t)sizeof(float) * k->picture_values);
     if (k->shard_capacity < 1) k->shard_capacity = 1;
     if (k->shard_capacity > SHARD_PICTURES_MAX) k->shard_capacity = SHARD_PICTURES_MAX;
-    k->description =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:[I,I,I,I,I]}", "codec", vae->name, "codec_sha256", vae->sha256,
-                  "norm_num_groups", (json_int_t)vae->kl.groups, "tile", (json_int_t)vae->tile, "resolution",
-                  (json_int_t)resolution, "crop", "adm", "background", background, "shape", (json_int_t)dims[1],
-                  (json_int_t)dims[2], (json_int_t)dims[3], (json_int_t)dims[4], (json_int_t)dims[5]);
+    json_t *shape = json_array();
+    for (int i = 1; i < 6; i++) json_array_append_new(shape, json_integer(dims[i]));
+    k->description = JSON_OBJECT({"codec", json_string(vae->name)}, {"codec_sha256", json_string(vae->sha256)},
+                                 {"norm_num_groups", json_integer(vae->kl.groups)}, {"tile", json_integer(vae->tile)},
+                                 {"resolution", json_integer(resolution)}, {"crop", json_string("adm")},
+                                 {"background", json_string(background)}, {"shape", shape});
 }
 
 /* <cache_dir>/<resolution>-<first digits of the description's SHA-256> */

@@ -237,6 +237,8 @@ static dt_status open_all(opening *o, model_kinds kinds)
     if (open_optimizer(o) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(t->model.params, true),
                 c->engine.name, c->threads);
+    trainer_log(t, "training: %lld of them, for which %lld MiB are kept beside the weights",
+                (long long)trainset_values(&t->set), (long long)(trainset_bytes(&t->set, !t->optimizer.fused) >> 20));
     warn_of_average(o);
     return c->error.status;
 }

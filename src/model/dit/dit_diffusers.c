@@ -54,14 +54,14 @@ const alias_table dit_diffusers_names = {.once = once,
 
 char *dit_diffusers_config(const dit_config *k)
 {
-    json_t *config = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:s, s:b, s:f, s:f}",
-                               "_class_name", "DiTTransformer2DModel", "sample_size", (json_int_t)k->input_size,
-                               "patch_size", (json_int_t)k->patch, "in_channels", (json_int_t)k->channels,
-                               "out_channels", (json_int_t)(k->learn_sigma ? 2 : 1) * k->channels, "num_layers",
-                               (json_int_t)k->depth, "num_attention_heads", (json_int_t)k->heads, "attention_head_dim",
-                               (json_int_t)(k->hidden / k->heads), "num_embeds_ada_norm", (json_int_t)k->class_count,
-                               "attention_bias", 1, "activation_fn", "gelu-approximate", "norm_type", "ada_norm_zero",
-                               "norm_elementwise_affine", 0, "norm_eps", 1e-6, "dropout", 0.0);
+    json_t *config = JSON_OBJECT(
+        {"_class_name", json_string("DiTTransformer2DModel")}, {"sample_size", json_integer(k->input_size)},
+        {"patch_size", json_integer(k->patch)}, {"in_channels", json_integer(k->channels)},
+        {"out_channels", json_integer((k->learn_sigma ? 2 : 1) * k->channels)}, {"num_layers", json_integer(k->depth)},
+        {"num_attention_heads", json_integer(k->heads)}, {"attention_head_dim", json_integer(k->hidden / k->heads)},
+        {"num_embeds_ada_norm", json_integer(k->class_count)}, {"attention_bias", json_true()},
+        {"activation_fn", json_string("gelu-approximate")}, {"norm_type", json_string("ada_norm_zero")},
+        {"norm_elementwise_affine", json_false()}, {"norm_eps", json_real(1e-6)}, {"dropout", json_real(0)});
     char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(config);
     return text;
