@@ -17,7 +17,7 @@ enum { AMX_ROWS = 16, AMX_WORDS = 16, AMX_TILE_ROWS = 2 * AMX_ROWS };
 
 #ifdef DT_EMULATE_AMX
 
-static _Thread_local uint32_t amx_register[8][AMX_ROWS][AMX_WORDS];
+static _Thread_local _Alignas(64) uint32_t amx_register[8][AMX_ROWS][AMX_WORDS];
 
 static inline void amx_begin(void)
 {
@@ -44,17 +44,15 @@ static inline void amx_store(int t, real *to, int64_t stride)
 
 static inline void amx_multiply_add(int t, int a, int b)
 {
-    for (int r = 0; r < AMX_ROWS; r++)
-        for (int j = 0; j < AMX_WORDS; j++) {
-            float sum, first = 0, second = 0;
-            for (int p = 0; p < AMX_WORDS; p++) {
-                first = fused_product_of_halves(first, amx_register[a][r][p], amx_register[b][p][j], false);
-                second = fused_product_of_halves(second, amx_register[a][r][p], amx_register[b][p][j], true);
-            }
-            memcpy(&sum, &amx_register[t][r][j], sizeof sum);
-            sum = without_subnormals(without_subnormals(sum) + without_subnormals(first + second));
-            memcpy(&amx_register[t][r][j], &sum, sizeof sum);
+    for (int r = 0; r < AMX_ROWS; r++) {
+        vector *sum = (vector *)amx_register[t][r], first = {0}, second = {0};
+        for (int p = 0; p < AMX_WORDS; p++) {
+            const vector words_of_b = *(const vector *)amx_register[b][p];
+            first = add_lower(first, amx_register[a][r][p], words_of_b);
+            second = add_upper(second, amx_register[a][r][p], words_of_b);
         }
+        *sum = each_without_subnormals(each_without_subnormals(*sum) + each_without_subnormals(first + second));
+    }
 }
 
 #else

@@ -73,18 +73,39 @@ static inline float without_subnormals(float x)
 }
 
 #ifdef DT_EMULATE_PAIRS
-/* sum + a b, rounded once. */
-static inline float fused_product(float sum, float a, float b)
+typedef uint32_t bit_vector __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline vector each_without_subnormals(vector x)
 {
-    return without_subnormals(fmaf(without_subnormals(a), without_subnormals(b), without_subnormals(sum)));
+    const bit_vector exponent = (bit_vector)x & 0x7f800000U;
+    return (vector)((bit_vector)x & ((bit_vector)(exponent != 0) | 0x80000000U));
 }
 
-/* sum + a b of the numbers in the upper, or the lower, halves of two words. */
-static inline float fused_product_of_halves(float sum, uint32_t a, uint32_t b, bool upper)
+/* sum + a b, each rounded once, without subnormal numbers before and after. A product of two bfloat16 is exact, so that adding it
+ * rounds once, unless it vanishes or overflows. */
+static inline vector add_rounded_once(vector sum, float a, vector b)
 {
-    const int shift = upper ? 0 : 16;
-    return fused_product(sum, half_float_of_bits(a << shift & 0xffff0000U),
-                         half_float_of_bits(b << shift & 0xffff0000U));
+    a = without_subnormals(a), b = each_without_subnormals(b), sum = each_without_subnormals(sum);
+    const vector product = a * b;
+    vector result = sum + product;
+    const bit_vector exponent = (bit_vector)product & 0x7f800000U;
+    const bit_vector inexact = (bit_vector)((exponent == 0) | (exponent == 0x7f800000U)) & (bit_vector)(b != 0);
+    uint32_t any = 0;
+    for (int i = 0; i < (int)LANES; i++) any |= inexact[i];
+    for (int i = 0; any && a != 0 && i < (int)LANES; i++)
+        if (inexact[i]) result[i] = fmaf(a, b[i], sum[i]);
+    return each_without_subnormals(result);
+}
+
+/* The same of the numbers in the upper, or the lower, halves of words. */
+static inline vector add_upper(vector sum, uint32_t a, vector b)
+{
+    return add_rounded_once(sum, half_float_of_bits(a & 0xffff0000U), (vector)((bit_vector)b & 0xffff0000U));
+}
+
+static inline vector add_lower(vector sum, uint32_t a, vector b)
+{
+    return add_rounded_once(sum, half_float_of_bits(a << 16), (vector)((bit_vector)b << 16));
 }
 #endif
 
@@ -93,12 +114,7 @@ static inline float fused_product_of_halves(float sum, uint32_t a, uint32_t b, b
 static inline __attribute__((always_inline)) vector add_pairs(vector sum, int32_t pair, vector b)
 {
 #ifdef DT_EMULATE_PAIRS
-    for (int i = 0; i < (int)LANES; i++) {
-        const uint32_t word = half_bits_of_float(b[i]);
-        sum[i] = fused_product_of_halves(sum[i], (uint32_t)pair, word, true);
-        sum[i] = fused_product_of_halves(sum[i], (uint32_t)pair, word, false);
-    }
-    return sum;
+    return add_lower(add_upper(sum, (uint32_t)pair, b), (uint32_t)pair, b);
 #else
     return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)b);
 #endif
