@@ -44,7 +44,6 @@ struct denoiser {
     sample_shape control;                  /* 0 channels: none */
     const tensor *null_context; /* [context_tokens, context_width] of the unconditional branch; NULL: zeros */
     int64_t feature_width;      /* 0: it has no features */
-    bool checkpoint_blocks;     /* training keeps one block's activations at a time */
 };
 
 static inline int32_t denoiser_null_class(const denoiser *d)

@@ -30,7 +30,8 @@ typedef struct trainset {
 
 enum { TRAINSET_TABLES_MAX = 8 };
 
-/* Chooses rows of `table` by rules (NULL: all) and puts them behind those of other tables. Fixed rows never train. */
+/* Chooses rows of `table` by rules (NULL: all) and puts them behind those of other tables. Fixed rows never train. The table is
+ * borrowed and must not grow any more. */
 dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule rules[], int rule_count);
 
 /* Gives every row need_grad and, when asked, an empty gradient that passes add up in. Without one it lives in the pass arena
