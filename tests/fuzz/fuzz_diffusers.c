@@ -6,6 +6,7 @@
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_diffusers.h"
+#include "model/file/kind.h"
 
 enum { WIDTH = 8, NAMES_MAX = 32 };
 
