@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -331,6 +334,140 @@ static void a_jpeg_of_a_thousand_scans_is_refused(void **state)
     assert_refused(many, "scans", &on_white);
 }
 
+/* ---- memory and time ---- */
+
+#if defined(__SANITIZE_ADDRESS__)
+enum { WITHOUT_SANITIZER = 0 };
+#else
+enum { WITHOUT_SANITIZER = 1 };
+#endif
+
+static long peak_kib(void)
+{
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "VmPeak: %ld", &kib) == 1) break;
+    fclose(f);
+    return kib;
+}
+
+/* Decodes in a process of its own, which must see `status` and take less than 64 MiB of addresses and two seconds. */
+static void assert_cheap(bytes file, dt_status status)
+{
+    struct rusage used = {0};
+    int outcome;
+    pid_t child = fork();
+    if (child == 0) {
+        dt_error err = {0};
+        image im;
+        const long before = peak_kib();
+        bool right = image_decode(&im, NULL, file.data, file.size, "x", &on_white, &err) == status;
+        bool small = peak_kib() - before < 64 << 10;
+        _exit(!right ? 1 : WITHOUT_SANITIZER && !small ? 2 : 0);
+    }
+    assert_int_equal(wait4(child, &outcome, 0, &used), child);
+    assert_int_equal(outcome, 0);
+    assert_true(used.ru_utime.tv_sec < 2);
+    free(file.data);
+}
+
+/* A chunk that may claim another length than it has. */
+static void add_chunk(bytes *out, const char *type, const uint8_t *data, size_t size, size_t claimed)
+{
+    const uint32_t sum = (uint32_t)crc32(crc32(0, (const uint8_t *)type, 4), data, (uInt)size);
+    bytes_add(
+        out, (uint8_t[]){(uint8_t)(claimed >> 24), (uint8_t)(claimed >> 16), (uint8_t)(claimed >> 8), (uint8_t)claimed},
+        4);
+    bytes_add(out, type, 4);
+    bytes_add(out, data, size);
+    bytes_add(out, (uint8_t[]){(uint8_t)(sum >> 24), (uint8_t)(sum >> 16), (uint8_t)(sum >> 8), (uint8_t)sum}, 4);
+}
+
+/* A good PNG with another chunk behind its header (behind = 33) or before its end. */
+static bytes png_with(const char *type, const uint8_t *data, size_t size, size_t claimed, bool at_end)
+{
+    bytes good = example_file(3), out = {0};
+    const size_t place = at_end ? good.size - 12 : 33;
+    bytes_add(&out, good.data, place);
+    add_chunk(&out, type, data, size, claimed);
+    bytes_add(&out, good.data + place, good.size - place);
+    free(good.data);
+    return out;
+}
+
+static void chunks_that_are_not_needed_are_passed_over_unread(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"tEXt", "zTXt", "iTXt", "iCCP", "sPLT", "eXIf", "prVt"};
+    enum { TEXT = 300 << 20 };
+    uint8_t *text = calloc(TEXT, 1), *packed = malloc(1 << 20), junk[40] = "key";
+    uLongf size = (1 << 20) - 5;
+    assert_int_equal(compress(packed + 5, &size, text, TEXT), Z_OK);
+    memcpy(packed, "key\0", 5); /* and the number of the method */
+    free(text);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        for (int at_end = 0; at_end < 2; at_end++) {
+            assert_cheap(png_with(types[i], junk, sizeof junk, 0x7fffffff, at_end), DT_ERR_FORMAT);
+            assert_cheap(png_with(types[i], junk, sizeof junk, sizeof junk, at_end), DT_OK);
+            assert_cheap(png_with(types[i], packed, size + 5, size + 5, at_end), DT_OK);
+        }
+    }
+    free(packed);
+    assert_refused(png_with("NeeD", junk, sizeof junk, sizeof junk, false), "unknown chunk", &on_white);
+}
+
+/* Entries of one EXIF block may all claim the same bytes. */
+static void exif_entries_are_not_copied(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 60000, BYTES = 8 + 2 + 12 * ENTRIES };
+    uint8_t *exif = calloc(BYTES, 1);
+    memcpy(exif, "MM\0*\0\0\0\10", 8);
+    exif[8] = ENTRIES >> 8;
+    exif[9] = ENTRIES & 255;
+    for (int i = 0; i < ENTRIES; i++)
+        memcpy(exif + 10 + 12 * i, (uint8_t[]){0x01, 0x0e, 0, 2, 0, 0x0a, 0, 0, 0, 0, 0, 8}, 12);
+    assert_cheap(png_with("eXIf", exif, BYTES, BYTES, false), DT_OK);
+    free(exif);
+}
+
+static void a_small_file_cannot_ask_for_a_large_picture(void **state)
+{
+    (void)state;
+    assert_cheap(make_lying_png(16384, 16384), DT_ERR_FORMAT);
+    assert_cheap(lying_jpeg(16384, 16384), DT_ERR_FORMAT);
+    assert_refused(make_lying_png(1, 1 << 21), "sides", &on_white);
+}
+
+/* Nothing reads the spectral range of a scan of a sequential picture; some writers leave zeros there. */
+static void a_jpeg_with_zeros_in_its_scan_header_is_read(void **state)
+{
+    (void)state;
+    image im[2] = {decode(NULL, example_file(0), &on_white)};
+    bytes zeroed = example_file(0);
+    uint8_t *scan =
+        memmem(zeroed.data, zeroed.size, "\xff\xda\0\x0c", 4); /* marker, 12 bytes, 3 parts, then the range */
+    assert_memory_equal(scan + 11, "\0\x3f\0", 3);
+    scan[12] = 0;
+    im[1] = decode(NULL, zeroed, &on_white);
+    assert_memory_equal(im[0].rgb, im[1].rgb, (size_t)(3 * im[0].width * im[0].height));
+    image_close(&im[0]);
+    image_close(&im[1]);
+}
+
+static void headers_tell_how_many_pixels_there_are(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < EXAMPLE_COUNT; kind++) {
+        bytes file = example_file(kind);
+        assert_int_equal(image_pixels(file.data, file.size), 3000);
+        free(file.data);
+    }
+    assert_int_equal(image_pixels((const uint8_t *)"nothing", 7), 0);
+}
+
 /* ---- the rest ---- */
 
 static void a_png_is_not_written_into_a_missing_folder(void **state)
@@ -436,6 +573,11 @@ int main(void)
         cmocka_unit_test(sizes_are_checked_before_memory_is_taken),
         cmocka_unit_test(other_files_and_animations_are_refused),
         cmocka_unit_test(a_jpeg_of_a_thousand_scans_is_refused),
+        cmocka_unit_test(chunks_that_are_not_needed_are_passed_over_unread),
+        cmocka_unit_test(exif_entries_are_not_copied),
+        cmocka_unit_test(a_small_file_cannot_ask_for_a_large_picture),
+        cmocka_unit_test(a_jpeg_with_zeros_in_its_scan_header_is_read),
+        cmocka_unit_test(headers_tell_how_many_pixels_there_are),
         cmocka_unit_test(a_png_is_not_written_into_a_missing_folder),
         cmocka_unit_test(a_written_png_is_read_back),
         cmocka_unit_test(floats_become_bytes_by_the_rule_of_dit),

@@ -5,6 +5,7 @@
 #include "temp_folder.h"
 
 #include "data/picture_stream.h"
+#include "picture_files.h"
 
 enum { COUNT = 11, WIDTH = 7, HEIGHT = 5, BYTES = WIDTH * HEIGHT * 3 };
 
@@ -86,6 +87,50 @@ static void folders_give_pictures_of_their_own_sizes_or_squares(void **state)
     assert_int_equal(read_all(temp_path("folder"), 4, 4, 4, NULL), COUNT);
 }
 
+/* How many pictures each call gives, as text. */
+static void assert_calls(const char *path, const char *expected)
+{
+    dt_error err = {0};
+    picture_stream s;
+    image batch[16];
+    char calls[64] = "";
+    assert_int_equal(picture_stream_open(&s, path, 0, "#ffffff", true, &err), DT_OK);
+    for (int64_t n = 1; n > 0;) {
+        if (picture_stream_next(&s, batch, 16, &n, &err) != DT_OK) fail_msg("%s", err.message);
+        for (int64_t i = 0; i < n; i++) image_close(&batch[i]);
+        snprintf(calls + strlen(calls), sizeof calls - strlen(calls), "%lld ", (long long)n);
+    }
+    assert_string_equal(calls, expected);
+    picture_stream_close(&s);
+}
+
+static void large_pictures_are_not_held_together(void **state)
+{
+    (void)state;
+    enum { SIDE = 6000 }; /* two of them are too many */
+    uint8_t *rows = calloc(SIDE, SIDE / 8), *rgb = calloc(SIDE, SIDE * 3);
+    bytes small = make_png(rows, 1, 8, 8, (png_recipe){.type = PNG_COLOR_TYPE_GRAY, .depth = 1});
+    bytes large = make_png(rows, SIDE / 8, SIDE, SIDE, (png_recipe){.type = PNG_COLOR_TYPE_GRAY, .depth = 1});
+    dt_error err = {0};
+    sample_stack_writer w;
+    mkdir(temp_path("mixed"), 0777);
+    for (int i = 0; i < 8; i++) {
+        const bytes *file = strchr("346", '0' + i) ? &large : &small;
+        char name[32];
+        snprintf(name, sizeof name, "mixed/%d.png", i);
+        temp_write(name, (const char *)file->data, file->size);
+    }
+    assert_calls(temp_path("mixed"), "4 2 2 0 ");
+    assert_int_equal(sample_stack_begin(&w, temp_path("large.npz"), 3, SIDE, SIDE, &err), DT_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(sample_stack_add(&w, rgb, 1, &err), DT_OK);
+    assert_int_equal(sample_stack_commit(&w, NULL, &err), DT_OK);
+    assert_calls(temp_path("large.npz"), "1 1 1 0 ");
+    free(small.data);
+    free(large.data);
+    free(rows);
+    free(rgb);
+}
+
 static void a_broken_file_is_passed_over_or_an_error(void **state)
 {
     (void)state;
@@ -147,14 +192,14 @@ static void damage_is_noticed_at_the_end(void **state)
 {
     (void)state;
     dt_error err = {0};
-    char *bytes;
+    char *held;
     size_t size;
     write_stack(temp_path("sound.npz"), NULL);
-    assert_int_equal(file_read_all(&bytes, &size, temp_path("sound.npz"), 1 << 20, &err), DT_OK);
-    bytes[size / 2]++;
-    temp_write("damaged.npz", bytes, size);
-    temp_write("short.npz", bytes, size / 2);
-    free(bytes);
+    assert_int_equal(file_read_all(&held, &size, temp_path("sound.npz"), 1 << 20, &err), DT_OK);
+    held[size / 2]++;
+    temp_write("damaged.npz", held, size);
+    temp_write("short.npz", held, size / 2);
+    free(held);
     refused(temp_path("damaged.npz"), DT_ERR_FORMAT, "damaged.npz");
     refused(temp_path("short.npz"), DT_ERR_FORMAT, "short.npz");
 }
@@ -180,6 +225,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stack_comes_back_as_it_was_written),
         cmocka_unit_test(folders_give_pictures_of_their_own_sizes_or_squares),
+        cmocka_unit_test(large_pictures_are_not_held_together),
         cmocka_unit_test(a_broken_file_is_passed_over_or_an_error),
         cmocka_unit_test(files_that_are_no_stacks_are_refused),
         cmocka_unit_test(damage_is_noticed_at_the_end),

@@ -12,6 +12,9 @@
 
 enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
 
+/* Larger pictures are decoded one after the other: of those that are no larger, each thread holds one. */
+#define PIXELS_PER_THREAD ((int64_t)1 << 24)
+
 /* RGB, the same turned upright or halved, and what a decoder of progressive or transparent pictures keeps. */
 enum { BYTES_PER_DECODED_PIXEL = 12 };
 
@@ -42,6 +45,7 @@ typedef struct raw_file {
     size_t size;
     int64_t index;
     bool known; /* to the taker */
+    bool large;
 } raw_file;
 
 static size_t image_bytes(const dataset *d)
@@ -118,15 +122,23 @@ static dt_status hand_over(loader *l, const raw_file *batch, int64_t count, dt_e
     return status;
 }
 
+static void decode_one(loader *l, const raw_file *raw, int64_t number)
+{
+    const size_t place = l->window ? (size_t)number : (size_t)raw->index;
+    uint8_t *squares = l->window ? l->window : l->d->pixels;
+    decode_file(l, raw, squares + place * image_bytes(l->d));
+}
+
 static dt_status decode_batch(loader *l, raw_file *batch, int64_t count, dt_error *err)
 {
     if (l->options->taker) ask_taker(l, batch, count);
 #pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
     for (int64_t i = 0; i < count; i++) {
-        size_t place = l->window ? (size_t)i : (size_t)batch[i].index;
-        uint8_t *squares = l->window ? l->window : l->d->pixels;
-        if (!batch[i].known) decode_file(l, &batch[i], squares + place * image_bytes(l->d));
+        batch[i].large = !batch[i].known && image_pixels(batch[i].data, batch[i].size) > PIXELS_PER_THREAD;
+        if (!batch[i].known && !batch[i].large) decode_one(l, &batch[i], i);
     }
+    for (int64_t i = 0; i < count; i++)
+        if (batch[i].large) decode_one(l, &batch[i], i);
     dt_status status = DT_OK;
     for (int64_t i = 0; status == DT_OK && i < count; i++) status = judge(l, batch[i].index, err);
     if (status == DT_OK && l->options->taker) status = hand_over(l, batch, count, err);

@@ -43,6 +43,7 @@ void picture_stream_close(picture_stream *s)
     class_plan_close(&s->plan);
     report_close(&s->report);
     free(s->order);
+    free(s->pending_data);
     *s = (picture_stream){0};
 }
 
@@ -55,23 +56,49 @@ typedef struct item {
     dt_error why; /* why there is no picture */
 } item;
 
-/* Reads up to `most` files, or pictures of a stack. */
+/* Reads file number s->next, or takes the one that was read and left. */
+static dt_status read_file(picture_stream *s, item *it, dt_error *err)
+{
+    char *reason = NULL;
+    const source_file *file = &s->source.file[s->order[s->next]];
+    it->name = file->name;
+    it->data = s->pending_data;
+    it->size = s->pending_size;
+    if (!s->pending) source_read(&it->data, &it->size, &reason, &s->source, file, err);
+    s->pending = false;
+    s->pending_data = NULL;
+    if (reason) error_set(&it->why, DT_ERR_IO, "%s", reason);
+    free(reason);
+    return err->status;
+}
+
+static void leave_for_next_call(picture_stream *s, const item *it)
+{
+    s->pending = true;
+    s->pending_data = it->data;
+    s->pending_size = it->size;
+}
+
+/* Reads up to `most` files, or pictures of a stack, of PICTURES_TOGETHER pixels and FILES_TOGETHER bytes in all, but one at
+ * least: at their own sizes they are all in memory at once. */
 static dt_status fetch(picture_stream *s, item items[], int64_t most, int64_t *count, dt_error *err)
 {
-    int64_t all = s->is_stack ? s->stack.count : s->source.file_count;
-    for (*count = 0; *count < most && s->next < all && err->status == DT_OK; s->next++) {
-        item *it = &items[(*count)++];
+    enum { FILES_TOGETHER = 1 << 26 };
+    const int64_t all = s->is_stack ? s->stack.count : s->source.file_count;
+    int64_t pixels = 0;
+    size_t bytes = 0;
+    for (*count = 0; *count < most && s->next < all && bytes < FILES_TOGETHER && err->status == DT_OK; s->next++) {
+        item *it = &items[*count];
         *it = (item){.name = "a sample"};
-        if (s->is_stack) {
-            sample_stack_next(&s->stack, &it->picture, err);
-            continue;
+        if (!s->is_stack && read_file(s, it, err) != DT_OK) break;
+        pixels += s->is_stack ? s->stack.width * s->stack.height : it->data ? image_pixels(it->data, it->size) : 0;
+        bytes += it->size;
+        if (*count > 0 && pixels > PICTURES_TOGETHER) {
+            if (!s->is_stack) leave_for_next_call(s, it);
+            break;
         }
-        char *reason = NULL;
-        const source_file *file = &s->source.file[s->order[s->next]];
-        it->name = file->name;
-        source_read(&it->data, &it->size, &reason, &s->source, file, err);
-        if (reason) error_set(&it->why, DT_ERR_IO, "%s", reason);
-        free(reason);
+        ++*count;
+        if (s->is_stack) sample_stack_next(&s->stack, &it->picture, err);
     }
     return err->status;
 }

@@ -20,7 +20,13 @@ typedef struct picture_stream {
     class_plan plan;
     int64_t *order; /* [source.file_count], files as they lie in a tar */
     int64_t next;
+    bool pending; /* whether file number next was read, and is left for the next call */
+    uint8_t *pending_data;
+    size_t pending_size;
 } picture_stream;
+
+/* Pictures given in one call have no more pixels together, unless it is a single one. */
+#define PICTURES_TOGETHER ((int64_t)1 << 26)
 
 /* resolution 0: pictures keep their own sizes, as pytorch-fid and clean-fid read them; else each is cropped to a square as
  * ADM does. strict: a broken file is an error, else it is passed over and counted. On failure *s may be closed. */
@@ -28,7 +34,8 @@ dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resol
                               bool strict, dt_error *err);
 void picture_stream_close(picture_stream *s);
 
-/* The next pictures, at most `most`, each to be freed with image_close; *count 0 at the end. Decodes in parallel. */
+/* The next pictures, at most `most` and fewer where they are large, each to be freed with image_close; *count 0 at the end.
+ * Decodes in parallel. */
 dt_status picture_stream_next(picture_stream *s, image pictures[], int64_t most, int64_t *count, dt_error *err);
 
 #endif

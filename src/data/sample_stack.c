@@ -47,6 +47,9 @@ dt_status sample_stack_open(sample_stack *s, const char *path, dt_error *err)
     bool pictures = a->dtype == NPZ_U8 && a->dim_count == 4 && a->dims[3] == 3 && a->dims[0] > 0 && a->dims[1] > 0 &&
                     a->dims[2] > 0;
     if (!pictures) return error_set(err, DT_ERR_FORMAT, "%s: array arr_0: 8-bit pictures [N,H,W,3] expected", path);
+    if (a->dims[1] > IMAGE_SIDE_LIMIT || a->dims[2] > IMAGE_SIDE_LIMIT)
+        return error_set(err, DT_ERR_FORMAT, "%s: array arr_0: sides of at most %lld pixels are read", path,
+                         (long long)IMAGE_SIDE_LIMIT);
     s->count = a->dims[0];
     s->height = a->dims[1];
     s->width = a->dims[2];

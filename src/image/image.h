@@ -14,6 +14,9 @@
 /* No image with more pixels than this is decoded or made: at most 768 MiB of RGB. */
 #define IMAGE_PIXEL_LIMIT ((int64_t)1 << 28)
 
+/* Nor one with a longer side: what resizes a side keeps numbers for each of its pixels. */
+#define IMAGE_SIDE_LIMIT ((int64_t)1 << 20)
+
 typedef struct image {
     int64_t width, height;
     uint8_t *rgb; /* [height, width, 3], rows from the top; owned */
@@ -26,6 +29,7 @@ typedef struct image_origin {
     image_format format;
     bool grey, palette, alpha, cmyk, deep; /* deep: 16 bits a sample */
     int orientation;                       /* EXIF, 1..8; 1 where nothing is said */
+    int64_t pixels; /* by the header, also where there are too many for pixel_limit; 0: unknown */
 } image_origin;
 
 typedef struct image_options {
@@ -39,6 +43,9 @@ typedef struct image_options {
  * Free with image_close. */
 dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, size_t size, const char *name,
                        const image_options *options, dt_error *err);
+
+/* How many pixels a file's header promises, nothing decoded; 0 where it is broken or promises more than IMAGE_PIXEL_LIMIT. */
+int64_t image_pixels(const uint8_t *data, size_t size);
 
 /* Memory for width x height pixels, not cleared; DT_ERR_FORMAT when empty or above the limit. */
 dt_status image_alloc(image *out, int64_t width, int64_t height, dt_error *err);

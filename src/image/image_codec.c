@@ -1,42 +1,53 @@
 #include "image/image_codec.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include <libexif/exif-data.h>
-
-static const char exif_prefix[6] = "Exif\0"; /* two zero bytes with the literal's own */
-
-dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height)
+dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height, int64_t pixels_per_byte)
 {
     int64_t limit = job->options->pixel_limit;
+    if (width >= 1 && height >= 1 && width <= IMAGE_PIXEL_LIMIT / height) job->origin->pixels = width * height;
     if (limit <= 0 || limit > IMAGE_PIXEL_LIMIT) limit = IMAGE_PIXEL_LIMIT;
+    if (width > IMAGE_SIDE_LIMIT || height > IMAGE_SIDE_LIMIT)
+        return error_set(job->err, DT_ERR_FORMAT, "%s: has %lld x %lld pixels, sides of at most %lld are read",
+                         job->name, (long long)width, (long long)height, (long long)IMAGE_SIDE_LIMIT);
     if (width < 1 || height < 1 || width > limit / height) {
         return error_set(job->err, DT_ERR_FORMAT, "%s: has %lld x %lld pixels, 1 to %lld pixels are read", job->name,
                          (long long)width, (long long)height, (long long)limit);
     }
+    if (width * height / pixels_per_byte > (int64_t)job->size) {
+        return error_set(job->err, DT_ERR_FORMAT, "%s: broken %s: %zu bytes cannot hold %lld x %lld pixels", job->name,
+                         job->origin->format == IMAGE_PNG ? "PNG" : "JPEG", job->size, (long long)width,
+                         (long long)height);
+    }
     return image_alloc(job->out, width, height, job->err);
+}
+
+/* A number of a TIFF block, whose byte order its first letters tell. */
+static uint32_t exif_number(const uint8_t *tiff, size_t at, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++) value = value << 8 | tiff[tiff[0] == 'M' ? at + i : at + bytes - 1 - i];
+    return value;
 }
 
 int image_exif_orientation(const uint8_t *exif, size_t size)
 {
-    enum { EXIF_BYTES_MAX = 1 << 20 };
-    if (size < sizeof exif_prefix || size > EXIF_BYTES_MAX) return 1;
-    bool bare = memcmp(exif, exif_prefix, sizeof exif_prefix) != 0; /* libexif wants the prefix that JPEG has */
-    uint8_t *block = malloc(size + sizeof exif_prefix);
-    if (!block) return 1;
-    size_t at = bare ? sizeof exif_prefix : 0;
-    memcpy(block, exif_prefix, sizeof exif_prefix);
-    memcpy(block + at, exif, size);
-    ExifData *data = exif_data_new_from_data(block, (unsigned)(size + at));
-    ExifEntry *entry = data ? exif_content_get_entry(data->ifd[EXIF_IFD_0], EXIF_TAG_ORIENTATION) : NULL;
-    int orientation = 1;
-    if (entry && entry->format == EXIF_FORMAT_SHORT && entry->size >= 2) {
-        orientation = exif_get_short(entry->data, exif_data_get_byte_order(data));
+    enum { PREFIX = 6, HEADER = 8, ENTRY = 12, ORIENTATION = 0x112, SHORT = 3 };
+    const bool prefixed =
+        size >= PREFIX && memcmp(exif, "Exif\0", PREFIX) == 0; /* two zero bytes with the literal's own */
+    const uint8_t *tiff = exif + (prefixed ? PREFIX : 0);
+    if (prefixed) size -= PREFIX;
+    if (size < HEADER || (memcmp(tiff, "II*\0", 4) != 0 && memcmp(tiff, "MM\0*", 4) != 0)) return 1;
+    const size_t first = exif_number(tiff, 4, 4);
+    if (first > size || size - first < 2) return 1;
+    const size_t stated = exif_number(tiff, first, 2), room = (size - first - 2) / ENTRY;
+    for (size_t i = 0; i < stated && i < room; i++) {
+        const size_t entry = first + 2 + i * ENTRY; /* tag, type, count, value */
+        if (exif_number(tiff, entry, 2) != ORIENTATION) continue;
+        const uint32_t value = exif_number(tiff, entry + 8, 2);
+        return exif_number(tiff, entry + 2, 2) == SHORT && value >= 1 && value <= 8 ? (int)value : 1;
     }
-    if (data) exif_data_unref(data);
-    free(block);
-    return orientation >= 1 && orientation <= 8 ? orientation : 1;
+    return 1;
 }
 
 void image_lay_over(uint8_t *rgb, const uint8_t *rgba, int64_t count, const image_job *job)

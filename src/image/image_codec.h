@@ -20,10 +20,13 @@ dt_status image_decode_jpeg(const image_job *job);
 dt_status image_decode_png(const image_job *job);
 dt_status image_decode_webp(const image_job *job);
 
-/* Checks a header's size against the limit, then takes memory for the RGB image. */
-dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height);
+/* Checks a header's size against the limit and against the file, of which a byte makes at most `pixels_per_byte` pixels
+ * (IMAGE_PIXEL_LIMIT: any number), then takes memory for the RGB image. */
+dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height, int64_t pixels_per_byte);
 
-/* EXIF orientation, 1..8, of a TIFF block with or without "Exif\0\0" before it; 1 where it says nothing valid. */
+/* EXIF orientation, 1..8, of a TIFF block with or without "Exif\0\0" before it; 1 where it says nothing valid. Only the first
+ * directory is looked at and nothing is copied: libexif makes a copy of what each entry claims, and a MiB of entries that
+ * claim the same MiB would take 90 GiB. */
 int image_exif_orientation(const uint8_t *exif, size_t size);
 
 /* Lays [count, 4] RGBA over the background. */

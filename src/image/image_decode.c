@@ -64,3 +64,15 @@ dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, si
     if (status != DT_OK) image_close(out);
     return status;
 }
+
+/* A limit of one pixel stops every decoder behind the header. */
+int64_t image_pixels(const uint8_t *data, size_t size)
+{
+    const image_options header_only = {.pixel_limit = 1};
+    image_origin origin;
+    dt_error ignored = {0};
+    image one;
+    image_decode(&one, &origin, data, size, "", &header_only, &ignored);
+    image_close(&one);
+    return origin.pixels;
+}

@@ -8,7 +8,13 @@
 
 #include "image/image_codec.h"
 
-enum { SCANS_MAX = 500 }; /* a progressive file with more is an attack on the reader's time */
+/* A progressive file with more is an attack on the reader's time: a scan of a few bytes goes over the whole picture. */
+enum { SCANS_MAX = 500 };
+#define SCANNED_PIXELS_MAX ((int64_t)1 << 33)
+
+enum { SCAN_MARKER = 0xda };
+
+enum { HUFFMAN_PIXELS_PER_BYTE = 512 }; /* a block of 64 pixels takes a bit at least */
 
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct cinfo;
@@ -28,21 +34,24 @@ static void stop_reading(j_common_ptr cinfo)
     longjmp(r->stop, 1);
 }
 
-/* libjpeg goes on after damage and invents grey; such a picture must not be trained on. Harmless oddities, such as
- * bytes between segments, pass. */
+/* libjpeg goes on after damage and invents grey; such a picture must not be trained on. Harmless oddities pass: bytes between
+ * segments, and spectral ranges that a scan of a sequential picture states and nothing reads (some writers leave zeros). */
 static void judge_message(j_common_ptr cinfo, int level)
 {
     int code = cinfo->err->msg_code;
     bool damage = code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE ||
-                  code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC || code == JWRN_NOT_SEQUENTIAL;
+                  code == JWRN_ARITH_BAD_CODE || code == JWRN_MUST_RESYNC;
     if (level < 0 && damage) stop_reading(cinfo);
 }
 
 static void limit_scans(j_common_ptr cinfo)
 {
     jpeg_reader *r = cinfo->client_data;
-    if (r->cinfo.input_scan_number <= SCANS_MAX) return;
-    snprintf(r->message, sizeof r->message, "more than %d scans", SCANS_MAX);
+    const int64_t scans = r->cinfo.input_scan_number;
+    const int64_t pixels = (int64_t)r->cinfo.image_width * r->cinfo.image_height;
+    if (scans <= SCANS_MAX && scans * pixels <= SCANNED_PIXELS_MAX) return;
+    snprintf(r->message, sizeof r->message, "more than %lld scans of its %lld pixels", (long long)scans - 1,
+             (long long)pixels);
     longjmp(r->stop, 1);
 }
 
@@ -51,17 +60,33 @@ static void print_nothing(j_common_ptr cinfo)
     (void)cinfo;
 }
 
+/* Walks the segments (marker, length, data) before the first scan for the first EXIF. libjpeg would copy them all. */
+static void find_exif(const image_job *job)
+{
+    static const char exif[] = "Exif"; /* its zero byte belongs to it */
+    const uint8_t *data = job->data;
+    for (size_t at = 2; at + 4 <= job->size && data[at] == 0xff && data[at + 1] != SCAN_MARKER;) {
+        const size_t length = (size_t)data[at + 2] << 8 | data[at + 3];
+        if (data[at + 1] == 0xff) { /* markers may be padded */
+            at++;
+            continue;
+        }
+        if (length < 2 || length > job->size - at - 2) return;
+        if (data[at + 1] == JPEG_APP0 + 1 && length >= 2 + sizeof exif && !memcmp(data + at + 4, exif, sizeof exif)) {
+            job->origin->orientation = image_exif_orientation(data + at + 4, length - 2);
+            return;
+        }
+        at += 2 + length;
+    }
+}
+
 static void note_origin(jpeg_reader *r)
 {
     image_origin *origin = r->job->origin;
     origin->format = IMAGE_JPEG;
     origin->grey = r->cinfo.jpeg_color_space == JCS_GRAYSCALE;
     origin->cmyk = r->cinfo.jpeg_color_space == JCS_CMYK || r->cinfo.jpeg_color_space == JCS_YCCK;
-    for (jpeg_saved_marker_ptr m = r->cinfo.marker_list; m; m = m->next) {
-        if (m->data_length < 6 || memcmp(m->data, "Exif\0", 6) != 0) continue;
-        origin->orientation = image_exif_orientation(m->data, m->data_length);
-        break;
-    }
+    find_exif(r->job);
 }
 
 /* Four-ink files come from Adobe programs, which store the inks inverted: 255 is no ink. Readers (Pillow among them)
@@ -97,11 +122,11 @@ static bool read_image(jpeg_reader *r)
     j_decompress_ptr cinfo = &r->cinfo;
     jpeg_create_decompress(cinfo);
     cinfo->progress = &r->progress;
-    jpeg_save_markers(cinfo, JPEG_APP0 + 1, 0xffff);
     jpeg_mem_src(cinfo, r->job->data, r->job->size);
     jpeg_read_header(cinfo, TRUE);
     note_origin(r);
-    r->status = image_job_alloc(r->job, cinfo->image_width, cinfo->image_height);
+    const int64_t per_byte = cinfo->arith_code ? IMAGE_PIXEL_LIMIT : HUFFMAN_PIXELS_PER_BYTE;
+    r->status = image_job_alloc(r->job, cinfo->image_width, cinfo->image_height, per_byte);
     if (r->status != DT_OK) return true;
     cinfo->out_color_space = r->job->origin->cmyk ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(cinfo);

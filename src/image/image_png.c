@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <png.h>
+#include <zlib.h>
 
 #include "file/file.h"
 #include "image/image_codec.h"
@@ -24,20 +25,69 @@ static void stop_png(png_structp png, png_const_charp message)
 
 /* ---- reading ---- */
 
+enum { PNG_SIGNATURE_BYTES = 8, PNG_CHUNK_BYTES = 12 /* length, type and checksum */, EXIF_CHUNK_MAX = 1 << 20 };
+enum { DEFLATE_RATIO_MAX = 1032 }; /* bytes out of one: 258 of two bits */
+
 typedef struct png_reader {
     png_structp png;
     png_infop info;
     char message[DT_TEXT_MAX];
     const image_job *job;
-    size_t at;     /* bytes read */
-    uint8_t *rgba; /* pictures with transparency are read here first */
+    size_t at;        /* of the next byte that libpng gets */
+    size_t chunk_end; /* of what is being read, which may lie outside the file */
+    const uint8_t *exif;
+    uint32_t exif_size; /* 0: none */
+    uint8_t *rgba;      /* pictures with transparency are read here first: all rows of interlaced ones, else one */
     dt_status status;
 } png_reader;
 
+static uint32_t big_endian_32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* What a picture is made of. libpng takes memory for any other chunk before it looks at it, as much as the chunk claims, and
+ * unpacks texts and profiles; here they are passed over. */
+static bool is_needed(const png_reader *r, const uint8_t *type)
+{
+    static const char *const needed[] = {"IHDR", "PLTE", "tRNS", "IDAT", "IEND"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+        if (memcmp(type, needed[i], 4) == 0) return true;
+    if (!(type[0] & 0x20)) png_error(r->png, "an unknown chunk is needed to show it");
+    return false;
+}
+
+/* Notes the first EXIF whose checksum is right. */
+static void note_exif(png_reader *r, const uint8_t *type, uint32_t length)
+{
+    if (r->exif_size || length > EXIF_CHUNK_MAX || memcmp(type, "eXIf", 4) != 0) return;
+    if (crc32(0, type, 4 + length) != big_endian_32(type + 4 + length)) return;
+    r->exif = type + 4;
+    r->exif_size = length;
+}
+
+/* From the end of a chunk to the next one that is needed. */
+static void pass_over(png_reader *r)
+{
+    const image_job *job = r->job;
+    for (;;) {
+        if (job->size - r->at < PNG_CHUNK_BYTES) png_error(r->png, "the file is cut short");
+        const uint8_t *type = job->data + r->at + 4;
+        const uint32_t length = big_endian_32(job->data + r->at);
+        r->chunk_end = r->at + PNG_CHUNK_BYTES + length;
+        if (is_needed(r, type)) return;
+        if (r->chunk_end > job->size) png_error(r->png, "the file is cut short");
+        note_exif(r, type, length);
+        r->at = r->chunk_end;
+    }
+}
+
+/* libpng asks for the signature, then for parts of a chunk. */
 static void take_bytes(png_structp png, png_bytep bytes, size_t size)
 {
     png_reader *r = png_get_io_ptr(png);
-    if (size > r->job->size - r->at) png_error(png, "the file is cut short");
+    if (r->at == r->chunk_end) pass_over(r);
+    if (size > r->job->size - r->at || size > r->chunk_end - r->at) png_error(png, "the file is cut short");
     memcpy(bytes, r->job->data + r->at, size);
     r->at += size;
 }
@@ -48,7 +98,6 @@ static bool ask_for_rgb(png_reader *r)
     image_origin *origin = r->job->origin;
     int type = png_get_color_type(r->png, r->info);
     bool transparent = (type & PNG_COLOR_MASK_ALPHA) || png_get_valid(r->png, r->info, PNG_INFO_tRNS);
-    origin->format = IMAGE_PNG;
     origin->palette = type == PNG_COLOR_TYPE_PALETTE;
     origin->grey = !(type & PNG_COLOR_MASK_COLOR);
     origin->deep = png_get_bit_depth(r->png, r->info) == 16;
@@ -61,14 +110,20 @@ static bool ask_for_rgb(png_reader *r)
 static void read_png_rows(png_reader *r, bool transparent)
 {
     image *out = r->job->out;
-    int64_t stride = out->width * (transparent ? 4 : 3);
-    uint8_t *rows = transparent ? r->rgba : out->rgb;
-    int passes = png_set_interlace_handling(r->png);
+    const int64_t stride = out->width * (transparent ? 4 : 3);
+    const int passes = png_set_interlace_handling(r->png);
+    const bool by_row = transparent && passes == 1;
     png_read_update_info(r->png, r->info);
     if ((int64_t)png_get_rowbytes(r->png, r->info) != stride) png_error(r->png, "unexpected row length");
+    if (transparent) r->rgba = png_malloc(r->png, (size_t)(stride * (by_row ? 1 : out->height)));
+    uint8_t *rows = transparent ? r->rgba : out->rgb;
     for (int pass = 0; pass < passes; pass++) {
-        for (int64_t y = 0; y < out->height; y++) png_read_row(r->png, rows + y * stride, NULL);
+        for (int64_t y = 0; y < out->height; y++) {
+            png_read_row(r->png, by_row ? rows : rows + y * stride, NULL);
+            if (by_row) image_lay_over(out->rgb + 3 * y * out->width, rows, out->width, r->job);
+        }
     }
+    if (transparent && !by_row) image_lay_over(out->rgb, rows, out->width * out->height, r->job);
     png_read_end(r->png, r->info);
 }
 
@@ -81,23 +136,18 @@ static bool read_png(png_reader *r)
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* the next lines know better */
     png_read_info(r->png, r->info);
     int64_t width = png_get_image_width(r->png, r->info), height = png_get_image_height(r->png, r->info);
-    r->status = image_job_alloc(job, width, height);
+    const int bits = png_get_channels(r->png, r->info) * png_get_bit_depth(r->png, r->info);
+    r->status = image_job_alloc(job, width, height, 8 * DEFLATE_RATIO_MAX / bits);
     if (r->status != DT_OK) return true;
-    bool transparent = ask_for_rgb(r);
-    if (transparent) r->rgba = png_malloc(r->png, (size_t)(width * height * 4));
-    read_png_rows(r, transparent);
-    if (transparent) image_lay_over(job->out->rgb, r->rgba, width * height, job);
-    png_bytep exif;
-    png_uint_32 exif_size;
-    if (png_get_eXIf_1(r->png, r->info, &exif_size, &exif)) {
-        job->origin->orientation = image_exif_orientation(exif, exif_size);
-    }
+    read_png_rows(r, ask_for_rgb(r));
+    if (r->exif_size) job->origin->orientation = image_exif_orientation(r->exif, r->exif_size);
     return true;
 }
 
 dt_status image_decode_png(const image_job *job)
 {
-    png_reader r = {.job = job};
+    job->origin->format = IMAGE_PNG;
+    png_reader r = {.job = job, .chunk_end = PNG_SIGNATURE_BYTES};
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r.message, stop_png, ignore_warning);
     if (r.png) r.info = png_create_info_struct(r.png);
     if (!r.info) {

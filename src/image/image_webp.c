@@ -11,15 +11,17 @@ static uint32_t little_endian_32(const uint8_t *p)
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* Walks the RIFF chunks (name, length, data padded to even) for EXIF. False when the file is shorter than it says. */
+/* Walks the RIFF chunks (name, length, data padded to even) for the first EXIF. False when the file is shorter than it says. */
 static bool read_chunks(const image_job *job)
 {
+    bool found = false;
     size_t end = (size_t)little_endian_32(job->data + 4) + 8, at = 12;
     if (end > job->size || end < at) return false;
     while (end - at >= 8) {
         size_t length = little_endian_32(job->data + at + 4);
         if (length > end - at - 8) return false;
-        if (memcmp(job->data + at, "EXIF", 4) == 0) {
+        if (!found && memcmp(job->data + at, "EXIF", 4) == 0) {
+            found = true;
             job->origin->orientation = image_exif_orientation(job->data + at + 8, length);
         }
         size_t padded = 8 + length + (length & 1);
@@ -56,7 +58,7 @@ dt_status image_decode_webp(const image_job *job)
                          job->name);
     }
     if (has.has_animation) return error_set(job->err, DT_ERR_FORMAT, "%s: animated WebP is not read", job->name);
-    dt_status status = image_job_alloc(job, has.width, has.height);
+    dt_status status = image_job_alloc(job, has.width, has.height, IMAGE_PIXEL_LIMIT);
     if (status != DT_OK) return status;
     bool good = true;
     if (has.has_alpha) {

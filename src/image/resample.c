@@ -180,16 +180,31 @@ static dt_status resample_window(image *out, const image *in, const axis *across
 
 /* ---- to float ---- */
 
-/* Sum of `count` pixels, `stride` floats apart, times their weights: in double, in order, rounded once, as Pillow. */
-static void filter_float(float *out, const float *in, const double *weights, int64_t count, int64_t stride)
+/* One row of `in`, filtered across: the sum of pixels times weights in double, in order, rounded once, as Pillow. */
+static void filter_float_row(float *out, const uint8_t *in, const taps *t, int64_t width)
 {
-    double sum[3] = {0};
-    for (int64_t k = 0; k < count; k++)
-        for (int c = 0; c < 3; c++) sum[c] += (double)in[k * stride + c] * weights[k];
-    for (int c = 0; c < 3; c++) out[c] = (float)sum[c];
+    for (int64_t x = 0; x < width; x++) {
+        const uint8_t *pixel = in + 3 * t->first[x];
+        double sum[3] = {0};
+        for (int64_t k = 0; k < t->length[x]; k++)
+            for (int c = 0; c < 3; c++) sum[c] += (double)pixel[3 * k + c] * t->exact[x * t->width + k];
+        for (int c = 0; c < 3; c++) out[3 * x + c] = (float)sum[c];
+    }
 }
 
-static dt_status pillow_bicubic(float *out, const float *in, const axis *across, const axis *down, dt_error *err)
+/* sum[y] += weight * row for each output row y that takes input row `index`; *first is the first that may. The rows come in
+ * order, so that each sum is made in order, and no more than one of them is held, however many there are. */
+static void add_float_row(double *sum, int64_t *first, const float *row, int64_t index, const taps *t, const axis *down,
+                          int64_t values)
+{
+    while (*first < down->count && t->first[*first] + t->length[*first] <= index) ++*first;
+    for (int64_t y = *first; y < down->count && t->first[y] <= index; y++) {
+        const double weight = t->exact[y * t->width + index - t->first[y]];
+        for (int64_t i = 0; i < values; i++) sum[y * values + i] += (double)row[i] * weight;
+    }
+}
+
+static dt_status pillow_bicubic(float *out, const image *in, const axis *across, const axis *down, dt_error *err)
 {
     taps horizontal, vertical;
     if (taps_open(&horizontal, across, RESAMPLE_BICUBIC, err) != DT_OK) return err->status;
@@ -197,20 +212,18 @@ static dt_status pillow_bicubic(float *out, const float *in, const axis *across,
         taps_close(&horizontal);
         return err->status;
     }
-    const int64_t width = across->out_size, rows = down->in_size;
-    float *middle = malloc((size_t)(3 * width * rows) * sizeof *middle);
-    for (int64_t i = 0; middle && i < rows * width; i++) {
-        int64_t x = i % width;
-        filter_float(middle + 3 * i, in + 3 * (i / width * across->in_size + horizontal.first[x]),
-                     horizontal.exact + x * horizontal.width, horizontal.length[x], 3);
+    const int64_t values = 3 * across->out_size, count = values * down->out_size;
+    int64_t first = 0;
+    float *row = malloc((size_t)values * sizeof *row);
+    double *sum = calloc((size_t)count, sizeof *sum);
+    for (int64_t y = 0; row && sum && y < down->in_size; y++) {
+        filter_float_row(row, in->rgb + 3 * in->width * y, &horizontal, across->out_size);
+        add_float_row(sum, &first, row, y, &vertical, down, values);
     }
-    for (int64_t i = 0; middle && i < down->out_size * width; i++) {
-        int64_t y = i / width;
-        filter_float(out + 3 * i, middle + 3 * (vertical.first[y] * width + i % width),
-                     vertical.exact + y * vertical.width, vertical.length[y], 3 * width);
-    }
-    if (!middle) error_set(err, DT_ERR_MEMORY, "no memory to resize an image");
-    free(middle);
+    for (int64_t i = 0; row && sum && i < count; i++) out[i] = (float)sum[i];
+    if (!row || !sum) error_set(err, DT_ERR_MEMORY, "no memory to resize an image");
+    free(row);
+    free(sum);
     taps_close(&horizontal);
     taps_close(&vertical);
     return err->status;
@@ -234,17 +247,17 @@ static between place_of(int64_t index, const axis *a, bool centred)
     return (between){low, low + 1 < a->in_size ? low + 1 : low, place - (float)low};
 }
 
-static void bilinear(float *out, const float *in, const axis *across, const axis *down, bool centred)
+static void bilinear(float *out, const uint8_t *in, const axis *across, const axis *down, bool centred)
 {
     for (int64_t y = 0; y < down->out_size; y++) {
         between v = place_of(y, down, centred);
-        const float *upper = in + 3 * across->in_size * v.low, *lower = in + 3 * across->in_size * v.high;
+        const uint8_t *upper = in + 3 * across->in_size * v.low, *lower = in + 3 * across->in_size * v.high;
         for (int64_t x = 0; x < across->out_size; x++) {
             between h = place_of(x, across, centred);
             for (int c = 0; c < 3; c++) {
-                const float *a = upper + c, *b = lower + c;
-                float top = a[3 * h.low] + (a[3 * h.high] - a[3 * h.low]) * h.fraction;
-                float bottom = b[3 * h.low] + (b[3 * h.high] - b[3 * h.low]) * h.fraction;
+                const float a = upper[3 * h.low + c], b = lower[3 * h.low + c];
+                float top = a + ((float)upper[3 * h.high + c] - a) * h.fraction;
+                float bottom = b + ((float)lower[3 * h.high + c] - b) * h.fraction;
                 *out++ = top + (bottom - top) * v.fraction;
             }
         }
@@ -254,17 +267,10 @@ static void bilinear(float *out, const float *in, const axis *across, const axis
 dt_status resample_float(float *out, const image *in, int64_t width, int64_t height, resample_float_way way,
                          dt_error *err)
 {
-    const int64_t count = 3 * in->width * in->height;
     const axis across = {in->width, width, 0, width}, down = {in->height, height, 0, height};
-    float *values = malloc((size_t)count * sizeof *values);
-    if (!values) return error_set(err, DT_ERR_MEMORY, "no memory to resize an image");
-    for (int64_t i = 0; i < count; i++) values[i] = in->rgb[i];
-    if (way == RESAMPLE_PILLOW_BICUBIC)
-        pillow_bicubic(out, values, &across, &down, err);
-    else
-        bilinear(out, values, &across, &down, way == RESAMPLE_TORCH_BILINEAR);
-    free(values);
-    return err->status;
+    if (way == RESAMPLE_PILLOW_BICUBIC) return pillow_bicubic(out, in, &across, &down, err);
+    bilinear(out, in->rgb, &across, &down, way == RESAMPLE_TORCH_BILINEAR);
+    return DT_OK;
 }
 
 /* ---- to 8 bits ---- */

@@ -33,7 +33,7 @@ for source in $sources; do files="$files $root/src/$source.c"; done
 clang -std=gnu17 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
     -I"$root/include" -I"$root/src" -idirafter "$(gcc -print-file-name=include)" "$here/fuzz_$target.c" $files \
     "$root/src/base/error.c" "$root/src/base/arena.c" -lm "$(gcc -print-file-name=libgomp.so)" \
-    $(pkg-config --cflags --libs jansson nettle libarchive zlib libjpeg libpng libwebp libexif yaml-0.1) \
+    $(pkg-config --cflags --libs jansson nettle libarchive zlib libjpeg libpng libwebp yaml-0.1) \
     -o "$work/fuzz"
 mkdir "$work/found"
 cd "$work"
