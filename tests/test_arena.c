@@ -3,7 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cmocka.h>
 
 #include "base/arena.h"
@@ -100,6 +106,66 @@ static void an_arena_that_cannot_be_reserved_is_full(void **state)
     arena_close(&impossible);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) /* whose shadow takes more addresses than any limit */
+
+/* In a process that may have 512 MiB of addresses more than now. */
+static int with_few_addresses(void)
+{
+    enum { MORE = 512 << 20, BLOCK = 64 << 20 };
+    const size_t machine = (size_t)64 << 30;
+    arena two[2];
+    dt_error why = {0};
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (fgets(line, sizeof line, f) && sscanf(line, "VmSize: %ld", &kib) != 1) continue;
+    const struct rlimit limit = {((rlim_t)kib << 10) + MORE, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) return 1;
+    for (int i = 0; i < 2; i++)
+        if (arena_open(&two[i], i ? "second" : "first", machine, &why) != DT_OK) return 2;
+    unsigned char *block[2][3];
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < 2; i++) {
+            block[i][k] = arena_alloc(&two[i], BLOCK, &why);
+            if (!block[i][k]) return 3;
+            memset(block[i][k], 10 * i + k, BLOCK);
+        }
+    for (int k = 0; k < 3; k++)
+        for (int i = 0; i < 2; i++)
+            if (block[i][k][0] != 10 * i + k || block[i][k][BLOCK - 1] != 10 * i + k) return 4;
+    if (arena_alloc(&two[1], 4 * (size_t)BLOCK, &why)) return 5;
+    if (why.status != DT_ERR_MEMORY || !strstr(why.message, "second") || !strstr(why.message, "ulimit -v")) return 6;
+    arena_close(&two[1]); /* what it had is free for others */
+    error_clear(&why);
+    if (!arena_alloc(&two[0], 2 * BLOCK, &why)) return 7;
+    arena_close(&two[0]);
+    return 0;
+}
+
+static void under_a_limit_on_addresses_memory_is_taken_as_it_is_used(void **state)
+{
+    (void)state;
+    int outcome;
+    pid_t child = fork();
+    if (child == 0) _exit(with_few_addresses());
+    assert_int_equal(waitpid(child, &outcome, 0), child);
+    assert_int_equal(outcome, 0);
+}
+
+/* A verb in a shell that may have a sixth of the machine's memory in addresses, but 2 GiB at least. */
+static void verbs_work_under_a_limit_on_addresses(void **state)
+{
+    (void)state;
+    char command[1024];
+    const long pages = sysconf(_SC_PHYS_PAGES), kib = pages / 6 * (sysconf(_SC_PAGESIZE) >> 10);
+    snprintf(command, sizeof command,
+             "ulimit -v %ld; OMP_NUM_THREADS=2 " DT_PROGRAM " inspect vectors/dit_run.safetensors > /dev/null",
+             kib > 2 << 20 ? kib : 2 << 20);
+    assert_int_equal(system(command), 0);
+}
+
+#endif
+
 static void the_first_failure_is_kept(void **state)
 {
     (void)state;
@@ -150,6 +216,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_peak_is_the_most_ever_in_use, setup, teardown),
         cmocka_unit_test_setup_teardown(the_limit_is_kept_and_named, setup, teardown),
         cmocka_unit_test_setup_teardown(an_arena_that_cannot_be_reserved_is_full, setup, teardown),
+#if !defined(__SANITIZE_ADDRESS__)
+        cmocka_unit_test(under_a_limit_on_addresses_memory_is_taken_as_it_is_used),
+        cmocka_unit_test(verbs_work_under_a_limit_on_addresses),
+#endif
         cmocka_unit_test_setup_teardown(the_first_failure_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(the_system_s_reason_is_appended, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sentence_that_is_too_long_is_cut, setup, teardown),

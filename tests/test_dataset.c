@@ -193,6 +193,29 @@ static void images_without_class_folders_are_one_class(void **state)
     dataset_close(&d);
 }
 
+static void a_gzip_whose_checksum_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    char *data;
+    size_t size;
+    struct archive *a = begin_tar("sum.tar.gz", GZIP);
+    for (int i = 0; i < 3; i++) add_to_tar(a, i ? i == 1 ? "cat/1.png" : "dog/1.png" : "cat/2.png", picture(i, 9, 9));
+    end_tar(a);
+    dataset d = open_with(temp_path("sum.tar.gz"), &plain);
+    dataset_close(&d);
+    assert_int_equal(file_read_all(&data, &size, temp_path("sum.tar.gz"), 1 << 20, &err), DT_OK);
+    for (size_t back = 1; back <= 8; back++) { /* the length, and before it the checksum */
+        data[size - back] ^= 1;
+        temp_write("sum.tar.gz", data, size);
+        assert_fails(temp_path("sum.tar.gz"), &plain, DT_ERR_FORMAT, "gzip: ");
+        data[size - back] ^= 1;
+    }
+    temp_write("sum.tar.gz", data, size - 4);
+    assert_fails(temp_path("sum.tar.gz"), &plain, DT_ERR_FORMAT, "gzip: ");
+    free(data);
+}
+
 static void a_tar_of_any_packing_is_the_same_data_as_the_folder(void **state)
 {
     (void)state;
@@ -565,6 +588,7 @@ int main(void)
         ON_DISK(classes_and_images_come_in_the_order_of_image_folder),
         ON_DISK(an_image_is_given_as_planes_from_minus_one_to_one_and_flipped),
         ON_DISK(images_without_class_folders_are_one_class),
+        ON_DISK(a_gzip_whose_checksum_does_not_fit_is_refused),
         ON_DISK(a_tar_of_any_packing_is_the_same_data_as_the_folder),
         ON_DISK(the_content_hash_tells_data_apart_and_not_threads),
         ON_DISK(a_split_is_chosen_after_the_colon_and_is_train_otherwise),

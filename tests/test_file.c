@@ -217,9 +217,43 @@ static void folders_are_made_with_their_parents(void **state)
     temp_write("a/file", "x", 1);
     assert_false(file_is_folder(temp_path("a/file")));
     assert_int_equal(file_make_dirs(temp_path("a/file"), &blocked), DT_ERR_IO);
+    assert_says(blocked.message, "Not a directory");
     error_clear(&blocked);
     assert_int_equal(file_make_dirs(temp_path("a/file/d"), &blocked), DT_ERR_IO);
+    assert_says(blocked.message, "Not a directory");
     assert_int_equal(file_make_dirs("", &nameless), DT_ERR_IO);
+}
+
+/* As a user who may not look into the folder of the tests: everything is refused for that reason. */
+static int without_permission(void)
+{
+    dt_error e[4] = {{0}};
+    char *data;
+    size_t size;
+    file_map map;
+    if (geteuid() == 0 && setuid(65534) != 0) return 1;
+    file_make_dirs(temp_path("secret/new/folder"), &e[0]);
+    file_read_all(&data, &size, temp_path("secret/file"), 100, &e[1]);
+    file_map_open(&map, temp_path("secret/file"), &e[2]);
+    file_check_content(temp_path("secret/file"), &e[3]);
+    for (int i = 0; i < 4; i++)
+        if (e[i].status != DT_ERR_IO || !strstr(e[i].message, "Permission denied")) return 2 + i;
+    return file_exists(temp_path("secret/file")) ? 0 : 6; /* nobody can say that it is not there */
+}
+
+static void a_lack_of_permission_is_told_as_such(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    int outcome;
+    assert_int_equal(file_make_dirs(temp_path("secret"), &err), DT_OK);
+    temp_write("secret/file", "x", 1);
+    assert_int_equal(chmod(temp_path("secret"), 0), 0);
+    pid_t child = fork();
+    if (child == 0) _exit(without_permission());
+    assert_int_equal(waitpid(child, &outcome, 0), child);
+    assert_int_equal(chmod(temp_path("secret"), 0700), 0);
+    assert_int_equal(outcome, 0);
 }
 
 static void a_path_that_is_too_long_is_refused(void **state)
@@ -401,6 +435,7 @@ int main(void)
         cmocka_unit_test(a_killed_writer_leaves_a_whole_file),
         cmocka_unit_test(an_append_is_whole_or_nothing),
         cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(a_lack_of_permission_is_told_as_such),
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
         cmocka_unit_test(a_tree_is_removed_whole),
         cmocka_unit_test(a_tree_with_a_link_is_left_as_it_is),

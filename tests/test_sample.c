@@ -392,6 +392,36 @@ static void latents_are_not_pictures(void **state)
     assert_false(file_exists(temp_path("latent")));
 }
 
+/* The base with its last `count` values, those of the table of classes, made `value`. */
+static void spoil_base(int64_t count, float value)
+{
+    char *data;
+    size_t size;
+    dt_error err = {0};
+    assert_int_equal(file_read_all(&data, &size, temp_path("base.safetensors"), 1 << 24, &err), DT_OK);
+    for (int64_t i = 1; i <= count; i++) memcpy(data + size - (size_t)i * sizeof value, &value, sizeof value);
+    temp_write("spoilt.safetensors", data, size);
+    free(data);
+}
+
+static void numbers_that_are_not_finite_are_no_pictures(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("spoilt");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("spoilt.safetensors"));
+    spoil_base(1, NAN);
+    assert_int_equal(draw(&s, -1), DT_ERR_NUMERIC);
+    assert_says(fixture_message, "spoilt.safetensors: tensor ");
+    assert_says(fixture_message, "nan");
+    spoil_base(64, 3e38F);
+    assert_int_equal(draw(&s, -1), DT_ERR_NUMERIC);
+    assert_says(fixture_message, "sample 0: a value is");
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("spoilt_bank"));
+    s.bank_size = 4;
+    assert_int_equal(fixture_call_until(dt_bank, &s, -1), DT_ERR_NUMERIC);
+    assert_says(fixture_message, "a value is");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +436,7 @@ int main(void)
         cmocka_unit_test(interrupted_statistics_have_the_same_bits),
         cmocka_unit_test(rows_of_features_survive_and_are_cut),
         cmocka_unit_test(latents_are_not_pictures),
+        cmocka_unit_test(numbers_that_are_not_finite_are_no_pictures),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);
 }

@@ -1,10 +1,14 @@
 /* The view of a file of named tensors that all containers share: finding, narrowing, strides. */
 #include "temp_folder.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "container/npz.h"
+#include "container/pytorch.h"
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
+#include "file/json_file.h"
 
 static dt_error err;
 
@@ -120,6 +124,76 @@ static void a_shape_is_described_and_a_long_one_cut(void **state)
     assert_non_null(strstr(text, "7..]"));
 }
 
+static void what_is_not_finite_is_named_on_the_way_in_and_out(void **state)
+{
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float values[5000] = {0}, back[5000];
+    const int64_t dim = 5000;
+    tensor_source source = {
+        .name = "blocks.0.w", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &dim, .values = values};
+    for (int i = 0; i < 3; i++) {
+        tensor_file f;
+        values[4321] = bad[i];
+        source.finite = false;
+        safetensors_write(temp_path("weights"), &source, 1, NULL, 0, NULL, &err);
+        no_failure();
+        tensor_file_open(&f, temp_path("weights"), &err);
+        no_failure();
+        assert_int_equal(tensor_read_f32(back, &f.entries[0], &err), DT_OK);
+        assert_int_equal(tensor_read_finite(back, &f.entries[0], &err), DT_ERR_NUMERIC);
+        assert_says(err.message, "weights: tensor blocks.0.w: value 4321");
+        error_clear(&err);
+        tensor_file_close(&f);
+        source.finite = true;
+        const size_t files = temp_count();
+        assert_int_equal(safetensors_write(temp_path("out"), &source, 1, NULL, 0, NULL, &err), DT_ERR_NUMERIC);
+        assert_says(err.message, "blocks.0.w");
+        error_clear(&err);
+        assert_int_equal(temp_count(), files); /* nor is anything half written left */
+    }
+    values[4321] = 1e5F; /* finite here, and not as F16 */
+    for (int half = 0; half < 2; half++) {
+        source.dtype = half ? SAFETENSORS_F16 : SAFETENSORS_BF16;
+        const dt_status expected = half ? DT_ERR_NUMERIC : DT_OK;
+        assert_int_equal(safetensors_write(temp_path("half"), &source, 1, NULL, 0, NULL, &err), expected);
+        if (half) assert_says(err.message, "value 4321 is 100000, which is not finite as F16");
+        error_clear(&err);
+        assert_int_equal(pytorch_write(temp_path("half.pt"), &source, 1, NULL, 0, NULL, &err), expected);
+        error_clear(&err);
+    }
+}
+
+static void something_else_under_a_name_is_called_what_it_is(void **state)
+{
+    (void)state;
+    static const char *const files[][2] = {
+        {"<!doctype html>\n<html><head><title>Not found</title></head></html>\n", "a web page"},
+        {"\n  <!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">", "a web page"},
+        {"\xef\xbb\xbf<HTML lang=en>", "a web page"},
+        {"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n", "a Git LFS pointer"},
+        {"/annex/objects/SHA256E-s1--0.pt\n", "a git-annex pointer"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        tensor_file f;
+        npz z;
+        temp_write("file", files[i][0], strlen(files[i][0]));
+        assert_int_equal(tensor_file_open(&f, temp_path("file"), &err), DT_ERR_FORMAT);
+        assert_says(err.message, files[i][1]);
+        error_clear(&err);
+        assert_int_equal(npz_read(&z, temp_path("file"), 1000, &err), DT_ERR_FORMAT);
+        assert_says(err.message, files[i][1]);
+        error_clear(&err);
+        assert_null(json_file_read(temp_path("file"), &err));
+        assert_says(err.message, files[i][1]);
+        error_clear(&err);
+    }
+    assert_null(file_stands_for("version 1", 9));
+    assert_null(file_stands_for("<!doctype html>\0", 16)); /* text has no zero byte */
+    assert_null(file_stands_for("", 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -127,6 +201,8 @@ int main(void)
         cmocka_unit_test(strided_values_come_in_row_major_order),
         cmocka_unit_test(a_shape_is_described_and_a_long_one_cut),
         cmocka_unit_test(one_value_may_stand_for_many),
+        cmocka_unit_test(what_is_not_finite_is_named_on_the_way_in_and_out),
+        cmocka_unit_test(something_else_under_a_name_is_called_what_it_is),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -116,7 +116,8 @@ static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const makin
     static const char *const name[] = {"context", "control"};
     size_t count = 1;
     memcpy(dims[0], (int64_t[]){n, shape->channels, shape->height, shape->width}, sizeof dims[0]);
-    out[0] = (tensor_source){.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims[0], .values = k->x};
+    out[0] = (tensor_source){
+        .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims[0], .values = k->x, .finite = true};
     for (int i = 0; i < 2; i++) {
         const int64_t each = table[i] ? example_table_values(table[i]) : 0;
         if (!each || !(told[i] = arena_alloc(&k->c->scratch, (size_t)(n * each) * sizeof(float), &k->c->error)))
@@ -128,7 +129,8 @@ static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const makin
                                      .dtype = SAFETENSORS_F32,
                                      .dim_count = table[i]->dim_count + 1,
                                      .dims = dims[count],
-                                     .values = told[i]};
+                                     .values = told[i],
+                                     .finite = true};
         count++;
     }
     return count;

@@ -39,7 +39,7 @@ static dt_status read_tensor(prediction *p, real *into, const tensor *like, cons
         if (e->dims[i] != dim[i])
             return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s: dimension %d is %lld, %lld expected",
                              p->s->input, name, i, (long long)e->dims[i], (long long)dim[i]);
-    return e ? tensor_read_f32(into, e, &p->c->error) : p->c->error.status;
+    return e ? tensor_read_finite(into, e, &p->c->error) : p->c->error.status;
 }
 
 static dt_status read_integers(prediction *p, int32_t *into, const char *name, int64_t most)

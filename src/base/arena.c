@@ -1,7 +1,10 @@
 #include "base/arena.h"
 
+#include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -24,15 +27,79 @@ dt_status arena_open_backed(arena *a, const char *name, size_t limit, const aren
     return err->status;
 }
 
+/* Maps `size` bytes at `at`, or anywhere for NULL. False with errno. */
+static bool map_pages(void *at, size_t size, void **got)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0);
+    void *base = mmap(at, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (base == MAP_FAILED) return false;
+    if (at && base != at) { /* a kernel that does not know the flag takes `at` for a wish */
+        munmap(base, size);
+        errno = EEXIST;
+        return false;
+    }
+    madvise(base, size, MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
+    POISON(base, size);
+    if (got) *got = base;
+    return true;
+}
+
+/* ---- where addresses are short: by `ulimit -v`, or by a system that promises no more memory than it has ---- */
+
+/* Addresses between the program and its libraries, in slots. An arena begins at the start of one and grows upwards: what is not
+ * mapped yet counts for no limit. */
+#define SLOT_BYTES  ((size_t)1 << 40)
+#define FIRST_SLOT  ((uintptr_t)0x200000000000)
+#define GROWN_BYTES ((size_t)1 << 24)
+enum { SLOTS = 48 };
+
+static bool open_growing(arena *a, size_t limit)
+{
+    void *base;
+    if (limit > SLOTS * SLOT_BYTES) return false;
+    for (uintptr_t i = 0; i < SLOTS; i++) {
+        if (map_pages((void *)(FIRST_SLOT + i * SLOT_BYTES), GROWN_BYTES, &base)) {
+            a->base = base;
+            a->limit = limit < SLOT_BYTES ? limit : SLOT_BYTES;
+            a->backed = GROWN_BYTES;
+            a->grows = true;
+            return true;
+        }
+        if (errno != EEXIST) return false;
+    }
+    return false;
+}
+
+/* Puts memory behind `used` bytes. */
+static dt_status grow(arena *a, size_t used, dt_error *err)
+{
+    struct rlimit addresses = {0};
+    const size_t more = (used - a->backed + GROWN_BYTES - 1) / GROWN_BYTES * GROWN_BYTES;
+    if (map_pages(a->base + a->backed, more, NULL)) {
+        a->backed += more;
+        return DT_OK;
+    }
+    getrlimit(RLIMIT_AS, &addresses);
+    if (addresses.rlim_cur != RLIM_INFINITY)
+        return error_set(
+            err, DT_ERR_MEMORY,
+            "%s arena: no more memory than %zu MiB; this process may have %zu MiB of address space (ulimit -v)",
+            a->name, a->backed >> 20, (size_t)addresses.rlim_cur >> 20);
+    return error_set(err, DT_ERR_MEMORY, "%s arena: the system gives no more memory than %zu MiB", a->name,
+                     a->backed >> 20);
+}
+
 dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err)
 {
+    void *base;
     *a = (arena){.name = name};
-    void *base = mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED) return error_set_errno(err, "reserving %zu MiB for the %s arena", limit >> 20, name);
-    a->base = base;
-    a->limit = limit;
-    madvise(base, limit, MADV_HUGEPAGE); /* fewer page faults; a refusal costs only speed */
-    POISON(a->base, limit);
+    if (map_pages(NULL, limit, &base)) {
+        a->base = base;
+        a->limit = a->backed = limit;
+    } else if (!open_growing(a, limit)) {
+        errno = ENOMEM;
+        return error_set_errno(err, "reserving memory for the %s arena", name);
+    }
     return DT_OK;
 }
 
@@ -42,8 +109,8 @@ void arena_close(arena *a)
     if (a->backing) {
         a->backing->release(a->base, a->limit, a->backed);
     } else {
-        UNPOISON(a->base, a->limit);
-        munmap(a->base, a->limit);
+        UNPOISON(a->base, a->backed);
+        munmap(a->base, a->backed);
     }
     *a = (arena){0};
 }
@@ -60,6 +127,7 @@ void *arena_alloc(arena *a, size_t bytes, dt_error *err)
         a->backed = a->backing->extend(a->base, a->backed, a->used + rounded, err);
         if (a->backed < a->used + rounded) return NULL;
     }
+    if (a->grows && a->used + rounded > a->backed && grow(a, a->used + rounded, err) != DT_OK) return NULL;
     void *block = a->base + a->used;
     a->used += rounded;
     if (a->used > a->peak) a->peak = a->used;

@@ -5,7 +5,9 @@
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
 #include "base/error.h"
 
 /* Memory that is not this process's own: a device's. */
@@ -23,6 +25,7 @@ typedef struct arena {
     const arena_backing *backing; /* NULL: this process's memory */
     unsigned char *base;
     size_t used, limit, backed;
+    bool grows;            /* memory is put behind it as it is used */
     size_t peak;           /* highest `used` so far */
     struct arena *numbers; /* where the numbers of what lives here are, if the engine keeps them elsewhere; else NULL */
 } arena;
@@ -32,7 +35,8 @@ typedef struct arena_place {
     size_t own, numbers;
 } arena_place;
 
-/* Reserves `limit` bytes of address space. An arena that could not be opened is an empty one that is always full. */
+/* Reserves `limit` bytes of address space; where so many cannot be had (`ulimit -v`), memory is taken bit by bit as it is used, up
+ * to that limit, and a failure then says which limit it met. An arena that could not be opened is an empty one that is always full. */
 dt_status arena_open(arena *a, const char *name, size_t limit, dt_error *err);
 dt_status arena_open_backed(arena *a, const char *name, size_t limit, const arena_backing *backing, dt_error *err);
 void arena_close(arena *a);

@@ -177,7 +177,7 @@ static dt_status read_array(npz_array *a, reader *r, int64_t stated, dt_error *e
 static dt_status reader_open(reader *r, const char *path, int64_t byte_limit, dt_error *err)
 {
     *r = (reader){.path = path, .bytes_left = byte_limit};
-    if (!file_exists(path)) return error_set_errno(err, "cannot open %s", path);
+    if (file_check_content(path, err) != DT_OK) return err->status; /* libarchive does not say why it fails */
     r->archive = archive_read_new();
     if (!r->archive) return error_set(err, DT_ERR_MEMORY, "no memory to read %s", path);
     int status = archive_read_support_format_zip_seekable(r->archive);

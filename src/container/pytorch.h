@@ -31,6 +31,7 @@ typedef struct pytorch_storage {
     pytorch_key key;
     const unsigned char *data;
     uint64_t size;
+    tensor_seal *seal; /* NULL in the older container */
 } pytorch_storage;
 
 typedef struct pytorch_storages {

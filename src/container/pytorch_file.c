@@ -33,6 +33,14 @@ static const zip_record *find_below(const zip_directory *z, pytorch_key root, co
     return zip_directory_find(z, full, root.length + length);
 }
 
+/* Records that are read at once; those of storages are checked when a tensor in them is read. */
+static dt_status check_record(const zip_record *r, const char *path, dt_error *err)
+{
+    if (!r || zip_is_sound(r->data, r->size, r->crc32)) return DT_OK;
+    return error_set(err, DT_ERR_FORMAT, "%s: record %.*s: its checksum (CRC-32) is not that of its bytes: damaged",
+                     path, r->name_length < 200 ? (int)r->name_length : 200, r->name);
+}
+
 static dt_status refuse_compressed(const zip_directory *z, const char *path, dt_error *err)
 {
     for (size_t i = 0; i < z->count; i++) {
@@ -46,20 +54,24 @@ static dt_status refuse_compressed(const zip_directory *z, const char *path, dt_
 }
 
 /* Records below ROOT/data/, which stay sorted when that is taken off their names. */
-static dt_status list_storages(pytorch_storages *storages, const zip_directory *z, pytorch_key root, const char *path,
+static dt_status list_storages(pytorch_storages *storages, tensor_file *f, const zip_directory *z, pytorch_key root,
                                dt_error *err)
 {
     static const char folder[] = "data/";
     size_t prefix = root.length + strlen(folder);
     storages->storage = calloc(z->count + 1, sizeof *storages->storage);
-    if (!storages->storage) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its storages", path);
+    f->seals = calloc(z->count + 1, sizeof *f->seals);
+    if (!storages->storage || !f->seals)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory for its storages", f->path);
     for (size_t i = 0; i < z->count; i++) {
         const zip_record *r = &z->records[i];
         if (r->name_length < prefix || memcmp(r->name, root.text, root.length) != 0 ||
             memcmp(r->name + root.length, folder, strlen(folder)) != 0)
             continue;
-        storages->storage[storages->count++] =
-            (pytorch_storage){.key = {r->name + prefix, r->name_length - prefix}, .data = r->data, .size = r->size};
+        tensor_seal *seal = &f->seals[storages->count];
+        *seal = (tensor_seal){.data = r->data, .size = r->size, .crc32 = r->crc32};
+        storages->storage[storages->count++] = (pytorch_storage){
+            .key = {r->name + prefix, r->name_length - prefix}, .data = r->data, .size = r->size, .seal = seal};
     }
     return DT_OK;
 }
@@ -92,10 +104,13 @@ static dt_status read_zip(tensor_file *f, const zip_directory *z, dt_error *err)
         return error_set(err, DT_ERR_FORMAT, "%s is a TorchScript archive, expected a file of torch.save", f->path);
     if (order && (order->size != 6 || memcmp(order->data, "little", 6) != 0))
         return error_set(err, DT_ERR_FORMAT, "%s: its byte order is not \"little\"", f->path);
-    if (refuse_compressed(z, f->path, err) == DT_OK && list_storages(&storages, z, root, f->path, err) == DT_OK &&
+    const zip_record *metadata = find_below(z, root, PYTORCH_METADATA);
+    if (refuse_compressed(z, f->path, err) == DT_OK && check_record(record, f->path, err) == DT_OK &&
+        check_record(order, f->path, err) == DT_OK && check_record(metadata, f->path, err) == DT_OK &&
+        list_storages(&storages, f, z, root, err) == DT_OK &&
         pickle_read(&p, record->data, record->size, f->path, err) == DT_OK &&
         pytorch_collect(f, &p, &storages, err) == DT_OK)
-        read_metadata(f, find_below(z, root, PYTORCH_METADATA), err);
+        read_metadata(f, metadata, err);
     pickle_free(&p);
     free(storages.storage);
     return err->status;

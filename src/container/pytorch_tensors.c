@@ -202,6 +202,7 @@ static dt_status place(tensor_entry *e, const collector *c, const description *d
     if (e->count > room && e->count > REPEATED_COUNT_MAX)
         return refuse(c, "it repeats its storage more often than is read");
     e->bytes = e->count * bytes;
+    e->seal = s->seal;
     e->data = e->count ? s->data + id->view_offset * id->value_bytes + d->offset * bytes : s->data;
     return DT_OK;
 }

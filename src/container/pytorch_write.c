@@ -113,9 +113,12 @@ static dt_status write_storage(zip_writer *z, const tensor_source *s, size_t num
     uint32_t checksum = 0;
     snprintf(name, sizeof name, ROOT "data/%zu", number);
     tensor_source_size(&count, &bytes, s, z->file.path, err);
-    tensor_source_stream(s, add_checksum, &checksum, err);
+    if (tensor_source_stream(s, z->file.path, add_checksum, &checksum, err) != DT_OK) {
+        zip_writer_abort(z);
+        return err->status;
+    }
     if (zip_writer_record(z, name, bytes, checksum, err) != DT_OK) return err->status;
-    return tensor_source_stream(s, zip_writer_write, z, err);
+    return tensor_source_stream(s, z->file.path, zip_writer_write, z, err);
 }
 
 static dt_status write_metadata(zip_writer *z, const metadata_pair metadata[], size_t count, dt_error *err)

@@ -120,7 +120,10 @@ static dt_status write_plan(const plan *p, file_hash *hash, dt_error *err)
     if (file_writer_write(&w, &length, sizeof length, err) != DT_OK) return err->status;
     if (file_writer_write(&w, p->text, p->text_length, err) != DT_OK) return err->status;
     for (size_t i = 0; i < p->count; i++)
-        if (tensor_source_stream(p->order[i], write_bytes, &w, err) != DT_OK) return err->status;
+        if (tensor_source_stream(p->order[i], p->path, write_bytes, &w, err) != DT_OK) {
+            file_writer_abort(&w); /* the failure may be that of the values */
+            return err->status;
+        }
     return file_writer_commit(&w, hash, err);
 }
 

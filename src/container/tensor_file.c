@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/half.h"
+#include "container/zip_directory.h"
 
 /* ---- opening ---- */
 
@@ -37,6 +39,7 @@ void tensor_file_close(tensor_file *f)
     json_decref(f->header);
     free(f->all_entries);
     free(f->numbers);
+    free(f->seals);
     free(f->path);
     arena_close(&f->memory);
     arena_close(&f->made);
@@ -192,12 +195,36 @@ static dt_status read_rows(void *out, size_t out_bytes, const tensor_entry *e, c
     return err->status;
 }
 
+/* The pages are read for the values anyhow. */
+static dt_status check_seal(const tensor_entry *e, dt_error *err)
+{
+    tensor_seal *seal = e->seal;
+    if (!seal || seal->checked) return err->status;
+    if (!zip_is_sound(seal->data, seal->size, seal->crc32))
+        return error_set(err, DT_ERR_FORMAT,
+                         "%s: tensor %s: its record's checksum (CRC-32) is not that of its bytes: damaged", e->path,
+                         e->name);
+    seal->checked = true;
+    return err->status;
+}
+
 dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err)
 {
+    if (check_seal(e, err) != DT_OK) return err->status;
     return read_rows(out, sizeof *out, e, row_f32, err);
 }
 
 dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err)
 {
+    if (check_seal(e, err) != DT_OK) return err->status;
     return read_rows(out, sizeof *out, e, row_i64, err);
+}
+
+dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err)
+{
+    if (tensor_read_f32(out, e, err) != DT_OK) return err->status;
+    const int64_t bad = finite_first_bad(out, e->count);
+    if (bad < 0) return DT_OK;
+    return error_set(err, DT_ERR_NUMERIC, "%s: tensor %s: value %lld is %g, a finite number expected", e->path, e->name,
+                     (long long)bad, (double)out[bad]);
 }

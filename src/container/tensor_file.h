@@ -22,6 +22,14 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensors are copied be
 
 enum { TENSOR_FILE_STRIDED_DIM_MAX = 64 }; /* dimensions of a tensor with strides, as PyTorch */
 
+/* A checksum over bytes of the file, which whoever reads of them looks at once. */
+typedef struct tensor_seal {
+    const unsigned char *data;
+    uint64_t size;
+    uint32_t crc32;
+    bool checked;
+} tensor_seal;
+
 typedef struct tensor_entry {
     const char *name; /* UTF-8 */
     const char *path; /* of the file, for messages */
@@ -32,6 +40,7 @@ typedef struct tensor_entry {
     int64_t count;          /* product of dims */
     const void *data;       /* the first value, in the mapping; may be unaligned */
     int64_t bytes;          /* of `count` values; without strides they lie at `data` one after the other */
+    tensor_seal *seal;      /* NULL: the container has no checksum */
 } tensor_entry;
 
 typedef struct tensor_file {
@@ -46,6 +55,7 @@ typedef struct tensor_file {
     json_t *header;            /* safetensors: holds names and metadata */
     int64_t *numbers;          /* safetensors: dims */
     arena memory;              /* others: names, dims and strides */
+    tensor_seal *seals;        /* zip: one for each record */
     arena made;                /* what replaced entries need (tensor_file_replace) */
 } tensor_file;
 
@@ -75,9 +85,12 @@ const char *tensor_file_metadata(const tensor_file *f, const char *key);
 enum { TENSOR_SHAPE_TEXT = 96 };
 void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[]);
 
-/* All of a tensor as float, row-major: F16, BF16, F32 and F64 (rounded to nearest even). Other types are DT_ERR_SHAPE.
+/* All of a tensor as float, row-major. The first reading of bytes under a checksum checks it: DT_ERR_FORMAT. F16, BF16, F32 and F64 (rounded to nearest even). Other types are DT_ERR_SHAPE.
  * Values that are not finite are read as they are. */
 dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);
+
+/* The same for values that must be finite, as weights and samples are: DT_ERR_NUMERIC names the tensor and the value. */
+dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err);
 
 /* Integers and BOOL, row-major; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */
 dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err);

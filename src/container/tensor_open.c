@@ -9,7 +9,9 @@
 static dt_status any_container(tensor_file *f, dt_error *err)
 {
     const unsigned char *data = f->map.data;
+    const char *other = file_stands_for(data, f->map.size);
     bool header = f->map.size > 8 && data[8] == '{';
+    if (other) return error_set(err, DT_ERR_FORMAT, "%s is %s", f->path, other);
     if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
     if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
     return safetensors_container(f, err);

@@ -2,6 +2,7 @@
 #ifndef CONTAINER_TENSOR_SOURCE_H
 #define CONTAINER_TENSOR_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,7 @@ typedef struct tensor_source {
     const float *(*fetch)(void *user, dt_error *err);
     void *user;
     int64_t first; /* of what `fetch` returns: the values of this tensor start there */
+    bool finite;   /* values that are not finite as stored are an error: weights, samples */
 } tensor_source;
 
 /* A text about a file's tensors. */
@@ -35,8 +37,8 @@ dt_status tensor_source_size(uint64_t *count, uint64_t *bytes, const tensor_sour
 typedef dt_status tensor_sink(void *user, const void *data, size_t size, dt_error *err);
 
 /* Hands all stored bytes to `sink` in their order, converted block by block, so that a model needs no second copy of
- * itself. The size must have been found good. */
-dt_status tensor_source_stream(const tensor_source *s, tensor_sink *sink, void *user, dt_error *err);
+ * itself. The size must have been found good. DT_ERR_NUMERIC names the tensor, `path` and a value that is not finite. */
+dt_status tensor_source_stream(const tensor_source *s, const char *path, tensor_sink *sink, void *user, dt_error *err);
 
 dt_status tensor_source_refused(const tensor_source *s, const char *path, const char *why, dt_error *err);
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* PKWARE's APPNOTE.TXT: signatures, sizes of the fixed parts and places of the fields in them. */
 enum {
@@ -160,6 +161,7 @@ static dt_status read_record(zip_record *record, const reader *r, const header *
     record->header = local.fixed;
     record->data = local.fixed + local.total;
     record->size = packed;
+    record->crc32 = (uint32_t)number(central->fixed + 16, 4);
     record->compressed = method != 0;
     return DT_OK;
 }
@@ -219,6 +221,11 @@ void zip_directory_close(zip_directory *z)
 {
     free(z->records);
     *z = (zip_directory){0};
+}
+
+bool zip_is_sound(const unsigned char *data, uint64_t size, uint32_t crc32)
+{
+    return !crc32 || crc32_z(0, data, (size_t)size) == crc32;
 }
 
 const zip_record *zip_directory_find(const zip_directory *z, const char *name, size_t name_length)

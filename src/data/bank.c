@@ -44,7 +44,7 @@ static dt_status append(float **values, int64_t count, const tensor_file *f, con
     if (!grown)
         return error_set(err, DT_ERR_MEMORY, "%s: memory for %lld samples", f->path, (long long)(count + e->dims[0]));
     *values = grown;
-    return tensor_read_f32(grown + count * each, e, err);
+    return tensor_read_finite(grown + count * each, e, err);
 }
 
 static dt_status append_table(example_table *t, int64_t count, const tensor_file *f, const char *name, dt_error *err)

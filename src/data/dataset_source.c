@@ -9,6 +9,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <zlib.h>
 
 #include "file/file.h"
 
@@ -136,6 +137,67 @@ static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
     return status;
 }
 
+/* ---- gzip, unpacked by zlib: libarchive does not look at the checksum ---- */
+
+enum { BLOCK_BYTES = 1 << 18 };
+
+typedef struct packed {
+    gzFile file;
+    uint8_t block[BLOCK_BYTES];
+} packed;
+
+static bool is_gzip(const char *path)
+{
+    uint8_t start[2] = {0};
+    FILE *f = fopen(path, "rb");
+    bool magic = f && fread(start, 1, 2, f) == 2 && start[0] == 0x1f && start[1] == 0x8b;
+    if (f) fclose(f);
+    return magic;
+}
+
+/* Unpacked bytes; 0 at a sound end, -1 after damage. */
+static int read_packed(packed *p)
+{
+    int code = Z_OK, n = gzread(p->file, p->block, BLOCK_BYTES);
+    if (n == 0) gzerror(p->file, &code);
+    return n == 0 && code != Z_OK && code != Z_STREAM_END ? -1 : n;
+}
+
+static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
+{
+    packed *p = user;
+    int code, n = read_packed(p);
+    *block = p->block;
+    if (n < 0) archive_set_error(archive, EINVAL, "gzip: %s", gzerror(p->file, &code));
+    return n < 0 ? ARCHIVE_FATAL : n;
+}
+
+static int open_packed(source *s)
+{
+    s->packed = malloc(sizeof *s->packed);
+    if (s->packed) s->packed->file = gzopen(s->path, "rb");
+    if (!s->packed || !s->packed->file) return ARCHIVE_FATAL;
+    gzbuffer(s->packed->file, BLOCK_BYTES);
+    return archive_read_open(s->archive, s->packed, NULL, read_block, NULL);
+}
+
+static void close_packed(source *s)
+{
+    if (s->packed && s->packed->file) gzclose(s->packed->file);
+    free(s->packed);
+    s->packed = NULL;
+}
+
+/* The checksum stands behind the last byte, which may be behind the tar's own end. */
+static dt_status check_rest(source *s, dt_error *err)
+{
+    int n = 1, code;
+    while (s->packed && n > 0) n = read_packed(s->packed);
+    if (n >= 0) return DT_OK;
+    return error_set(err, DT_ERR_FORMAT, "%s: not a sound tar archive: gzip: %s", s->path,
+                     gzerror(s->packed->file, &code));
+}
+
 /* ---- tar ---- */
 
 static dt_status archive_failure(source *s, dt_error *err)
@@ -148,20 +210,20 @@ static void close_archive(source *s)
 {
     if (s->archive) archive_read_free(s->archive);
     s->archive = NULL;
+    close_packed(s);
 }
 
 static dt_status open_archive(source *s, dt_error *err)
 {
-    enum { BLOCK_BYTES = 1 << 18 };
     close_archive(s);
+    if (file_check_content(s->path, err) != DT_OK) return err->status; /* libarchive does not say why it fails */
     s->position = 0;
     s->archive = archive_read_new();
     if (!s->archive) return archive_failure(s, err);
-    archive_read_support_filter_gzip(s->archive);
     archive_read_support_filter_xz(s->archive);
     archive_read_support_format_tar(s->archive);
-    if (archive_read_open_filename(s->archive, s->path, BLOCK_BYTES) != ARCHIVE_OK) return archive_failure(s, err);
-    return DT_OK;
+    int code = is_gzip(s->path) ? open_packed(s) : archive_read_open_filename(s->archive, s->path, BLOCK_BYTES);
+    return code == ARCHIVE_OK ? DT_OK : archive_failure(s, err);
 }
 
 /* *entry is NULL at the end. */
@@ -194,6 +256,7 @@ static dt_status list_archive(source *s, dataset_report *report, dt_error *err)
         const char *trouble = link || (type != AE_IFREG && type != AE_IFDIR) ? "a link or device inside a tar" : NULL;
         status = add_entry(s, report, entry_name(entry), s->position - 1, type == AE_IFDIR, trouble, err);
     }
+    if (status == DT_OK) status = check_rest(s, err);
     close_archive(s);
     return status;
 }

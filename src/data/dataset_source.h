@@ -5,6 +5,7 @@
 #include "data/dataset_report.h"
 
 struct archive;
+struct packed;
 
 typedef struct source_file {
     char *name;      /* below the root, components parted by one slash */
@@ -21,6 +22,7 @@ typedef struct source {
     char **folder; /* hidden ones left out */
     int64_t folder_count;
     struct archive *archive; /* while being read */
+    struct packed *packed;   /* what is under it, where that is a gzip file */
     int64_t position;        /* entries of the archive passed so far */
 } source;
 

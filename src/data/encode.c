@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
+
 typedef struct encoder {
     ctx *c;
     const codec *codec;
@@ -22,8 +24,17 @@ static void to_floats(float *chw, const uint8_t *rgb, int64_t side, bool mirrore
                     (float)rgb[3 * (y * side + (mirrored ? side - 1 - x : x)) + c] / 127.5f - 1.0f;
 }
 
+static dt_status check_finite(const encoder *e, const float *moments, int64_t number, int64_t copies)
+{
+    const int64_t side = e->resolution / e->codec->factor;
+    const int64_t count = copies * codec_moment_count(e->codec) * e->codec->channels * side * side;
+    if (ctx_failed(e->c) || finite_first_bad(moments, count) < 0) return e->c->error.status;
+    return error_set(&e->c->error, DT_ERR_NUMERIC, "%s: picture number %lld: its latents are not finite numbers",
+                     e->path, (long long)number);
+}
+
 /* moments [copies, M, C, h, w] of the picture and, with two copies, of its mirror image */
-static dt_status encode_picture(const encoder *e, float *moments, const uint8_t *rgb, int64_t copies)
+static dt_status encode_picture(const encoder *e, float *moments, const uint8_t *rgb, int64_t number, int64_t copies)
 {
     ctx *c = e->c;
     int64_t side = e->resolution, pixels = 3 * side * side;
@@ -32,7 +43,7 @@ static dt_status encode_picture(const encoder *e, float *moments, const uint8_t 
     for (int64_t i = 0; x && i < copies; i++) to_floats(x + i * pixels, rgb, side, i == 1);
     codec_encode(c, e->codec, moments, x, copies, side, side);
     arena_release(&c->scratch, mark);
-    return c->error.status;
+    return check_finite(e, moments, number, copies);
 }
 
 static dt_status go_on(const encoder *e, int64_t done, int64_t count, dt_error *err)
@@ -59,7 +70,8 @@ static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t
     if (latent_cache_find(e->cache, file->content, NULL)) return DT_OK; /* the same picture twice in one batch */
     const arena_place mark = arena_mark(&c->scratch);
     float *moments = arena_alloc(&c->scratch, (size_t)e->cache->picture_values * sizeof *moments, &c->error);
-    if (moments && encode_picture(e, moments, rgb, 2) == DT_OK) latent_cache_add(e->cache, file, moments, err);
+    if (moments && encode_picture(e, moments, rgb, file->number, 2) == DT_OK)
+        latent_cache_add(e->cache, file, moments, err);
     arena_release(&c->scratch, mark);
     return err->status == DT_OK ? go_on(e, file->number + 1, file->count, err) : err->status;
 }
@@ -93,7 +105,7 @@ dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, co
     if (!*x) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for %lld latents", path, (long long)d->count);
     for (int64_t i = 0; i < d->count && !ctx_failed(c); i++) {
         const uint8_t *rgb = d->pixels + i * 3 * options->resolution * options->resolution;
-        if (encode_picture(&e, moments, rgb, 1) != DT_OK) break;
+        if (encode_picture(&e, moments, rgb, i, 1) != DT_OK) break;
         codec_latent(*x + i * values, vae, moments, NULL, values);
         go_on(&e, i + 1, d->count, &c->error);
     }

@@ -104,6 +104,51 @@ dt_status file_read_all(char **data, size_t *size, const char *path, size_t limi
     return err->status;
 }
 
+/* ---- something else under a file's name ---- */
+
+static bool begins(const char *text, size_t size, const char *with)
+{
+    return size >= strlen(with) && !strncasecmp(text, with, strlen(with));
+}
+
+static bool is_text(const char *data, size_t size)
+{
+    for (size_t i = 0; i < size && i < 512; i++)
+        if ((unsigned char)data[i] < ' ' && !strchr("\t\n\r\f", data[i])) return false;
+    return size > 0 && !memchr(data, 0, size < 512 ? size : 512);
+}
+
+const char *file_stands_for(const void *data, size_t size)
+{
+    static const char *const markup[] = {"<!doctype html", "<html", "<head",   "<body",
+                                         "<!--",           "<?xml", "<script", "<error"};
+    const char *text = data;
+    if (size >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) text += 3, size -= 3; /* byte order mark */
+    while (size > 0 && (*text == ' ' || *text == '\n' || *text == '\r' || *text == '\t')) text++, size--;
+    if (!is_text(text, size)) return NULL;
+    if (begins(text, size, "version https://git-lfs") || begins(text, size, "version https://hawser"))
+        return "a Git LFS pointer: the file itself was not downloaded (git lfs pull does that)";
+    if (begins(text, size, "/annex/objects/") || begins(text, size, "../.git/annex/objects/"))
+        return "a git-annex pointer: the file itself was not downloaded (git annex get does that)";
+    for (size_t i = 0; i < sizeof markup / sizeof *markup; i++)
+        if (begins(text, size, markup[i])) return "a web page: a site's answer was saved under this name";
+    return NULL;
+}
+
+dt_status file_check_content(const char *path, dt_error *err)
+{
+    int fd;
+    size_t size;
+    char start[512];
+    if (open_regular(&fd, &size, path, err) != DT_OK) return err->status;
+    ssize_t n = read(fd, start, sizeof start);
+    const char *other = n > 0 ? file_stands_for(start, (size_t)n) : NULL;
+    if (n < 0) error_set_errno(err, "cannot read %s", path);
+    if (other) error_set(err, DT_ERR_FORMAT, "%s is %s", path, other);
+    close(fd);
+    return err->status;
+}
+
 /* ---- SHA-256 ---- */
 
 static void hash_finish(file_hash *out, struct sha256_ctx *hash)
@@ -276,7 +321,7 @@ bool file_has_extension(const char *path, const char *extension)
 
 bool file_exists(const char *path)
 {
-    return access(path, F_OK) == 0;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 bool file_is_inside(const char *path, const char *folder)
@@ -312,8 +357,11 @@ dt_status file_make_dirs(const char *path, dt_error *err)
         if (*at != '/' && *at != '\0') continue;
         bool last = *at == '\0';
         *at = '\0';
-        if (mkdir(part, 0777) != 0 && !file_is_folder(part))
+        const int why = mkdir(part, 0777) != 0 ? errno : 0;
+        if (why && !file_is_folder(part)) {
+            errno = why == EEXIST ? ENOTDIR : why;
             return error_set_errno(err, "cannot make the folder %s", part);
+        }
         if (last) return DT_OK;
         *at = '/';
     }

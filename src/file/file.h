@@ -37,6 +37,13 @@ void file_map_drop(const file_map *m, const void *data, size_t size);
  * than `limit` bytes is refused (DT_ERR_FORMAT) before memory is taken. */
 dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err);
 
+/* What a file's first bytes show it to be in place of what its name says: a web page, a Git LFS or git-annex pointer, as words for
+ * a message ("FILE is ..."); NULL for anything else. */
+const char *file_stands_for(const void *data, size_t size);
+
+/* Fails as opening a regular file for reading does, and with DT_ERR_FORMAT for one that stands for another. */
+dt_status file_check_content(const char *path, dt_error *err);
+
 /* ---- SHA-256 ---- */
 
 typedef struct file_hash {
@@ -92,7 +99,9 @@ void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
 /* Whether the name ends in a dot and these letters, in either case, with something before them. */
 bool file_has_extension(const char *path, const char *extension);
 
-bool file_exists(const char *path); /* anything of that name; links are followed */
+/* Anything of that name; links are followed. Also true where a folder on the way may not be searched: using the file then
+ * tells why not. */
+bool file_exists(const char *path);
 bool file_is_folder(const char *path);
 
 /* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */

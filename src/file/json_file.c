@@ -23,7 +23,12 @@ json_t *json_file_read(const char *path, dt_error *err)
     json_error_t where;
     if (file_read_all(&text, &size, path, LONGEST, err) != DT_OK) return NULL;
     json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
+    const char *other = file_stands_for(text, size);
     free(text);
+    if (other) {
+        error_set(err, DT_ERR_FORMAT, "%s is %s", path, other);
+        return NULL;
+    }
     if (json_is_object(value)) return value;
     if (value)
         error_set(err, DT_ERR_FORMAT, "%s: a JSON object expected", path);

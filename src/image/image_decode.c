@@ -48,6 +48,8 @@ static dt_status decode_by_magic(const image_job *job)
     if (job->size >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0) return image_decode_jpeg(job);
     if (job->size >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0) return image_decode_png(job);
     if (job->size >= 12 && memcmp(p, "RIFF", 4) == 0 && memcmp(p + 8, "WEBP", 4) == 0) return image_decode_webp(job);
+    const char *other = file_stands_for(p, job->size);
+    if (other) return error_set(job->err, DT_ERR_FORMAT, "%s: is %s", job->name, other);
     return error_set(job->err, DT_ERR_FORMAT, "%s: is neither JPEG nor PNG nor WebP", job->name);
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/finite.h"
 #include "image/image.h"
 
 sample_shape drawing_picture_shape(const drawing *d)
@@ -34,6 +35,17 @@ static condition condition_of(ctx *c, const drawing *d, int64_t first, int64_t n
     return k;
 }
 
+/* Weights may be finite and their products not: a picture of such numbers would be black, and nobody would know. */
+static dt_status check_finite(ctx *c, const drawn *b, const float *values, int64_t each)
+{
+    const int64_t bad = values && !ctx_failed(c) ? finite_first_bad(values, b->n * each) : -1;
+    if (bad < 0) return c->error.status;
+    return error_set(
+        &c->error, DT_ERR_NUMERIC,
+        "sample %lld: a value is %g: the model's numbers overflow, or its weights are not those of this network",
+        (long long)(b->first + bad / each), (double)values[bad]);
+}
+
 static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
 {
     const sample_shape *s = &d->sampler.shape;
@@ -51,7 +63,8 @@ static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
     if (sampler_draw(c, &d->sampler, b->x, &k, index, n) == DT_OK && d->codec)
         codec_decode(c, d->codec, b->pictures, b->x, n, s->height, s->width);
     arena_release(&c->step, mark);
-    return c->error.status;
+    check_finite(c, b, b->x, sample_values(*s));
+    return check_finite(c, b, b->pictures, sample_values(drawing_picture_shape(d)));
 }
 
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user)

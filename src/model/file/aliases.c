@@ -70,10 +70,11 @@ static void join(alias_view *v, const tensor_entry *first, int parts, const tens
     memcpy(dims, first->dims, (size_t)first->dim_count * sizeof *dims);
     dims[0] *= parts;
     for (int i = 0; i < parts && v->err->status == DT_OK; i++)
-        tensor_read_f32(values + i * first->count, part[i], v->err);
+        tensor_read_finite(values + i * first->count, part[i], v->err);
     e->dtype = SAFETENSORS_F32;
     e->dims = dims;
     e->strides = NULL;
+    e->seal = NULL;
     e->count = parts * first->count;
     e->data = values;
     e->bytes = e->count * (int64_t)sizeof *values;

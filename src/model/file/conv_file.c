@@ -30,7 +30,7 @@ static float *read_values(const conv_file *f, const char *name, int dim_count, c
         return NULL;
     }
     float *values = arena_alloc(&f->c->scratch, (size_t)e->count * sizeof(float), err);
-    if (values) tensor_read_f32(values, e, err);
+    if (values) tensor_read_finite(values, e, err);
     if (f->used) f->used[e - f->file->entries] = true;
     return ctx_failed(f->c) ? NULL : values;
 }

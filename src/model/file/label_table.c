@@ -75,7 +75,7 @@ dt_status label_table_start(ctx *c, const param *row, const tensor_entry *e, con
     const arena_place mark = arena_mark(&c->scratch);
     real *old = arena_alloc(&c->scratch, (size_t)e->count * sizeof *old, &c->error);
     real *table = numbers_prepare(c, &c->scratch, row->tensor->data, tensor_count(row->tensor));
-    if (table && old && tensor_read_f32(old, e, &c->error) == DT_OK) {
+    if (table && old && tensor_read_finite(old, e, &c->error) == DT_OK) {
         for (int64_t i = 0; i < l->class_count; i++) start_row(table + i * d, i, old, file_classes, d, l, info);
         memcpy(table + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
         numbers_send(c, row->tensor->data, table, tensor_count(row->tensor));

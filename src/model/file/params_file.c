@@ -30,7 +30,7 @@ static dt_status read_numbers(ctx *c, real *numbers, const tensor_entry *e)
 {
     const arena_place mark = arena_mark(&c->scratch);
     real *values = numbers_prepare(c, &c->scratch, numbers, e->count);
-    if (values && tensor_read_f32(values, e, &c->error) == DT_OK) numbers_send(c, numbers, values, e->count);
+    if (values && tensor_read_finite(values, e, &c->error) == DT_OK) numbers_send(c, numbers, values, e->count);
     arena_release(&c->scratch, mark);
     return c->error.status;
 }
@@ -49,7 +49,7 @@ static dt_status read_convolution(ctx *c, real *numbers, const param *row, const
     const arena_place mark = arena_mark(&c->scratch);
     float *values = arena_alloc(&c->scratch, (size_t)e->count * sizeof *values, &c->error);
     real *w = numbers_prepare(c, &c->scratch, numbers, e->count);
-    if (values && w && tensor_read_f32(values, e, &c->error) == DT_OK) {
+    if (values && w && tensor_read_finite(values, e, &c->error) == DT_OK) {
         params_channels_last(w, values, d[0], d[1], d[2] * d[3]);
         numbers_send(c, numbers, w, e->count);
     }
@@ -141,7 +141,8 @@ static void make_room(ctx *c, params_room *room, bool turns)
 dt_status params_source(ctx *c, tensor_source *out, const param *row, real *numbers, safetensors_dtype dtype,
                         params_room *room)
 {
-    *out = (tensor_source){.name = row->name, .dtype = dtype, .dim_count = row->file_dim_count, .dims = row->file_dim};
+    *out = (tensor_source){
+        .name = row->name, .dtype = dtype, .dim_count = row->file_dim_count, .dims = row->file_dim, .finite = true};
     if (!c->engine.memory.backing && !row->convolution) {
         out->values = (const float *)numbers;
         return c->error.status;
