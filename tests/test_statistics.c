@@ -113,13 +113,15 @@ static void both_parts_come_back_from_a_file(void **state)
 static void files_that_name_no_measure_are_taken_for_a_published_one(void **state)
 {
     (void)state;
-    static const double numbers[DIM * DIM] = {1, 2, 3, 4, 5, 6};
+    double numbers[DIM * DIM] = {0}, spatial[SPATIAL * SPATIAL] = {0};
+    for (int i = 0; i < DIM; i++) numbers[i * (DIM + 1)] = i + 1;
+    for (int i = 0; i < SPATIAL; i++) spatial[i * (SPATIAL + 1)] = i + 1;
     static const uint8_t pictures[4096];
     const npz_array arrays[] = {
         {.name = "mu", .dtype = NPZ_F64, .dim_count = 1, .dims = {DIM}, .data = numbers},
         {.name = "sigma", .dtype = NPZ_F64, .dim_count = 2, .dims = {DIM, DIM}, .data = numbers},
         {.name = "mu_s", .dtype = NPZ_F64, .dim_count = 1, .dims = {SPATIAL}, .data = numbers},
-        {.name = "sigma_s", .dtype = NPZ_F64, .dim_count = 2, .dims = {SPATIAL, SPATIAL}, .data = numbers},
+        {.name = "sigma_s", .dtype = NPZ_F64, .dim_count = 2, .dims = {SPATIAL, SPATIAL}, .data = spatial},
         {.name = "arr_0", .dtype = NPZ_U8, .dim_count = 1, .dims = {sizeof pictures}, .data = pictures},
     };
     const statistics_kind own = {"FID test", DIM, SPATIAL, false}, wide = {"FID test", DIM + 1, SPATIAL, true};
@@ -140,12 +142,53 @@ static void files_that_name_no_measure_are_taken_for_a_published_one(void **stat
     }
 }
 
+/* A good file but for one thing, which the message names with the file. */
+static void what_is_no_covariance_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        double mean, variance, upper, lower; /* of value 0; of row 0, column 1 and of row 1, column 0 */
+        const char *why;
+    } cases[] = {
+        {NAN, 1, 0, 0, "array mu: value 0 is not finite"},
+        {0, INFINITY, 0, 0, "array sigma: no covariance: a value is not finite"},
+        {0, 1, 0, NAN, "array sigma: no covariance: a value is not finite"},
+        {0, 1, 0.5, 0.25, "array sigma: no covariance: it is not symmetric"},
+        {0, -1, 0, 0, "array sigma: no covariance: the variance of value 0 is -1"},
+        {0, 1, 3, 3, "array sigma: no covariance: it has a negative eigenvalue"},
+        {0, 1, 0.5, 0.5, NULL},
+        {0, 1, 0.5, 0.5 + 1e-8, NULL},
+        {0, 0, 0, 0, NULL}, /* a value that never changes */
+    };
+    const statistics_kind kind = {"FID test", DIM, 0, true};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dt_error err = {0};
+        statistics s;
+        double mean[DIM] = {cases[i].mean}, covariance[DIM * DIM] = {0};
+        for (int k = 0; k < DIM; k++) covariance[k * (DIM + 1)] = 1;
+        covariance[0] = cases[i].variance;
+        covariance[1] = cases[i].upper;
+        covariance[DIM] = cases[i].lower;
+        const npz_array arrays[] = {
+            {.name = "mu", .dtype = NPZ_F64, .dim_count = 1, .dims = {DIM}, .data = mean},
+            {.name = "sigma", .dtype = NPZ_F64, .dim_count = 2, .dims = {DIM, DIM}, .data = covariance},
+        };
+        assert_int_equal(npz_write(temp_path("none.npz"), arrays, 2, &err), DT_OK);
+        const dt_status status = statistics_load(&s, temp_path("none.npz"), &kind, NULL, &err);
+        assert_int_equal(status, cases[i].why ? DT_ERR_NUMERIC : DT_OK);
+        if (cases[i].why) assert_says(err.message, "none.npz: ");
+        if (cases[i].why) assert_says(err.message, cases[i].why);
+        statistics_close(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_part_of_a_row_has_its_moments),
         cmocka_unit_test(rows_may_come_in_any_pieces),
         cmocka_unit_test(both_parts_come_back_from_a_file),
+        cmocka_unit_test(what_is_no_covariance_is_refused),
         cmocka_unit_test(files_that_name_no_measure_are_taken_for_a_published_one),
     };
     return cmocka_run_group_tests(tests, setup, temp_folder_remove);

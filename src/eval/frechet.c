@@ -100,6 +100,51 @@ dt_status frechet_distance(double *distance, const double *mean1, const double *
         double difference = mean1[i] - mean2[i];
         sum += difference * difference + covariance1[i * dim + i] + covariance2[i * dim + i];
     }
+    if (!isfinite(sum - 2 * root)) return error_set(err, DT_ERR_NUMERIC, "Frechet distance: it is not finite");
     *distance = fmax(0, sum - 2 * root);
     return DT_OK;
+}
+
+/* The largest variance, and a bound of the largest eigenvalue: the largest sum over a row. */
+static void measure_size(double *variance, double *bound, const double *covariance, int64_t dim)
+{
+    *variance = *bound = 0;
+    for (int64_t i = 0; i < dim; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < dim; j++) sum += fabs(covariance[i * dim + j]);
+        *variance = fmax(*variance, fabs(covariance[i * dim + i]));
+        *bound = fmax(*bound, sum);
+    }
+}
+
+/* A Cholesky factor exists where no eigenvalue is below -shift. */
+static dt_status check_positive(const double *covariance, int64_t dim, double shift, const char *name, dt_error *err)
+{
+    double *copy = malloc((size_t)(dim * dim) * sizeof *copy);
+    if (!copy) return error_set(err, DT_ERR_MEMORY, "%s: no memory to check it", name);
+    memcpy(copy, covariance, (size_t)(dim * dim) * sizeof *copy);
+    for (int64_t i = 0; i < dim; i++) copy[i * dim + i] += shift;
+    if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)dim, copy, (lapack_int)dim) != 0)
+        error_set(err, DT_ERR_NUMERIC, "%s: no covariance: it has a negative eigenvalue", name);
+    free(copy);
+    return err->status;
+}
+
+dt_status frechet_check_covariance(const double *covariance, int64_t dim, const char *name, dt_error *err)
+{
+    double variance, bound;
+    if (!all_finite(covariance, dim * dim))
+        return error_set(err, DT_ERR_NUMERIC, "%s: no covariance: a value is not finite", name);
+    measure_size(&variance, &bound, covariance, dim);
+    for (int64_t i = 0; i < dim; i++) {
+        if (covariance[i * dim + i] < 0)
+            return error_set(err, DT_ERR_NUMERIC, "%s: no covariance: the variance of value %lld is %g", name,
+                             (long long)i, covariance[i * dim + i]);
+        for (int64_t j = 0; j < i; j++)
+            if (!(fabs(covariance[i * dim + j] - covariance[j * dim + i]) <= 1e-6 * variance))
+                return error_set(err, DT_ERR_NUMERIC,
+                                 "%s: no covariance: it is not symmetric, at row %lld and column %lld", name,
+                                 (long long)i, (long long)j);
+    }
+    return bound > 0 ? check_positive(covariance, dim, 1e-5 * bound, name, err) : DT_OK;
 }

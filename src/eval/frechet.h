@@ -14,9 +14,14 @@
 #include "base/error.h"
 
 /* means [D], symmetric covariances [D,D]. *distance >= 0: what rounding leaves below zero is 0. DT_ERR_NUMERIC when an
- * input is not finite or LAPACK does not converge. LAPACK has its own threads: the last digits may differ between
+ * input or the distance is not finite or LAPACK does not converge. LAPACK has its own threads: the last digits may differ between
  * machines. */
 dt_status frechet_distance(double *distance, const double *mean1, const double *covariance1, const double *mean2,
                            const double *covariance2, int64_t dim, dt_error *err);
+
+/* Whether a matrix [D,D] can be a covariance: finite, symmetric and without a negative eigenvalue, each but for rounding (a
+ * millionth of the largest variance; 1e-5 of the largest eigenvalue's bound). DT_ERR_NUMERIC says what it is instead; `name` is for
+ * the message. */
+dt_status frechet_check_covariance(const double *covariance, int64_t dim, const char *name, dt_error *err);
 
 #endif

@@ -1,8 +1,10 @@
 /* Statistics in files, as published tools keep them. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/frechet.h"
 #include "eval/statistics.h"
 #include "container/npz.h"
 
@@ -84,6 +86,21 @@ static dt_status check_kind(const npz *z, const char *path, const npz_array *mu,
                      path, found, (long long)mu->dims[0], kind->measure, (long long)kind->dim);
 }
 
+/* The numbers of one kind of features. */
+static dt_status read_moments(feature_moments *m, const npz_array *mean, const npz_array *covariance, const char *path,
+                              dt_error *err)
+{
+    char name[DT_PATH_MAX + NPZ_NAME_MAX + 16];
+    npz_to_f64(m->mean, mean);
+    npz_to_f64(m->covariance, covariance);
+    for (int64_t i = 0; i < m->dim; i++)
+        if (!isfinite(m->mean[i]))
+            return error_set(err, DT_ERR_NUMERIC, "%s: array %s: value %lld is not finite", path, mean->name,
+                             (long long)i);
+    snprintf(name, sizeof name, "%s: array %s", path, covariance->name);
+    return frechet_check_covariance(m->covariance, m->dim, name, err);
+}
+
 static dt_status read_finished(statistics *s, const npz *z, const char *path, const statistics_kind *kind, bool *named,
                                dt_error *err)
 {
@@ -102,11 +119,9 @@ static dt_status read_finished(statistics *s, const npz *z, const char *path, co
     const statistics_kind held = {kind->measure, kind->dim, spatial ? kind->spatial_dim : 0, kind->published};
     if (statistics_prepare(s, &held, false, err) != DT_OK) return err->status;
     s->count = count < 0 ? 0 : count;
-    npz_to_f64(s->features.mean, mu);
-    npz_to_f64(s->features.covariance, sigma);
-    if (spatial) npz_to_f64(s->spatial.mean, mu_s);
-    if (spatial) npz_to_f64(s->spatial.covariance, sigma_s);
-    return DT_OK;
+    if (read_moments(&s->features, mu, sigma, path, err) == DT_OK && spatial)
+        read_moments(&s->spatial, mu_s, sigma_s, path, err);
+    return err->status;
 }
 
 dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err)

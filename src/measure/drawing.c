@@ -38,7 +38,7 @@ static condition condition_of(ctx *c, const drawing *d, int64_t first, int64_t n
 /* Weights may be finite and their products not: a picture of such numbers would be black, and nobody would know. */
 static dt_status check_finite(ctx *c, const drawn *b, const float *values, int64_t each)
 {
-    const int64_t bad = values && !ctx_failed(c) ? finite_first_bad(values, b->n * each) : -1;
+    const int64_t bad = !ctx_failed(c) ? finite_first_bad(values, b->n * each) : -1;
     if (bad < 0) return c->error.status;
     return error_set(
         &c->error, DT_ERR_NUMERIC,
@@ -64,7 +64,7 @@ static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
         codec_decode(c, d->codec, b->pictures, b->x, n, s->height, s->width);
     arena_release(&c->step, mark);
     check_finite(c, b, b->x, sample_values(*s));
-    return check_finite(c, b, b->pictures, sample_values(drawing_picture_shape(d)));
+    return d->codec ? check_finite(c, b, b->pictures, sample_values(drawing_picture_shape(d))) : c->error.status;
 }
 
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user)
