@@ -2,6 +2,8 @@
 #include "temp_folder.h"
 
 #include <string.h>
+#include <time.h>
+#include <zlib.h>
 
 #include "container/mat_file.h"
 
@@ -139,6 +141,40 @@ static void files_with_wrong_bits_do_no_harm(void **state)
         }
         free(bytes);
     }
+}
+
+/* 40 packed elements of 64 KB, each of 60 MiB: little is kept of any, but unpacking them all takes time. */
+static void what_is_unpacked_is_bounded(void **state)
+{
+    (void)state;
+    enum { UNPACKED = 60 << 20, ELEMENTS = 40 };
+    size_t size;
+    char *head = load(&size, "setid");
+    uint8_t *zeros = calloc(UNPACKED, 1), *packed = malloc(1 << 20), *file = calloc(ELEMENTS + 1, 1 << 20), *at = file;
+    uLongf length = 1 << 20;
+    /* an array element, which holds flags of a kind that is not read, no dimensions, no name, and zeros */
+    static const uint8_t begin[] = {14, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0,
+                                    0,  0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0};
+    memcpy(zeros, begin, sizeof begin);
+    const uint32_t bytes = UNPACKED - 8;
+    memcpy(zeros + 4, &bytes, 4);
+    assert_int_equal(compress(packed, &length, zeros, UNPACKED), Z_OK);
+    memcpy(at, head, 128);
+    at += 128;
+    for (int i = 0; i < ELEMENTS; i++) {
+        const uint32_t tag[2] = {15, (uint32_t)length};
+        memcpy(at, tag, 8);
+        memcpy(at + 8, packed, length);
+        at += 8 + length;
+    }
+    const clock_t before = clock();
+    read_bytes((const char *)file, 128 + 2 * (8 + length), DT_OK); /* two may be unpacked */
+    read_bytes((const char *)file, (size_t)(at - file), DT_ERR_FORMAT);
+    assert_true(clock() - before < 5 * CLOCKS_PER_SEC);
+    free(head);
+    free(zeros);
+    free(packed);
+    free(file);
 }
 
 static void other_files_are_refused_by_name(void **state)

@@ -7,6 +7,7 @@
 
 #include "data/dataset.h"
 #include "prepare/published.h"
+#include "prepare/text_table.h"
 
 static void put(const char *name, const char *text)
 {
@@ -402,6 +403,47 @@ static void lists_that_lie_are_refused(void **state)
     assert_refused("df20m", "d", DT_ERR_FORMAT, "columns image_path");
 }
 
+static void classes_that_would_become_one_are_refused(void **state)
+{
+    (void)state;
+    put_all((const char *[]){"s/SUN397/a/x/y/1.jpg", "s/SUN397/a/x-y/2.jpg", NULL});
+    put("s/Partitions/Testing_01.txt", "/a/x-y/2.jpg\n");
+    put("s/Partitions/Training_01.txt", "/a/x/y/1.jpg\n");
+    assert_refused("sun397", "s", DT_ERR_FORMAT, "the classes \"x/y\" and \"x-y\" would both be the folder x-y");
+    put_birds();
+    put("b/CUB_200_2011/classes.txt", "1 Wren\n2 Wren\n");
+    assert_refused("cub200", "b", DT_ERR_FORMAT, "classes.txt: two classes have the name \"Wren\"");
+}
+
+static void nothing_to_train_on_is_refused(void **state)
+{
+    (void)state;
+    put_birds();
+    put("b/CUB_200_2011/train_test_split.txt", "1 0\n2 0\n3 0\n");
+    assert_refused("cub200", "b", DT_ERR_FORMAT, "no image to train on: the split train is empty");
+    put("b/CUB_200_2011/train_test_split.txt", "1 1\n2 0\n3 0\n");
+    assert_int_equal(unlink(temp_path("b/CUB_200_2011/images/001.Albatross/x.jpg")), 0);
+    assert_refused("cub200", "b", DT_ERR_FORMAT, "the first that is missing: CUB_200_2011/images/001.Albatross/x.jpg");
+}
+
+/* 32 MB of the shortest lines: 16 million rows. */
+static void a_long_list_takes_a_small_multiple_of_its_size(void **state)
+{
+    (void)state;
+    enum { LINES = 16 << 20 };
+    dt_error err = {0};
+    text_table t;
+    char *text = malloc(2 * LINES);
+    for (int i = 0; i < LINES; i++) memcpy(text + 2 * i, "a\n", 2);
+    temp_write("long.txt", text, 2 * LINES);
+    free(text);
+    assert_int_equal(text_table_lines(&t, temp_path("long.txt"), 1, &err), DT_OK);
+    assert_int_equal(t.row_count, LINES);
+    assert_true(sizeof *t.row + sizeof *t.field <= 12);
+    assert_string_equal(text_table_field(&t, LINES - 1, 0), "a");
+    text_table_close(&t);
+}
+
 static void what_is_no_archive_is_refused(void **state)
 {
     (void)state;
@@ -432,6 +474,9 @@ int main(void)
         TEST(missing_images_are_counted_and_named),
         TEST(paths_that_lead_out_are_refused),
         TEST(lists_that_lie_are_refused),
+        TEST(classes_that_would_become_one_are_refused),
+        TEST(nothing_to_train_on_is_refused),
+        TEST(a_long_list_takes_a_small_multiple_of_its_size),
         TEST(what_is_no_archive_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,14 +55,17 @@ static uint64_t integer(const stream *s, const uint8_t *at, int bytes)
     return value;
 }
 
-/* Zeroed room for `count` things of `size` bytes and one more, out of what one file may ask for. */
+/* Takes bytes out of what one file may ask for: memory, and what is unpacked, which is time. */
+static bool charge(const stream *s, int64_t bytes)
+{
+    *s->budget -= bytes;
+    return *s->budget >= 0 || refuse(s, "it asks for more than 256 MiB") == DT_OK;
+}
+
+/* Zeroed room for `count` things of `size` bytes and one more. */
 static void *take(const stream *s, int64_t count, size_t size)
 {
-    *s->budget -= (count + 1) * (int64_t)size;
-    if (*s->budget < 0) {
-        refuse(s, "it asks for more than 256 MiB");
-        return NULL;
-    }
+    if (!charge(s, (count + 1) * (int64_t)size)) return NULL;
     void *memory = calloc((size_t)count + 1, size);
     if (!memory) error_set(s->err, DT_ERR_MEMORY, "%s: no memory to read it", s->path);
     return memory;
@@ -285,16 +288,18 @@ static dt_status inflate_all(uint8_t **out, size_t *size, const stream *packed)
             break;
         }
         *out = grown;
-        z.next_out = grown + z.total_out;
+        const size_t done = z.total_out;
+        z.next_out = grown + done;
         z.avail_out = (uInt)(room - z.total_out);
         code = inflate(&z, Z_NO_FLUSH);
+        if (!charge(packed, (int64_t)(z.next_out - (grown + done)))) break;
         if (code == Z_OK && z.avail_out) refuse(packed, "a packed element ends too soon");
         if (code == Z_OK && room >= BYTES_MAX) refuse(packed, "a packed element of more than 64 MiB");
         room = 2 * room < BYTES_MAX ? 2 * room : BYTES_MAX;
     }
     *size = z.total_out;
     inflateEnd(&z);
-    if (code != Z_STREAM_END) refuse(packed, "a packed element cannot be unpacked");
+    if (code != Z_STREAM_END) refuse(packed, "a packed element cannot be unpacked"); /* or is told already */
     return packed->err->status;
 }
 

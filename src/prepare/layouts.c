@@ -113,6 +113,26 @@ dt_status layout_read_lists(listing *l, const archive_layout *layout, dt_error *
     return err->status;
 }
 
+/* ---- names of classes ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Two numbers of one name would be one class. name[count] is sorted; there are NULLs at places without a name. */
+static dt_status refuse_same_names(const char **name, int64_t count, const char *path, dt_error *err)
+{
+    int64_t named = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (name[i]) name[named++] = name[i];
+    qsort(name, (size_t)named, sizeof *name, compare_texts);
+    for (int64_t i = 1; i < named; i++)
+        if (!strcmp(name[i - 1], name[i]))
+            return error_set(err, DT_ERR_FORMAT, "%s: two classes have the name \"%s\"", path, name[i]);
+    return DT_OK;
+}
+
 /* ---- an index of numbered images ---- */
 
 /* One file of "number value" lines, by number: value[number], NULL where there is none. */
@@ -157,6 +177,17 @@ static dt_status open_numbered(numbered *n, const listing *l, const char *choice
     return fill_numbered(n, err);
 }
 
+static dt_status open_names(numbered *n, const listing *l, const char *choices, dt_error *err)
+{
+    if (open_numbered(n, l, choices, err) != DT_OK) return err->status;
+    const char **copy = malloc((size_t)n->limit * sizeof *copy);
+    if (!copy) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", n->t.path);
+    memcpy(copy, n->value, (size_t)n->limit * sizeof *copy);
+    refuse_same_names(copy, n->limit, n->t.path, err);
+    free(copy);
+    return err->status;
+}
+
 static void close_numbered(numbered *n)
 {
     text_table_close(&n->t);
@@ -190,8 +221,7 @@ dt_status layout_read_index(listing *l, const archive_layout *layout, dt_error *
     if (find_images(images, l, layout->images[0], err) == DT_OK &&
         open_numbered(&paths, l, layout->list[LISTING_TRAIN], err) == DT_OK &&
         open_numbered(&splits, l, layout->list[LISTING_TEST], err) == DT_OK &&
-        open_numbered(&labels, l, layout->labels, err) == DT_OK &&
-        open_numbered(&names, l, layout->names, err) == DT_OK)
+        open_numbered(&labels, l, layout->labels, err) == DT_OK && open_names(&names, l, layout->names, err) == DT_OK)
         for (int64_t i = 0; i < paths.t.row_count && err->status == DT_OK; i++)
             add_indexed(l, images, &paths, &splits, &labels, &names, i, err);
     close_numbered(&paths);
@@ -354,6 +384,16 @@ static dt_status read_annotations(listing *l, const archive_layout *layout, list
     return err->status;
 }
 
+static dt_status check_names(const mat_value *cells, const char *path, dt_error *err)
+{
+    const char **name = malloc((size_t)cells->count * sizeof *name + 1);
+    if (!name) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
+    for (int64_t i = 0; i < cells->count; i++) name[i] = cells->child[i].kind == MAT_TEXT ? cells->child[i].text : NULL;
+    refuse_same_names(name, cells->count, path, err);
+    free(name);
+    return err->status;
+}
+
 dt_status layout_read_mat_annotations(listing *l, const archive_layout *layout, dt_error *err)
 {
     mat_file f = {0};
@@ -361,6 +401,7 @@ dt_status layout_read_mat_annotations(listing *l, const archive_layout *layout, 
     const mat_value *names = NULL;
     if (find(path, l, layout->names, err) == DT_OK && mat_file_open(&f, path, err) == DT_OK)
         names = need(&f, "class_names", MAT_CELL, path, err);
+    if (names) check_names(names, path, err);
     for (listing_split split = 0; names && split < LISTING_SPLITS && err->status == DT_OK; split++)
         if (layout->list[split]) read_annotations(l, layout, split, names, err);
     mat_file_close(&f);

@@ -7,32 +7,42 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <nettle/base16.h>
+#include <nettle/sha2.h>
+
 #include "data/dataset.h"
 #include "file/file.h"
 #include "file/json_file.h"
 
 enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
 
-/* A hash over all that is linked: what tells one preparation from another. */
-static dt_status hash_listing(file_hash *out, const listing *l, dt_error *err)
+static void hash_part(struct sha256_ctx *hash, const char *text, char end)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (!f) return error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
-    for (int64_t i = 0; i < l->count; i++)
-        fprintf(f, "%s/%s\t%s\n", listing_split_name[l->image[i].split], l->image[i].class_name, l->image[i].path);
-    if (fclose(f) != 0) error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
-    if (err->status == DT_OK) file_sha256_bytes(out, text, size);
-    free(text);
-    return err->status;
+    sha256_update(hash, strlen(text), (const uint8_t *)text);
+    sha256_update(hash, 1, (const uint8_t *)&end);
+}
+
+/* A hash over all that is linked, as lines "split/class<tab>path": what tells one preparation from another. */
+static void hash_listing(file_hash *out, const listing *l)
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_init(&hash);
+    for (int64_t i = 0; i < l->count; i++) {
+        hash_part(&hash, listing_split_name[l->image[i].split], '/');
+        hash_part(&hash, l->image[i].class_name, '\t');
+        hash_part(&hash, l->image[i].path, '\n');
+    }
+    sha256_digest(&hash, sizeof digest, digest);
+    base16_encode_update(out->hex, sizeof digest, digest);
+    out->hex[sizeof out->hex - 1] = '\0';
 }
 
 static dt_status describe(char **text, const listing *l, const char *name, dt_error *err)
 {
     file_hash hash;
     dt_data_counts n = listing_counts(l);
-    if (hash_listing(&hash, l, err) != DT_OK) return err->status;
+    hash_listing(&hash, l);
     json_t *images = JSON_OBJECT({"train", json_integer(n.train)}, {"val", json_integer(n.validation)},
                                  {"test", json_integer(n.test)});
     json_t *value = JSON_OBJECT({"tool", json_string("difftune " DT_VERSION)}, {"data_set", json_string(name)},

@@ -1,5 +1,6 @@
 #include "prepare/listing.h"
 
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +29,32 @@ dt_status listing_open(listing *l, const char *folder, const char *inner, dt_err
     return err->status;
 }
 
+/* A block of texts, one behind the other: a million paths must not be a million pieces of memory. */
+typedef struct listing_text {
+    struct listing_text *older;
+    size_t used;
+    char text[1 << 20];
+} listing_text;
+
+/* A class: the folder it becomes, and its own name. */
+typedef struct listed_class {
+    char *folder, *name;
+} listed_class;
+
+static void free_class(void *class)
+{
+    listed_class *one = class;
+    free(one->folder);
+    free(one->name);
+    free(one);
+}
+
 void listing_close(listing *l)
 {
-    for (int64_t i = 0; i < l->count; i++) {
-        free(l->image[i].class_name);
-        free(l->image[i].path);
+    tdestroy(l->classes, free_class);
+    for (listing_text *t = l->texts, *older; t; t = older) {
+        older = t->older;
+        free(t);
     }
     free(l->image);
     *l = (listing){0};
@@ -84,25 +106,62 @@ static dt_status grow(listing *l, dt_error *err)
     return DT_OK;
 }
 
+static int compare_classes(const void *a, const void *b)
+{
+    return strcmp(((const listed_class *)a)->folder, ((const listed_class *)b)->folder);
+}
+
+/* The folder of a class, which is kept; NULL with *err. */
+static const char *folder_of_class(listing *l, const char *name, const char *where, dt_error *err)
+{
+    listed_class *one = calloc(1, sizeof *one), **found = NULL;
+    const bool made = one && (one->folder = strdup(name)) && (one->name = strdup(name));
+    for (char *c = made ? one->folder : ""; *c; c++)
+        if (*c == '/') *c = '-';
+    if (made) found = tsearch(one, &l->classes, compare_classes);
+    if (!found)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to list the images", where);
+    else if (strcmp((*found)->name, name) != 0)
+        error_set(err, DT_ERR_FORMAT, "%s: the classes \"%s\" and \"%s\" would both be the folder %s", where,
+                  (*found)->name, name, one->folder);
+    else if (!is_plain_name(one->folder, strlen(one->folder)))
+        error_set(err, DT_ERR_FORMAT, "%s: no folder can be named after the class \"%s\"", where, name);
+    if (one && (!found || *found != one)) free_class(one);
+    return err->status == DT_OK ? (*found)->folder : NULL;
+}
+
+/* images/path, which is kept; NULL with *err. */
+static const char *keep_path(listing *l, const char *images, const char *path, const char *where, dt_error *err)
+{
+    const size_t size = strlen(images) + strlen(path) + 2;
+    if (size > DT_PATH_MAX + 1) {
+        error_set(err, DT_ERR_FORMAT, "%s: a path of more than %d bytes", where, DT_PATH_MAX);
+        return NULL;
+    }
+    if (!l->texts || sizeof l->texts->text - l->texts->used < size) {
+        listing_text *block = malloc(sizeof *block);
+        if (!block) {
+            error_set(err, DT_ERR_MEMORY, "%s: no memory to list the images", where);
+            return NULL;
+        }
+        block->older = l->texts;
+        block->used = 0;
+        l->texts = block;
+    }
+    char *kept = l->texts->text + l->texts->used;
+    l->texts->used += (size_t)sprintf(kept, "%s%s%s", images, images[0] ? "/" : "", path) + 1;
+    return kept;
+}
+
 dt_status listing_add(listing *l, listing_split split, const char *class_name, const char *images, const char *path,
                       const char *where, dt_error *err)
 {
-    listed_image one = {.split = split, .class_name = strdup(class_name)};
-    for (char *c = one.class_name; c && *c; c++) *c = *c == '/' ? '-' : *c;
+    listed_image one = {.split = split};
     if (!is_plain_path(path))
-        return free(one.class_name),
-               error_set(err, DT_ERR_FORMAT, "%s: \"%s\" is no path inside the data set", where, path);
-    if (one.class_name && !is_plain_name(one.class_name, strlen(one.class_name)))
-        error_set(err, DT_ERR_FORMAT, "%s: no folder can be named after the class \"%s\"", where, class_name);
-    if (asprintf(&one.path, "%s%s%s", images, images[0] ? "/" : "", path) < 0) one.path = NULL;
-    if (!one.class_name || !one.path) error_set(err, DT_ERR_MEMORY, "%s: no memory to list the images", where);
-    if (err->status == DT_OK && strlen(one.path) > DT_PATH_MAX)
-        error_set(err, DT_ERR_FORMAT, "%s: a path of more than %d bytes", where, DT_PATH_MAX);
-    if (err->status != DT_OK || grow(l, err) != DT_OK) {
-        free(one.class_name);
-        free(one.path);
+        return error_set(err, DT_ERR_FORMAT, "%s: \"%s\" is no path inside the data set", where, path);
+    if (!(one.class_name = folder_of_class(l, class_name, where, err)) ||
+        !(one.path = keep_path(l, images, path, where, err)) || grow(l, err) != DT_OK)
         return err->status;
-    }
     one.file = strrchr(one.path, '/') ? strrchr(one.path, '/') + 1 : one.path;
     l->image[l->count++] = one;
     return DT_OK;
@@ -131,13 +190,7 @@ static dt_status leave_out_missing(listing *l, dt_error *err)
         free(whole);
         if (!there && l->missing++ == 0) snprintf(l->first_missing, DT_PATH_MAX, "%s", l->image[i].path);
         if (!there) continue;
-        listed_image one = l->image[i];
-        l->image[i] = l->image[kept]; /* what is left out is freed with the rest */
-        l->image[kept++] = one;
-    }
-    for (int64_t i = kept; i < l->count; i++) {
-        free(l->image[i].class_name);
-        free(l->image[i].path);
+        l->image[kept++] = l->image[i];
     }
     l->count = kept;
     return DT_OK;
@@ -151,6 +204,10 @@ dt_status listing_check(listing *l, dt_error *err)
                          l->root, (long long)l->missing, l->first_missing);
     if (l->count == 0) return error_set(err, DT_ERR_FORMAT, "%s: no images found", l->root);
     qsort(l->image, (size_t)l->count, sizeof *l->image, compare);
+    if (l->image[0].split != LISTING_TRAIN)
+        return error_set(err, DT_ERR_FORMAT, "%s: no image to train on: the split %s is empty%s%s", l->root,
+                         listing_split_name[LISTING_TRAIN], l->missing ? "; the first that is missing: " : "",
+                         l->missing ? l->first_missing : "");
     for (int64_t i = 1; i < l->count; i++)
         if (compare(&l->image[i - 1], &l->image[i]) == 0)
             return error_set(err, DT_ERR_FORMAT, "%s: class %s of split %s would have %s twice, from %s and %s",
@@ -166,7 +223,7 @@ static int compare_names(const void *a, const void *b)
 
 static int64_t count_classes(const listing *l)
 {
-    char **name = malloc((size_t)l->count * sizeof *name + 1);
+    const char **name = malloc((size_t)l->count * sizeof *name + 1);
     int64_t classes = 0;
     for (int64_t i = 0; name && i < l->count; i++) name[i] = l->image[i].class_name;
     if (name) qsort(name, (size_t)l->count, sizeof *name, compare_names);

@@ -11,9 +11,9 @@ extern const char *const listing_split_name[LISTING_SPLITS];
 
 typedef struct listed_image {
     listing_split split;
-    char *class_name; /* a folder's name */
-    char *path;       /* below root, components parted by one slash */
-    const char *file; /* the last component of path */
+    const char *class_name; /* a folder's name */
+    const char *path;       /* below root, components parted by one slash */
+    const char *file;       /* the last component of path */
 } listed_image;
 
 typedef struct listing {
@@ -24,6 +24,9 @@ typedef struct listing {
     const char *described; /* of the layout taken */
     int64_t missing;       /* listed images that are not there, left out */
     char first_missing[DT_PATH_MAX];
+    /* owned */
+    void *classes;              /* a tree (tsearch) of those met so far */
+    struct listing_text *texts; /* where paths lie */
 } listing;
 
 /* `folder` must exist; `inner` (may be "") is looked for in it. */
@@ -35,12 +38,12 @@ bool listing_locate(char below_root[DT_PATH_MAX], const listing *l, const char *
 
 /* Adds one image. `images` is a folder below root ("": root itself). A path that is absolute or has "..", empty or
  * hidden components, and a class that no folder can be named after, are DT_ERR_FORMAT with `where` (a file, and line)
- * in front. Slashes in a class name become hyphens. */
+ * in front. Slashes in a class name become hyphens; two classes that would then have one folder are DT_ERR_FORMAT too. */
 dt_status listing_add(listing *l, listing_split split, const char *class_name, const char *images, const char *path,
                       const char *where, dt_error *err);
 
 /* Sorts; leaves out and counts what is not there. DT_ERR_FORMAT: two images of one class and split with one file name;
- * no image at all. */
+ * no image at all; none to train on. */
 dt_status listing_check(listing *l, dt_error *err);
 
 dt_data_counts listing_counts(const listing *l);

@@ -7,6 +7,7 @@
 #include "file/file.h"
 
 #define FILE_BYTES_MAX ((size_t)256 << 20)
+enum { FIELDS_ALL_MAX = 1 << 26 };
 
 /* *start: the text behind a byte order mark. */
 static dt_status open_text(text_table *t, char **start, const char *path, dt_error *err)
@@ -31,29 +32,36 @@ static dt_status begin_row(text_table *t, int64_t line, dt_error *err)
     struct text_row *row = grown(t->row, t->row_count, sizeof *row);
     if (!row) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
     t->row = row;
-    t->row[t->row_count++] = (struct text_row){line, t->field_count, 0};
+    t->row[t->row_count++] = (struct text_row){(uint32_t)line, (uint32_t)t->field_count};
     return DT_OK;
 }
 
-static dt_status add_field(text_table *t, char *text, dt_error *err)
+static int64_t fields_of(const text_table *t, int64_t row)
 {
-    char **field = grown(t->field, t->field_count, sizeof *field);
+    return (row + 1 < t->row_count ? t->row[row + 1].first : t->field_count) - t->row[row].first;
+}
+
+static dt_status add_field(text_table *t, const char *text, dt_error *err)
+{
+    if (t->field_count == FIELDS_ALL_MAX)
+        return error_set(err, DT_ERR_FORMAT, "%s: more than %d fields in all", t->path, FIELDS_ALL_MAX);
+    uint32_t *field = grown(t->field, t->field_count, sizeof *field);
     if (!field) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
     t->field = field;
-    t->field[t->field_count++] = text;
-    struct text_row *row = &t->row[t->row_count - 1];
-    if (++row->field_count > TEXT_FIELDS_MAX)
-        error_set(err, DT_ERR_FORMAT, "%s:%lld: more than %d fields", t->path, (long long)row->line, TEXT_FIELDS_MAX);
+    t->field[t->field_count++] = (uint32_t)(text - t->text);
+    if (fields_of(t, t->row_count - 1) > TEXT_FIELDS_MAX)
+        error_set(err, DT_ERR_FORMAT, "%s:%lld: more than %d fields", t->path, (long long)t->row[t->row_count - 1].line,
+                  TEXT_FIELDS_MAX);
     return err->status;
 }
 
 /* The last row has as many fields as it should. */
-static dt_status check_row(const text_table *t, int fields, dt_error *err)
+static dt_status check_row(const text_table *t, int64_t fields, dt_error *err)
 {
-    const struct text_row *row = &t->row[t->row_count - 1];
-    if (err->status == DT_OK && row->field_count != fields)
-        error_set(err, DT_ERR_FORMAT, "%s:%lld: %d fields expected, found %d", t->path, (long long)row->line, fields,
-                  row->field_count);
+    const int64_t last = t->row_count - 1;
+    if (err->status == DT_OK && fields_of(t, last) != fields)
+        error_set(err, DT_ERR_FORMAT, "%s:%lld: %lld fields expected, found %lld", t->path,
+                  (long long)t->row[last].line, (long long)fields, (long long)fields_of(t, last));
     return err->status;
 }
 
@@ -132,7 +140,7 @@ dt_status text_table_csv(text_table *t, const char *path, dt_error *err)
     if (open_text(t, &rest, path, err) == DT_OK) {
         while (err->status == DT_OK && rest && *rest) {
             if (begin_row(t, line, err) == DT_OK && read_row(t, &rest, &line, err) == DT_OK)
-                check_row(t, t->row[0].field_count, err);
+                check_row(t, fields_of(t, 0), err);
         }
         if (err->status == DT_OK && t->row_count == 0) error_set(err, DT_ERR_FORMAT, "%s: it is empty", path);
     }
@@ -150,7 +158,7 @@ void text_table_close(text_table *t)
 
 const char *text_table_field(const text_table *t, int64_t row, int column)
 {
-    return t->field[t->row[row].first + column];
+    return t->text + t->field[t->row[row].first + column];
 }
 
 void text_table_where(char where[DT_PATH_MAX + 32], const text_table *t, int64_t row)
@@ -160,7 +168,7 @@ void text_table_where(char where[DT_PATH_MAX + 32], const text_table *t, int64_t
 
 int text_table_column(const text_table *t, const char *name)
 {
-    for (int i = 0; i < t->row[0].field_count; i++)
+    for (int i = 0; i < fields_of(t, 0); i++)
         if (!strcmp(text_table_field(t, 0, i), name)) return i;
     return -1;
 }

@@ -6,22 +6,22 @@
 
 enum { TEXT_FIELDS_MAX = 128 };
 
-/* Rows of fields, all in one block. `where` of a row is "path:line". */
+/* Rows of fields, all in one block. `where` of a row is "path:line". Places are numbers of 32 bits, because a list of 100 MB may
+ * have 50 million lines. */
 typedef struct text_table {
     char path[DT_PATH_MAX];
     char *text; /* the file, cut into fields */
     struct text_row {
-        int64_t line;
-        int64_t first; /* of its fields in `field` */
-        int field_count;
+        uint32_t line;
+        uint32_t first; /* of its fields in `field`; they end where the next row's begin */
     } * row;
     int64_t row_count;
-    char **field;
+    uint32_t *field; /* places in `text` */
     int64_t field_count;
 } text_table;
 
 /* Lines cut at the first `fields` - 1 blanks; 1: whole lines. Blanks around are dropped, empty lines passed over. Every
- * line must have `fields` fields. Errors: DT_ERR_IO, DT_ERR_FORMAT (line named; a zero byte; more than 256 MiB),
+ * line must have `fields` fields. Errors: DT_ERR_IO, DT_ERR_FORMAT (line named; a zero byte; more than 256 MiB, or 2^26 fields),
  * DT_ERR_MEMORY. On failure *t is empty. */
 dt_status text_table_lines(text_table *t, const char *path, int fields, dt_error *err);
 
