@@ -199,6 +199,7 @@ int main(void)
         cmocka_unit_test(all_kinds_of_values_are_read),     cmocka_unit_test(packed_and_plain_files_are_the_same),
         cmocka_unit_test(structures_and_cells_are_read),    cmocka_unit_test(files_that_are_cut_off_are_refused),
         cmocka_unit_test(files_with_wrong_bits_do_no_harm), cmocka_unit_test(other_files_are_refused_by_name),
+        cmocka_unit_test(what_is_unpacked_is_bounded),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

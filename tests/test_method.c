@@ -416,6 +416,14 @@ static void the_line_says_what_is_in_force(void **state)
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) assert_says(d.line, parts[i]);
     d = opened(diff_tuning(DT_PRESET_PAPER, 0));
     assert_says(d.line, "share 0,");
+    s.psi = DT_PSI_SNR; /* xi is the mirror image of a power of t all the same */
+    d = opened(s);
+    assert_says(d.line, "psi 1/(1+SNR)");
+    assert_says(d.line, "xi mirrored t^1.5,");
+    s.psi = DT_PSI_POWER;
+    s.tau_retention = 2;
+    d = opened(s);
+    assert_says(d.line, "xi mirrored t^2,");
 }
 
 /* ---- the feed ---- */

@@ -309,6 +309,35 @@ static void ancestral_noise_has_the_variance_that_the_model_asks_for(void **stat
     assert_true(fabs(variance / (step1 * gain * gain) - 1) < 5 * sqrt(2.0 / (COUNT * 4)));
 }
 
+/* All samples begin alike, so that what tells them apart after the only step is its noise. */
+static void noise_is_drawn_wherever_ddim_asks_for_it(void **state)
+{
+    (void)state;
+    enum { COUNT = 4000 };
+    static float x[COUNT * 4];
+    static int32_t y[COUNT];
+    static uint32_t index[COUNT];
+    for (int i = 0; i < COUNT; i++) index[i] = (uint32_t)i;
+    for (int spacing = DT_SPACING_SECTIONS; spacing <= DT_SPACING_LEADING; spacing++) {
+        known m = {.out_channels = 1};
+        dt_settings s = settings_of(DT_SAMPLER_DDIM, 1, 1);
+        s.timestep_spacing = (dt_spacing)spacing;
+        s.guidance_scale = 1;
+        const denoiser d = known_denoiser(&m, 1);
+        sampler p = known_sampler(&d, &s);
+        double mean = 0, variance = 0;
+        for (int i = 0; i < COUNT * 4; i++) x[i] = 0.3f;
+        assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = y}, index, COUNT), DT_OK);
+        for (int i = 0; i < COUNT * 4; i++) mean += (double)x[i] / (COUNT * 4);
+        for (int i = 0; i < COUNT * 4; i++) variance += pow((double)x[i] - mean, 2) / (COUNT * 4);
+        const double sigma = schedule_ddim_sigma(&p.schedule, 0, 1);
+        if (spacing == DT_SPACING_LEADING)
+            assert_true(fabs(variance / (sigma * sigma) - 1) < 5 * sqrt(2.0 / (COUNT * 4)));
+        else
+            assert_true(variance < 1e-10);
+    }
+}
+
 /* ---- who answers at which t ---- */
 
 static void guidance_acts_in_its_interval_only(void **state)
@@ -394,6 +423,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(guidance_of_one_asks_once_and_only_the_condition, setup, teardown),
         cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(noise_is_drawn_wherever_ddim_asks_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_acts_in_its_interval_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_t, setup, teardown),

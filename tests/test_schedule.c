@@ -338,12 +338,36 @@ static void the_last_step_reads_no_noise(void **state)
     (void)state;
     schedule s;
     dt_error err = {0};
-    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 10, &err), DT_OK);
     const real x[2] = {0.5, -0.5}, eps[2] = {1, 2}, v[2] = {0, 1};
     real ddim[2], ancestral[2];
-    schedule_ddim_step(ddim, x, eps, NULL, 2, &s, 0, 1);
-    schedule_ancestral_step(ancestral, x, eps, v, NULL, 2, &s, 0);
-    assert_true(isfinite(ddim[0]) && isfinite(ancestral[0]));
+    for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+        assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, 10, &err), DT_OK);
+        schedule_ddim_step(ddim, x, eps, NULL, 2, &s, 0, spacing == DT_SPACING_LEADING ? 0 : 1);
+        schedule_ancestral_step(ancestral, x, eps, v, NULL, 2, &s, 0);
+        assert_true(isfinite(ddim[0]) && isfinite(ancestral[0]));
+    }
+}
+
+/* diffusers' DDIMScheduler with set_alpha_to_one false: the step from t = 1 goes to alphas_cumprod[0], with the variance that every
+ * step has. */
+static void the_last_step_of_leading_is_noisy_as_in_diffusers(void **state)
+{
+    (void)state;
+    schedule s;
+    dt_error err = {0};
+    const double a1 = (1 - 1e-4) * (1 - (1e-4 + (0.02 - 1e-4) / 999)), a0 = 1 - 1e-4;
+    const double variance = (1 - a0) / (1 - a1) * (1 - a1 / a0);
+    const real x[1] = {0.5}, eps[1] = {0.25}, noise[1] = {-2};
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_LEADING, 10, &err), DT_OK);
+    for (double eta = 0.5; eta <= 1; eta += 0.5) {
+        real out[1];
+        const double sigma = eta * sqrt(variance), x0 = (0.5 - sqrt(1 - a1) * 0.25) / sqrt(a1);
+        assert_close(schedule_ddim_sigma(&s, 0, eta), sigma, 1e-9, "sigma of the last step", 0);
+        schedule_ddim_step(out, x, eps, noise, 1, &s, 0, eta);
+        assert_close(out[0], sqrt(a0) * x0 + sqrt(1 - a0 - sigma * sigma) * 0.25 - 2 * sigma, 1e-6, "last step", 0);
+    }
+    assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, DT_SPACING_SECTIONS, 10, &err), DT_OK);
+    assert_true(schedule_ddim_sigma(&s, 0, 1) == 0);
 }
 
 int main(void)
@@ -363,6 +387,7 @@ int main(void)
         cmocka_unit_test(ddim_with_the_true_noise_follows_the_noising),
         cmocka_unit_test(clipping_moves_only_what_leaves_the_range),
         cmocka_unit_test(the_last_step_reads_no_noise),
+        cmocka_unit_test(the_last_step_of_leading_is_noisy_as_in_diffusers),
     };
     return cmocka_run_group_tests(tests, load_vectors, free_vectors);
 }

@@ -123,7 +123,8 @@ static void take_step(const sampler *s, real *x, real *out, int64_t stride, cons
                       int64_t i, real *noise)
 {
     const int64_t count = sample_values(s->shape);
-    const bool random = i > 0 && (s->kind == DT_SAMPLER_DDPM || s->eta > 0);
+    const bool ddpm = s->kind == DT_SAMPLER_DDPM;
+    const bool random = ddpm ? i > 0 : schedule_ddim_sigma(&s->schedule, i, s->eta) > 0;
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < n; k++) {
         real *eps = out + k * stride, *sample = x + k * count, *z = noise + k * count;
@@ -131,7 +132,7 @@ static void take_step(const sampler *s, real *x, real *out, int64_t stride, cons
         if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, sample, count, &s->schedule, i);
         if (s->clip_sample) schedule_clip_x0(eps, sample, count, &s->schedule, i);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
-        if (s->kind == DT_SAMPLER_DDPM)
+        if (ddpm)
             schedule_ancestral_step(sample, sample, eps, v, z, count, &s->schedule, i);
         else
             schedule_ddim_step(sample, sample, eps, z, count, &s->schedule, i, s->eta);

@@ -178,11 +178,22 @@ void schedule_clip_x0(real *eps, const real *x, int64_t count, const schedule *s
     }
 }
 
+static double ddim_prev(const schedule *s, int64_t i)
+{
+    return i > 0 ? s->abar_prev[i] : s->ddim_final_abar;
+}
+
+/* 0 where the step ends at abar 1: without noise is without noise. */
+double schedule_ddim_sigma(const schedule *s, int64_t i, double eta)
+{
+    const double abar = s->abar[i], prev = ddim_prev(s, i);
+    return eta * sqrt((1 - prev) / (1 - abar)) * sqrt(1 - abar / prev);
+}
+
 void schedule_ddim_step(real *out, const real *x, const real *eps, const real *noise, int64_t count, const schedule *s,
                         int64_t i, double eta)
 {
-    const double abar = s->abar[i], prev = i > 0 ? s->abar_prev[i] : s->ddim_final_abar;
-    const double sigma = i > 0 ? eta * sqrt((1 - prev) / (1 - abar)) * sqrt(1 - abar / prev) : 0;
+    const double prev = ddim_prev(s, i), sigma = schedule_ddim_sigma(s, i, eta);
     const real a = (real)sqrt_recip_abar(s, i), b = (real)sqrt_recipm1_abar(s, i);
     const real to_x0 = (real)sqrt(prev), to_eps = (real)sqrt(fmax(0, 1 - prev - sigma * sigma));
     for (int64_t j = 0; j < count; j++) out[j] = to_x0 * (a * x[j] - b * eps[j]) + to_eps * eps[j];

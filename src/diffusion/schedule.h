@@ -73,7 +73,12 @@ void schedule_noise_of_velocity(real *v, const real *xt, int64_t count, const sc
 void schedule_clip_x0(real *eps, const real *x, int64_t count, const schedule *s, int64_t i);
 
 /* The sampler steps go from x_i to x_{i-1}; predictions of x0 are taken as they are. Arrays are [count]; `out` may be `x`;
- * eps is the predicted noise, guided or not. The last step (i = 0) adds no noise: `noise` is not read, may be NULL. */
+ * eps is the predicted noise, guided or not. Where a step adds no noise, `noise` is not read and may be NULL: the last ancestral
+ * one (i = 0), and DDIM's where schedule_ddim_sigma is 0. */
+
+/* The standard deviation of the noise of DDIM's step i: 0 for eta 0 and for a last step that goes to abar 1. That of the LEADING
+ * form goes to abar at t = 0 and is noisy for eta > 0, as in diffusers' DDIMScheduler. */
+double schedule_ddim_sigma(const schedule *s, int64_t i, double eta);
 
 /* DDIM (Song, Meng, Ermon 2020, equation 12). eta 0 (noise may be NULL) .. 1. */
 void schedule_ddim_step(real *out, const real *x, const real *eps, const real *noise, int64_t count, const schedule *s,

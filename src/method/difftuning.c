@@ -106,10 +106,15 @@ static dt_xi xi_form(const dt_settings *s)
     return s->preset == DT_PRESET_PAPER ? DT_XI_ONE_MINUS : DT_XI_MIRROR;
 }
 
+static double mirror_tau(const dt_settings *s)
+{
+    return s->tau_retention >= 0 ? s->tau_retention : s->tau;
+}
+
 static dt_status fill_xi(difftuning *d, const dt_settings *s, dt_error *err)
 {
     switch (xi_form(s)) {
-    case DT_XI_MIRROR: fill_xi_mirror(&d->xi, s->tau_retention >= 0 ? s->tau_retention : s->tau); break;
+    case DT_XI_MIRROR: fill_xi_mirror(&d->xi, mirror_tau(s)); break;
     case DT_XI_TABLE: return read_table(&d->xi, s->xi_table, err);
     default: fill_xi_one_minus(&d->xi, &d->psi); break;
     }
@@ -129,6 +134,9 @@ static void describe(difftuning *d, const dt_settings *s)
 {
     static const char *const psi[] = {"t^tau", "1/(1+SNR)", "a table"};
     static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
+    char mirror[32]; /* what is mirrored is always a power of t, which psi need not be */
+    snprintf(mirror, sizeof mirror, "mirrored t^%g", mirror_tau(s));
+    const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
     static const char *const ablation[] = {"", ", retention only", ", reconsolidation only"};
     const char *name = settings_method_names[s->method];
     if (s->method != DT_METHOD_DIFF_TUNING)
@@ -136,7 +144,7 @@ static void describe(difftuning *d, const dt_settings *s)
     else
         snprintf(d->line, sizeof d->line,
                  "%s, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s", name,
-                 settings_word(s, "preset"), psi[s->psi], s->tau, xi[xi_form(s)],
+                 settings_word(s, "preset"), psi[s->psi], s->tau, other ? mirror : xi[xi_form(s)],
                  s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", d->bank_fraction, d->retention_weight,
                  ablation[s->ablation]);
 }
