@@ -225,6 +225,6 @@ dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err)
     if (tensor_read_f32(out, e, err) != DT_OK) return err->status;
     const int64_t bad = finite_first_bad(out, e->count);
     if (bad < 0) return DT_OK;
-    return error_set(err, DT_ERR_NUMERIC, "%s: tensor %s: value %lld is %g, a finite number expected", e->path, e->name,
+    return error_set(err, DT_ERR_FORMAT, "%s: tensor %s: value %lld is %g, a finite number expected", e->path, e->name,
                      (long long)bad, (double)out[bad]);
 }

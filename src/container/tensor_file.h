@@ -89,7 +89,7 @@ void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const in
  * Values that are not finite are read as they are. */
 dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);
 
-/* The same for values that must be finite, as weights and samples are: DT_ERR_NUMERIC names the tensor and the value. */
+/* The same for values that must be finite, as weights and samples are: DT_ERR_FORMAT names the tensor and the value. */
 dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err);
 
 /* Integers and BOOL, row-major; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */

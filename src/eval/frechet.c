@@ -125,7 +125,7 @@ static dt_status check_positive(const double *covariance, int64_t dim, double sh
     memcpy(copy, covariance, (size_t)(dim * dim) * sizeof *copy);
     for (int64_t i = 0; i < dim; i++) copy[i * dim + i] += shift;
     if (LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'L', (lapack_int)dim, copy, (lapack_int)dim) != 0)
-        error_set(err, DT_ERR_NUMERIC, "%s: no covariance: it has a negative eigenvalue", name);
+        error_set(err, DT_ERR_FORMAT, "%s: no covariance: it has a negative eigenvalue", name);
     free(copy);
     return err->status;
 }
@@ -134,15 +134,15 @@ dt_status frechet_check_covariance(const double *covariance, int64_t dim, const 
 {
     double variance, bound;
     if (!all_finite(covariance, dim * dim))
-        return error_set(err, DT_ERR_NUMERIC, "%s: no covariance: a value is not finite", name);
+        return error_set(err, DT_ERR_FORMAT, "%s: no covariance: a value is not finite", name);
     measure_size(&variance, &bound, covariance, dim);
     for (int64_t i = 0; i < dim; i++) {
         if (covariance[i * dim + i] < 0)
-            return error_set(err, DT_ERR_NUMERIC, "%s: no covariance: the variance of value %lld is %g", name,
+            return error_set(err, DT_ERR_FORMAT, "%s: no covariance: the variance of value %lld is %g", name,
                              (long long)i, covariance[i * dim + i]);
         for (int64_t j = 0; j < i; j++)
             if (!(fabs(covariance[i * dim + j] - covariance[j * dim + i]) <= 1e-6 * variance))
-                return error_set(err, DT_ERR_NUMERIC,
+                return error_set(err, DT_ERR_FORMAT,
                                  "%s: no covariance: it is not symmetric, at row %lld and column %lld", name,
                                  (long long)i, (long long)j);
     }

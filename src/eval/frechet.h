@@ -20,7 +20,7 @@ dt_status frechet_distance(double *distance, const double *mean1, const double *
                            const double *covariance2, int64_t dim, dt_error *err);
 
 /* Whether a matrix [D,D] can be a covariance: finite, symmetric and without a negative eigenvalue, each but for rounding (a
- * millionth of the largest variance; 1e-5 of the largest eigenvalue's bound). DT_ERR_NUMERIC says what it is instead; `name` is for
+ * millionth of the largest variance; 1e-5 of the largest eigenvalue's bound). DT_ERR_FORMAT says what it is instead; `name` is for
  * the message. */
 dt_status frechet_check_covariance(const double *covariance, int64_t dim, const char *name, dt_error *err);
 

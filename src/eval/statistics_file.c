@@ -95,7 +95,7 @@ static dt_status read_moments(feature_moments *m, const npz_array *mean, const n
     npz_to_f64(m->covariance, covariance);
     for (int64_t i = 0; i < m->dim; i++)
         if (!isfinite(m->mean[i]))
-            return error_set(err, DT_ERR_NUMERIC, "%s: array %s: value %lld is not finite", path, mean->name,
+            return error_set(err, DT_ERR_FORMAT, "%s: array %s: value %lld is not finite", path, mean->name,
                              (long long)i);
     snprintf(name, sizeof name, "%s: array %s", path, covariance->name);
     return frechet_check_covariance(m->covariance, m->dim, name, err);
