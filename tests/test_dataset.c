@@ -2,7 +2,9 @@
 #include "temp_folder.h"
 
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <archive.h>
@@ -191,6 +193,32 @@ static void images_without_class_folders_are_one_class(void **state)
     assert_image(&d, 0, "0.png", 0, 2);
     assert_image(&d, 1, "1.png", 0, 1);
     dataset_close(&d);
+}
+
+/* Eight of 108 MiB with as many threads: in a process of its own, whose peak is looked at. */
+static void large_pictures_are_decoded_one_after_the_other(void **state)
+{
+    (void)state;
+    enum { SIDE = 6000, COUNT = 8 };
+    int outcome;
+    struct rusage used;
+    uint8_t *rows = calloc(SIDE, SIDE / 8);
+    for (int i = 0; i < COUNT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "large/cat/%d.png", i);
+        put(name, make_png(rows, SIDE / 8, SIDE, SIDE, (png_recipe){.type = PNG_COLOR_TYPE_GRAY, .depth = 1}));
+    }
+    free(rows);
+    pid_t child = fork();
+    if (child == 0) {
+        dt_error err = {0};
+        dataset d;
+        const dataset_options options = {.resolution = 8, .background = "#ffffff", .threads = COUNT};
+        _exit(dataset_open(&d, temp_path("large"), &options, &err) == DT_OK && d.count == COUNT ? 0 : 1);
+    }
+    assert_int_equal(wait4(child, &outcome, 0, &used), child);
+    assert_int_equal(outcome, 0);
+    assert_true(used.ru_maxrss < 400 << 10);
 }
 
 static void a_gzip_whose_checksum_does_not_fit_is_refused(void **state)
@@ -588,6 +616,7 @@ int main(void)
         ON_DISK(classes_and_images_come_in_the_order_of_image_folder),
         ON_DISK(an_image_is_given_as_planes_from_minus_one_to_one_and_flipped),
         ON_DISK(images_without_class_folders_are_one_class),
+        ON_DISK(large_pictures_are_decoded_one_after_the_other),
         ON_DISK(a_gzip_whose_checksum_does_not_fit_is_refused),
         ON_DISK(a_tar_of_any_packing_is_the_same_data_as_the_folder),
         ON_DISK(the_content_hash_tells_data_apart_and_not_threads),

@@ -122,8 +122,8 @@ static dt_status write_output(prediction *p)
     tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)(rows + 4) * sizeof *source, &c->error);
     const real *out = numbers_read(c, &c->scratch, p->out->data, tensor_count(p->out));
     if (ctx_failed(c)) return c->error.status;
-    source[count++] =
-        (tensor_source){.name = "out", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = p->out->dim, .values = out};
+    source[count++] = (tensor_source){
+        .name = "out", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = p->out->dim, .values = out, .finite = true};
     if (p->with_loss) {
         source[count++] = (tensor_source){
             .name = "x_t", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = b->xt->dim, .values = b->xt_values};
