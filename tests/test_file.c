@@ -1,6 +1,8 @@
 /* Files: mapping, hashes, atomic replacement under failures and kills, folders. */
 #include "temp_folder.h"
 
+#include "file/lock.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -353,16 +355,42 @@ static void a_lock_is_held_by_one_at_a_time(void **state)
 {
     (void)state;
     dt_error err = {0};
-    int first, second;
-    assert_int_equal(file_lock(&first, temp_path("lock"), &err), DT_OK);
-    assert_int_equal(file_lock(&second, temp_path("lock"), &err), DT_ERR_CONFLICT);
-    assert_int_equal(second, -1);
+    char self[64];
+    file_lock first = {0}, second = {0};
+    assert_int_equal(file_make_dirs(temp_path("locked"), &err), DT_OK);
+    assert_int_equal(file_lock_folder(&first, temp_path("locked"), &err), DT_OK);
+    assert_int_equal(file_lock_folder(&second, temp_path("locked"), &err), DT_ERR_CONFLICT);
+    assert_false(second.held);
+    snprintf(self, sizeof self, "process %ld on ", (long)getpid());
+    assert_says(err.message, self);
     error_clear(&err);
     file_unlock(&first);
-    assert_int_equal(first, -1);
-    assert_int_equal(file_lock(&second, temp_path("lock"), &err), DT_OK);
+    assert_false(first.held);
+    assert_false(file_exists(temp_path("locked/" FILE_LOCK_NAME)));
+    assert_int_equal(file_lock_folder(&second, temp_path("locked"), &err), DT_OK);
     file_unlock(&second);
-    assert_int_equal(file_lock(&first, temp_path("no_such/lock"), &err), DT_ERR_IO);
+    assert_int_equal(file_lock_folder(&first, temp_path("no_such"), &err), DT_ERR_IO);
+}
+
+/* Of a process that was killed: a file that nobody holds, and no reason to call the folder taken. */
+static void a_lock_of_a_dead_process_is_no_obstacle(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_lock lock;
+    assert_int_equal(file_make_dirs(temp_path("orphan"), &err), DT_OK);
+    const pid_t child = fork();
+    if (child == 0) {
+        file_lock_folder(&lock, temp_path("orphan"), &err);
+        _exit(lock.held ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(file_exists(temp_path("orphan/" FILE_LOCK_NAME)));
+    assert_int_equal(file_check_free_folder(temp_path("orphan"), "run", &err), DT_OK);
+    assert_int_equal(file_lock_folder(&lock, temp_path("orphan"), &err), DT_OK);
+    file_unlock(&lock);
 }
 
 /* 64 MiB pass through the process, and at most some 16 of them are in its memory at a time. */
@@ -444,6 +472,7 @@ int main(void)
         cmocka_unit_test(what_is_inside_a_folder_is_told_before_it_exists),
         cmocka_unit_test(a_name_tells_its_extension),
         cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
+        cmocka_unit_test(a_lock_of_a_dead_process_is_no_obstacle),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -425,14 +425,14 @@ static void a_full_disk_leaves_what_was_there(void **state)
 static void one_process_fills_a_folder_at_a_time(void **state)
 {
     (void)state;
-    int fd;
+    file_lock lock;
     dt_error err = {0};
     encode_whole("data", "locked");
-    assert_int_equal(file_lock(&fd, in_pair("locked", "lock"), &err), DT_OK);
+    assert_int_equal(file_lock_folder(&lock, in_pair("locked", ""), &err), DT_OK);
     assert_int_equal(encode("data", "locked"), DT_ERR_INTERRUPTED); /* the watcher will not wait */
     assert_says(fixture_log, "another process");
     leave();
-    file_unlock(&fd);
+    file_unlock(&lock);
     assert_int_equal(encode_whole("data", "locked"), 0);
     fixture_remove("locked");
 }

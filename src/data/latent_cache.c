@@ -256,14 +256,12 @@ static dt_status name_folder(latent_cache *k, const char *cache_dir, int64_t res
 
 static dt_status wait_for_lock(latent_cache *k, const data_watcher *watch, dt_error *err)
 {
-    char path[DT_PATH_MAX];
     bool told = false;
-    file_join(path, k->folder, "lock");
     for (;;) {
         dt_error why = {0};
-        if (file_lock(&k->lock, path, &why) == DT_OK) return DT_OK;
+        if (file_lock_folder(&k->lock, k->folder, &why) == DT_OK) return DT_OK;
         if (why.status != DT_ERR_CONFLICT) return error_set(err, why.status, "%s", why.message);
-        if (!told) tell(watch, k->folder, ": another process is filling it; waiting");
+        if (!told) tell(watch, why.message, "; waiting for it");
         told = true;
         if (watch->go_on && !watch->go_on(watch->user, 0, 0))
             return error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while another process was filling it", k->folder);
@@ -290,7 +288,7 @@ static dt_status open_folder(latent_cache *k, const data_watcher *watch, dt_erro
 dt_status latent_cache_open(latent_cache *k, const char *cache_dir, const codec *vae, int64_t resolution,
                             const char *background, const data_watcher *watch, dt_error *err)
 {
-    *k = (latent_cache){.lock = -1, .saved_s = clock_s()};
+    *k = (latent_cache){.saved_s = clock_s()};
     describe(k, vae, resolution, background);
     if (name_folder(k, cache_dir, resolution, err) == DT_OK) open_folder(k, watch, err);
     if (err->status != DT_OK) latent_cache_close(k);
@@ -306,8 +304,8 @@ void latent_cache_close(latent_cache *k)
     free(k->growing_content);
     free(k->growing_origin);
     json_decref(k->description);
-    if (k->description) file_unlock(&k->lock);
-    *k = (latent_cache){.lock = -1};
+    file_unlock(&k->lock);
+    *k = (latent_cache){0};
 }
 
 /* ---- reading ---- */

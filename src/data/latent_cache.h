@@ -20,6 +20,7 @@
 
 #include "data/dataset.h"
 #include "container/safetensors.h"
+#include "file/lock.h"
 #include "model/codec/codec.h"
 
 /* Who watches long work: is told lines, and how far it has come, and may stop it. Both functions may be NULL. */
@@ -49,7 +50,7 @@ typedef struct latent_cache {
     int64_t shard_count;
     void *index; /* search tree over content */
     int64_t picture_count;
-    int lock; /* -1: this process does not fill the folder */
+    file_lock lock; /* held while this process may fill the folder */
     /* the last shard, while it grows */
     float *growing_moments; /* [capacity, picture_values]; NULL: none grows */
     uint8_t (*growing_content)[DATASET_CONTENT];

@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <nettle/base16.h>
+
+#include "file/lock.h"
 
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
@@ -443,25 +444,6 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
     return file_remove_tree(aside, err);
 }
 
-dt_status file_lock(int *fd, const char *path, dt_error *err)
-{
-    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return DT_OK;
-    if (errno == EWOULDBLOCK)
-        error_set(err, DT_ERR_CONFLICT, "%s: another process holds the lock", path);
-    else
-        error_set_errno(err, "cannot lock %s", path);
-    file_unlock(fd);
-    return err->status;
-}
-
-void file_unlock(int *fd)
-{
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-}
-
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -505,9 +487,10 @@ void file_names_free(file_names *names)
     *names = (file_names){0};
 }
 
-/* "name.tmp-123", as file_writer_begin makes them */
+/* "name.tmp-123", as file_writer_begin makes them, or a lock */
 static bool is_left_over(const char *name)
 {
+    if (!strcmp(name, FILE_LOCK_NAME)) return true;
     const char *mark = strstr(name, ".tmp-");
     return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
 }

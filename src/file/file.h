@@ -125,11 +125,6 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
  * anything else is found inside, the call fails and nothing is removed. A missing folder is an error. */
 dt_status file_remove_tree(const char *path, dt_error *err);
 
-/* A lock between processes on the file `path`, which is made and stays. DT_ERR_CONFLICT at once while another process
- * holds it; it ends with file_unlock or with the process. */
-dt_status file_lock(int *fd, const char *path, dt_error *err);
-void file_unlock(int *fd);
-
 typedef struct file_names {
     char **name; /* without "." and "..", in byte order */
     size_t count;
@@ -139,8 +134,8 @@ typedef struct file_names {
 dt_status file_list(file_names *names, const char *folder, dt_error *err);
 void file_names_free(file_names *names);
 
-/* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers that died left
- * aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
+/* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers and locks of
+ * processes that died left aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
 dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);
 
 #endif

@@ -1,0 +1,26 @@
+/* One process at a time in a folder. The lock is flock(2)'s on the file difftune.lock in it, which ends with its process, so one
+ * that a dead process left is no obstacle. The file says who holds it, and goes when it is given back. */
+#ifndef FILE_LOCK_H
+#define FILE_LOCK_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+#define FILE_LOCK_NAME "difftune.lock"
+
+typedef struct file_lock {
+    bool held; /* zeroed: no lock */
+    int fd;
+    char path[DT_PATH_MAX];
+} file_lock;
+
+/* Takes the lock of an existing folder. DT_ERR_CONFLICT at once, naming the process and its machine, while another one (or
+ * another lock of this process) holds it; DT_ERR_IO where the folder cannot be written to. A file system that knows no locks
+ * is taken as it is. */
+dt_status file_lock_folder(file_lock *l, const char *folder, dt_error *err);
+
+/* Harmless on a lock that is not held. */
+void file_unlock(file_lock *l);
+
+#endif
