@@ -245,7 +245,12 @@ typedef struct dt_observer {
     void *user;
     void (*progress)(void *user, const dt_progress *p); /* called after each step; may be NULL */
     void (*log)(void *user, const char *line);          /* one sentence, no newline; may be NULL */
-    bool (*should_stop)(void *user);                    /* asked between steps; may be NULL */
+    /* Asked between steps, and about twice a second between the batches of other work; may be NULL. A true answer ends the
+     * call with DT_ERR_INTERRUPTED, in training with a checkpoint; after it the question need not come again. */
+    bool (*should_stop)(void *user);
+    /* Asked at the same times while a run trains; may be NULL. A true answer makes a checkpoint now, after which the run goes
+     * on; who wants one only answers true once. */
+    bool (*should_save)(void *user);
 } dt_observer;
 
 /* ---- the verbs. `observer` may be NULL. Each uses the settings whose row has it in settings_table.c ---- */

@@ -356,6 +356,7 @@ static void rows_of_features_survive_and_are_cut(void **state)
     feature_rows r;
     statistics direct, kept;
     const statistics_kind kind = {.measure = "m", .dim = DIM};
+    ctx c = {0};
     dt_error err = {0};
     for (int i = 0; i < COUNT * DIM; i++) rows[i] = sinf((float)i);
     assert_int_equal(feature_rows_open(&r, temp_path("some.f32"), DIM, &err), DT_OK);
@@ -367,10 +368,10 @@ static void rows_of_features_survive_and_are_cut(void **state)
     assert_int_equal(statistics_open(&direct, &kind, false, &err), DT_OK);
     assert_int_equal(statistics_open(&kept, &kind, false, &err), DT_OK);
     assert_int_equal(statistics_add(&direct, rows, 650, &err), DT_OK);
-    assert_int_equal(feature_rows_add_to(&kept, &r, 650, &err), DT_OK);
+    assert_int_equal(feature_rows_add_to(&c, &kept, &r, 650), DT_OK);
     assert_int_equal(statistics_finish(&direct, &err) || statistics_finish(&kept, &err), 0);
     assert_memory_equal(direct.features.covariance, kept.features.covariance, sizeof(double) * DIM * DIM);
-    assert_int_equal(feature_rows_add_to(&kept, &r, 701, &err), DT_ERR_IO); /* more than there are */
+    assert_int_equal(feature_rows_add_to(&c, &kept, &r, 701), DT_ERR_IO); /* more than there are */
     statistics_close(&direct);
     statistics_close(&kept);
     feature_rows_close(&r);

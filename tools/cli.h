@@ -71,10 +71,13 @@ void progress_close(progress *p);
 
 /* ---- interrupt.c ---- */
 
-/* SIGINT, SIGTERM and SIGHUP ask for a stop; the second of them ends the process at once with 128 + its number. */
+/* From here on SIGINT, SIGTERM, SIGHUP and SIGXCPU ask for a stop: the first is answered by a line on standard error, those of
+ * the next seconds change nothing, and a SIGINT or SIGTERM after them ends the process at once with 128 + its number. SIGUSR1
+ * and SIGUSR2 ask for a checkpoint. */
 void interrupt_install(void);
 
-/* dt_observer.should_stop. */
+/* dt_observer.should_stop and should_save. */
 bool interrupt_requested(void *user);
+bool interrupt_save_requested(void *user);
 
 #endif

@@ -1,8 +1,10 @@
 /* difftune VERB [--key VALUE]...: finds the verb, reads its settings, calls it, and makes its status an exit code. */
 #include "cli.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
 
@@ -32,10 +34,17 @@ static int fail(dt_status status, const char *sentence)
     return exit_code(status);
 }
 
-/* What was printed may be waiting still for a full disk. */
+/* Whether standard output is a pipe that nobody reads any more. */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+}
+
+/* What was printed may be waiting still for a full disk. A reader that has seen enough, as head has, is no failure. */
 static int close_output(int code)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || reader_is_gone()) return code;
     return fail(DT_ERR_IO, "cannot write to standard output");
 }
 
@@ -53,9 +62,11 @@ static int call_verb(const verb *v, int argc, char **argv)
 
     progress bar;
     progress_open(&bar, stderr, &s);
-    dt_observer observer = {
-        .user = &bar, .progress = progress_step, .log = progress_log, .should_stop = interrupt_requested};
-    interrupt_install();
+    dt_observer observer = {.user = &bar,
+                            .progress = progress_step,
+                            .log = progress_log,
+                            .should_stop = interrupt_requested,
+                            .should_save = interrupt_save_requested};
     dt_context *ctx = NULL;
     dt_status status = dt_open(&ctx, &s);
     if (status == DT_OK) status = v->run(ctx, &s, a.operand, &observer);
@@ -93,6 +104,7 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return show_help(argc > 2 ? argv[2] : NULL);
     const verb *v = verb_find(argv[1]);
+    interrupt_install();
     if (v) return call_verb(v, argc - 2, argv + 2);
     fprintf(stderr, "difftune: unknown verb '%s'; 'difftune help' lists them\n", argv[1]);
     return EXIT_USAGE;

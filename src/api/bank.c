@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "file/lock.h"
 #include "measure/drawing.h"
 #include "model/maker.h"
 #include "data/watch.h"
@@ -76,6 +77,7 @@ typedef struct making {
     class_list labels;
     const dt_settings *s;
     json_t *manifest;
+    file_lock lock;
     const dt_observer *observer;
     double started_s;
     float *x;                   /* of the shard that is being drawn */
@@ -162,16 +164,19 @@ static dt_status write_shard(const making *k, int64_t shard, int64_t first, int6
 
 /* The manifest of an earlier call, or a new one in a folder that is missing or empty. It is written before the first shard:
  * a folder that has it is this bank's, wherever a call was stopped. */
-static json_t *begin_manifest(const char *folder, json_t *description, dt_error *err)
+static json_t *begin_manifest(const char *folder, json_t *description, file_lock *lock, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
+    if (!file_exists(path) &&
+        (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
+        return NULL;
+    if (file_lock_folder(lock, folder, err) != DT_OK) return NULL;
     if (file_exists(path)) {
         json_t *manifest = bank_manifest_read(folder, err);
         if (manifest) check_same_drawing(manifest, description, folder, err);
         return manifest;
     }
-    if (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return NULL;
     json_t *manifest = json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", description, "shards");
     write_manifest(folder, manifest, err);
     return manifest;
@@ -205,9 +210,12 @@ static dt_status fill_bank(making *k)
     ctx *c = k->c;
     const json_t *shards = json_object_get(k->manifest, "shards");
     const int64_t total = k->s->bank_size, size = k->s->bank_shard_size, largest = size < total ? size : total;
+    const int64_t each = sample_values(k->drawing.sampler.shape) * (int64_t)sizeof *k->x;
+    const int64_t missing = total - (int64_t)json_array_size(shards) * size;
+    if (missing > 0 && file_check_space(k->s->bank, missing * each, "the bank", &c->error) != DT_OK)
+        return c->error.status;
     const arena_place mark = arena_mark(&c->model);
-    k->x =
-        arena_alloc(&c->model, (size_t)(largest * sample_values(k->drawing.sampler.shape)) * sizeof *k->x, &c->error);
+    k->x = arena_alloc(&c->model, (size_t)(largest * each), &c->error);
     int64_t finished = 0;
     while (finished * size < total && !k->stop && !ctx_failed(c)) {
         const int64_t first = finished * size, n = total - first < size ? total - first : size;
@@ -228,10 +236,11 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
     making k = {.c = c, .s = s, .observer = observer, .started_s = clock_s()};
     if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
     json_t *description = describe_drawing(s, d, base_sha256);
-    k.manifest = begin_manifest(s->bank, description, &c->error);
+    k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
     if (!ctx_failed(c)) fill_bank(&k);
     json_decref(k.manifest);
     json_decref(description);
+    file_unlock(&k.lock);
     return c->error.status;
 }
 
@@ -239,9 +248,10 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
 {
     denoiser d;
     model_info info = {0};
-    if (api_enter(c, s, SETTINGS_BANK) != DT_OK) return c->error.status;
+    observer = api_observer(observer);
+    if (api_enter(c, s, SETTINGS_BANK, observer) != DT_OK) return api_leave(c);
     if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK)
-        bank_make(c, &d, info.sha256, NULL, s, api_observer(observer));
+        bank_make(c, &d, info.sha256, NULL, s, observer);
     model_info_free(&info);
     return api_leave(c);
 }

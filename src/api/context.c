@@ -1,6 +1,7 @@
 #include "api/api.h"
 #include "engine/open.h"
 #include "api/settings_check.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 
@@ -28,9 +29,18 @@ void dt_free(void *p)
     free(p);
 }
 
-dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb)
+static bool no_stop_wanted(void *user)
+{
+    const dt_observer *observer = user;
+    return !observer->should_stop || !observer->should_stop(observer->user);
+}
+
+dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer)
 {
     error_clear(&c->error);
+    c->go_on = no_stop_wanted;
+    c->go_on_user = (void *)observer;
+    c->asked_s = clock_s();
     ctx_enter(c);
     c->tape = NULL;
     c->recording = false;
@@ -40,6 +50,7 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb)
 
 dt_status api_leave(ctx *c)
 {
+    c->go_on = NULL;
     tape_clear(c);
     arena_clear(&c->model);
     arena_clear(&c->step);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/api.h"
+#include "file/file.h"
 #include "model/maker.h"
 
 /* The source's metadata, and what was made of what by whom. */
@@ -28,6 +29,9 @@ static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_set
                                 .dtype = s->save_dtype,
                                 .metadata = pair,
                                 .metadata_count = count};
+    const int64_t each = s->save_dtype == DT_FILE_F32 ? 4 : 2;
+    if (file_check_space(s->output, params_count(d->params, true) * each, "the model", &c->error) != DT_OK)
+        return c->error.status;
     return d->ops->write(c, d, &file);
 }
 
@@ -37,7 +41,7 @@ dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *obs
     model_info info = {0};
     char line[2 * DT_PATH_MAX];
     observer = api_observer(observer);
-    if (api_enter(c, s, SETTINGS_CONVERT) != DT_OK) return c->error.status;
+    if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
     if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK && write(c, &d, &info, s) == DT_OK &&
         observer->log) {
         snprintf(line, sizeof line, "wrote %s", s->output);

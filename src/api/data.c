@@ -29,7 +29,7 @@ dt_status dt_data_prepare(dt_context *c, const char *name, const char *folder, c
                           const dt_observer *observer, dt_prepared *result)
 {
     *result = (dt_prepared){0};
-    if (api_enter(c, s, SETTINGS_DATA) != DT_OK) return c->error.status;
-    prepare(c, name, folder, s, api_observer(observer), result);
+    observer = api_observer(observer);
+    if (api_enter(c, s, SETTINGS_DATA, observer) == DT_OK) prepare(c, name, folder, s, observer, result);
     return api_leave(c);
 }

@@ -67,9 +67,10 @@ dt_status dt_eval(dt_context *c, const dt_settings *s, const dt_observer *observ
     meter m;
     eval_input in;
     *result = (dt_eval_result){0};
-    if (api_enter(c, s, SETTINGS_EVAL) != DT_OK) return c->error.status;
+    observer = api_observer(observer);
+    if (api_enter(c, s, SETTINGS_EVAL, observer) != DT_OK) return api_leave(c);
     if (meter_open(c, &m, s, s->pretrained_model, model_kinds_all) == DT_OK && open_input(c, &in, &m, s) == DT_OK)
-        compare_sides(c, &m, &in, s, api_observer(observer), result);
+        compare_sides(c, &m, &in, s, observer, result);
     meter_close(&m);
     return api_leave(c);
 }

@@ -142,7 +142,7 @@ static dt_status write_output(prediction *p)
 dt_status dt_predict(dt_context *c, const dt_settings *s)
 {
     prediction p = {.c = c, .s = s};
-    if (api_enter(c, s, SETTINGS_PREDICT) != DT_OK) return c->error.status;
+    if (api_enter(c, s, SETTINGS_PREDICT, api_observer(NULL)) != DT_OK) return api_leave(c);
     if (denoiser_load(c, &p.model, NULL, s->pretrained_model, model_kinds_all) == DT_OK &&
         tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
         if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);

@@ -83,6 +83,20 @@ static dt_status open_folder(sampling *p)
     return sample_folder_open(&p->folder, row_values(p), &p->c->error);
 }
 
+/* PNGs of the usual pictures take at least a quarter of their pixels' bytes, rows and the stack what they hold. */
+static dt_status check_space(const sampling *p)
+{
+    dt_error *err = &p->c->error;
+    const sample_folder *f = &p->folder;
+    const int64_t pixels = f->size * f->size * 3, row = row_values(p) * (int64_t)sizeof(float);
+    const int64_t missing = p->s->num_samples - f->done;
+    int64_t images = missing < f->saved ? missing : f->saved, bytes = images * (pixels / 4);
+    if (wants_statistics(p)) bytes += missing * row;
+    if (file_check_space(p->s->output_dir, bytes, "the images", err) != DT_OK || !p->s->save_stack[0])
+        return err->status;
+    return file_check_space(p->s->save_stack, p->s->num_samples * pixels, "the stack of images", err);
+}
+
 /* ---- drawing ---- */
 
 static void tell_codec(const sampling *p)
@@ -150,7 +164,7 @@ static dt_status save_statistics(sampling *p)
     statistics all;
     dt_error *err = &p->c->error;
     if (meter_statistics(p->c, &p->meter, &all, false) != DT_OK) return err->status;
-    if (feature_rows_add_to(&all, &p->folder.rows, p->s->num_samples, err) == DT_OK &&
+    if (feature_rows_add_to(p->c, &all, &p->folder.rows, p->s->num_samples) == DT_OK &&
         statistics_finish(&all, err) == DT_OK)
         statistics_save(&all, p->s->save_statistics, err);
     statistics_close(&all);
@@ -163,7 +177,7 @@ static dt_status finish(sampling *p)
     if (sample_folder_grid(&p->folder, &labelled, &p->c->error) != DT_OK) return p->c->error.status;
     if (!labelled && p->observer->log)
         p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
-    if (p->s->save_stack[0] && sample_folder_stack(&p->folder, p->s->save_stack, &p->c->error) != DT_OK)
+    if (p->s->save_stack[0] && sample_folder_stack(p->c, &p->folder, p->s->save_stack) != DT_OK)
         return p->c->error.status;
     return wants_statistics(p) ? save_statistics(p) : DT_OK;
 }
@@ -171,11 +185,11 @@ static dt_status finish(sampling *p)
 dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     sampling p = {.c = c, .s = s, .observer = api_observer(observer), .started_s = clock_s()};
-    if (api_enter(c, s, SETTINGS_SAMPLE) != DT_OK) return c->error.status;
+    if (api_enter(c, s, SETTINGS_SAMPLE, p.observer) != DT_OK) return api_leave(c);
     if (open_model(&p) == DT_OK && open_folder(&p) == DT_OK) {
         tell_codec(&p);
         tell_guidance(&p);
-        if (draw_all(&p) == DT_OK) finish(&p);
+        if (check_space(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }
     meter_close(&p.meter);

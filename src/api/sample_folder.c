@@ -19,18 +19,22 @@ static void image_path(char path[DT_PATH_MAX], const sample_folder *f, int64_t n
 
 /* ---- whose folder it is ---- */
 
-static dt_status claim(const sample_folder *f, const char *text, dt_error *err)
+static dt_status claim(sample_folder *f, const char *text, dt_error *err)
 {
     char path[DT_PATH_MAX], *found = NULL;
     const char *folder = f->s->output_dir;
     size_t size;
     file_join(path, folder, "samples.txt");
+    if (!file_exists(path) &&
+        (file_check_free_folder(folder, "samples", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
+        return err->status;
+    if (file_lock_folder(&f->lock, folder, err) != DT_OK) return err->status;
     if (file_exists(path)) {
         if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
             error_set(err, DT_ERR_CONFLICT,
                       "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", folder, found);
         free(found);
-    } else if (file_check_free_folder(folder, "samples", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
+    } else {
         file_write_atomic(path, text, strlen(text), err);
     }
     return err->status;
@@ -71,6 +75,7 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
 void sample_folder_close(sample_folder *f)
 {
     feature_rows_close(&f->rows);
+    file_unlock(&f->lock);
 }
 
 /* ---- images ---- */
@@ -158,8 +163,9 @@ dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *e
     return err->status;
 }
 
-dt_status sample_folder_stack(const sample_folder *f, const char *path, dt_error *err)
+dt_status sample_folder_stack(ctx *c, const sample_folder *f, const char *path)
 {
+    dt_error *err = &c->error;
     sample_stack_writer w;
     image picture;
     const int64_t count = f->s->num_samples;
@@ -167,7 +173,7 @@ dt_status sample_folder_stack(const sample_folder *f, const char *path, dt_error
     if (!labels) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its classes", path);
     for (int64_t i = 0; i < count; i++) labels[i] = class_list_at(f->classes, i);
     if (sample_stack_begin(&w, path, count, f->size, f->size, err) == DT_OK) {
-        for (int64_t i = 0; i < count && load(f, &picture, i, err) == DT_OK; i++) {
+        for (int64_t i = 0; i < count && ctx_go_on(c) && load(f, &picture, i, err) == DT_OK; i++) {
             sample_stack_add(&w, picture.rgb, 1, err);
             image_close(&picture);
             if (err->status != DT_OK) break;

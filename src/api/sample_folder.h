@@ -5,6 +5,7 @@
 
 #include "data/class_list.h"
 #include "eval/feature_rows.h"
+#include "file/lock.h"
 
 enum { SAMPLE_TEXT_MAX = 1024 };
 
@@ -18,10 +19,11 @@ typedef struct sample_folder {
     const char *feature;        /* identity of the features that are kept; NULL: none */
     feature_rows rows;          /* open where features are kept */
     int64_t done;               /* images that need not be drawn again */
+    file_lock lock;
 } sample_folder;
 
 /* Claims s->output_dir or recognises it, and finds out how far it is; text and the other members above it are filled.
- * DT_ERR_CONFLICT: the folder is somebody else's. On failure *f is closed. */
+ * DT_ERR_CONFLICT: the folder is somebody else's, or another process draws into it. On failure *f is closed. */
 dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *err);
 void sample_folder_close(sample_folder *f);
 
@@ -32,6 +34,6 @@ dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t num
 dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *err);
 
 /* Puts all images, which must have become files, and their classes into one .npz (data/sample_stack.h). */
-dt_status sample_folder_stack(const sample_folder *f, const char *path, dt_error *err);
+dt_status sample_folder_stack(ctx *c, const sample_folder *f, const char *path);
 
 #endif

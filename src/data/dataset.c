@@ -166,6 +166,13 @@ static dt_status read_batch(loader *l, raw_file *batch, int64_t *count, int64_t 
     return DT_OK;
 }
 
+static dt_status ask_to_go_on(const loader *l, dt_error *err)
+{
+    const dataset_options *o = l->options;
+    if (!o->go_on || o->go_on(o->go_on_user)) return DT_OK;
+    return error_set(err, DT_ERR_INTERRUPTED, "image data %s: stopped while it was read", l->d->path);
+}
+
 static dt_status decode_all(loader *l, dt_error *err)
 {
     raw_file *batch = calloc(BATCH_FILES, sizeof *batch);
@@ -176,6 +183,7 @@ static dt_status decode_all(loader *l, dt_error *err)
         status = read_batch(l, batch, &count, &next, err);
         if (status == DT_OK) status = decode_batch(l, batch, count, err);
         for (int64_t i = 0; i < count; i++) free(batch[i].data);
+        if (status == DT_OK && next < l->source->file_count) status = ask_to_go_on(l, err);
     }
     free(batch);
     return status;

@@ -49,6 +49,9 @@ typedef struct dataset_options {
     char *const *class_name;
     int64_t class_count;
     const dataset_taker *taker; /* NULL: the pixels are kept */
+    /* Asked between batches of some hundred files; false ends the opening with DT_ERR_INTERRUPTED. NULL: never. */
+    bool (*go_on)(void *user);
+    void *go_on_user;
 } dataset_options;
 
 typedef struct dataset {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/finite.h"
+#include "file/file.h"
 
 typedef struct encoder {
     ctx *c;
@@ -12,6 +13,7 @@ typedef struct encoder {
     const char *path;
     int64_t resolution;
     latent_cache *cache;
+    bool has_room; /* on the disk of the cache, for what is certainly new */
 } encoder;
 
 /* chw [3,R,R] in [-1,1] of rgb [R,R,3], mirrored left to right where `mirrored` */
@@ -63,10 +65,21 @@ static bool cache_knows(void *user, dataset_file *file)
     return latent_cache_find(e->cache, file->content, &file->origin);
 }
 
+/* Of all files of the set at most those that the cache holds are known. */
+static dt_status check_room(encoder *e, const dataset_file *file, dt_error *err)
+{
+    const latent_cache *k = e->cache;
+    const int64_t new = file->count - k->picture_count, each = k->picture_values * (int64_t)sizeof(float);
+    if (!e->has_room && new > 0) file_check_space(k->folder, new * each, "encoded pictures", err);
+    e->has_room = true;
+    return err->status;
+}
+
 static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err)
 {
-    const encoder *e = user;
+    encoder *e = user;
     ctx *c = e->c;
+    if (check_room(e, file, err) != DT_OK) return err->status;
     if (latent_cache_find(e->cache, file->content, NULL)) return DT_OK; /* the same picture twice in one batch */
     const arena_place mark = arena_mark(&c->scratch);
     float *moments = arena_alloc(&c->scratch, (size_t)e->cache->picture_values * sizeof *moments, &c->error);

@@ -6,7 +6,12 @@
 
 #include "data/encode.h"
 
-static dataset_options dataset_options_of(const ctx *c, const examples_options *o)
+static bool go_on(void *user)
+{
+    return ctx_go_on(user);
+}
+
+static dataset_options dataset_options_of(ctx *c, const examples_options *o)
 {
     return (dataset_options){.resolution = o->resolution,
                              .background = o->background,
@@ -14,7 +19,9 @@ static dataset_options dataset_options_of(const ctx *c, const examples_options *
                              .memory_limit_bytes = o->memory_limit_bytes,
                              .threads = c->threads,
                              .class_name = o->class_name,
-                             .class_count = o->class_count};
+                             .class_count = o->class_count,
+                             .go_on = go_on,
+                             .go_on_user = c};
 }
 
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *o)

@@ -142,7 +142,7 @@ static void take_step(const sampler *s, real *x, real *out, int64_t stride, cons
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
     c->recording = false;
-    for (int64_t i = s->schedule.count - 1; i >= 0 && !ctx_failed(c); i--) {
+    for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
         const arena_place mark = arena_mark(&c->step);
         int64_t stride = 0;
         real *noise = arena_alloc(&c->step, (size_t)(n * sample_values(s->shape)) * sizeof *noise, &c->error);

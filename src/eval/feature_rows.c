@@ -69,11 +69,12 @@ static dt_status read_rows(float *rows, const feature_rows *r, int64_t first, in
     return DT_OK;
 }
 
-dt_status feature_rows_add_to(statistics *s, const feature_rows *r, int64_t count, dt_error *err)
+dt_status feature_rows_add_to(ctx *c, statistics *s, const feature_rows *r, int64_t count)
 {
+    dt_error *err = &c->error;
     float *rows = malloc((size_t)(BLOCK_ROWS * row_bytes(r)));
     if (!rows) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", r->path);
-    for (int64_t first = 0; first < count && err->status == DT_OK; first += BLOCK_ROWS) {
+    for (int64_t first = 0; first < count && ctx_go_on(c); first += BLOCK_ROWS) {
         int64_t n = count - first < BLOCK_ROWS ? count - first : BLOCK_ROWS;
         if (read_rows(rows, r, first, n, err) == DT_OK) statistics_add(s, rows, n, err);
     }

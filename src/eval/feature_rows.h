@@ -4,6 +4,7 @@
 #define EVAL_FEATURE_ROWS_H
 
 #include "eval/statistics.h"
+#include "tensor/context.h"
 
 typedef struct feature_rows {
     int fd;
@@ -21,7 +22,7 @@ dt_status feature_rows_cut(feature_rows *r, int64_t count, dt_error *err);
 /* Appends rows [n,dim], all or none, and waits for the disk. */
 dt_status feature_rows_append(feature_rows *r, const float *rows, int64_t n, dt_error *err);
 
-/* Adds the first `count` rows to statistics of the same dimension. */
-dt_status feature_rows_add_to(statistics *s, const feature_rows *r, int64_t count, dt_error *err);
+/* Adds the first `count` rows to statistics of the same dimension. It may be long: see ctx_go_on. */
+dt_status feature_rows_add_to(ctx *c, statistics *s, const feature_rows *r, int64_t count);
 
 #endif

@@ -71,14 +71,15 @@ dt_status kernel_distance(kernel_distance_result *out, ctx *c, const float *x, i
     workspace_open(&w, c, x_count > y_count ? x_count : y_count);
     if (ctx_failed(c)) return c->error.status;
 
-    double value[KERNEL_DISTANCE_SUBSETS], sum = 0, square = 0;
-    for (int s = 0; s < KERNEL_DISTANCE_SUBSETS; s++) {
+    double value[KERNEL_DISTANCE_SUBSETS] = {0}, sum = 0, square = 0;
+    for (int s = 0; s < KERNEL_DISTANCE_SUBSETS && ctx_go_on(c); s++) {
         draw(w.x, &w, x, x_count, (rng_key){seed, RNG_SUBSET, (uint32_t)s, 0});
         draw(w.y, &w, y, y_count, (rng_key){seed, RNG_SUBSET, (uint32_t)s, 1});
         value[s] = subset_distance(c, &w);
         sum += value[s];
     }
     arena_release(&c->scratch, mark);
+    if (ctx_failed(c)) return c->error.status;
     out->mean = sum / KERNEL_DISTANCE_SUBSETS;
     for (int s = 0; s < KERNEL_DISTANCE_SUBSETS; s++) square += (value[s] - out->mean) * (value[s] - out->mean);
     out->std = sqrt(square / KERNEL_DISTANCE_SUBSETS);

@@ -79,7 +79,7 @@ static inline void insert(double smallest[NEIGHBOURS], double value)
 static void measure_radii(workspace *w, const set *s)
 {
     double smallest[TILE][NEIGHBOURS];
-    for (int64_t i = 0; i < s->count; i += TILE) {
+    for (int64_t i = 0; i < s->count && ctx_go_on(w->c); i += TILE) {
         fetch_a(w, s, i);
         for (int64_t row = 0; row < w->a_count; row++)
             for (int k = 0; k < NEIGHBOURS; k++) smallest[row][k] = (double)INFINITY;
@@ -99,7 +99,7 @@ static double share_inside(workspace *w, const set *s, const set *manifold)
 {
     bool inside[TILE];
     int64_t total = 0;
-    for (int64_t i = 0; i < s->count; i += TILE) {
+    for (int64_t i = 0; i < s->count && ctx_go_on(w->c); i += TILE) {
         fetch_a(w, s, i);
         memset(inside, 0, sizeof inside);
         for (int64_t j = 0; j < manifold->count; j += TILE) {

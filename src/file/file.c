@@ -377,6 +377,43 @@ dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err)
     return DT_OK;
 }
 
+dt_status file_check_space(const char *path, int64_t bytes, const char *what, dt_error *err)
+{
+    char folder[DT_PATH_MAX];
+    int64_t free_bytes;
+    if (file_is_folder(path))
+        snprintf(folder, sizeof folder, "%s", path);
+    else
+        folder_of(folder, path);
+    if (file_free_bytes(&free_bytes, folder, err) != DT_OK || bytes <= free_bytes) return err->status;
+    return error_set(err, DT_ERR_IO, "%s: %s will take some %lld MiB, %lld MiB are free", folder, what,
+                     (long long)(bytes >> 20), (long long)(free_bytes >> 20));
+}
+
+dt_status file_check_writable(const char *path, dt_error *err)
+{
+    file_writer w;
+    if (file_writer_begin(&w, path, err) == DT_OK) file_writer_abort(&w);
+    return err->status;
+}
+
+dt_status file_check_folder(const char *path, dt_error *err)
+{
+    char part[DT_PATH_MAX], parent[DT_PATH_MAX];
+    struct stat st;
+    if (strlen(path) >= sizeof part) return error_set(err, DT_ERR_IO, "cannot make %s: the path is too long", path);
+    strcpy(part, path);
+    for (size_t n = strlen(part); n > 1 && part[n - 1] == '/';) part[--n] = '\0';
+    while (stat(part, &st) != 0) { /* the nearest that is there */
+        if (errno != ENOENT) return error_set_errno(err, "cannot make the folder %s: cannot examine %s", path, part);
+        folder_of(parent, part);
+        strcpy(part, parent);
+    }
+    if (!S_ISDIR(st.st_mode)) return error_set(err, DT_ERR_IO, "%s: %s is not a folder", path, part);
+    if (access(part, W_OK | X_OK) != 0) return error_set_errno(err, "cannot write to the folder %s", part);
+    return DT_OK;
+}
+
 dt_status file_rename(const char *from, const char *to, dt_error *err)
 {
     if (rename(from, to) != 0) return error_set_errno(err, "cannot rename %s to %s", from, to);

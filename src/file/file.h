@@ -113,6 +113,15 @@ dt_status file_make_dirs(const char *path, dt_error *err);
 /* Bytes that an ordinary user can still write below `folder`. */
 dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err);
 
+/* DT_ERR_IO when `bytes` of `what`, e.g. "the bank", find no room in the folder `path`, or in that of the file `path`. */
+dt_status file_check_space(const char *path, int64_t bytes, const char *what, dt_error *err);
+
+/* Whether a writer could write the file: its folder is there and takes new files. Leaves nothing behind. */
+dt_status file_check_writable(const char *path, dt_error *err);
+
+/* Whether a folder could be made, with its missing parents, or is there, and takes new files. Nothing is made. */
+dt_status file_check_folder(const char *path, dt_error *err);
+
 /* Renames a file or folder within one file system and makes the new name durable. `to` must not be a folder with
  * something in it. */
 dt_status file_rename(const char *from, const char *to, dt_error *err);

@@ -75,7 +75,7 @@ dt_status measure_validation(const measures *m, const trainer *t, measured_set s
     ctx *c = t->c;
     band_sums sums = {0};
     const int64_t items = m->validation_count * BAND_COUNT;
-    for (int64_t first = 0; first < items && !ctx_failed(c); first += m->batch) {
+    for (int64_t first = 0; first < items && ctx_go_on(c); first += m->batch) {
         const arena_place mark = arena_mark(&c->step);
         batch b;
         if (!batch_new(c, &b, &t->model, items - first < m->batch ? items - first : m->batch)) break;

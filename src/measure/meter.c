@@ -76,7 +76,7 @@ static void add_examples(ctx *c, const meter *m, statistics *out, const examples
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch)
 {
     if (meter_statistics(c, m, out, true) != DT_OK) return c->error.status;
-    for (int64_t first = 0; first < e->count && !ctx_failed(c); first += batch)
+    for (int64_t first = 0; first < e->count && ctx_go_on(c); first += batch)
         add_examples(c, m, out, e, first, e->count - first < batch ? e->count - first : batch);
     if (!ctx_failed(c)) statistics_finish(out, &c->error);
     return c->error.status;
@@ -99,7 +99,7 @@ static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_str
     enum { TOGETHER = 16 };
     image pictures[TOGETHER];
     int64_t n = 1;
-    while (n > 0 && !ctx_failed(c)) {
+    while (n > 0 && ctx_go_on(c)) {
         picture_stream_next(stream, pictures, TOGETHER, &n, &c->error);
         add_pictures(c, m, out, pictures, n);
         for (int64_t i = 0; i < n; i++) image_close(&pictures[i]);

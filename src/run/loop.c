@@ -59,26 +59,54 @@ static dt_status judge_step(training *r, const step_result *step)
                      r->folder, SKIPPED_IN_ROW_MAX, (long long)t->step, good);
 }
 
+/* ---- what the observer wants ---- */
+
+/* Whether it wants nothing. What it wanted once it wants until it is served. */
+static bool nothing_wanted(void *user)
+{
+    training *r = user;
+    const dt_observer *o = r->trainer.observer;
+    r->stop_wanted = r->stop_wanted || (o->should_stop && o->should_stop(o->user));
+    r->save_wanted = r->save_wanted || (o->should_save && o->should_save(o->user));
+    return !r->stop_wanted && !r->save_wanted;
+}
+
+/* Makes the checkpoint; a stop is DT_ERR_INTERRUPTED. */
+static dt_status serve(training *r)
+{
+    dt_error *err = &context_of(r)->error;
+    r->save_wanted = false;
+    if (checkpoint_save(r) == DT_OK && r->stop_wanted)
+        error_set(err, DT_ERR_INTERRUPTED, "stopped at step %lld with a checkpoint; the same command goes on from it",
+                  (long long)r->trainer.step);
+    return err->status;
+}
+
+/* ---- measurements ---- */
+
+/* One measurement. While it goes on the weights may be exchanged with their averages, so that a wish breaks it off; it is
+ * written down when it is whole only, and begins again behind the checkpoint, in this call or the next one. */
+static void measure(training *r, dt_status (*record)(training *r))
+{
+    ctx *c = context_of(r);
+    while (!ctx_failed(c) && record(r) == DT_ERR_INTERRUPTED) {
+        error_clear(&c->error);
+        trainset_changed(c, &r->trainer.set); /* which did nothing after the failure */
+        serve(r);
+    }
+}
+
 static void measure_when_due(training *r)
 {
-    if (due(r, r->validation_steps)) record_validation(r);
-    if (due(r, r->sample_steps)) record_grid(r);
-    if (due(r, r->distance_steps)) record_distance(r);
+    if (due(r, r->validation_steps)) measure(r, record_validation);
+    if (due(r, r->sample_steps)) measure(r, record_grid);
+    if (due(r, r->distance_steps)) measure(r, record_distance);
 }
 
-static bool stop_wanted(const training *r)
+static bool checkpoint_is_due(const training *r)
 {
-    const dt_observer *o = r->trainer.observer;
-    return o->should_stop && o->should_stop(o->user);
-}
-
-static dt_status stop_on_request(training *r)
-{
-    if (checkpoint_save(r) == DT_OK)
-        error_set(&context_of(r)->error, DT_ERR_INTERRUPTED,
-                  "stopped at step %lld with a checkpoint; the same command goes on from it",
-                  (long long)r->trainer.step);
-    return context_of(r)->error.status;
+    const int64_t step = r->trainer.step, every = r->checkpointing_steps;
+    return step == r->step_count || (every > 0 && step % every == 0);
 }
 
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */
@@ -87,9 +115,9 @@ static dt_status make_steps(training *r)
     trainer *t = &r->trainer;
     ctx *c = t->c;
     double rate = 0;
-    if (t->step == 0) measure_when_due(r);
+    measure_when_due(r); /* but for what was measured here before the last stop */
     while (t->step < r->step_count && !ctx_failed(c)) {
-        if (stop_wanted(r)) return stop_on_request(r);
+        if (!nothing_wanted(r) && serve(r) != DT_OK) break;
         step_result step;
         const double before = run_log_seconds(&r->log);
         if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
@@ -97,8 +125,8 @@ static dt_status make_steps(training *r)
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
         tell_progress(r, &step, rate);
         if (due(r, r->logging_steps) || t->step == r->step_count) record_step(r, &step, rate);
+        if (checkpoint_is_due(r) && !ctx_failed(c)) checkpoint_save(r);
         measure_when_due(r);
-        if (r->checkpointing_steps > 0 && t->step % r->checkpointing_steps == 0 && !ctx_failed(c)) checkpoint_save(r);
     }
     return c->error.status;
 }
@@ -124,12 +152,14 @@ dt_status training_through(training *r)
 {
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
-    if (run_folder_open(r, err) != DT_OK || check_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK) return err->status;
-    if (t->step > r->step_count)
-        return error_set(err, DT_ERR_CONFLICT, "%s: the run has made %lld steps already, max_train_steps is %lld",
-                         r->folder, (long long)t->step, (long long)r->step_count);
+    if (run_folder_open(r, err) != DT_OK || check_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
+        run_folder_check_length(r, err) != DT_OK || run_folder_fill(r, err) != DT_OK)
+        return err->status;
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
     if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;
+    if (t->step > 0 && record_find(r) != DT_OK) return err->status;
+    t->c->go_on = nothing_wanted;
+    t->c->go_on_user = r;
     if (make_steps(r) != DT_OK || checkpoint_save(r) != DT_OK) return err->status;
     return run_folder_finish(r);
 }

@@ -1,7 +1,7 @@
 #include "run/metrics_log.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +77,33 @@ dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err)
         file_append(&m->fd, m->path, line, length + 1, err);
     }
     free(line);
+    return err->status;
+}
+
+static bool says(const json_t *object, const char *key, const char *word)
+{
+    const char *found = json_string_value(json_object_get(object, key));
+    return found && !strcmp(found, word);
+}
+
+dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, const char *kind, const char *set,
+                           dt_error *err)
+{
+    file_map map;
+    char mark[40];
+    const int marked = snprintf(mark, sizeof mark, "\"step\":%lld,", (long long)step);
+    *found = false;
+    if (file_map_open(&map, m->path, err) != DT_OK) return err->status;
+    const char *text = (const char *)map.data;
+    for (size_t at = 0, length; at < map.size && !*found; at += length) {
+        length = line_length(text + at, map.size - at);
+        if (!memmem(text + at, length, mark, (size_t)marked)) continue; /* few lines are worth the parsing */
+        json_t *object = json_loadb(text + at, length, 0, NULL);
+        *found = json_integer_value(json_object_get(object, "step")) == step && says(object, "kind", kind) &&
+                 (!set || says(object, "set", set));
+        json_decref(object);
+    }
+    file_map_close(&map);
     return err->status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef RUN_METRICS_LOG_H
 #define RUN_METRICS_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -21,6 +22,10 @@ dt_status metrics_log_open(metrics_log *m, const char *path, int64_t last_step, 
  * leave such a key out or make it null; json_pack of a NaN gives no object, which is DT_ERR_ARG. A failed write is
  * DT_ERR_IO and leaves no part of the line (see file_append). */
 dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err);
+
+/* *found: the file has a line of that step and kind, and of that "set" where `set` is not NULL. */
+dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, const char *kind, const char *set,
+                           dt_error *err);
 
 void metrics_log_close(metrics_log *m);
 

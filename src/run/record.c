@@ -37,6 +37,35 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
     return error_of(r)->status;
 }
 
+/* ---- what a step has already ---- */
+
+static const char *const set_name[] = {[MEASURED_TARGET] = "target", [MEASURED_BANK] = "bank"};
+
+static void grid_path(char path[DT_PATH_MAX], const training *r)
+{
+    char name[64];
+    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)r->trainer.step);
+    file_join(path, r->folder, name);
+}
+
+dt_status record_find(training *r)
+{
+    char path[DT_PATH_MAX];
+    dt_error *err = error_of(r);
+    recorded *k = &r->recorded;
+    const metrics_log *m = &r->log.metrics;
+    k->step = r->trainer.step;
+    grid_path(path, r);
+    k->grid = file_exists(path);
+    for (int set = 0; set < 2; set++) metrics_log_find(&k->validation[set], m, k->step, "validation", set_name[set], err);
+    return metrics_log_find(&k->distance, m, k->step, "eval", NULL, err);
+}
+
+static bool is_at_recorded_step(const training *r)
+{
+    return r->recorded.step > 0 && r->recorded.step == r->trainer.step;
+}
+
 /* ---- validation ---- */
 
 static json_t *describe_band(const band_losses *l, int i)
@@ -64,13 +93,14 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
 
 dt_status record_validation(training *r)
 {
-    static const char *const name[] = {[MEASURED_TARGET] = "target", [MEASURED_BANK] = "bank"};
     const trainer *t = &r->trainer;
     band_losses losses[2];
     const int sets = t->bank.count ? 2 : 1;
+    const bool found = is_at_recorded_step(r), *done = r->recorded.validation;
     for (int i = 0; i < sets && !ctx_failed(t->c); i++)
-        measure_validation(&r->measures, t, (measured_set)i, &losses[i]);
-    for (int i = 0; i < sets && !ctx_failed(t->c); i++) write_bands(r, &losses[i], name[i]);
+        if (!found || !done[i]) measure_validation(&r->measures, t, (measured_set)i, &losses[i]);
+    for (int i = 0; i < sets && !ctx_failed(t->c); i++)
+        if (!found || !done[i]) write_bands(r, &losses[i], set_name[i]);
     return error_of(r)->status;
 }
 
@@ -80,11 +110,10 @@ static dt_status save_grid(training *r, const image *grid)
 {
     dt_error *err = error_of(r);
     const trainer *t = &r->trainer;
-    char name[64], path[DT_PATH_MAX];
+    char path[DT_PATH_MAX];
     uint8_t *png = NULL;
     size_t size = 0;
-    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)t->step);
-    file_join(path, r->folder, name);
+    grid_path(path, r);
     const image_text text = {"difftune", t->method.line};
     if (image_encode_png(&png, &size, grid->rgb, grid->width, grid->height, &text, 1, err) == DT_OK &&
         file_write_atomic(path, png, size, err) == DT_OK)
@@ -98,7 +127,7 @@ dt_status record_grid(training *r)
     trainer *t = &r->trainer;
     image grid = {0};
     bool labelled = true;
-    if (ctx_failed(t->c)) return error_of(r)->status;
+    if (ctx_failed(t->c) || (is_at_recorded_step(r) && r->recorded.grid)) return error_of(r)->status;
     if (measure_grid(&r->measures, t, &grid, &labelled) == DT_OK) save_grid(r, &grid);
     if (!labelled)
         trainer_log(t, "step %lld: the sample grid has no class names: fontconfig found no font", (long long)t->step);
@@ -110,6 +139,7 @@ dt_status record_distance(training *r)
 {
     trainer *t = &r->trainer;
     dt_eval_result d;
+    if (is_at_recorded_step(r) && r->recorded.distance) return error_of(r)->status;
     if (ctx_failed(t->c) || measure_distance(&r->measures, t, &d) != DT_OK) return error_of(r)->status;
     trainer_log(t, "step %lld: %s %.4f, kernel distance %.5f +- %.5f (%lld samples, %lld reference images)",
                 (long long)t->step, d.measure, d.frechet_distance, d.kernel_distance, d.kernel_distance_std,

@@ -1,9 +1,12 @@
 /* What becomes of what a run measures: lines of metrics.jsonl, curves of TensorBoard, pictures in samples/. After a failure of
- * the context each does nothing. */
+ * the context each does nothing. What is interrupted (DT_ERR_INTERRUPTED) has written nothing. */
 #ifndef RUN_RECORD_H
 #define RUN_RECORD_H
 
 #include "run/training.h"
+
+/* Finds out what was written down about the step that the run was put at: from then on that is not measured again. */
+dt_status record_find(training *r);
 
 dt_status record_step(training *r, const step_result *step, double samples_per_second);
 dt_status record_validation(training *r);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "container/safetensors.h"
 #include "file/json_file.h"
 #include "settings/settings.h"
 
@@ -105,34 +106,79 @@ static dt_status make_sub_folders(const training *r, dt_error *err)
     return DT_OK;
 }
 
-/* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
-static dt_status claim_folder(const training *r, dt_error *err)
+static void path_of_run(char path[DT_PATH_MAX], const training *r)
+{
+    file_join(path, r->folder, "run.json");
+}
+
+static dt_status lock(training *r, dt_error *err)
+{
+    return r->lock.held ? DT_OK : file_lock_folder(&r->lock, r->folder, err);
+}
+
+dt_status run_folder_lock_early(training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    const char *folder = r->folder;
-    if (file_check_free_folder(folder, "run", err) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
-    file_join(path, folder, "run.json");
+    path_of_run(path, r);
+    return file_exists(path) ? lock(r, err) : DT_OK;
+}
+
+/* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
+dt_status run_folder_open(training *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    path_of_run(path, r);
+    if (!file_exists(path) &&
+        (file_check_free_folder(r->folder, "run", err) != DT_OK || file_make_dirs(r->folder, err) != DT_OK))
+        return err->status;
+    if (lock(r, err) != DT_OK) return err->status;
+    if (file_exists(path)) return recognise(r, path, err);
     return json_file_write(path, describe_run(r), NULL, err);
 }
 
-/* What is not there yet. */
-static dt_status fill_folder(const training *r, dt_error *err)
+/* Steps of the finished result: 0 there is none, -1 it does not say. */
+static int64_t finished_steps(const training *r)
+{
+    char path[DT_PATH_MAX];
+    tensor_file f;
+    dt_error unreadable = {0};
+    file_join(path, r->folder, "final/model.safetensors");
+    if (!file_exists(path)) return 0;
+    if (safetensors_open(&f, path, &unreadable) != DT_OK) return -1;
+    const char *steps = tensor_file_metadata(&f, "difftune.steps");
+    const int64_t count = steps ? strtoll(steps, NULL, 10) : -1;
+    tensor_file_close(&f);
+    return count > 0 ? count : -1;
+}
+
+dt_status run_folder_check_length(const training *r, dt_error *err)
+{
+    const int64_t finished = finished_steps(r), at = r->trainer.step;
+    const bool begins_anew = r->saved_step < 0;
+    if (at > r->step_count || finished > r->step_count)
+        return error_set(err, DT_ERR_CONFLICT, "%s: the run has made %lld steps already, max_train_steps is %lld",
+                         r->folder, (long long)(at > finished ? at : finished), (long long)r->step_count);
+    if (!begins_anew || finished == 0) return DT_OK;
+    char length[48] = "of another length";
+    if (finished > 0) snprintf(length, sizeof length, "of %lld steps", (long long)finished);
+    if (finished != r->step_count)
+        return error_set(err, DT_ERR_CONFLICT,
+                         "%s: holds a finished model %s and no checkpoint to go on from; to begin again would overwrite "
+                         "final/model.safetensors: choose another output_dir",
+                         r->folder, length);
+    trainer_log(&r->trainer, "%s: no checkpoint is left of the finished run; it is made again from step 0", r->folder);
+    return DT_OK;
+}
+
+dt_status run_folder_fill(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     if (make_sub_folders(r, err) != DT_OK) return err->status;
     file_join(path, r->folder, "config.yaml");
-    if (!file_exists(path) && settings_save(r->s, path, err) != DT_OK) return err->status;
+    if (settings_save(r->s, path, err) != DT_OK) return err->status;
     file_join(path, r->folder, "data_report.json");
     if (file_exists(path)) return DT_OK;
     return json_file_write(path, dataset_report_json(&r->trainer.train.pictures), NULL, err);
-}
-
-dt_status run_folder_open(const training *r, dt_error *err)
-{
-    char path[DT_PATH_MAX];
-    file_join(path, r->folder, "run.json");
-    if ((file_exists(path) ? recognise(r, path, err) : claim_folder(r, err)) != DT_OK) return err->status;
-    return fill_folder(r, err);
 }
 
 /* ---- the result ---- */

@@ -8,8 +8,19 @@
 
 #include "run/training.h"
 
-/* Makes the folder, or recognises it as this run's. An existing folder with other things in it is DT_ERR_CONFLICT. */
-dt_status run_folder_open(const training *r, dt_error *err);
+/* Takes the lock of a folder that is a run's already; nothing where there is none. */
+dt_status run_folder_lock_early(training *r, dt_error *err);
+
+/* Makes the folder, or recognises it as this run's, and holds its lock until training_close. DT_ERR_CONFLICT: an existing folder
+ * with other things in it, or one that another process works in. */
+dt_status run_folder_open(training *r, dt_error *err);
+
+/* After checkpoint_resume: DT_ERR_CONFLICT when the folder holds more steps than are asked for, or a finished result of another
+ * length that no checkpoint leads to, which would be lost. */
+dt_status run_folder_check_length(const training *r, dt_error *err);
+
+/* Puts into the folder what is not there yet, and config.yaml as the settings are now: some may change within a run. */
+dt_status run_folder_fill(const training *r, dt_error *err);
 
 /* final/model.safetensors and another format by r->s->save_model_as, with their metadata: the averaged weights, or the last
  * ones by r->s->weights. */

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "run/run_folder.h"
+
 dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds)
 {
     *r = (training){.s = s,
@@ -14,7 +16,8 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
                     .checkpoints_kept = s->checkpoints_total_limit,
                     .saved_step = -1};
     snprintf(r->folder, sizeof r->folder, "%s", s->output_dir);
-    if (trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK) measures_open(&r->measures, &r->trainer, s, kinds);
+    if (run_folder_lock_early(r, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK)
+        measures_open(&r->measures, &r->trainer, s, kinds);
     return c->error.status;
 }
 
@@ -23,4 +26,5 @@ void training_close(training *r)
     run_log_close(&r->log);
     measures_close(&r->measures);
     trainer_close(&r->trainer);
+    file_unlock(&r->lock);
 }

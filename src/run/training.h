@@ -3,9 +3,16 @@
 #ifndef RUN_TRAINING_H
 #define RUN_TRAINING_H
 
+#include "file/lock.h"
 #include "measure/measure.h"
 #include "run/run_log.h"
 #include "train/trainer.h"
+
+/* What was written down about the step that is resumed from: none of it is measured a second time. */
+typedef struct recorded {
+    int64_t step; /* 0: none */
+    bool validation[2], grid, distance;
+} recorded;
 
 typedef struct training {
     trainer trainer;
@@ -17,10 +24,14 @@ typedef struct training {
     int64_t logging_steps, validation_steps, sample_steps, distance_steps;
     int64_t checkpointing_steps, checkpoints_kept; /* kept 0: all */
     int64_t saved_step;                            /* of the checkpoint that was loaded or saved last; -1: none */
+    recorded recorded;
     run_log log;
+    file_lock lock;
+    bool stop_wanted, save_wanted; /* by the observer, and not served yet */
 } training;
 
-/* Reads everything s names into *r, which must stay where it is. Nothing is written. */
+/* Reads everything s names into *r, which must stay where it is. Nothing is written but the lock of a folder that is a run's
+ * already: DT_ERR_CONFLICT at once while another process trains in it. */
 dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds);
 void training_close(training *r);
 

@@ -31,11 +31,13 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
     *e = (experiment){0};
     snprintf(e->folder, sizeof e->folder, "%s", folder);
     file_join(path, folder, "experiment.json");
-    if (file_exists(path)) {
+    if (file_exists(path) || (file_check_free_folder(folder, "experiment", err) == DT_OK &&
+                              file_make_dirs(folder, err) == DT_OK))
+        file_lock_folder(&e->lock, folder, err);
+    if (err->status == DT_OK && file_exists(path))
         read_stages(e, path, err);
-    } else if (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK) {
+    else
         e->stages = json_object();
-    }
     if (err->status != DT_OK) experiment_close(e);
     return err->status;
 }
@@ -44,6 +46,7 @@ void experiment_close(experiment *e)
 {
     json_decref(e->arms);
     json_decref(e->stages);
+    file_unlock(&e->lock);
     e->arms = e->stages = NULL;
 }
 

@@ -5,15 +5,18 @@
 
 #include <jansson.h>
 
+#include "file/lock.h"
 #include "settings/settings.h"
 
 typedef struct experiment {
     char folder[DT_PATH_MAX];
     json_t *arms;   /* their names, for the report */
     json_t *stages; /* name -> object of key -> text */
+    file_lock lock;
 } experiment;
 
-/* Claims `folder`, or reads what is finished in it. DT_ERR_CONFLICT: it holds other things. On failure *e is closed. */
+/* Claims `folder`, or reads what is finished in it. DT_ERR_CONFLICT: it holds other things, or another
+ * process is at work in it. On failure *e is closed. */
 dt_status experiment_open(experiment *e, const char *folder, dt_error *err);
 void experiment_close(experiment *e);
 

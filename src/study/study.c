@@ -108,7 +108,7 @@ static dt_status read_arms(study *y)
 dt_status dt_run(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     study y = {.c = c, .recipe = s, .observer = api_observer(observer)};
-    if (api_enter(c, s, SETTINGS_RUN) != DT_OK) return c->error.status;
+    if (api_enter(c, s, SETTINGS_RUN, y.observer) != DT_OK) return api_leave(c);
     if (read_arms(&y) == DT_OK && study_plan_open(&y.plan, s, &y.arms, &c->error) == DT_OK &&
         experiment_open(&y.experiment, s->output_dir, &c->error) == DT_OK)
         run_all(&y);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* Address space asked for per arena. Only touched pages cost memory; under AddressSanitizer the shadow of the whole
  * range is written, so it is kept small there. */
 static size_t arena_limit(void)
@@ -16,6 +18,8 @@ static size_t arena_limit(void)
 }
 
 enum { ARENAS = 4 };
+
+static const double ASK_SECONDS = 0.5;
 
 /* Arenas for the numbers of `of`, when the engine has memory of its own. */
 static void open_numbers(ctx *c, arena *const of[ARENAS])
@@ -51,6 +55,17 @@ void ctx_close(ctx *c)
     arena_close(&c->scratch);
     arena_close(&c->pass);
     for (int i = 0; i < ARENAS; i++) arena_close(&c->numbers[i]);
+}
+
+bool ctx_go_on(ctx *c)
+{
+    const double now = clock_s();
+    if (ctx_failed(c)) return false;
+    if (!c->go_on || now - c->asked_s < ASK_SECONDS) return true;
+    c->asked_s = now;
+    if (c->go_on(c->go_on_user)) return true;
+    error_set(&c->error, DT_ERR_INTERRUPTED, "stopped before the work was done; the same command goes on");
+    return false;
 }
 
 void ctx_enter(const ctx *c)

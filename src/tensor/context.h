@@ -30,6 +30,10 @@ struct dt_context {
      * arena; NULL: weights keep their gradients. */
     void (*weight_done)(struct dt_context *c, void *user, struct tensor *weight);
     void *weight_done_user;
+    /* Whether whoever called may want the work to go on; NULL: always. Asked by ctx_go_on only. */
+    bool (*go_on)(void *user);
+    void *go_on_user;
+    double asked_s; /* when it was asked last, by base/clock.h */
     int gemm_flags; /* 0, or GEMM_BF16: the precision of matrix products */
     int threads;
 };
@@ -52,6 +56,10 @@ static inline int ctx_set_precision(ctx *c, int gemm_flags)
     c->gemm_flags = gemm_flags;
     return before;
 }
+
+/* To be called between the pieces of anything long, and cheap enough for small ones: asks c->go_on at most about twice a
+ * second. False after a failure, and when the caller wants a stop, which is DT_ERR_INTERRUPTED. */
+bool ctx_go_on(ctx *c);
 
 /* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
 void ctx_enter(const ctx *c);
