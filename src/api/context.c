@@ -1,5 +1,6 @@
 #include "api/api.h"
 #include "engine/open.h"
+#include "api/output_check.h"
 #include "api/settings_check.h"
 #include "base/clock.h"
 
@@ -45,7 +46,8 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_o
     c->tape = NULL;
     c->recording = false;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    return settings_check(s, verb, &c->error);
+    if (settings_check(s, verb, &c->error) != DT_OK) return c->error.status;
+    return output_check(s, verb, &c->error);
 }
 
 dt_status api_leave(ctx *c)
