@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cpus.h"
 
 /* Address space asked for per arena. Only touched pages cost memory; under AddressSanitizer the shadow of the whole
  * range is written, so it is kept small there. */
@@ -38,7 +39,7 @@ dt_status ctx_start(ctx *c, const engine *e, const engine *host, int threads)
     memset(c, 0, sizeof *c);
     c->engine = *e;
     c->host = *host;
-    c->threads = threads > 0 ? threads : omp_get_num_procs();
+    c->threads = threads > 0 ? threads : cpus_to_use();
     arena_open(&c->model, "model", arena_limit(), &c->error);
     arena_open(&c->step, "step", arena_limit(), &c->error);
     arena_open(&c->scratch, "scratch", arena_limit(), &c->error);

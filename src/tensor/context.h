@@ -39,7 +39,7 @@ struct dt_context {
 };
 typedef struct dt_context ctx;
 
-/* Opens the arenas of a context that works with these filled engines, which are copied; threads 0: all cores. `c` holds
+/* Opens the arenas of a context that works with these filled engines, which are copied; threads 0: cpus_to_use. `c` holds
  * nothing before. After a failure it may be closed too. */
 dt_status ctx_start(ctx *c, const engine *e, const engine *host, int threads);
 void ctx_close(ctx *c);

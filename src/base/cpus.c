@@ -1,0 +1,107 @@
+#include "base/cpus.h"
+
+#include <limits.h>
+#include <omp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- control groups ---- */
+
+static int smaller_limit(int a, int b)
+{
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* Of a quota of time in each period; none where it is not positive. */
+static int limit_of(double quota, double period)
+{
+    if (!(quota > 0) || !(period > 0)) return 0;
+    const double whole = (quota + period - 1) / period;
+    return whole < 1 ? 1 : whole > INT_MAX ? INT_MAX : (int)whole;
+}
+
+static bool read_line(char *line, int size, const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) return false;
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    const bool read = fgets(line, size, f) != NULL;
+    fclose(f);
+    return read;
+}
+
+static int limit_of_folder(const char *folder)
+{
+    char line[128], *rest;
+    if (read_line(line, sizeof line, folder, "cpu.max")) { /* "200000 100000", or "max 100000" */
+        const double quota = strtod(line, &rest);
+        return limit_of(quota, strtod(rest, NULL));
+    }
+    if (!read_line(line, sizeof line, folder, "cpu.cfs_quota_us")) return 0;
+    const double quota = strtod(line, NULL);
+    return read_line(line, sizeof line, folder, "cpu.cfs_period_us") ? limit_of(quota, strtod(line, NULL)) : 0;
+}
+
+/* From the group up to the mount, which in a container is the container's own. */
+static int limit_of_path(const char *mount, const char *group)
+{
+    char folder[PATH_MAX];
+    int limit = 0;
+    const int root = snprintf(folder, sizeof folder, "%s", mount);
+    if ((size_t)snprintf(folder, sizeof folder, "%s%s", mount, group) >= sizeof folder) return 0;
+    for (char *slash; (int)strlen(folder) > root; *slash = '\0') {
+        limit = smaller_limit(limit, limit_of_folder(folder));
+        slash = strrchr(folder, '/');
+    }
+    return smaller_limit(limit, limit_of_folder(mount));
+}
+
+/* Whether a comma-separated list has the word. */
+static bool has_word(const char *list, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',')
+        if (strcspn(at, ",") == length && !strncmp(at, word, length)) return true;
+    return false;
+}
+
+/* A line is "0::/group" in version 2 and "4:cpu,cpuacct:/group" in version 1, where each controller is mounted by itself. */
+static int limit_of_line(char *line, const char *mount)
+{
+    char controller[PATH_MAX];
+    line[strcspn(line, "\n")] = '\0';
+    char *list = strchr(line, ':'), *group = list ? strchr(list + 1, ':') : NULL;
+    if (!group || group[1] != '/') return 0;
+    *group++ = '\0';
+    list++;
+    if (!*list) return limit_of_path(mount, group);
+    if (!has_word(list, "cpu")) return 0;
+    snprintf(controller, sizeof controller, "%s/%s", mount, "cpu");
+    return limit_of_path(controller, group);
+}
+
+int cpus_of_groups(const char *groups, const char *mount)
+{
+    char line[PATH_MAX];
+    int limit = 0;
+    FILE *f = fopen(groups, "re");
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f)) limit = smaller_limit(limit, limit_of_line(line, mount));
+    fclose(f);
+    return limit;
+}
+
+/* ---- all together ---- */
+
+int cpus_to_use(void)
+{
+    const char *wish = getenv("OMP_NUM_THREADS");
+    const long wished = wish ? strtol(wish, NULL, 10) : 0;
+    const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"), all = omp_get_num_procs();
+    int count = limit > 0 && limit < all ? limit : all;
+    if (wished > 0 && wished <= INT_MAX) count = (int)wished;
+    return count < omp_get_thread_limit() ? count : omp_get_thread_limit();
+}

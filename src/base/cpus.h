@@ -1,0 +1,13 @@
+/* How many threads a process should have where nobody has said so. */
+#ifndef BASE_CPUS_H
+#define BASE_CPUS_H
+
+/* The first number of OMP_NUM_THREADS where that is set; else the processors that the process may run on, and no more than its
+ * control groups give it the time of (cpu.max of version 2, cpu.cfs_quota_us of version 1), a part counting as a whole one. */
+int cpus_to_use(void);
+
+/* Whole processors, rounded up, whose time the control groups named in `groups` (/proc/self/cgroup) leave; `mount` is where
+ * they are mounted (/sys/fs/cgroup). A group's limit holds for all below it. 0: no limit, or none is known. */
+int cpus_of_groups(const char *groups, const char *mount);
+
+#endif
