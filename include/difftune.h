@@ -94,7 +94,8 @@ typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, 
 
 typedef struct dt_settings {
     /* machine */
-    int64_t threads;  /* 0: OMP_NUM_THREADS, or the processors that the process may use, as far as its container lets it */
+    int64_t
+        threads; /* 0: OMP_NUM_THREADS, or the processors that the process may use, as far as its container lets it */
     dt_device device; /* where the networks run */
     dt_isa isa;       /* highest instruction set used by the CPU */
     int64_t seed;

@@ -82,8 +82,10 @@ static void the_environment_and_the_affinity_are_obeyed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_tightest_group_on_the_way_up_is_the_limit, temp_folder_make, temp_folder_remove),
-        cmocka_unit_test_setup_teardown(groups_of_version_1_have_quota_and_period, temp_folder_make, temp_folder_remove),
+        cmocka_unit_test_setup_teardown(the_tightest_group_on_the_way_up_is_the_limit, temp_folder_make,
+                                        temp_folder_remove),
+        cmocka_unit_test_setup_teardown(groups_of_version_1_have_quota_and_period, temp_folder_make,
+                                        temp_folder_remove),
         cmocka_unit_test_setup_teardown(nonsense_is_no_limit, temp_folder_make, temp_folder_remove),
         cmocka_unit_test(the_environment_and_the_affinity_are_obeyed),
     };

@@ -35,7 +35,8 @@ static void say_stopping(int number)
 {
     say(isatty(STDERR_FILENO) ? "\n" : "");
     say(number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : number == SIGHUP ? "SIGHUP" : "SIGXCPU");
-    say(": stopping as soon as what is done is saved; SIGINT (Ctrl-C) or SIGTERM once more, 5 seconds from now or later, "
+    say(": stopping as soon as what is done is saved; SIGINT (Ctrl-C) or SIGTERM once more, 5 seconds from now or "
+        "later, "
         "ends at once and saves nothing\n");
 }
 

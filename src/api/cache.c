@@ -27,7 +27,8 @@ dt_status dt_cache(dt_context *c, const dt_settings *s, const dt_observer *obser
     codec vae;
     latent_cache cache = {0};
     watch w = {.observer = api_observer(observer), .task = "cache", .started_s = clock_s()};
-    if (api_enter(c, s, SETTINGS_CACHE, w.observer) != DT_OK || codec_open(c, &vae, s->vae) != DT_OK) return api_leave(c);
+    if (api_enter(c, s, SETTINGS_CACHE, w.observer) != DT_OK || codec_open(c, &vae, s->vae) != DT_OK)
+        return api_leave(c);
     const examples_options o = {.codec = &vae,
                                 .cache = &cache,
                                 .resolution = s->resolution,

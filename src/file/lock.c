@@ -68,7 +68,8 @@ dt_status file_lock_folder(file_lock *l, const char *folder, dt_error *err)
 {
     *l = (file_lock){.fd = -1};
     file_join(l->path, folder, FILE_LOCK_NAME);
-    while (!try_to_take(l, folder, err)) {}
+    while (!try_to_take(l, folder, err)) {
+    }
     return err->status;
 }
 

@@ -57,7 +57,8 @@ dt_status record_find(training *r)
     k->step = r->trainer.step;
     grid_path(path, r);
     k->grid = file_exists(path);
-    for (int set = 0; set < 2; set++) metrics_log_find(&k->validation[set], m, k->step, "validation", set_name[set], err);
+    for (int set = 0; set < 2; set++)
+        metrics_log_find(&k->validation[set], m, k->step, "validation", set_name[set], err);
     return metrics_log_find(&k->distance, m, k->step, "eval", NULL, err);
 }
 

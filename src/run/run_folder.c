@@ -162,10 +162,11 @@ dt_status run_folder_check_length(const training *r, dt_error *err)
     char length[48] = "of another length";
     if (finished > 0) snprintf(length, sizeof length, "of %lld steps", (long long)finished);
     if (finished != r->step_count)
-        return error_set(err, DT_ERR_CONFLICT,
-                         "%s: holds a finished model %s and no checkpoint to go on from; to begin again would overwrite "
-                         "final/model.safetensors: choose another output_dir",
-                         r->folder, length);
+        return error_set(
+            err, DT_ERR_CONFLICT,
+            "%s: holds a finished model %s and no checkpoint to go on from; to begin again would overwrite "
+            "final/model.safetensors: choose another output_dir",
+            r->folder, length);
     trainer_log(&r->trainer, "%s: no checkpoint is left of the finished run; it is made again from step 0", r->folder);
     return DT_OK;
 }

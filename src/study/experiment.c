@@ -31,8 +31,8 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
     *e = (experiment){0};
     snprintf(e->folder, sizeof e->folder, "%s", folder);
     file_join(path, folder, "experiment.json");
-    if (file_exists(path) || (file_check_free_folder(folder, "experiment", err) == DT_OK &&
-                              file_make_dirs(folder, err) == DT_OK))
+    if (file_exists(path) ||
+        (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK))
         file_lock_folder(&e->lock, folder, err);
     if (err->status == DT_OK && file_exists(path))
         read_stages(e, path, err);
