@@ -558,6 +558,136 @@ static void a_finished_run_can_be_made_longer_but_not_shorter(void **state)
     fixture_remove("longer");
 }
 
+/* What a run may change about itself is what config.yaml says from then on; a call that is refused changes nothing. */
+static void the_settings_in_the_folder_follow_the_run(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("followed"), found;
+    s.max_train_steps = 2;
+    fixture_train_to_the_end(&s);
+    s.max_train_steps = 6;
+    s.logging_steps = 3;
+    fixture_train_to_the_end(&s);
+    dt_settings_init(&found);
+    assert_int_equal(dt_settings_load(&found, in_run("followed", "config.yaml"), NULL, 0), DT_OK);
+    assert_int_equal(found.max_train_steps, 6);
+    assert_int_equal(found.logging_steps, 3);
+    fixture_train_to_the_end(&found);
+    const file_hash before = fixture_tree("followed");
+    s.max_train_steps = 4;
+    refuse(&s, "max_train_steps is 4");
+    assert_same_bits(fixture_tree("followed"), before);
+    fixture_remove("followed");
+}
+
+static void a_finished_model_without_checkpoints_is_not_overwritten_by_another(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("kept");
+    s.max_train_steps = 4;
+    fixture_train_to_the_end(&s);
+    fixture_remove("kept/checkpoints");
+    const file_hash before = fixture_tree("kept");
+    s.max_train_steps = 6;
+    refuse(&s, "finished model of 4 steps");
+    s.max_train_steps = 3;
+    refuse(&s, "made 4 steps already");
+    assert_same_bits(fixture_tree("kept"), before);
+    s.max_train_steps = 4; /* the same again is the same */
+    const file_hash result = fixture_result("kept");
+    fixture_train_to_the_end(&s);
+    assert_says(fixture_log, "made again from step 0");
+    assert_same_bits(fixture_result("kept"), result);
+    s.max_train_steps = 6;
+    s.metadata = false;
+    fixture_train_to_the_end(&s);
+    assert_same_bits(fixture_result("kept"), whole);
+    fixture_remove("kept/checkpoints");
+    s.max_train_steps = 7; /* a model that does not say how long it was trained */
+    refuse(&s, "finished model of another length");
+    fixture_remove("kept");
+}
+
+/* ---- stops in the middle of a measurement ---- */
+
+/* Lines of metrics.jsonl, each as "kind step[ set]". */
+static int read_metrics(const char *output, char lines[][48], int room)
+{
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    int count = 0;
+    assert_int_equal(file_read_all(&text, &size, in_run(output, "metrics.jsonl"), 1 << 20, &err), DT_OK);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *object = json_loads(line, 0, NULL);
+        const char *set = json_string_value(json_object_get(object, "set"));
+        assert_non_null(object);
+        assert_true(count < room);
+        snprintf(lines[count++], sizeof lines[0], "%s %lld %s", json_string_value(json_object_get(object, "kind")),
+                 (long long)json_integer_value(json_object_get(object, "step")), set ? set : "");
+        json_decref(object);
+    }
+    free(text);
+    return count;
+}
+
+/* Says yes once, in what is measured after step 2: its checkpoint comes before that, and the grid is what takes long. */
+typedef struct grid_stop {
+    int64_t step, asked;
+} grid_stop;
+
+static void count_steps(void *user, const dt_progress *p)
+{
+    grid_stop *g = user;
+    g->step = p->step;
+}
+
+static bool in_the_grid(void *user)
+{
+    grid_stop *g = user;
+    return g->step == 2 && file_exists(in_run("broken_off", "checkpoints/step-00000002/manifest.json")) &&
+           g->asked++ == 0;
+}
+
+static void a_measurement_that_was_broken_off_is_made_again_and_written_once(void **state)
+{
+    (void)state;
+    static char once[64][48], stopped[64][48];
+    const char *const grid = "samples/step_00000002.png";
+    dt_settings s = settings_of("unbroken");
+    s.max_train_steps = 3;
+    s.checkpointing_steps = 2;
+    s.sample_steps = s.validation_steps = 2;
+    s.validation_count = 2;
+    s.num_samples = s.sample_batch_size = 24;
+    s.num_inference_steps = 1000;
+    fixture_train_to_the_end(&s);
+    const int count = read_metrics("unbroken", once, 64);
+    for (int saves = 0; saves < 2; saves++) {
+        grid_stop g = {0};
+        dt_observer observer = {.user = &g, .progress = count_steps};
+        if (saves)
+            observer.should_save = in_the_grid;
+        else
+            observer.should_stop = in_the_grid;
+        snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("broken_off"));
+        assert_int_equal(fixture_call(dt_train, &s, &observer), saves ? DT_OK : DT_ERR_INTERRUPTED);
+        assert_true(g.asked > 0);
+        if (!saves) assert_false(file_exists(in_run("broken_off", grid)));
+        fixture_train_to_the_end(&s);
+        assert_int_equal(read_metrics("broken_off", stopped, 64), count);
+        assert_memory_equal(once, stopped, sizeof once);
+        file_hash a, b;
+        dt_error err = {0};
+        assert_int_equal(file_sha256(&a, in_run("unbroken", grid), &err), DT_OK);
+        assert_int_equal(file_sha256(&b, in_run("broken_off", grid), &err), DT_OK);
+        assert_same_bits(a, b);
+        assert_same_bits(fixture_result("broken_off"), fixture_result("unbroken"));
+        fixture_remove("broken_off");
+    }
+    fixture_remove("unbroken");
+}
+
 static void a_folder_with_other_things_is_refused_and_left_alone(void **state)
 {
     (void)state;
@@ -610,27 +740,6 @@ static void nothing_is_written_before_everything_is_read(void **state)
 
 /* ---- metrics ---- */
 
-/* Lines of metrics.jsonl, each as "kind step[ set]". */
-static int read_metrics(const char *output, char lines[][48], int room)
-{
-    char *text;
-    size_t size;
-    dt_error err = {0};
-    int count = 0;
-    assert_int_equal(file_read_all(&text, &size, in_run(output, "metrics.jsonl"), 1 << 20, &err), DT_OK);
-    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
-        json_t *object = json_loads(line, 0, NULL);
-        const char *set = json_string_value(json_object_get(object, "set"));
-        assert_non_null(object);
-        assert_true(count < room);
-        snprintf(lines[count++], sizeof lines[0], "%s %lld %s", json_string_value(json_object_get(object, "kind")),
-                 (long long)json_integer_value(json_object_get(object, "step")), set ? set : "");
-        json_decref(object);
-    }
-    free(text);
-    return count;
-}
-
 static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
 {
     (void)state;
@@ -679,6 +788,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_folder_of_another_run_is_refused_by_name_and_left_alone),
         cmocka_unit_test(the_same_run_may_be_watched_otherwise),
         cmocka_unit_test(a_finished_run_can_be_made_longer_but_not_shorter),
+        cmocka_unit_test(the_settings_in_the_folder_follow_the_run),
+        cmocka_unit_test(a_finished_model_without_checkpoints_is_not_overwritten_by_another),
+        cmocka_unit_test(a_measurement_that_was_broken_off_is_made_again_and_written_once),
         cmocka_unit_test(a_folder_with_other_things_is_refused_and_left_alone),
         cmocka_unit_test(nothing_is_written_before_everything_is_read),
         cmocka_unit_test(no_step_is_logged_twice_however_often_a_run_stops),

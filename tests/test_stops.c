@@ -244,9 +244,9 @@ static void a_stop_is_served_within_a_batch_in_other_verbs(void **state)
 {
     (void)state;
     static const char *const forms[] = {
-        "sample --pretrained-model %s --output-dir slow --num-samples 512 --sample-batch-size 512 "
+        "sample --pretrained-model %s --output-dir slow --num-samples 256 --sample-batch-size 256 "
         "--num-inference-steps 1000 --threads 1",
-        "bank --pretrained-model %s --bank slow --bank-size 512 --bank-shard-size 512 --sample-batch-size 512 "
+        "bank --pretrained-model %s --bank slow --bank-size 256 --bank-shard-size 256 --sample-batch-size 256 "
         "--num-inference-steps 1000 --threads 1",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
