@@ -38,7 +38,7 @@ static const struct {
     {"method", "base file settings diffusion"},
     {"train", "base file container tensor op nn diffusion model/file model data method"},
     {"measure", "base file image tensor diffusion model/feature model eval data train"},
-    {"run", "base file settings data train measure"},
+    {"run", "base file container settings data train measure"},
     {"prepare", "base file container image data"},
     {"report", "base file settings"},
     {"api",

@@ -73,8 +73,8 @@ void progress_close(progress *p);
 
 /* From here on SIGINT, SIGTERM, SIGHUP and SIGXCPU ask for a stop: the first is answered by a line on standard error, those of
  * the next seconds change nothing, and a SIGINT or SIGTERM after them ends the process at once with 128 + its number. SIGUSR1
- * and SIGUSR2 ask for a checkpoint. */
-void interrupt_install(void);
+ * and SIGUSR2 ask for a checkpoint. Without `stops` the former do what they always do. */
+void interrupt_install(bool stops);
 
 /* dt_observer.should_stop and should_save. */
 bool interrupt_requested(void *user);

@@ -75,10 +75,10 @@ static void install(void (*handler)(int), const int numbers[], size_t count)
     }
 }
 
-void interrupt_install(void)
+void interrupt_install(bool stops)
 {
     static const int stop[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU}, save[] = {SIGUSR1, SIGUSR2};
-    install(on_stop, stop, sizeof stop / sizeof *stop);
+    if (stops) install(on_stop, stop, sizeof stop / sizeof *stop);
     install(on_save, save, sizeof save / sizeof *save);
 }
 

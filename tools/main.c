@@ -48,8 +48,15 @@ static int close_output(int code)
     return fail(DT_ERR_IO, "cannot write to standard output");
 }
 
+/* What is done in one piece, and keeps nothing of a part of it, may as well end at once. */
+static bool asks_between_pieces(const verb *v)
+{
+    return v != &predict_verb && v != &inspect_verb && v != &report_verb;
+}
+
 static int call_verb(const verb *v, int argc, char **argv)
 {
+    interrupt_install(asks_between_pieces(v));
     dt_settings s;
     arguments a;
     dt_error err = {0};
@@ -104,7 +111,6 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return show_help(argc > 2 ? argv[2] : NULL);
     const verb *v = verb_find(argv[1]);
-    interrupt_install();
     if (v) return call_verb(v, argc - 2, argv + 2);
     fprintf(stderr, "difftune: unknown verb '%s'; 'difftune help' lists them\n", argv[1]);
     return EXIT_USAGE;

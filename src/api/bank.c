@@ -217,7 +217,7 @@ static dt_status fill_bank(making *k)
     const arena_place mark = arena_mark(&c->model);
     k->x = arena_alloc(&c->model, (size_t)(largest * each), &c->error);
     int64_t finished = 0;
-    while (finished * size < total && !k->stop && !ctx_failed(c)) {
+    while (finished * size < total && !k->stop && ctx_go_on(c)) {
         const int64_t first = finished * size, n = total - first < size ? total - first : size;
         if (shard_is_whole(k->s->bank, json_array_get(shards, (size_t)finished), n) ||
             make_shard(k, finished, first, n))

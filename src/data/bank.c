@@ -75,8 +75,9 @@ static dt_status append_shard(examples *b, const char *folder, const json_t *sha
     return err->status;
 }
 
-static dt_status open_shards(examples *b, const char *folder, const char *base_sha256, dt_error *err)
+static dt_status open_shards(ctx *c, examples *b, const char *folder, const char *base_sha256)
 {
+    dt_error *err = &c->error;
     json_t *manifest = bank_manifest_read(folder, err);
     if (!manifest) return err->status;
     const char *base = json_string_value(json_object_get(json_object_get(manifest, "drawing"), "base_sha256"));
@@ -87,7 +88,7 @@ static dt_status open_shards(examples *b, const char *folder, const char *base_s
     json_t *shard;
     json_array_foreach(json_object_get(manifest, "shards"), i, shard)
     {
-        if (err->status == DT_OK) append_shard(b, folder, shard, err);
+        if (ctx_go_on(c)) append_shard(b, folder, shard, err);
     }
     if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
     char *text = json_dumps(manifest, JSON_SORT_KEYS);
@@ -134,7 +135,7 @@ dt_status bank_open(ctx *c, examples *b, const char *path, const denoiser *d, co
     file_join(manifest, path, "manifest.json");
     if (file_exists(manifest)) {
         *b = bank_of(d, options->codec);
-        open_shards(b, path, base_sha256, &c->error);
+        open_shards(c, b, path, base_sha256);
     } else {
         open_pictures(c, b, path, d, options);
     }

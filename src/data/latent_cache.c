@@ -13,6 +13,7 @@
 #define CACHE_FORMAT "difftune latents 1"
 
 enum { SHARD_BYTES = 1 << 26, SHARD_PICTURES_MAX = 4096, SAVE_SECONDS = 60, LOCK_WAIT_NS = 200000000 };
+enum { SHARDS_TOGETHER = 32 }; /* checked between two questions */
 
 /* Bits of origin's second number. */
 enum { GREY = 1, PALETTE = 2, ALPHA = 4, CMYK = 8, DEEP = 16, ORIENTATION_SHIFT = 8 };
@@ -184,9 +185,12 @@ static dt_status open_shards(latent_cache *k, const json_t *manifest, const data
                       "%s/manifest.json: shard %lld: number, count up to %lld and sha256 expected; remove the folder "
                       "to have its pictures encoded anew",
                       k->folder, (long long)i, (long long)k->shard_capacity);
-    if (err->status == DT_OK) {
+    for (int64_t first = 0; err->status == DT_OK && first < count; first += SHARDS_TOGETHER) {
+        const int64_t last = count - first < SHARDS_TOGETHER ? count : first + SHARDS_TOGETHER;
+        if (first > 0 && watch->go_on && !watch->go_on(watch->user, 0, 0))
+            error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while its shards were checked", k->folder);
 #pragma omp parallel for schedule(dynamic)
-        for (int64_t i = 0; i < count; i++) map_shard(&k->shard[i], k, &why[i]);
+        for (int64_t i = first; i < last; i++) map_shard(&k->shard[i], k, &why[i]);
     }
     for (int64_t i = 0; err->status == DT_OK && i < count; i++) {
         latent_shard *s = &k->shard[i];

@@ -15,8 +15,6 @@
 
 #include <nettle/base16.h>
 
-#include "file/lock.h"
-
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
 /* ---- reading ---- */

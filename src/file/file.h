@@ -143,6 +143,9 @@ typedef struct file_names {
 dt_status file_list(file_names *names, const char *folder, dt_error *err);
 void file_names_free(file_names *names);
 
+/* Of the lock of a folder (file/lock.h), which may be there at any time. */
+#define FILE_LOCK_NAME "difftune.lock"
+
 /* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers and locks of
  * processes that died left aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
 dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);

@@ -106,32 +106,15 @@ static dt_status make_sub_folders(const training *r, dt_error *err)
     return DT_OK;
 }
 
-static void path_of_run(char path[DT_PATH_MAX], const training *r)
-{
-    file_join(path, r->folder, "run.json");
-}
-
-static dt_status lock(training *r, dt_error *err)
-{
-    return r->lock.held ? DT_OK : file_lock_folder(&r->lock, r->folder, err);
-}
-
-dt_status run_folder_lock_early(training *r, dt_error *err)
-{
-    char path[DT_PATH_MAX];
-    path_of_run(path, r);
-    return file_exists(path) ? lock(r, err) : DT_OK;
-}
-
 /* run.json comes first: a folder that has it is this run's, whatever stopped the call that made it. */
 dt_status run_folder_open(training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    path_of_run(path, r);
+    file_join(path, r->folder, "run.json");
     if (!file_exists(path) &&
         (file_check_free_folder(r->folder, "run", err) != DT_OK || file_make_dirs(r->folder, err) != DT_OK))
         return err->status;
-    if (lock(r, err) != DT_OK) return err->status;
+    if (!r->lock.held && file_lock_folder(&r->lock, r->folder, err) != DT_OK) return err->status;
     if (file_exists(path)) return recognise(r, path, err);
     return json_file_write(path, describe_run(r), NULL, err);
 }

@@ -8,9 +8,6 @@
 
 #include "run/training.h"
 
-/* Takes the lock of a folder that is a run's already; nothing where there is none. */
-dt_status run_folder_lock_early(training *r, dt_error *err);
-
 /* Makes the folder, or recognises it as this run's, and holds its lock until training_close. DT_ERR_CONFLICT: an existing folder
  * with other things in it, or one that another process works in. */
 dt_status run_folder_open(training *r, dt_error *err);

@@ -2,7 +2,15 @@
 
 #include <stdio.h>
 
-#include "run/run_folder.h"
+#include "file/file.h"
+
+/* A folder that is a run's already is known to be taken before anything is read. */
+static dt_status lock_early(training *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, r->folder, "run.json");
+    return file_exists(path) ? file_lock_folder(&r->lock, r->folder, err) : DT_OK;
+}
 
 dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds)
 {
@@ -16,7 +24,7 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
                     .checkpoints_kept = s->checkpoints_total_limit,
                     .saved_step = -1};
     snprintf(r->folder, sizeof r->folder, "%s", s->output_dir);
-    if (run_folder_lock_early(r, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK)
+    if (lock_early(r, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK)
         measures_open(&r->measures, &r->trainer, s, kinds);
     return c->error.status;
 }
