@@ -331,6 +331,177 @@ static void a_split_is_chosen_after_the_colon_and_is_train_otherwise(void **stat
     dataset_close(&d);
 }
 
+static void open_held_out(dataset *d, const char *path, const char *split)
+{
+    dt_error err = {0};
+    dataset_options options = plain;
+    options.held_out = true;
+    if (dataset_open(d, path, &options, &err) != DT_OK) fail_msg("%s", err.message);
+    assert_string_equal(d->split, split);
+    dataset_close(d);
+}
+
+static void held_out_data_of_a_folder_of_splits_is_never_the_training_split(void **state)
+{
+    (void)state;
+    dataset d;
+    dataset_options held_out = plain;
+    held_out.held_out = true;
+    const char *names[] = {"Training", "TEST", "Validation"};
+    const char *taken[] = {NULL, "TEST", "Validation"};
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "h/%s/cat/1.png", names[i]);
+        put(name, picture(i, 8, 8));
+        d = open_with(temp_path("h"), &plain);
+        assert_string_equal(d.split, "Training");
+        assert_string_equal(d.class_name[0], "cat");
+        dataset_close(&d);
+        if (taken[i])
+            open_held_out(&d, temp_path("h"), taken[i]);
+        else
+            assert_fails(temp_path("h"), &held_out, DT_ERR_ARG, "no split \"val\", only Training");
+    }
+    open_held_out(&d, temp_path("h:train"), "Training");
+    open_held_out(&d, temp_path("h:val"), "Validation");
+    put("h/valid/cat/1.png", picture(9, 8, 8));
+    open_held_out(&d, temp_path("h:valid"), "valid");
+    assert_fails(temp_path("h"), &held_out, DT_ERR_ARG, "more than one split for \"val\"");
+    put("h/val/cat/1.png", picture(9, 8, 8));
+    open_held_out(&d, temp_path("h"), "val");
+}
+
+static void splits_beside_other_folders_are_refused(void **state)
+{
+    (void)state;
+    put("m/train/cat/1.png", picture(1, 8, 8));
+    put("m/extra/cat/1.png", picture(2, 8, 8));
+    dataset d = open_with(temp_path("m"), &plain); /* two classes may be called so */
+    assert_int_equal(d.class_count, 2);
+    dataset_close(&d);
+    put("m/val/cat/1.png", picture(3, 8, 8));
+    assert_fails(temp_path("m"), &plain, DT_ERR_ARG, "\"extra\": are they splits or classes");
+}
+
+static void a_folder_and_its_tars_have_the_same_classes(void **state)
+{
+    (void)state;
+    const char *names[] = {"animals/cat/1.png", "animals/dog/2.png", "animals/dog/deep/3.png"};
+    struct archive *inside = begin_tar("inside.tar", PLAIN), *whole = begin_tar("whole.tar", PLAIN);
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "wrapped/%s", names[i]);
+        put(name, picture(i, 8, 8));
+        add_to_tar(whole, name, picture(i, 8, 8));
+        snprintf(name, sizeof name, "./%s", names[i]);
+        add_to_tar(inside, name, picture(i, 8, 8));
+    }
+    end_tar(inside);
+    end_tar(whole);
+    const char *paths[] = {"wrapped", "inside.tar", "whole.tar"};
+    char sha256[65] = "";
+    for (int i = 0; i < 3; i++) {
+        dataset d = open_with(temp_path(paths[i]), &plain);
+        assert_int_equal(d.class_count, 2);
+        assert_string_equal(d.class_name[0], "cat");
+        assert_string_equal(d.class_name[1], "dog");
+        if (i) assert_string_equal(d.sha256, sha256);
+        snprintf(sha256, sizeof sha256, "%s", d.sha256);
+        dataset_close(&d);
+    }
+    /* an empty class folder is a folder of this level still */
+    make_folder("wrapped/fish");
+    assert_fails(temp_path("wrapped"), &plain, DT_ERR_FORMAT, "the class folder \"fish\" holds no image");
+}
+
+static void class_names_that_are_not_utf8_are_refused(void **state)
+{
+    (void)state;
+    const char *names[] = {"u/caf\xe9/1.png", "u/\xed\xa0\x80/1.png", "u/cat\xc3/1.png"};
+    for (int i = 0; i < 3; i++) {
+        put(names[i], picture(1, 8, 8));
+        put("u/cat/1.png", picture(2, 8, 8));
+        assert_fails(temp_path("u"), &plain, DT_ERR_FORMAT, "is not UTF-8");
+        struct archive *a = begin_tar("u.tar", PLAIN);
+        add_to_tar(a, names[i], picture(1, 8, 8));
+        add_to_tar(a, "u/cat/1.png", picture(2, 8, 8));
+        end_tar(a);
+        assert_fails(temp_path("u.tar"), &plain, DT_ERR_FORMAT, "is not UTF-8");
+        assert_int_equal(rename(temp_path("u"), temp_path(i ? i > 1 ? "u3" : "u2" : "u1")), 0);
+    }
+    put("good/caf\xc3\xa9/\xe9.png", picture(1, 8, 8)); /* names of images are shown only */
+    dataset d = open_with(temp_path("good"), &plain);
+    assert_string_equal(d.class_name[0], "caf\xc3\xa9");
+    json_t *report = dataset_report_json(&d);
+    assert_non_null(report);
+    json_decref(report);
+    dataset_close(&d);
+}
+
+static void what_operating_systems_leave_is_passed_over(void **state)
+{
+    (void)state;
+    const char *names[] = {"os/__MACOSX/cat/._1.png", "os/cat/._1.png",         "os/cat/.DS_Store",
+                           "os/cat/Thumbs.db",        "os/@eaDir/cat/1.png",    "os/cat/@eaDir/1.png",
+                           "os/$RECYCLE.BIN/1.png",   "os/.Trashes/cat/._1.png"};
+    struct archive *a = begin_tar("os.tar", PLAIN);
+    for (int i = 0; i < 8; i++) {
+        put(names[i], text_file("no picture"));
+        add_to_tar(a, names[i], text_file("no picture"));
+    }
+    put("os/cat/1.png", picture(1, 8, 8));
+    add_to_tar(a, "os/cat/1.png", picture(1, 8, 8));
+    end_tar(a);
+    const char *paths[] = {"os", "os.tar"};
+    for (int i = 0; i < 2; i++) {
+        dataset d = open_with(temp_path(paths[i]), &plain);
+        assert_int_equal(d.class_count, 1);
+        assert_int_equal(d.count, 1);
+        assert_int_equal(d.report.skip_count, 8);
+        assert_skipped(&d, i ? "os/__MACOSX" : "__MACOSX", "operating system");
+        assert_skipped(&d, i ? "os/cat/._1.png" : "cat/._1.png", "operating system");
+        dataset_close(&d);
+    }
+}
+
+typedef struct told {
+    int count;
+    char line[16][DT_MESSAGE_MAX];
+} told;
+
+static void keep_line(void *user, const char *line)
+{
+    told *t = user;
+    assert_true(t->count < 16);
+    snprintf(t->line[t->count++], DT_MESSAGE_MAX, "%s", line);
+}
+
+static void skipped_files_are_told_in_few_printable_lines(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    dataset_report r = {0};
+    told t = {0};
+    char name[64], reason[128];
+    report_skip(&r, "cat/\x1b[31m\n\xc2\x9b\xff.png", "broken", &err);
+    for (int i = 0; i < 600; i++) {
+        snprintf(name, sizeof name, "cat/%d.txt", i);
+        report_skip(&r, name, "no picture", &err);
+    }
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "dog/%d.png", i);
+        snprintf(reason, sizeof reason, i < 20 ? "dog/%d.png: cut short" : "reason %d", i);
+        report_skip(&r, name, reason, &err);
+    }
+    report_tell_skips(&r, keep_line, &t);
+    assert_string_equal(t.line[0], "  skipped cat/?[31m???.png: broken");
+    assert_string_equal(t.line[1], "  skipped 600 files, the first cat/0.txt: no picture");
+    assert_string_equal(t.line[2], "  skipped 20 files, the first dog/0.png: cut short");
+    assert_int_equal(t.count, 9);
+    assert_string_equal(t.line[8], "  skipped 15 more files for other reasons");
+    report_close(&r);
+}
+
 static void a_single_class_in_a_tar_keeps_its_name(void **state)
 {
     (void)state;
@@ -621,6 +792,12 @@ int main(void)
         ON_DISK(a_tar_of_any_packing_is_the_same_data_as_the_folder),
         ON_DISK(the_content_hash_tells_data_apart_and_not_threads),
         ON_DISK(a_split_is_chosen_after_the_colon_and_is_train_otherwise),
+        ON_DISK(held_out_data_of_a_folder_of_splits_is_never_the_training_split),
+        ON_DISK(splits_beside_other_folders_are_refused),
+        ON_DISK(a_folder_and_its_tars_have_the_same_classes),
+        ON_DISK(class_names_that_are_not_utf8_are_refused),
+        ON_DISK(what_operating_systems_leave_is_passed_over),
+        cmocka_unit_test(skipped_files_are_told_in_few_printable_lines),
         ON_DISK(a_single_class_in_a_tar_keeps_its_name),
         ON_DISK(a_name_twice_in_a_tar_means_the_later_one),
         ON_DISK(an_empty_class_folder_is_an_error_that_names_it),

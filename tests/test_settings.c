@@ -1,10 +1,10 @@
 /* Settings: the table itself, text in and out, and YAML files. */
-#include <ctype.h>
 #include <locale.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "temp_folder.h"
+#include "base/text.h"
 #include "settings/settings.h"
 
 static char file[512];
@@ -227,10 +227,9 @@ static void text_that_is_not_allowed_is_refused_and_changes_nothing(void **state
     before = s;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char message[512] = "";
-        char shown[64]; /* a message is one line: control characters are question marks in it */
+        char shown[64]; /* a message is one line of UTF-8: all else is question marks in it */
         snprintf(shown, sizeof shown, "%s", bad[i][1]);
-        for (char *c = shown; *c; c++)
-            if (iscntrl((unsigned char)*c)) *c = '?';
+        text_make_printable(shown);
         assert_int_equal(dt_settings_set(&s, bad[i][0], bad[i][1], message, sizeof message), DT_ERR_ARG);
         assert_says(message, bad[i][0]);
         assert_says(message, shown);

@@ -70,12 +70,43 @@ static void numbers_are_those_of_c_between_the_two_calls(void **state)
     assert_ptr_equal(uselocale((locale_t)0), before);
 }
 
+static void what_may_be_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *shown;
+        bool utf8, printable;
+    } cases[] = {
+        {"", "", true, true},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb1", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\xb1", true, true},
+        {"\x1b[2Ja\tb\x7f\n", "?[2Ja?b??", true, false},
+        {"a\xc2\x9b"
+         "2J",
+         "a?2J", true, false},                           /* the C1 form of escape [ */
+        {"caf\xe9", "caf?", false, false},               /* Latin-1 */
+        {"\xc0\xaf\xe0\x80\xaf", "?????", false, false}, /* overlong */
+        {"\xed\xa0\x80", "???", false, false},           /* a surrogate */
+        {"\xf4\x90\x80\x80\xf5", "?????", false, false}, /* above the last one */
+        {"\xe2\x82", "??", false, false},                /* cut short */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", cases[i].text);
+        assert_int_equal(text_is_utf8(text), cases[i].utf8);
+        assert_int_equal(text_is_printable(text), cases[i].printable);
+        text_make_printable(text);
+        assert_string_equal(text, cases[i].shown);
+        assert_true(text_is_printable(text));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances_are_levenshteins),
         cmocka_unit_test(folded_letters_are_the_same),
         cmocka_unit_test(endless_names_are_cut),
+        cmocka_unit_test(what_may_be_shown),
         cmocka_unit_test(numbers_are_those_of_c_between_the_two_calls),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

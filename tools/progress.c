@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 enum { BAR_WIDTH = 20, PLAIN_LINES = 10 };
 #define REDRAW_INTERVAL_S 0.1
 #define ERASE_LINE        "\r\033[K"
@@ -118,12 +120,16 @@ void progress_step(void *user, const dt_progress *state)
         write_plain(p, state);
 }
 
-/* The live line moves below the new one. */
+/* The live line moves below the new one. Lines name files, whose names may hold anything. */
 void progress_log(void *user, const char *text)
 {
     progress *p = user;
-    fprintf(p->out, "%s%s\n%s", p->live[0] ? ERASE_LINE : "", text, p->live);
+    char *shown = strdup(text);
+    if (!shown) return;
+    text_make_printable(shown);
+    fprintf(p->out, "%s%s\n%s", p->live[0] ? ERASE_LINE : "", shown, p->live);
     fflush(p->out);
+    free(shown);
 }
 
 void progress_close(progress *p)

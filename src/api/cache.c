@@ -8,8 +8,8 @@
 static void tell(const dt_observer *observer, const latent_cache *cache, const examples *e, const char *path)
 {
     char line[3 * DT_PATH_MAX];
-    snprintf(line, sizeof line, "%s: %lld pictures encoded, %lld skipped; %s holds %lld", path, (long long)e->count,
-             (long long)e->pictures.report.skip_count, cache->folder, (long long)cache->picture_count);
+    snprintf(line, sizeof line, "%s: %lld pictures encoded; %s holds %lld", path, (long long)e->count, cache->folder,
+             (long long)cache->picture_count);
     if (observer->log) observer->log(observer->user, line);
 }
 
@@ -29,20 +29,21 @@ dt_status dt_cache(dt_context *c, const dt_settings *s, const dt_observer *obser
     watch w = {.observer = api_observer(observer), .task = "cache", .started_s = clock_s()};
     if (api_enter(c, s, SETTINGS_CACHE, w.observer) != DT_OK || codec_open(c, &vae, s->vae) != DT_OK)
         return api_leave(c);
-    const examples_options o = {.codec = &vae,
-                                .cache = &cache,
-                                .resolution = s->resolution,
-                                .background = s->background,
-                                .strict = s->strict,
-                                .watch = watch_data(&w)};
+    examples_options o = {.codec = &vae,
+                          .cache = &cache,
+                          .resolution = s->resolution,
+                          .background = s->background,
+                          .strict = s->strict,
+                          .watch = watch_data(&w)};
     if (s->resolution % vae.factor)
         error_set(&c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
                   (long long)s->resolution, (long long)vae.factor, s->vae);
     else if (latent_cache_open(&cache, s->cache_dir, &vae, s->resolution, s->background, &o.watch, &c->error) ==
                  DT_OK &&
-             encode_set(c, &o, w.observer, s->train_data) == DT_OK &&
-             encode_set(c, &o, w.observer, s->validation_data) == DT_OK)
-        latent_cache_finish(&cache, &c->error);
+             encode_set(c, &o, w.observer, s->train_data) == DT_OK) {
+        o.held_out = true;
+        if (encode_set(c, &o, w.observer, s->validation_data) == DT_OK) latent_cache_finish(&cache, &c->error);
+    }
     latent_cache_close(&cache);
     return api_leave(c);
 }

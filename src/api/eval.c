@@ -5,56 +5,54 @@
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {
+    watch watch;
     codec codec;
     int64_t resolution; /* of the pictures */
 } eval_input;
 
-static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_settings *s)
+static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_settings *s, const dt_observer *observer)
 {
-    *in = (eval_input){.codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
+    *in = (eval_input){
+        .watch = {.observer = observer}, .codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
     if (s->feature != DT_FEATURE_BASE) return DT_OK;
     if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.shape.channels) == DT_OK)
         in->resolution = m->base.shape.height * in->codec.factor;
     return c->error.status;
 }
 
-static dt_status open_pictures(ctx *c, const meter *m, const dt_settings *s, const dt_observer *observer,
-                               statistics *out, const char *path)
-{
-    char note[DT_TEXT_MAX];
-    meter_measure_path(c, m, out, s, path, note);
-    if (note[0] && observer->log) observer->log(observer->user, note);
-    return c->error.status;
-}
-
 /* A side is a file of statistics or a set of images. */
-static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
-                           const dt_observer *observer, statistics *out, const char *path)
+static dt_status open_side(ctx *c, const meter *m, eval_input *in, const dt_settings *s, statistics *out,
+                           const char *path)
 {
     const statistics_kind kind = meter_kind(m);
-    if (s->feature == DT_FEATURE_INCEPTION) return open_pictures(c, m, s, observer, out, path);
+    data_watcher watcher = watch_data(&in->watch);
+    watcher.go_on = NULL; /* nothing of a side is kept: what is stopped within it would begin again */
+    if (s->feature == DT_FEATURE_INCEPTION) return meter_measure_path(c, m, out, s, path, &watcher);
     if (file_has_extension(path, "npz")) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;
-    examples_options options = {
-        .codec = &in->codec, .resolution = in->resolution, .background = s->background, .strict = s->strict};
+    examples_options options = {.codec = &in->codec,
+                                .resolution = in->resolution,
+                                .background = s->background,
+                                .strict = s->strict,
+                                .watch = watcher};
     if (examples_open(c, &e, path, &options) != DT_OK) return c->error.status;
     meter_measure_examples(c, m, out, &e, s->sample_batch_size);
     examples_close(&e);
     return c->error.status;
 }
 
-static dt_status compare_sides(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
-                               const dt_observer *observer, dt_eval_result *result)
+static dt_status compare_sides(ctx *c, const meter *m, eval_input *in, const dt_settings *s, dt_eval_result *result)
 {
+    const dt_observer *observer = in->watch.observer;
     statistics reference = {0}, candidate = {0};
     *result = meter_no_result(m);
-    if (open_side(c, m, in, s, observer, &reference, s->reference) == DT_OK && s->save_statistics[0])
+    if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
         statistics_save(&reference, s->save_statistics, &c->error);
     if (!ctx_failed(c) && !watch_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
     if (!ctx_failed(c) && !s->candidate[0])
         result->reference_count = reference.count;
-    else if (!ctx_failed(c) && open_side(c, m, in, s, observer, &candidate, s->candidate) == DT_OK)
+    else if (!ctx_failed(c) && open_side(c, m, in, s, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
     if (!ctx_failed(c)) watch_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);
@@ -69,8 +67,9 @@ dt_status dt_eval(dt_context *c, const dt_settings *s, const dt_observer *observ
     *result = (dt_eval_result){0};
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_EVAL, observer) != DT_OK) return api_leave(c);
-    if (meter_open(c, &m, s, s->pretrained_model, model_kinds_all) == DT_OK && open_input(c, &in, &m, s) == DT_OK)
-        compare_sides(c, &m, &in, s, observer, result);
+    if (meter_open(c, &m, s, s->pretrained_model, model_kinds_all) == DT_OK &&
+        open_input(c, &in, &m, s, observer) == DT_OK)
+        compare_sides(c, &m, &in, s, result);
     meter_close(&m);
     return api_leave(c);
 }

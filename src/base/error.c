@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 const char *dt_status_name(dt_status status)
 {
     switch (status) {
@@ -29,8 +31,7 @@ static dt_status record(dt_error *e, dt_status status, const char *suffix, const
     int n = vsnprintf(e->message, sizeof e->message, format, args);
     if (suffix && n >= 0 && n < (int)sizeof e->message)
         snprintf(e->message + n, sizeof e->message - (size_t)n, ": %s", suffix);
-    for (char *c = e->message; *c; c++) /* names from files stay in one line and send nothing else to a terminal */
-        if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
+    text_make_printable(e->message);
     return status;
 }
 

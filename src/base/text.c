@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum { WIDTH_MAX = 127 };
@@ -29,6 +30,64 @@ char text_lower(char letter)
 char text_unhyphened(char letter)
 {
     return letter == '-' ? '_' : letter;
+}
+
+/* Bytes of the UTF-8 character at `text`, which is not at its end, and its number; 0 where there is none. */
+static size_t read_character(uint32_t *point, const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    const size_t bytes = *p < 0x80                 ? 1
+                         : *p >= 0xc2 && *p < 0xe0 ? 2
+                         : (*p & 0xf0) == 0xe0     ? 3
+                         : *p >= 0xf0 && *p < 0xf5 ? 4
+                                                   : 0;
+    if (bytes == 0) return 0;
+    *point = bytes > 1 ? *p & (0x7fu >> bytes) : *p;
+    for (size_t i = 1; i < bytes; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+        *point = *point << 6 | (p[i] & 0x3f);
+    }
+    const bool overlong = (bytes == 3 && *point < 0x800) || (bytes == 4 && *point < 0x10000);
+    const bool surrogate = *point >= 0xd800 && *point < 0xe000;
+    return overlong || surrogate || *point > 0x10ffff ? 0 : bytes;
+}
+
+static bool is_control(uint32_t point)
+{
+    return point < 0x20 || (point >= 0x7f && point < 0xa0);
+}
+
+bool text_is_utf8(const char *text)
+{
+    uint32_t point;
+    size_t bytes = 1;
+    for (; *text && bytes; text += bytes) bytes = read_character(&point, text);
+    return bytes > 0;
+}
+
+bool text_is_printable(const char *text)
+{
+    uint32_t point = ' ';
+    size_t bytes = 1;
+    for (; *text && bytes && !is_control(point); text += bytes) bytes = read_character(&point, text);
+    return bytes > 0 && !is_control(point);
+}
+
+void text_make_printable(char *text)
+{
+    char *end = text;
+    for (size_t bytes; *text; text += bytes) {
+        uint32_t point;
+        bytes = read_character(&point, text);
+        if (bytes == 0 || is_control(point)) {
+            *end++ = '?';
+            bytes += bytes == 0;
+        } else {
+            memmove(end, text, bytes);
+            end += bytes;
+        }
+    }
+    *end = '\0';
 }
 
 bool text_enter_c_numbers(text_c_numbers *n)

@@ -1,9 +1,10 @@
-/* Text that several modules treat alike: how near two names are, and numbers in the C locale. */
+/* Text that several modules treat alike: how near two names are, what may be shown, and numbers in the C locale. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
 #include <locale.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Levenshtein's distance between a and the first 127 bytes of b, where two letters are equal when `fold` makes them so. */
 int text_distance(const char *a, const char *b, char (*fold)(char letter));
@@ -13,6 +14,16 @@ char text_lower(char letter);
 
 /* Hyphens to underscores. */
 char text_unhyphened(char letter);
+
+/* UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
+bool text_is_utf8(const char *text);
+
+/* UTF-8 without control characters, those of Latin-1 (U+0080 to U+009F) among them. */
+bool text_is_printable(const char *text);
+
+/* Puts '?' in place of every control character and of every byte that is no UTF-8, so that names from files stay in one line
+ * and send a terminal nothing but characters. The text becomes no longer. */
+void text_make_printable(char *text);
 
 /* Between the two calls the thread reads and writes numbers with a decimal point, whatever the caller's locale says. On
  * false memory is out, nothing has changed, and text_leave_c_numbers does nothing. */

@@ -369,7 +369,8 @@ static dt_status list_files(loader *l, size_t *prefix, const char *path, dt_erro
     dataset *d = l->d;
     class_plan plan;
     if (source_open(l->source, &d->report, path, err) != DT_OK) return err->status;
-    class_plan_make(&plan, l->source, &d->report, l->options->class_name, l->options->class_count, err);
+    const class_plan_options how = {l->options->class_name, l->options->class_count, l->options->held_out};
+    class_plan_make(&plan, l->source, &d->report, &how, err);
     d->class_name = plan.class_name, d->class_count = plan.class_count;
     snprintf(d->split, sizeof d->split, "%s", plan.split);
     *prefix = plan.prefix;

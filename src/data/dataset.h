@@ -2,10 +2,12 @@
  *
  * The rules are those of torchvision's ImageFolder: the classes are the sub-folders in byte order of their names, the
  * images of a class are all below it, ordered by (folder, name), chosen by extension (.jpg .jpeg .png .webp in any
- * case). Beyond ImageFolder: hidden folders are passed over; pictures without any class folder are one class called
- * "all"; where the class level holds nothing but names of splits (train, val, valid, validation, test), one of them is
- * taken, "train" or what follows the last colon of the path ("set.tar.xz:val"); and of a tar the leading folders
- * that all images share are dropped. What is passed over is listed in the report, never silently. */
+ * case). Beyond ImageFolder: hidden folders and what operating systems leave (__MACOSX, ._name, Thumbs.db) are passed over;
+ * pictures without any class folder are one class called "all"; leading folders that hold everything are dropped, so
+ * that a folder, a tar of it and a tar of what is in it are the same data set; and where the class level holds nothing but
+ * names of splits (train, training, val, valid, validation, dev, test, testing, in any case), one of them is taken: what
+ * follows the last colon of the path ("set.tar.xz:val"), else the one for training, or for held-out data the one for
+ * validation, else for test. Names of classes are UTF-8. What is passed over is listed in the report, never silently. */
 #ifndef DATA_DATASET_H
 #define DATA_DATASET_H
 
@@ -48,6 +50,7 @@ typedef struct dataset_options {
      * error, one that is missing is not. NULL: the classes found. */
     char *const *class_name;
     int64_t class_count;
+    bool held_out;              /* of splits, where none is asked for, the one for validation */
     const dataset_taker *taker; /* NULL: the pixels are kept */
     /* Asked between batches of some hundred files; false ends the opening with DT_ERR_INTERRUPTED. NULL: never. */
     bool (*go_on)(void *user);

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
 
 /* All names of the files share their first `prefix` characters; what follows is the rest. */
 static const char *rest_of(const source *s, int64_t index, size_t prefix)
@@ -43,26 +46,72 @@ static dt_status descend(source *s, dataset_report *report, size_t *prefix, cons
     return status;
 }
 
-static bool is_split_name(const char *name, size_t length)
+/* What a split is for, in the order of preference where held-out images are wanted. */
+typedef enum split_role { SPLIT_NONE, SPLIT_TRAIN, SPLIT_VALIDATION, SPLIT_TEST } split_role;
+
+static split_role role_of(const char *name, size_t length)
 {
-    static const char *const known[] = {"train", "val", "valid", "validation", "test"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strlen(known[i]) == length && strncmp(name, known[i], length) == 0) return true;
+    static const struct {
+        const char *name;
+        split_role role;
+    } known[] = {{"train", SPLIT_TRAIN},      {"training", SPLIT_TRAIN},        {"val", SPLIT_VALIDATION},
+                 {"valid", SPLIT_VALIDATION}, {"validation", SPLIT_VALIDATION}, {"dev", SPLIT_VALIDATION},
+                 {"test", SPLIT_TEST},        {"testing", SPLIT_TEST}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i].name) == length && !strncasecmp(name, known[i].name, length)) return known[i].role;
+    return SPLIT_NONE;
+}
+
+/* The folders of a level, as far as they tell whether they are splits. */
+typedef struct level {
+    bool has[SPLIT_TEST + 1]; /* by role */
+    const char *other;        /* the first folder that is no split, with what follows; NULL: none */
+} level;
+
+static level look_at(const source *s, size_t prefix)
+{
+    level l = {0};
+    for (int64_t i = 0; i < s->file_count; i++) {
+        const char *rest = rest_of(s, i, prefix);
+        size_t length = first_folder(rest);
+        if (length == 0) continue;
+        split_role role = role_of(rest, length - 1);
+        l.has[role] = true;
+        if (role == SPLIT_NONE && !l.other) l.other = rest;
     }
-    return false;
+    return l;
 }
 
 /* Whether there are folders here and all of them are named like splits. */
 static bool level_is_splits(const source *s, size_t prefix)
 {
-    bool any = false;
-    for (int64_t i = 0; i < s->file_count; i++) {
-        size_t length = first_folder(rest_of(s, i, prefix));
-        if (length == 0) continue;
-        if (!is_split_name(rest_of(s, i, prefix), length - 1)) return false;
-        any = true;
+    const level l = look_at(s, prefix);
+    return !l.other && (l.has[SPLIT_TRAIN] || l.has[SPLIT_VALIDATION] || l.has[SPLIT_TEST]);
+}
+
+/* A folder for training beside one for validation or test, and others that are neither: as classes they would be nonsense. */
+static dt_status refuse_mixed_level(const source *s, size_t prefix, dt_error *err)
+{
+    const level l = look_at(s, prefix);
+    if (!l.other || !l.has[SPLIT_TRAIN] || !(l.has[SPLIT_VALIDATION] || l.has[SPLIT_TEST])) return DT_OK;
+    return error_set(
+        err, DT_ERR_ARG,
+        "image data %s: has folders of splits (train, val, test) and beside them \"%.*s\": are they splits "
+        "or classes? Give the folder of one split",
+        s->path, (int)first_folder(l.other) - 1, l.other);
+}
+
+/* Whether a folder at this level, `length` characters with its slash, is the only one, those without images counted. */
+static bool is_only_folder(const source *s, const char *folder, size_t prefix, size_t length)
+{
+    const char *above = folder - prefix;
+    for (int64_t i = 0; i < s->folder_count; i++) {
+        const char *name = s->folder[i];
+        if (strlen(name) <= prefix || strncmp(name, above, prefix) != 0) continue;
+        const size_t own = strcspn(name + prefix, "/");
+        if (own != length - 1 || strncmp(name + prefix, folder, own) != 0) return false;
     }
-    return any;
+    return true;
 }
 
 /* Length of the one folder (with its slash) that holds all files but loose ones, and has folders itself; else 0. */
@@ -82,7 +131,7 @@ static size_t shared_folder(const source *s, size_t prefix)
         if (own != length || strncmp(rest, shared, length) != 0) return 0;
         deeper = deeper || first_folder(rest + own) > 0;
     }
-    return deeper ? length : 0;
+    return deeper && is_only_folder(s, shared, prefix, length) ? length : 0;
 }
 
 static dt_status drop_leading_folders(source *s, dataset_report *report, size_t *prefix, dt_error *err)
@@ -121,21 +170,64 @@ static void name_splits(char text[DT_TEXT_MAX], const source *s, size_t prefix)
     }
 }
 
-static dt_status choose_split(class_plan *p, source *s, dataset_report *report, dt_error *err)
+/* The folder of this level (with its slash) that `wanted` says: by its whole name, else whatever its case, else by what it
+ * is for. NULL where there is none, or where several fit as well; *several tells which. */
+static const char *find_split(const source *s, size_t prefix, const char *wanted, bool *several)
+{
+    const split_role role = role_of(wanted, strlen(wanted));
+    const char *best = NULL;
+    int best_fit = 0;
+    *several = false;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        const char *rest = rest_of(s, i, prefix);
+        const size_t length = first_folder(rest);
+        if (length == 0 || (best && first_folder(best) == length && !strncmp(best, rest, length))) continue;
+        const bool as_long = strlen(wanted) == length - 1;
+        const int fit = as_long && !strncmp(rest, wanted, length - 1)       ? 3
+                        : as_long && !strncasecmp(rest, wanted, length - 1) ? 2
+                        : role && role == role_of(rest, length - 1)         ? 1
+                                                                            : 0;
+        if (fit > best_fit) {
+            best = rest;
+            best_fit = fit;
+            *several = false;
+        } else if (fit && fit == best_fit) {
+            *several = true;
+        }
+    }
+    return *several ? NULL : best;
+}
+
+/* The split that is taken where none is asked for. Held-out images are never those for training. */
+static const char *default_split(const source *s, size_t prefix, bool held_out, bool *several)
+{
+    if (!held_out) return find_split(s, prefix, "train", several);
+    const char *found = find_split(s, prefix, "val", several);
+    return found || *several ? found : find_split(s, prefix, "test", several);
+}
+
+static dt_status choose_split(class_plan *p, source *s, dataset_report *report, bool held_out, dt_error *err)
 {
     if (!level_is_splits(s, p->prefix)) {
-        if (!s->split[0]) return DT_OK;
+        if (!s->split[0]) return refuse_mixed_level(s, p->prefix, err);
         return error_set(err, DT_ERR_ARG, "image data %s: the split \"%s\" was asked for, but there are no splits",
                          s->path, s->split);
     }
-    char found[DT_TEXT_MAX], into[sizeof s->split + 1];
+    char found[DT_TEXT_MAX], into[sizeof p->split + 1];
+    bool several;
+    const char *taken =
+        s->split[0] ? find_split(s, p->prefix, s->split, &several) : default_split(s, p->prefix, held_out, &several);
     name_splits(found, s, p->prefix);
-    snprintf(p->split, sizeof p->split, "%s", s->split[0] ? s->split : "train");
+    if (!taken)
+        return error_set(err, DT_ERR_ARG, "image data %s: has %s \"%s\", only %s; choose one as %s:NAME", s->path,
+                         several ? "more than one split for" : "no split",
+                         s->split[0] ? s->split
+                         : held_out  ? "val"
+                                     : "train",
+                         found, s->path);
+    snprintf(p->split, sizeof p->split, "%.*s", (int)first_folder(taken) - 1, taken);
     snprintf(into, sizeof into, "%s/", p->split);
-    dt_status status = descend(s, report, &p->prefix, into, err);
-    if (status != DT_OK || s->file_count > 0) return status;
-    return error_set(err, DT_ERR_ARG, "image data %s: has no split \"%s\", only %s; choose one as %s:NAME", s->path,
-                     p->split, found, s->path);
+    return descend(s, report, &p->prefix, into, err);
 }
 
 /* ---- the order of ImageFolder ---- */
@@ -175,6 +267,17 @@ static void drop_overwritten(source *s)
 }
 
 /* ---- classes ---- */
+
+/* Names of classes go into models, runs and reports, whose files hold UTF-8. */
+static dt_status refuse_foreign_name(const source *s, const char *name, dt_error *err)
+{
+    if (text_is_utf8(name)) return DT_OK;
+    return error_set(
+        err, DT_ERR_FORMAT,
+        "image data %s: the name of the class folder \"%s\" is not UTF-8, so no file could hold it; rename "
+        "the folder (convmv does that for a whole tree)",
+        s->path, name);
+}
 
 static dt_status add_class(class_plan *p, const char *name, size_t length, dt_error *err)
 {
@@ -266,12 +369,12 @@ static dt_status map_classes(class_plan *p, source *s, char *const *known, int64
     return status;
 }
 
-dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, char *const *known, int64_t known_count,
+dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, const class_plan_options *options,
                           dt_error *err)
 {
     *p = (class_plan){0};
-    dt_status status = s->is_archive ? drop_leading_folders(s, report, &p->prefix, err) : DT_OK;
-    if (status == DT_OK) status = choose_split(p, s, report, err);
+    dt_status status = drop_leading_folders(s, report, &p->prefix, err);
+    if (status == DT_OK) status = choose_split(p, s, report, options->held_out, err);
     if (status != DT_OK) return status;
     if (s->file_count == 0) {
         return error_set(err, DT_ERR_FORMAT, "image data %s: holds no .jpg, .jpeg, .png or .webp file%s", s->path,
@@ -282,9 +385,11 @@ dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, char
     char *prefix_text = strndup(s->file[0].name, p->prefix);
     if (!prefix_text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
     status = label_files(p, s, report, err);
+    for (int64_t i = 0; i < p->class_count && status == DT_OK; i++)
+        status = refuse_foreign_name(s, p->class_name[i], err);
     if (status == DT_OK) status = refuse_empty_classes(p, s, prefix_text, err);
     free(prefix_text);
-    if (status == DT_OK && known) status = map_classes(p, s, known, known_count, err);
+    if (status == DT_OK && options->known) status = map_classes(p, s, options->known, options->known_count, err);
     return status;
 }
 

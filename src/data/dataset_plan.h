@@ -11,9 +11,15 @@ typedef struct class_plan {
     size_t prefix;  /* number of characters of each file's name above its class folder */
 } class_plan;
 
+typedef struct class_plan_options {
+    char *const *known; /* the classes to label by, of which those found must be some; NULL: those found */
+    int64_t known_count;
+    bool held_out; /* of splits, where none is asked for, the one for validation instead of that for training */
+} class_plan_options;
+
 /* Chooses split and classes: keeps the files that are taken, sorted, with labels; notes what is passed over in the report.
- * `known`: the classes to label by, of which those found must be some; NULL: those found. On failure *p may only be closed. */
-dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, char *const *known, int64_t known_count,
+ * On failure *p may only be closed. */
+dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, const class_plan_options *options,
                           dt_error *err);
 void class_plan_close(class_plan *p);
 

@@ -1,7 +1,10 @@
 #include "data/dataset_report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/text.h"
 
 void *grow_array(void *array, int64_t count, size_t element_size)
 {
@@ -18,6 +21,59 @@ dt_status report_skip(dataset_report *report, const char *file, const char *reas
     bool whole = skip[report->skip_count].file && skip[report->skip_count].reason;
     report->skip_count++;
     return whole ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+}
+
+/* What a decoder says begins with the file's name, printable, which is told already. */
+static const char *reason_of(const dataset_skip *skip)
+{
+    char name[DT_PATH_MAX];
+    snprintf(name, sizeof name, "%s", skip->file);
+    text_make_printable(name);
+    const size_t length = strlen(name);
+    const bool named = !strncmp(skip->reason, name, length) && !strncmp(skip->reason + length, ": ", 2);
+    return skip->reason + (named ? length + 2 : 0);
+}
+
+static bool same_reason(const dataset_skip *a, const dataset_skip *b)
+{
+    return !strcmp(reason_of(a), reason_of(b));
+}
+
+static bool told_before(const dataset_report *report, const int64_t first[], int64_t groups, int64_t i)
+{
+    for (int64_t g = 0; g < groups; g++)
+        if (same_reason(&report->skip[first[g]], &report->skip[i])) return true;
+    return false;
+}
+
+static void tell(void (*log)(void *user, const char *line), void *user, char *line)
+{
+    text_make_printable(line);
+    log(user, line);
+}
+
+void report_tell_skips(const dataset_report *report, void (*log)(void *user, const char *line), void *user)
+{
+    enum { GROUPS_MAX = 8 };
+    int64_t first[GROUPS_MAX], groups = 0, told = 0;
+    char line[DT_MESSAGE_MAX];
+    for (int64_t i = 0; i < report->skip_count && groups < GROUPS_MAX; i++) {
+        const dataset_skip *skip = &report->skip[i];
+        int64_t count = 0;
+        if (told_before(report, first, groups, i)) continue;
+        for (int64_t k = i; k < report->skip_count; k++) count += same_reason(skip, &report->skip[k]);
+        if (count == 1)
+            snprintf(line, sizeof line, "  skipped %.300s: %.300s", skip->file, reason_of(skip));
+        else
+            snprintf(line, sizeof line, "  skipped %lld files, the first %.300s: %.300s", (long long)count, skip->file,
+                     reason_of(skip));
+        tell(log, user, line);
+        first[groups++] = i;
+        told += count;
+    }
+    if (told == report->skip_count) return;
+    snprintf(line, sizeof line, "  skipped %lld more files for other reasons", (long long)(report->skip_count - told));
+    tell(log, user, line);
 }
 
 void report_close(dataset_report *report)

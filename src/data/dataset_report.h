@@ -24,6 +24,9 @@ typedef struct dataset_report {
 /* Lists `file` as passed over. */
 dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err);
 
+/* Tells what was passed over, in lines of few: files with one reason share one. Names are made printable. */
+void report_tell_skips(const dataset_report *report, void (*log)(void *user, const char *line), void *user);
+
 void report_close(dataset_report *report);
 
 /* Room for one more element behind `count`; NULL (and the old block kept) when memory is short. */

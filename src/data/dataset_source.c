@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include <archive.h>
@@ -39,22 +40,53 @@ static char *tidy_name(const char *path)
     return name;
 }
 
-/* Length of `name` up to the end of its first hidden folder, 0 if none; a last component counts if it is a folder. */
-static size_t hidden_length(const char *name, bool is_folder)
+/* What systems and file servers put beside people's files. */
+static const char *const system_folders[] = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
+                                             "lost+found"};
+static const char *const system_files[] = {".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini"};
+
+static bool is_one_of(const char *const names[], size_t count, const char *name, size_t length)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(names[i]) == length && !strncasecmp(names[i], name, length)) return true;
+    return false;
+}
+
+/* Why a folder of that name is passed over, or NULL. */
+static const char *why_not_folder(const char *name, size_t length)
+{
+    if (is_one_of(system_folders, sizeof system_folders / sizeof *system_folders, name, length))
+        return "a folder of the operating system";
+    return name[0] == '.' ? "a hidden folder" : NULL;
+}
+
+/* The same for a file. "._cat.png" holds what macOS knows of cat.png. */
+static const char *why_not_file(const char *name)
+{
+    if (!strncmp(name, "._", 2) ||
+        is_one_of(system_files, sizeof system_files / sizeof *system_files, name, strlen(name)))
+        return "a file of the operating system";
+    return image_has_extension(name) ? NULL : "not a .jpg, .jpeg, .png or .webp file";
+}
+
+/* Length of `name` up to the end of its first folder that is passed over, 0 if none; a last component counts if it is a
+ * folder. */
+static size_t hidden_length(const char **why, const char *name, bool is_folder)
 {
     for (const char *part = name; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
         size_t length = strcspn(part, "/");
-        if (part[0] == '.' && (part[length] == '/' || is_folder)) return (size_t)(part - name) + length;
+        *why = part[length] == '/' || is_folder ? why_not_folder(part, length) : NULL;
+        if (*why) return (size_t)(part - name) + length;
     }
     return 0;
 }
 
-static dt_status note_hidden(dataset_report *report, char *name, size_t length, dt_error *err)
+static dt_status note_hidden(dataset_report *report, char *name, size_t length, const char *why, dt_error *err)
 {
     name[length] = '\0';
     int64_t last = report->skip_count - 1;
     bool known = last >= 0 && strcmp(report->skip[last].file, name) == 0; /* once, not for each file inside */
-    return known ? DT_OK : report_skip(report, name, "a hidden folder", err);
+    return known ? DT_OK : report_skip(report, name, why, err);
 }
 
 static dt_status add_folder(source *s, char *name, dt_error *err)
@@ -88,15 +120,12 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     char *name = tidy_name(path);
     if (!name) return no_memory(err);
     if (!strcmp(name, DATASET_DESCRIPTION)) return free(name), DT_OK;
-    size_t hidden = hidden_length(name, is_folder);
-    if (hidden == 0 && !trouble && is_folder) return add_folder(s, name, err);
-    if (hidden == 0 && !trouble && image_has_extension(name)) return add_file(s, name, ordinal, err);
-    dt_status status = DT_OK;
-    if (hidden > 0) {
-        status = note_hidden(report, name, hidden, err);
-    } else {
-        status = report_skip(report, name, trouble ? trouble : "not a .jpg, .jpeg, .png or .webp file", err);
-    }
+    const char *why, *last = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+    size_t hidden = hidden_length(&why, name, is_folder);
+    if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);
+    if (!why && is_folder) return add_folder(s, name, err);
+    if (!why) return add_file(s, name, ordinal, err);
+    dt_status status = hidden > 0 ? note_hidden(report, name, hidden, why, err) : report_skip(report, name, why, err);
     free(name);
     return status;
 }
@@ -108,7 +137,7 @@ static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, 
     case FTS_DP: return DT_OK; /* a folder on the way back */
     case FTS_D:
         if (entry->fts_level == 0) return DT_OK;
-        if (entry->fts_name[0] == '.') fts_set(walk, entry, FTS_SKIP);
+        if (why_not_folder(entry->fts_name, strlen(entry->fts_name))) fts_set(walk, entry, FTS_SKIP);
         return add_entry(s, report, name, s->file_count, true, NULL, err);
     case FTS_F: return add_entry(s, report, name, s->file_count, false, NULL, err);
     case FTS_DC: return add_entry(s, report, name, 0, false, "a link back to a folder above it", err);

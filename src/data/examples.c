@@ -1,5 +1,6 @@
 #include "data/examples.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,8 +21,20 @@ static dataset_options dataset_options_of(ctx *c, const examples_options *o)
                              .threads = c->threads,
                              .class_name = o->class_name,
                              .class_count = o->class_count,
+                             .held_out = o->held_out,
                              .go_on = go_on,
                              .go_on_user = c};
+}
+
+static void tell(const examples_options *o, const dataset *d)
+{
+    char line[DT_PATH_MAX + 128];
+    if (!o->watch.log) return;
+    snprintf(line, sizeof line, "%s%s%s: %lld images of %lld classes at %lldx%lld, %lld skipped", d->path,
+             d->split[0] ? ", split " : "", d->split, (long long)d->count, (long long)d->class_count,
+             (long long)d->resolution, (long long)d->resolution, (long long)d->report.skip_count);
+    o->watch.log(o->watch.user, line);
+    report_tell_skips(&d->report, o->watch.log, o->watch.user);
 }
 
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *o)
@@ -41,7 +54,10 @@ dt_status examples_open(ctx *c, examples *e, const char *path, const examples_op
     }
     e->count = e->pictures.count;
     memcpy(e->sha256, e->pictures.sha256, sizeof e->sha256);
-    if (ctx_failed(c)) examples_close(e);
+    if (ctx_failed(c))
+        examples_close(e);
+    else
+        tell(o, &e->pictures);
     return c->error.status;
 }
 

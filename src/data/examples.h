@@ -49,7 +49,8 @@ typedef struct examples_options {
     int64_t memory_limit_bytes; /* as in dataset_options */
     char *const *class_name;
     int64_t class_count;
-    data_watcher watch;
+    bool held_out;      /* as in dataset_options */
+    data_watcher watch; /* is told what was found, and what was passed over */
 } examples_options;
 
 /* Reads the folder or tar of pictures `path`; encodes those that the cache lacks. Errors as dataset_open, those of the

@@ -17,7 +17,7 @@ static int compare_ordinals(const void *left, const void *right, void *files)
 static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
 {
     if (source_open(&s->source, &s->report, path, err) != DT_OK ||
-        class_plan_make(&s->plan, &s->source, &s->report, NULL, 0, err) != DT_OK)
+        class_plan_make(&s->plan, &s->source, &s->report, &(class_plan_options){0}, err) != DT_OK)
         return err->status;
     size_t count = (size_t)s->source.file_count;
     s->order = calloc(count, sizeof *s->order);
@@ -123,8 +123,8 @@ static void judge(picture_stream *s, const item *it, dt_error *err)
     if (why == DT_OK) return;
     if (s->strict || (why != DT_ERR_FORMAT && why != DT_ERR_IO)) {
         error_set(err, why, "%s", it->why.message);
-    } else if (s->skip_count++ == 0) {
-        snprintf(s->first_skip, sizeof s->first_skip, "%.*s", (int)sizeof s->first_skip - 1, it->why.message);
+    } else {
+        report_skip(&s->report, it->name, it->why.message, err);
     }
 }
 

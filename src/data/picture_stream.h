@@ -7,16 +7,13 @@
 #include "data/sample_stack.h"
 
 typedef struct picture_stream {
-    /* which files were passed over, and why */
-    int64_t skip_count;
-    char first_skip[DT_TEXT_MAX];
+    dataset_report report; /* only which files were passed over, and why */
     /* owned */
     bool is_stack, strict;
     int64_t resolution;
     image_options decode;
     sample_stack stack;
     source source;
-    dataset_report report; /* of the listing */
     class_plan plan;
     int64_t *order; /* [source.file_count], files as they lie in a tar */
     int64_t next;
@@ -29,7 +26,7 @@ typedef struct picture_stream {
 #define PICTURES_TOGETHER ((int64_t)1 << 26)
 
 /* resolution 0: pictures keep their own sizes, as pytorch-fid and clean-fid read them; else each is cropped to a square as
- * ADM does. strict: a broken file is an error, else it is passed over and counted. On failure *s may be closed. */
+ * ADM does. strict: a broken file is an error, else it is passed over and listed. On failure *s may be closed. */
 dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
                               bool strict, dt_error *err);
 void picture_stream_close(picture_stream *s);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "data/watch.h"
 #include "image/grid.h"
 
 /* ---- validation loss by band ---- */
@@ -197,11 +198,16 @@ static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s,
         return meter_measure_examples(c, &m->meter, &m->meter.reference, &t->validation, s->sample_batch_size);
     examples pictures;
     const codec pixels = codec_of_pixels(3);
+    watch w = {.observer = t->observer};
+    data_watcher watcher = watch_data(&w);
+    watcher.go_on = NULL; /* a stop waits for the checkpoint of the first step */
     const examples_options options = {.codec = &pixels,
                                       .resolution = t->resolution,
                                       .background = s->background,
                                       .strict = s->strict,
-                                      .memory_limit_bytes = examples_memory()};
+                                      .memory_limit_bytes = examples_memory(),
+                                      .held_out = true,
+                                      .watch = watcher};
     if (examples_open(c, &pictures, s->validation_data, &options) != DT_OK) return c->error.status;
     meter_measure_examples(c, &m->meter, &m->meter.reference, &pictures, s->sample_batch_size);
     examples_close(&pictures);

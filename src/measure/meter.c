@@ -1,6 +1,7 @@
 #include "measure/meter.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,8 +108,26 @@ static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_str
     return c->error.status;
 }
 
+static void tell(const data_watcher *watch, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void tell(const data_watcher *watch, const char *format, ...)
+{
+    char line[DT_MESSAGE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (watch->log) watch->log(watch->user, line);
+}
+
+static void tell_skips(const data_watcher *watch, const picture_stream *stream, const char *path, int64_t measured)
+{
+    if (stream->report.skip_count == 0) return;
+    tell(watch, "%.600s: %lld images, %lld skipped", path, (long long)measured, (long long)stream->report.skip_count);
+    if (watch->log) report_tell_skips(&stream->report, watch->log, watch->user);
+}
+
 static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                                  char note[DT_TEXT_MAX])
+                                  const data_watcher *watch)
 {
     picture_stream stream = {0};
     meter_statistics(c, m, out, true);
@@ -116,41 +135,36 @@ static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const
         picture_stream_open(&stream, path, s->resolution, s->background, s->strict, &c->error) == DT_OK)
         add_stream(c, m, out, &stream);
     if (!ctx_failed(c)) statistics_finish(out, &c->error);
-    if (stream.skip_count)
-        snprintf(note, DT_TEXT_MAX, "%.100s: %lld files are passed over; the first: %.100s", path,
-                 (long long)stream.skip_count, stream.first_skip);
+    if (!ctx_failed(c)) tell_skips(watch, &stream, path, out->count);
     picture_stream_close(&stream);
     return c->error.status;
 }
 
 /* Statistics from a file; the rows of its samples, where it has any, beside them. */
 static dt_status measure_file(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                              bool has_samples, char note[DT_TEXT_MAX])
+                              bool has_samples, const data_watcher *watch)
 {
     const statistics_kind kind = meter_kind(m);
     bool named = false;
     if (statistics_load(out, path, &kind, &named, &c->error) != DT_OK) return c->error.status;
-    if (!named)
-        snprintf(note, DT_TEXT_MAX, "%.180s does not say how its images were resized; taken for %s", path,
-                 kind.measure);
+    if (!named) tell(watch, "%.600s does not say how its images were resized; taken for %s", path, kind.measure);
     statistics samples = {0};
-    if (has_samples && measure_pictures(c, m, &samples, s, path, note) == DT_OK) statistics_take_rows(out, &samples);
+    if (has_samples && measure_pictures(c, m, &samples, s, path, watch) == DT_OK) statistics_take_rows(out, &samples);
     statistics_close(&samples);
     return c->error.status;
 }
 
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                             char note[DT_TEXT_MAX])
+                             const data_watcher *watch)
 {
     bool has_statistics = false, has_samples = false;
     *out = (statistics){0};
-    note[0] = '\0';
-    if (!file_has_extension(path, "npz")) return measure_pictures(c, m, out, s, path, note);
+    if (!file_has_extension(path, "npz")) return measure_pictures(c, m, out, s, path, watch);
     if (npz_has(&has_statistics, path, "mu", &c->error) != DT_OK ||
         npz_has(&has_samples, path, "arr_0", &c->error) != DT_OK)
         return c->error.status;
-    if (has_statistics || !has_samples) return measure_file(c, m, out, s, path, has_samples, note);
-    return measure_pictures(c, m, out, s, path, note);
+    if (has_statistics || !has_samples) return measure_file(c, m, out, s, path, has_samples, watch);
+    return measure_pictures(c, m, out, s, path, watch);
 }
 
 /* ---- comparing ---- */

@@ -32,10 +32,10 @@ dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_ro
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch);
 
 /* Opens *out and adds, for feature inception, all pictures of a folder, tar or sample stack at `resolution` (0: each at its
- * own size), a few at a time; an .npz with statistics gives those, and rows from the samples in it. *note receives a
- * sentence about what had to be assumed or passed over, or "". */
+ * own size), a few at a time; an .npz with statistics gives those, and rows from the samples in it. What was found, passed
+ * over or had to be assumed is told to `watch`. */
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                             char note[DT_TEXT_MAX]);
+                             const data_watcher *watch);
 
 /* A result in which nothing is known yet. */
 dt_eval_result meter_no_result(const meter *m);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "file/file.h"
 
 enum { NAME_BYTES_MAX = 255, IMAGES_MAX = 1 << 24 };
@@ -124,7 +125,7 @@ static const char *folder_of_class(listing *l, const char *name, const char *whe
     else if (strcmp((*found)->name, name) != 0)
         error_set(err, DT_ERR_FORMAT, "%s: the classes \"%s\" and \"%s\" would both be the folder %s", where,
                   (*found)->name, name, one->folder);
-    else if (!is_plain_name(one->folder, strlen(one->folder)))
+    else if (!is_plain_name(one->folder, strlen(one->folder)) || !text_is_utf8(one->folder))
         error_set(err, DT_ERR_FORMAT, "%s: no folder can be named after the class \"%s\"", where, name);
     if (one && (!found || *found != one)) free_class(one);
     return err->status == DT_OK ? (*found)->folder : NULL;

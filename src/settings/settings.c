@@ -104,29 +104,6 @@ static bool read_bool(bool *value, const char *text)
     return *value || !strcmp(text, "false") || !strcmp(text, "no");
 }
 
-/* UTF-8 without control characters: other text could not be kept in a YAML file or shown in one line. */
-static bool is_printable_utf8(const char *text)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p;) {
-        int tail = *p < 0x80                 ? 0
-                   : *p >= 0xc2 && *p < 0xe0 ? 1
-                   : (*p & 0xf0) == 0xe0     ? 2
-                   : *p >= 0xf0 && *p < 0xf5 ? 3
-                                             : -1;
-        uint32_t point = tail > 0 ? *p & (0x3f >> tail) : *p;
-        if (tail < 0) return false;
-        p++;
-        for (int i = 0; i < tail; i++, p++) {
-            if ((*p & 0xc0) != 0x80) return false;
-            point = point << 6 | (*p & 0x3f);
-        }
-        bool overlong = (tail == 2 && point < 0x800) || (tail == 3 && point < 0x10000);
-        bool surrogate = point >= 0xd800 && point < 0xe000;
-        if (point < 0x20 || (point >= 0x7f && point < 0xa0) || overlong || surrogate || point > 0x10ffff) return false;
-    }
-    return true;
-}
-
 static bool in_range(const settings_key *key, double value)
 {
     return value >= key->min && value <= key->max;
@@ -143,7 +120,7 @@ bool settings_in_range(const dt_settings *s, const settings_key *key)
 {
     const void *member = (const char *)s + key->offset;
     switch (key->type) {
-    case SETTINGS_TEXT: return memchr(member, 0, key->size) && is_printable_utf8(member);
+    case SETTINGS_TEXT: return memchr(member, 0, key->size) && text_is_printable(member);
     case SETTINGS_INT: return in_range(key, (double)*(const int64_t *)member);
     case SETTINGS_REAL: return in_range(key, *(const double *)member);
     case SETTINGS_BOOL: return true;
@@ -176,7 +153,7 @@ static bool assign(void *member, const settings_key *key, const char *text)
     int word;
     switch (key->type) {
     case SETTINGS_TEXT:
-        if (strlen(text) >= key->size || !is_printable_utf8(text)) return false;
+        if (strlen(text) >= key->size || !text_is_printable(text)) return false;
         memset(member, 0, key->size);
         memcpy(member, text, strlen(text));
         return true;

@@ -75,16 +75,6 @@ static dt_status open_codec(opening *o, model_kinds kinds)
 
 /* ---- data ---- */
 
-static void log_set(const trainer *t, const char *path, const examples *e)
-{
-    const dataset *d = &e->pictures;
-    trainer_log(t, "%s: %lld images of %lld classes at %lldx%lld, %lld skipped", path, (long long)d->count,
-                (long long)d->class_count, (long long)d->resolution, (long long)d->resolution,
-                (long long)d->report.skip_count);
-    for (int64_t i = 0; i < d->report.skip_count; i++)
-        trainer_log(t, "  skipped %s: %s", d->report.skip[i].file, d->report.skip[i].reason);
-}
-
 /* How pictures become what the model sees. */
 static examples_options options_of(opening *o)
 {
@@ -112,12 +102,10 @@ static dt_status open_data(opening *o)
     const dt_settings *s = o->s;
     examples_options k = options_of(o);
     if (open_cache(o) != DT_OK || examples_open(o->c, &t->train, s->train_data, &k) != DT_OK) return o->c->error.status;
-    log_set(t, s->train_data, &t->train);
     k.class_name = t->train.pictures.class_name;
     k.class_count = t->train.pictures.class_count;
-    if (!s->validation_data[0]) return DT_OK;
-    if (examples_open(o->c, &t->validation, s->validation_data, &k) == DT_OK)
-        log_set(t, s->validation_data, &t->validation);
+    k.held_out = true;
+    if (s->validation_data[0]) examples_open(o->c, &t->validation, s->validation_data, &k);
     return o->c->error.status;
 }
 
