@@ -241,7 +241,7 @@ static void mistakes_on_the_command_line_are_one_line_and_status_2(void **state)
     static const char *const mistakes[][2] = {
         {"tune", "unknown verb 'tune'"},
         {"help tune", "difftune help"},
-        {"train --learning-rat 1", "--learning_rate"},
+        {"train --learning-rat 1", "the nearest one is '--learning-rate'"},
         {"train --learning-rate", "--learning-rate needs a value: a number from 0 to 1000"},
         {"train --learning-rate --seed 1", "--learning-rate needs a value"},
         {"train --learning-rate fast", "learning_rate must be a number"},

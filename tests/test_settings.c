@@ -284,6 +284,120 @@ static void a_text_that_just_fits_is_kept_and_a_longer_one_refused(void **state)
     assert_string_equal(s.title, text);
 }
 
+static void what_is_far_from_every_name_gets_none(void **state)
+{
+    (void)state;
+    char hint[DT_TEXT_MAX];
+    assert_null(settings_nearest("zebra", ~0u));
+    assert_null(settings_nearest("q", SETTINGS_REPORT));
+    assert_string_equal(settings_nearest("max_train_stesp", SETTINGS_TRAIN), "max_train_steps");
+    assert_null(settings_nearest("max_train_stesp", SETTINGS_SAMPLE)); /* only of the verb */
+    settings_hint(hint, "frobnicate", ~0u, true);
+    assert_string_equal(hint, "");
+    settings_hint(hint, "lerning-rate", SETTINGS_TRAIN, true);
+    assert_string_equal(hint, "; the nearest one is '--learning-rate'");
+}
+
+static void words_of_other_programs_are_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        unsigned verb;
+        const char *hint;
+    } cases[] = {
+        {"lr", SETTINGS_TRAIN, "; here that is '--learning-rate'"},
+        {"batch-size", SETTINGS_TRAIN, "; here that is '--train-batch-size'"},
+        {"batch_size", SETTINGS_SAMPLE, "; here that is '--sample-batch-size'"},
+        {"epochs", SETTINGS_TRAIN, "max_train_steps"},
+        {"resume_from_checkpoint", SETTINGS_TRAIN, "the same command goes on"},
+        {"cfg-scale", SETTINGS_SAMPLE, "; here that is '--guidance-scale'"},
+        {"pretrained_model_name_or_path", SETTINGS_BANK, "; here that is '--pretrained-model'"},
+        {"output", SETTINGS_SAMPLE, "; here that is '--output-dir'"},
+    };
+    char hint[DT_TEXT_MAX];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        settings_hint(hint, cases[i].word, cases[i].verb, true);
+        assert_says(hint, cases[i].hint);
+    }
+    settings_hint(hint, "lr", SETTINGS_SAMPLE, true);
+    assert_string_equal(hint, "");
+}
+
+static void a_tilde_is_the_home_folder(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *text, *value; /* NULL: refused */
+    } cases[] = {{"output_dir", "~/run", "/home/of me/run"},
+                 {"output_dir", "~", "/home/of me"},
+                 {"output_dir", "./~", "./~"},
+                 {"output_dir", "a~b", "a~b"},
+                 {"output_dir", "~other/run", NULL},
+                 {"train_data", "~/set:val", "/home/of me/set:val"},
+                 {"title", "~ title", "~ title"},
+                 {"runs", "~/a,b,~/c", "/home/of me/a,b,/home/of me/c"},
+                 {"runs", "a,~b", NULL}};
+    char *before = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+    setenv("HOME", "/home/of me", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dt_settings s;
+        char value[SETTINGS_VALUE_MAX];
+        dt_settings_init(&s);
+        assert_int_equal(dt_settings_set(&s, cases[i].key, cases[i].text, NULL, 0),
+                         cases[i].value ? DT_OK : DT_ERR_ARG);
+        settings_text(value, &s, settings_find(cases[i].key));
+        assert_string_equal(value, cases[i].value ? cases[i].value : "");
+    }
+    dt_settings s;
+    unsetenv("HOME");
+    dt_settings_init(&s);
+    assert_int_equal(dt_settings_set(&s, "bank", "~/x", NULL, 0), DT_ERR_ARG);
+    if (before) setenv("HOME", before, 1);
+    free(before);
+}
+
+static void words_of_yaml(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *refused; /* NULL: read */
+        bool tensorboard;
+        const char *validation, *background;
+    } cases[] = {
+        {"tensorboard: True\nvalidation_data: null\n", NULL, true, "", "#ffffff"},
+        {"tensorboard: off\nvalidation_data: ~\n", NULL, false, "", "#ffffff"},
+        {"tensorboard: On\nvalidation_data: NULL\nbackground:\n", NULL, true, "", ""},
+        {"max_train_steps: null\n", ":1: max_train_steps must be a whole number", true, "", ""},
+        {"tensorboard: NO\nvalidation_data: 'null'\n", NULL, false, "null", "#ffffff"},
+        {"validation_data: # none yet\nbackground: \"#102030\"\n", NULL, true, "", "#102030"},
+        {"title: caf\xc3\xa9\nbackground: #102030\n", ":2: background has no value: # begins a comment", true, "", ""},
+        {"background:   #102030", "# begins a comment", true, "", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dt_settings s;
+        char message[512] = "";
+        dt_settings_init(&s);
+        temp_write("words.yaml", cases[i].text, strlen(cases[i].text));
+        dt_status status = dt_settings_load(&s, temp_path("words.yaml"), message, sizeof message);
+        if (cases[i].refused) {
+            assert_int_equal(status, DT_ERR_ARG);
+            assert_says(message, cases[i].refused);
+            continue;
+        }
+        if (status != DT_OK) fail_msg("%s", message);
+        assert_int_equal(s.tensorboard, cases[i].tensorboard);
+        assert_string_equal(s.validation_data, cases[i].validation);
+        assert_string_equal(s.background, cases[i].background);
+        assert_int_equal(s.max_train_steps, 24000);
+        dt_settings again; /* what is written means the same */
+        dt_settings_init(&again);
+        assert_int_equal(dt_settings_save(&s, temp_path("again.yaml"), NULL, 0), DT_OK);
+        assert_int_equal(dt_settings_load(&again, temp_path("again.yaml"), NULL, 0), DT_OK);
+        assert_memory_equal(&again, &s, sizeof s);
+    }
+}
+
 static void an_unknown_key_gets_the_nearest_name(void **state)
 {
     (void)state;
@@ -347,6 +461,8 @@ static void set_unusual_values(dt_settings *s)
         case SETTINGS_TEXT:
             memset(member, 0, k->size);
             snprintf(member, k->size, "%s", texts[i % (int)(sizeof texts / sizeof texts[0])]);
+            if (settings_is_path(k) && !strcmp(member, "~"))
+                snprintf(member, k->size, "./~"); /* ~ is the home folder */
             break;
         case SETTINGS_INT: *(int64_t *)member = (int64_t)(k->min + (k->max - k->min) / 3); break;
         case SETTINGS_REAL: *(double *)member = k->min + (k->max - k->min) / (3 + i); break;
@@ -624,6 +740,10 @@ int main(void)
         cmocka_unit_test(the_ends_of_a_range_are_allowed),
         cmocka_unit_test(a_text_that_just_fits_is_kept_and_a_longer_one_refused),
         cmocka_unit_test(an_unknown_key_gets_the_nearest_name),
+        cmocka_unit_test(what_is_far_from_every_name_gets_none),
+        cmocka_unit_test(words_of_other_programs_are_known),
+        cmocka_unit_test(a_tilde_is_the_home_folder),
+        cmocka_unit_test(words_of_yaml),
         cmocka_unit_test(a_short_message_buffer_is_never_overrun),
         cmocka_unit_test(numbers_have_a_point_also_where_the_locale_has_a_comma),
         cmocka_unit_test(saving_and_loading_gives_back_every_bit),

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file/home.h"
+
 typedef struct assignment {
     const settings_key *key;
     const char *value;
@@ -52,10 +54,11 @@ static dt_status read_flag(reader *r, char *flag, dt_error *err)
     if (!strcmp(name, "config")) return read_config(r, value, err);
 
     const settings_key *key = find_key(&value, name);
-    if (!key)
-        return error_set(err, DT_ERR_ARG, "unknown flag '--%s'; the nearest one is '--%s'", name,
-                         settings_nearest(name));
-    if (!(key->verbs & r->verb->keys)) return error_set(err, DT_ERR_ARG, "--%s is not used by %s", name, r->verb->name);
+    char hint[DT_TEXT_MAX];
+    settings_hint(hint, name, r->verb->keys, true);
+    if (!key) return error_set(err, DT_ERR_ARG, "unknown flag '--%s'%s", name, hint);
+    if (!(key->verbs & r->verb->keys))
+        return error_set(err, DT_ERR_ARG, "--%s is not used by %s%s", name, r->verb->name, hint);
     if (!value) value = key->type == SETTINGS_BOOL ? "true" : take_value(r);
     if (!value) {
         char allowed[DT_TEXT_MAX];
@@ -104,6 +107,13 @@ static dt_status read_all(arguments *a, reader *r, dt_error *err)
     return err->status == DT_OK && !a->help ? check_operands(a, r->verb, err) : err->status;
 }
 
+static dt_status load_config(dt_settings *s, const char *config, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    if (home_expand(path, sizeof path, config, err) != DT_OK) return err->status;
+    return settings_load(s, path, err);
+}
+
 dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, char **argv, dt_error *err)
 {
     *a = (arguments){0};
@@ -115,7 +125,7 @@ dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, 
         if (r.config) status = error_set(err, DT_ERR_ARG, "%s is the configuration; leave out --config", v->operands);
         r.config = a->operand[0];
     }
-    if (status == DT_OK && !a->help && r.config) status = settings_load(s, r.config, err);
+    if (status == DT_OK && !a->help && r.config) status = load_config(s, r.config, err);
     for (int i = 0; i < r.count && status == DT_OK && !a->help; i++)
         status = settings_set(s, r.list[i].key->name, r.list[i].value, err);
     free(r.list);

@@ -12,8 +12,9 @@ typedef struct class_list {
     uint64_t seed;
 } class_list;
 
-/* Reads s->classes: numbers, ranges "0-101" and names of `info`, parted by commas; nothing: all of 0..class_count-1.
- * DT_ERR_ARG names the word that is none of these. */
+/* Reads s->classes: names of `info`, numbers and ranges "0-101", parted by commas; nothing: all of 0..class_count-1. Where a
+ * class is called by a number that is not its own, numbers are names and nothing else. DT_ERR_ARG names the word that is
+ * none of these, or could be two. */
 dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const model_info *info, int64_t class_count);
 
 /* All of 0..class_count-1 in turn. */

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
+#include "file/home.h"
 
 _Static_assert(sizeof(dt_method) == sizeof(int), "enums of dt_settings are read and written as int");
 
@@ -34,17 +36,17 @@ const settings_key *settings_find(const char *name)
     return NULL;
 }
 
-static int distance(const settings_key *key, const char *name)
+/* In a list of paths each is one. */
+static bool is_path_list(const settings_key *key)
 {
-    return text_distance(key->name, name, text_unhyphened);
+    return !strcmp(key->name, "runs");
 }
 
-const char *settings_nearest(const char *name)
+bool settings_is_path(const settings_key *key)
 {
-    const settings_key *nearest = &settings_keys[0];
-    for (int i = 1; i < settings_key_count; i++)
-        if (distance(&settings_keys[i], name) < distance(nearest, name)) nearest = &settings_keys[i];
-    return nearest->name;
+    const char *m = key->metavar;
+    return key->type == SETTINGS_TEXT &&
+           (!strcmp(m, "PATH") || !strcmp(m, "DIR") || !strcmp(m, "FILE") || is_path_list(key));
 }
 
 bool settings_shapes(const settings_key *key, unsigned verbs)
@@ -100,8 +102,12 @@ static bool read_int(int64_t *value, const char *text)
 
 static bool read_bool(bool *value, const char *text)
 {
-    *value = !strcmp(text, "true") || !strcmp(text, "yes");
-    return *value || !strcmp(text, "false") || !strcmp(text, "no");
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on"};
+    for (int i = 0; i < 6; i++) {
+        *value = i % 2;
+        if (!strcasecmp(text, words[i])) return true;
+    }
+    return false;
 }
 
 static bool in_range(const settings_key *key, double value)
@@ -180,9 +186,17 @@ static bool assign(void *member, const settings_key *key, const char *text)
 dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_error *err)
 {
     const settings_key *key = settings_find(name);
-    if (!key)
-        return error_set(err, DT_ERR_ARG, "unknown setting '%s'; the nearest one is '%s'", name,
-                         settings_nearest(name));
+    char hint[DT_TEXT_MAX], expanded[SETTINGS_VALUE_MAX];
+    if (!key) {
+        settings_hint(hint, name, ~0u, false);
+        return error_set(err, DT_ERR_ARG, "unknown setting '%s'%s", name, hint);
+    }
+    if (settings_is_path(key) && strchr(text, '~')) {
+        dt_error why = {0};
+        if ((is_path_list(key) ? home_expand_list : home_expand)(expanded, sizeof expanded, text, &why) != DT_OK)
+            return error_set(err, DT_ERR_ARG, "%s: %s", key->name, why.message);
+        text = expanded;
+    }
     if (assign((char *)s + key->offset, key, text)) return DT_OK;
     char allowed[DT_TEXT_MAX];
     settings_allowed(allowed, key);

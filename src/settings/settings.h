@@ -63,8 +63,16 @@ extern const int settings_key_count;
 /* The row of `name` (hyphens or underscores), or NULL. */
 const settings_key *settings_find(const char *name);
 
-/* The name in the table with the smallest edit distance to `name`. */
-const char *settings_nearest(const char *name);
+/* The name of those verbs' keys with the smallest edit distance to `name`; NULL where none is so near that a slip of the
+ * fingers explains it. */
+const char *settings_nearest(const char *name, unsigned verbs);
+
+/* What an unknown `name` may have meant to those verbs, as the end of a sentence: what other programs' words are here, else
+ * the nearest name; "" where there is nothing to say. `flags`: keys are written as flags. */
+void settings_hint(char text[DT_TEXT_MAX], const char *name, unsigned verbs, bool flags);
+
+/* Whether the value is a path, or a list of them: then "~" stands for the home folder. */
+bool settings_is_path(const settings_key *key);
 
 /* Whether one of the verbs makes something else, or in another amount of memory, with another value of the key: what the
  * stages of an experiment are recognised by. */

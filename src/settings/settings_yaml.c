@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <yaml.h>
 
 #include "file/file.h"
@@ -19,6 +20,7 @@ typedef struct reader {
     yaml_parser_t parser;
     yaml_event_t event; /* the one at hand */
     const char *path;
+    const char *text; /* the whole file, with a zero byte behind */
     dt_error *err;
 } reader;
 
@@ -60,11 +62,46 @@ static const char *scalar(const reader *r)
 /* What the text of a scalar is cut to where it is shown. */
 enum { SHOWN_MAX = 63 };
 
+/* Words that say in YAML that there is no value, where they stand without quotes. */
+static bool is_null_word(const char *text)
+{
+    return !text[0] || !strcmp(text, "~") || !strcasecmp(text, "null");
+}
+
+/* Then the value is empty, which only text may be. */
+static bool is_no_value(const reader *r)
+{
+    return r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && is_null_word(scalar(r));
+}
+
+/* What follows the event at hand in the file. Marks count characters, not bytes. */
+static const char *behind_event(const reader *r)
+{
+    const char *at = r->text, *line;
+    for (size_t n = r->event.end_mark.line; n > 0 && (line = strchr(at, '\n')); n--) at = line + 1;
+    for (size_t n = r->event.end_mark.column; n > 0 && *at && *at != '\n'; n--) do
+            at++;
+        while (((unsigned char)*at & 0xc0) == 0x80);
+    return at;
+}
+
+/* Whether what was meant as a value begins a comment: "background: #102030". */
+static bool is_commented_out(const reader *r, const settings_key *key)
+{
+    if (key->type != SETTINGS_TEXT || !is_no_value(r) || scalar(r)[0]) return false;
+    const char *rest = behind_event(r);
+    rest += strspn(rest, " \t");
+    return rest[0] == '#' && rest[1] && !strchr(" \t\r\n#", rest[1]);
+}
+
 /* A row whose value is no single one, or holds a zero byte, which would end it early. */
 static dt_status check_value(reader *r, const settings_key *key, size_t line)
 {
     if (r->event.type != YAML_SCALAR_EVENT) return refuse(r, line, "%s needs a single value", key->name);
     if (strlen(scalar(r)) != r->event.data.scalar.length) return refuse(r, line, "%s holds a zero byte", key->name);
+    if (is_commented_out(r, key))
+        return refuse(r, line, "%s has no value: # begins a comment; put the value in quotes, as in '#ffffff'",
+                      key->name);
     return DT_OK;
 }
 
@@ -78,9 +115,11 @@ static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settin
         const size_t line = line_at_hand(r);
         if (r->event.type != YAML_SCALAR_EVENT) return refuse_form(r);
         const settings_key *key = settings_find(scalar(r));
-        if (!key)
-            return refuse(r, line, "unknown setting '%.*s'; the nearest one is '%s'", SHOWN_MAX, scalar(r),
-                          settings_nearest(scalar(r)));
+        if (!key) {
+            char hint[DT_TEXT_MAX];
+            settings_hint(hint, scalar(r), ~0u, false);
+            return refuse(r, line, "unknown setting '%.*s'%s", SHOWN_MAX, scalar(r), hint);
+        }
         if (arm && !settings_suits_arm(key)) return refuse(r, line, "%s cannot be set by an arm", key->name);
         if (next(r) != DT_OK) break;
         bool *twice = &seen[key - settings_keys];
@@ -92,8 +131,9 @@ static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settin
         }
         dt_error why = {0};
         if (check_value(r, key, line) != DT_OK) break;
-        if (settings_set(s, key->name, scalar(r), &why) != DT_OK) return refuse(r, line, "%s", why.message);
-        if (arm && settings_arm_add(arm, key, scalar(r), r->err) != DT_OK) break;
+        const char *text = is_no_value(r) ? "" : scalar(r);
+        if (settings_set(s, key->name, text, &why) != DT_OK) return refuse(r, line, "%s", why.message);
+        if (arm && settings_arm_add(arm, key, text, r->err) != DT_OK) break;
     }
     return r->err->status;
 }
@@ -163,6 +203,7 @@ static dt_status read_file(dt_settings *s, settings_arms *arms, const char *path
     size_t size;
     reader r = {.path = path, .err = err};
     if (file_read_all(&text, &size, path, FILE_MAX, err) != DT_OK) return err->status;
+    r.text = text;
     if (yaml_parser_initialize(&r.parser)) {
         dt_settings changed = *s;
         yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
@@ -219,9 +260,10 @@ static bool emit_end(yaml_emitter_t *out)
 static bool emit_text(yaml_emitter_t *out, const char *text)
 {
     yaml_event_t e;
-    return emit(out, &e,
-                yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1,
-                                             YAML_PLAIN_SCALAR_STYLE));
+    const yaml_scalar_style_t style = is_null_word(text) ? YAML_SINGLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
+    return emit(
+        out, &e,
+        yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1, style));
 }
 
 static bool emit_arms(yaml_emitter_t *out, const settings_arms *arms)

@@ -1,0 +1,193 @@
+/* What an unknown name may have meant: what other programs call the same thing, or a slip of the fingers. */
+#include "settings/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+/* Words of diffusers' and kohya's scripts, of DiT's and ADM's own, and of Hugging Face's trainer. Of several rows of one word
+ * the first counts whose key the verb uses. */
+static const struct {
+    const char *word;
+    const char *key;  /* what it is here, or NULL */
+    const char *said; /* how it is done here, where no key does it */
+} foreign[] = {
+    {"lr", "learning_rate", NULL},
+    {"base_lr", "learning_rate", NULL},
+    {"unet_lr", "learning_rate", NULL},
+    {"batch", "train_batch_size", NULL},
+    {"batch", "sample_batch_size", NULL},
+    {"batch_size", "train_batch_size", NULL},
+    {"batch_size", "sample_batch_size", NULL},
+    {"global_batch_size", "train_batch_size", NULL},
+    {"micro_batch_size", "train_batch_size", NULL},
+    {"per_device_train_batch_size", "train_batch_size", NULL},
+    {"per_proc_batch_size", "sample_batch_size", NULL},
+    {"eval_batch_size", "sample_batch_size", NULL},
+    {"epochs", NULL, "the length of a run is max_train_steps: epochs x images / train_batch_size"},
+    {"num_epochs", NULL, "the length of a run is max_train_steps: epochs x images / train_batch_size"},
+    {"num_train_epochs", NULL, "the length of a run is max_train_steps: epochs x images / train_batch_size"},
+    {"max_train_epochs", NULL, "the length of a run is max_train_steps: epochs x images / train_batch_size"},
+    {"steps", "max_train_steps", NULL},
+    {"steps", "num_inference_steps", NULL},
+    {"max_steps", "max_train_steps", NULL},
+    {"train_steps", "max_train_steps", NULL},
+    {"num_train_steps", "max_train_steps", NULL},
+    {"iterations", "max_train_steps", NULL},
+    {"num_steps", "max_train_steps", NULL},
+    {"num_steps", "num_inference_steps", NULL},
+    {"num_sampling_steps", "num_inference_steps", NULL},
+    {"sampling_steps", "num_inference_steps", NULL},
+    {"inference_steps", "num_inference_steps", NULL},
+    {"ddim_steps", "num_inference_steps", NULL},
+    {"timestep_respacing", "num_inference_steps", NULL},
+    {"resume", NULL, "the same command goes on from the newest checkpoint of its output_dir"},
+    {"resume_from", NULL, "the same command goes on from the newest checkpoint of its output_dir"},
+    {"resume_from_checkpoint", NULL, "the same command goes on from the newest checkpoint of its output_dir"},
+    {"resume_checkpoint", NULL, "the same command goes on from the newest checkpoint of its output_dir"},
+    {"overwrite_output_dir", NULL, "nothing is overwritten; choose another output_dir"},
+    {"cfg", "guidance_scale", NULL},
+    {"cfg_scale", "guidance_scale", NULL},
+    {"guidance", "guidance_scale", NULL},
+    {"scale", "guidance_scale", NULL},
+    {"save_steps", "checkpointing_steps", NULL},
+    {"save_interval", "checkpointing_steps", NULL},
+    {"save_every_n_steps", "checkpointing_steps", NULL},
+    {"checkpoint_steps", "checkpointing_steps", NULL},
+    {"ckpt_every", "checkpointing_steps", NULL},
+    {"save_total_limit", "checkpoints_total_limit", NULL},
+    {"log_every", "logging_steps", NULL},
+    {"log_interval", "logging_steps", NULL},
+    {"eval_every", "eval_steps", NULL},
+    {"sample_every_n_steps", "sample_steps", NULL},
+    {"weight_decay", "adam_weight_decay", NULL},
+    {"beta1", "adam_beta1", NULL},
+    {"beta2", "adam_beta2", NULL},
+    {"grad_clip", "max_grad_norm", NULL},
+    {"clip_grad_norm", "max_grad_norm", NULL},
+    {"gradient_clip_val", "max_grad_norm", NULL},
+    {"warmup_steps", "lr_warmup_steps", NULL},
+    {"num_warmup_steps", "lr_warmup_steps", NULL},
+    {"lr_scheduler_type", "lr_scheduler", NULL},
+    {"grad_accum", "gradient_accumulation_steps", NULL},
+    {"accumulate_grad_batches", "gradient_accumulation_steps", NULL},
+    {"optimizer", NULL, "the optimiser is AdamW"},
+    {"optimizer_type", NULL, "the optimiser is AdamW"},
+    {"use_8bit_adam", NULL, "the optimiser is AdamW in f32"},
+    {"ema_rate", "ema_decay", NULL},
+    {"use_ema", "weights", NULL},
+    {"fp16", "mixed_precision", NULL},
+    {"bf16", "mixed_precision", NULL},
+    {"precision", "mixed_precision", NULL},
+    {"dtype", "mixed_precision", NULL},
+    {"save_precision", "save_dtype", NULL},
+    {"gpu", "device", NULL},
+    {"gpu_ids", "device", NULL},
+    {"cuda", "device", NULL},
+    {"num_workers", "threads", NULL},
+    {"dataloader_num_workers", "threads", NULL},
+    {"max_data_loader_n_workers", "threads", NULL},
+    {"pretrained_model_name_or_path", "pretrained_model", NULL},
+    {"model_path", "pretrained_model", NULL},
+    {"model_name_or_path", "pretrained_model", NULL},
+    {"base_model", "pretrained_model", NULL},
+    {"ckpt", "pretrained_model", NULL},
+    {"ckpt_path", "pretrained_model", NULL},
+    {"checkpoint", "pretrained_model", NULL},
+    {"vae_path", "vae", NULL},
+    {"pretrained_vae_model_name_or_path", "vae", NULL},
+    {"data_path", "train_data", NULL},
+    {"data_dir", "train_data", NULL},
+    {"train_data_dir", "train_data", NULL},
+    {"instance_data_dir", "train_data", NULL},
+    {"dataset", "train_data", NULL},
+    {"dataset_name", "train_data", NULL},
+    {"val_data", "validation_data", NULL},
+    {"val_data_dir", "validation_data", NULL},
+    {"validation_data_dir", "validation_data", NULL},
+    {"cache_latents_to_disk", "cache_dir", NULL},
+    {"results_dir", "output_dir", NULL},
+    {"out_dir", "output_dir", NULL},
+    {"outdir", "output_dir", NULL},
+    {"save_dir", "output_dir", NULL},
+    {"sample_dir", "output_dir", NULL},
+    {"output", "output_dir", NULL},
+    {"output_name", "output_dir", NULL},
+    {"logging_dir", NULL, "logs are written to output_dir"},
+    {"report_to", "tensorboard", NULL},
+    {"log_with", "tensorboard", NULL},
+    {"image_size", "resolution", NULL},
+    {"center_crop", NULL, "pictures are always cropped at their centre"},
+    {"flip_aug", "random_flip", NULL},
+    {"num_classes", NULL, "the classes are the folders of train_data"},
+    {"class_labels", "classes", NULL},
+    {"labels", "classes", NULL},
+    {"n_samples", "num_samples", NULL},
+    {"num_images", "num_samples", NULL},
+    {"num_fid_samples", "num_samples", NULL},
+    {"num_images_per_prompt", "num_samples", NULL},
+    {"scheduler", "sampler", NULL},
+    {"noise_scheduler", "sampler", NULL},
+    {"dropout", "class_dropout_prob", NULL},
+    {"caption_dropout_rate", "class_dropout_prob", NULL},
+    {"width", "hidden_size", NULL},
+    {"num_layers", "depth", NULL},
+    {"heads", "num_heads", NULL},
+    {"snr_gamma", "psi", NULL},
+    {"min_snr_gamma", "psi", NULL},
+    {"rank", NULL, "all weights are trained: there are no adapters"},
+    {"lora_rank", NULL, "all weights are trained: there are no adapters"},
+    {"network_dim", NULL, "all weights are trained: there are no adapters"},
+    {"enable_xformers_memory_efficient_attention", NULL, "attention needs no switch here"},
+    {"xformers", NULL, "attention needs no switch here"},
+    {"wandb", NULL, "metrics.jsonl and TensorBoard files are written to output_dir"},
+};
+
+/* Names of keys in a sentence, as flags have them. */
+static void write_flag(char text[DT_TEXT_MAX], const char *key)
+{
+    snprintf(text, DT_TEXT_MAX, "--%s", key);
+    for (char *c = text; *c; c++) *c = *c == '_' ? '-' : *c;
+}
+
+static bool is_used(const char *key, unsigned verbs)
+{
+    return settings_find(key)->verbs & verbs;
+}
+
+const char *settings_nearest(const char *name, unsigned verbs)
+{
+    const int length = (int)strnlen(name, DT_TEXT_MAX), near = length < 6 ? 1 : length / 3;
+    const settings_key *nearest = NULL;
+    int smallest = near + 1;
+    for (int i = 0; i < settings_key_count; i++) {
+        const int distance = text_distance(settings_keys[i].name, name, text_unhyphened);
+        if (!(settings_keys[i].verbs & verbs) || distance >= smallest) continue;
+        nearest = &settings_keys[i];
+        smallest = distance;
+    }
+    return nearest ? nearest->name : NULL;
+}
+
+void settings_hint(char text[DT_TEXT_MAX], const char *name, unsigned verbs, bool flags)
+{
+    char key[DT_TEXT_MAX];
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        if (text_distance(foreign[i].word, name, text_unhyphened) != 0) continue;
+        if (foreign[i].key && !is_used(foreign[i].key, verbs)) continue;
+        snprintf(key, sizeof key, "%s", foreign[i].key ? foreign[i].key : "");
+        if (flags && foreign[i].key) write_flag(key, foreign[i].key);
+        if (foreign[i].key)
+            snprintf(text, DT_TEXT_MAX, "; here that is '%.120s'", key);
+        else
+            snprintf(text, DT_TEXT_MAX, "; %s", foreign[i].said);
+        return;
+    }
+    const char *nearest = settings_nearest(name, verbs);
+    if (!nearest) return;
+    snprintf(key, sizeof key, "%s", nearest);
+    if (flags) write_flag(key, nearest);
+    snprintf(text, DT_TEXT_MAX, "; the nearest one is '%.120s'", key);
+}
