@@ -423,7 +423,7 @@ static void classes_start_from_the_mean_without_the_null_row(void **state)
     (void)state;
     load_for(DT_LABEL_MEAN, 5, names);
     no_failure();
-    for (int64_t i = 0; i < 5; i++)
+    for (int64_t i = 0; i < 4; i++) /* the last one is known */
         for (int64_t j = 0; j < 32; j++) {
             double mean = 0;
             for (int k = 0; k < 3; k++) mean += (double)row_of(&old, k)[j] / 3;
@@ -454,6 +454,9 @@ static void classes_start_from_the_rows_in_order_and_then_from_the_mean(void **s
     load_for(DT_LABEL_ROWS, 5, names);
     no_failure();
     for (int64_t i = 0; i < 3; i++) assert_true(same_row(i, i));
+    assert_true(same_row(4, 0));
+    load_for(DT_LABEL_ROWS, 5, NULL);
+    no_failure();
     assert_memory_equal(row_of(&new, 3), row_of(&new, 4), 32 * sizeof(real));
     load_for(DT_LABEL_ROWS, 2, names);
     no_failure();
@@ -473,6 +476,23 @@ static void classes_start_from_the_nearest_name(void **state)
     assert_says(context.error.message, "nearest-name");
 }
 
+/* One class more, before the others in the order of folders: what is known is not forgotten. */
+static void classes_of_a_name_keep_their_rows_in_every_way_of_starting(void **state)
+{
+    (void)state;
+    char *more[] = {"bird", "c2", "c0", "c1", "C0"};
+    for (dt_label_init init = DT_LABEL_MEAN; init <= DT_LABEL_NEAREST_NAME; init++) {
+        load_for(init, 5, more);
+        no_failure();
+        assert_true(same_row(1, 2) && same_row(2, 0) && same_row(3, 1) && same_row(5, 3));
+        if (init != DT_LABEL_NEAREST_NAME) assert_false(same_row(4, 0)); /* names differ by case too */
+        assert_says(said, "3 with the name of a class of the model keep its row, 2 new start from");
+    }
+    load_for(DT_LABEL_MEAN, 4, NULL);
+    no_failure();
+    assert_says(said, "0 with the name of a class of the model keep its row, 4 new start from the mean");
+}
+
 static void a_table_that_fits_is_kept(void **state)
 {
     (void)state;
@@ -484,9 +504,10 @@ static void a_table_that_fits_is_kept(void **state)
     load_for(DT_LABEL_MEAN, 3, NULL);
     no_failure();
     assert_true(same_row(0, 0));
-    load_for(DT_LABEL_MEAN, 3, other); /* the same number under other names are other classes */
+    load_for(DT_LABEL_MEAN, 3, other); /* the same number in another order are other classes */
     no_failure();
-    assert_false(same_row(0, 0));
+    assert_true(same_row(0, 0) && same_row(1, 2) && same_row(2, 1) && same_row(3, 3));
+    assert_says(said, "3 with the name of a class of the model keep its row, 0 new");
     assert_says(said, "mean");
 }
 
@@ -569,6 +590,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(classes_start_from_the_rows_in_order_and_then_from_the_mean, context_make,
                                         context_remove),
         cmocka_unit_test_setup_teardown(classes_start_from_the_nearest_name, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(classes_of_a_name_keep_their_rows_in_every_way_of_starting, context_make,
+                                        context_remove),
         cmocka_unit_test_setup_teardown(a_table_that_fits_is_kept, context_make, context_remove),
         cmocka_unit_test_setup_teardown(names_of_any_length_are_compared, context_make, context_remove),
         cmocka_unit_test_setup_teardown(the_named_models_have_the_published_number_of_weights, context_make,

@@ -28,13 +28,21 @@ static void table_mean(real *out, const real *table, int64_t rows, int64_t d)
     }
 }
 
-/* Row i of the new table, from the old one with `rows` classes. */
+/* The model's class of that name, or -1. */
+static int64_t same_name(const model_info *info, const label_start *l, int64_t i)
+{
+    for (int64_t k = 0; l->class_name && l->class_name[i][0] && k < info->class_name_count; k++)
+        if (!strcmp(info->class_name[k], l->class_name[i])) return k;
+    return -1;
+}
+
+/* Row i of the new table, from the old one with `rows` classes. What the model knows by name it keeps knowing. */
 static void start_row(real *out, int64_t i, const real *old, int64_t rows, int64_t d, const label_start *l,
                       const model_info *info)
 {
-    int64_t source = -1;
-    if (l->init == DT_LABEL_ROWS && i < rows) source = i;
-    if (l->init == DT_LABEL_NEAREST_NAME) source = nearest_name(info, l->class_name[i]);
+    int64_t source = same_name(info, l, i);
+    if (source < 0 && l->init == DT_LABEL_ROWS && i < rows) source = i;
+    if (source < 0 && l->init == DT_LABEL_NEAREST_NAME) source = nearest_name(info, l->class_name[i]);
     if (source >= 0) {
         memcpy(out, old + source * d, (size_t)d * sizeof *out);
     } else if (l->init == DT_LABEL_RANDOM) {
@@ -54,15 +62,21 @@ bool label_table_fits(const label_start *l, const model_info *info, int64_t file
     return true;
 }
 
-static void say(const label_start *l, int64_t file_classes)
+static void say(const label_start *l, const model_info *info, int64_t file_classes)
 {
     static const char *const how[] = {"the mean of its rows", "random rows", "its first rows in order",
                                       "the row with the nearest name"};
-    char line[256];
-    snprintf(line, sizeof line,
-             "label table: %lld classes instead of the model's %lld, each starts from %s; the null class "
-             "is kept",
-             (long long)l->class_count, (long long)file_classes, how[l->init]);
+    char line[320];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < l->class_count; i++) kept += same_name(info, l, i) >= 0;
+    snprintf(
+        line, sizeof line,
+        "label table: %lld classes instead of the model's %lld%s: %lld with the name of a class of the model %s its "
+        "row, %lld new start%s from %s; the null class is kept",
+        (long long)l->class_count, (long long)file_classes,
+        info->class_name_count && l->class_name ? "" : ", which it does not name", (long long)kept,
+        kept == 1 ? "keeps" : "keep", (long long)(l->class_count - kept), l->class_count - kept == 1 ? "s" : "",
+        how[l->init]);
     if (l->log) l->log(l->user, line);
 }
 
@@ -79,7 +93,7 @@ dt_status label_table_start(ctx *c, const param *row, const tensor_entry *e, con
         for (int64_t i = 0; i < l->class_count; i++) start_row(table + i * d, i, old, file_classes, d, l, info);
         memcpy(table + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
         numbers_send(c, row->tensor->data, table, tensor_count(row->tensor));
-        say(l, file_classes);
+        say(l, info, file_classes);
     }
     arena_release(&c->scratch, mark);
     return c->error.status;
