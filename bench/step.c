@@ -88,7 +88,7 @@ static dit_config shape_of(const options *o)
                     .channels = s->in_channels,
                     .hidden = s->hidden_size,
                     .depth = s->depth,
-                    .heads = s->num_heads,
+                    .heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW,
                     .class_count = o->classes ? o->classes : 9,
                     .learn_sigma = s->learn_sigma};
     if (!strcmp(o->shape, "demo") || !strcmp(o->shape, "custom")) return k;

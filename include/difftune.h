@@ -59,6 +59,7 @@ typedef enum dt_status {
 /* One word for a status, e.g. "format". Never NULL. */
 const char *dt_status_name(dt_status status);
 
+enum { DT_HEADS_OF_NEW = 3 }; /* attention heads of a new network of one's own sizes, unless num_heads says others */
 enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256, DT_LIST_MAX = 16 * DT_PATH_MAX };
 
 /* ---- settings: one flat struct. Each member is a key of src/settings/settings_table.c, which has its range, default and
@@ -70,6 +71,7 @@ typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE } dt_psi;
 typedef enum dt_xi { DT_XI_PRESET, DT_XI_ONE_MINUS, DT_XI_MIRROR, DT_XI_TABLE } dt_xi;
 typedef enum dt_t_law { DT_T_SAMPLE, DT_T_WEIGHT } dt_t_law;
 typedef enum dt_ablation { DT_ABLATION_NONE, DT_ABLATION_RETENTION_ONLY, DT_ABLATION_RECONSOLIDATION_ONLY } dt_ablation;
+typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
 typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
 typedef enum dt_lr_schedule { DT_LR_CONSTANT, DT_LR_LINEAR, DT_LR_COSINE } dt_lr_schedule;
@@ -104,7 +106,9 @@ typedef struct dt_settings {
     char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
     char vae[DT_PATH_MAX];              /* models of latents: the codec, AutoencoderKL or a tiny autoencoder */
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
-    int64_t hidden_size, depth, num_heads, patch_size, in_channels;
+    int64_t hidden_size, depth, patch_size, in_channels;
+    int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW */
+    dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
     bool learn_sigma;
     double class_dropout_prob;
     dt_label_init label_init;      /* new classes' first rows in the label table */

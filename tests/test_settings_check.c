@@ -157,7 +157,7 @@ static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
     (void)state;
     dt_error err = {0};
     dt_settings s = good_train();
-    s.num_heads = 0;
+    s.num_heads = -1;
     assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
     assert_says(err.message, "num_heads");
     error_clear(&err);

@@ -250,7 +250,8 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
     model_info info = {0};
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_BANK, observer) != DT_OK) return api_leave(c);
-    if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK)
+    const model_choice choice = model_choice_of(s, observer);
+    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK)
         bank_make(c, &d, info.sha256, NULL, s, observer);
     model_info_free(&info);
     return api_leave(c);

@@ -42,7 +42,8 @@ dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *obs
     char line[2 * DT_PATH_MAX];
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
-    if (denoiser_load(c, &d, &info, s->pretrained_model, model_kinds_all) == DT_OK && ctx_go_on(c) &&
+    const model_choice choice = model_choice_of(s, observer);
+    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK && ctx_go_on(c) &&
         write(c, &d, &info, s) == DT_OK && observer->log) {
         snprintf(line, sizeof line, "wrote %s", s->output);
         observer->log(observer->user, line);

@@ -27,7 +27,7 @@ static json_t *describe_weights(const char *path, dt_error *err)
         json_object_set_new(tensors, f.entries[i].name, describe_tensor(&f.entries[i]));
         values += f.entries[i].count;
     }
-    file_map_sha256(&hash, &f.map);
+    tensor_file_sha256(&hash, &f);
     json_t *out = JSON_OBJECT({"kind", json_string(f.container)}, {"path", json_string(path)},
                               {"sha256", json_string(hash.hex)}, {"tensor_count", json_integer((json_int_t)f.count)},
                               {"value_count", json_integer(values)}, {"metadata", metadata}, {"tensors", tensors});

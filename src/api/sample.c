@@ -50,7 +50,8 @@ static dt_status open_model(sampling *p)
     ctx *c = p->c;
     const dt_settings *s = p->s;
     p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
-    if (denoiser_load(c, &p->model, &p->info, s->pretrained_model, model_kinds_all) != DT_OK ||
+    const model_choice choice = model_choice_of(s, p->observer);
+    if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
         sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;

@@ -45,8 +45,9 @@ static void check_new_model(const dt_settings *s, dt_error *err)
     RULE(s->resolution == 0, "method pretrain needs resolution");
     if (strcmp(s->model, "custom")) return;
     RULE(patch != 1 && patch != 2 && patch != 4 && patch != 8, "patch_size must be 1, 2, 4 or 8, not %" PRId64, patch);
-    RULE(s->hidden_size % s->num_heads, "hidden_size %" PRId64 " is not divisible by num_heads %" PRId64,
-         s->hidden_size, s->num_heads);
+    const int64_t heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW;
+    RULE(s->hidden_size % heads, "hidden_size %" PRId64 " is not divisible by num_heads %" PRId64, s->hidden_size,
+         heads);
     RULE(s->hidden_size % 4,
          "hidden_size %" PRId64 " is not divisible by 4, which the positions' sines and cosines need", s->hidden_size);
     RULE(!s->vae[0] && s->resolution % patch, "resolution %" PRId64 " is not divisible by patch_size %" PRId64,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/finite.h"
+#include <nettle/sha2.h>
 #include "base/half.h"
 #include "container/zip_directory.h"
 
@@ -35,6 +36,8 @@ dt_status tensor_file_open_as(tensor_file *f, const char *path, tensor_container
 
 void tensor_file_close(tensor_file *f)
 {
+    for (size_t i = 0; i < f->part_count; i++) tensor_file_close(&f->part[i]);
+    free(f->part);
     json_decref(f->metadata);
     json_decref(f->header);
     free(f->all_entries);
@@ -45,6 +48,23 @@ void tensor_file_close(tensor_file *f)
     arena_close(&f->made);
     file_map_close(&f->map);
     *f = (tensor_file){0};
+}
+
+void tensor_file_sha256(file_hash *out, const tensor_file *f)
+{
+    struct sha256_ctx all;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    if (!f->part) {
+        file_map_sha256(out, &f->map);
+        return;
+    }
+    sha256_init(&all);
+    for (size_t i = 0; i < f->part_count; i++) {
+        file_map_sha256(out, &f->part[i].map);
+        sha256_update(&all, sizeof out->hex - 1, (const uint8_t *)out->hex);
+    }
+    sha256_digest(&all, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(out->hex + 2 * i, 3, "%02x", digest[i]);
 }
 
 /* ---- finding ---- */

@@ -57,6 +57,8 @@ typedef struct tensor_file {
     arena memory;              /* others: names, dims and strides */
     tensor_seal *seals;        /* zip: one for each record */
     arena made;                /* what replaced entries need (tensor_file_replace) */
+    struct tensor_file *part;  /* shards: the files that hold the tensors; `map` is empty */
+    size_t part_count;
 } tensor_file;
 
 /* What a container's reader does: checks the mapping and fills container, entries (in any order) and metadata. */
@@ -74,6 +76,9 @@ bool tensor_file_enter(tensor_file *f, const char *prefix);
 /* Puts other entries in place of the file's, made from them by somebody who knows another layout. Takes over `entries`
  * (calloc) and `made`, where their names and whatever of them is not in the file lie. DT_ERR_FORMAT for a name twice. */
 dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err);
+
+/* What the file is known by: the SHA-256 of its bytes; of shards, of their hashes. Takes a pass over all of it. */
+void tensor_file_sha256(file_hash *out, const tensor_file *f);
 
 /* NULL when there is no such tensor. */
 const tensor_entry *tensor_file_find(const tensor_file *f, const char *name);

@@ -4,6 +4,7 @@
 
 #include "container/pytorch.h"
 #include "container/safetensors.h"
+#include "container/tensor_shards.h"
 
 /* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
 static dt_status any_container(tensor_file *f, dt_error *err)
@@ -19,5 +20,6 @@ static dt_status any_container(tensor_file *f, dt_error *err)
 
 dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
 {
+    if (file_has_extension(path, "json")) return tensor_shards_open(f, path, any_container, err);
     return tensor_file_open_as(f, path, any_container, err);
 }

@@ -11,10 +11,13 @@
 #include "eval/precision_recall.h"
 #include "data/picture_stream.h"
 
-static dt_status open_base(ctx *c, meter *m, const char *path, model_kinds kinds)
+/* The settings' choice is of their model, which has been told already or is told by who loads it. */
+static dt_status open_base(ctx *c, meter *m, const dt_settings *s, const char *path, model_kinds kinds)
 {
     model_info info = {0};
-    if (denoiser_load(c, &m->base, &info, path, kinds) == DT_OK && m->base.feature_width > 0)
+    const model_choice own = model_choice_of(s, NULL), any = {0};
+    const model_choice *choice = strcmp(path, s->pretrained_model) ? &any : &own;
+    if (denoiser_load_as(c, &m->base, &info, path, choice, kinds) == DT_OK && m->base.feature_width > 0)
         features_of_base(&m->features, &m->base, info.sha256);
     else if (!ctx_failed(c))
         error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s has no features for FD-base; choose another feature", path,
@@ -32,7 +35,7 @@ dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_pa
         if (inception_open(c, &m->inception, s->feature_weights) == DT_OK)
             features_of_inception(&m->features, &m->inception, s->inception_resize);
     } else {
-        open_base(c, m, base_path, kinds);
+        open_base(c, m, s, base_path, kinds);
     }
     return c->error.status;
 }

@@ -1,26 +1,174 @@
 #include "model/maker.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/text.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_denoiser.h"
 
 model_kinds model_kinds_all = {&dit_kind, NULL};
 
-dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
+model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
-    static const char *const inside[] = {"final/model.safetensors", DIFFUSERS_WEIGHTS, DIFFUSERS_PICKLE,
-                                         "transformer/" DIFFUSERS_WEIGHTS, "transformer/" DIFFUSERS_PICKLE};
-    snprintf(out, DT_PATH_MAX, "%s", model);
-    if (!file_is_folder(model)) return DT_OK;
-    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
-        file_join(out, model, inside[i]);
-        if (file_exists(out)) return DT_OK;
+    return (model_choice){.weights = s->file_weights, .heads = s->num_heads, .observer = observer};
+}
+
+static void tell(const model_choice *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void tell(const model_choice *k, const char *format, ...)
+{
+    char line[DT_MESSAGE_MAX];
+    va_list args;
+    if (!k->observer || !k->observer->log) return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    text_make_printable(line);
+    k->observer->log(k->observer->user, line);
+}
+
+/* ---- where the weights are ---- */
+
+static bool find_file(char out[DT_PATH_MAX], const char *folder, const char *name)
+{
+    file_join(out, folder, name);
+    return file_exists(out);
+}
+
+/* A checkpoint of a run (run/checkpoint.c) holds the weights and their averages in two files. */
+static bool find_checkpoint(char out[DT_PATH_MAX], const model_choice *k, const char *folder, bool *beside_averages)
+{
+    if (!find_file(out, folder, "manifest.json") || !find_file(out, folder, "model.safetensors")) return false;
+    *beside_averages = k->weights == DT_FILE_WEIGHTS_MODEL;
+    if (*beside_averages) return true;
+    tell(k, "%.700s: the averaged weights are taken (ema.safetensors); file_weights model takes the others", folder);
+    return find_file(out, folder, "ema.safetensors");
+}
+
+/* The index of shards, or the one file of another variant ("diffusion_pytorch_model.fp16.safetensors"). */
+static dt_status find_variant(char out[DT_PATH_MAX], const model_choice *k, const char *folder, dt_error *err)
+{
+    file_names names = {0};
+    int found = 0;
+    out[0] = '\0';
+    if (!file_is_folder(folder) || file_list(&names, folder, err) != DT_OK) return err->status;
+    for (size_t i = 0; i < names.count && err->status == DT_OK; i++) {
+        const char *name = names.name[i];
+        const bool index = strstr(name, ".index.") && file_has_extension(name, "json");
+        const bool weights = file_has_extension(name, "safetensors") || file_has_extension(name, "bin");
+        const bool shard = strstr(name, "-of-");
+        if (strncmp(name, DIFFUSERS_STEM ".", strlen(DIFFUSERS_STEM) + 1) || !(index || (weights && !shard))) continue;
+        if (found++)
+            error_set(err, DT_ERR_ARG, "%s: several variants of a model, %s among them; name the file", folder, name);
+        else
+            file_join(out, folder, name);
     }
+    file_names_free(&names);
+    if (found && err->status == DT_OK) tell(k, "%.700s is taken", out);
+    return err->status;
+}
+
+static dt_status refuse_folder(const char *model, dt_error *err)
+{
+    char checkpoints[DT_PATH_MAX];
+    if (find_file(checkpoints, model, "checkpoints"))
+        return error_set(
+            err, DT_ERR_IO,
+            "%s: a run without final/model.safetensors, which is not finished; a folder of its checkpoints "
+            "(checkpoints/step-N) is a model too",
+            model);
     return error_set(err, DT_ERR_IO,
                      "%s: a folder without final/model.safetensors and " DIFFUSERS_WEIGHTS
                      ": no finished run and no model of diffusers",
                      model);
+}
+
+static dt_status find_weights(char out[DT_PATH_MAX], const model_choice *k, const char *model, bool *beside_averages,
+                              dt_error *err)
+{
+    static const char *const inside[] = {"final/model.safetensors", DIFFUSERS_WEIGHTS, DIFFUSERS_PICKLE,
+                                         "transformer/" DIFFUSERS_WEIGHTS, "transformer/" DIFFUSERS_PICKLE};
+    char transformer[DT_PATH_MAX];
+    *beside_averages = false;
+    snprintf(out, DT_PATH_MAX, "%s", model);
+    if (!file_is_folder(model)) return DT_OK;
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
+        if (find_file(out, model, inside[i])) return DT_OK;
+    if (find_checkpoint(out, k, model, beside_averages)) return DT_OK;
+    file_join(transformer, model, "transformer");
+    if (find_variant(out, k, model, err) != DT_OK || out[0]) return err->status;
+    if (find_variant(out, k, transformer, err) != DT_OK || out[0]) return err->status;
+    return refuse_folder(model, err);
+}
+
+dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
+{
+    bool beside_averages;
+    return find_weights(out, &(model_choice){0}, model, &beside_averages, err);
+}
+
+/* ---- which of a file's tensors ---- */
+
+static bool is_network(const tensor_file *f, model_kinds kinds)
+{
+    for (int i = 0; kinds[i]; i++)
+        if (kinds[i]->fits(f)) return true;
+    return false;
+}
+
+static bool has_prefix(const tensor_file *f, const char *const prefix[])
+{
+    for (int i = 0; prefix[i]; i++)
+        for (size_t k = 0; k < f->count; k++)
+            if (!strncmp(f->entries[k].name, prefix[i], strlen(prefix[i]))) return true;
+    return false;
+}
+
+static bool enter_one(tensor_file *f, const char *const prefix[])
+{
+    for (int i = 0; prefix[i]; i++)
+        if (tensor_file_enter(f, prefix[i])) return true;
+    return false;
+}
+
+/* The averages of a checkpoint lie in a file of their own. */
+static bool is_ema_file(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return !strcmp(slash ? slash + 1 : path, "ema.safetensors");
+}
+
+/* Goes down to the network: past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model,
+ * ema, opt, args}), DistributedDataParallel and torch.compile. */
+static dt_status enter_network(model_file *f, const model_choice *k, model_kinds kinds, dt_error *err)
+{
+    static const char *const averages[] = {"ema.",    "ema_model.",  "model_ema.",      "ema_state_dict.",
+                                           "shadow.", "online_ema.", "averaged_model.", NULL};
+    static const char *const weights[] = {"model.",    "online_model.", "net.", "network.",
+                                          "denoiser.", "transformer.",  NULL};
+    static const char *const wrappers[] = {"state_dict.", "model_state_dict.", "module.",
+                                           "_orig_mod.",  "params.",           NULL};
+    enum { DEEPEST = 12 };
+    bool averaged = f->beside_averages || is_ema_file(f->path);
+    for (int depth = 0; depth < DEEPEST && !is_network(&f->tensors, kinds); depth++) {
+        const bool has_averages = has_prefix(&f->tensors, averages),
+                   has_weights = has_prefix(&f->tensors, weights) ||
+                                 has_prefix(&f->tensors, (const char *const[]){"model_state_dict.", NULL});
+        averaged = averaged || has_averages;
+        if (has_averages && has_weights) {
+            f->beside_averages = k->weights == DT_FILE_WEIGHTS_MODEL;
+            tell(k, "%.700s: the %s weights are taken, of averaged ones and those they are averages of (file_weights)",
+                 f->path, f->beside_averages ? "trained" : "averaged");
+        }
+        if (has_averages && !f->beside_averages && enter_one(&f->tensors, averages)) continue;
+        if (!enter_one(&f->tensors, weights) && !enter_one(&f->tensors, wrappers)) break;
+    }
+    if (k->weights == DT_FILE_WEIGHTS_EMA && !averaged)
+        error_set(err, DT_ERR_ARG, "%s: file_weights ema, but the file does not tell averaged weights from others",
+                  f->path);
+    return err->status;
 }
 
 static const model_kind *kind_of(const tensor_file *f, model_kinds kinds)
@@ -30,16 +178,55 @@ static const model_kind *kind_of(const tensor_file *f, model_kinds kinds)
     return kinds[i];
 }
 
+/* ---- heads, which no shape shows ---- */
+
+static dt_status check_heads(const model_file *f, const model_choice *k, dt_error *err)
+{
+    const char *said = tensor_file_metadata(&f->tensors, MODEL_HEADS);
+    if (!k->heads || !said || strtoll(said, NULL, 10) == k->heads) return err->status;
+    return error_set(err, DT_ERR_ARG, "%s: states %.20s heads, num_heads %lld was asked for; leave out num_heads",
+                     f->path, said, (long long)k->heads);
+}
+
+/* What the settings say of a file that does not say it itself. */
+static dt_status add_heads(model_file *f, const model_choice *k, dt_error *err)
+{
+    char number[24];
+    if (!k->heads || check_heads(f, k, err) != DT_OK || tensor_file_metadata(&f->tensors, MODEL_HEADS))
+        return err->status;
+    f->added_heads = k->heads;
+    snprintf(number, sizeof number, "%lld", (long long)k->heads);
+    if (!f->tensors.metadata) f->tensors.metadata = json_object();
+    if (json_object_set_new(f->tensors.metadata, MODEL_HEADS, json_string(number)) != 0)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
+    return err->status;
+}
+
+/* ---- opening ---- */
+
+dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
+                             dt_error *err)
+{
+    char guess[DT_TEXT_MAX] = "";
+    *f = (model_file){0};
+    if (find_weights(f->path, choice, model, &f->beside_averages, err) != DT_OK ||
+        tensor_file_open(&f->tensors, f->path, err) != DT_OK)
+        return err->status;
+    if (enter_network(f, choice, kinds, err) == DT_OK && add_heads(f, choice, err) == DT_OK) {
+        f->kind = kind_of(&f->tensors, kinds);
+        if (f->kind->guess) f->kind->guess(&f->tensors, guess);
+        if (f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);
+    }
+    if (err->status != DT_OK)
+        model_file_close(f);
+    else if (guess[0])
+        tell(choice, "%.700s %s", f->path, guess);
+    return err->status;
+}
+
 dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, dt_error *err)
 {
-    *f = (model_file){0};
-    if (model_path(f->path, model, err) != DT_OK || tensor_file_open(&f->tensors, f->path, err) != DT_OK)
-        return err->status;
-    if (!tensor_file_enter(&f->tensors, "ema.")) tensor_file_enter(&f->tensors, "model.");
-    tensor_file_enter(&f->tensors, "module.");
-    f->kind = kind_of(&f->tensors, kinds);
-    if (f->kind->view(&f->tensors, &f->shape, err) != DT_OK) model_file_close(f);
-    return err->status;
+    return model_file_open_as(f, model, &(model_choice){0}, kinds, err);
 }
 
 void model_file_close(model_file *f)
@@ -48,23 +235,43 @@ void model_file_close(model_file *f)
     *f = (model_file){0};
 }
 
+/* Other weights of a file, and other heads than it is taken to have, are another model than the one its hash stands for. */
+static void tell_apart(model_info *info, const model_file *f)
+{
+    char text[sizeof info->sha256 + 48];
+    file_hash hash;
+    if (!info->sha256[0] || !(f->beside_averages || f->added_heads)) return;
+    const int length = snprintf(text, sizeof text, "%s %s %lld", info->sha256, f->beside_averages ? "model" : "",
+                                (long long)f->added_heads);
+    file_sha256_bytes(&hash, text, (size_t)length);
+    memcpy(info->sha256, hash.hex, sizeof info->sha256);
+}
+
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels)
 {
     model_info own = {0}, *kept = info ? info : &own;
     const int64_t class_count = f->kind->class_count(&f->tensors);
-    if (model_info_read(kept, &f->tensors, class_count, info != NULL, &c->error) == DT_OK)
+    if (model_info_read(kept, &f->tensors, class_count, info != NULL, &c->error) == DT_OK) {
+        tell_apart(kept, f);
         f->kind->load(c, d, &f->tensors, kept, labels);
+    }
     model_info_free(&own);
+    return c->error.status;
+}
+
+dt_status denoiser_load_as(ctx *c, denoiser *d, model_info *info, const char *model, const model_choice *choice,
+                           model_kinds kinds)
+{
+    model_file f;
+    if (model_file_open_as(&f, model, choice, kinds, &c->error) != DT_OK) return c->error.status;
+    model_file_load(c, d, info, &f, NULL);
+    model_file_close(&f);
     return c->error.status;
 }
 
 dt_status denoiser_load(ctx *c, denoiser *d, model_info *info, const char *model, model_kinds kinds)
 {
-    model_file f;
-    if (model_file_open(&f, model, kinds, &c->error) != DT_OK) return c->error.status;
-    model_file_load(c, d, info, &f, NULL);
-    model_file_close(&f);
-    return c->error.status;
+    return denoiser_load_as(c, d, info, model, &(model_choice){0}, kinds);
 }
 
 dt_status denoiser_new(ctx *c, denoiser *d, const model_size *size, uint64_t seed, model_kinds kinds)

@@ -9,21 +9,38 @@
 typedef const model_kind *const model_kinds[];
 extern model_kinds model_kinds_all;
 
+/* What is asked for of a file that leaves a choice, and who is told what was taken or had to be guessed. */
+typedef struct model_choice {
+    dt_file_weights weights;
+    int64_t heads;               /* 0: the file's */
+    const dt_observer *observer; /* may be NULL */
+} model_choice;
+
+/* As the settings have it. */
+model_choice model_choice_of(const dt_settings *s, const dt_observer *observer);
+
 /* An open model file. */
 typedef struct model_file {
     char path[DT_PATH_MAX]; /* of the weights */
     tensor_file tensors;
     const model_kind *kind;
-    sample_shape shape; /* of x */
+    sample_shape shape;   /* of x */
+    bool beside_averages; /* the weights that were trained, of a file that has averages of them too */
+    int64_t added_heads;  /* said by the choice, not by the file; 0: none */
 } model_file;
 
-/* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), or diffusers' file
- * in it or in its folder transformer/ (a pipeline). DT_ERR_IO when there is none of them. */
+/* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), the averaged weights
+ * of a checkpoint of a run, or diffusers' file in it or in its folder transformer/ (a pipeline): the file, the index of its
+ * shards, or its only variant (".fp16."). DT_ERR_IO when there is none of them. */
 dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 
-/* Opens `model` as model_path finds it and narrows it to its network: in a training checkpoint of the reference code
- * ({model, ema, opt, args}) that is the averaged weights, as DiT's own loader has it, else `model`; else the whole file. On
- * failure *f is empty and may be closed. */
+/* Opens `model` as model_path finds it and narrows it to its network: past the names that trainers and wrappers put before
+ * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
+ * those that are asked for. DT_ERR_ARG where there are no such weights, or where the file states other heads. On failure
+ * *f is empty and may be closed. */
+dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
+                             dt_error *err);
+/* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */
 dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, dt_error *err);
 void model_file_close(model_file *f);
 
@@ -32,7 +49,9 @@ void model_file_close(model_file *f);
  * failure. */
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels);
 
-/* The three in one. */
+/* The three in one, by a choice or without. */
+dt_status denoiser_load_as(ctx *c, denoiser *d, model_info *info, const char *model, const model_choice *choice,
+                           model_kinds kinds);
 dt_status denoiser_load(ctx *c, denoiser *d, model_info *info, const char *model, model_kinds kinds);
 
 /* A new network. DT_ERR_ARG when no kind knows its name. */

@@ -13,18 +13,21 @@
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
     bool may_grow = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
-    return (key->identity & SETTINGS_TRAIN) && !may_grow;
+    bool of_file = s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"); /* base_sha256 tells */
+    return (key->identity & SETTINGS_TRAIN) && !may_grow && !of_file;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
 static json_t *identity_of(const training *r)
 {
     json_t *identity = json_object();
+    dt_settings s = *r->s;
+    if (!s.num_heads) s.num_heads = DT_HEADS_OF_NEW;
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
         if (!identifies(r->s, key)) continue;
-        settings_text(text, r->s, key);
+        settings_text(text, &s, key);
         json_object_set_new(identity, key->name, json_string(text));
     }
     json_object_set_new(identity, "data_sha256", json_string(r->trainer.train.sha256));

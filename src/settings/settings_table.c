@@ -24,6 +24,7 @@ static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] 
 /* Words stand in the order of the enums in difftune.h. */
 static const char *const device_words[] = {"cpu", "cuda", NULL};
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
+static const char *const file_weights_words[] = {"auto", "ema", "model", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 static const char *const format_words[] = {"safetensors", "pt", "diffusers", NULL};
@@ -70,11 +71,12 @@ const settings_key settings_keys[] = {
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL, RESULT, TRAIN, "of all random numbers"),
 
     TEXT(model, pretrained_model, "", "PATH", USES_MODEL | CONVERT, RESULT, 0, "file (safetensors, .pt), run folder or diffusers folder"),
+    ENUM(model, file_weights, "auto", file_weights_words, USES_MODEL | CONVERT, RESULT, 0, "averaged or trained weights of a file with both; auto: averaged"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
     TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
     INT(model, depth, "6", 1, 1024, TRAIN, RESULT, TRAIN, "number of blocks; pretrain with model custom"),
-    INT(model, num_heads, "3", 1, 1024, TRAIN, RESULT, TRAIN, "attention heads; pretrain with model custom"),
+    INT(model, num_heads, "0", 0, 1024, USES_MODEL | CONVERT, RESULT, TRAIN, "heads of a file that does not state them; pretrain custom: 3 unless given"),
     INT(model, patch_size, "4", 1, 8, TRAIN, RESULT, TRAIN, "1, 2, 4 or 8; pretrain with model custom"),
     INT(model, in_channels, "3", 1, 1024, TRAIN, RESULT, TRAIN, "channels of an image; pretrain without vae"),
     BOOL(model, learn_sigma, "true", TRAIN, RESULT, TRAIN, "predict the variance too; pretrain"),

@@ -50,7 +50,8 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
     trainer *t = o->t;
     const dt_settings *s = o->s;
     dt_error *err = &o->c->error;
-    if (model_file_open(&o->file, s->pretrained_model, kinds, err) != DT_OK ||
+    const model_choice choice = model_choice_of(s, t->observer);
+    if (model_file_open_as(&o->file, s->pretrained_model, &choice, kinds, err) != DT_OK ||
         codec_open_for(o->c, &t->codec, s->vae, o->file.path, o->file.shape.channels) != DT_OK)
         return err->status;
     t->resolution = o->file.shape.height * t->codec.factor;
@@ -132,7 +133,7 @@ static dt_status new_model(opening *o, model_kinds kinds)
     const model_size size = {.name = s->model,
                              .hidden = s->hidden_size,
                              .depth = s->depth,
-                             .heads = s->num_heads,
+                             .heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW,
                              .patch = s->patch_size,
                              .learned_variance = s->learn_sigma,
                              .shape = {t->codec.channels, side, side},

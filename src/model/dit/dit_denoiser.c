@@ -93,6 +93,7 @@ static dt_status make(ctx *c, denoiser *d, const model_size *size, uint64_t seed
 
 const model_kind dit_kind = {.fits = fits,
                              .view = view,
+                             .guess = dit_file_guess,
                              .load = load,
                              .class_count = dit_file_classes,
                              .knows = knows,

@@ -136,7 +136,7 @@ static void add_heads(const alias_view *v, int64_t heads)
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)heads);
     if (!v->f->metadata) v->f->metadata = json_object();
-    if (json_object_set_new(v->f->metadata, "difftune.heads", json_string(number)) != 0)
+    if (json_object_set_new(v->f->metadata, MODEL_HEADS, json_string(number)) != 0)
         error_set(v->err, DT_ERR_MEMORY, "%s: no memory for its metadata", v->f->path);
 }
 

@@ -25,7 +25,7 @@ int64_t dit_implied_heads(int64_t hidden)
 
 static int64_t heads_of(const tensor_file *f, int64_t hidden)
 {
-    const char *said = tensor_file_metadata(f, "difftune.heads");
+    const char *said = tensor_file_metadata(f, MODEL_HEADS);
     return said ? strtoll(said, NULL, 10) : dit_implied_heads(hidden);
 }
 
@@ -62,6 +62,31 @@ dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
     params_check_shape(pos, (int64_t[]){1, tokens, hidden}, err);
     params_check_shape(table, (int64_t[]){table->dims[0], hidden}, err);
     return dit_config_check(k, f->path, err);
+}
+
+/* SiT's files have DiT's names and shapes, and their networks predict a velocity: only metadata could tell. */
+static bool says_its_maker(const tensor_file *f)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(f->metadata, key, value) if (!strncmp(key, "difftune.", strlen("difftune.")) &&
+                                                     strcmp(key, MODEL_HEADS)) return true;
+    return false;
+}
+
+void dit_file_guess(const tensor_file *f, char text[DT_TEXT_MAX])
+{
+    const tensor_entry *patch = tensor_file_find(f, "x_embedder.proj.weight");
+    int n = 0;
+    text[0] = '\0';
+    if (!patch || patch->dim_count != 4) return; /* in diffusers' layout, whose config.json says it all */
+    if (!says_its_maker(f))
+        n = snprintf(text, DT_TEXT_MAX,
+                     "does not say what it is: taken for a DiT, which predicts noise (a SiT looks the "
+                     "same and would draw noise)");
+    if (!tensor_file_metadata(f, MODEL_HEADS))
+        snprintf(text + n, (size_t)(DT_TEXT_MAX - n), "%s its number of heads: %lld are taken (num_heads)",
+                 n ? "; nor" : "does not say", (long long)dit_implied_heads(patch->dims[0]));
 }
 
 int64_t dit_file_classes(const tensor_file *f)

@@ -6,6 +6,7 @@
 
 #include "diffusion/denoiser.h"
 #include "model/dit/dit.h"
+#include "model/file/kind.h"
 #include "model/file/label_table.h"
 #include "model/file/params_file.h"
 
@@ -14,6 +15,9 @@ int64_t dit_implied_heads(int64_t hidden);
 
 /* Configuration of an open file; DT_ERR_SHAPE names the file and the tensor that is missing or odd. */
 dt_status dit_file_config(dit_config *config, const tensor_file *f, dt_error *err);
+
+/* model_kind.guess: heads, and that it is a DiT. */
+void dit_file_guess(const tensor_file *f, char text[DT_TEXT_MAX]);
 
 /* Classes of a file whose configuration was found good, the null class left out. */
 int64_t dit_file_classes(const tensor_file *f);

@@ -33,10 +33,10 @@ static dt_status gather(contents *k, ctx *c, const dit *m, const denoiser_file *
         return c->error.status;
     k->pair_count = 0;
     for (size_t i = 0; i < f->metadata_count; i++)
-        if (strcmp(f->metadata[i].key, "difftune.heads") != 0) k->pair[k->pair_count++] = f->metadata[i];
+        if (strcmp(f->metadata[i].key, MODEL_HEADS) != 0) k->pair[k->pair_count++] = f->metadata[i];
     snprintf(k->heads, sizeof k->heads, "%lld", (long long)m->config.heads);
     if (k->pair_count > 0 || m->config.heads != dit_implied_heads(m->config.hidden))
-        k->pair[k->pair_count++] = (metadata_pair){"difftune.heads", k->heads};
+        k->pair[k->pair_count++] = (metadata_pair){MODEL_HEADS, k->heads};
     return DT_OK;
 }
 

@@ -7,8 +7,12 @@
 
 /* Names in diffusers' folders. */
 #define DIFFUSERS_CONFIG  "config.json"
-#define DIFFUSERS_WEIGHTS "diffusion_pytorch_model.safetensors"
-#define DIFFUSERS_PICKLE  "diffusion_pytorch_model.bin" /* what older folders have instead */
+#define DIFFUSERS_STEM    "diffusion_pytorch_model"
+#define DIFFUSERS_WEIGHTS DIFFUSERS_STEM ".safetensors"
+#define DIFFUSERS_PICKLE  DIFFUSERS_STEM ".bin" /* what older folders have instead */
+
+/* Metadata: the number of attention heads. */
+#define MODEL_HEADS "difftune.heads"
 
 /* What a new network is asked to be. */
 typedef struct model_size {
@@ -25,6 +29,9 @@ typedef struct model_kind {
     bool (*fits)(const tensor_file *f);
     /* Gives the file's tensors the names of this program and says the shape of x. */
     dt_status (*view)(tensor_file *f, sample_shape *shape, dt_error *err);
+    /* Half a sentence on what the file, not viewed yet, does not say and is taken for granted; "" where there is nothing. NULL:
+     * never. */
+    void (*guess)(const tensor_file *f, char text[DT_TEXT_MAX]);
     /* How many classes a viewed file's network knows. */
     int64_t (*class_count)(const tensor_file *f);
     /* Makes and fills the network of a viewed file; with other classes where `labels` is not NULL. */

@@ -29,7 +29,7 @@ dt_status model_info_read(model_info *info, const tensor_file *f, int64_t class_
     *info = (model_info){.metadata = json_deep_copy(f->metadata)};
     if (hash) {
         file_hash sum;
-        file_map_sha256(&sum, &f->map);
+        tensor_file_sha256(&sum, f);
         memcpy(info->sha256, sum.hex, sizeof info->sha256);
     }
     const char *text = tensor_file_metadata(f, "difftune.classes");
