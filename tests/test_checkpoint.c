@@ -740,6 +740,54 @@ static void nothing_is_written_before_everything_is_read(void **state)
 
 /* ---- metrics ---- */
 
+/* Lines of metrics.jsonl, each as "kind step[ set]". */
+static int read_metrics(const char *output, char lines[][48], int room)
+{
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    int count = 0;
+    assert_int_equal(file_read_all(&text, &size, in_run(output, "metrics.jsonl"), 1 << 20, &err), DT_OK);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
+        json_t *object = json_loads(line, 0, NULL);
+        const char *set = json_string_value(json_object_get(object, "set"));
+        assert_non_null(object);
+        assert_true(count < room);
+        snprintf(lines[count++], sizeof lines[0], "%s %lld %s", json_string_value(json_object_get(object, "kind")),
+                 (long long)json_integer_value(json_object_get(object, "step")), set ? set : "");
+        json_decref(object);
+    }
+    free(text);
+    return count;
+}
+
+/* Without held-out images the loss is of training images, and is not called validation. Those that both sets have are told. */
+static void the_set_of_a_loss_is_called_what_it_is(void **state)
+{
+    (void)state;
+    static char lines[64][48];
+    dt_settings s = settings_of("called");
+    s.validation_steps = 1;
+    s.validation_count = 2;
+    s.max_train_steps = 1;
+    s.bank[0] = '\0';
+    s.method = DT_METHOD_FINETUNE;
+    s.validation_data[0] = '\0';
+    assert_int_equal(fixture_train(&s, -1), DT_OK);
+    assert_says(fixture_log, "step 0: loss on training images");
+    assert_null(strstr(fixture_log, "validation loss"));
+    const int count = read_metrics("called", lines, 64);
+    assert_true(count > 0);
+    for (int i = 0; i < count; i++) assert_null(strstr(lines[i], "target"));
+    assert_string_equal(lines[0], "validation 0 train");
+    fixture_remove("called");
+    snprintf(s.validation_data, sizeof s.validation_data, "%s", s.train_data);
+    assert_int_equal(fixture_train(&s, -1), DT_OK);
+    assert_says(fixture_log, "validation loss on the target");
+    assert_says(fixture_log, "images are among the training images too");
+    fixture_remove("called");
+}
+
 static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
 {
     (void)state;
@@ -793,6 +841,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_measurement_that_was_broken_off_is_made_again_and_written_once),
         cmocka_unit_test(a_folder_with_other_things_is_refused_and_left_alone),
         cmocka_unit_test(nothing_is_written_before_everything_is_read),
+        cmocka_unit_test(the_set_of_a_loss_is_called_what_it_is),
         cmocka_unit_test(no_step_is_logged_twice_however_often_a_run_stops),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "data/dataset.h"
+#include "data/duplicates.h"
 #include "picture_files.h"
 #include "shared_data.h"
 
@@ -464,6 +465,33 @@ static void what_operating_systems_leave_is_passed_over(void **state)
     }
 }
 
+static void pictures_that_two_sets_share_are_counted(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    int64_t shared;
+    for (int i = 0; i < 9; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "a/cat/%d.png", i);
+        put(name, picture(i, 8, 8));
+        snprintf(name, sizeof name, "b/cat/other%d.png", i);
+        put(name, picture(i + 6, 8, 8)); /* 6, 7 and 8 are in both */
+    }
+    put("b/cat/again.png", picture(6, 8, 8));
+    dataset a = open_with(temp_path("a"), &plain), b = open_with(temp_path("b"), &plain);
+    assert_int_equal(dataset_count_shared(&shared, &a, &b, &err), DT_OK);
+    assert_int_equal(shared, 4);
+    assert_int_equal(dataset_count_shared(&shared, &b, &a, &err), DT_OK);
+    assert_int_equal(shared, 3);
+    b.pixels[0] ^= 1; /* of again.png, the first by name */
+    assert_int_equal(dataset_count_shared(&shared, &a, &b, &err), DT_OK);
+    assert_int_equal(shared, 3);
+    dataset_close(&a);
+    dataset_close(&b);
+    assert_int_equal(dataset_count_shared(&shared, &a, &b, &err), DT_OK);
+    assert_int_equal(shared, 0);
+}
+
 typedef struct told {
     int count;
     char line[16][DT_MESSAGE_MAX];
@@ -797,6 +825,7 @@ int main(void)
         ON_DISK(a_folder_and_its_tars_have_the_same_classes),
         ON_DISK(class_names_that_are_not_utf8_are_refused),
         ON_DISK(what_operating_systems_leave_is_passed_over),
+        ON_DISK(pictures_that_two_sets_share_are_counted),
         cmocka_unit_test(skipped_files_are_told_in_few_printable_lines),
         ON_DISK(a_single_class_in_a_tar_keeps_its_name),
         ON_DISK(a_name_twice_in_a_tar_means_the_later_one),

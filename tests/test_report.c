@@ -235,6 +235,17 @@ static void forgetting_is_stated_from_the_bank_and_shown_as_change(void **state)
     assert_says(page, "t (0: clean, 999: noise) 50\nMSE, change in % 20</title>");
 }
 
+static void losses_of_training_images_are_called_so(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_validation(f, "ft", "train", 0, 0.5);
+    add_validation(f, "ft", "train", 100, 0.4);
+    const char *page = make_page(f, "");
+    assert_says(page, "Over steps, training images");
+    assert_null(strstr(page, "Over steps, target images"));
+}
+
 static void runs_of_one_method_are_told_apart_by_their_folders(void **state)
 {
     fixture *f = *state;
@@ -639,6 +650,7 @@ int main(void)
         REPORT_TEST(different_batches_are_different_budgets),
         REPORT_TEST(runs_without_a_final_distance_are_not_ranked),
         REPORT_TEST(forgetting_is_stated_from_the_bank_and_shown_as_change),
+        REPORT_TEST(losses_of_training_images_are_called_so),
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
         REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
         REPORT_TEST(seconds_are_summed_over_resumptions),

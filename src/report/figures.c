@@ -193,7 +193,8 @@ void page_training_charts(html *out, const report *r)
 
 /* ---- the chain of forgetting ---- */
 
-static const char *const set_names[RUN_SETS] = {[RUN_TARGET] = "target images", [RUN_BANK] = "memory bank"};
+static const char *const set_names[RUN_SETS] = {
+    [RUN_TARGET] = "target images", [RUN_BANK] = "memory bank", [RUN_TRAIN] = "training images"};
 
 static const run_validation *last_validation(const run *r, int set)
 {
@@ -204,7 +205,10 @@ static void loss_chart(html *out, const report *r, int set)
 {
     char title[64];
     snprintf(title, sizeof title, "Over steps, %s", set_names[set]);
-    plot p = {.chart = {.title = title, .x_label = "step", .y_label = "validation loss", .allow_log = true}};
+    plot p = {.chart = {.title = title,
+                        .x_label = "step",
+                        .y_label = set == RUN_TRAIN ? "loss" : "validation loss",
+                        .allow_log = true}};
     for (int64_t i = 0; i < r->count; i++) {
         int64_t count = r->runs[i].run.validation_count[set];
         double *x = count ? plot_add(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, count) : NULL;
@@ -325,7 +329,8 @@ void page_forgetting_charts(html *out, const report *r)
         "stands for what the base model knew. The paper&rsquo;s <i>chain of forgetting</i> says that denoising at "
         "small t (clean images) is general skill that transfers, and that with growing t the knowledge belongs more "
         "and more to the old images and has to be replaced. A line above zero on the memory bank is forgetting at "
-        "that t; a line below zero on the target images is learning.</p>\n");
+        "that t; a line below zero on the target images is learning. Training images stand for them in "
+        "runs without validation data; there learning by heart looks the same.</p>\n");
     html_markup(out, "<div class=\"charts\">\n");
     for (size_t i = 0; i < sizeof charts / sizeof *charts; i++)
         for (int set = 0; set < RUN_SETS; set++) charts[i](out, r, set);

@@ -100,9 +100,10 @@ static dt_status add_validation(run *r, const line *l)
 {
     run_validation v = {0};
     const char *name = json_string_value(json_object_get(l->record, "set"));
-    if (!name || (strcmp(name, "target") != 0 && strcmp(name, "bank") != 0))
-        return refuse(l, "expected a 'set' that is \"target\" or \"bank\"");
-    int set = strcmp(name, "bank") == 0 ? RUN_BANK : RUN_TARGET;
+    static const char *const sets[RUN_SETS] = {[RUN_TARGET] = "target", [RUN_BANK] = "bank", [RUN_TRAIN] = "train"};
+    int set = 0;
+    while (name && set < RUN_SETS && strcmp(name, sets[set]) != 0) set++;
+    if (!name || set == RUN_SETS) return refuse(l, "expected a 'set' that is \"target\", \"bank\" or \"train\"");
     dt_status status = get_step(&v.step, l);
     if (status == DT_OK) status = get_number(&v.loss, l, l->record, "loss");
     if (status == DT_OK) status = get_bands(&v, l);
@@ -190,7 +191,9 @@ dt_status run_read_metrics(run *r, dt_error *err)
     if (status != DT_OK) return status;
     status = read_lines(r, path, text, size, err);
     free(text);
-    if (status == DT_OK && r->train_count + r->eval_count + r->validation_count[0] + r->validation_count[1] == 0)
+    if (status == DT_OK && r->train_count + r->eval_count + r->validation_count[RUN_TARGET] +
+                                   r->validation_count[RUN_BANK] + r->validation_count[RUN_TRAIN] ==
+                               0)
         status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
     return status;
 }

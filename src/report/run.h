@@ -34,7 +34,7 @@ typedef struct run_eval {
     double step, frechet_distance, kernel_distance, kernel_distance_std, count, reference_count;
 } run_eval;
 
-typedef enum run_set { RUN_TARGET, RUN_BANK, RUN_SETS } run_set;
+typedef enum run_set { RUN_TARGET, RUN_BANK, RUN_TRAIN, RUN_SETS } run_set;
 
 typedef struct run_grid {
     int64_t step;

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/process.h"
 #include "file/json_file.h"
@@ -75,6 +76,9 @@ static json_t *describe_band(const band_losses *l, int i)
                        {"loss", run_log_number(l->loss[i])}, {"mse", run_log_number(l->mse[i])});
 }
 
+/* The set of a run without held-out images. */
+static const char of_training[] = "train";
+
 static dt_status write_bands(training *r, const band_losses *l, const char *set)
 {
     const trainer *t = &r->trainer;
@@ -85,7 +89,10 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
         snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
         run_log_scalar(&r->log, tag, t->step, l->loss[i], error_of(r));
     }
-    trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, l->mean);
+    if (strcmp(set, of_training))
+        trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, l->mean);
+    else
+        trainer_log(t, "step %lld: loss on training images %.4f (no validation_data)", (long long)t->step, l->mean);
     return run_log_write(&r->log,
                          JSON_OBJECT({"kind", json_string("validation")}, {"step", json_integer(t->step)},
                                      {"set", json_string(set)}, {"loss", run_log_number(l->mean)}, {"bands", bands}),
@@ -95,6 +102,8 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
 dt_status record_validation(training *r)
 {
     const trainer *t = &r->trainer;
+    const char *const name[] = {
+        [MEASURED_TARGET] = t->validation.count ? "target" : of_training, [MEASURED_BANK] = "bank"};
     band_losses losses[2];
     const int sets = t->bank.count ? 2 : 1;
     const bool found = is_at_recorded_step(r), *done = r->recorded.validation;

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/clock.h"
+#include "data/duplicates.h"
 #include "data/watch.h"
 
 /* What is needed while a trainer is being opened. */
@@ -97,6 +98,18 @@ static dt_status open_cache(opening *o)
     return latent_cache_open(k.cache, o->s->cache_dir, k.codec, k.resolution, k.background, &k.watch, &o->c->error);
 }
 
+/* Of images that are trained on, the validation loss tells nothing. */
+static dt_status tell_shared(trainer *t, const char *path)
+{
+    int64_t shared;
+    if (dataset_count_shared(&shared, &t->train.pictures, &t->validation.pictures, &t->c->error) != DT_OK)
+        return t->c->error.status;
+    if (shared)
+        trainer_log(t, "%s: %lld of its %lld images are among the training images too", path, (long long)shared,
+                    (long long)t->validation.count);
+    return DT_OK;
+}
+
 static dt_status open_data(opening *o)
 {
     trainer *t = o->t;
@@ -106,8 +119,9 @@ static dt_status open_data(opening *o)
     k.class_name = t->train.pictures.class_name;
     k.class_count = t->train.pictures.class_count;
     k.held_out = true;
-    if (s->validation_data[0]) examples_open(o->c, &t->validation, s->validation_data, &k);
-    return o->c->error.status;
+    if (!s->validation_data[0] || examples_open(o->c, &t->validation, s->validation_data, &k) != DT_OK)
+        return o->c->error.status;
+    return tell_shared(t, s->validation_data);
 }
 
 /* Plain fine-tuning reads a bank that is given only to measure on it what is forgotten. */
