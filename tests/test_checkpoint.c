@@ -740,27 +740,6 @@ static void nothing_is_written_before_everything_is_read(void **state)
 
 /* ---- metrics ---- */
 
-/* Lines of metrics.jsonl, each as "kind step[ set]". */
-static int read_metrics(const char *output, char lines[][48], int room)
-{
-    char *text;
-    size_t size;
-    dt_error err = {0};
-    int count = 0;
-    assert_int_equal(file_read_all(&text, &size, in_run(output, "metrics.jsonl"), 1 << 20, &err), DT_OK);
-    for (char *rest = text, *line; (line = strsep(&rest, "\n")) && *line;) {
-        json_t *object = json_loads(line, 0, NULL);
-        const char *set = json_string_value(json_object_get(object, "set"));
-        assert_non_null(object);
-        assert_true(count < room);
-        snprintf(lines[count++], sizeof lines[0], "%s %lld %s", json_string_value(json_object_get(object, "kind")),
-                 (long long)json_integer_value(json_object_get(object, "step")), set ? set : "");
-        json_decref(object);
-    }
-    free(text);
-    return count;
-}
-
 /* Without held-out images the loss is of training images, and is not called validation. Those that both sets have are told. */
 static void the_set_of_a_loss_is_called_what_it_is(void **state)
 {

@@ -193,6 +193,7 @@ static void images_that_are_there_are_not_drawn_again(void **state)
     assert_true(file_exists(temp_path("goes_on/images/000008.png")));
     s.num_samples = 7;
     must_draw(&s);
+    assert_says(fixture_log, "holds 9 images, num_samples is 7");
     file_hash grid, whole;
     dt_error err = {0};
     assert_int_equal(file_sha256(&grid, temp_path("goes_on/grid.png"), &err), DT_OK);

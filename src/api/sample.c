@@ -121,6 +121,16 @@ static void tell_guidance(const sampling *p)
     if (p->observer->log) p->observer->log(p->observer->user, line);
 }
 
+static void tell_beyond(const sampling *p)
+{
+    char line[DT_PATH_MAX + 160];
+    const int64_t asked = p->s->num_samples;
+    if (p->folder.beyond == 0 || !p->observer->log) return;
+    snprintf(line, sizeof line, "%s holds %lld images, num_samples is %lld: those beyond stay", p->s->output_dir,
+             (long long)(asked + p->folder.beyond), (long long)asked);
+    p->observer->log(p->observer->user, line);
+}
+
 /* Appends the features of a batch in one piece. */
 static dt_status keep_features(sampling *p, drawn *b)
 {
@@ -190,6 +200,7 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
     if (open_model(&p) == DT_OK && open_folder(&p) == DT_OK) {
         tell_codec(&p);
         tell_guidance(&p);
+        tell_beyond(&p);
         if (check_space(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }

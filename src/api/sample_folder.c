@@ -40,6 +40,16 @@ static dt_status claim(sample_folder *f, const char *text, dt_error *err)
     return err->status;
 }
 
+/* How many images the folder holds beyond those that are asked for. */
+static int64_t count_beyond(const sample_folder *f)
+{
+    char path[DT_PATH_MAX];
+    int64_t count = 0;
+    for (image_path(path, f, f->s->num_samples); file_exists(path); image_path(path, f, f->s->num_samples + count))
+        count++;
+    return count;
+}
+
 /* The images before `done` are there, as files and as rows of features, as far as they are wanted so. */
 static dt_status find_done(sample_folder *f, dt_error *err)
 {
@@ -68,6 +78,7 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
     file_join(path, f->s->output_dir, "features.f32");
     if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, feature_dim, err);
     if (err->status == DT_OK) find_done(f, err);
+    f->beyond = count_beyond(f);
     if (err->status != DT_OK) sample_folder_close(f);
     return err->status;
 }
