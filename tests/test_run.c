@@ -159,7 +159,10 @@ static void a_changed_recipe_is_refused_for_what_is_finished(void **state)
         assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
         assert_says(fixture_message, changes[i][2]);
     }
-    dt_settings s = settings_of("data"); /* a folder with other things in it */
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("others"), &err), DT_OK);
+    temp_write("others/thing", "x", 1);
+    dt_settings s = settings_of("others"); /* a folder with other things in it */
     assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
     assert_same_bits(fixture_tree("whole"), before);
 }

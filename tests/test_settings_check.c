@@ -1,6 +1,7 @@
 /* The rules across keys: what each verb needs, and settings that contradict each other. */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "temp_folder.h"
 #include "api/settings_check.h"
@@ -174,12 +175,61 @@ static void values_put_into_the_struct_by_hand_are_checked_too(void **state)
     assert_int_equal(settings_check(&s, SETTINGS_TRAIN, &err), DT_ERR_ARG);
 }
 
+/* What is written is not what is read, and not among pictures, however it is reached. */
+static void outputs_are_kept_away_from_inputs(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    static const char *const folders[] = {"d/train/cat", "d/val/cat", "out", "elsewhere/cat"};
+    for (int i = 0; i < 4; i++) assert_int_equal(file_make_dirs(temp_path(folders[i]), &err), DT_OK);
+    temp_write("model", "m", 1);
+    assert_int_equal(symlink(temp_path("d"), temp_path("link")), 0);
+    assert_int_equal(symlink(temp_path("elsewhere"), temp_path("d/train/dog")), 0);
+    assert_int_equal(symlink(temp_path("model"), temp_path("same")), 0);
+    assert_int_equal(symlink("..", temp_path("d/train/cat/loop")), 0);
+    assert_int_equal(chdir(temp_folder), 0);
+    static const struct {
+        settings_verb verb;
+        const char *changes, *part;
+    } cases[] = {
+        {SETTINGS_TRAIN, "train_data=d output_dir=out", NULL},
+        {SETTINGS_TRAIN, "train_data=d output_dir=d2", NULL},
+        {SETTINGS_TRAIN, "train_data=d/train output_dir=d/run", NULL}, /* beside it */
+        {SETTINGS_TRAIN, "train_data=d output_dir=d/run", "must not be in the folder of train_data"},
+        {SETTINGS_TRAIN, "train_data=d:train output_dir=d/train/new/run", "must not be in the folder of train_data"},
+        {SETTINGS_TRAIN, "train_data=d output_dir=link/run", "must not be in the folder of train_data"},
+        {SETTINGS_TRAIN, "train_data=link output_dir=./d/../d/run", "must not be in the folder of train_data"},
+        {SETTINGS_TRAIN, "train_data=d output_dir=elsewhere/run", "must not be in the folder of train_data"},
+        {SETTINGS_TRAIN, "train_data=x validation_data=d:val output_dir=d/x", "folder of validation_data"},
+        {SETTINGS_TRAIN, "train_data=x bank=d output_dir=d/x", "folder of bank"},
+        {SETTINGS_TRAIN, "train_data=x output_dir=r bank=./r", NULL}, /* not there */
+        {SETTINGS_TRAIN, "train_data=x output_dir=d cache_dir=d vae=v", "must not be the same as"},
+        {SETTINGS_CACHE, "train_data=d cache_dir=link/c vae=v resolution=8", "must not be in the folder of train_data"},
+        {SETTINGS_EVAL, "reference=d save_statistics=d/s.npz pretrained_model=m",
+         "must not be in the folder of reference"},
+        {SETTINGS_EVAL, "reference=x candidate=model save_statistics=same pretrained_model=m", "must not be the file"},
+        {SETTINGS_SAMPLE, "output_dir=out pretrained_model=m save_stack=s.npz save_statistics=s.npz feature_weights=f",
+         "must not be the same as"},
+        {SETTINGS_SAMPLE, "pretrained_model=d output_dir=d/samples", NULL}, /* a run's folder may hold its samples */
+        {SETTINGS_CONVERT, "pretrained_model=model output=same", "must not be the file of pretrained_model"},
+        {SETTINGS_PREDICT, "pretrained_model=m input=model output=same", "must not be the file of input"},
+        {SETTINGS_RUN, "pretrained_model=m data=d output_dir=link/run", "must not be in the folder of data"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dt_settings s;
+        dt_settings_init(&s);
+        if (cases[i].verb == SETTINGS_TRAIN) s = good_train();
+        assert_check(s, cases[i].verb, cases[i].changes, cases[i].part);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(train_says_what_it_needs_and_what_contradicts),
         cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),
         cmocka_unit_test(the_other_verbs_say_what_they_need),
+        cmocka_unit_test_setup_teardown(outputs_are_kept_away_from_inputs, temp_folder_make, temp_folder_remove),
         cmocka_unit_test(values_put_into_the_struct_by_hand_are_checked_too),
     };
     return cmocka_run_group_tests_name("settings_check", tests, NULL, NULL);

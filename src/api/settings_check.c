@@ -1,5 +1,6 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
 #include "api/settings_check.h"
+#include "api/settings_paths.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -102,15 +103,6 @@ static void check_fused(const dt_settings *s, dt_error *err)
     RULE(s->max_grad_norm > 0, "fused_backward_pass updates before the whole norm is known; leave out max_grad_norm");
 }
 
-/* The user's folders stay as they are, and what is put there would be taken for a class. */
-static void check_cache_dir(const dt_settings *s, dt_error *err)
-{
-    RULE(file_is_inside(s->cache_dir, s->train_data), "cache_dir %s must not be in the folder of train_data",
-         s->cache_dir);
-    RULE(s->validation_data[0] && file_is_inside(s->cache_dir, s->validation_data),
-         "cache_dir %s must not be in the folder of validation_data", s->cache_dir);
-}
-
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -124,9 +116,6 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_background(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
-    if (s->vae[0]) check_cache_dir(s, err);
-    RULE(!strcmp(s->output_dir, s->train_data), "output_dir must not be the folder of train_data");
-    RULE(s->bank[0] && !strcmp(s->output_dir, s->bank), "output_dir must not be the folder of the bank");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
          s->lr_warmup_steps, s->max_train_steps);
     if (s->eval_steps == 0) return;
@@ -142,7 +131,6 @@ static void check_cache(const dt_settings *s, dt_error *err)
     require(s->train_data, "train_data", "cache", err);
     require(s->cache_dir, "cache_dir", "cache", err);
     RULE(s->resolution == 0, "cache needs resolution");
-    check_cache_dir(s, err);
     check_background(s, err);
 }
 
@@ -185,7 +173,6 @@ static void check_predict(const dt_settings *s, dt_error *err)
     require(s->pretrained_model, "pretrained_model", "predict", err);
     require(s->input, "input", "predict", err);
     require(s->output, "output", "predict", err);
-    RULE(!strcmp(s->input, s->output), "output must not be the file of input");
 }
 
 /* A caller in C writes the members without settings_set; the rules may rely on the table's ranges. */
@@ -219,7 +206,6 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);
         require(s->output, "output", "convert", err);
-        RULE(!strcmp(s->pretrained_model, s->output), "output must not be the file of pretrained_model");
         break;
     case SETTINGS_REPORT:
         require(s->runs, "runs", "report", err);
@@ -228,5 +214,5 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_RUN: check_run(s, err); break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
-    return err->status;
+    return err->status == DT_OK ? settings_check_paths(s, verb, err) : err->status;
 }
