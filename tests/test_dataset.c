@@ -812,10 +812,11 @@ static void real_data_reads_where_it_is_at_hand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* first, because a process that has run threads cannot be forked and run more */
+        ON_DISK(large_pictures_are_decoded_one_after_the_other),
         ON_DISK(classes_and_images_come_in_the_order_of_image_folder),
         ON_DISK(an_image_is_given_as_planes_from_minus_one_to_one_and_flipped),
         ON_DISK(images_without_class_folders_are_one_class),
-        ON_DISK(large_pictures_are_decoded_one_after_the_other),
         ON_DISK(a_gzip_whose_checksum_does_not_fit_is_refused),
         ON_DISK(a_tar_of_any_packing_is_the_same_data_as_the_folder),
         ON_DISK(the_content_hash_tells_data_apart_and_not_threads),
