@@ -1,4 +1,4 @@
-# What is installed: program, man page, header, static and shared library, pkg-config file.
+# What is installed: program, man page, completion for shells, recipes, header, static and shared library, pkg-config file.
 
 # Only dt_* leaves the shared library.
 target_link_options(difftune_shared PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/difftune.map)
@@ -11,6 +11,13 @@ add_custom_command(OUTPUT ${DT_MAN_PAGE}
   DEPENDS difftune docs/difftune.1.in cmake/man.cmake
   VERBATIM)
 add_custom_target(man ALL DEPENDS ${DT_MAN_PAGE})
+
+foreach(shell bash zsh)
+  set(output ${PROJECT_BINARY_DIR}/completion.${shell})
+  add_custom_command(OUTPUT ${output} COMMAND difftune completion ${shell} > ${output} DEPENDS difftune VERBATIM)
+  list(APPEND DT_COMPLETIONS ${output})
+endforeach()
+add_custom_target(completion ALL DEPENDS ${DT_COMPLETIONS})
 
 # What a program that links the static library needs besides.
 string(JOIN " " DT_PRIVATE_LIBS ${DEPS_LDFLAGS} ${OpenMP_C_FLAGS} -lm -ldl)
@@ -26,3 +33,7 @@ install(FILES include/difftune.h TYPE INCLUDE)
 install(FILES ${PROJECT_BINARY_DIR}/difftune.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(DIRECTORY recipes DESTINATION ${CMAKE_INSTALL_DATADIR}/difftune)
 install(FILES ${DT_MAN_PAGE} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES ${PROJECT_BINARY_DIR}/completion.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+  RENAME difftune)
+install(FILES ${PROJECT_BINARY_DIR}/completion.zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions
+  RENAME _difftune)

@@ -24,7 +24,8 @@ endfunction()
 must_run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 must_run(${CMAKE_CURRENT_LIST_DIR}/check_run_paths.sh ${prefix})
 file(GLOB_RECURSE installed LIST_DIRECTORIES false RELATIVE ${prefix} ${prefix}/*)
-foreach(wanted bin/difftune include/difftune.h share/man/man1/difftune.1 share/difftune/recipes/food101.yaml lib.*/libdifftune.a lib.*/libdifftune.so
+foreach(wanted bin/difftune include/difftune.h share/man/man1/difftune.1 share/difftune/recipes/food101.yaml
+        share/bash-completion/completions/difftune share/zsh/site-functions/_difftune lib.*/libdifftune.a lib.*/libdifftune.so
         lib.*/pkgconfig/difftune.pc)
   if(NOT installed MATCHES "(^|;)${wanted}(;|$)")
     give_up("not installed: ${wanted}; there is: ${installed}")

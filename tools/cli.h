@@ -52,6 +52,11 @@ void help_verb(FILE *out, const verb *v);
 /* The sections VERBS and SETTINGS of the man page, in roff. */
 void help_roff(FILE *out);
 
+/* ---- completion.c ---- */
+
+/* The completion script of a shell, "bash" or "zsh"; false for another one. */
+bool completion_print(FILE *out, const char *shell);
+
 /* ---- progress.c: a live line on a terminal, plain lines elsewhere ---- */
 
 typedef struct progress {

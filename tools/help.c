@@ -153,7 +153,8 @@ void help_overview(FILE *out)
     for (const verb *const *v = verbs; *v; v++)
         if ((*v)->section == VERB_STEP) print_first_command(out, (*v)->example);
     fputs("\n  difftune VERB --help   what the verb does, an example, what it needs, its settings and defaults\n"
-          "  difftune --version     version, engines, instruction sets and libraries in use\n\n"
+          "  difftune --version     version, engines, instruction sets and libraries in use\n"
+          "  difftune completion bash|zsh   completion for a shell; installed with the program\n\n"
           "Settings come from the YAML file of --config, then from the flags, which win. Exit status: 0 done,\n"
           "2 a setting is wrong, 75 stopped by a signal (the same command goes on), 1 any other failure.\n",
           out);

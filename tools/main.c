@@ -97,6 +97,12 @@ static int show_help(const char *topic)
     return close_output(EXIT_DONE);
 }
 
+static int show_completion(const char *shell)
+{
+    if (!shell || !completion_print(stdout, shell)) return fail(DT_ERR_ARG, "completion needs a shell: bash or zsh");
+    return close_output(EXIT_DONE);
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, not a death in the middle of a run */
@@ -110,6 +116,7 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return show_help(argc > 2 ? argv[2] : NULL);
+    if (!strcmp(argv[1], "completion")) return show_completion(argc > 2 ? argv[2] : NULL);
     const verb *v = verb_find(argv[1]);
     if (v) return call_verb(v, argc - 2, argv + 2);
     fprintf(stderr, "difftune: unknown verb '%s'; 'difftune help' lists them\n", argv[1]);

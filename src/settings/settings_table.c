@@ -174,7 +174,7 @@ const settings_key settings_keys[] = {
     TEXT(files, input, "", "FILE", PREDICT, RESULT, 0, "safetensors with x, t, y; or x0, noise, t, y"),
     TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, RESULT, 0, "file to write, or folder for diffusers"),
     BOOL(files, gradients, "false", PREDICT, RESULT, 0, "write every parameter's gradient too"),
-    TEXT(files, runs, "", "LIST", REPORT, RESULT, 0, "run folders, separated by commas"),
+    TEXT(files, runs, "", "DIRS", REPORT, RESULT, 0, "run folders, separated by commas"),
     TEXT(files, title, "", "TEXT", REPORT | RUN, RESULT, 0, "heading of the page"),
 };
 // clang-format on
