@@ -23,7 +23,7 @@ endfunction()
 must_run(cpack --config ${BUILD}/CPackConfig.cmake -G DEB -B ${folder})
 file(GLOB package ${folder}/difftune_*.deb)
 must_run(dpkg-deb --contents ${package})
-foreach(wanted bin/difftune include/difftune.h lib[^ ]*/libdifftune.so.0 share/man/man1/difftune.1.gz share/doc/difftune/copyright
+foreach(wanted bin/difftune include/difftune.h lib.*/libdifftune.so.0 share/man/man1/difftune.1.gz share/doc/difftune/copyright
         share/bash-completion/completions/difftune share/zsh/vendor-completions/_difftune
         share/difftune/recipes/food101.yaml)
   if(NOT out MATCHES "\\./usr/${wanted}\n" AND NOT out MATCHES "\\./usr/${wanted} ->")
