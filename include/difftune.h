@@ -160,6 +160,7 @@ typedef struct dt_settings {
     int64_t validation_count; /* images of a validation loss at most */
     int64_t eval_count;       /* samples of a Frechet distance */
     bool tensorboard;
+    bool dry_run; /* dt_train reads everything, makes a few steps, tells what the run needs, and writes nothing */
 
     /* sampling */
     dt_sampler sampler;

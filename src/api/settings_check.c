@@ -165,6 +165,7 @@ static void check_run(const dt_settings *s, dt_error *err)
     RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
     RULE(s->candidate[0] || s->save_statistics[0] || s->save_stack[0],
          "run chooses candidate and save_statistics itself and keeps no save_stack; leave them out");
+    RULE(s->dry_run, "dry_run is for train; run has none");
     RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
 }
 

@@ -10,6 +10,18 @@
 dt_status encode_into_cache(ctx *c, dataset *d, latent_cache *cache, const char *path, const dataset_options *options,
                             const codec *vae, const data_watcher *watch);
 
+/* Pictures that a cache lacks. */
+typedef struct stand_in {
+    int64_t missing;
+    double seconds; /* that the encoding of one takes */
+} stand_in;
+
+/* Lists the data set in *d (without pixels) and encodes one or two of the pictures that the cache lacks, to see how long
+ * that takes; the latent of the last of them becomes *x [C, h, w], malloc'ed. NULL: the cache lacks none. Nothing is
+ * written. */
+dt_status encode_stand_in(ctx *c, dataset *d, float **x, stand_in *in, latent_cache *cache, const char *path,
+                          const dataset_options *options, const codec *vae, const data_watcher *watch);
+
 /* Lists the data set in *d (without pixels) and puts the modes of its pictures, latents as a model sees them, into *x
  * [d->count, C, h, w], malloc'ed. */
 dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, const dataset_options *options,

@@ -45,6 +45,9 @@ dt_status examples_open(ctx *c, examples *e, const char *path, const examples_op
     if (o->codec->kind == CODEC_PIXELS) {
         e->kind = EXAMPLES_PIXELS;
         dataset_open(&e->pictures, path, &how, &c->error);
+    } else if (o->cache && o->rehearsal) {
+        encode_stand_in(c, &e->pictures, &e->x, &e->stand_in, o->cache, path, &how, o->codec, &o->watch);
+        e->kind = e->stand_in.missing ? EXAMPLES_VALUES : EXAMPLES_LATENTS;
     } else if (o->cache) {
         e->kind = EXAMPLES_LATENTS;
         encode_into_cache(c, &e->pictures, o->cache, path, &how, o->codec, &o->watch);
@@ -99,7 +102,7 @@ void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const r
         break;
     }
     case EXAMPLES_VALUES:
-        memcpy(x, e->x + i * count, (size_t)count * sizeof *x);
+        memcpy(x, e->x + (e->stand_in.missing ? 0 : i * count), (size_t)count * sizeof *x);
         if (mirrored && e->codec->kind == CODEC_PIXELS) mirror_rows(x, count, e->shape.width);
         break;
     }

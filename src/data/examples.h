@@ -12,6 +12,7 @@
 #define DATA_EXAMPLES_H
 
 #include "base/rng.h"
+#include "data/encode.h"
 #include "data/latent_cache.h"
 #include "diffusion/condition.h"
 
@@ -33,6 +34,7 @@ typedef struct examples {
     const codec *codec; /* borrowed */
     const latent_cache *cache; /* LATENTS: borrowed */
     float *x;                  /* VALUES: [count, C, H, W], owned */
+    stand_in stand_in;         /* of a rehearsal: with pictures missing, x is one example for all */
     example_table context;     /* owned, by malloc, as is */
     example_table control;
 } examples;
@@ -43,6 +45,7 @@ typedef struct examples_options {
     /* Where latents are kept. NULL: they are encoded into memory, by mode and without mirror images. A codec of pixels needs
      * neither. */
     latent_cache *cache;
+    bool rehearsal;     /* the cache is only looked at: one picture that it lacks stands in for all */
     int64_t resolution; /* of the pictures */
     const char *background;
     bool strict;

@@ -273,19 +273,30 @@ static dt_status wait_for_lock(latent_cache *k, const data_watcher *watch, dt_er
     }
 }
 
-/* A new folder gets its manifest at once, so that what is in it is known to be ours. */
-static dt_status open_folder(latent_cache *k, const data_watcher *watch, dt_error *err)
+static bool has_manifest(const latent_cache *k)
 {
     char path[DT_PATH_MAX];
     file_join(path, k->folder, "manifest.json");
-    if (file_make_dirs(k->folder, err) != DT_OK || wait_for_lock(k, watch, err) != DT_OK) return err->status;
-    if (!file_exists(path) && write_manifest(k, err) != DT_OK) return err->status;
+    return file_exists(path);
+}
+
+static dt_status read_folder(latent_cache *k, const data_watcher *watch, dt_error *err)
+{
     json_t *manifest = read_manifest(k->folder, err);
     if (manifest && !json_equal(json_object_get(manifest, "made_by"), k->description))
-        error_set(err, DT_ERR_FORMAT, "%s: made by another codec or transform than the folder's name says", path);
+        error_set(err, DT_ERR_FORMAT,
+                  "%s/manifest.json: made by another codec or transform than the folder's name says", k->folder);
     if (err->status == DT_OK) open_shards(k, manifest, watch, err);
-    if (err->status == DT_OK) remove_left_overs(k);
     json_decref(manifest);
+    return err->status;
+}
+
+/* A new folder gets its manifest at once, so that what is in it is known to be ours. */
+static dt_status open_folder(latent_cache *k, const data_watcher *watch, dt_error *err)
+{
+    if (file_make_dirs(k->folder, err) != DT_OK || wait_for_lock(k, watch, err) != DT_OK) return err->status;
+    if (!has_manifest(k) && write_manifest(k, err) != DT_OK) return err->status;
+    if (read_folder(k, watch, err) == DT_OK) remove_left_overs(k);
     return err->status;
 }
 
@@ -295,6 +306,16 @@ dt_status latent_cache_open(latent_cache *k, const char *cache_dir, const codec 
     *k = (latent_cache){.saved_s = clock_s()};
     describe(k, vae, resolution, background);
     if (name_folder(k, cache_dir, resolution, err) == DT_OK) open_folder(k, watch, err);
+    if (err->status != DT_OK) latent_cache_close(k);
+    return err->status;
+}
+
+dt_status latent_cache_look(latent_cache *k, const char *cache_dir, const codec *vae, int64_t resolution,
+                            const char *background, const data_watcher *watch, dt_error *err)
+{
+    *k = (latent_cache){0};
+    describe(k, vae, resolution, background);
+    if (name_folder(k, cache_dir, resolution, err) == DT_OK && has_manifest(k)) read_folder(k, watch, err);
     if (err->status != DT_OK) latent_cache_close(k);
     return err->status;
 }

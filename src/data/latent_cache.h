@@ -63,6 +63,10 @@ typedef struct latent_cache {
 dt_status latent_cache_open(latent_cache *k, const char *cache_dir, const codec *vae, int64_t resolution,
                             const char *background, const data_watcher *watch, dt_error *err);
 
+/* Opens what is there of that folder, for reading alone: nothing is made, removed or waited for. Nothing may be added. */
+dt_status latent_cache_look(latent_cache *k, const char *cache_dir, const codec *vae, int64_t resolution,
+                            const char *background, const data_watcher *watch, dt_error *err);
+
 /* Whether a picture is there, and what its file held (`origin` may be NULL). */
 bool latent_cache_find(const latent_cache *k, const uint8_t content[DATASET_CONTENT], dataset_origin *origin);
 

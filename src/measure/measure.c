@@ -193,7 +193,7 @@ static dt_status open_drawing(measures *m, const trainer *t, const dt_settings *
 static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds)
 {
     ctx *c = t->c;
-    if (meter_open(c, &m->meter, s, s->pretrained_model, kinds) != DT_OK) return c->error.status;
+    if (meter_open(c, &m->meter, s, s->pretrained_model, kinds) != DT_OK || s->dry_run) return c->error.status;
     if (s->feature == DT_FEATURE_BASE || t->codec.kind == CODEC_PIXELS)
         return meter_measure_examples(c, &m->meter, &m->meter.reference, &t->validation, s->sample_batch_size);
     examples pictures;

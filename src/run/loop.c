@@ -4,6 +4,7 @@
 
 #include "base/process.h"
 #include "run/checkpoint.h"
+#include "run/forecast.h"
 #include "run/record.h"
 #include "run/run_folder.h"
 
@@ -115,6 +116,7 @@ static dt_status make_steps(training *r)
     trainer *t = &r->trainer;
     ctx *c = t->c;
     double rate = 0;
+    step_times times = {0};
     measure_when_due(r); /* but for what was measured here before the last stop */
     while (t->step < r->step_count && !ctx_failed(c)) {
         if (!nothing_wanted(r) && serve(r) != DT_OK) break;
@@ -122,6 +124,7 @@ static dt_status make_steps(training *r)
         const double before = run_log_seconds(&r->log);
         if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
         const double now = (double)samples_of_step(r) / (run_log_seconds(&r->log) - before);
+        if (step_times_add(&times, run_log_seconds(&r->log) - before)) forecast_tell(r, &times, t->step);
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
         tell_progress(r, &step, rate);
         if (due(r, r->logging_steps) || t->step == r->step_count) record_step(r, &step, rate);
@@ -133,26 +136,11 @@ static dt_status make_steps(training *r)
 
 /* ---- the whole ---- */
 
-static dt_status check_disk(const training *r)
-{
-    const trainer *t = &r->trainer;
-    const int64_t needed = checkpoint_disk_bytes(r);
-    int64_t free_bytes;
-    dt_error *err = &t->c->error;
-    if (file_free_bytes(&free_bytes, r->folder, err) != DT_OK) return err->status;
-    trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
-                (long long)(free_bytes >> 20));
-    if (needed > free_bytes)
-        error_set(err, DT_ERR_IO, "%s: checkpoints and result need up to %lld MiB, %lld MiB are free", r->folder,
-                  (long long)(needed >> 20), (long long)(free_bytes >> 20));
-    return err->status;
-}
-
 dt_status training_through(training *r)
 {
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
-    if (run_folder_open(r, err) != DT_OK || check_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
+    if (run_folder_open(r, err) != DT_OK || forecast_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
         run_folder_check_length(r, err) != DT_OK || run_folder_fill(r, err) != DT_OK)
         return err->status;
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */

@@ -168,6 +168,13 @@ dt_status run_folder_fill(const training *r, dt_error *err)
     return json_file_write(path, dataset_report_json(&r->trainer.train.pictures), NULL, err);
 }
 
+dt_status run_folder_look(const training *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, r->folder, "run.json");
+    return file_exists(path) ? recognise(r, path, err) : file_check_free_folder(r->folder, "run", err);
+}
+
 /* ---- the result ---- */
 
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */

@@ -19,6 +19,9 @@ dt_status run_folder_check_length(const training *r, dt_error *err);
 /* Puts into the folder what is not there yet, and config.yaml as the settings are now: some may change within a run. */
 dt_status run_folder_fill(const training *r, dt_error *err);
 
+/* The same questions without making anything: the folder is this run's, or may become it. */
+dt_status run_folder_look(const training *r, dt_error *err);
+
 /* final/model.safetensors and another format by r->s->save_model_as, with their metadata: the averaged weights, or the last
  * ones by r->s->weights. */
 dt_status run_folder_finish(training *r);

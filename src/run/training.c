@@ -4,12 +4,12 @@
 
 #include "file/file.h"
 
-/* A folder that is a run's already is known to be taken before anything is read. */
+/* A folder that is a run's already is known to be taken before anything is read. A dry run takes none. */
 static dt_status lock_early(training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, r->folder, "run.json");
-    return file_exists(path) ? file_lock_folder(&r->lock, r->folder, err) : DT_OK;
+    return file_exists(path) && !r->s->dry_run ? file_lock_folder(&r->lock, r->folder, err) : DT_OK;
 }
 
 dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds)

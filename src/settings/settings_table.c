@@ -134,6 +134,7 @@ const settings_key settings_keys[] = {
     INT(watching, eval_steps, "0", 0, STEPS, TRAIN, WATCHING, 0, "steps between Frechet distances to validation_data; 0: never"),
     INT(watching, eval_count, "512", 2, STEPS, TRAIN, WATCHING, 0, "samples of a Frechet distance"),
     BOOL(watching, tensorboard, "true", TRAIN, WATCHING, 0, "write TensorBoard event files"),
+    BOOL(watching, dry_run, "false", TRAIN, PLACE, 0, "make a few steps, tell time, memory and disk of the run; write nothing"),
 
     ENUM(sampling, sampler, "ddim", sampler_words, DRAWS, RESULT, 0, "ddim, or ancestral sampling"),
     INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, RESULT, 0, "steps from noise to image"),

@@ -77,6 +77,15 @@ static dt_status open_codec(opening *o, model_kinds kinds)
 
 /* ---- data ---- */
 
+/* Of a dry run, where the cache lacks pictures. */
+static void log_missing(const trainer *t, const char *path, const examples *e)
+{
+    const double bytes = (double)(e->stand_in.missing * t->cache.picture_values) * sizeof(float);
+    if (e->stand_in.missing)
+        trainer_log(t, "%s: %lld pictures would be encoded first, about %.3g s each, %.3g MiB in the cache", path,
+                    (long long)e->stand_in.missing, e->stand_in.seconds, bytes / (1 << 20));
+}
+
 /* How pictures become what the model sees. */
 static examples_options options_of(opening *o)
 {
@@ -84,6 +93,7 @@ static examples_options options_of(opening *o)
     o->watch = (watch){.observer = t->observer, .task = "cache", .started_s = clock_s()};
     return (examples_options){.codec = &t->codec,
                               .cache = has_latents(t) ? &t->cache : NULL,
+                              .rehearsal = o->s->dry_run,
                               .resolution = t->resolution,
                               .background = o->s->background,
                               .strict = o->s->strict,
@@ -95,7 +105,8 @@ static dt_status open_cache(opening *o)
 {
     const examples_options k = options_of(o);
     if (!k.cache) return DT_OK;
-    return latent_cache_open(k.cache, o->s->cache_dir, k.codec, k.resolution, k.background, &k.watch, &o->c->error);
+    return (k.rehearsal ? latent_cache_look : latent_cache_open)(k.cache, o->s->cache_dir, k.codec, k.resolution,
+                                                                 k.background, &k.watch, &o->c->error);
 }
 
 /* Of images that are trained on, the validation loss tells nothing. */
@@ -116,11 +127,13 @@ static dt_status open_data(opening *o)
     const dt_settings *s = o->s;
     examples_options k = options_of(o);
     if (open_cache(o) != DT_OK || examples_open(o->c, &t->train, s->train_data, &k) != DT_OK) return o->c->error.status;
+    log_missing(t, s->train_data, &t->train);
     k.class_name = t->train.pictures.class_name;
     k.class_count = t->train.pictures.class_count;
     k.held_out = true;
     if (!s->validation_data[0] || examples_open(o->c, &t->validation, s->validation_data, &k) != DT_OK)
         return o->c->error.status;
+    log_missing(t, s->validation_data, &t->validation);
     return tell_shared(t, s->validation_data);
 }
 
@@ -133,6 +146,7 @@ static dt_status open_bank(opening *o)
     if (!s->bank[0]) return DT_OK;
     if (bank_open(o->c, &t->bank, s->bank, &t->model, t->base.sha256, &k) != DT_OK) return o->c->error.status;
     trainer_log(t, "bank %s: %lld images", s->bank, (long long)t->bank.count);
+    log_missing(t, s->bank, &t->bank);
     shuffled_open(o->c, &t->bank_order, t->bank.count, (uint64_t)s->seed, RNG_BANK_ORDER);
     return o->c->error.status;
 }

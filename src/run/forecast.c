@@ -1,0 +1,147 @@
+#include "run/forecast.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "run/checkpoint.h"
+#include "run/run_folder.h"
+
+/* So many steps and so many seconds are enough; very quick steps end at the higher count. */
+enum { STEPS_MIN = 3, STEPS_MAX = 50 };
+static const double SECONDS_MIN = 2;
+
+bool step_times_add(step_times *times, double seconds)
+{
+    if (times->known) return false;
+    if (times->warm) {
+        times->steps++;
+        times->seconds += seconds;
+    }
+    times->warm = true;
+    times->known = times->steps >= STEPS_MAX || (times->steps >= STEPS_MIN && times->seconds >= SECONDS_MIN);
+    return times->known;
+}
+
+/* ---- time ---- */
+
+/* How often something happens behind step `from` that happens every so many steps, before the first one and after the last
+ * one. */
+static double times_due(const training *r, int64_t every, int64_t from)
+{
+    if (every == 0) return 0;
+    const int64_t inside = r->step_count / every - from / every;
+    return (double)(inside + (r->step_count % every != 0) + (from == 0));
+}
+
+/* Forward passes of single samples that measurements from step `from` on will take. */
+static double measuring_passes(const training *r, int64_t from)
+{
+    const measures *m = &r->measures;
+    const double sets = r->trainer.bank.count ? 2 : 1, guided = r->s->guidance_scale != 1 ? 2 : 1;
+    const double per_sample = guided * (double)r->s->num_inference_steps;
+    return times_due(r, r->validation_steps, from) * sets * (double)(m->validation_count * BAND_COUNT) +
+           times_due(r, r->sample_steps, from) * per_sample * (double)m->sample_count +
+           times_due(r, r->distance_steps, from) * per_sample * (double)m->distance_count;
+}
+
+/* A backward pass takes two forward ones; a checkpointed one makes the forward one again. */
+static double seconds_of_pass(const training *r, double step_seconds)
+{
+    const step_plan *plan = &r->trainer.plan;
+    const double passes = r->s->gradient_checkpointing ? 4 : 3;
+    return step_seconds / ((double)(plan->batch * plan->accumulation) * passes);
+}
+
+static void time_text(char text[32], double seconds)
+{
+    const long long whole = (long long)(seconds + 0.5);
+    snprintf(text, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+void forecast_tell(const training *r, const step_times *times, int64_t from)
+{
+    char stepping[32], measuring[32];
+    const double step_seconds = times->seconds / (double)times->steps;
+    time_text(stepping, step_seconds * (double)(r->step_count - from));
+    time_text(measuring, seconds_of_pass(r, step_seconds) * measuring_passes(r, from));
+    trainer_log(&r->trainer, "forecast: %.3g s a step; %lld steps take about %s, validation and samples on the way %s",
+                step_seconds, (long long)(r->step_count - from), stepping, measuring);
+}
+
+/* ---- disk ---- */
+
+/* The folder, or what is there of the path to it. */
+static void nearest_folder(char near[DT_PATH_MAX], const char *folder)
+{
+    snprintf(near, DT_PATH_MAX, "%s", folder);
+    while (near[0] && !file_is_folder(near)) {
+        char *slash = strrchr(near, '/');
+        if (!slash)
+            strcpy(near, ".");
+        else
+            slash[slash == near] = '\0';
+    }
+}
+
+dt_status forecast_disk(const training *r)
+{
+    const trainer *t = &r->trainer;
+    const int64_t needed = checkpoint_disk_bytes(r);
+    char near[DT_PATH_MAX];
+    int64_t free_bytes;
+    dt_error *err = &t->c->error;
+    nearest_folder(near, r->folder);
+    if (file_free_bytes(&free_bytes, near, err) != DT_OK) return err->status;
+    trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
+                (long long)(free_bytes >> 20));
+    if (needed > free_bytes)
+        error_set(err, DT_ERR_IO, "%s: checkpoints and result need up to %lld MiB, %lld MiB are free", r->folder,
+                  (long long)(needed >> 20), (long long)(free_bytes >> 20));
+    return err->status;
+}
+
+/* ---- the dry run ---- */
+
+static bool stop_wanted(const training *r)
+{
+    const dt_observer *o = r->trainer.observer;
+    return o->should_stop && o->should_stop(o->user);
+}
+
+static dt_status try_steps(training *r)
+{
+    trainer *t = &r->trainer;
+    step_times times = {0};
+    const int64_t from = t->step;
+    while (t->step < r->step_count && !times.known) {
+        if (stop_wanted(r)) return error_set(&t->c->error, DT_ERR_INTERRUPTED, "stopped; nothing was written");
+        step_result step;
+        const double before = clock_s();
+        if (!trainer_step(t, &step)) return t->c->error.status;
+        step_times_add(&times, clock_s() - before);
+        if (!step.finite) trainer_log(t, "step %lld was not finite: loss %g", (long long)t->step, step.loss_target);
+    }
+    if (times.steps) forecast_tell(r, &times, from);
+    return DT_OK;
+}
+
+dt_status training_try(training *r)
+{
+    trainer *t = &r->trainer;
+    dt_error *err = &t->c->error;
+    if (run_folder_look(r, err) != DT_OK || forecast_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
+        run_folder_check_length(r, err) != DT_OK)
+        return err->status;
+    if (t->step >= r->step_count) {
+        trainer_log(t, "dry run: the run has made its %lld steps", (long long)r->step_count);
+        return DT_OK;
+    }
+    if (try_steps(r) != DT_OK) return err->status;
+    trainer_log(t, "memory: %lld MiB with these steps%s; drawing samples may take more",
+                (long long)(process_memory() >> 20), r->s->device == DT_DEVICE_CPU ? "" : ", without the device's");
+    trainer_log(t, "dry run: nothing was written; without --dry-run the run %s",
+                t->step && r->saved_step >= 0 ? "goes on from its checkpoint" : "begins");
+    return DT_OK;
+}
