@@ -124,7 +124,7 @@ static dt_status trial_takes(void *user, const dataset_file *file, const uint8_t
     trial *t = user;
     if (t->in->missing++ < STAND_IN_TRIES) {
         const double before = clock_s();
-        encode_picture(&t->e, t->moments, rgb, 2);
+        encode_picture(&t->e, t->moments, rgb, file->number, 2);
         t->in->seconds = clock_s() - before;
     }
     return err->status == DT_OK ? go_on(&t->e, file->number + 1, file->count, err) : err->status;

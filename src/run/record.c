@@ -40,7 +40,12 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
 
 /* ---- what a step has already ---- */
 
-static const char *const set_name[] = {[MEASURED_TARGET] = "target", [MEASURED_BANK] = "bank"};
+/* How metrics call a set; that of a run without held-out images is of training images. */
+static const char *set_name(const training *r, int set)
+{
+    if (set == MEASURED_BANK) return "bank";
+    return r->trainer.validation.count ? "target" : "train";
+}
 
 static void grid_path(char path[DT_PATH_MAX], const training *r)
 {
@@ -59,7 +64,7 @@ dt_status record_find(training *r)
     grid_path(path, r);
     k->grid = file_exists(path);
     for (int set = 0; set < 2; set++)
-        metrics_log_find(&k->validation[set], m, k->step, "validation", set_name[set], err);
+        metrics_log_find(&k->validation[set], m, k->step, "validation", set_name(r, set), err);
     return metrics_log_find(&k->distance, m, k->step, "eval", NULL, err);
 }
 
@@ -76,9 +81,6 @@ static json_t *describe_band(const band_losses *l, int i)
                        {"loss", run_log_number(l->loss[i])}, {"mse", run_log_number(l->mse[i])});
 }
 
-/* The set of a run without held-out images. */
-static const char of_training[] = "train";
-
 static dt_status write_bands(training *r, const band_losses *l, const char *set)
 {
     const trainer *t = &r->trainer;
@@ -89,7 +91,7 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
         snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
         run_log_scalar(&r->log, tag, t->step, l->loss[i], error_of(r));
     }
-    if (strcmp(set, of_training))
+    if (strcmp(set, "train") != 0)
         trainer_log(t, "step %lld: validation loss on the %s %.4f", (long long)t->step, set, l->mean);
     else
         trainer_log(t, "step %lld: loss on training images %.4f (no validation_data)", (long long)t->step, l->mean);
@@ -102,15 +104,13 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
 dt_status record_validation(training *r)
 {
     const trainer *t = &r->trainer;
-    const char *const name[] = {
-        [MEASURED_TARGET] = t->validation.count ? "target" : of_training, [MEASURED_BANK] = "bank"};
     band_losses losses[2];
     const int sets = t->bank.count ? 2 : 1;
     const bool found = is_at_recorded_step(r), *done = r->recorded.validation;
     for (int i = 0; i < sets && !ctx_failed(t->c); i++)
         if (!found || !done[i]) measure_validation(&r->measures, t, (measured_set)i, &losses[i]);
     for (int i = 0; i < sets && !ctx_failed(t->c); i++)
-        if (!found || !done[i]) write_bands(r, &losses[i], set_name[i]);
+        if (!found || !done[i]) write_bands(r, &losses[i], set_name(r, i));
     return error_of(r)->status;
 }
 
