@@ -23,6 +23,8 @@ static inline pid_t start_with(const char *command, int out, int err)
     for (char *rest, *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) argument[n++] = word;
     pid_t child = fork();
     if (child != 0) return child;
+    signal(SIGINT, SIG_DFL); /* a shell ignores these for what it runs in the background */
+    signal(SIGHUP, SIG_DFL);
     if (out < 0 || err < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || chdir(temp_folder)) _exit(99);
     execv(argument[0], argument);
     _exit(99);
