@@ -1,10 +1,20 @@
 #include "api/output_check.h"
 
+#include <string.h>
+
 #include "file/file.h"
 
 static dt_status check_file(const char *path, dt_error *err)
 {
     return path[0] ? file_check_writable(path, err) : err->status;
+}
+
+/* A file may be meant for the folder that is still to be made. */
+static dt_status check_file_beside(const char *path, const char *folder, dt_error *err)
+{
+    const size_t length = strlen(folder);
+    const bool comes_with_it = !strncmp(path, folder, length) && path[length] == '/' && !file_exists(folder);
+    return comes_with_it ? err->status : check_file(path, err);
 }
 
 dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
@@ -14,8 +24,8 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
         if (s->vae[0]) file_check_folder(s->cache_dir, err);
         return file_check_folder(s->output_dir, err);
     case SETTINGS_SAMPLE:
-        check_file(s->save_statistics, err);
-        check_file(s->save_stack, err);
+        check_file_beside(s->save_statistics, s->output_dir, err);
+        check_file_beside(s->save_stack, s->output_dir, err);
         return file_check_folder(s->output_dir, err);
     case SETTINGS_RUN:
     case SETTINGS_DATA: return file_check_folder(s->output_dir, err);

@@ -72,9 +72,9 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
     int n = snprintf(text, sizeof text, "%s", f->text);
     if (f->feature) snprintf(text + n, sizeof text - (size_t)n, ", features %s", f->feature);
     f->rows.fd = -1;
-    if (claim(f, text, err) != DT_OK) return err->status;
+    claim(f, text, err);
     file_join(path, f->s->output_dir, "images");
-    if (f->saved > 0) file_make_dirs(path, err);
+    if (f->saved > 0 && err->status == DT_OK) file_make_dirs(path, err);
     file_join(path, f->s->output_dir, "features.f32");
     if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, feature_dim, err);
     if (err->status == DT_OK) find_done(f, err);
