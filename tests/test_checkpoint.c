@@ -659,8 +659,8 @@ static void a_measurement_that_was_broken_off_is_made_again_and_written_once(voi
     s.checkpointing_steps = 2;
     s.sample_steps = s.validation_steps = 2;
     s.validation_count = 2;
-    s.num_samples = s.sample_batch_size = 3;
-    s.num_inference_steps = 500;
+    s.num_samples = s.sample_batch_size = 6;
+    s.num_inference_steps = 1000;
     fixture_train_to_the_end(&s);
     const int count = read_metrics("unbroken", once, 64);
     for (int saves = 0; saves < 2; saves++) {

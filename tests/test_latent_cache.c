@@ -294,7 +294,7 @@ static void a_damaged_shard_is_told_and_encoded_again(void **state)
         assert_says(fixture_log, "encoded again");
         assert_same_bits(bits_of("damaged"), whole);
         assert_int_equal(encode_whole("data", "damaged"), 0);
-        assert_string_equal(fixture_log, "");
+        assert_null(strstr(fixture_log, "encoded again"));
     }
     fixture_remove("damaged");
 }

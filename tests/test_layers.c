@@ -45,7 +45,7 @@ static const struct {
      "base file settings container image tensor engine op nn diffusion model/file model/codec model/dit model/feature "
      "model eval data method train measure run prepare report"},
     {"study", "base file settings run api"},
-    {"tools", "base file settings"},
+    {"tools", "base file settings prepare"},
 };
 
 enum { LAYERS = sizeof layers / sizeof *layers };

@@ -409,23 +409,48 @@ static void a_run_that_bursts_ends_with_finite_checkpoints(void **state)
     fixture_remove("burst");
 }
 
+/* Saves the base with one weight that is VALUE. */
+static void save_with(float value, const char *name)
+{
+    ctx c;
+    dit m;
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
+    m.block[1].fc1.w->data[5] = value;
+    assert_int_equal(fixture_save(&c, &m, NULL, temp_path(name), DT_FILE_F32, NULL, 0), DT_OK);
+    ctx_close(&c);
+}
+
+static void put_nan_for(float value, const char *name)
+{
+    char *bytes;
+    size_t size;
+    dt_error err = {0};
+    assert_int_equal(file_read_all(&bytes, &size, temp_path(name), 1 << 24, &err), DT_OK);
+    void *at = memmem(bytes, size, &value, sizeof value);
+    assert_non_null(at);
+    memcpy(at, &(float){NAN}, sizeof value);
+    temp_write(name, bytes, size);
+    free(bytes);
+}
+
 static void a_poisoned_model_trains_nothing(void **state)
 {
     (void)state;
-    ctx c;
-    dit m;
     dt_settings s = fixture_settings("poisoned");
-    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(fixture_load(&c, &m, NULL, temp_path("base.safetensors")), DT_OK);
-    m.block[1].fc1.w->data[5] = NAN;
-    assert_int_equal(fixture_save(&c, &m, NULL, temp_path("nan.safetensors"), DT_FILE_F32, NULL, 0), DT_OK);
-    ctx_close(&c);
-    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("nan.safetensors"));
+    save_with(3e38f, "huge.safetensors");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("huge.safetensors"));
     s.max_train_steps = 20;
     assert_int_equal(fixture_train(&s, -1), DT_ERR_NUMERIC);
     assert_says(fixture_message, "no checkpoint was due before");
     assert_false(file_exists(temp_path("poisoned/final/model.safetensors")));
     fixture_remove("poisoned");
+
+    put_nan_for(3e38f, "huge.safetensors");
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_FORMAT);
+    assert_says(fixture_message, "huge.safetensors");
+    assert_says(fixture_message, "blocks.1.mlp.fc1.weight");
+    assert_false(file_exists(temp_path("poisoned")));
 }
 
 int main(void)

@@ -325,7 +325,6 @@ static void what_cannot_be_written_is_found_before_the_work(void **state)
         "sample --pretrained-model %s --output-dir drawn --save-stack file/x.npz",
         "sample --pretrained-model %s --output-dir drawn --save-stack no/such/folder.npz",
         "eval --reference images --candidate images --save-statistics file/x.npz --pretrained-model %s",
-        "eval --reference images --candidate images --save-statistics images --pretrained-model %s",
         "convert --pretrained-model %s --output file/x.pt --save-model-as pt",
         "convert --pretrained-model %s --output file/x --save-model-as diffusers",
         "predict --pretrained-model %s --input input.safetensors --output file/x.safetensors",

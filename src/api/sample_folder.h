@@ -20,7 +20,7 @@ typedef struct sample_folder {
     feature_rows rows;          /* open where features are kept */
     int64_t done;               /* images that need not be drawn again */
     file_lock lock;
-    int64_t beyond;             /* images in the folder beyond those that are asked for; they stay */
+    int64_t beyond; /* images in the folder beyond those that are asked for; they stay */
 } sample_folder;
 
 /* Claims s->output_dir or recognises it, and finds out how far it is; text and the other members above it are filled.

@@ -260,7 +260,8 @@ static bool emit_end(yaml_emitter_t *out)
 static bool emit_text(yaml_emitter_t *out, const char *text)
 {
     yaml_event_t e;
-    const yaml_scalar_style_t style = text[0] && is_null_word(text) ? YAML_SINGLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
+    const yaml_scalar_style_t style =
+        text[0] && is_null_word(text) ? YAML_SINGLE_QUOTED_SCALAR_STYLE : YAML_PLAIN_SCALAR_STYLE;
     return emit(
         out, &e,
         yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1, style));
