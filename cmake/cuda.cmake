@@ -15,7 +15,7 @@ enable_language(CUDA)
 find_package(CUDAToolkit 12 REQUIRED)
 
 file(GLOB DT_CUDA_SOURCES CONFIGURE_DEPENDS src/cuda/*.cu)
-add_library(difftune_cuda MODULE ${DT_CUDA_SOURCES} src/base/error.c)
+add_library(difftune_cuda MODULE ${DT_CUDA_SOURCES} src/base/error.c src/base/text.c)
 target_include_directories(difftune_cuda PRIVATE include src)
 target_compile_options(difftune_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra -Xcompiler=-fvisibility=hidden>)
 set_target_properties(difftune_cuda PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON C_VISIBILITY_PRESET hidden
