@@ -12,6 +12,14 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION graphics)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+if(TARGET difftune_cuda)
+  # What the CUDA engine needs comes with NVIDIA's driver and toolkit, not with packages: dpkg-shlibdeps must find the libraries,
+  # and makes no dependencies of them. The toolkit's stand-in for the driver lacks the name that programs are linked with.
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/driver)
+  file(CREATE_LINK ${CUDA_cuda_driver_LIBRARY} ${PROJECT_BINARY_DIR}/driver/libcuda.so.1 SYMBOLIC)
+  get_filename_component(cublas_folder ${CUDA_cublasLt_LIBRARY} DIRECTORY)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/driver ${cublas_folder})
+endif()
 # A faster LAPACK for distances, and letters for the names of classes under samples.
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libopenblas0, fonts-dejavu-core")
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
