@@ -1,27 +1,8 @@
 # What cpack packs for Debian: files where Debian wants them, and dependencies. Called as: cmake -DBUILD=.. -P package.cmake
-set(tmp $ENV{TMPDIR})
-if(NOT tmp)
-  set(tmp /tmp)
-endif()
-string(RANDOM LENGTH 12 suffix)
-set(folder ${tmp}/difftune-package-${suffix})
+include(${CMAKE_CURRENT_LIST_DIR}/scratch.cmake)
 
-function(give_up)
-  file(REMOVE_RECURSE ${folder})
-  message(FATAL_ERROR ${ARGN})
-endfunction()
-
-function(must_run)
-  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE out ERROR_VARIABLE err RESULT_VARIABLE code)
-  if(NOT code EQUAL 0)
-    list(JOIN ARGN " " command)
-    give_up("${command}: ${code}\n${out}${err}")
-  endif()
-  set(out "${out}" PARENT_SCOPE)
-endfunction()
-
-must_run(cpack --config ${BUILD}/CPackConfig.cmake -G DEB -B ${folder})
-file(GLOB package ${folder}/difftune_*.deb)
+must_run(cpack --config ${BUILD}/CPackConfig.cmake -G DEB -B ${scratch})
+file(GLOB package ${scratch}/difftune_*.deb)
 must_run(dpkg-deb --contents ${package})
 foreach(wanted bin/difftune include/difftune.h lib.*/libdifftune.so.0 share/man/man1/difftune.1.gz share/doc/difftune/copyright
         share/bash-completion/completions/difftune share/zsh/vendor-completions/_difftune
@@ -36,4 +17,4 @@ foreach(wanted libc6 libgomp1 libarchive13 liblapacke)
     give_up("no dependency on ${wanted}: ${out}")
   endif()
 endforeach()
-file(REMOVE_RECURSE ${folder})
+file(REMOVE_RECURSE ${scratch})
