@@ -258,6 +258,21 @@ static void a_lack_of_permission_is_told_as_such(void **state)
     assert_int_equal(outcome, 0);
 }
 
+static void parts_of_a_path_are_found(void **state)
+{
+    (void)state;
+    char near[DT_PATH_MAX];
+    assert_string_equal(file_base_name("a/b.c"), "b.c");
+    assert_string_equal(file_base_name("b.c"), "b.c");
+    assert_string_equal(file_base_name("/"), "");
+    file_nearest_folder(near, "/no/such/folder");
+    assert_string_equal(near, "/");
+    file_nearest_folder(near, "nosuch/folder");
+    assert_string_equal(near, ".");
+    file_nearest_folder(near, temp_path("."));
+    assert_string_equal(near, temp_path("."));
+}
+
 static void a_path_that_is_too_long_is_refused(void **state)
 {
     (void)state;
@@ -464,6 +479,7 @@ int main(void)
         cmocka_unit_test(an_append_is_whole_or_nothing),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(a_lack_of_permission_is_told_as_such),
+        cmocka_unit_test(parts_of_a_path_are_found),
         cmocka_unit_test(a_path_that_is_too_long_is_refused),
         cmocka_unit_test(a_tree_is_removed_whole),
         cmocka_unit_test(a_tree_with_a_link_is_left_as_it_is),

@@ -198,6 +198,13 @@ static void folder_of(char folder[DT_PATH_MAX], const char *path)
         snprintf(folder, DT_PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
+static void to_folder_of(char path[DT_PATH_MAX])
+{
+    char folder[DT_PATH_MAX];
+    folder_of(folder, path);
+    strcpy(path, folder);
+}
+
 /* Makes a rename in the folder of `path` durable. Some network file systems know no fsync of a folder (EINVAL). */
 static dt_status sync_folder_of(const char *path, dt_error *err)
 {
@@ -312,9 +319,15 @@ void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
     snprintf(out, DT_PATH_MAX, "%.*s/%.*s", FILE_FOLDER_MAX, folder, DT_PATH_MAX - FILE_FOLDER_MAX - 2, name);
 }
 
+const char *file_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 bool file_has_extension(const char *path, const char *extension)
 {
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    const char *name = file_base_name(path), *dot = strrchr(name, '.');
     return dot && dot > name && !strcasecmp(dot + 1, extension);
 }
 
@@ -328,13 +341,9 @@ bool file_is_inside(const char *path, const char *folder)
     char start[DT_PATH_MAX], real[PATH_MAX], real_folder[PATH_MAX];
     if (!realpath(folder, real_folder)) return false;
     snprintf(start, sizeof start, "%s", path);
-    for (char *slash; !realpath(start, real);) { /* the part of it that exists */
+    while (!realpath(start, real)) { /* the part of it that exists */
         if (!strcmp(start, ".") || !strcmp(start, "/")) return false;
-        slash = strrchr(start, '/');
-        if (!slash)
-            snprintf(start, sizeof start, ".");
-        else
-            slash[slash == start] = '\0';
+        to_folder_of(start);
     }
     size_t length = strlen(real_folder);
     if (real_folder[length - 1] == '/') length--;
@@ -367,6 +376,12 @@ dt_status file_make_dirs(const char *path, dt_error *err)
     return error_set(err, DT_ERR_IO, "cannot make a folder without a name");
 }
 
+void file_nearest_folder(char near[DT_PATH_MAX], const char *folder)
+{
+    snprintf(near, DT_PATH_MAX, "%s", folder);
+    while (near[0] && !file_is_folder(near)) to_folder_of(near);
+}
+
 dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err)
 {
     struct statvfs st;
@@ -397,15 +412,14 @@ dt_status file_check_writable(const char *path, dt_error *err)
 
 dt_status file_check_folder(const char *path, dt_error *err)
 {
-    char part[DT_PATH_MAX], parent[DT_PATH_MAX];
+    char part[DT_PATH_MAX];
     struct stat st;
     if (strlen(path) >= sizeof part) return error_set(err, DT_ERR_IO, "cannot make %s: the path is too long", path);
     strcpy(part, path);
     for (size_t n = strlen(part); n > 1 && part[n - 1] == '/';) part[--n] = '\0';
     while (stat(part, &st) != 0) { /* the nearest that is there */
         if (errno != ENOENT) return error_set_errno(err, "cannot make the folder %s: cannot examine %s", path, part);
-        folder_of(parent, part);
-        strcpy(part, parent);
+        to_folder_of(part);
     }
     if (!S_ISDIR(st.st_mode)) return error_set(err, DT_ERR_IO, "%s: %s is not a folder", path, part);
     if (access(part, W_OK | X_OK) != 0) return error_set_errno(err, "cannot write to the folder %s", part);

@@ -96,6 +96,9 @@ enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
 /* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
 void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
 
+/* What stands behind the last slash; the whole path where there is none. */
+const char *file_base_name(const char *path);
+
 /* Whether the name ends in a dot and these letters, in either case, with something before them. */
 bool file_has_extension(const char *path, const char *extension);
 
@@ -109,6 +112,9 @@ bool file_is_inside(const char *path, const char *folder);
 
 /* Makes a folder and its missing parents; an existing folder is fine. */
 dt_status file_make_dirs(const char *path, dt_error *err);
+
+/* The folder, or the nearest on the way to it that is there. */
+void file_nearest_folder(char near[DT_PATH_MAX], const char *folder);
 
 /* Bytes that an ordinary user can still write below `folder`. */
 dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err);

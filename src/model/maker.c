@@ -136,8 +136,7 @@ static bool enter_one(tensor_file *f, const char *const prefix[])
 /* The averages of a checkpoint lie in a file of their own. */
 static bool is_ema_file(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    return !strcmp(slash ? slash + 1 : path, "ema.safetensors");
+    return !strcmp(file_base_name(path), "ema.safetensors");
 }
 
 /* Goes down to the network: past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model,

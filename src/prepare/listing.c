@@ -163,7 +163,7 @@ dt_status listing_add(listing *l, listing_split split, const char *class_name, c
     if (!(one.class_name = folder_of_class(l, class_name, where, err)) ||
         !(one.path = keep_path(l, images, path, where, err)) || grow(l, err) != DT_OK)
         return err->status;
-    one.file = strrchr(one.path, '/') ? strrchr(one.path, '/') + 1 : one.path;
+    one.file = file_base_name(one.path);
     l->image[l->count++] = one;
     return DT_OK;
 }

@@ -1,7 +1,6 @@
 #include "run/forecast.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/process.h"
@@ -72,19 +71,6 @@ void forecast_tell(const training *r, const step_times *times, int64_t from)
 
 /* ---- disk ---- */
 
-/* The folder, or what is there of the path to it. */
-static void nearest_folder(char near[DT_PATH_MAX], const char *folder)
-{
-    snprintf(near, DT_PATH_MAX, "%s", folder);
-    while (near[0] && !file_is_folder(near)) {
-        char *slash = strrchr(near, '/');
-        if (!slash)
-            strcpy(near, ".");
-        else
-            slash[slash == near] = '\0';
-    }
-}
-
 dt_status forecast_disk(const training *r)
 {
     const trainer *t = &r->trainer;
@@ -92,7 +78,7 @@ dt_status forecast_disk(const training *r)
     char near[DT_PATH_MAX];
     int64_t free_bytes;
     dt_error *err = &t->c->error;
-    nearest_folder(near, r->folder);
+    file_nearest_folder(near, r->folder);
     if (file_free_bytes(&free_bytes, near, err) != DT_OK) return err->status;
     trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
                 (long long)(free_bytes >> 20));

@@ -23,6 +23,11 @@ static bool due(const training *r, int64_t every)
     return every > 0 && (step % every == 0 || step == r->step_count);
 }
 
+static bool due_or_last(const training *r, int64_t every)
+{
+    return due(r, every) || r->trainer.step == r->step_count;
+}
+
 static int64_t samples_of_step(const training *r)
 {
     return r->trainer.plan.batch * r->trainer.plan.accumulation;
@@ -104,12 +109,6 @@ static void measure_when_due(training *r)
     if (due(r, r->distance_steps)) measure(r, record_distance);
 }
 
-static bool checkpoint_is_due(const training *r)
-{
-    const int64_t step = r->trainer.step, every = r->checkpointing_steps;
-    return step == r->step_count || (every > 0 && step % every == 0);
-}
-
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */
 static dt_status make_steps(training *r)
 {
@@ -123,12 +122,12 @@ static dt_status make_steps(training *r)
         step_result step;
         const double before = run_log_seconds(&r->log);
         if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
-        const double now = (double)samples_of_step(r) / (run_log_seconds(&r->log) - before);
-        if (step_times_add(&times, run_log_seconds(&r->log) - before)) forecast_tell(r, &times, t->step);
+        const double seconds = run_log_seconds(&r->log) - before, now = (double)samples_of_step(r) / seconds;
+        if (step_times_add(&times, seconds)) forecast_tell(r, &times, t->step);
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
         tell_progress(r, &step, rate);
-        if (due(r, r->logging_steps) || t->step == r->step_count) record_step(r, &step, rate);
-        if (checkpoint_is_due(r) && !ctx_failed(c)) checkpoint_save(r);
+        if (due_or_last(r, r->logging_steps)) record_step(r, &step, rate);
+        if (due_or_last(r, r->checkpointing_steps) && !ctx_failed(c)) checkpoint_save(r);
         measure_when_due(r);
     }
     return c->error.status;

@@ -86,9 +86,7 @@ static void hash_pair(codec *k, const tensor_file *encoder, const tensor_file *d
 /* The encoder's file and the decoder's, from the path of either: `path` with its last "encoder" or "decoder" put so. */
 static bool other_half(char out[DT_PATH_MAX], const char *path, const char *word)
 {
-    const char *name = strrchr(path, '/');
-    name = name ? name + 1 : path;
-    const char *at = strstr(name, "encoder");
+    const char *name = file_base_name(path), *at = strstr(name, "encoder");
     if (!at) at = strstr(name, "decoder");
     if (!at) return false;
     snprintf(out, DT_PATH_MAX, "%.*s%s%s", (int)(at - path), path, word, at + strlen(word));
@@ -197,8 +195,7 @@ dt_status codec_open(ctx *c, codec *k, const char *path)
     if (ctx_failed(c)) return c->error.status;
     if (file_is_folder(path)) return open_folder(c, k, path);
     char folder[DT_PATH_MAX];
-    const char *name = strrchr(path, '/');
-    name = name ? name + 1 : path;
+    const char *name = file_base_name(path);
     snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path);
     return open_file(c, k, path, strncmp(name, KL_FILE, strlen(KL_FILE)) ? "" : folder[0] ? folder : ".");
 }
