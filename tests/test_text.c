@@ -1,4 +1,4 @@
-/* Distances of names, and numbers in the C locale. */
+/* Distances of names, what may be shown and said, and numbers in the C locale. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/say.h"
 #include "base/text.h"
 
 static char same(char letter)
@@ -100,6 +101,21 @@ static void what_may_be_shown(void **state)
     }
 }
 
+static void hear(void *user, const char *line)
+{
+    snprintf(user, 64, "%s", line);
+}
+
+static void a_line_is_said_printable_or_to_nobody(void **state)
+{
+    (void)state;
+    char heard[64] = "";
+    say(hear, heard, "%s: %d", "a\nb\033[2J", 3);
+    assert_string_equal(heard, "a?b?[2J: 3");
+    say(NULL, heard, "nothing");
+    assert_string_equal(heard, "a?b?[2J: 3");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +123,7 @@ int main(void)
         cmocka_unit_test(folded_letters_are_the_same),
         cmocka_unit_test(endless_names_are_cut),
         cmocka_unit_test(what_may_be_shown),
+        cmocka_unit_test(a_line_is_said_printable_or_to_nobody),
         cmocka_unit_test(numbers_are_those_of_c_between_the_two_calls),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

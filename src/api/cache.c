@@ -1,16 +1,13 @@
-#include <stdio.h>
-
 #include "api/api.h"
 #include "base/clock.h"
+#include "base/say.h"
 #include "data/examples.h"
 #include "data/watch.h"
 
 static void tell(const dt_observer *observer, const latent_cache *cache, const examples *e, const char *path)
 {
-    char line[3 * DT_PATH_MAX];
-    snprintf(line, sizeof line, "%s: %lld pictures encoded; %s holds %lld", path, (long long)e->count, cache->folder,
-             (long long)cache->picture_count);
-    if (observer->log) observer->log(observer->user, line);
+    say(observer->log, observer->user, "%s: %lld pictures encoded; %s holds %lld", path, (long long)e->count,
+        cache->folder, (long long)cache->picture_count);
 }
 
 static dt_status encode_set(ctx *c, const examples_options *o, const dt_observer *observer, const char *path)

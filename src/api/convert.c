@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/api.h"
+#include "base/say.h"
 #include "file/file.h"
 #include "model/maker.h"
 
@@ -39,15 +40,12 @@ dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *obs
 {
     denoiser d;
     model_info info = {0};
-    char line[2 * DT_PATH_MAX];
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
     const model_choice choice = model_choice_of(s, observer);
     if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK && ctx_go_on(c) &&
-        write(c, &d, &info, s) == DT_OK && observer->log) {
-        snprintf(line, sizeof line, "wrote %s", s->output);
-        observer->log(observer->user, line);
-    }
+        write(c, &d, &info, s) == DT_OK)
+        say(observer->log, observer->user, "wrote %s", s->output);
     model_info_free(&info);
     return api_leave(c);
 }

@@ -4,6 +4,7 @@
 #include "api/api.h"
 #include "api/sample_folder.h"
 #include "base/clock.h"
+#include "base/say.h"
 #include "data/watch.h"
 #include "measure/drawing.h"
 #include "model/maker.h"
@@ -102,33 +103,27 @@ static dt_status check_space(const sampling *p)
 
 static void tell_codec(const sampling *p)
 {
-    char line[2 * DT_PATH_MAX + 64];
-    if (!codec_is_another(&p->codec, p->info.metadata) || !p->observer->log) return;
-    snprintf(line, sizeof line, "%s was trained on latents of another codec than %s", p->s->pretrained_model,
-             p->s->vae);
-    p->observer->log(p->observer->user, line);
+    if (codec_is_another(&p->codec, p->info.metadata))
+        say(p->observer->log, p->observer->user, "%s was trained on latents of another codec than %s",
+            p->s->pretrained_model, p->s->vae);
 }
 
 /* DiT's default guides three channels only: of its latents of four, a known oddity; of wider ones, next to nothing. */
 static void tell_guidance(const sampling *p)
 {
-    char line[160];
     const dt_settings *s = p->s;
     const int64_t channels = p->model.shape.channels;
     if (s->guidance_scale == 1 || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
-    snprintf(line, sizeof line, "guidance acts on 3 of %lld channels; guidance_channels all guides every one",
-             (long long)channels);
-    if (p->observer->log) p->observer->log(p->observer->user, line);
+    say(p->observer->log, p->observer->user,
+        "guidance acts on 3 of %lld channels; guidance_channels all guides every one", (long long)channels);
 }
 
 static void tell_beyond(const sampling *p)
 {
-    char line[DT_PATH_MAX + 160];
     const int64_t asked = p->s->num_samples;
-    if (p->folder.beyond == 0 || !p->observer->log) return;
-    snprintf(line, sizeof line, "%s holds %lld images, num_samples is %lld: those beyond stay", p->s->output_dir,
-             (long long)(asked + p->folder.beyond), (long long)asked);
-    p->observer->log(p->observer->user, line);
+    if (p->folder.beyond == 0) return;
+    say(p->observer->log, p->observer->user, "%s holds %lld images, num_samples is %lld: those beyond stay",
+        p->s->output_dir, (long long)(asked + p->folder.beyond), (long long)asked);
 }
 
 /* Appends the features of a batch in one piece. */
@@ -186,8 +181,7 @@ static dt_status finish(sampling *p)
 {
     bool labelled;
     if (sample_folder_grid(&p->folder, &labelled, &p->c->error) != DT_OK) return p->c->error.status;
-    if (!labelled && p->observer->log)
-        p->observer->log(p->observer->user, "grid.png has no class names: fontconfig found no font");
+    if (!labelled) say(p->observer->log, p->observer->user, "grid.png has no class names: fontconfig found no font");
     if (p->s->save_stack[0] && sample_folder_stack(p->c, &p->folder, p->s->save_stack) != DT_OK)
         return p->c->error.status;
     return wants_statistics(p) ? save_statistics(p) : DT_OK;

@@ -46,34 +46,25 @@ static bool told_before(const dataset_report *report, const int64_t first[], int
     return false;
 }
 
-static void tell(void (*log)(void *user, const char *line), void *user, char *line)
-{
-    text_make_printable(line);
-    log(user, line);
-}
-
-void report_tell_skips(const dataset_report *report, void (*log)(void *user, const char *line), void *user)
+void report_tell_skips(const dataset_report *report, say_log *log, void *user)
 {
     enum { GROUPS_MAX = 8 };
     int64_t first[GROUPS_MAX], groups = 0, told = 0;
-    char line[DT_MESSAGE_MAX];
     for (int64_t i = 0; i < report->skip_count && groups < GROUPS_MAX; i++) {
         const dataset_skip *skip = &report->skip[i];
         int64_t count = 0;
         if (told_before(report, first, groups, i)) continue;
         for (int64_t k = i; k < report->skip_count; k++) count += same_reason(skip, &report->skip[k]);
         if (count == 1)
-            snprintf(line, sizeof line, "  skipped %.300s: %.300s", skip->file, reason_of(skip));
+            say(log, user, "  skipped %.300s: %.300s", skip->file, reason_of(skip));
         else
-            snprintf(line, sizeof line, "  skipped %lld files, the first %.300s: %.300s", (long long)count, skip->file,
-                     reason_of(skip));
-        tell(log, user, line);
+            say(log, user, "  skipped %lld files, the first %.300s: %.300s", (long long)count, skip->file,
+                reason_of(skip));
         first[groups++] = i;
         told += count;
     }
     if (told == report->skip_count) return;
-    snprintf(line, sizeof line, "  skipped %lld more files for other reasons", (long long)(report->skip_count - told));
-    tell(log, user, line);
+    say(log, user, "  skipped %lld more files for other reasons", (long long)(report->skip_count - told));
 }
 
 void report_close(dataset_report *report)

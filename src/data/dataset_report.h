@@ -2,6 +2,7 @@
 #ifndef DATA_DATASET_REPORT_H
 #define DATA_DATASET_REPORT_H
 
+#include "base/say.h"
 #include "image/image.h"
 
 /* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
@@ -25,7 +26,7 @@ typedef struct dataset_report {
 dt_status report_skip(dataset_report *report, const char *file, const char *reason, dt_error *err);
 
 /* Tells what was passed over, in lines of few: files with one reason share one. Names are made printable. */
-void report_tell_skips(const dataset_report *report, void (*log)(void *user, const char *line), void *user);
+void report_tell_skips(const dataset_report *report, say_log *log, void *user);
 
 void report_close(dataset_report *report);
 

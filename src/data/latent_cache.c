@@ -24,13 +24,6 @@ typedef struct place {
     int64_t shard, row;
 } place;
 
-static void tell(const data_watcher *watch, const char *subject, const char *what)
-{
-    char line[DT_MESSAGE_MAX + 64];
-    snprintf(line, sizeof line, "%s%.60s", subject, what);
-    if (watch->log) watch->log(watch->user, line);
-}
-
 /* ---- the index ---- */
 
 static int compare_places(const void *a, const void *b)
@@ -198,7 +191,7 @@ static dt_status open_shards(latent_cache *k, const json_t *manifest, const data
             k->shard[k->shard_count++] = *s;
             for (int64_t row = 0; row < s->count; row++) index_row(k, k->shard_count - 1, row, err);
         } else {
-            tell(watch, why[i].message, "; its pictures are encoded again");
+            say(watch->log, watch->user, "%s; its pictures are encoded again", why[i].message);
             tensor_file_close(&s->file);
         }
     }
@@ -265,7 +258,7 @@ static dt_status wait_for_lock(latent_cache *k, const data_watcher *watch, dt_er
         dt_error why = {0};
         if (file_lock_folder(&k->lock, k->folder, &why) == DT_OK) return DT_OK;
         if (why.status != DT_ERR_CONFLICT) return error_set(err, why.status, "%s", why.message);
-        if (!told) tell(watch, why.message, "; waiting for it");
+        if (!told) say(watch->log, watch->user, "%s; waiting for it", why.message);
         told = true;
         if (watch->go_on && !watch->go_on(watch->user, 0, 0))
             return error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while another process was filling it", k->folder);

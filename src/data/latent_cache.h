@@ -18,6 +18,7 @@
 #ifndef DATA_LATENT_CACHE_H
 #define DATA_LATENT_CACHE_H
 
+#include "base/say.h"
 #include "data/dataset.h"
 #include "container/safetensors.h"
 #include "file/lock.h"
@@ -26,7 +27,7 @@
 /* Who watches long work: is told lines, and how far it has come, and may stop it. Both functions may be NULL. */
 typedef struct data_watcher {
     void *user;
-    void (*log)(void *user, const char *line);
+    say_log *log;
     bool (*go_on)(void *user, int64_t done, int64_t count); /* false: stop */
 } data_watcher;
 

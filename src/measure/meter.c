@@ -1,10 +1,10 @@
 #include "measure/meter.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "eval/frechet.h"
 #include "eval/inception_score.h"
 #include "eval/kernel_distance.h"
@@ -111,21 +111,11 @@ static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_str
     return c->error.status;
 }
 
-static void tell(const data_watcher *watch, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void tell(const data_watcher *watch, const char *format, ...)
-{
-    char line[DT_MESSAGE_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (watch->log) watch->log(watch->user, line);
-}
-
 static void tell_skips(const data_watcher *watch, const picture_stream *stream, const char *path, int64_t measured)
 {
     if (stream->report.skip_count == 0) return;
-    tell(watch, "%.600s: %lld images, %lld skipped", path, (long long)measured, (long long)stream->report.skip_count);
+    say(watch->log, watch->user, "%.600s: %lld images, %lld skipped", path, (long long)measured,
+        (long long)stream->report.skip_count);
     if (watch->log) report_tell_skips(&stream->report, watch->log, watch->user);
 }
 
@@ -150,7 +140,9 @@ static dt_status measure_file(ctx *c, const meter *m, statistics *out, const dt_
     const statistics_kind kind = meter_kind(m);
     bool named = false;
     if (statistics_load(out, path, &kind, &named, &c->error) != DT_OK) return c->error.status;
-    if (!named) tell(watch, "%.600s does not say how its images were resized; taken for %s", path, kind.measure);
+    if (!named)
+        say(watch->log, watch->user, "%.600s does not say how its images were resized; taken for %s", path,
+            kind.measure);
     statistics samples = {0};
     if (has_samples && measure_pictures(c, m, &samples, s, path, watch) == DT_OK) statistics_take_rows(out, &samples);
     statistics_close(&samples);

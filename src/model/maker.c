@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
+#include "base/say.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_denoiser.h"
 
@@ -19,14 +19,11 @@ model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 static void tell(const model_choice *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void tell(const model_choice *k, const char *format, ...)
 {
-    char line[DT_MESSAGE_MAX];
     va_list args;
-    if (!k->observer || !k->observer->log) return;
+    if (!k->observer) return;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    say_list(k->observer->log, k->observer->user, format, args);
     va_end(args);
-    text_make_printable(line);
-    k->observer->log(k->observer->user, line);
 }
 
 /* ---- where the weights are ---- */

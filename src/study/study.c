@@ -1,9 +1,9 @@
 /* One experiment: every stage of the plan that is not finished, one after the other, in one folder. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/api.h"
+#include "base/say.h"
 #include "file/file.h"
 #include "run/eval_record.h"
 #include "run/metrics_log.h"
@@ -63,11 +63,9 @@ static dt_status run_stage(study *y, const study_stage *stage)
 
 static void tell(const study *y, int i, bool done)
 {
-    char line[DT_TEXT_MAX];
     const study_stage *stage = &y->plan.stage[i];
-    snprintf(line, sizeof line, "stage %d of %d, %s: %s%s", i + 1, y->plan.stage_count, stage->name, stage->title,
-             done ? ", finished before" : "");
-    if (y->observer->log) y->observer->log(y->observer->user, line);
+    say(y->observer->log, y->observer->user, "stage %d of %d, %s: %s%s", i + 1, y->plan.stage_count, stage->name,
+        stage->title, done ? ", finished before" : "");
 }
 
 /* Nothing is written before it is known that every finished stage is one of this plan. */

@@ -14,11 +14,6 @@ typedef struct opening {
     watch watch;
 } opening;
 
-static void log_line(void *user, const char *line)
-{
-    trainer_log(user, "%s", line);
-}
-
 static bool pretrains(const opening *o)
 {
     return o->s->method == DT_METHOD_PRETRAIN;
@@ -176,8 +171,8 @@ static dt_status tuned_model(opening *o)
                                 .class_name = t->train.pictures.class_name,
                                 .init = o->s->label_init,
                                 .seed = (uint64_t)o->s->seed,
-                                .user = t,
-                                .log = log_line};
+                                .user = t->observer->user,
+                                .log = t->observer->log};
     if (model_file_load(o->c, &t->model, &t->base, &o->file, &labels) != DT_OK) return o->c->error.status;
     if (codec_is_another(&t->codec, t->base.metadata))
         trainer_log(t, "%s was trained on latents of another codec than %s", o->file.path, o->s->vae);

@@ -2,16 +2,15 @@
 
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "base/say.h"
 
 void trainer_log(const trainer *t, const char *format, ...)
 {
-    char line[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    say_list(t->observer->log, t->observer->user, format, args);
     va_end(args);
-    if (t->observer->log) t->observer->log(t->observer->user, line);
 }
 
 /* Mean of mse + vb over a half of the batch, added to a running mean over the step's micro-batches. */

@@ -1,6 +1,5 @@
 #include "model/file/label_table.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -62,22 +61,19 @@ bool label_table_fits(const label_start *l, const model_info *info, int64_t file
     return true;
 }
 
-static void say(const label_start *l, const model_info *info, int64_t file_classes)
+static void tell(const label_start *l, const model_info *info, int64_t file_classes)
 {
     static const char *const how[] = {"the mean of its rows", "random rows", "its first rows in order",
                                       "the row with the nearest name"};
-    char line[320];
     int64_t kept = 0;
     for (int64_t i = 0; i < l->class_count; i++) kept += same_name(info, l, i) >= 0;
-    snprintf(
-        line, sizeof line,
+    say(l->log, l->user,
         "label table: %lld classes instead of the model's %lld%s: %lld with the name of a class of the model %s its "
         "row, %lld new start%s from %s; the null class is kept",
         (long long)l->class_count, (long long)file_classes,
         info->class_name_count && l->class_name ? "" : ", which it does not name", (long long)kept,
         kept == 1 ? "keeps" : "keep", (long long)(l->class_count - kept), l->class_count - kept == 1 ? "s" : "",
         how[l->init]);
-    if (l->log) l->log(l->user, line);
 }
 
 dt_status label_table_start(ctx *c, const param *row, const tensor_entry *e, const label_start *l,
@@ -93,7 +89,7 @@ dt_status label_table_start(ctx *c, const param *row, const tensor_entry *e, con
         for (int64_t i = 0; i < l->class_count; i++) start_row(table + i * d, i, old, file_classes, d, l, info);
         memcpy(table + l->class_count * d, old + file_classes * d, (size_t)d * sizeof *old);
         numbers_send(c, row->tensor->data, table, tensor_count(row->tensor));
-        say(l, info, file_classes);
+        tell(l, info, file_classes);
     }
     arena_release(&c->scratch, mark);
     return c->error.status;

@@ -3,6 +3,7 @@
 #ifndef FILE_LABEL_TABLE_H
 #define FILE_LABEL_TABLE_H
 
+#include "base/say.h"
 #include "model/file/model_info.h"
 #include "nn/params.h"
 
@@ -13,7 +14,7 @@ typedef struct label_start {
     dt_label_init init;
     uint64_t seed;
     void *user;
-    void (*log)(void *user, const char *line); /* told in one line what was done; may be NULL */
+    say_log *log; /* told in one line what was done; may be NULL */
 } label_start;
 
 /* Whether a table of file_classes already fits: in count, and in names where both sides say them. */
