@@ -24,7 +24,8 @@ train() {
         --depth 2 --num-heads 2 --patch-size 4 --max-train-steps 200 --train-batch-size 4 --checkpointing-steps 2 --threads 1
 }
 
-# The step of the newest checkpoint in the folder, then that of the last one announced in the log; 0 where there is none.
+# Steps of the newest checkpoint in the folder, of the last one announced in the log, and of that which the call went on from;
+# nothing where there is none.
 newest() { find run/checkpoints -name 'step-*' 2>/dev/null | grep -E 'step-[0-9]+$' | sed 's/.*-0*//' | sort -n | tail -1; }
 announced() { sed -n -E 's|^checkpoint run/checkpoints/step-0*([0-9]+)$|\1|p' log | tail -1; }
 went_on_from() { sed -n -E 's/^resuming .*step-0*([0-9]+).*/\1/p' log | head -1; }

@@ -1,25 +1,12 @@
 /* Where the network is in other programs' files: names before its own, averages beside it, variants, shards, checkpoints; and
  * what a file does not say. */
+#include "context_fixture.h"
 #include "run_fixture.h"
 
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
 
-static ctx c;
 static char said[1024];
-
-static int setup(void **state)
-{
-    (void)state;
-    return ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO) == DT_OK ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    ctx_close(&c);
-    return 0;
-}
 
 static void hear(void *user, const char *line)
 {
@@ -36,12 +23,13 @@ static dt_status open_as(const char *name, dt_file_weights weights, int64_t head
     dit_config k;
     const model_choice choice = {.weights = weights, .heads = heads, .observer = &observer};
     said[0] = '\0';
-    error_clear(&c.error);
-    if (model_file_open_as(&f, temp_path(name), &choice, model_kinds_all, &c.error) != DT_OK) return c.error.status;
+    error_clear(&context.error);
+    if (model_file_open_as(&f, temp_path(name), &choice, model_kinds_all, &context.error) != DT_OK)
+        return context.error.status;
     const tensor_entry *e = tensor_file_find(&f.tensors, "y_embedder.embedding_table.weight");
     assert_non_null(e);
     memcpy(first, e->data, sizeof *first);
-    assert_int_equal(dit_file_config(&k, &f.tensors, &c.error), DT_OK);
+    assert_int_equal(dit_file_config(&k, &f.tensors, &context.error), DT_OK);
     *found_heads = k.heads;
     model_file_close(&f);
     return DT_OK;
@@ -51,7 +39,7 @@ static void must_open(const char *name, dt_file_weights weights, float expected)
 {
     float first = 0;
     int64_t heads;
-    if (open_as(name, weights, 0, &first, &heads) != DT_OK) fail_msg("%s: %s", name, c.error.message);
+    if (open_as(name, weights, 0, &first, &heads) != DT_OK) fail_msg("%s: %s", name, context.error.message);
     if (first != expected) fail_msg("%s: %g instead of %g", name, (double)first, (double)expected);
 }
 
@@ -66,8 +54,8 @@ static void write_copies(const char *name, const char *const prefix[], const met
     tensor_source source[SETS_MAX * TENSORS] = {0};
     size_t count = 0;
     tensor_file f;
-    error_clear(&c.error);
-    assert_int_equal(tensor_file_open(&f, temp_path("base.safetensors"), &c.error), DT_OK);
+    error_clear(&context.error);
+    assert_int_equal(tensor_file_open(&f, temp_path("base.safetensors"), &context.error), DT_OK);
     for (int copy = 0; prefix[copy]; copy++)
         for (size_t i = 0; i < f.count; i++) {
             const tensor_entry *e = &f.entries[i];
@@ -85,8 +73,8 @@ static void write_copies(const char *name, const char *const prefix[], const met
             }
             count++;
         }
-    assert_int_equal(safetensors_write(temp_path(name), source, count, metadata, metadata != NULL, NULL, &c.error),
-                     DT_OK);
+    assert_int_equal(
+        safetensors_write(temp_path(name), source, count, metadata, metadata != NULL, NULL, &context.error), DT_OK);
     tensor_file_close(&f);
 }
 
@@ -140,7 +128,7 @@ static void of_averages_and_weights_one_is_chosen_and_told(void **state)
     write_copies("one.safetensors", (const char *const[]){"", NULL}, &four_heads);
     must_open("one.safetensors", DT_FILE_WEIGHTS_MODEL, 1);
     assert_int_equal(open_as("one.safetensors", DT_FILE_WEIGHTS_EMA, 0, &first, &heads), DT_ERR_ARG);
-    assert_says(c.error.message, "file_weights ema");
+    assert_says(context.error.message, "file_weights ema");
 }
 
 /* The two are two models: a bank of one is not the other's. */
@@ -153,7 +141,7 @@ static void each_choice_has_a_hash_of_its_own(void **state)
     for (dt_file_weights w = DT_FILE_WEIGHTS_AUTO; w <= DT_FILE_WEIGHTS_MODEL; w++) {
         model_info info;
         const model_choice choice = {.weights = w};
-        assert_int_equal(denoiser_load_as(&c, &d, &info, temp_path("two.safetensors"), &choice, model_kinds_all),
+        assert_int_equal(denoiser_load_as(&context, &d, &info, temp_path("two.safetensors"), &choice, model_kinds_all),
                          DT_OK);
         memcpy(sha256[w], info.sha256, sizeof sha256[w]);
         model_info_free(&info);
@@ -165,12 +153,12 @@ static void each_choice_has_a_hash_of_its_own(void **state)
 static void a_checkpoint_of_a_run_is_a_model(void **state)
 {
     (void)state;
-    assert_int_equal(file_make_dirs(temp_path("run/checkpoints/step-00000004"), &c.error), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("run/checkpoints/step-00000004"), &context.error), DT_OK);
     float first;
     int64_t heads;
     assert_int_equal(open_as("run", DT_FILE_WEIGHTS_AUTO, 0, &first, &heads), DT_ERR_IO);
-    assert_says(c.error.message, "checkpoints/step-N");
-    error_clear(&c.error);
+    assert_says(context.error.message, "checkpoints/step-N");
+    error_clear(&context.error);
     const char *const plain[] = {"", NULL};
     write_copies("run/checkpoints/step-00000004/ema.safetensors", plain, &four_heads);
     write_copies("run/checkpoints/step-00000004/model.safetensors", plain, &four_heads);
@@ -193,21 +181,21 @@ static void variants_and_shards_are_found(void **state)
     const char *const plain[] = {"", NULL};
     float first;
     int64_t heads;
-    assert_int_equal(file_make_dirs(temp_path("pipe/transformer"), &c.error), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("pipe/transformer"), &context.error), DT_OK);
     write_copies("pipe/transformer/diffusion_pytorch_model.fp16.safetensors", plain, &four_heads);
     must_open("pipe", DT_FILE_WEIGHTS_AUTO, 1);
     assert_says(said, "fp16");
     write_copies("pipe/transformer/diffusion_pytorch_model.bf16.safetensors", plain, &four_heads);
     assert_int_equal(open_as("pipe", DT_FILE_WEIGHTS_AUTO, 0, &first, &heads), DT_ERR_ARG);
-    assert_says(c.error.message, "several variants");
-    error_clear(&c.error);
+    assert_says(context.error.message, "several variants");
+    error_clear(&context.error);
 
     /* two shards: the base split in the middle */
     tensor_file f;
     static tensor_source source[64];
     char index[16384] = "{\"metadata\": {}, \"weight_map\": {";
-    assert_int_equal(file_make_dirs(temp_path("shards"), &c.error), DT_OK);
-    assert_int_equal(tensor_file_open(&f, temp_path("base.safetensors"), &c.error), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("shards"), &context.error), DT_OK);
+    assert_int_equal(tensor_file_open(&f, temp_path("base.safetensors"), &context.error), DT_OK);
     for (size_t i = 0; i < f.count; i++) {
         const tensor_entry *e = &f.entries[i];
         source[i] = (tensor_source){
@@ -217,16 +205,17 @@ static void variants_and_shards_are_found(void **state)
     }
     strcat(index, "}}");
     const size_t half = f.count / 2;
-    safetensors_write(temp_path("shards/m-1-of-2.safetensors"), source, half, &four_heads, 1, NULL, &c.error);
-    safetensors_write(temp_path("shards/m-2-of-2.safetensors"), source + half, f.count - half, NULL, 0, NULL, &c.error);
+    safetensors_write(temp_path("shards/m-1-of-2.safetensors"), source, half, &four_heads, 1, NULL, &context.error);
+    safetensors_write(temp_path("shards/m-2-of-2.safetensors"), source + half, f.count - half, NULL, 0, NULL,
+                      &context.error);
     tensor_file_close(&f);
     write_text("shards/diffusion_pytorch_model.safetensors.index.json", index);
 
     denoiser whole, parts;
     model_info info;
-    denoiser_load(&c, &whole, NULL, temp_path("base.safetensors"), model_kinds_all);
-    if (denoiser_load(&c, &parts, &info, temp_path("shards"), model_kinds_all) != DT_OK)
-        fail_msg("%s", c.error.message);
+    denoiser_load(&context, &whole, NULL, temp_path("base.safetensors"), model_kinds_all);
+    if (denoiser_load(&context, &parts, &info, temp_path("shards"), model_kinds_all) != DT_OK)
+        fail_msg("%s", context.error.message);
     assert_int_equal(strlen(info.sha256), 64);
     model_info_free(&info);
     for (int i = 0; i < whole.params->count; i++) {
@@ -262,7 +251,7 @@ static void heads_are_stated_asked_for_or_a_guess_that_is_told(void **state)
     write_copies("says.safetensors", plain, &four_heads);
     assert_int_equal(open_as("says.safetensors", DT_FILE_WEIGHTS_AUTO, 4, &first, &heads), DT_OK);
     assert_int_equal(open_as("says.safetensors", DT_FILE_WEIGHTS_AUTO, 2, &first, &heads), DT_ERR_ARG);
-    assert_says(c.error.message, "states 4 heads, num_heads 2 was asked for");
+    assert_says(context.error.message, "states 4 heads, num_heads 2 was asked for");
     write_copies("ours.safetensors", plain, &(metadata_pair){"difftune.tool", "x"});
     open_as("ours.safetensors", DT_FILE_WEIGHTS_AUTO, 4, &first, &heads);
     assert_string_equal(said, "");
@@ -292,12 +281,13 @@ static int make_base(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(names_before_the_network_are_passed, setup, teardown),
-        cmocka_unit_test_setup_teardown(of_averages_and_weights_one_is_chosen_and_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_choice_has_a_hash_of_its_own, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_checkpoint_of_a_run_is_a_model, setup, teardown),
-        cmocka_unit_test_setup_teardown(variants_and_shards_are_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(heads_are_stated_asked_for_or_a_guess_that_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_before_the_network_are_passed, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(of_averages_and_weights_one_is_chosen_and_told, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(each_choice_has_a_hash_of_its_own, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(a_checkpoint_of_a_run_is_a_model, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(variants_and_shards_are_found, context_make, context_remove),
+        cmocka_unit_test_setup_teardown(heads_are_stated_asked_for_or_a_guess_that_is_told, context_make,
+                                        context_remove),
     };
     return cmocka_run_group_tests_name("model layouts", tests, make_base, temp_folder_remove);
 }
