@@ -539,6 +539,19 @@ static void an_empty_file_changes_nothing(void **state)
     assert_memory_equal(&s, &before, sizeof s);
 }
 
+/* A text, and two parts of what is said of it; the settings stay as they were. */
+static void text_is_refused(const char *const row[3])
+{
+    dt_settings s, before;
+    char message[512];
+    dt_settings_init(&s);
+    before = s;
+    assert_int_equal(load_text(&s, row[0], message), DT_ERR_ARG);
+    assert_says(message, row[1]);
+    assert_says(message, row[2]);
+    assert_memory_equal(&s, &before, sizeof s);
+}
+
 static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state)
 {
     (void)state;
@@ -559,16 +572,7 @@ static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state
         {"? [a]\n: 1\n", "settings.yaml", "mapping"},
         {"title: \"two\\nlines\"\n", ":1:", "title must be printable"},
     };
-    dt_settings s, before;
-    dt_settings_init(&s);
-    before = s;
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        char message[512];
-        assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
-        assert_says(message, bad[i][1]);
-        assert_says(message, bad[i][2]);
-        assert_memory_equal(&s, &before, sizeof s);
-    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) text_is_refused(bad[i]);
 }
 
 static void a_missing_or_huge_file_is_refused(void **state)
@@ -680,17 +684,10 @@ static void bad_arms_are_refused_with_their_line(void **state)
         {"arms:\n  a: {title: \"x\\0y\"}\n", ":2:", "title cannot be set by an arm"},
         {"arms:\n  a: {model: \"x\\0y\"}\n", ":2:", "model holds a zero byte"},
     };
-    dt_settings s, before;
-    dt_settings_init(&s);
-    before = s;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        char message[512];
         settings_arms arms;
         dt_error err = {0};
-        assert_int_equal(load_text(&s, bad[i][0], message), DT_ERR_ARG);
-        assert_says(message, bad[i][1]);
-        assert_says(message, bad[i][2]);
-        assert_memory_equal(&s, &before, sizeof s);
+        text_is_refused(bad[i]);
         assert_int_equal(settings_arms_load(&arms, file, &err), DT_ERR_ARG);
         assert_int_equal(arms.count, 0);
     }
