@@ -40,6 +40,7 @@ dt_status ctx_start(ctx *c, const engine *e, const engine *host, int threads)
     c->engine = *e;
     c->host = *host;
     c->threads = threads > 0 ? threads : cpus_to_use();
+    c->ask_every = ASK_SECONDS;
     arena_open(&c->model, "model", arena_limit(), &c->error);
     arena_open(&c->step, "step", arena_limit(), &c->error);
     arena_open(&c->scratch, "scratch", arena_limit(), &c->error);
@@ -62,7 +63,7 @@ bool ctx_go_on(ctx *c)
 {
     const double now = clock_s();
     if (ctx_failed(c)) return false;
-    if (!c->go_on || now - c->asked_s < ASK_SECONDS) return true;
+    if (!c->go_on || now - c->asked_s < c->ask_every) return true;
     c->asked_s = now;
     if (c->go_on(c->go_on_user)) return true;
     error_set(&c->error, DT_ERR_INTERRUPTED, "stopped before the work was done; the same command goes on");

@@ -33,8 +33,9 @@ struct dt_context {
     /* Whether whoever called may want the work to go on; NULL: always. Asked by ctx_go_on only. */
     bool (*go_on)(void *user);
     void *go_on_user;
-    double asked_s; /* when it was asked last, by base/clock.h */
-    int gemm_flags; /* 0, or GEMM_BF16: the precision of matrix products */
+    double asked_s;   /* when it was asked last, by base/clock.h */
+    double ask_every; /* seconds between two questions at the least */
+    int gemm_flags;   /* 0, or GEMM_BF16: the precision of matrix products */
     int threads;
 };
 typedef struct dt_context ctx;
@@ -57,8 +58,8 @@ static inline int ctx_set_precision(ctx *c, int gemm_flags)
     return before;
 }
 
-/* To be called between the pieces of anything long, and cheap enough for small ones: asks c->go_on at most about twice a
- * second. False after a failure, and when the caller wants a stop, which is DT_ERR_INTERRUPTED. */
+/* To be called between the pieces of anything long, and cheap enough for small ones: asks c->go_on when c->ask_every
+ * has passed. False after a failure, and when the caller wants a stop, which is DT_ERR_INTERRUPTED. */
 bool ctx_go_on(ctx *c);
 
 /* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
