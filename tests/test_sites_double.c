@@ -19,6 +19,7 @@ static const dit_config config = {.input_size = 4,
                                   .learn_sigma = true};
 
 static dit tiny;
+static const bool on = false; /* not off */
 
 static void open_frozen(void)
 {
@@ -92,12 +93,33 @@ static void an_adapter_that_changes_nothing_leaves_every_bit(void **state)
     double plain[VALUES], joined[VALUES];
     open_frozen();
     keep_output(plain);
-    for (int i = 0; i < 2; i++) {
-        dit_block_w *b = &tiny.block[i];
-        b->site.join = same_tokens;
-        b->qkv.site.join = b->proj.site.join = b->fc1.site.join = b->fc2.site.join = b->ada.site.join = same_result;
-    }
-    tiny.x_embed.site.join = tiny.final.site.join = same_result;
+    const lin_site at_map = {.join = same_result, .off = &on};
+    const block_site in_block = {.join = same_tokens, .off = &on};
+    const network_sites *all = tiny.sites;
+    assert_int_equal(all->map_count, 5 + 2 * 5);
+    for (int i = 0; i < all->map_count; i++) all->map[i]->site = &at_map;
+    for (int i = 0; i < all->block_count; i++) *all->block[i].first = &in_block;
+    keep_output(joined);
+    assert_memory_equal(plain, joined, sizeof plain);
+}
+
+static void an_adapter_that_is_off_is_not_there(void **state)
+{
+    (void)state;
+    double plain[VALUES], joined[VALUES], alone[VALUES];
+    static const bool off = true;
+    open_frozen();
+    keep_output(plain);
+    parallel adapter = {.place = BLOCK_ATTENTION};
+    adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
+    const block_site last = {add_parallel, &adapter, &on, NULL}, first = {add_parallel, &adapter, &off, &last};
+    const block_site neither = {add_parallel, &adapter, &off, NULL};
+    tiny.block[1].site = &last;
+    keep_output(alone);
+    tiny.block[1].site = &first;
+    keep_output(joined);
+    assert_memory_equal(alone, joined, sizeof plain);
+    tiny.block[1].site = &neither;
     keep_output(joined);
     assert_memory_equal(plain, joined, sizeof plain);
 }
@@ -121,6 +143,7 @@ static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
     for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
         tensor *in[16];
         low_rank adapter[2 * 4];
+        lin_site site[2 * 4];
         int count = 0;
         open_frozen();
         for (int i = 0; i < 2 * 4; i++) {
@@ -130,7 +153,8 @@ static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
             adapter[i] = (low_rank){0};
             in[count++] = adapter[i].down.w = random_input(2, (int64_t[]){RANK, l->w->dim[1]}, 100 + (uint32_t)i);
             in[count++] = adapter[i].up.w = random_input(2, (int64_t[]){l->w->dim[0], RANK}, 200 + (uint32_t)i);
-            l->site = (lin_site){add_low_rank, &adapter[i]};
+            site[i] = (lin_site){add_low_rank, &adapter[i], &on, NULL};
+            l->site = &site[i];
         }
         const double error = error_of_joined(in, count, checkpointing);
         print_message("low rank, checkpointed %d: %.2e\n", checkpointing, error);
@@ -142,14 +166,15 @@ static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
 static void each_place_of_a_block_has_the_right_gradients(void **state)
 {
     (void)state;
-    for (int place = BLOCK_ENTRY; place <= BLOCK_MLP; place++)
+    for (int place = BLOCK_ENTRY; place <= BLOCK_EXIT; place++)
         for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
             double plain[VALUES], joined[VALUES];
             open_frozen();
             keep_output(plain);
             parallel adapter = {.place = (block_place)place};
             adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
-            tiny.block[1].site = (block_site){add_parallel, &adapter};
+            const block_site site = {add_parallel, &adapter, &on, NULL};
+            tiny.block[1].site = &site;
             keep_output(joined);
             assert_memory_not_equal(plain, joined, sizeof plain);
             const double error = error_of_joined(&adapter.w.w, 1, checkpointing);
@@ -168,7 +193,8 @@ static void blocks_below_an_adapter_are_not_walked_back(void **state)
         parallel adapter = {.place = BLOCK_MLP};
         open_frozen();
         adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
-        tiny.block[block].site = (block_site){add_parallel, &adapter};
+        const block_site site = {add_parallel, &adapter, &on, NULL};
+        tiny.block[block].site = &site;
         context.recording = true;
         build_model(&context, NULL);
         context.recording = false;
@@ -185,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_adapter_that_changes_nothing_leaves_every_bit, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_adapter_that_is_off_is_not_there, setup, teardown),
         cmocka_unit_test_setup_teardown(low_rank_at_every_linear_map_has_the_right_gradients, setup, teardown),
         cmocka_unit_test_setup_teardown(each_place_of_a_block_has_the_right_gradients, setup, teardown),
         cmocka_unit_test_setup_teardown(blocks_below_an_adapter_are_not_walked_back, setup, teardown),

@@ -7,6 +7,7 @@
 #include "diffusion/condition.h"
 #include "diffusion/schedule.h"
 #include "file/file.h"
+#include "nn/adapter.h"
 #include "nn/params.h"
 
 typedef struct denoiser denoiser;
@@ -34,8 +35,9 @@ typedef struct denoiser_ops {
 
 struct denoiser {
     const denoiser_ops *ops;
-    void *self;     /* the network, in the model arena */
-    params *params; /* its weights */
+    void *self;                 /* the network, in the model arena */
+    params *params;             /* its weights */
+    const network_sites *sites; /* where adapters can join it; NULL: nowhere */
     sample_shape shape;
     process process;
     /* What it is told: */

@@ -6,9 +6,9 @@
 #include "tensor/tensor.h"
 
 typedef struct lin_w {
-    tensor *w; /* [O,I] */
-    tensor *b; /* [O]; NULL: none */
-    lin_site site;
+    tensor *w;            /* [O,I] */
+    tensor *b;            /* [O]; NULL: none */
+    const lin_site *site; /* NULL: no adapter */
 } lin_w;
 
 /* What is said of one use of a linear map. */

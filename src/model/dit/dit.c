@@ -118,6 +118,43 @@ static dit_block_w add_block(ctx *c, params *p, const dit_config *k, int i)
     return b;
 }
 
+/* ---- sites ---- */
+
+static const char *block_name(ctx *c, int64_t i)
+{
+    enum { ROOM = 32 };
+    char *name = arena_alloc(&c->model, ROOM, &c->error);
+    if (name) snprintf(name, ROOM, "blocks.%lld", (long long)i);
+    return name;
+}
+
+static network_sites *list_sites(ctx *c, dit *m)
+{
+    enum { BLOCK_MAPS = 5, OTHER_MAPS = 5 };
+    const int64_t depth = m->config.depth;
+    network_sites *s = arena_alloc_zeroed(&c->model, sizeof *s, &c->error);
+    lin_w **map = arena_alloc(&c->model, (size_t)(depth * BLOCK_MAPS + OTHER_MAPS) * sizeof *map, &c->error);
+    block_sites *block = arena_alloc(&c->model, (size_t)depth * sizeof *block, &c->error);
+    if (ctx_failed(c)) return NULL;
+    *s = (network_sites){.map = map,
+                         .block = block,
+                         .block_count = (int)depth,
+                         .width = m->config.hidden,
+                         .token_inputs = m->x_embed.w->dim[1],
+                         .label_rows = "y_embedder.*"};
+    lin_w *const others[OTHER_MAPS] = {&m->x_embed, &m->t_mlp0, &m->t_mlp2, &m->final_ada, &m->final};
+    for (int i = 0; i < OTHER_MAPS; i++) map[s->map_count++] = others[i];
+    for (int64_t i = 0; i < depth; i++) {
+        dit_block_w *b = &m->block[i];
+        lin_w *const own[BLOCK_MAPS] = {&b->ada, &b->qkv, &b->proj, &b->fc1, &b->fc2};
+        for (int k = 0; k < BLOCK_MAPS; k++) map[s->map_count++] = own[k];
+        block[i] = (block_sites){block_name(c, i), &b->site, &b->qkv, &b->proj, &b->fc2};
+    }
+    return s;
+}
+
+/* ---- the whole ---- */
+
 dt_status dit_open(ctx *c, dit *m, const dit_config *k)
 {
     *m = (dit){.config = *k};
@@ -138,6 +175,7 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
     m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear");
     m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1");
     if (!ctx_failed(c)) fill_positions(c, m->pos_embed, grid, d);
+    if (!ctx_failed(c)) m->sites = list_sites(c, m);
     return c->error.status;
 }
 
@@ -167,18 +205,20 @@ static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
 static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
 {
     const dit_block_w *b = weights;
-    tensor *m = lin(c, &b->ada, op_silu(c, cond), 0); /* [N,6D] */
-    x = block_join(c, &b->site, BLOCK_ENTRY, x, x);
+    const int branch = block_site_on(b->site) ? 0 : LIN_BRANCH; /* what an adapter changes is kept wide */
+    tensor *m = lin(c, &b->ada, op_silu(c, cond), 0);           /* [N,6D] */
+    x = block_join(c, b->site, BLOCK_ENTRY, x, x);
     tensor *h = op_norm_modulate(c, x, m, SHIFT_MSA, SCALE_MSA, NORM_EPSILON); /* [N,S,D] */
     h = lin(c, &b->qkv, h, LIN_BRANCH | LIN_LAST);                             /* [N,S,3D] */
-    h = lin(c, &b->proj, op_attention(c, h, b->heads), LIN_BRANCH);            /* [N,S,D] */
-    h = block_join(c, &b->site, BLOCK_ATTENTION, x, h);
+    h = lin(c, &b->proj, op_attention(c, h, b->heads), branch);                /* [N,S,D] */
+    h = block_join(c, b->site, BLOCK_ATTENTION, x, h);
     x = op_gated_add(c, x, h, m, GATE_MSA);                            /* [N,S,D] */
     h = op_norm_modulate(c, x, m, SHIFT_MLP, SCALE_MLP, NORM_EPSILON); /* [N,S,D] */
     h = lin(c, &b->fc1, h, LIN_BRANCH | LIN_LAST | LIN_GELU);          /* [N,S,4D] */
-    h = lin(c, &b->fc2, h, LIN_BRANCH | LIN_LAST);                     /* [N,S,D] */
-    h = block_join(c, &b->site, BLOCK_MLP, x, h);
-    return op_gated_add(c, x, h, m, GATE_MLP); /* [N,S,D] */
+    h = lin(c, &b->fc2, h, branch | LIN_LAST);                         /* [N,S,D] */
+    h = block_join(c, b->site, BLOCK_MLP, x, h);
+    x = op_gated_add(c, x, h, m, GATE_MLP); /* [N,S,D] */
+    return block_join(c, b->site, BLOCK_EXIT, x, x);
 }
 
 static void dit_block_on_tape(ctx *c, const void *weights, tensor *const in[], tensor *out[])

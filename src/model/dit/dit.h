@@ -18,12 +18,12 @@ typedef struct dit_config {
 
 typedef struct dit_block_w {
     int64_t heads;
-    block_site site; /* where an adapter joins the block */
-    lin_w ada;       /* [6D,D]: shift, scale, gate of attention, then of the MLP */
-    lin_w qkv;       /* [3D,D]: q, k, v */
-    lin_w proj;      /* [D,D] */
-    lin_w fc1;       /* [4D,D] */
-    lin_w fc2;       /* [D,4D] */
+    const block_site *site; /* where an adapter joins the block; NULL: none */
+    lin_w ada;              /* [6D,D]: shift, scale, gate of attention, then of the MLP */
+    lin_w qkv;              /* [3D,D]: q, k, v */
+    lin_w proj;             /* [D,D] */
+    lin_w fc1;              /* [4D,D] */
+    lin_w fc2;              /* [D,4D] */
 } dit_block_w;
 
 typedef struct dit {
@@ -36,6 +36,7 @@ typedef struct dit {
     dit_block_w *block;   /* [depth] */
     lin_w final_ada;      /* [2D,D]: shift, scale */
     lin_w final;          /* [P*P*Cout,D] */
+    network_sites *sites; /* where adapters can join */
 } dit;
 
 /* The shape "DiT-S/2" .. "DiT-XL/8" stands for (hidden, depth, heads, patch); false if there is no such name. */

@@ -30,6 +30,7 @@ void dit_denoiser(denoiser *d, dit *m)
     *d = (denoiser){.ops = &ops,
                     .self = m,
                     .params = &m->params,
+                    .sites = m->sites,
                     .shape = {k->channels, k->input_size, k->input_size},
                     .process = {NOISE_LINEAR, PREDICTS_NOISE, k->learn_sigma},
                     .class_count = k->class_count,
