@@ -71,6 +71,16 @@ typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE } dt_psi;
 typedef enum dt_xi { DT_XI_PRESET, DT_XI_ONE_MINUS, DT_XI_MIRROR, DT_XI_TABLE } dt_xi;
 typedef enum dt_t_law { DT_T_SAMPLE, DT_T_WEIGHT } dt_t_law;
 typedef enum dt_ablation { DT_ABLATION_NONE, DT_ABLATION_RETENTION_ONLY, DT_ABLATION_RECONSOLIDATION_ONLY } dt_ablation;
+typedef enum dt_adapter {
+    DT_ADAPTER_NONE, /* all weights train */
+    DT_ADAPTER_BITFIT,
+    DT_ADAPTER_DIFFFIT,
+    DT_ADAPTER_LORA,
+    DT_ADAPTER_VPT_DEEP,
+    DT_ADAPTER_ADAPTFORMER,
+} dt_adapter;
+typedef enum dt_difffit { DT_DIFFFIT_RELEASED, DT_DIFFFIT_PAPER } dt_difffit;
+typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
 typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
 typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
@@ -139,6 +149,22 @@ typedef struct dt_settings {
     double bank_fraction;    /* share of the batch; negative: the preset's */
     double retention_weight; /* negative: the preset's */
     dt_ablation ablation;
+
+    /* adapter: what trains */
+    dt_adapter adapter;
+    int64_t lora_rank;
+    double lora_alpha;              /* 0: lora_rank; the scale is alpha / rank */
+    bool use_rslora;                /* alpha / sqrt(rank) */
+    char lora_targets[DT_TEXT_MAX]; /* ends of names of linear maps, separated by commas, or "all-linear" */
+    dt_difffit difffit_variant;
+    int64_t difffit_depth;     /* released: scales in so many blocks from the first on */
+    int64_t vpt_tokens;        /* of each block */
+    int64_t adaptformer_width; /* of the bottleneck */
+    double adaptformer_scale;
+    double adapter_lr_factor;          /* multiplies learning_rate while an adapter trains */
+    char adapter_weights[DT_LIST_MAX]; /* "PATH" or "PATH:WEIGHT", separated by commas: used with pretrained_model */
+    dt_adapter_format save_adapter_as; /* names in a written LoRA file */
+    bool merge;                        /* convert: the adapters' weights in the model's own */
 
     /* training */
     char output_dir[DT_PATH_MAX];

@@ -116,6 +116,7 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
                                             "inception_resize",
                                             "pretrained_model",
                                             "file_weights",
+                                            "adapter_weights",
                                             "vae",
                                             "inception_score_parts",
                                             "cache_dir",

@@ -1,6 +1,7 @@
 /* A model in another format. */
 #include <stdio.h>
 
+#include "adapter/lora_file.h"
 #include "api/api.h"
 #include "base/say.h"
 #include "file/file.h"
@@ -36,16 +37,55 @@ static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_set
     return d->ops->write(c, d, &file);
 }
 
-dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *observer)
+/* An adapter by itself, in another program's layout. */
+static dt_status convert_adapter(ctx *c, const dt_settings *s, const dt_observer *observer)
+{
+    adapter_files j;
+    model_file base = {0};
+    bool left_out = false;
+    dt_error *err = &c->error;
+    model_choice choice = model_choice_of(s, observer);
+    choice.adapters = NULL;
+    if (adapter_files_open(&j, err) == DT_OK && adapter_files_add_list(&j, s->adapter_weights, err) == DT_OK &&
+        j.count != 1)
+        error_set(err, DT_ERR_ARG, "convert: one adapter at a time, or merge");
+    if (err->status == DT_OK && j.file[0].weight != 1)
+        error_set(err, DT_ERR_ARG, "adapter_weights %s: a weight is for merge", s->adapter_weights);
+    if (err->status == DT_OK &&
+        model_file_open_as(&base, s->pretrained_model, &choice, model_kinds_all, err) == DT_OK &&
+        lora_convert(&j.file[0].tensors, &base.tensors, base.path, base.kind->other_names, s->save_adapter_as,
+                     s->save_dtype, s->output, &left_out, err) == DT_OK)
+        say(observer->log, observer->user, "wrote %s%s", s->output,
+            left_out ? "; rows of the network that trained with it (its classes) have no place in this layout" : "");
+    model_file_close(&base);
+    adapter_files_close(&j);
+    return err->status;
+}
+
+/* The model, with its adapters merged into it. */
+static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *observer)
 {
     denoiser d;
     model_info info = {0};
-    observer = api_observer(observer);
-    if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
+    model_file f;
     const model_choice choice = model_choice_of(s, observer);
-    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK && ctx_go_on(c) &&
-        write(c, &d, &info, s) == DT_OK)
+    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
+        return c->error.status;
+    const adapter_file *beside = adapter_files_unmerged(&f.adapters);
+    if (beside)
+        error_set(&c->error, DT_ERR_ARG, "%s: %s changes more than weights and cannot be merged", beside->path,
+                  adapter_kind_of_file(&beside->tensors));
+    else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c) && write(c, &d, &info, s) == DT_OK)
         say(observer->log, observer->user, "wrote %s", s->output);
     model_info_free(&info);
+    model_file_close(&f);
+    return c->error.status;
+}
+
+dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    observer = api_observer(observer);
+    if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
+    (s->adapter_weights[0] && !s->merge ? convert_adapter : convert_model)(c, s, observer);
     return api_leave(c);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter/adapter_file.h"
 #include "api/api.h"
 #include "container/tensor_open.h"
 #include "data/latent_cache.h"
@@ -28,9 +29,11 @@ static json_t *describe_weights(const char *path, dt_error *err)
         values += f.entries[i].count;
     }
     tensor_file_sha256(&hash, &f);
+    const char *joins = adapter_kind_of_file(&f);
     json_t *out = JSON_OBJECT({"kind", json_string(f.container)}, {"path", json_string(path)},
                               {"sha256", json_string(hash.hex)}, {"tensor_count", json_integer((json_int_t)f.count)},
                               {"value_count", json_integer(values)}, {"metadata", metadata}, {"tensors", tensors});
+    if (joins) json_object_set_new(out, "adapter", json_string(joins));
     tensor_file_close(&f);
     return out;
 }
@@ -49,7 +52,8 @@ static json_t *describe_run(const char *folder, const char *run_json, dt_error *
     if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++) json_array_append_new(checkpoints, json_string(names.name[i]));
     file_names_free(&names);
-    if (run && has(folder, "final/model.safetensors", path)) final = describe_weights(path, err);
+    if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder)))
+        final = describe_weights(path, err);
     return json_pack("{s:s, s:s, s:o*, s:o, s:o*}", "kind", "run", "path", folder, "run", run, "checkpoints",
                      checkpoints, "final", final);
 }
@@ -58,6 +62,7 @@ static json_t *describe(const char *path, dt_error *err)
 {
     char inside[DT_PATH_MAX];
     if (!file_is_folder(path)) return describe_weights(path, err);
+    if (has(path, ADAPTER_WEIGHTS, inside)) return describe_weights(inside, err);
     if (has(path, "run.json", inside)) return describe_run(path, inside, err);
     json_t *latents = latent_cache_describe(path, err);
     if (latents) return latents;

@@ -17,6 +17,12 @@ static dt_status check_file_beside(const char *path, const char *folder, dt_erro
     return comes_with_it ? err->status : check_file(path, err);
 }
 
+/* convert writes an adapter in PEFT's layouts as a folder. */
+static bool is_adapter_folder(const dt_settings *s)
+{
+    return s->adapter_weights[0] && !s->merge && s->save_adapter_as != DT_ADAPTER_KOHYA;
+}
+
 dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     switch (verb) {
@@ -33,7 +39,7 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
     case SETTINGS_CACHE: return file_check_folder(s->cache_dir, err);
     case SETTINGS_EVAL: return check_file(s->save_statistics, err);
     case SETTINGS_CONVERT:
-        if (s->save_model_as == DT_MODEL_DIFFUSERS) return file_check_folder(s->output, err);
+        if (s->save_model_as == DT_MODEL_DIFFUSERS || is_adapter_folder(s)) return file_check_folder(s->output, err);
         return check_file(s->output, err);
     case SETTINGS_PREDICT:
     case SETTINGS_REPORT: return check_file(s->output, err);

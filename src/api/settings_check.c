@@ -103,6 +103,17 @@ static void check_fused(const dt_settings *s, dt_error *err)
     RULE(s->max_grad_norm > 0, "fused_backward_pass updates before the whole norm is known; leave out max_grad_norm");
 }
 
+/* A whole model has no place for an adapter, and a new one nothing to adapt. */
+static void check_adapter(const dt_settings *s, dt_error *err)
+{
+    if (s->adapter == DT_ADAPTER_NONE) return;
+    RULE(s->method == DT_METHOD_PRETRAIN,
+         "adapter is for tuning a pretrained_model; method pretrain trains all weights");
+    RULE(s->save_model_as != DT_MODEL_SAFETENSORS,
+         "an adapter is written as safetensors; convert with adapter_weights and merge makes a whole model of it");
+    RULE(s->adapter == DT_ADAPTER_LORA && !s->lora_targets[0], "adapter lora needs lora_targets");
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -112,6 +123,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     else
         RULE(!s->pretrained_model[0], "train needs pretrained_model, unless method is pretrain");
     check_method(s, err);
+    check_adapter(s, err);
     check_sampler(s, err);
     check_background(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
@@ -207,6 +219,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);
         require(s->output, "output", "convert", err);
+        RULE(s->merge && !s->adapter_weights[0], "merge needs adapter_weights");
         break;
     case SETTINGS_REPORT:
         require(s->runs, "runs", "report", err);

@@ -319,6 +319,11 @@ void file_join(char out[DT_PATH_MAX], const char *folder, const char *name)
     snprintf(out, DT_PATH_MAX, "%.*s/%.*s", FILE_FOLDER_MAX, folder, DT_PATH_MAX - FILE_FOLDER_MAX - 2, name);
 }
 
+void file_beside(char out[DT_PATH_MAX], const char *path, const char *name)
+{
+    snprintf(out, DT_PATH_MAX, "%.*s%s", (int)(file_base_name(path) - path), path, name);
+}
+
 const char *file_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

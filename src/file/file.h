@@ -96,6 +96,9 @@ enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
 /* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
 void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
 
+/* The file `name` in the folder of the file `path`. */
+void file_beside(char out[DT_PATH_MAX], const char *path, const char *name);
+
 /* What stands behind the last slash; the whole path where there is none. */
 const char *file_base_name(const char *path);
 

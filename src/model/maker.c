@@ -7,13 +7,15 @@
 
 #include "base/say.h"
 #include "container/tensor_open.h"
+#include "file/json_file.h"
 #include "model/dit/dit_denoiser.h"
 
 model_kinds model_kinds_all = {&dit_kind, NULL};
 
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
-    return (model_choice){.weights = s->file_weights, .heads = s->num_heads, .observer = observer};
+    return (model_choice){
+        .weights = s->file_weights, .heads = s->num_heads, .adapters = s->adapter_weights, .observer = observer};
 }
 
 static void tell(const model_choice *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -100,10 +102,64 @@ static dt_status find_weights(char out[DT_PATH_MAX], const model_choice *k, cons
     return refuse_folder(model, err);
 }
 
+/* ---- adapters, and what they were made for ---- */
+
+enum { CHAIN_MAX = 8 };
+
+/* Adapters of a base that is a folder of an adapter itself, and so on; the last one's base is a model. */
+typedef struct adapter_chain {
+    char weights[CHAIN_MAX][DT_PATH_MAX];
+    int count;
+    char base[DT_PATH_MAX];
+} adapter_chain;
+
+/* The base is named by PEFT's file beside the adapter. */
+static dt_status read_base(char base[DT_PATH_MAX], const char *weights, dt_error *err)
+{
+    char config[DT_PATH_MAX];
+    file_beside(config, weights, ADAPTER_CONFIG);
+    json_t *object = json_file_read(config, err);
+    const char *said = json_string_value(json_object_get(object, "base_model_name_or_path"));
+    if (said && said[0] && strlen(said) < DT_PATH_MAX && file_exists(said))
+        snprintf(base, DT_PATH_MAX, "%s", said);
+    else if (err->status == DT_OK)
+        error_set(err, DT_ERR_IO,
+                  "%s: an adapter, whose base %.300s is not there; give the base as pretrained_model and this as "
+                  "adapter_weights",
+                  weights, said ? said : "(not named)");
+    json_decref(object);
+    return err->status;
+}
+
+static dt_status follow_adapters(adapter_chain *a, const char *model, dt_error *err)
+{
+    char whole[DT_PATH_MAX];
+    a->count = 0;
+    snprintf(a->base, sizeof a->base, "%s", model);
+    while (file_is_folder(a->base) && !find_file(whole, a->base, "final/model.safetensors")) {
+        if (a->count == CHAIN_MAX)
+            return error_set(err, DT_ERR_FORMAT, "%s: an adapter of an adapter, and so on more than %d times", model,
+                             CHAIN_MAX);
+        if (!adapter_path(a->weights[a->count], a->base)) break;
+        if (read_base(a->base, a->weights[a->count++], err) != DT_OK) break;
+    }
+    return err->status;
+}
+
+/* Those of the chain, the innermost first, then those of the choice. */
+static dt_status open_adapters(adapter_files *j, const adapter_chain *a, const model_choice *k, dt_error *err)
+{
+    if (adapter_files_open(j, err) != DT_OK) return err->status;
+    for (int i = a->count; i-- > 0 && err->status == DT_OK;) adapter_files_add(j, a->weights[i], 1, err);
+    return err->status == DT_OK && k->adapters ? adapter_files_add_list(j, k->adapters, err) : err->status;
+}
+
 dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
 {
     bool beside_averages;
-    return find_weights(out, &(model_choice){0}, model, &beside_averages, err);
+    adapter_chain chain;
+    if (follow_adapters(&chain, model, err) != DT_OK) return err->status;
+    return find_weights(out, &(model_choice){0}, chain.base, &beside_averages, err);
 }
 
 /* ---- which of a file's tensors ---- */
@@ -200,12 +256,29 @@ static dt_status add_heads(model_file *f, const model_choice *k, dt_error *err)
 
 /* ---- opening ---- */
 
+/* Their base is looked at first: what would not fit was most likely made for another one. */
+static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *err)
+{
+    file_hash hash;
+    adapter_files *j = &f->adapters;
+    if (adapter_files_know_their_base(j)) {
+        tensor_file_sha256(&hash, &f->tensors);
+        if (adapter_files_check_base(j, f->path, hash.hex, err) != DT_OK) return err->status;
+    }
+    for (int i = 0; i < j->count; i++)
+        tell(k, "%.600s: adapter %s, weight %g", j->file[i].path, adapter_kind_of_file(&j->file[i].tensors),
+             j->file[i].weight);
+    return adapter_files_merge(j, &f->tensors, f->kind->other_names, err);
+}
+
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err)
 {
     char guess[DT_TEXT_MAX] = "";
+    adapter_chain chain;
     *f = (model_file){0};
-    if (find_weights(f->path, choice, model, &f->beside_averages, err) != DT_OK ||
+    if (follow_adapters(&chain, model, err) != DT_OK ||
+        find_weights(f->path, choice, chain.base, &f->beside_averages, err) != DT_OK ||
         tensor_file_open(&f->tensors, f->path, err) != DT_OK)
         return err->status;
     if (enter_network(f, choice, kinds, err) == DT_OK && add_heads(f, choice, err) == DT_OK) {
@@ -213,6 +286,8 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
         if (f->kind->guess) f->kind->guess(&f->tensors, guess);
         if (f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);
     }
+    if (err->status == DT_OK && open_adapters(&f->adapters, &chain, choice, err) == DT_OK)
+        join_adapters(f, choice, err);
     if (err->status != DT_OK)
         model_file_close(f);
     else if (guess[0])
@@ -228,17 +303,19 @@ dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, d
 void model_file_close(model_file *f)
 {
     tensor_file_close(&f->tensors);
+    adapter_files_close(&f->adapters);
     *f = (model_file){0};
 }
 
-/* Other weights of a file, and other heads than it is taken to have, are another model than the one its hash stands for. */
+/* Other weights of a file, other heads than it is taken to have, and adapters make another model than the one its hash stands
+ * for. */
 static void tell_apart(model_info *info, const model_file *f)
 {
-    char text[sizeof info->sha256 + 48];
+    char text[2 * sizeof info->sha256 + 48];
     file_hash hash;
-    if (!info->sha256[0] || !(f->beside_averages || f->added_heads)) return;
-    const int length = snprintf(text, sizeof text, "%s %s %lld", info->sha256, f->beside_averages ? "model" : "",
-                                (long long)f->added_heads);
+    if (!info->sha256[0] || !(f->beside_averages || f->added_heads || f->adapters.count)) return;
+    const int length = snprintf(text, sizeof text, "%s %s %lld%s", info->sha256, f->beside_averages ? "model" : "",
+                                (long long)f->added_heads, f->adapters.identity);
     file_sha256_bytes(&hash, text, (size_t)length);
     memcpy(info->sha256, hash.hex, sizeof info->sha256);
 }
@@ -249,7 +326,7 @@ dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_fil
     const int64_t class_count = f->kind->class_count(&f->tensors);
     if (model_info_read(kept, &f->tensors, class_count, info != NULL, &c->error) == DT_OK) {
         tell_apart(kept, f);
-        f->kind->load(c, d, &f->tensors, kept, labels);
+        if (f->kind->load(c, d, &f->tensors, kept, labels) == DT_OK) adapter_files_join(c, &f->adapters, d);
     }
     model_info_free(&own);
     return c->error.status;

@@ -2,6 +2,7 @@
 #ifndef MODEL_MAKER_H
 #define MODEL_MAKER_H
 
+#include "adapter/adapter_file.h"
 #include "diffusion/denoiser.h"
 #include "model/file/kind.h"
 
@@ -13,6 +14,7 @@ extern model_kinds model_kinds_all;
 typedef struct model_choice {
     dt_file_weights weights;
     int64_t heads;               /* 0: the file's */
+    const char *adapters;        /* a list of adapter files (adapter/adapter_file.h); NULL: none */
     const dt_observer *observer; /* may be NULL */
 } model_choice;
 
@@ -27,17 +29,18 @@ typedef struct model_file {
     sample_shape shape;   /* of x */
     bool beside_averages; /* the weights that were trained, of a file that has averages of them too */
     int64_t added_heads;  /* said by the choice, not by the file; 0: none */
+    adapter_files adapters;
 } model_file;
 
-/* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), the averaged weights
- * of a checkpoint of a run, or diffusers' file in it or in its folder transformer/ (a pipeline): the file, the index of its
+/* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), those of the base of an
+ * adapter (PEFT's adapter_config.json in it or in final/ says where), the averaged weights of a checkpoint of a run, or diffusers' file in it or in its folder transformer/ (a pipeline): the file, the index of its
  * shards, or its only variant (".fp16."). DT_ERR_IO when there is none of them. */
 dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 
 /* Opens `model` as model_path finds it and narrows it to its network: past the names that trainers and wrappers put before
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
- * those that are asked for. DT_ERR_ARG where there are no such weights, or where the file states other heads. On failure
- * *f is empty and may be closed. */
+ * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice. DT_ERR_ARG where there are no
+ * such weights, or where the file states other heads. On failure *f is empty and may be closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
 /* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */

@@ -66,9 +66,9 @@ typedef struct network_sites {
     int map_count;
     block_sites *block;
     int block_count;
-    int64_t width;          /* D */
-    int64_t token_inputs;   /* values of a patch: inputs of the map that makes a token */
-    const char *label_rows; /* pattern of the rows that know the classes; NULL: none */
+    int64_t width;           /* D */
+    struct lin_w *token_map; /* of all maps, the one that makes tokens of patches */
+    const char *label_rows;  /* pattern of the rows that know the classes; NULL: none */
 } network_sites;
 
 #endif

@@ -66,6 +66,17 @@ tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int6
     return t;
 }
 
+tensor *params_add_uniform(ctx *c, params *p, double bound, int dim_count, const int64_t dim[], const char *format, ...)
+{
+    param row = row_of(PARAM_UNIFORM, dim_count, dim);
+    row.bound = bound;
+    va_list args;
+    va_start(args, format);
+    tensor *t = add_matrix(c, p, row, format, args);
+    va_end(args);
+    return t;
+}
+
 tensor *params_add_fixed(ctx *c, params *p, int dim_count, const int64_t dim[], const char *name)
 {
     tensor *t = params_add(c, p, PARAM_GIVEN, dim_count, dim, "%s", name);
@@ -117,6 +128,7 @@ static void init_row(real *out, const param *row, rng_key key)
     case PARAM_ZERO: fill_constant(out, count, 0); break;
     case PARAM_ONE: fill_constant(out, count, 1); break;
     case PARAM_XAVIER: fill_uniform(out, count, xavier_bound(row), key); break;
+    case PARAM_UNIFORM: fill_uniform(out, count, row->bound, key); break;
     case PARAM_NORMAL: fill_normal(out, count, 0.02, key); break;
     }
 }

@@ -11,8 +11,9 @@ typedef enum param_init {
     PARAM_GIVEN, /* the network fills it itself */
     PARAM_ZERO,
     PARAM_ONE,
-    PARAM_XAVIER, /* uniform +-sqrt(6 / (fan in + fan out)) */
-    PARAM_NORMAL, /* normal, standard deviation 0.02 */
+    PARAM_XAVIER,  /* uniform +-sqrt(6 / (fan in + fan out)) */
+    PARAM_NORMAL,  /* normal, standard deviation 0.02 */
+    PARAM_UNIFORM, /* uniform +-bound */
 } param_init;
 
 typedef struct param {
@@ -23,6 +24,7 @@ typedef struct param {
     bool fixed;          /* a table that is no weight: nothing ever trains it */
     tensor *tensor;
     param_init init;
+    double bound; /* PARAM_UNIFORM */
 } param;
 
 /* Rows, names and tensors lie in the model arena. */
@@ -34,6 +36,10 @@ typedef struct params {
 /* Adds a row and its tensor [dim[0], product of the others] (or [dim[0]] for one dimension). Returns the tensor, not
  * filled, so that a shape which lies costs no memory; NULL after a failure. The name is printf-like. */
 tensor *params_add(ctx *c, params *p, param_init init, int dim_count, const int64_t dim[], const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+/* The same for a row that starts uniform in +-bound. */
+tensor *params_add_uniform(ctx *c, params *p, double bound, int dim_count, const int64_t dim[], const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
 /* The same for a table that nothing trains. */

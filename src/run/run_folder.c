@@ -5,16 +5,27 @@
 #include <string.h>
 #include <time.h>
 
+#include "adapter/adapter_file.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "model/file/params_file.h"
 #include "settings/settings.h"
+
+#define FINAL_MODEL   "final/model.safetensors"
+#define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
+
+static bool has_adapter(const training *r)
+{
+    return r->trainer.adapter.plan.kind != DT_ADAPTER_NONE;
+}
 
 /* With a constant rate a run may be made longer: the steps it has made stay what they are. */
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
     bool may_grow = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
     bool of_file = s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"); /* base_sha256 tells */
-    return (key->identity & SETTINGS_TRAIN) && !may_grow && !of_file;
+    bool of_none = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
+    return (key->identity & SETTINGS_TRAIN) && !may_grow && !of_file && !of_none;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
@@ -128,7 +139,7 @@ static int64_t finished_steps(const training *r)
     char path[DT_PATH_MAX];
     tensor_file f;
     dt_error unreadable = {0};
-    file_join(path, r->folder, "final/model.safetensors");
+    file_join(path, r->folder, has_adapter(r) ? FINAL_ADAPTER : FINAL_MODEL);
     if (!file_exists(path)) return 0;
     if (safetensors_open(&f, path, &unreadable) != DT_OK) return -1;
     const char *steps = tensor_file_metadata(&f, "difftune.steps");
@@ -180,7 +191,7 @@ dt_status run_folder_look(const training *r, dt_error *err)
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
 static dt_status write_models(training *r, const metadata_pair metadata[], size_t count)
 {
-    static const char *const name[] = {"final/model.safetensors", "final/model.pt", "final/transformer"};
+    static const char *const name[] = {FINAL_MODEL, "final/model.pt", "final/transformer"};
     trainer *t = &r->trainer;
     ctx *c = t->c;
     const denoiser *d = &t->model;
@@ -201,9 +212,34 @@ static dt_status write_models(training *r, const metadata_pair metadata[], size_
     return c->error.status;
 }
 
+/* The rows that trained, as an adapter's file with PEFT's description beside it. */
+static dt_status write_adapter(training *r, const metadata_pair metadata[], size_t count)
+{
+    trainer *t = &r->trainer;
+    ctx *c = t->c;
+    char path[DT_PATH_MAX];
+    const arena_place mark = arena_mark(&c->scratch);
+    const train_values values = r->s->weights == DT_WEIGHTS_EMA ? TRAIN_AVERAGES : TRAIN_WEIGHTS;
+    const char *const prefix = adapter_prefix(&t->adapter.plan);
+    tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)t->set.count * sizeof *source, &c->error);
+    if (source) trainset_sources(c, source, &t->set, &values, &prefix, 1);
+    for (int i = 0; i < t->set.count && !ctx_failed(c); i++) {
+        source[i].dtype = params_file_dtype(r->s->save_dtype);
+        source[i].finite = true;
+    }
+    file_join(path, r->folder, "final/" ADAPTER_CONFIG);
+    if (!ctx_failed(c)) adapter_config_write(&t->adapter.plan, &t->model, r->s->pretrained_model, path, &c->error);
+    file_join(path, r->folder, FINAL_ADAPTER);
+    if (!ctx_failed(c) && safetensors_write(path, source, (size_t)t->set.count, metadata, r->s->metadata ? count : 0,
+                                            NULL, &c->error) == DT_OK)
+        trainer_log(t, "wrote %s", path);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
 dt_status run_folder_finish(training *r)
 {
-    char step[32], seed[32], images[32], bank_images[32];
+    char step[32], seed[32], images[32], bank_images[32], scale[32];
     json_t *list = class_names(r);
     char *classes = json_dumps(list, JSON_COMPACT);
     json_decref(list);
@@ -211,6 +247,7 @@ dt_status run_folder_finish(training *r)
     snprintf(seed, sizeof seed, "%lld", (long long)r->s->seed);
     snprintf(images, sizeof images, "%lld", (long long)r->trainer.train.count);
     snprintf(bank_images, sizeof bank_images, "%lld", (long long)r->trainer.bank.count);
+    snprintf(scale, sizeof scale, "%.9g", r->s->adaptformer_scale);
     const metadata_pair metadata[] = {
         {"format", "pt"},
         {"difftune.tool", "difftune " DT_VERSION},
@@ -227,11 +264,14 @@ dt_status run_folder_finish(training *r)
         {"difftune.seed", seed},
         {"difftune.weights", settings_word(r->s, "weights")},
         {"difftune.classes", classes},
+        {ADAPTER_KIND, settings_word(r->s, "adapter")}, /* these two of adapters only */
+        {ADAPTER_SCALE, scale},
     };
+    const size_t count = sizeof metadata / sizeof *metadata;
     if (!classes)
         error_set(&r->trainer.c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", r->folder);
     else if (!ctx_failed(r->trainer.c))
-        write_models(r, metadata, sizeof metadata / sizeof metadata[0]);
+        has_adapter(r) ? write_adapter(r, metadata, count) : write_models(r, metadata, count - 2);
     free(classes);
     return r->trainer.c->error.status;
 }

@@ -39,7 +39,7 @@ const settings_key *settings_find(const char *name)
 /* In a list of paths each is one. */
 static bool is_path_list(const settings_key *key)
 {
-    return !strcmp(key->name, "runs");
+    return !strcmp(key->name, "runs") || !strcmp(key->name, "adapter_weights");
 }
 
 bool settings_is_path(const settings_key *key)

@@ -18,12 +18,16 @@ enum {
 };
 
 static const char machine[] = "Machine", model[] = "Model", data[] = "Data", method[] = "Method";
+static const char adapter[] = "Adapter";
 static const char training[] = "Training", watching[] = "Watching a run", sampling[] = "Sampling";
 static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] = "Experiment", files[] = "Files";
 
 /* Words stand in the order of the enums in difftune.h. */
 static const char *const device_words[] = {"cpu", "cuda", NULL};
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
+static const char *const adapter_words[] = {"none", "bitfit", "difffit", "lora", "vpt-deep", "adaptformer", NULL};
+static const char *const difffit_words[] = {"released", "paper", NULL};
+static const char *const adapter_format_words[] = {"peft", "diffusers", "kohya", NULL};
 static const char *const file_weights_words[] = {"auto", "ema", "model", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
@@ -107,6 +111,21 @@ const settings_key settings_keys[] = {
     REAL(method, bank_fraction, "-1", -1, 1, TRAIN, RESULT, TRAIN, "share of the batch taken from the bank; negative: the preset's"),
     REAL(method, retention_weight, "-1", -1, 1e6, TRAIN, RESULT, TRAIN, "factor of the bank's loss; negative: the preset's"),
     ENUM(method, ablation, "none", ablation_words, TRAIN, RESULT, TRAIN, "leave out one half of the method"),
+
+    ENUM(adapter, adapter, "none", adapter_words, TRAIN, RESULT, TRAIN, "what trains: all weights (none), or few beside a frozen base"),
+    INT(adapter, lora_rank, "8", 1, 16384, TRAIN, RESULT, TRAIN, "rank of the matrices; adapter lora"),
+    REAL(adapter, lora_alpha, "0", 0, 1e6, TRAIN, RESULT, TRAIN, "scale is alpha / rank; 0: alpha is the rank; adapter lora"),
+    BOOL(adapter, use_rslora, "false", TRAIN, RESULT, TRAIN, "scale is alpha / sqrt(rank); adapter lora"),
+    TEXT(adapter, lora_targets, "attn.qkv", "LIST", TRAIN, RESULT, TRAIN, "ends of names of linear maps (attn.qkv,mlp.fc1), or all-linear; adapter lora"),
+    ENUM(adapter, difffit_variant, "released", difffit_words, TRAIN, RESULT, TRAIN, "scales of the released code or of the paper; adapter difffit"),
+    INT(adapter, difffit_depth, "14", 0, 1024, TRAIN, RESULT, TRAIN, "blocks with scales, from the first on; difffit_variant released"),
+    INT(adapter, vpt_tokens, "10", 1, 4096, TRAIN, RESULT, TRAIN, "prompt tokens of each block; adapter vpt-deep"),
+    INT(adapter, adaptformer_width, "64", 1, 16384, TRAIN, RESULT, TRAIN, "width of the bottleneck; adapter adaptformer"),
+    REAL(adapter, adaptformer_scale, "0.1", 0, 1000, TRAIN, RESULT, TRAIN, "factor of what the bottleneck gives; adapter adaptformer"),
+    REAL(adapter, adapter_lr_factor, "1", 0, 1000, TRAIN, RESULT, TRAIN, "multiplies learning_rate while an adapter trains; DiffFit's take 10"),
+    TEXT(adapter, adapter_weights, "", "PATHS", USES_MODEL | CONVERT, RESULT, 0, "adapters joined to the model, PATH or PATH:WEIGHT, separated by commas"),
+    ENUM(adapter, save_adapter_as, "peft", adapter_format_words, CONVERT, RESULT, 0, "names in a written LoRA: PEFT's, PEFT's over diffusers', or kohya's"),
+    BOOL(adapter, merge, "false", CONVERT, RESULT, 0, "add the adapters to the weights and write a whole model"),
 
     TEXT(training, output_dir, "", "DIR", TRAIN | SAMPLE | DATA, PLACE, 0, "folder of the run, the samples or the data set"),
     INT(training, max_train_steps, "24000", 0, STEPS, TRAIN, RESULT, TRAIN, "optimiser steps of the whole run"),

@@ -50,6 +50,10 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
     if (model_file_open_as(&o->file, s->pretrained_model, &choice, kinds, err) != DT_OK ||
         codec_open_for(o->c, &t->codec, s->vae, o->file.path, o->file.shape.channels) != DT_OK)
         return err->status;
+    const adapter_file *beside = adapter_files_unmerged(&o->file.adapters);
+    if (beside && s->adapter == DT_ADAPTER_NONE)
+        return error_set(err, DT_ERR_ARG,
+                         "%s: an adapter of a kind that no whole model can hold: train an adapter on it", beside->path);
     t->resolution = o->file.shape.height * t->codec.factor;
     if (s->resolution && s->resolution != t->resolution)
         error_set(err, DT_ERR_SHAPE, "%s: the model's pictures are %lldx%lld, resolution %lld was asked for",
@@ -193,16 +197,34 @@ static dt_status open_model(opening *o, model_kinds kinds)
     trainer *t = o->t;
     if ((pretrains(o) ? new_model(o, kinds) : tuned_model(o)) != DT_OK) return o->c->error.status;
     schedule_full(&t->schedule, t->model.process.noise);
+    const adapter_plan plan = adapter_plan_of(o->s);
+    if (adapter_open(o->c, &t->adapter, &t->model, &plan, (uint64_t)o->s->seed) != DT_OK) return o->c->error.status;
     return keep_null_context(t);
 }
 
 /* ---- the whole ---- */
 
+/* All weights, or the adapter's and those of the network that train with it. */
+static dt_status choose_rows(opening *o)
+{
+    trainer *t = o->t;
+    const char *pattern[ADAPTER_PATTERNS_MAX];
+    train_rule rule[1 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
+    char text[DT_TEXT_MAX];
+    if (t->adapter.plan.kind == DT_ADAPTER_NONE) return trainset_add(o->c, &t->set, t->model.params, NULL, 0);
+    const int count = adapter_patterns(pattern, &t->adapter.plan, &t->model);
+    for (int i = 0; i < count; i++) rule[1 + i] = (train_rule){pattern[i], true};
+    adapter_describe(text, &t->adapter.plan);
+    trainer_log(t, "adapter: %s", text);
+    if (trainset_add(o->c, &t->set, t->model.params, rule, 1 + count) == DT_OK)
+        trainset_add(o->c, &t->set, &t->adapter.params, NULL, 0);
+    return o->c->error.status;
+}
+
 static dt_status open_optimizer(opening *o)
 {
     trainer *t = o->t;
-    if (trainset_add(o->c, &t->set, t->model.params, NULL, 0) == DT_OK)
-        optimizer_open(o->c, &t->optimizer, &t->set, o->s);
+    if (choose_rows(o) == DT_OK) optimizer_open(o->c, &t->optimizer, &t->set, o->s);
     return o->c->error.status;
 }
 

@@ -4,7 +4,8 @@
 
 rate_law rate_from_settings(const dt_settings *s)
 {
-    return (rate_law){.peak = s->learning_rate,
+    const double factor = s->adapter == DT_ADAPTER_NONE ? 1 : s->adapter_lr_factor;
+    return (rate_law){.peak = factor * s->learning_rate,
                       .form = s->lr_scheduler,
                       .warmup_steps = s->lr_warmup_steps,
                       .step_count = s->max_train_steps};

@@ -3,6 +3,7 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
+#include "adapter/adapter.h"
 #include "data/bank.h"
 #include "data/examples.h"
 #include "method/difftuning.h"
@@ -35,6 +36,7 @@ typedef struct trainer {
     /* what is trained */
     denoiser model;
     model_info base; /* of the pre-trained model; empty when pre-training */
+    adapter adapter; /* what trains of it; kind none: all of it */
     trainset set;
     optimizer optimizer;
     codec codec;        /* between pictures and what the model sees */

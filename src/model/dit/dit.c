@@ -140,7 +140,7 @@ static network_sites *list_sites(ctx *c, dit *m)
                          .block = block,
                          .block_count = (int)depth,
                          .width = m->config.hidden,
-                         .token_inputs = m->x_embed.w->dim[1],
+                         .token_map = &m->x_embed,
                          .label_rows = "y_embedder.*"};
     lin_w *const others[OTHER_MAPS] = {&m->x_embed, &m->t_mlp0, &m->t_mlp2, &m->final_ada, &m->final};
     for (int i = 0; i < OTHER_MAPS; i++) map[s->map_count++] = others[i];

@@ -99,4 +99,5 @@ const model_kind dit_kind = {.fits = fits,
                              .class_count = dit_file_classes,
                              .knows = knows,
                              .make = make,
+                             .other_names = &dit_diffusers_names,
                              .names = "custom or one of DiT-{S,B,L,XL}/{2,4,8}"};

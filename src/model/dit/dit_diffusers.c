@@ -75,10 +75,8 @@ typedef struct config_file {
 
 static dt_status config_open(config_file *k, const char *weights_path, dt_error *err)
 {
-    const char *slash = strrchr(weights_path, '/');
     *k = (config_file){.err = err};
-    snprintf(k->path, sizeof k->path, "%.*s" DIFFUSERS_CONFIG, (int)(slash ? slash + 1 - weights_path : 0),
-             weights_path);
+    file_beside(k->path, weights_path, DIFFUSERS_CONFIG);
     if (!file_exists(k->path))
         return error_set(err, DT_ERR_IO,
                          "%s has diffusers' names, so %s is needed beside it: nothing else says the input "

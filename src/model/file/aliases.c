@@ -21,8 +21,7 @@ static void write_name(alias_name out, const char *pattern, int number)
         snprintf(out, ALIAS_NAME_MAX, "%s", pattern);
 }
 
-/* Number i of all names, in full. */
-static const alias *full_alias(alias_name theirs, alias_name own, const alias_table *table, int i)
+const alias *alias_at(alias_name theirs, alias_name own, const alias_table *table, int i)
 {
     const int inside = i - table->once_count;
     const alias *a = inside < 0 ? &table->once[i] : &table->block[inside % table->block_count];
@@ -38,6 +37,15 @@ int64_t alias_blocks(const alias_table *table, const tensor_file *f)
         alias_name name;
         write_name(name, table->block[0].theirs, (int)i);
         if (!tensor_file_find(f, name)) return i;
+    }
+}
+
+int64_t alias_own_blocks(const alias_table *table, const tensor_file *f)
+{
+    for (int i = 0;; i++) {
+        alias_name theirs, own;
+        alias_at(theirs, own, table, table->once_count + (i + 1) * table->block_count - 1);
+        if (!tensor_file_find(f, own)) return i;
     }
 }
 
@@ -91,7 +99,7 @@ static void join_parts(alias_view *v, const tensor_entry *first, int parts, int 
     const tensor_entry *part[ALIAS_PARTS_MAX] = {first};
     for (int k = 1; k < parts; k++) {
         alias_name name, other;
-        full_alias(name, other, v->table, i + k);
+        alias_at(name, other, v->table, i + k);
         part[k] = tensor_file_find(v->f, name);
         if (!part[k]) alias_refuse(v, name, "is missing");
         if (part[k] && !same_shape(first, part[k]))
@@ -115,7 +123,7 @@ static void check_copy(alias_view *v, const tensor_entry *e, int i)
 {
     alias_name first, own;
     const alias_table *table = v->table;
-    full_alias(first, own, table, table->once_count + (i - table->once_count) % table->block_count);
+    alias_at(first, own, table, table->once_count + (i - table->once_count) % table->block_count);
     if (!same_bytes(e, tensor_file_find(v->f, first)))
         alias_refuse(v, e->name, "differs from block 0's: the network has one for all blocks");
 }
@@ -123,7 +131,7 @@ static void check_copy(alias_view *v, const tensor_entry *e, int i)
 static void take_name(alias_view *v, int i)
 {
     alias_name name, own;
-    const alias *a = full_alias(name, own, v->table, i);
+    const alias *a = alias_at(name, own, v->table, i);
     const tensor_entry *e = tensor_file_find(v->f, name);
     if (!e) {
         alias_refuse(v, name, "is missing");
@@ -144,7 +152,7 @@ static void name_stranger(const alias_view *v)
         bool known = false;
         for (int i = 0; i < alias_count(v->table, v->blocks) && !known; i++) {
             alias_name name, own;
-            full_alias(name, own, v->table, i);
+            alias_at(name, own, v->table, i);
             known = !strcmp(name, v->f->entries[k].name);
         }
         if (known) continue;
@@ -159,7 +167,7 @@ static size_t memory_of(const alias_view *v, const alias_more *more)
     size_t bytes = more->bytes + (size_t)alias_count(v->table, v->blocks) * 4 * sizeof(alias_name);
     for (int i = 0; i < alias_count(v->table, v->blocks); i++) {
         alias_name name, own;
-        const tensor_entry *e = full_alias(name, own, v->table, i)->part ? tensor_file_find(v->f, name) : NULL;
+        const tensor_entry *e = alias_at(name, own, v->table, i)->part ? tensor_file_find(v->f, name) : NULL;
         if (e) bytes += (size_t)e->count * sizeof(float);
     }
     return bytes;
@@ -213,7 +221,7 @@ void alias_sources(tensor_source out[], alias_name names[], int64_t dims[][4], c
 {
     for (int i = 0; i < alias_count(table, blocks); i++) {
         alias_name name;
-        const alias *a = full_alias(names[i], name, table, i);
+        const alias *a = alias_at(names[i], name, table, i);
         out[i] = *find_source(own, own_count, name);
         out[i].name = names[i];
         if (a->part) take_part(&out[i], dims[i], a);

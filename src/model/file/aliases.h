@@ -29,8 +29,14 @@ typedef char alias_name[ALIAS_NAME_MAX];
 /* How many names a network of so many blocks has. */
 int alias_count(const alias_table *table, int64_t blocks);
 
+/* Number i of all names, in full: those without a block first. */
+const alias *alias_at(alias_name theirs, alias_name own, const alias_table *table, int i);
+
 /* How many blocks the file has: the first number for which the table's first row of a block is missing. */
 int64_t alias_blocks(const alias_table *table, const tensor_file *f);
+
+/* The same of a file with own names. */
+int64_t alias_own_blocks(const alias_table *table, const tensor_file *f);
 
 /* ---- reading ---- */
 

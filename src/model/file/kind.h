@@ -41,6 +41,8 @@ typedef struct model_kind {
     /* Makes it, filled by the rules of its table with this seed. */
     dt_status (*make)(ctx *c, denoiser *d, const model_size *size, uint64_t seed);
     const char *names; /* of new networks, for messages */
+    const struct alias_table
+        *other_names; /* another program's for the same network (model/file/aliases.h); NULL: none */
 } model_kind;
 
 #endif

@@ -1,0 +1,73 @@
+#include "adapter/adapter.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* In the order of dt_adapter. */
+static const struct {
+    const char *name;
+    void (*join)(ctx *c, adapter *a, denoiser *d); /* NULL: it has no rows of its own */
+    bool biases;                                   /* the network's biases train too */
+} kinds[] = {
+    {"none", NULL, false},      {"bitfit", NULL, true},        {"difffit", difffit_join, true},
+    {"lora", lora_join, false}, {"vpt-deep", vpt_join, false}, {"adaptformer", adaptformer_join, false},
+};
+
+adapter_plan adapter_plan_of(const dt_settings *s)
+{
+    return (adapter_plan){.kind = s->adapter,
+                          .rank = s->lora_rank,
+                          .alpha = s->lora_alpha,
+                          .root = s->use_rslora,
+                          .targets = s->lora_targets,
+                          .variant = s->difffit_variant,
+                          .blocks = s->difffit_depth,
+                          .tokens = s->vpt_tokens,
+                          .width = s->adaptformer_width,
+                          .scale = s->adaptformer_scale};
+}
+
+dt_status adapter_open(ctx *c, adapter *a, denoiser *d, const adapter_plan *plan, uint64_t seed)
+{
+    *a = (adapter){.plan = *plan};
+    if (plan->kind == DT_ADAPTER_NONE) return c->error.status;
+    if (!d->sites)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED, "adapter %s: a network of kind %s has no place for adapters",
+                         kinds[plan->kind].name, d->ops->kind);
+    if (kinds[plan->kind].join) kinds[plan->kind].join(c, a, d);
+    if (!ctx_failed(c)) params_init(c, &a->params, seed);
+    return c->error.status;
+}
+
+int adapter_patterns(const char *patterns[ADAPTER_PATTERNS_MAX], const adapter_plan *plan, const denoiser *d)
+{
+    int count = 0;
+    if (kinds[plan->kind].biases) patterns[count++] = "*.bias";
+    if (d->sites->label_rows) patterns[count++] = d->sites->label_rows;
+    return count;
+}
+
+void adapter_describe(char text[DT_TEXT_MAX], const adapter_plan *plan)
+{
+    const char *name = kinds[plan->kind].name;
+    switch (plan->kind) {
+    case DT_ADAPTER_DIFFFIT:
+        if (plan->variant == DT_DIFFFIT_PAPER)
+            snprintf(text, DT_TEXT_MAX, "%s, scales of the paper in all blocks", name);
+        else
+            snprintf(text, DT_TEXT_MAX, "%s, scales of the released code in the first %lld blocks", name,
+                     (long long)plan->blocks);
+        break;
+    case DT_ADAPTER_LORA:
+        snprintf(text, DT_TEXT_MAX, "%s of rank %lld at %.160s, scale %g", name, (long long)plan->rank, plan->targets,
+                 adapter_lora_scale(plan));
+        break;
+    case DT_ADAPTER_VPT_DEEP:
+        snprintf(text, DT_TEXT_MAX, "%s, %lld tokens in each block", name, (long long)plan->tokens);
+        break;
+    case DT_ADAPTER_ADAPTFORMER:
+        snprintf(text, DT_TEXT_MAX, "%s of width %lld, scale %g", name, (long long)plan->width, plan->scale);
+        break;
+    default: snprintf(text, DT_TEXT_MAX, "%s", name);
+    }
+}

@@ -1,0 +1,446 @@
+#include "adapter/adapter_file.h"
+
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/lora_file.h"
+#include "container/tensor_open.h"
+#include "file/json_file.h"
+#include "model/file/params_file.h"
+
+enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16 };
+
+/* In the order of dt_adapter: what the names of a file's tensors give away, and what is multiplied by which of difffit's vectors. */
+static const char *const kind_names[] = {"none", "bitfit", "difffit", "lora", "vpt-deep", "adaptformer"};
+
+static const struct {
+    const char *vector, *map;
+} gammas[] = {{"attn.gamma1", "attn.qkv"},
+              {"attn.gamma2", "attn.proj"},
+              {"gamma1", "attn.proj"},
+              {"gamma2", "mlp.fc2"},
+              {"mlp.gamma", "mlp.fc2"}};
+enum { GAMMAS = sizeof gammas / sizeof *gammas };
+
+/* ---- what a file is ---- */
+
+static bool any_name(const tensor_file *f, const char *pattern)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (fnmatch(pattern, f->entries[i].name, 0) == 0) return true;
+    return false;
+}
+
+static bool any_lora(const tensor_file *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (lora_is_name(f->entries[i].name)) return true;
+    return false;
+}
+
+static dt_adapter kind_of(const tensor_file *f)
+{
+    if (any_lora(f)) return DT_ADAPTER_LORA;
+    if (any_name(f, "*.adaptmlp.down_proj.weight")) return DT_ADAPTER_ADAPTFORMER;
+    if (any_name(f, "*.prompt_embeddings")) return DT_ADAPTER_VPT_DEEP;
+    if (any_name(f, "blocks.*gamma*")) return DT_ADAPTER_DIFFFIT;
+    const char *said = tensor_file_metadata(f, ADAPTER_KIND);
+    return said && !strcmp(said, kind_names[DT_ADAPTER_BITFIT]) ? DT_ADAPTER_BITFIT : DT_ADAPTER_NONE;
+}
+
+const char *adapter_kind_of_file(const tensor_file *f)
+{
+    const dt_adapter kind = kind_of(f);
+    return kind == DT_ADAPTER_NONE ? NULL : kind_names[kind];
+}
+
+static bool is_merged(dt_adapter kind)
+{
+    return kind == DT_ADAPTER_BITFIT || kind == DT_ADAPTER_DIFFFIT || kind == DT_ADAPTER_LORA;
+}
+
+/* ---- opening ---- */
+
+bool adapter_path(char out[DT_PATH_MAX], const char *path)
+{
+    static const char *const inside[] = {ADAPTER_WEIGHTS, "final/" ADAPTER_WEIGHTS};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        file_join(out, path, inside[i]);
+        if (file_exists(out)) return true;
+    }
+    return false;
+}
+
+static void identify(adapter_files *j)
+{
+    char text[FILES_MAX * 100];
+    size_t used = 0;
+    file_hash hash;
+    for (int i = 0; i < j->count; i++) {
+        tensor_file_sha256(&hash, &j->file[i].tensors);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s %.9g ", hash.hex, j->file[i].weight);
+    }
+    file_sha256_bytes(&hash, text, used);
+    memcpy(j->identity, hash.hex, sizeof j->identity);
+}
+
+dt_status adapter_files_open(adapter_files *j, dt_error *err)
+{
+    *j = (adapter_files){.file = calloc(FILES_MAX, sizeof *j->file)};
+    return j->file ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory to list adapters");
+}
+
+dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err)
+{
+    adapter_file *a = &j->file[j->count];
+    if (j->count == FILES_MAX)
+        return error_set(err, DT_ERR_ARG, "%s: the %dth adapter, one too many", path, FILES_MAX + 1);
+    *a = (adapter_file){.weight = weight};
+    snprintf(a->path, sizeof a->path, "%s", path);
+    if (file_is_folder(path) && !adapter_path(a->path, path))
+        return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
+    if (tensor_file_open(&a->tensors, a->path, err) != DT_OK) return err->status;
+    j->count++;
+    a->kind = kind_of(&a->tensors);
+    if (a->kind == DT_ADAPTER_NONE)
+        error_set(err, DT_ERR_FORMAT, "%s: no adapter: neither a LoRA's matrices nor another kind's rows", a->path);
+    else if (a->kind == DT_ADAPTER_VPT_DEEP && weight != 1)
+        error_set(err, DT_ERR_ARG, "%s: tokens of vpt-deep are there or not: weight 1 expected, not %g", a->path,
+                  weight);
+    if (err->status == DT_OK) identify(j);
+    return err->status;
+}
+
+/* "PATH:0.5": the weight is a number behind the last colon. */
+static dt_status add_weighted(adapter_files *j, char *text, dt_error *err)
+{
+    char *colon = strrchr(text, ':'), *end = text;
+    double weight = 1;
+    if (colon && !file_exists(text)) {
+        weight = strtod(colon + 1, &end);
+        if (end == colon + 1 || *end || !isfinite(weight))
+            return error_set(err, DT_ERR_ARG, "adapter_weights %s: PATH or PATH:WEIGHT expected, a weight is a number",
+                             text);
+        *colon = '\0';
+    }
+    return adapter_files_add(j, text, weight, err);
+}
+
+dt_status adapter_files_add_list(adapter_files *j, const char *list, dt_error *err)
+{
+    char *copy = strdup(list), *rest = copy, *one;
+    if (!copy) return error_set(err, DT_ERR_MEMORY, "adapter_weights: no memory for their list");
+    while (err->status == DT_OK && (one = strsep(&rest, ",")) != NULL)
+        if (one[0]) add_weighted(j, one, err);
+    free(copy);
+    return err->status;
+}
+
+void adapter_files_close(adapter_files *j)
+{
+    for (int i = 0; i < j->count; i++) tensor_file_close(&j->file[i].tensors);
+    free(j->file);
+    if (j->memory.base) arena_close(&j->memory);
+    *j = (adapter_files){0};
+}
+
+const adapter_file *adapter_files_unmerged(const adapter_files *j)
+{
+    for (int i = 0; i < j->count; i++)
+        if (!is_merged(j->file[i].kind)) return &j->file[i];
+    return NULL;
+}
+
+bool adapter_files_know_their_base(const adapter_files *j)
+{
+    for (int i = 0; i < j->count; i++)
+        if (tensor_file_metadata(&j->file[i].tensors, ADAPTER_BASE)) return true;
+    return false;
+}
+
+dt_status adapter_files_check_base(const adapter_files *j, const char *base, const char *sha256, dt_error *err)
+{
+    for (int i = 0; i < j->count; i++) {
+        const char *said = tensor_file_metadata(&j->file[i].tensors, ADAPTER_BASE);
+        if (said && said[0] && strcmp(said, sha256))
+            return error_set(err, DT_ERR_ARG,
+                             "%s: trained on another base than %s (SHA-256 %.12s.., this one's is %.12s..)",
+                             j->file[i].path, base, said, sha256);
+    }
+    return DT_OK;
+}
+
+/* ---- merging ---- */
+
+typedef struct merging {
+    adapter_files *j;
+    const adapter_file *a;
+    tensor_file *base;
+    const alias_table *names;
+    dt_error *err;
+} merging;
+
+static dt_status refuse(const merging *m, const char *name, const char *why)
+{
+    return error_set(m->err, DT_ERR_SHAPE, "%s: tensor %s %s", m->a->path, name, why);
+}
+
+static tensor_entry *find_own(const merging *m, const char *name)
+{
+    return (tensor_entry *)tensor_file_find(m->base, name);
+}
+
+static size_t values_bytes(const tensor_file *f)
+{
+    int64_t values = 0;
+    for (size_t i = 0; i < f->count; i++) values += f->entries[i].count;
+    return (size_t)values * sizeof(float);
+}
+
+/* The entry's values in memory, to be changed; made once for each tensor however often it is merged into. */
+static float *own_values(const merging *m, tensor_entry *e)
+{
+    const unsigned char *start = m->j->memory.base, *data = e->data;
+    if (data >= start && data < start + m->j->memory.used) return (float *)e->data;
+    float *values = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *values, m->err);
+    if (!values || tensor_read_finite(values, e, m->err) != DT_OK) return NULL;
+    e->dtype = SAFETENSORS_F32;
+    e->strides = NULL;
+    e->seal = NULL;
+    e->data = values;
+    e->bytes = e->count * (int64_t)sizeof *values;
+    return values;
+}
+
+static bool same_shape(const tensor_entry *a, const tensor_entry *b)
+{
+    bool same = a->dim_count == b->dim_count;
+    for (int i = 0; same && i < a->dim_count; i++) same = a->dims[i] == b->dims[i];
+    return same;
+}
+
+/* A table of classes may have other rows: those of the user's classes, with which the adapter was trained. */
+static bool is_other_table(const tensor_entry *own, const tensor_entry *e)
+{
+    return own->dim_count == 2 && e->dim_count == 2 && own->dims[1] == e->dims[1] && strstr(own->name, "y_embedder");
+}
+
+static dt_status take_table(const merging *m, tensor_entry *own, const tensor_entry *e)
+{
+    const char *classes = tensor_file_metadata(&m->a->tensors, "difftune.classes"), *name = own->name;
+    if (m->a->weight != 1)
+        return error_set(m->err, DT_ERR_ARG, "%s: has other classes than its base: weight 1 expected, not %g",
+                         m->a->path, m->a->weight);
+    *own = *e;
+    own->name = name;
+    if (!m->base->metadata) m->base->metadata = json_object();
+    if (classes)
+        json_object_set_new(m->base->metadata, "difftune.classes", json_string(classes));
+    else
+        json_object_del(m->base->metadata, "difftune.classes");
+    return m->err->status;
+}
+
+/* A row of the network that trained: that share of the way from the base's to the adapter's. */
+static dt_status merge_row(const merging *m, const tensor_entry *e, const char *name)
+{
+    tensor_entry *own = find_own(m, name);
+    if (!own) return refuse(m, e->name, "is neither an adapter's nor the network's");
+    if (!same_shape(own, e))
+        return is_other_table(own, e) ? take_table(m, own, e)
+                                      : refuse(m, e->name, "has another shape here: it was made for another base");
+    float *values = own_values(m, own), *changed = NULL;
+    const arena_place mark = arena_mark(&m->j->memory);
+    if (values) changed = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *changed, m->err);
+    if (changed && tensor_read_finite(changed, e, m->err) == DT_OK)
+        for (int64_t i = 0; i < e->count; i++)
+            values[i] =
+                m->a->weight == 1 ? changed[i] : (float)(values[i] + m->a->weight * ((double)changed[i] - values[i]));
+    arena_release(&m->j->memory, mark);
+    return m->err->status;
+}
+
+/* W += weight scale B A, a row at a time, summed in double. */
+static dt_status merge_pair(const merging *m, const lora_pair *p)
+{
+    char name[ALIAS_NAME_MAX + 16];
+    snprintf(name, sizeof name, "%s.weight", p->map);
+    float *w = own_values(m, find_own(m, name));
+    const double factor = m->a->weight * p->scale;
+    if (!w) return m->err->status;
+#pragma omp parallel for schedule(static)
+    for (int64_t o = 0; o < p->out; o++)
+        for (int64_t i = 0; i < p->in; i++) {
+            double sum = 0;
+            for (int64_t k = 0; k < p->rank; k++) sum += (double)p->b[o * p->rank + k] * p->a[k * p->in + i];
+            w[o * p->in + i] = (float)(w[o * p->in + i] + factor * sum);
+        }
+    return DT_OK;
+}
+
+static dt_status merge_lora(const merging *m)
+{
+    const tensor_file *f = &m->a->tensors;
+    arena room = {0};
+    lora_pairs pairs;
+    if (arena_open(&room, "matrices of a LoRA", lora_room(f), m->err) != DT_OK) return m->err->status;
+    lora_read(&pairs, f, m->base, m->names, &room, m->err);
+    for (int i = 0; i < pairs.count && m->err->status == DT_OK; i++) merge_pair(m, &pairs.pair[i]);
+    arena_close(&room);
+    return m->err->status;
+}
+
+/* The map that a vector of difffit multiplies: "blocks.3.attn.qkv" of "blocks.3.attn.gamma1". False: it is no such vector. */
+static bool multiplied_map(char map[ALIAS_NAME_MAX], const char *name)
+{
+    int block, end = 0;
+    if (sscanf(name, "blocks.%d.%n", &block, &end) != 1 || !end) return false;
+    for (int i = 0; i < GAMMAS; i++)
+        if (!strcmp(name + end, gammas[i].vector)) {
+            snprintf(map, ALIAS_NAME_MAX, "blocks.%d.%s", block, gammas[i].map);
+            return true;
+        }
+    return false;
+}
+
+/* gamma (W x + b): rows of W and entries of b. */
+static dt_status merge_gamma(const merging *m, const tensor_entry *e, const char *map)
+{
+    char name[ALIAS_NAME_MAX + 16];
+    for (int bias = 0; bias < 2 && m->err->status == DT_OK; bias++) {
+        snprintf(name, sizeof name, "%s.%s", map, bias ? "bias" : "weight");
+        tensor_entry *own = find_own(m, name);
+        if (!own || own->dims[0] != e->count) return refuse(m, e->name, "does not fit: it was made for another base");
+        float *values = own_values(m, own), *gamma = NULL;
+        const arena_place mark = arena_mark(&m->j->memory);
+        if (values) gamma = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *gamma, m->err);
+        if (gamma && tensor_read_finite(gamma, e, m->err) == DT_OK)
+            for (int64_t i = 0, width = own->count / e->count; i < own->count; i++)
+                values[i] = (float)(values[i] * (1 + m->a->weight * ((double)gamma[i / width] - 1)));
+        arena_release(&m->j->memory, mark);
+    }
+    return m->err->status;
+}
+
+static bool stays_beside(const char *name)
+{
+    return strstr(name, ".adaptmlp.") || strstr(name, ".prompt_embeddings");
+}
+
+/* Rows first: vectors multiply the biases that were trained with them. */
+static dt_status merge_file(const merging *m)
+{
+    const tensor_file *f = &m->a->tensors;
+    char map[ALIAS_NAME_MAX];
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < f->count && m->err->status == DT_OK; i++) {
+            const tensor_entry *e = &f->entries[i];
+            const char *name = lora_bare_name(e->name);
+            const bool multiplies = multiplied_map(map, name);
+            if (lora_is_name(name) || stays_beside(name)) continue;
+            if (multiplies && pass) merge_gamma(m, e, map);
+            if (!multiplies && !pass) merge_row(m, e, name);
+        }
+    return m->err->status == DT_OK && m->a->kind == DT_ADAPTER_LORA ? merge_lora(m) : m->err->status;
+}
+
+dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_table *names, dt_error *err)
+{
+    size_t room = values_bytes(base) + base->count * ROOM_FOR_SMALL;
+    for (int i = 0; i < j->count; i++) room += values_bytes(&j->file[i].tensors);
+    if (!j->count || arena_open(&j->memory, "merged weights", room, err) != DT_OK) return err->status;
+    for (int i = 0; i < j->count && err->status == DT_OK; i++) {
+        const merging m = {.j = j, .a = &j->file[i], .base = base, .names = names, .err = err};
+        merge_file(&m);
+    }
+    return err->status;
+}
+
+/* ---- those that stay beside the network ---- */
+
+static adapter_plan plan_of(const adapter_file *a)
+{
+    const tensor_file *f = &a->tensors;
+    const char *scale = tensor_file_metadata(f, ADAPTER_SCALE);
+    const tensor_entry *down = tensor_file_find(f, "blocks.0.adaptmlp.down_proj.weight");
+    const tensor_entry *prompts = tensor_file_find(f, "blocks.0.prompt_embeddings");
+    return (adapter_plan){.kind = a->kind,
+                          .tokens = prompts && prompts->dim_count == 3 ? prompts->dims[1] : 1,
+                          .width = down && down->dim_count == 2 ? down->dims[0] : 1,
+                          .scale = (scale ? strtod(scale, NULL) : 0.1) * a->weight};
+}
+
+static dt_status join_file(ctx *c, const adapter_file *a, denoiser *d)
+{
+    static const params_words words = {"an adapter of this network", "an adapter of this network"};
+    const adapter_plan plan = plan_of(a);
+    adapter *joined = arena_alloc_zeroed(&c->model, sizeof *joined, &c->error);
+    if (!joined || adapter_open(c, joined, d, &plan, 0) != DT_OK) return c->error.status;
+    for (int i = 0; i < joined->params.count && !ctx_failed(c); i++)
+        params_read_row(c, &joined->params.row[i], &a->tensors, &words);
+    if (!ctx_failed(c)) params_round(c, &joined->params);
+    return c->error.status;
+}
+
+dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d)
+{
+    for (int i = 0; i < j->count && !ctx_failed(c); i++)
+        if (!is_merged(j->file[i].kind)) join_file(c, &j->file[i], d);
+    return c->error.status;
+}
+
+/* ---- PEFT's description ---- */
+
+const char *adapter_prefix(const adapter_plan *plan)
+{
+    return plan->kind == DT_ADAPTER_LORA ? "base_model.model." : "";
+}
+
+static json_t *list_of(const char *words)
+{
+    json_t *list = json_array();
+    for (const char *w = words; *w; w += strspn(w, ", ")) {
+        const size_t length = strcspn(w, ", ");
+        json_array_append_new(list, json_stringn(w, length));
+        w += length;
+    }
+    return list;
+}
+
+/* Modules that are saved whole, by the names of their weights: "y_embedder.embedding_table". */
+static json_t *saved_modules(const denoiser *d)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < d->params->count && d->sites->label_rows; i++) {
+        const char *name = d->params->row[i].name;
+        if (fnmatch(d->sites->label_rows, name, 0) == 0)
+            json_array_append_new(list, json_stringn(name, (size_t)(strrchr(name, '.') - name)));
+    }
+    return list;
+}
+
+dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, const char *base, const char *path,
+                               dt_error *err)
+{
+    char *resolved = realpath(base, NULL);
+    const bool lora = plan->kind == DT_ADAPTER_LORA;
+    json_t *config = JSON_OBJECT({"peft_type", json_string(lora ? "LORA" : kind_names[plan->kind])},
+                                 {"base_model_name_or_path", json_string(resolved ? resolved : base)},
+                                 {"inference_mode", json_true()}, {"task_type", json_null()});
+    free(resolved);
+    if (lora) {
+        const bool all = !strcmp(plan->targets, "all-linear");
+        json_object_set_new(config, "r", json_integer(plan->rank));
+        json_object_set_new(config, "lora_alpha", json_real(plan->alpha > 0 ? plan->alpha : (double)plan->rank));
+        json_object_set_new(config, "use_rslora", json_boolean(plan->root));
+        json_object_set_new(config, "target_modules", all ? json_string(plan->targets) : list_of(plan->targets));
+        json_object_set_new(config, "modules_to_save", saved_modules(d));
+        json_object_set_new(config, "bias", json_string("none"));
+        json_object_set_new(config, "lora_dropout", json_real(0));
+        json_object_set_new(config, "fan_in_fan_out", json_false());
+    }
+    return json_file_write(path, config, NULL, err);
+}

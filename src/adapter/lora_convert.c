@@ -1,0 +1,182 @@
+/* A LoRA in other programs' layouts: this program's maps, or the parts of them that diffusers has, each with its own matrices. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapter/adapter_file.h"
+#include "adapter/lora_file.h"
+#include "container/safetensors.h"
+#include "file/json_file.h"
+#include "model/file/params_file.h"
+
+enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, PARTS_MAX = ALIAS_PARTS_MAX, TENSORS_OF_PART = 3 };
+
+typedef struct converting {
+    const tensor_file *f, *base;
+    const alias_table *names;
+    dt_adapter_format format;
+    safetensors_dtype dtype;
+    arena room;
+    tensor_source *source;
+    size_t count;
+    json_t *targets; /* ends of the names of modules, as PEFT wants them */
+    json_t *saved;   /* names of modules that go along whole */
+    dt_error *err;
+} converting;
+
+static void add(converting *v, const char *name, int dim_count, const int64_t dims[], const float *values)
+{
+    char *kept = arena_alloc(&v->room, strlen(name) + 1, v->err);
+    int64_t *shape = arena_alloc(&v->room, (size_t)(dim_count + 1) * sizeof *shape, v->err);
+    if (!kept || !shape) return;
+    strcpy(kept, name);
+    memcpy(shape, dims, (size_t)dim_count * sizeof *shape);
+    v->source[v->count++] = (tensor_source){
+        .name = kept, .dtype = v->dtype, .dim_count = dim_count, .dims = shape, .values = values, .finite = true};
+}
+
+/* kohya's: dots as underscores, and alpha beside the matrices. */
+static void add_kohya(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
+{
+    char name[NAME_MAX_BYTES], plain[ALIAS_NAME_MAX];
+    float *alpha = arena_alloc(&v->room, sizeof *alpha, v->err);
+    snprintf(plain, sizeof plain, "%s", module);
+    for (char *c = plain; *c; c++)
+        if (*c == '.') *c = '_';
+    if (!alpha) return;
+    *alpha = (float)(p->scale * (double)p->rank);
+    snprintf(name, sizeof name, "lora_unet_%s.lora_down.weight", plain);
+    add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
+    snprintf(name, sizeof name, "lora_unet_%s.lora_up.weight", plain);
+    add(v, name, 2, (int64_t[]){out, p->rank}, b);
+    snprintf(name, sizeof name, "lora_unet_%s.alpha", plain);
+    add(v, name, 0, NULL, alpha);
+}
+
+/* What of "transformer_blocks.3.attn1.to_q" is the same in every block: "attn1.to_q". */
+static const char *end_of_module(const char *module)
+{
+    const char *digits = strpbrk(module, "0123456789");
+    const char *dot = digits ? strchr(digits, '.') : NULL;
+    const bool numbered = dot && digits > module && digits[-1] == '.' && dot[-1] >= '0' && dot[-1] <= '9';
+    return numbered && dot[1] ? dot + 1 : module;
+}
+
+static bool is_listed(const json_t *list, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!strcmp(json_string_value(json_array_get(list, i)), text)) return true;
+    return false;
+}
+
+static void add_peft(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
+{
+    char name[NAME_MAX_BYTES];
+    const char *end = end_of_module(module);
+    snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", module);
+    add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
+    snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", module);
+    add(v, name, 2, (int64_t[]){out, p->rank}, b);
+    if (!is_listed(v->targets, end)) json_array_append_new(v->targets, json_string(end));
+}
+
+/* The map under its own name, or in diffusers' parts. */
+static void add_pair(converting *v, const lora_pair *p, int64_t blocks)
+{
+    alias_name theirs, own;
+    char weight[NAME_MAX_BYTES];
+    snprintf(weight, sizeof weight, "%s.weight", p->map);
+    if (v->format == DT_ADAPTER_KOHYA) add_kohya(v, p->map, p, p->b, p->out);
+    if (v->format == DT_ADAPTER_PEFT) add_peft(v, p->map, p, p->b, p->out);
+    for (int i = 0; v->format == DT_ADAPTER_DIFFUSERS && i < alias_count(v->names, blocks); i++) {
+        const alias *a = alias_at(theirs, own, v->names, i);
+        if (strcmp(own, weight)) continue;
+        const int64_t rows = p->out / (a->parts ? a->parts : 1), first = a->parts ? (a->part - 1) * rows : 0;
+        theirs[strlen(theirs) - strlen(".weight")] = '\0';
+        add_peft(v, theirs, p, p->b + first * p->rank, rows);
+    }
+}
+
+/* Rows of the network itself, which only this program's names tell. */
+static void add_rows(converting *v, bool *left_out)
+{
+    char name[NAME_MAX_BYTES];
+    *left_out = false;
+    for (size_t i = 0; i < v->f->count && v->err->status == DT_OK; i++) {
+        const tensor_entry *e = &v->f->entries[i];
+        const char *bare = lora_bare_name(e->name);
+        if (lora_is_name(bare)) continue;
+        if (!tensor_file_find(v->base, bare)) {
+            error_set(v->err, DT_ERR_SHAPE, "%s: tensor %s is neither a LoRA's nor the network's", v->f->path, e->name);
+            return;
+        }
+        if (v->format != DT_ADAPTER_PEFT) {
+            *left_out = true;
+            continue;
+        }
+        float *values = arena_alloc(&v->room, (size_t)e->count * sizeof *values, v->err);
+        if (!values || tensor_read_finite(values, e, v->err) != DT_OK) return;
+        snprintf(name, sizeof name, "base_model.model.%s", bare);
+        add(v, name, e->dim_count, e->dims, values);
+        const char *dot = strrchr(bare, '.');
+        json_array_append_new(v->saved, json_stringn(bare, dot ? (size_t)(dot - bare) : strlen(bare)));
+    }
+}
+
+/* PEFT has one rank and one alpha for all modules, and exceptions from it by name; matrices of which the rank differs are told so. */
+static json_t *describe(const converting *v, const lora_pairs *pairs, const char *base_path)
+{
+    const lora_pair *first = pairs->pair;
+    json_t *ranks = json_object(), *alphas = json_object();
+    for (int i = 0; i < pairs->count; i++) {
+        const lora_pair *p = &pairs->pair[i];
+        if (p->rank == first->rank && p->scale == first->scale) continue;
+        json_object_set_new(ranks, p->map, json_integer(p->rank));
+        json_object_set_new(alphas, p->map, json_real(p->scale * (double)p->rank));
+    }
+    return JSON_OBJECT({"peft_type", json_string("LORA")}, {"base_model_name_or_path", json_string(base_path)},
+                       {"inference_mode", json_true()}, {"task_type", json_null()}, {"r", json_integer(first->rank)},
+                       {"lora_alpha", json_real(first->scale * (double)first->rank)}, {"use_rslora", json_false()},
+                       {"rank_pattern", ranks}, {"alpha_pattern", alphas}, {"target_modules", json_incref(v->targets)},
+                       {"modules_to_save", json_incref(v->saved)}, {"bias", json_string("none")},
+                       {"lora_dropout", json_real(0)}, {"fan_in_fan_out", json_false()});
+}
+
+static dt_status write(const converting *v, const lora_pairs *pairs, const char *base_path, const char *output)
+{
+    const metadata_pair metadata[] = {{"format", "pt"}, {"difftune.tool", "difftune " DT_VERSION}};
+    char path[DT_PATH_MAX];
+    if (v->format == DT_ADAPTER_KOHYA) return safetensors_write(output, v->source, v->count, metadata, 2, NULL, v->err);
+    if (file_make_dirs(output, v->err) != DT_OK) return v->err->status;
+    file_join(path, output, ADAPTER_CONFIG);
+    if (json_file_write(path, describe(v, pairs, base_path), NULL, v->err) != DT_OK) return v->err->status;
+    file_join(path, output, ADAPTER_WEIGHTS);
+    return safetensors_write(path, v->source, v->count, metadata, 2, NULL, v->err);
+}
+
+dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const alias_table *names,
+                       dt_adapter_format format, dt_file_dtype dtype, const char *output, bool *left_out, dt_error *err)
+{
+    converting v = {
+        .f = f, .base = base, .names = names, .format = format, .dtype = params_file_dtype(dtype), .err = err};
+    lora_pairs pairs;
+    if (format == DT_ADAPTER_DIFFUSERS && !names)
+        return error_set(err, DT_ERR_UNSUPPORTED, "%s: diffusers has no such network", base_path);
+    if (arena_open(&v.room, "a LoRA in another layout", 2 * lora_room(f), err) != DT_OK) return err->status;
+    if (lora_read(&pairs, f, base, names, &v.room, err) == DT_OK && pairs.count == 0)
+        error_set(err, DT_ERR_ARG, "%s: no LoRA: only a LoRA has other programs' layouts", f->path);
+    const int64_t blocks = names ? alias_own_blocks(names, base) : 0;
+    const size_t most = (size_t)pairs.count * PARTS_MAX * TENSORS_OF_PART + f->count;
+    v.source = calloc(most + 1, sizeof *v.source);
+    v.targets = json_array();
+    v.saved = json_array();
+    if (!v.source) error_set(err, DT_ERR_MEMORY, "%s: no memory to list its matrices", output);
+    for (int i = 0; i < pairs.count && err->status == DT_OK; i++) add_pair(&v, &pairs.pair[i], blocks);
+    if (err->status == DT_OK) add_rows(&v, left_out);
+    if (err->status == DT_OK) write(&v, &pairs, base_path, output);
+    json_decref(v.targets);
+    json_decref(v.saved);
+    free(v.source);
+    arena_close(&v.room);
+    return err->status;
+}

@@ -1,0 +1,52 @@
+/* LoRA in files, whichever program wrote them, as matrices for this program's linear maps.
+ *
+ * Keys, after the prefixes base_model.model., transformer., unet. or diffusion_model.:
+ *     PEFT, diffusers  MODULE.lora_A.weight [r,I], MODULE.lora_B.weight [O,r]; older ones .lora.down.weight, .lora.up.weight
+ *     kohya            lora_unet_MODULE.lora_down.weight, .lora_up.weight, .alpha; dots of MODULE are underscores
+ * MODULE is a map of this program's network, or of diffusers' (model/file/aliases.h); several of those may be parts of one map
+ * here, whose rank is then the sum of theirs. The scale is alpha / r: alpha of the file, else of adapter_config.json beside it
+ * (lora_alpha, use_rslora), else r.
+ * Sources: huggingface/peft utils/save_and_load.py, huggingface/diffusers utils/state_dict_utils.py, kohya-ss/sd-scripts
+ * networks/lora.py. */
+#ifndef ADAPTER_LORA_FILE_H
+#define ADAPTER_LORA_FILE_H
+
+#include "container/tensor_file.h"
+#include "difftune.h"
+#include "model/file/aliases.h"
+
+typedef struct lora_pair {
+    char map[ALIAS_NAME_MAX]; /* without ".weight" */
+    int64_t out, in, rank;
+    float *a, *b; /* [rank,in], [out,rank] */
+    double scale; /* of the product */
+} lora_pair;
+
+typedef struct lora_pairs {
+    lora_pair *pair;
+    int count;
+} lora_pairs;
+
+/* What of a name stands behind prefixes that other programs put before it. */
+const char *lora_bare_name(const char *name);
+
+/* Whether a bare name is one of a LoRA's. */
+bool lora_is_name(const char *name);
+
+/* Bytes that lora_read takes for this file at most. */
+size_t lora_room(const tensor_file *f);
+
+/* Reads all of a file's matrices for maps of `base`, a viewed model file; `names` may be NULL. Everything lies in `memory`.
+ * DT_ERR_SHAPE naming a module that is no map of the network, a matrix that is missing or does not fit; DT_ERR_UNSUPPORTED for
+ * DoRA. */
+dt_status lora_read(lora_pairs *out, const tensor_file *f, const tensor_file *base, const alias_table *names,
+                    arena *memory, dt_error *err);
+
+/* Writes the LoRA of an open file for another program: in PEFT's layouts as a folder `output` of adapter_model.safetensors and
+ * adapter_config.json, in kohya's as that file. `base` and `base_path` are of the model it belongs to. Rows of the network that
+ * trained with it go along where the layout has the network's own names; *left_out says whether some did not. */
+dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const alias_table *names,
+                       dt_adapter_format format, dt_file_dtype dtype, const char *output, bool *left_out,
+                       dt_error *err);
+
+#endif

@@ -1,0 +1,363 @@
+/* Adapters in runs and files: what trains and how much that is, stopped and resumed, merged and joined, other programs' layouts,
+ * and files that do not fit. tests/test_adapters_double.c has their arithmetic. */
+#include "run_fixture.h"
+
+#include <math.h>
+
+#include "adapter/adapter_file.h"
+#include "model/maker.h"
+#include "train/trainset.h"
+
+enum { BATCH = 2, OUT = BATCH * 6 * FIXTURE_SIZE * FIXTURE_SIZE };
+
+static const dt_adapter kinds[] = {DT_ADAPTER_BITFIT, DT_ADAPTER_DIFFFIT, DT_ADAPTER_LORA, DT_ADAPTER_VPT_DEEP,
+                                   DT_ADAPTER_ADAPTFORMER};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+static dt_settings settings_of(const char *output, dt_adapter kind)
+{
+    dt_settings s = fixture_settings(output);
+    s.adapter = kind;
+    s.lora_rank = 3;
+    s.lora_alpha = 6;
+    snprintf(s.lora_targets, sizeof s.lora_targets, "attn.qkv,mlp.fc1");
+    s.vpt_tokens = 2;
+    s.adaptformer_width = 5;
+    s.learning_rate = 1e-2;
+    s.max_train_steps = 4;
+    s.weights = DT_WEIGHTS_LAST;
+    return s;
+}
+
+static const char *in(const char *folder, const char *name)
+{
+    static char path[4][DT_PATH_MAX];
+    static int turn;
+    char *out = path[turn++ % 4];
+    snprintf(out, DT_PATH_MAX, "%s/%s", temp_path(folder), name);
+    return out;
+}
+
+/* ---- predictions ---- */
+
+static void predict_of(ctx *c, const denoiser *d, float out[OUT])
+{
+    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){BATCH, 3, FIXTURE_SIZE, FIXTURE_SIZE});
+    rng_normal(x->data, tensor_count(x), (rng_key){.seed = 3, .purpose = RNG_NOISE});
+    const int32_t label[BATCH] = {1, 0};
+    const condition told = {.label = label};
+    const tensor *y = denoiser_forward(c, d, x, (int32_t[]){3, 700}, &told);
+    if (ctx_failed(c)) fail_msg("%s", c->error.message);
+    assert_int_equal(tensor_count(y), OUT);
+    memcpy(out, y->data, OUT * sizeof *out);
+}
+
+/* Of a model with adapters; NULL: none. */
+static void predict(const char *model, const char *adapters, float out[OUT])
+{
+    ctx c;
+    denoiser d;
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    if (denoiser_load_as(&c, &d, NULL, model, &(model_choice){.adapters = adapters}, model_kinds_all) != DT_OK)
+        fail_msg("%s", c.error.message);
+    predict_of(&c, &d, out);
+    ctx_close(&c);
+}
+
+/* The same with the adapter at its sites, as it was trained, whatever its kind. */
+static void predict_unmerged(const dt_settings *s, const char *file, float out[OUT])
+{
+    ctx c;
+    denoiser d;
+    adapter a;
+    tensor_file f;
+    const adapter_plan plan = adapter_plan_of(s);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(denoiser_load(&c, &d, NULL, s->pretrained_model, model_kinds_all), DT_OK);
+    assert_int_equal(adapter_open(&c, &a, &d, &plan, 0), DT_OK);
+    assert_int_equal(safetensors_open(&f, file, &c.error), DT_OK);
+    int met = 0;
+    for (size_t i = 0; i < f.count; i++) {
+        const char *name = f.entries[i].name + strlen(adapter_prefix(&plan));
+        const param *own = params_find(d.params, name), *row = own ? own : params_find(&a.params, name);
+        assert_non_null(row);
+        assert_int_equal(tensor_read_f32(row->tensor->data, &f.entries[i], &c.error), DT_OK);
+        met += row != own;
+    }
+    assert_int_equal(met, a.params.count);
+    predict_of(&c, &d, out);
+    tensor_file_close(&f);
+    ctx_close(&c);
+}
+
+static double difference(const float a[OUT], const float b[OUT])
+{
+    double most = 0, scale = 0;
+    for (int i = 0; i < OUT; i++) {
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+        scale = fmax(scale, fabs((double)a[i]));
+    }
+    return most / scale;
+}
+
+/* ---- how much trains ---- */
+
+static int64_t count_of(adapter_plan plan, int64_t classes)
+{
+    ctx c;
+    dit m;
+    adapter a;
+    dit_config config = {.input_size = 32, .channels = 4, .class_count = classes, .learn_sigma = true};
+    assert_true(dit_named(&config, "DiT-XL/2"));
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(dit_open(&c, &m, &config), DT_OK);
+    denoiser d = fixture_denoiser(&m);
+    assert_int_equal(adapter_open(&c, &a, &d, &plan, 0), DT_OK);
+    const char *pattern[ADAPTER_PATTERNS_MAX];
+    train_rule rule[1 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
+    const int patterns = adapter_patterns(pattern, &plan, &d);
+    for (int i = 0; i < patterns; i++) rule[1 + i] = (train_rule){pattern[i], true};
+    trainset set = {0};
+    assert_int_equal(trainset_add(&c, &set, d.params, rule, 1 + patterns), DT_OK);
+    assert_int_equal(trainset_add(&c, &set, &a.params, NULL, 0), DT_OK);
+    const int64_t values = trainset_values(&set);
+    ctx_close(&c);
+    return values;
+}
+
+/* The counts of the paper's table and of the released code, for DiT-XL/2. */
+static void as_much_trains_as_in_the_paper(void **state)
+{
+    (void)state;
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_BITFIT}, 101), 607136);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_LORA, .rank = 8, .targets = "attn.qkv"}, 101), 1149696);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_LORA, .rank = 16, .targets = "attn.qkv"}, 101),
+                     2181888);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_ADAPTFORMER, .width = 64, .scale = 0.1}, 101), 4280320);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_DIFFFIT, .blocks = 14}, 1000), 1739552);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_DIFFFIT, .variant = DT_DIFFFIT_PAPER}, 101), 832928);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_VPT_DEEP, .tokens = 10}, 101), 117504 + 28 * 10 * 1152);
+}
+
+/* ---- runs ---- */
+
+static void a_run_of_each_kind_is_resumed_and_is_a_model(void **state)
+{
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        float base[OUT], joined[OUT], of_run[OUT], of_list[OUT];
+        char list[2 * DT_PATH_MAX];
+        dt_settings s = settings_of("whole", kinds[k]);
+        fixture_train_to_the_end(&s);
+        assert_says(fixture_log, "adapter: ");
+        assert_true(file_exists(in("whole", "final/adapter_config.json")));
+        assert_false(file_exists(in("whole", "final/model.safetensors")));
+        dt_settings stopped = settings_of("parts", kinds[k]);
+        assert_int_equal(fixture_train(&stopped, 1), DT_ERR_INTERRUPTED);
+        assert_int_equal(fixture_train(&stopped, 2), DT_ERR_INTERRUPTED);
+        fixture_train_to_the_end(&stopped);
+        assert_same_bits(fixture_tensors(in("whole", "final/adapter_model.safetensors")),
+                         fixture_tensors(in("parts", "final/adapter_model.safetensors")));
+        predict(s.pretrained_model, NULL, base);
+        predict_unmerged(&s, in("whole", "final/adapter_model.safetensors"), joined);
+        predict(temp_path("whole"), NULL, of_run);
+        snprintf(list, sizeof list, "%s", temp_path("whole"));
+        predict(s.pretrained_model, list, of_list);
+        assert_memory_equal(of_run, of_list, sizeof of_run);
+        print_message("kind %d: %.2e from the base, %.2e from the adapter at its sites\n", (int)kinds[k],
+                      difference(base, of_run), difference(joined, of_run));
+        assert_true(difference(base, of_run) > 1e-3);
+        assert_true(difference(joined, of_run) < 2e-6);
+        fixture_remove("whole");
+        fixture_remove("parts");
+    }
+}
+
+/* Products of bfloat16 operands, and arrays of them where the machine has such: near to what f32 gives, whatever joins where. */
+static void each_kind_trains_in_bf16(void **state)
+{
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        float wide[OUT], narrow[OUT];
+        dt_settings s = settings_of("wide", kinds[k]);
+        s.learning_rate = 1e-3;
+        fixture_train_to_the_end(&s);
+        predict(temp_path("wide"), NULL, wide);
+        fixture_remove("wide");
+        s.mixed_precision = DT_PRECISION_BF16;
+        fixture_train_to_the_end(&s);
+        predict(temp_path("wide"), NULL, narrow);
+        fixture_remove("wide");
+        print_message("kind %d: %.2e apart\n", (int)kinds[k], difference(wide, narrow));
+        assert_true(difference(wide, narrow) < 2e-2);
+        assert_true(difference(wide, narrow) > 0);
+    }
+}
+
+/* The base is left as it is, and what is kept is small. */
+static void only_what_trains_is_kept(void **state)
+{
+    (void)state;
+    tensor_file f;
+    dt_error err = {0};
+    dt_settings s = settings_of("small", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    assert_int_equal(safetensors_open(&f, in("small", "checkpoints/step-00000004/model.safetensors"), &err), DT_OK);
+    assert_int_equal(f.count, 2 * 2 * 2 + 1); /* two maps in each of two blocks, and the classes */
+    assert_non_null(tensor_file_find(&f, "blocks.1.mlp.fc1.lora_A.weight"));
+    assert_non_null(tensor_file_find(&f, "y_embedder.embedding_table.weight"));
+    tensor_file_close(&f);
+    assert_int_equal(safetensors_open(&f, in("small", "final/adapter_model.safetensors"), &err), DT_OK);
+    assert_non_null(tensor_file_find(&f, "base_model.model.blocks.1.mlp.fc1.lora_B.weight"));
+    assert_string_equal(adapter_kind_of_file(&f), "lora");
+    tensor_file_close(&f);
+    s.lora_rank = 4;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "lora_rank");
+    fixture_remove("small");
+}
+
+/* ---- layouts ---- */
+
+static dt_settings convert_settings(const char *adapters, const char *output)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base.safetensors"));
+    snprintf(s.adapter_weights, sizeof s.adapter_weights, "%s", adapters);
+    snprintf(s.output, sizeof s.output, "%s", temp_path(output));
+    return s;
+}
+
+static void every_layout_is_the_same_adapter(void **state)
+{
+    (void)state;
+    static const struct {
+        dt_adapter_format format;
+        const char *name;
+        bool with_classes;
+    } layouts[] = {{DT_ADAPTER_PEFT, "again", true},
+                   {DT_ADAPTER_DIFFUSERS, "for_diffusers", false},
+                   {DT_ADAPTER_KOHYA, "for_kohya.safetensors", false}};
+    float own[OUT], other[OUT], first[OUT];
+    dt_settings s = settings_of("lora", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    predict(s.pretrained_model, temp_path("lora"), own);
+    for (int i = 0; i < 3; i++) {
+        dt_settings k = convert_settings(temp_path("lora"), layouts[i].name);
+        k.save_adapter_as = layouts[i].format;
+        fixture_must(dt_convert, &k);
+        char path[DT_PATH_MAX];
+        snprintf(path, sizeof path, "%s", temp_path(layouts[i].name));
+        predict(s.pretrained_model, path, other);
+        if (layouts[i].with_classes) assert_memory_equal(own, other, sizeof own);
+        if (i == 1) memcpy(first, other, sizeof first);
+        if (i == 2) assert_true(difference(first, other) < 1e-6);
+        assert_int_equal(strstr(fixture_log, "no place") != NULL, !layouts[i].with_classes);
+    }
+    fixture_remove("lora");
+}
+
+static void merging_takes_a_share_and_several(void **state)
+{
+    (void)state;
+    float base[OUT], merged[OUT], joined[OUT];
+    char list[4 * DT_PATH_MAX];
+    dt_settings a = settings_of("first", DT_ADAPTER_LORA), b = settings_of("second", DT_ADAPTER_LORA);
+    b.seed = 43;
+    fixture_train_to_the_end(&a);
+    fixture_train_to_the_end(&b);
+    predict(a.pretrained_model, NULL, base);
+    snprintf(list, sizeof list, "%s:0", temp_path("first"));
+    predict(a.pretrained_model, list, joined);
+    assert_memory_equal(base, joined, sizeof base);
+    const size_t used = (size_t)snprintf(list, sizeof list, "%s:0.5,", temp_path("first"));
+    snprintf(list + used, sizeof list - used, "%s:-0.25", temp_path("second"));
+    dt_settings k = convert_settings(list, "merged.safetensors");
+    k.merge = true;
+    fixture_must(dt_convert, &k);
+    predict(a.pretrained_model, list, joined);
+    predict(temp_path("merged.safetensors"), NULL, merged);
+    assert_memory_equal(joined, merged, sizeof joined);
+    assert_true(difference(base, merged) > 1e-3);
+    fixture_remove("first");
+    fixture_remove("second");
+}
+
+/* ---- what does not fit ---- */
+
+static void refuse(const char *adapters, const char *part)
+{
+    dt_settings k = convert_settings(adapters, "never.safetensors");
+    k.merge = true;
+    assert_int_not_equal(fixture_call(dt_convert, &k, NULL), DT_OK);
+    assert_says(fixture_message, part);
+    assert_false(file_exists(temp_path("never.safetensors")));
+}
+
+/* One tensor of ones under that name. */
+static const char *file_of(const char *name, const char *tensor_name, int64_t rows, int64_t columns)
+{
+    static float ones[4096];
+    static char path[DT_PATH_MAX];
+    dt_error err = {0};
+    for (int i = 0; i < 4096; i++) ones[i] = 1;
+    const tensor_source source = {.name = tensor_name,
+                                  .dtype = SAFETENSORS_F32,
+                                  .dim_count = 2,
+                                  .dims = (int64_t[]){rows, columns},
+                                  .values = ones};
+    snprintf(path, sizeof path, "%s", temp_path(name));
+    assert_int_equal(safetensors_write(path, &source, 1, NULL, 0, NULL, &err), DT_OK);
+    return path;
+}
+
+static void what_does_not_fit_is_refused_by_name(void **state)
+{
+    (void)state;
+    refuse(temp_path("nowhere"), "nowhere");
+    refuse(temp_path("base.safetensors"), "no adapter");
+    refuse(file_of("a", "base_model.model.blocks.0.attn.qkv.lora_A.weight", 2, 32), "no counterpart");
+    refuse(file_of("a", "base_model.model.blocks.7.attn.qkv.lora_A.weight", 2, 32), "no linear map");
+    refuse(file_of("a", "blocks.0.attn.qkv.lora_magnitude_vector", 1, 96), "DoRA");
+    refuse(file_of("a", "blocks.0.attn.gamma1", 1, 95), "another base");
+    refuse(file_of("a", "blocks.0.prompt_embeddings", 2, 32), "cannot be merged");
+    char weighted[DT_PATH_MAX];
+    snprintf(weighted, sizeof weighted, "%.900s:0.5", file_of("a", "blocks.0.prompt_embeddings", 2, 32));
+    refuse(weighted, "weight 1 expected");
+    snprintf(weighted, sizeof weighted, "%.900s:heavy", file_of("a", "blocks.0.prompt_embeddings", 2, 32));
+    refuse(weighted, "a weight is a number");
+
+    dt_settings stranger = convert_settings(file_of("a", "stranger", 2, 32), "never.safetensors");
+    assert_int_not_equal(fixture_call(dt_convert, &stranger, NULL), DT_OK);
+    assert_false(file_exists(temp_path("never.safetensors")));
+
+    dt_settings s = settings_of("lora", DT_ADAPTER_LORA);
+    snprintf(s.lora_targets, sizeof s.lora_targets, "to_q");
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "lora_targets");
+    assert_false(file_exists(temp_path("lora")));
+    s = settings_of("lora", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    fixture_base("other.safetensors", fixture_config(), 12);
+    dt_settings k = convert_settings(temp_path("lora"), "never.safetensors");
+    snprintf(k.pretrained_model, sizeof k.pretrained_model, "%s", temp_path("other.safetensors"));
+    k.merge = true;
+    assert_int_equal(fixture_call(dt_convert, &k, NULL), DT_ERR_ARG);
+    assert_says(fixture_message, "another base");
+    fixture_remove("lora");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(as_much_trains_as_in_the_paper),
+        cmocka_unit_test(a_run_of_each_kind_is_resumed_and_is_a_model),
+        cmocka_unit_test(each_kind_trains_in_bf16),
+        cmocka_unit_test(only_what_trains_is_kept),
+        cmocka_unit_test(every_layout_is_the_same_adapter),
+        cmocka_unit_test(merging_takes_a_share_and_several),
+        cmocka_unit_test(what_does_not_fit_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);
+}

@@ -1,0 +1,128 @@
+/* Each kind of adapter in a frozen DiT, in double: at its start every prediction is what it was, its rows have the gradients of
+ * central differences, and off it is not there. */
+#include "gradient_check.h"
+
+#include <string.h>
+
+#include "adapter/adapter.h"
+#include "model/dit/dit.h"
+#include "op/op.h"
+
+enum { VALUES = 2 * 4 * 4 * 4, ROWS_MAX = 64 };
+
+static const dit_config config = {.input_size = 4,
+                                  .patch = 2,
+                                  .channels = 2,
+                                  .hidden = 8,
+                                  .depth = 2,
+                                  .heads = 2,
+                                  .class_count = 3,
+                                  .learn_sigma = true};
+
+static const adapter_plan plans[] = {
+    {.kind = DT_ADAPTER_LORA, .rank = 2, .targets = "attn.qkv"},
+    {.kind = DT_ADAPTER_LORA, .rank = 4, .alpha = 2, .root = true, .targets = "all-linear"},
+    {.kind = DT_ADAPTER_DIFFFIT, .variant = DT_DIFFFIT_RELEASED, .blocks = 1},
+    {.kind = DT_ADAPTER_DIFFFIT, .variant = DT_DIFFFIT_PAPER},
+    {.kind = DT_ADAPTER_VPT_DEEP, .tokens = 3},
+    {.kind = DT_ADAPTER_ADAPTFORMER, .width = 5, .scale = 0.1},
+};
+enum { PLANS = sizeof plans / sizeof *plans };
+
+static dit tiny;
+static denoiser network;
+static adapter joined;
+
+static void open_with(const adapter_plan *plan)
+{
+    char text[DT_TEXT_MAX];
+    assert_int_equal(dit_open(&context, &tiny, &config), DT_OK);
+    for (int i = 0; i < tiny.params.count; i++) {
+        tensor *t = tiny.params.row[i].tensor;
+        if (tiny.params.row[i].fixed) continue;
+        rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
+    }
+    network = (denoiser){.params = &tiny.params, .sites = tiny.sites};
+    assert_int_equal(adapter_open(&context, &joined, &network, plan, 7), DT_OK);
+    adapter_describe(text, plan);
+    print_message("%s: %d rows\n", text, joined.params.count);
+}
+
+static tensor *build_model(ctx *c, tensor *const in[])
+{
+    (void)in;
+    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
+    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
+    return dit_forward(c, &tiny, x, (int32_t[]){3, 977}, (int32_t[]){1, 3});
+}
+
+static void keep_output(double out[VALUES])
+{
+    const tensor *y = build_model(&context, NULL);
+    assert_int_equal(tensor_count(y), VALUES);
+    memcpy(out, y->data, VALUES * sizeof *out);
+    arena_clear(&context.step);
+}
+
+static void at_its_start_it_changes_nothing_and_off_it_is_not_there(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PLANS; i++) {
+        double plain[VALUES], with[VALUES];
+        open_with(&plans[i]);
+        keep_output(with);
+        joined.off = true;
+        keep_output(plain);
+        if (plans[i].kind == DT_ADAPTER_VPT_DEEP)
+            assert_memory_not_equal(plain, with, sizeof plain);
+        else
+            assert_memory_equal(plain, with, sizeof plain);
+        arena_clear(&context.model);
+    }
+}
+
+/* Rows away from where they start, of which some have no gradient there. */
+static int let_train(tensor *in[ROWS_MAX])
+{
+    const params *p = &joined.params;
+    assert_true(p->count > 0 && p->count <= ROWS_MAX);
+    for (int i = 0; i < p->count; i++) {
+        tensor *t = in[i] = p->row[i].tensor;
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] += 0.2 * weight_of(j + i);
+        t->need_grad = true;
+        t->grad = arena_alloc_zeroed(&context.model, (size_t)tensor_count(t) * sizeof(real), &context.error);
+    }
+    return p->count;
+}
+
+static void each_kind_has_the_right_gradients(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PLANS; i++)
+        for (int checkpointing = 0; checkpointing < 2; checkpointing++) {
+            tensor *in[ROWS_MAX];
+            double plain[VALUES], changed[VALUES];
+            open_with(&plans[i]);
+            keep_output(plain);
+            const int count = let_train(in);
+            keep_output(changed);
+            assert_memory_not_equal(plain, changed, sizeof plain);
+            context.checkpointing = checkpointing;
+            differentiate(build_model, in);
+            for (int k = 0; k < tiny.params.count; k++) assert_null(tiny.params.row[k].tensor->grad);
+            const double error = worst_error(build_model, in, count, 1);
+            print_message("checkpointed %d: %.2e\n", checkpointing, error);
+            assert_true(error < 1e-6);
+            arena_clear(&context.model);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(at_its_start_it_changes_nothing_and_off_it_is_not_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_kind_has_the_right_gradients, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
