@@ -118,6 +118,7 @@ typedef struct dt_settings {
     char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
     int64_t hidden_size, depth, patch_size, in_channels;
     int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW */
+    char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
     bool learn_sigma;
     double class_dropout_prob;

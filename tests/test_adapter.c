@@ -284,6 +284,51 @@ static void merging_takes_a_share_and_several(void **state)
     fixture_remove("second");
 }
 
+/* ---- blending ---- */
+
+static void a_blend_is_between_its_models(void **state)
+{
+    (void)state;
+    float own[OUT], other[OUT], mixed[OUT];
+    char share[DT_PATH_MAX];
+    ctx c;
+    denoiser d, e;
+    fixture_base("other.safetensors", fixture_config(), 12);
+    dit_config more = fixture_config();
+    more.class_count += 2;
+    fixture_base("more.safetensors", more, 12);
+    predict(temp_path("base.safetensors"), NULL, own);
+    predict(temp_path("other.safetensors"), NULL, other);
+    const char *const shares[] = {"0", "1"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(share, sizeof share, "%s:%s", temp_path("other.safetensors"), shares[i]);
+        dt_settings k = convert_settings("", "mixed.safetensors");
+        snprintf(k.blend, sizeof k.blend, "%s", share);
+        fixture_must(dt_convert, &k);
+        predict(temp_path("mixed.safetensors"), NULL, mixed);
+        assert_memory_equal(mixed, i ? other : own, sizeof mixed);
+    }
+    /* of a table of other classes the null class alone */
+    snprintf(share, sizeof share, "%s:0.25", temp_path("more.safetensors"));
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    const model_choice choice = {.blend = share};
+    assert_int_equal(denoiser_load(&c, &d, NULL, temp_path("base.safetensors"), model_kinds_all), DT_OK);
+    assert_int_equal(denoiser_load_as(&c, &e, NULL, temp_path("base.safetensors"), &choice, model_kinds_all), DT_OK);
+    const tensor *rows = params_find(d.params, "y_embedder.embedding_table.weight")->tensor,
+                 *blended = params_find(e.params, "y_embedder.embedding_table.weight")->tensor;
+    const size_t known = (size_t)(FIXTURE_CLASSES * rows->dim[1]) * sizeof(float);
+    assert_memory_equal(rows->data, blended->data, known);
+    assert_memory_not_equal((const char *)rows->data + known, (const char *)blended->data + known, 32 * sizeof(float));
+    ctx_close(&c);
+    dt_settings k = convert_settings("", "never.safetensors");
+    snprintf(k.blend, sizeof k.blend, "%s:1.5", temp_path("other.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &k, NULL), DT_ERR_ARG);
+    assert_says(fixture_message, "from 0 to 1");
+    snprintf(k.blend, sizeof k.blend, "%s", temp_path("other.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &k, NULL), DT_ERR_ARG);
+    assert_false(file_exists(temp_path("never.safetensors")));
+}
+
 /* ---- what does not fit ---- */
 
 static void refuse(const char *adapters, const char *part)
@@ -357,6 +402,7 @@ int main(void)
         cmocka_unit_test(only_what_trains_is_kept),
         cmocka_unit_test(every_layout_is_the_same_adapter),
         cmocka_unit_test(merging_takes_a_share_and_several),
+        cmocka_unit_test(a_blend_is_between_its_models),
         cmocka_unit_test(what_does_not_fit_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);

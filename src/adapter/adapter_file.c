@@ -74,16 +74,14 @@ bool adapter_path(char out[DT_PATH_MAX], const char *path)
     return false;
 }
 
-static void identify(adapter_files *j)
+/* What is joined is known by the hash of all that was joined before it, of its file and of its weight. */
+static void identify(adapter_files *j, const tensor_file *f, double weight)
 {
-    char text[FILES_MAX * 100];
-    size_t used = 0;
+    char text[160];
     file_hash hash;
-    for (int i = 0; i < j->count; i++) {
-        tensor_file_sha256(&hash, &j->file[i].tensors);
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s %.9g ", hash.hex, j->file[i].weight);
-    }
-    file_sha256_bytes(&hash, text, used);
+    tensor_file_sha256(&hash, f);
+    const int length = snprintf(text, sizeof text, "%s %s %.9g", j->identity, hash.hex, weight);
+    file_sha256_bytes(&hash, text, (size_t)length);
     memcpy(j->identity, hash.hex, sizeof j->identity);
 }
 
@@ -110,22 +108,26 @@ dt_status adapter_files_add(adapter_files *j, const char *path, double weight, d
     else if (a->kind == DT_ADAPTER_VPT_DEEP && weight != 1)
         error_set(err, DT_ERR_ARG, "%s: tokens of vpt-deep are there or not: weight 1 expected, not %g", a->path,
                   weight);
-    if (err->status == DT_OK) identify(j);
+    if (err->status == DT_OK) identify(j, &a->tensors, weight);
     return err->status;
 }
 
-/* "PATH:0.5": the weight is a number behind the last colon. */
+dt_status adapter_split_weight(double *weight, char *text, const char *key, dt_error *err)
+{
+    char *colon = strrchr(text, ':'), *end;
+    if (!colon || file_exists(text)) return DT_OK;
+    const double number = strtod(colon + 1, &end);
+    if (end == colon + 1 || *end || !isfinite(number))
+        return error_set(err, DT_ERR_ARG, "%s %s: PATH or PATH:WEIGHT expected, a weight is a number", key, text);
+    *weight = number;
+    *colon = '\0';
+    return DT_OK;
+}
+
 static dt_status add_weighted(adapter_files *j, char *text, dt_error *err)
 {
-    char *colon = strrchr(text, ':'), *end = text;
     double weight = 1;
-    if (colon && !file_exists(text)) {
-        weight = strtod(colon + 1, &end);
-        if (end == colon + 1 || *end || !isfinite(weight))
-            return error_set(err, DT_ERR_ARG, "adapter_weights %s: PATH or PATH:WEIGHT expected, a weight is a number",
-                             text);
-        *colon = '\0';
-    }
+    if (adapter_split_weight(&weight, text, "adapter_weights", err) != DT_OK) return err->status;
     return adapter_files_add(j, text, weight, err);
 }
 
@@ -201,12 +203,12 @@ static size_t values_bytes(const tensor_file *f)
 }
 
 /* The entry's values in memory, to be changed; made once for each tensor however often it is merged into. */
-static float *own_values(const merging *m, tensor_entry *e)
+static float *own_values(adapter_files *j, tensor_entry *e, dt_error *err)
 {
-    const unsigned char *start = m->j->memory.base, *data = e->data;
-    if (data >= start && data < start + m->j->memory.used) return (float *)e->data;
-    float *values = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *values, m->err);
-    if (!values || tensor_read_finite(values, e, m->err) != DT_OK) return NULL;
+    const unsigned char *start = j->memory.base, *data = e->data;
+    if (data >= start && data < start + j->memory.used) return (float *)e->data;
+    float *values = arena_alloc(&j->memory, (size_t)e->count * sizeof *values, err);
+    if (!values || tensor_read_finite(values, e, err) != DT_OK) return NULL;
     e->dtype = SAFETENSORS_F32;
     e->strides = NULL;
     e->seal = NULL;
@@ -252,7 +254,7 @@ static dt_status merge_row(const merging *m, const tensor_entry *e, const char *
     if (!same_shape(own, e))
         return is_other_table(own, e) ? take_table(m, own, e)
                                       : refuse(m, e->name, "has another shape here: it was made for another base");
-    float *values = own_values(m, own), *changed = NULL;
+    float *values = own_values(m->j, own, m->err), *changed = NULL;
     const arena_place mark = arena_mark(&m->j->memory);
     if (values) changed = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *changed, m->err);
     if (changed && tensor_read_finite(changed, e, m->err) == DT_OK)
@@ -268,7 +270,7 @@ static dt_status merge_pair(const merging *m, const lora_pair *p)
 {
     char name[ALIAS_NAME_MAX + 16];
     snprintf(name, sizeof name, "%s.weight", p->map);
-    float *w = own_values(m, find_own(m, name));
+    float *w = own_values(m->j, find_own(m, name), m->err);
     const double factor = m->a->weight * p->scale;
     if (!w) return m->err->status;
 #pragma omp parallel for schedule(static)
@@ -314,7 +316,7 @@ static dt_status merge_gamma(const merging *m, const tensor_entry *e, const char
         snprintf(name, sizeof name, "%s.%s", map, bias ? "bias" : "weight");
         tensor_entry *own = find_own(m, name);
         if (!own || own->dims[0] != e->count) return refuse(m, e->name, "does not fit: it was made for another base");
-        float *values = own_values(m, own), *gamma = NULL;
+        float *values = own_values(m->j, own, m->err), *gamma = NULL;
         const arena_place mark = arena_mark(&m->j->memory);
         if (values) gamma = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *gamma, m->err);
         if (gamma && tensor_read_finite(gamma, e, m->err) == DT_OK)
@@ -347,15 +349,62 @@ static dt_status merge_file(const merging *m)
     return m->err->status == DT_OK && m->a->kind == DT_ADAPTER_LORA ? merge_lora(m) : m->err->status;
 }
 
+/* Room for every tensor of the base, and for one of the others at a time. */
+static dt_status open_memory(adapter_files *j, const tensor_file *base, size_t more, dt_error *err)
+{
+    if (j->memory.base) return DT_OK;
+    const size_t room = values_bytes(base) + base->count * ROOM_FOR_SMALL + more;
+    return arena_open(&j->memory, "merged weights", room, err);
+}
+
 dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_table *names, dt_error *err)
 {
-    size_t room = values_bytes(base) + base->count * ROOM_FOR_SMALL;
-    for (int i = 0; i < j->count; i++) room += values_bytes(&j->file[i].tensors);
-    if (!j->count || arena_open(&j->memory, "merged weights", room, err) != DT_OK) return err->status;
+    size_t more = 0;
+    for (int i = 0; i < j->count; i++) more += values_bytes(&j->file[i].tensors);
+    if (j->count) open_memory(j, base, more, err);
     for (int i = 0; i < j->count && err->status == DT_OK; i++) {
         const merging m = {.j = j, .a = &j->file[i], .base = base, .names = names, .err = err};
         merge_file(&m);
     }
+    return err->status;
+}
+
+/* ---- blending ---- */
+
+static void mix(float *values, const float *other, int64_t count, double share)
+{
+    for (int64_t i = 0; i < count; i++) values[i] = (float)((1 - share) * values[i] + share * other[i]);
+}
+
+static dt_status blend_tensor(adapter_files *j, tensor_entry *own, const tensor_entry *other, double share,
+                              dt_error *err)
+{
+    const bool same = same_shape(own, other);
+    if (!same && !is_other_table(own, other))
+        return error_set(err, DT_ERR_SHAPE, "%s: tensor %s has another shape in %s", other->path, own->name, own->path);
+    const int64_t count = same ? own->count : own->dims[1];
+    float *values = own_values(j, own, err), *others = NULL;
+    const arena_place mark = arena_mark(&j->memory);
+    if (values) others = arena_alloc(&j->memory, (size_t)other->count * sizeof *others, err);
+    if (others && tensor_read_finite(others, other, err) == DT_OK)
+        mix(values + own->count - count, others + other->count - count, count, share);
+    arena_release(&j->memory, mark);
+    return err->status;
+}
+
+dt_status adapter_files_blend(adapter_files *j, tensor_file *base, const tensor_file *other, double share,
+                              dt_error *err)
+{
+    if (open_memory(j, base, values_bytes(other), err) != DT_OK) return err->status;
+    for (size_t i = 0; i < base->count && err->status == DT_OK; i++) {
+        const tensor_entry *e = tensor_file_find(other, base->entries[i].name);
+        if (e)
+            blend_tensor(j, &base->entries[i], e, share, err);
+        else
+            error_set(err, DT_ERR_SHAPE, "%s: tensor %s is missing, which %s has", other->path, base->entries[i].name,
+                      base->path);
+    }
+    identify(j, other, share);
     return err->status;
 }
 

@@ -28,7 +28,7 @@ typedef struct adapter_file {
 typedef struct adapter_files {
     adapter_file *file;
     int count;
-    arena memory;      /* of what is put in place of a model's tensors */
+    arena memory;      /* of what is put in place of a model's tensors; empty until something is */
     char identity[65]; /* hash of files and weights; "" where there are none */
 } adapter_files;
 
@@ -54,6 +54,15 @@ dt_status adapter_files_check_base(const adapter_files *j, const char *base, con
 /* Merges into the tensors of a viewed model file, in their order. `names` are other programs' for the same network; may be NULL. The
  * files must stay open while the tensors are used. DT_ERR_SHAPE naming what does not fit. */
 dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_table *names, dt_error *err);
+
+/* Makes every tensor of `base` the share (1 - share) of itself and `share` of that of `other`, both viewed. Of a table of other
+ * classes the null class's row, the last, is mixed alone. DT_ERR_SHAPE naming what differs. */
+dt_status adapter_files_blend(adapter_files *j, tensor_file *base, const tensor_file *other, double share,
+                              dt_error *err);
+
+/* Splits "PATH:NUMBER" at the last colon, unless all of it is a path that is there; `text` becomes PATH. DT_ERR_ARG, naming
+ * `key`, for what is no number. Without a number *weight stays. */
+dt_status adapter_split_weight(double *weight, char *text, const char *key, dt_error *err);
 
 /* Joins those that stay beside the network to it. */
 dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d);

@@ -14,8 +14,11 @@ model_kinds model_kinds_all = {&dit_kind, NULL};
 
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
-    return (model_choice){
-        .weights = s->file_weights, .heads = s->num_heads, .adapters = s->adapter_weights, .observer = observer};
+    return (model_choice){.weights = s->file_weights,
+                          .heads = s->num_heads,
+                          .adapters = s->adapter_weights,
+                          .blend = s->blend,
+                          .observer = observer};
 }
 
 static void tell(const model_choice *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -271,6 +274,23 @@ static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *e
     return adapter_files_merge(j, &f->tensors, f->kind->other_names, err);
 }
 
+/* Other weights of the same network, e.g. those that training began with (Wortsman et al. 2022, WiSE-FT). */
+static dt_status blend(model_file *f, const model_choice *k, model_kinds kinds, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    double share = -1;
+    model_file other = {0};
+    snprintf(path, sizeof path, "%s", k->blend);
+    if (adapter_split_weight(&share, path, "blend", err) != DT_OK) return err->status;
+    if (!(share >= 0 && share <= 1))
+        return error_set(err, DT_ERR_ARG, "blend %s: PATH:SHARE expected, the share from 0 to 1", k->blend);
+    if (model_file_open(&other, path, kinds, err) == DT_OK &&
+        adapter_files_blend(&f->adapters, &f->tensors, &other.tensors, share, err) == DT_OK)
+        tell(k, "%.600s: mixed with %g of %.600s", f->path, share, other.path);
+    model_file_close(&other);
+    return err->status;
+}
+
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err)
 {
@@ -288,6 +308,7 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
     }
     if (err->status == DT_OK && open_adapters(&f->adapters, &chain, choice, err) == DT_OK)
         join_adapters(f, choice, err);
+    if (err->status == DT_OK && choice->blend && choice->blend[0]) blend(f, choice, kinds, err);
     if (err->status != DT_OK)
         model_file_close(f);
     else if (guess[0])
@@ -313,7 +334,7 @@ static void tell_apart(model_info *info, const model_file *f)
 {
     char text[2 * sizeof info->sha256 + 48];
     file_hash hash;
-    if (!info->sha256[0] || !(f->beside_averages || f->added_heads || f->adapters.count)) return;
+    if (!info->sha256[0] || !(f->beside_averages || f->added_heads || f->adapters.identity[0])) return;
     const int length = snprintf(text, sizeof text, "%s %s %lld%s", info->sha256, f->beside_averages ? "model" : "",
                                 (long long)f->added_heads, f->adapters.identity);
     file_sha256_bytes(&hash, text, (size_t)length);

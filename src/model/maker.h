@@ -14,6 +14,7 @@ extern model_kinds model_kinds_all;
 typedef struct model_choice {
     dt_file_weights weights;
     int64_t heads;               /* 0: the file's */
+    const char *blend;           /* "PATH:SHARE" of another model to mix in; NULL or empty: none */
     const char *adapters;        /* a list of adapter files (adapter/adapter_file.h); NULL: none */
     const dt_observer *observer; /* may be NULL */
 } model_choice;
@@ -40,7 +41,7 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 /* Opens `model` as model_path finds it and narrows it to its network: past the names that trainers and wrappers put before
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
  * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice. DT_ERR_ARG where there are no
- * such weights, or where the file states other heads. On failure *f is empty and may be closed. */
+ * such weights, or where the file states other heads. Then `blend` is mixed in. On failure *f is empty and may be closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
 /* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */

@@ -76,6 +76,7 @@ const settings_key settings_keys[] = {
 
     TEXT(model, pretrained_model, "", "PATH", USES_MODEL | CONVERT, RESULT, 0, "file (safetensors, .pt), run folder or diffusers folder"),
     ENUM(model, file_weights, "auto", file_weights_words, USES_MODEL | CONVERT, RESULT, 0, "averaged or trained weights of a file with both; auto: averaged"),
+    TEXT(model, blend, "", "PATH", SAMPLE | CONVERT, RESULT, 0, "PATH:SHARE mixes the weights with those of another model, e.g. the base"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
     TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
