@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "base/say.h"
 #include "file/file.h"
+#include "file/left_overs.h"
 #include "model/maker.h"
 
 /* The source's metadata, and what was made of what by whom. */
@@ -86,6 +87,7 @@ dt_status dt_convert(dt_context *c, const dt_settings *s, const dt_observer *obs
 {
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_CONVERT, observer) != DT_OK) return api_leave(c);
-    (s->adapter_weights[0] && !s->merge ? convert_adapter : convert_model)(c, s, observer);
+    if ((s->adapter_weights[0] && !s->merge ? convert_adapter : convert_model)(c, s, observer) == DT_OK)
+        left_overs_remove_beside(s->output);
     return api_leave(c);
 }

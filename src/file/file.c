@@ -15,6 +15,8 @@
 
 #include <nettle/base16.h>
 
+#include "file/left_overs.h"
+
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
 /* ---- reading ---- */
@@ -488,6 +490,10 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
     char aside[DT_PATH_MAX];
     dt_error ignored = {0};
     if (!file_exists(path)) return file_rename(made, path, err);
+    if (renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
+        if (sync_folder_of(path, err) != DT_OK) return err->status;
+        return file_remove_tree(made, err);
+    }
     if ((size_t)snprintf(aside, sizeof aside, "%s.old.tmp-%ld", path, (long)getpid()) >= sizeof aside)
         return error_set(err, DT_ERR_IO, "cannot replace %s: the path is too long", path);
     if (file_rename(path, aside, err) != DT_OK) return err->status;
@@ -541,21 +547,13 @@ void file_names_free(file_names *names)
     *names = (file_names){0};
 }
 
-/* "name.tmp-123", as file_writer_begin makes them, or a lock */
-static bool is_left_over(const char *name)
-{
-    if (!strcmp(name, FILE_LOCK_NAME)) return true;
-    const char *mark = strstr(name, ".tmp-");
-    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
-}
-
 dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err)
 {
     file_names names;
     if (!file_exists(folder)) return DT_OK;
     if (file_list(&names, folder, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++)
-            if (!is_left_over(names.name[i]))
+            if (strcmp(names.name[i], FILE_LOCK_NAME) != 0 && !left_over_name(names.name[i], NULL))
                 error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no %s; choose another",
                           folder, names.name[i], purpose);
     file_names_free(&names);

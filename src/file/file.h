@@ -135,8 +135,9 @@ dt_status file_check_folder(const char *path, dt_error *err);
  * something in it. */
 dt_status file_rename(const char *from, const char *to, dt_error *err);
 
-/* Puts the folder `made` in the place of `path`, in the same file system. What was there is set aside under another name
- * and removed when the new one is in place, so that at any time one of them is whole. */
+/* Puts the folder `made` in the place of `path`, in the same file system, and removes what was there. Both change places in
+ * one step; where the file system knows no such step the old one is set aside under another name before, so that at any time
+ * one of them is whole. */
 dt_status file_replace_folder(const char *made, const char *path, dt_error *err);
 
 /* Removes a folder with all that is in it. Only regular files and folders are removed and no link is followed: when

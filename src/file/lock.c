@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "file/file.h"
+#include "file/left_overs.h"
 
 enum { HOLDER_MAX = 128 };
 
@@ -52,9 +53,11 @@ static bool try_to_take(file_lock *l, const char *folder, dt_error *err)
         error_set_errno(err, "cannot write to the folder %s: cannot make " FILE_LOCK_NAME " in it", folder);
         return true;
     }
-    if (flock(l->fd, LOCK_EX | LOCK_NB) == 0 || knows_no_locks(errno)) {
+    const bool locked = flock(l->fd, LOCK_EX | LOCK_NB) == 0;
+    if (locked || knows_no_locks(errno)) {
         l->held = is_in_place(l);
         if (l->held) sign(l);
+        if (l->held && locked) left_overs_remove(folder);
     } else if (errno == EWOULDBLOCK) {
         tell_holder(l, folder, err);
     } else if (errno != EINTR) {

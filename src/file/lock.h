@@ -13,9 +13,9 @@ typedef struct file_lock {
     char path[DT_PATH_MAX];
 } file_lock;
 
-/* Takes the lock of an existing folder. DT_ERR_CONFLICT at once, naming the process and its machine, while another one (or
- * another lock of this process) holds it; DT_ERR_IO where the folder cannot be written to. A file system that knows no locks
- * is taken as it is. */
+/* Takes the lock of an existing folder, and removes what killed processes left there (file/left_overs.h). DT_ERR_CONFLICT at
+ * once, naming the process and its machine, while another one (or another lock of this process) holds it; DT_ERR_IO where the
+ * folder cannot be written to. A file system that knows no locks is taken as it is. */
 dt_status file_lock_folder(file_lock *l, const char *folder, dt_error *err);
 
 /* Harmless on a lock that is not held. */
