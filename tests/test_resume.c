@@ -314,12 +314,12 @@ static void stop_three_times(const work *w, const dt_settings *s, int64_t questi
     const rng_key key = {seed, RNG_INIT, (uint32_t)(w - works), round};
     dt_status status = DT_ERR_INTERRUPTED;
     for (uint32_t i = 0; i < 3 && status != DT_OK; i++) {
-        int64_t asked;
-        status = call_until(w, s, (int64_t)rng_below(key, i, (uint64_t)questions), &asked);
+        const int64_t within =
+            round % 2 ? questions : (questions + 2) / 3; /* so that the third call has work left too */
+        status = call_until(w, s, (int64_t)rng_below(key, i, (uint64_t)within), NULL);
         if (status != DT_ERR_INTERRUPTED) continue;
         stops_made++;
         stops_of_number[i]++;
-        if (asked < questions / 2) questions -= asked / 2; /* later calls have less to do */
     }
     if (status != DT_OK) assert_int_equal(call_until(w, s, INT64_MAX - 1, NULL), DT_OK);
 }
@@ -351,10 +351,88 @@ static void what_was_stopped_is_what_was_not(void **state)
     print_message("%s: %lld places to stop at\n", w->name, (long long)questions);
 }
 
+/* ---- how far the places are apart ---- */
+
+/* Products that the engine has been asked for since the last question, and the most there were between two. */
+static int64_t work_now, work_most;
+static engine counted;
+
+static void count_gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k,
+                       int64_t lda, int64_t ldb, int64_t ldc, int flags)
+{
+    work_now += m * n * k;
+    counted.gemm(c, a, b, bias, m, n, k, lda, ldb, ldc, flags);
+}
+
+static void count_gemm_gelu(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o,
+                            int64_t i, int flags)
+{
+    work_now += m * o * i;
+    counted.gemm_gelu(y, u, x, w, bias, m, o, i, flags);
+}
+
+static bool measure_work(void *user)
+{
+    (void)user;
+    if (work_now > work_most) work_most = work_now;
+    work_now = 0;
+    return false;
+}
+
+static int64_t most_work_between_places(const work *w, const dt_settings *s)
+{
+    dt_context *c = NULL;
+    const dt_observer observer = {.should_stop = measure_work};
+    assert_int_equal(dt_open(&c, s), DT_OK);
+    c->ask_every = 0;
+    counted = c->engine;
+    c->engine.gemm = c->host.gemm = count_gemm;
+    c->engine.gemm_gelu = c->host.gemm_gelu = count_gemm_gelu;
+    work_now = work_most = 0;
+    if (w->verb(c, s, &observer) != DT_OK) fail_msg("%s: %s", w->name, dt_message(c));
+    measure_work(NULL);
+    dt_close(c);
+    fixture_remove("out");
+    return work_most;
+}
+
+/* Of everything but batches. */
+static void grow(dt_settings *s)
+{
+    int64_t *const counts[] = {&s->max_train_steps, &s->validation_count, &s->num_samples,         &s->eval_count,
+                               &s->bank_size,       &s->fid_count,        &s->num_inference_steps, &s->bank_shard_size};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) *counts[i] *= 3;
+    if (s->lr_warmup_steps > 0) s->lr_warmup_steps = 3;
+    snprintf(s->train_data, sizeof s->train_data, "%s", temp_path("more"));
+    if (s->validation_data[0]) snprintf(s->validation_data, sizeof s->validation_data, "%s", temp_path("more_held"));
+    if (s->reference[0]) snprintf(s->reference, sizeof s->reference, "%s", temp_path("more_held"));
+}
+
+/* A stop is served within a batch: however much there is to do, no more lies between two places to stop at. */
+static void more_work_has_no_more_between_two_places(void **state)
+{
+    (void)state;
+    fixture_images("more", FIXTURE_CLASSES, 12, LATENT_PICTURE, 0);
+    fixture_images("more_held", FIXTURE_CLASSES, 6, LATENT_PICTURE, 5);
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        dt_settings s = settings_of(&works[i]);
+        s.sample_batch_size = 2;
+        const int64_t some = most_work_between_places(&works[i], &s);
+        grow(&s);
+        const int64_t more = most_work_between_places(&works[i], &s);
+        assert_true(some > 0);
+        if (more > some)
+            fail_msg("%s: %lld products between two places, %lld when there is more to do", works[i].name,
+                     (long long)some, (long long)more);
+    }
+}
+
 int main(int argc, char **argv)
 {
     enum { WORKS = sizeof works / sizeof *works };
-    struct CMUnitTest tests[WORKS];
+    struct CMUnitTest tests[WORKS + 1] = {
+        [WORKS] = cmocka_unit_test(more_work_has_no_more_between_two_places),
+    };
     if (argc > 1) rounds = atoi(argv[1]);
     if (argc > 2) seed = strtoull(argv[2], NULL, 10);
     for (size_t i = 0; i < WORKS; i++)

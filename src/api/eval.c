@@ -26,7 +26,7 @@ static dt_status open_side(ctx *c, const meter *m, eval_input *in, const dt_sett
 {
     const statistics_kind kind = meter_kind(m);
     data_watcher watcher = watch_data(&in->watch);
-    watcher.go_on = NULL; /* nothing of a side is kept: what is stopped within it would begin again */
+    watcher.go_on = NULL; /* a side has no progress of its own to tell */
     if (s->feature == DT_FEATURE_INCEPTION) return meter_measure_path(c, m, out, s, path, &watcher);
     if (file_has_extension(path, "npz")) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;

@@ -49,10 +49,15 @@ static dt_status encode_picture(const encoder *e, float *moments, const uint8_t 
     return check_finite(e, moments, number, copies);
 }
 
+/* Who does not want to be told how far it has come is asked all the same. */
 static dt_status go_on(const encoder *e, int64_t done, int64_t count, dt_error *err)
 {
     const data_watcher *w = e->watch;
-    if (!w->go_on || w->go_on(w->user, done, count) || done == count) return DT_OK;
+    if (!w->go_on) {
+        ctx_go_on(e->c);
+        return e->c->error.status;
+    }
+    if (w->go_on(w->user, done, count) || done == count) return DT_OK;
     return error_set(err, DT_ERR_INTERRUPTED,
                      "%s: stopped encoding after %lld of %lld pictures; the same command goes on", e->path,
                      (long long)done, (long long)count);

@@ -200,7 +200,7 @@ static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s,
     const codec pixels = codec_of_pixels(3);
     watch w = {.observer = t->observer};
     data_watcher watcher = watch_data(&w);
-    watcher.go_on = NULL; /* a stop waits for the checkpoint of the first step */
+    watcher.go_on = NULL; /* no task of its own, to tell how far it has come */
     const examples_options options = {.codec = &pixels,
                                       .resolution = t->resolution,
                                       .background = s->background,
