@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/finite.h"
 #include "file/json_file.h"
 
 #define CACHE_FORMAT "difftune latents 1"
@@ -149,9 +150,12 @@ static void map_shard(latent_shard *s, const latent_cache *k, dt_error *err)
         error_set(err, DT_ERR_FORMAT, "%s: SHA-256 is not the manifest's", path);
     else if (!s->moments || !s->content || !s->origin)
         error_set(err, DT_ERR_SHAPE, "%s: not a shard of %lld pictures of this codec", path, (long long)s->count);
-    for (int64_t i = 0; err->status == DT_OK && i < s->count; i++)
+    for (int64_t i = 0; err->status == DT_OK && i < s->count; i++) {
         if (!origin_is_possible(s->origin[i]))
             error_set(err, DT_ERR_FORMAT, "%s: picture %lld has an impossible origin", path, (long long)i);
+        else if (finite_first_bad(s->moments + i * k->picture_values, k->picture_values) >= 0)
+            error_set(err, DT_ERR_FORMAT, "%s: picture %lld has latents that are not finite", path, (long long)i);
+    }
 }
 
 static bool read_shard_entry(latent_shard *s, const json_t *entry, const latent_cache *k)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "base/say.h"
 #include "eval/frechet.h"
 #include "eval/inception_score.h"
@@ -192,6 +193,9 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
     const arena_place mark = arena_mark(&c->scratch);
     float *logits = arena_alloc(&c->scratch, (size_t)(count * INCEPTION_CLASSES) * sizeof *logits, &c->error);
     if (logits && inception_logits(c, logits, &m->inception, candidate->rows, count, false) == DT_OK &&
+        finite_first_bad(logits, count * INCEPTION_CLASSES) >= 0)
+        error_set(&c->error, DT_ERR_NUMERIC, "%s: the network's logits are not finite", m->features.measure);
+    if (logits && !ctx_failed(c) &&
         inception_score(&value, logits, count, INCEPTION_CLASSES, m->score_parts, &c->error) == DT_OK) {
         result->inception_score = value.mean;
         result->inception_score_std = value.std;

@@ -169,6 +169,19 @@ dt_status trainset_write(ctx *c, const trainset *set, const char *path, const tr
     return c->error.status;
 }
 
+/* A square below zero would make weights of its root, which is none. */
+static dt_status check_squares(ctx *c, const tensor_file *f, const char *name)
+{
+    const tensor_entry *e = tensor_file_find(f, name);
+    float *values = e ? arena_alloc(&c->scratch, (size_t)e->count * sizeof *values, &c->error) : NULL;
+    if (!values || tensor_read_f32(values, e, &c->error) != DT_OK) return c->error.status;
+    for (int64_t i = 0; i < e->count; i++)
+        if (values[i] < 0)
+            return error_set(&c->error, DT_ERR_FORMAT, "%s: tensor %s: value %lld is %g, a mean of squares expected",
+                             f->path, name, (long long)i, (double)values[i]);
+    return DT_OK;
+}
+
 dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix)
 {
     tensor_file f;
@@ -177,7 +190,8 @@ dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values va
     for (int i = 0; i < set->count && !ctx_failed(c); i++) {
         const train_row *r = &set->row[i];
         const char *name = prefixed(c, prefix, r->param->name);
-        if (name) params_read_values(c, values_of(r, values), r->param, &f, name);
+        if (name && (values != TRAIN_V || check_squares(c, &f, name) == DT_OK))
+            params_read_values(c, values_of(r, values), r->param, &f, name);
         arena_release(&c->scratch, mark);
     }
     tensor_file_close(&f);

@@ -33,8 +33,8 @@ static dt_status read_config(kl_config *out, const char *folder, dt_error *err)
     if (scale) out->scale = json_number_value(scale);
     if (out->groups < 1 || out->groups > 1 << 14)
         error_set(err, DT_ERR_FORMAT, "%s: norm_num_groups: a whole number above 0 expected", path);
-    else if (!isfinite(out->scale) || out->scale <= 0)
-        error_set(err, DT_ERR_FORMAT, "%s: scaling_factor: a number above 0 expected", path);
+    else if (!(out->scale >= 1e-6 && out->scale <= 1e6)) /* as a float and its inverse too */
+        error_set(err, DT_ERR_FORMAT, "%s: scaling_factor: a number from 1e-6 to 1e6 expected", path);
     json_decref(config);
     return err->status;
 }
