@@ -1,6 +1,7 @@
 /* Files: mapping, hashes, atomic replacement under failures and kills, folders. */
 #include "temp_folder.h"
 
+#include "file/left_overs.h"
 #include "file/lock.h"
 
 #include <fcntl.h>
@@ -409,6 +410,57 @@ static void a_lock_of_a_dead_process_is_no_obstacle(void **state)
 }
 
 /* 64 MiB pass through the process, and at most some 16 of them are in its memory at a time. */
+/* The number of a process that has ended and left files under it. */
+static long dead_process(void)
+{
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    return (long)child;
+}
+
+static void put_left_over(const char *name, const char *end, long process)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s%s%ld", name, end, process);
+    temp_write(full, "part", 4);
+}
+
+static void what_killed_processes_left_goes_with_the_next_lock(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"left/a.safetensors", "left/images/1.png", "left/deep/er/x"};
+    const long dead = dead_process();
+    char folder[64], name[128];
+    file_lock l;
+    file_names found;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("left/images"), &err), DT_OK);
+    assert_int_equal(file_make_dirs(temp_path("left/deep/er"), &err), DT_OK);
+    for (int i = 0; i < 3; i++) put_left_over(names[i], ".tmp-", dead);
+    put_left_over("left/alive", ".tmp-", (long)getppid());
+    temp_write("left/mine.tmp-x1", "data", 4);
+    temp_write("left/whole", "data", 4);
+    snprintf(folder, sizeof folder, "left/model.tmp-%ld", dead); /* a folder that was being made */
+    assert_int_equal(file_make_dirs(temp_path(folder), &err), DT_OK);
+    snprintf(name, sizeof name, "%s/weights", folder);
+    temp_write(name, "part", 4);
+    snprintf(folder, sizeof folder, "left/gone.old.tmp-%ld", dead); /* the only one of its name: it stays */
+    assert_int_equal(file_make_dirs(temp_path(folder), &err), DT_OK);
+    assert_int_equal(file_lock_folder(&l, temp_path("left"), &err), DT_OK);
+    file_unlock(&l);
+    assert_int_equal(file_list(&found, temp_path("left"), &err), DT_OK);
+    assert_int_equal(found.count, 6); /* alive, deep, gone.old, images, mine, whole */
+    file_names_free(&found);
+    assert_int_equal(file_list(&found, temp_path("left/images"), &err), DT_OK);
+    assert_int_equal(found.count, 0);
+    file_names_free(&found);
+    assert_true(file_exists(temp_path(folder)));
+    temp_write("left/gone", "new", 3);
+    left_overs_remove_beside(temp_path("left/gone"));
+    assert_false(file_exists(temp_path(folder)));
+}
+
 static void hashing_a_large_file_does_not_keep_it_in_memory(void **state)
 {
     (void)state;
@@ -489,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_name_tells_its_extension),
         cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
         cmocka_unit_test(a_lock_of_a_dead_process_is_no_obstacle),
+        cmocka_unit_test(what_killed_processes_left_goes_with_the_next_lock),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

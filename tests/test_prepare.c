@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/dataset.h"
+#include "file/lock.h"
 #include "prepare/published.h"
 #include "prepare/text_table.h"
 
@@ -327,7 +328,14 @@ static void an_interrupted_preparation_goes_on(void **state)
                      DT_ERR_INTERRUPTED);
     listing_close(&l);
     assert_false(file_exists(temp_path("out")));
+    file_lock other; /* as if another process went on with it */
+    error_clear(&err);
+    assert_int_equal(file_lock_folder(&other, temp_path("out.part"), &err), DT_OK);
+    assert_int_equal(prepare("food101", "a", "out"), DT_ERR_CONFLICT);
+    assert_non_null(strstr(message, "out.part: another process is at work in this folder (process "));
+    file_unlock(&other);
     prepare_well("food101", "a", "out");
+    assert_false(file_exists(temp_path("out/" FILE_LOCK_NAME)));
     assert_counts(1, 1500, 0, 0);
     assert_link("out/train/pie/1499.jpg", "a/images/pie/1499.jpg");
     assert_false(file_exists(temp_path("out.part")));

@@ -351,6 +351,39 @@ static void what_was_stopped_is_what_was_not(void **state)
     print_message("%s: %lld places to stop at\n", w->name, (long long)questions);
 }
 
+/* ---- what has no middle ---- */
+
+/* A conversion is not gone on with: one that is stopped leaves the old file, or none, and nothing beside it. */
+static void a_stopped_conversion_leaves_what_was_there(void **state)
+{
+    (void)state;
+    static const dt_model_format formats[] = {DT_MODEL_SAFETENSORS, DT_MODEL_PT, DT_MODEL_DIFFUSERS};
+    const work w = {"conversion", dt_convert, NULL, false, false};
+    dt_error err = {0};
+    fixture_ask_every = 0;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        int64_t questions;
+        dt_settings s = fixture_settings(""), other = s;
+        assert_int_equal(file_make_dirs(temp_path("converted"), &err), DT_OK);
+        snprintf(s.output, sizeof s.output, "%s", temp_path("converted/model"));
+        s.save_model_as = formats[i];
+        other = s;
+        snprintf(other.pretrained_model, sizeof other.pretrained_model, "%s", temp_path("latent.safetensors"));
+        assert_int_equal(call_until(&w, &s, INT64_MAX - 1, &questions), DT_OK);
+        assert_true(questions > 60); /* of about thirty weights: read, and written */
+        for (int again = 0; again < 2; again++) {
+            const file_hash before = fixture_tree("converted");
+            for (int64_t at = 0; at < questions; at += 1 + questions / 16)
+                assert_int_equal(call_until(&w, &other, at, NULL), DT_ERR_INTERRUPTED);
+            assert_same_bits(fixture_tree("converted"), before);
+            if (!again) fixture_remove("converted");
+            assert_int_equal(file_make_dirs(temp_path("converted"), &err), DT_OK);
+        }
+        fixture_remove("converted");
+    }
+    fixture_ask_every = -1;
+}
+
 /* ---- how far the places are apart ---- */
 
 /* Products that the engine has been asked for since the last question, and the most there were between two. */
@@ -430,8 +463,9 @@ static void more_work_has_no_more_between_two_places(void **state)
 int main(int argc, char **argv)
 {
     enum { WORKS = sizeof works / sizeof *works };
-    struct CMUnitTest tests[WORKS + 1] = {
-        [WORKS] = cmocka_unit_test(more_work_has_no_more_between_two_places),
+    struct CMUnitTest tests[WORKS + 2] = {
+        [WORKS] = cmocka_unit_test(a_stopped_conversion_leaves_what_was_there),
+        cmocka_unit_test(more_work_has_no_more_between_two_places),
     };
     if (argc > 1) rounds = atoi(argv[1]);
     if (argc > 2) seed = strtoull(argv[2], NULL, 10);

@@ -92,7 +92,7 @@ static inline dt_status tiny_write(ctx *c, const denoiser *d, const denoiser_fil
     const arena_place mark = arena_mark(&c->scratch);
     if (f->format != DT_MODEL_SAFETENSORS)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: no place for a tiny network", f->path);
-    if (params_sources(c, source, d->params, f->values, params_file_dtype(f->dtype)) == DT_OK)
+    if (params_sources(c, source, d->params, f->values, params_file_dtype(f->dtype), f->stops) == DT_OK)
         safetensors_write(f->path, source, (size_t)d->params->count, f->metadata, f->metadata_count, f->hash,
                           &c->error);
     arena_release(&c->scratch, mark);

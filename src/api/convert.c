@@ -31,7 +31,8 @@ static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_set
                                 .format = s->save_model_as,
                                 .dtype = s->save_dtype,
                                 .metadata = pair,
-                                .metadata_count = count};
+                                .metadata_count = count,
+                                .stops = true};
     const int64_t each = s->save_dtype == DT_FILE_F32 ? 4 : 2;
     if (file_check_space(s->output, params_count(d->params, true) * each, "the model", &c->error) != DT_OK)
         return c->error.status;

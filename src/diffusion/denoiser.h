@@ -21,6 +21,7 @@ typedef struct denoiser_file {
     const metadata_pair *metadata;
     size_t metadata_count;
     file_hash *hash; /* receives that of a safetensors file; NULL: not wanted */
+    bool stops;      /* the caller may ask for a stop between two weights (ctx_go_on), which leaves nothing */
 } denoiser_file;
 
 typedef struct denoiser_ops {

@@ -15,8 +15,6 @@
 
 #include <nettle/base16.h>
 
-#include "file/left_overs.h"
-
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
 /* ---- reading ---- */
@@ -547,13 +545,22 @@ void file_names_free(file_names *names)
     *names = (file_names){0};
 }
 
+bool file_is_temporary(const char *name, long *process)
+{
+    static const char mark[] = ".tmp-";
+    const char *at = strstr(name, mark), *digits = at ? at + strlen(mark) : "";
+    if (!digits[0] || digits[strspn(digits, "0123456789")]) return false;
+    if (process) *process = strtol(digits, NULL, 10);
+    return true;
+}
+
 dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err)
 {
     file_names names;
     if (!file_exists(folder)) return DT_OK;
     if (file_list(&names, folder, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++)
-            if (strcmp(names.name[i], FILE_LOCK_NAME) != 0 && !left_over_name(names.name[i], NULL))
+            if (strcmp(names.name[i], FILE_LOCK_NAME) != 0 && !file_is_temporary(names.name[i], NULL))
                 error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s) and no %s; choose another",
                           folder, names.name[i], purpose);
     file_names_free(&names);

@@ -153,6 +153,10 @@ typedef struct file_names {
 dt_status file_list(file_names *names, const char *folder, dt_error *err);
 void file_names_free(file_names *names);
 
+/* Whether a writer, or who makes a folder beside its place, calls what is not finished so: NAME.tmp-<process id>. *process (may
+ * be NULL) is then that process. */
+bool file_is_temporary(const char *name, long *process);
+
 /* Of the lock of a folder (file/lock.h), which may be there at any time. */
 #define FILE_LOCK_NAME "difftune.lock"
 

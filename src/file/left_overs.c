@@ -12,14 +12,6 @@
 
 static const char mark[] = ".tmp-", aside[] = ".old";
 
-bool left_over_name(const char *name, long *process)
-{
-    const char *at = strstr(name, mark), *digits = at ? at + strlen(mark) : "";
-    if (!digits[0] || digits[strspn(digits, "0123456789")]) return false;
-    if (process) *process = strtol(digits, NULL, 10);
-    return true;
-}
-
 static bool has_ended(long process)
 {
     return process > 0 && process <= INT32_MAX && kill((pid_t)process, 0) != 0 && errno == ESRCH;
@@ -63,7 +55,7 @@ static void remove_in(const char *folder, const char *beginning, int depth)
         char *path;
         const char *name = names.name[i];
         long process;
-        const bool ours = !strncmp(name, beginning, strlen(beginning)) && left_over_name(name, &process);
+        const bool ours = !strncmp(name, beginning, strlen(beginning)) && file_is_temporary(name, &process);
         if ((!ours && depth == 0) || asprintf(&path, "%s/%s", folder, name) < 0) continue;
         if (ours && has_ended(process))
             remove_one(path);

@@ -1,12 +1,7 @@
 /* What a process that was killed leaves of the files it was writing: temporary files of writers (file/file.h), and folders made
- * beside their place, NAME.tmp-<process id>. */
+ * beside their place. Both are called NAME.tmp-<process id>. */
 #ifndef FILE_LEFT_OVERS_H
 #define FILE_LEFT_OVERS_H
-
-#include <stdbool.h>
-
-/* Whether a writer of ours would call a temporary file so; *process (may be NULL) is then the writer's. */
-bool left_over_name(const char *name, long *process);
 
 /* Removes those of processes that have ended in a folder, and in the folders in it. The caller has the folder's lock: ids of
  * processes of other machines and containers say nothing here. What cannot be removed stays. */

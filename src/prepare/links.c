@@ -13,6 +13,7 @@
 #include "data/dataset.h"
 #include "file/file.h"
 #include "file/json_file.h"
+#include "file/lock.h"
 
 enum { WATCH_INTERVAL = 1000, DESCRIPTION_MAX = 1 << 16 };
 
@@ -106,6 +107,13 @@ static dt_status make_all(const listing *l, const char *part, bool (*watch)(void
     return err->status;
 }
 
+/* The lock goes with its folder. */
+static dt_status put_in_place(const char *part, const char *output, file_lock *lock, dt_error *err)
+{
+    if (file_rename(part, output, err) == DT_OK) file_join(lock->path, output, FILE_LOCK_NAME);
+    return err->status;
+}
+
 /* Whether `folder` was made, or begun, from the same listing: its description is the same text. */
 static bool is_same(const char *folder, const char *text)
 {
@@ -118,18 +126,22 @@ static bool is_same(const char *folder, const char *text)
     return same;
 }
 
+/* What an earlier call began is gone on with, by one process at a time. */
 static dt_status make_folder(const listing *l, const char *text, const char *output,
                              bool (*watch)(void *user, int64_t done, int64_t count), void *user, dt_error *err)
 {
     char part[DT_PATH_MAX], path[DT_PATH_MAX];
+    file_lock lock;
     snprintf(part, sizeof part, "%.*s.part", FILE_FOLDER_MAX, output);
     file_join(path, part, DATASET_DESCRIPTION);
-    if (!is_same(part, text) &&
-        (file_check_free_folder(part, "data set", err) != DT_OK || file_make_dirs(part, err) != DT_OK ||
-         file_write_atomic(path, text, strlen(text), err) != DT_OK))
+    if ((!is_same(part, text) && file_check_free_folder(part, "data set", err) != DT_OK) ||
+        file_make_dirs(part, err) != DT_OK || file_lock_folder(&lock, part, err) != DT_OK)
         return err->status;
-    if (make_all(l, part, watch, user, err) != DT_OK) return err->status;
-    return file_rename(part, output, err);
+    if ((is_same(part, text) || file_write_atomic(path, text, strlen(text), err) == DT_OK) &&
+        make_all(l, part, watch, user, err) == DT_OK)
+        put_in_place(part, output, &lock, err);
+    file_unlock(&lock);
+    return err->status;
 }
 
 /* The user's folder is not to be changed, so that nothing is made inside of it. */

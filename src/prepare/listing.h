@@ -50,8 +50,8 @@ dt_data_counts listing_counts(const listing *l);
 
 /* Makes output/SPLIT/CLASS/FILE, each a symbolic link to its image, and output/data_set.json, which says what it is.
  * The folder appears when it is whole. The same folder again is left as it is (*made false); a folder that holds
- * anything else is DT_ERR_CONFLICT. `watch` (may be NULL) is called now and then; false stops with DT_ERR_INTERRUPTED,
- * and the same call goes on. */
+ * anything else, or that another process is making, is DT_ERR_CONFLICT. `watch` (may be NULL) is called now and then;
+ * false stops with DT_ERR_INTERRUPTED, and the same call goes on. */
 dt_status listing_link(const listing *l, const char *name, const char *output,
                        bool (*watch)(void *user, int64_t done, int64_t count), void *user, bool *made, dt_error *err);
 

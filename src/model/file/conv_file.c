@@ -21,6 +21,7 @@ static float *read_values(const conv_file *f, const char *name, int dim_count, c
 {
     dt_error *err = &f->c->error;
     char expected[TENSOR_SHAPE_TEXT], found[TENSOR_SHAPE_TEXT] = "none";
+    if (!ctx_go_on(f->c)) return NULL;
     const tensor_entry *e = tensor_file_find(f->file, name);
     if (!e || !same_shape(e, dim_count, dims)) {
         tensor_describe_shape(expected, dim_count, dims);

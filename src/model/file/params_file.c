@@ -59,6 +59,7 @@ static dt_status read_convolution(ctx *c, real *numbers, const param *row, const
 
 static dt_status read_entry(ctx *c, real *numbers, const param *row, const tensor_file *f, const tensor_entry *e)
 {
+    if (!ctx_go_on(c)) return c->error.status;
     if (row->convolution)
         read_convolution(c, numbers, row, e);
     else
@@ -116,10 +117,11 @@ static void channels_first(real *values, const real *w, int64_t outputs, int64_t
                 values[(o * inputs + i) * positions + p] = w[(o * positions + p) * inputs + i];
 }
 
-/* The host's numbers of a row in the order of files, in the room of all rows. */
+/* The host's numbers of a row in the order of files, in the room of all rows. *err is the context's. */
 static const float *fetch_row(void *user, dt_error *err)
 {
     const row_source *s = user;
+    if (s->room->stops && !ctx_go_on(s->c)) return NULL;
     const int64_t count = tensor_count(s->row->tensor), *d = s->row->file_dim;
     real *numbers = s->numbers;
     if (s->c->engine.memory.backing) {
@@ -143,7 +145,7 @@ dt_status params_source(ctx *c, tensor_source *out, const param *row, real *numb
 {
     *out = (tensor_source){
         .name = row->name, .dtype = dtype, .dim_count = row->file_dim_count, .dims = row->file_dim, .finite = true};
-    if (!c->engine.memory.backing && !row->convolution) {
+    if (!c->engine.memory.backing && !row->convolution && !room->stops) {
         out->values = (const float *)numbers;
         return c->error.status;
     }
@@ -167,10 +169,10 @@ int64_t params_largest(const params *p)
 }
 
 dt_status params_sources(ctx *c, tensor_source sources[], const params *p, real *const values[],
-                         safetensors_dtype dtype)
+                         safetensors_dtype dtype, bool stops)
 {
     params_room *room = arena_alloc_zeroed(&c->scratch, sizeof *room, &c->error);
-    if (room) room->largest = params_largest(p);
+    if (room) *room = (params_room){.largest = params_largest(p), .stops = stops};
     for (int i = 0; i < p->count && !ctx_failed(c); i++) {
         real *numbers = values && values[i] ? values[i] : p->row[i].tensor->data;
         params_source(c, &sources[i], &p->row[i], numbers, dtype, room);

@@ -36,13 +36,14 @@ safetensors_dtype params_file_dtype(dt_file_dtype dtype);
 
 /* sources[p->count], one for each row in its order, of the row's own numbers or, where `values` and values[i] are not NULL, of
  * those. Numbers that do not lie in the process's memory, or lie otherwise than in files, are fetched one tensor at a time
- * while the file is written. All in scratch. */
+ * while the file is written. Where `stops`, the fetching asks whether to go on (ctx_go_on). All in scratch. */
 dt_status params_sources(ctx *c, tensor_source sources[], const params *p, real *const values[],
-                         safetensors_dtype dtype);
+                         safetensors_dtype dtype, bool stops);
 
 /* Where rows are fetched to, one at a time: shared by all sources of a file, in scratch, empty at first but for `largest`. */
 typedef struct params_room {
     int64_t largest; /* values of the largest row */
+    bool stops;      /* see params_sources */
     real *numbers;   /* the host's copy */
     real *turned;    /* the same in the order of files */
 } params_room;
