@@ -18,9 +18,9 @@ static void assert_near(double found, double expected, double tolerance)
 
 static double distance(const double *m1, const double *s1, const double *m2, const double *s2, int64_t dim)
 {
-    dt_error err = {0};
+    ctx c = {0};
     double d = -1;
-    assert_int_equal(frechet_distance(&d, m1, s1, m2, s2, dim, &err), DT_OK);
+    assert_int_equal(frechet_distance(&c, &d, m1, s1, m2, s2, dim), DT_OK);
     return d;
 }
 
@@ -116,9 +116,27 @@ static void identical_distributions_are_at_zero(void **state)
 static void values_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
-    dt_error err = {0};
+    ctx c = {0};
     double m[1] = {0}, s[1] = {1}, bad[1] = {NAN}, d;
-    assert_int_equal(frechet_distance(&d, m, s, m, bad, 1, &err), DT_ERR_NUMERIC);
+    assert_int_equal(frechet_distance(&c, &d, m, s, m, bad, 1), DT_ERR_NUMERIC);
+}
+
+static bool count_down(void *user)
+{
+    int *left = user;
+    return (*left)-- > 0;
+}
+
+/* Before each of the two decompositions, and before the singular values. */
+static void a_stop_is_served_between_the_calls_of_lapack(void **state)
+{
+    (void)state;
+    double m[1] = {0}, s[1] = {1}, d;
+    for (int good = 0; good < 4; good++) {
+        int left = good;
+        ctx c = {.go_on = count_down, .go_on_user = &left};
+        assert_int_equal(frechet_distance(&c, &d, m, s, m, s, 1), good < 3 ? DT_ERR_INTERRUPTED : DT_OK);
+    }
 }
 
 /* ---- statistics ---- */
@@ -321,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_case_that_does_not_commute_agrees_with_scipy),
         cmocka_unit_test(identical_distributions_are_at_zero),
         cmocka_unit_test(values_that_are_not_finite_are_refused),
+        cmocka_unit_test(a_stop_is_served_between_the_calls_of_lapack),
         cmocka_unit_test(mean_and_covariance_are_those_of_the_textbook),
         cmocka_unit_test(any_split_into_batches_gives_the_same_bits),
         cmocka_unit_test(fewer_images_than_values_have_a_distance),

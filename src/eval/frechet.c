@@ -82,17 +82,18 @@ static bool all_finite(const double *x, int64_t count)
     return true;
 }
 
-dt_status frechet_distance(double *distance, const double *mean1, const double *covariance1, const double *mean2,
-                           const double *covariance2, int64_t dim, dt_error *err)
+dt_status frechet_distance(ctx *c, double *distance, const double *mean1, const double *covariance1,
+                           const double *mean2, const double *covariance2, int64_t dim)
 {
+    dt_error *err = &c->error;
     if (!all_finite(mean1, dim) || !all_finite(mean2, dim) || !all_finite(covariance1, dim * dim) ||
         !all_finite(covariance2, dim * dim))
         return error_set(err, DT_ERR_NUMERIC, "Frechet distance: a mean or covariance is not finite");
-    factor f, g = {0};
+    factor f = {0}, g = {0};
     double root = 0, sum = 0;
-    factor_open(&f, covariance1, dim, err);
-    if (err->status == DT_OK) factor_open(&g, covariance2, dim, err);
-    if (err->status == DT_OK) root_trace(&root, &f, &g, dim, err);
+    if (ctx_go_on(c)) factor_open(&f, covariance1, dim, err);
+    if (ctx_go_on(c)) factor_open(&g, covariance2, dim, err);
+    if (ctx_go_on(c)) root_trace(&root, &f, &g, dim, err);
     factor_close(&f);
     factor_close(&g);
     if (err->status != DT_OK) return err->status;

@@ -11,13 +11,13 @@
 
 #include <stdint.h>
 
-#include "base/error.h"
+#include "tensor/context.h"
 
 /* means [D], symmetric covariances [D,D]. *distance >= 0: what rounding leaves below zero is 0. DT_ERR_NUMERIC when an
  * input or the distance is not finite or LAPACK does not converge. LAPACK has its own threads: the last digits may differ between
- * machines. */
-dt_status frechet_distance(double *distance, const double *mean1, const double *covariance1, const double *mean2,
-                           const double *covariance2, int64_t dim, dt_error *err);
+ * machines. It may be long, and asks whether to go on (ctx_go_on) between its three calls of LAPACK. */
+dt_status frechet_distance(ctx *c, double *distance, const double *mean1, const double *covariance1,
+                           const double *mean2, const double *covariance2, int64_t dim);
 
 /* Whether a matrix [D,D] can be a covariance: finite, symmetric and without a negative eigenvalue, each but for rounding (a
  * millionth of the largest variance; 1e-5 of the largest eigenvalue's bound). DT_ERR_FORMAT says what it is instead; `name` is for

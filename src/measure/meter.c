@@ -206,7 +206,7 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
 
 static dt_status frechet(ctx *c, double *distance, const feature_moments *a, const feature_moments *b)
 {
-    return frechet_distance(distance, a->mean, a->covariance, b->mean, b->covariance, a->dim, &c->error);
+    return frechet_distance(c, distance, a->mean, a->covariance, b->mean, b->covariance, a->dim);
 }
 
 /* Of sets of which statistics are known but not how many images they are of, the images at hand count. */
