@@ -152,7 +152,8 @@ make_models() {
     (pretrain --output-dir small --hidden-size 32 --depth 2 --num-heads 2 --max-train-steps 5 --train-batch-size 4)
     mv small/final/model.safetensors small.safetensors
     for turn in 0 1; do
-        (pretrain --output-dir large$turn --hidden-size 384 --depth 4 --num-heads 6 --max-train-steps 1 --train-batch-size 1 \
+        (pretrain --output-dir large$turn --hidden-size 256 --depth 2 --num-heads 4 --max-train-steps 1 --train-batch-size 1 \
+            --validation-steps 0 --sample-steps 0 \
             --seed $turn)
         mv large$turn/final/model.safetensors large$turn.safetensors
         rm -rf small large$turn
