@@ -125,12 +125,20 @@ static dt_status write_output(prediction *p)
     source[count++] = (tensor_source){
         .name = "out", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = p->out->dim, .values = out, .finite = true};
     if (p->with_loss) {
+        source[count++] = (tensor_source){.name = "x_t",
+                                          .dtype = SAFETENSORS_F32,
+                                          .dim_count = 4,
+                                          .dims = b->xt->dim,
+                                          .values = b->xt_values,
+                                          .finite = true};
+        source[count++] = (tensor_source){.name = "mse",
+                                          .dtype = SAFETENSORS_F32,
+                                          .dim_count = 1,
+                                          .dims = &b->count,
+                                          .values = b->mse,
+                                          .finite = true};
         source[count++] = (tensor_source){
-            .name = "x_t", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = b->xt->dim, .values = b->xt_values, .finite = true};
-        source[count++] = (tensor_source){
-            .name = "mse", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &b->count, .values = b->mse, .finite = true};
-        source[count++] =
-            (tensor_source){.name = "vb", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &b->count, .values = b->vb, .finite = true};
+            .name = "vb", .dtype = SAFETENSORS_F32, .dim_count = 1, .dims = &b->count, .values = b->vb, .finite = true};
     }
     if (rows && trainset_sources(c, source + count, &p->set, &(train_values){TRAIN_GRADIENTS}, &(const char *){"grad."},
                                  1) == DT_OK)
