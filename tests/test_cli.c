@@ -346,6 +346,21 @@ static void inspect_prints_json_about_a_model(void **state)
     assert_says(printed, "x_embedder.proj.weight");
 }
 
+/* Shells leave a quoted one as it stands. */
+static void a_tilde_in_an_operand_is_the_home_folder(void **state)
+{
+    (void)state;
+    char *before = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
+    setenv("HOME", temp_folder, 1);
+    assert_int_equal(run("inspect ~/base/final/model.safetensors"), 0);
+    assert_says(printed, "x_embedder.proj.weight");
+    assert_refused("data prepare food101 ~/nowhere --output-dir pies", 1, temp_folder);
+    assert_refused("run ~/nowhere.yaml", 1, temp_folder);
+    assert_refused("inspect ~other/x", 2, "only ~ and ~/ stand for a home folder");
+    before ? setenv("HOME", before, 1) : unsetenv("HOME");
+    free(before);
+}
+
 static void a_model_is_converted_and_read_again(void **state)
 {
     (void)state;
@@ -501,6 +516,7 @@ int main(void)
         cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
         cmocka_unit_test(saved_settings_can_be_fed_back),
         cmocka_unit_test(inspect_prints_json_about_a_model),
+        cmocka_unit_test(a_tilde_in_an_operand_is_the_home_folder),
         cmocka_unit_test(a_model_is_converted_and_read_again),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),

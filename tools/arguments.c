@@ -76,6 +76,14 @@ static int count_operands(const verb *v)
     return count;
 }
 
+/* The next one. "~" stands for the home folder, as in settings. */
+static dt_status take_operand(arguments *a, const char *text, dt_error *err)
+{
+    char *to = a->operand_text[a->operand_count];
+    a->operand[a->operand_count++] = to;
+    return home_expand(to, sizeof a->operand_text[0], text, err);
+}
+
 /* As many as the verb wants, and its fixed words where they belong. */
 static dt_status check_operands(const arguments *a, const verb *v, dt_error *err)
 {
@@ -102,7 +110,7 @@ static dt_status read_all(arguments *a, reader *r, dt_error *err)
         else if (text[0] == '-' || a->operand_count == count_operands(r->verb))
             error_set(err, DT_ERR_ARG, "unexpected argument '%s'; see 'difftune %s --help'", text, r->verb->name);
         else
-            a->operand[a->operand_count++] = text;
+            take_operand(a, text, err);
     }
     return err->status == DT_OK && !a->help ? check_operands(a, r->verb, err) : err->status;
 }

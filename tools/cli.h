@@ -36,8 +36,9 @@ enum { OPERANDS_MAX = 3 };
 
 typedef struct arguments {
     bool help;                   /* --help or -h was there */
-    char *operand[OPERANDS_MAX]; /* as many as the verb has */
+    char *operand[OPERANDS_MAX]; /* as many as the verb has; they point into operand_text */
     int operand_count;
+    char operand_text[OPERANDS_MAX][DT_PATH_MAX];
 } arguments;
 
 /* Reads what follows the verb: the file of --config first, then the flags on top. DT_ERR_ARG for everything that `v`
