@@ -216,6 +216,7 @@ static dt_status fill_bank(making *k)
         return c->error.status;
     const arena_place mark = arena_mark(&c->model);
     k->x = arena_alloc(&c->model, (size_t)(largest * each), &c->error);
+    if (missing > 0 && k->x) drawing_tell_need(c, &k->drawing, largest, NULL, k->observer, 0);
     int64_t finished = 0;
     while (finished * size < total && !k->stop && ctx_go_on(c)) {
         const int64_t first = finished * size, n = total - first < size ? total - first : size;

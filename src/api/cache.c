@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "data/examples.h"
+#include "data/need.h"
 #include "data/watch.h"
 
 static void tell(const dt_observer *observer, const latent_cache *cache, const examples *e, const char *path)
@@ -17,6 +18,20 @@ static dt_status encode_set(ctx *c, const examples_options *o, const dt_observer
     tell(observer, o->cache, &e, path);
     examples_close(&e);
     return c->error.status;
+}
+
+/* One set is read after the other. */
+static dt_status tell_need(ctx *c, const dt_settings *s, const examples_options *o, const dt_observer *observer)
+{
+    examples_options held_out = *o;
+    examples_size train, validation = {0};
+    held_out.held_out = true;
+    if (examples_measure(c, &train, s->train_data, o) != DT_OK ||
+        (s->validation_data[0] && examples_measure(c, &validation, s->validation_data, &held_out) != DT_OK))
+        return c->error.status;
+    const int64_t a = train.kept_bytes + train.opening_bytes, b = validation.kept_bytes + validation.opening_bytes;
+    need_tell(c, observer, a > b ? a : b);
+    return DT_OK;
 }
 
 dt_status dt_cache(dt_context *c, const dt_settings *s, const dt_observer *observer)
@@ -37,7 +52,7 @@ dt_status dt_cache(dt_context *c, const dt_settings *s, const dt_observer *obser
                   (long long)s->resolution, (long long)vae.factor, s->vae);
     else if (latent_cache_open(&cache, s->cache_dir, &vae, s->resolution, s->background, &o.watch, &c->error) ==
                  DT_OK &&
-             encode_set(c, &o, w.observer, s->train_data) == DT_OK) {
+             tell_need(c, s, &o, w.observer) == DT_OK && encode_set(c, &o, w.observer, s->train_data) == DT_OK) {
         o.held_out = true;
         if (encode_set(c, &o, w.observer, s->validation_data) == DT_OK) latent_cache_finish(&cache, &c->error);
     }

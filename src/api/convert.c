@@ -4,6 +4,7 @@
 #include "adapter/lora_file.h"
 #include "api/api.h"
 #include "base/say.h"
+#include "data/need.h"
 #include "file/file.h"
 #include "file/left_overs.h"
 #include "model/maker.h"
@@ -77,8 +78,10 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
     if (beside)
         error_set(&c->error, DT_ERR_ARG, "%s: %s changes more than weights and cannot be merged", beside->path,
                   adapter_kind_of_file(&beside->tensors));
-    else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c) && write(c, &d, &info, s) == DT_OK)
-        say(observer->log, observer->user, "wrote %s", s->output);
+    else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c)) {
+        need_tell(c, observer, 0); /* rows are written one after the other */
+        if (write(c, &d, &info, s) == DT_OK) say(observer->log, observer->user, "wrote %s", s->output);
+    }
     model_info_free(&info);
     model_file_close(&f);
     return c->error.status;

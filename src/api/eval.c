@@ -1,7 +1,9 @@
 #include "api/api.h"
 #include "file/file.h"
-#include "measure/meter.h"
+#include "data/need.h"
 #include "data/watch.h"
+#include "measure/meter.h"
+#include "tensor/rehearsal.h"
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {
@@ -20,21 +22,81 @@ static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_set
     return c->error.status;
 }
 
+static data_watcher watcher_of(eval_input *in)
+{
+    data_watcher watcher = watch_data(&in->watch);
+    watcher.go_on = NULL; /* a side has no progress of its own to tell */
+    return watcher;
+}
+
+static examples_options options_of(eval_input *in, const dt_settings *s)
+{
+    return (examples_options){.codec = &in->codec,
+                              .resolution = in->resolution,
+                              .background = s->background,
+                              .strict = s->strict,
+                              .watch = watcher_of(in)};
+}
+
+/* ---- memory ---- */
+
+/* What a side will take: its pictures while they are measured, the numbers of it afterwards too. */
+typedef struct side_size {
+    int64_t count, pictures_bytes, statistics_bytes;
+} side_size;
+
+static dt_status measure_side(ctx *c, side_size *out, const meter *m, eval_input *in, const dt_settings *s,
+                              const char *path)
+{
+    const statistics_kind kind = meter_kind(m);
+    const examples_options options = options_of(in, s);
+    examples_size size = {0};
+    if (s->feature == DT_FEATURE_INCEPTION)
+        meter_count_path(c, &size.count, path, s);
+    else if (!file_has_extension(path, "npz"))
+        examples_measure(c, &size, path, &options);
+    const int64_t numbers = statistics_bytes(&kind, size.count);
+    *out = (side_size){size.count, size.kept_bytes + size.opening_bytes, numbers};
+    return c->error.status;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static dt_status tell_need(ctx *c, const meter *m, eval_input *in, const dt_settings *s)
+{
+    side_size reference, candidate = {0};
+    int64_t comparing = 0;
+    rehearsal r;
+    if (measure_side(c, &reference, m, in, s, s->reference) != DT_OK ||
+        (s->candidate[0] && measure_side(c, &candidate, m, in, s, s->candidate) != DT_OK))
+        return c->error.status;
+    rehearsal_begin(c, &r);
+    meter_rehearse(c, m, in->codec.channels, in->resolution / in->codec.factor, s->sample_batch_size);
+    if (s->candidate[0]) comparing = meter_rehearse_compare(c, m, reference.count, candidate.count);
+    rehearsal_end(c, &r);
+    const int64_t both = reference.statistics_bytes + candidate.statistics_bytes;
+    if (!ctx_failed(c))
+        need_tell(c, in->watch.observer,
+                  larger(reference.statistics_bytes + reference.pictures_bytes,
+                         both + larger(candidate.pictures_bytes, comparing)));
+    return c->error.status;
+}
+
+/* ---- sides ---- */
+
 /* A side is a file of statistics or a set of images. */
 static dt_status open_side(ctx *c, const meter *m, eval_input *in, const dt_settings *s, statistics *out,
                            const char *path)
 {
     const statistics_kind kind = meter_kind(m);
-    data_watcher watcher = watch_data(&in->watch);
-    watcher.go_on = NULL; /* a side has no progress of its own to tell */
+    const data_watcher watcher = watcher_of(in);
     if (s->feature == DT_FEATURE_INCEPTION) return meter_measure_path(c, m, out, s, path, &watcher);
     if (file_has_extension(path, "npz")) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;
-    examples_options options = {.codec = &in->codec,
-                                .resolution = in->resolution,
-                                .background = s->background,
-                                .strict = s->strict,
-                                .watch = watcher};
+    const examples_options options = options_of(in, s);
     if (examples_open(c, &e, path, &options) != DT_OK) return c->error.status;
     meter_measure_examples(c, m, out, &e, s->sample_batch_size);
     examples_close(&e);
@@ -68,7 +130,7 @@ dt_status dt_eval(dt_context *c, const dt_settings *s, const dt_observer *observ
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_EVAL, observer) != DT_OK) return api_leave(c);
     if (meter_open(c, &m, s, s->pretrained_model, model_kinds_all) == DT_OK &&
-        open_input(c, &in, &m, s, observer) == DT_OK)
+        open_input(c, &in, &m, s, observer) == DT_OK && tell_need(c, &m, &in, s) == DT_OK)
         compare_sides(c, &m, &in, s, result);
     meter_close(&m);
     return api_leave(c);

@@ -99,6 +99,16 @@ static dt_status check_space(const sampling *p)
     return file_check_space(p->s->save_stack, p->s->num_samples * pixels, "the stack of images", err);
 }
 
+/* Behind the last batch come the grid and, where they are wanted, the statistics. */
+static dt_status tell_need(const sampling *p)
+{
+    const statistics_kind kind = meter_kind(&p->meter);
+    const int64_t grid = sample_folder_grid_bytes(&p->folder);
+    const int64_t numbers = wants_statistics(p) ? statistics_bytes(&kind, 0) : 0;
+    return drawing_tell_need(p->c, &p->drawing, p->s->num_samples - p->folder.done,
+                             wants_statistics(p) ? &p->meter : NULL, p->observer, grid > numbers ? grid : numbers);
+}
+
 /* ---- drawing ---- */
 
 static void tell_codec(const sampling *p)
@@ -195,7 +205,7 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
         tell_codec(&p);
         tell_guidance(&p);
         tell_beyond(&p);
-        if (check_space(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
+        if (check_space(&p) == DT_OK && tell_need(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }
     meter_close(&p.meter);

@@ -161,9 +161,20 @@ static dt_status draw_grid(const sample_folder *f, const float *x, int64_t count
     return err->status;
 }
 
+static int64_t grid_count(const sample_folder *f)
+{
+    return f->saved < GRID_MAX ? f->saved : GRID_MAX;
+}
+
+int64_t sample_folder_grid_bytes(const sample_folder *f)
+{
+    const int64_t values = f->channels * f->size * f->size * (int64_t)sizeof(float);
+    return grid_count(f) * values + grid_bytes(grid_count(f), f->channels, f->size);
+}
+
 dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *err)
 {
-    int64_t count = f->saved < GRID_MAX ? f->saved : GRID_MAX, size = f->channels * f->size * f->size;
+    const int64_t count = grid_count(f), size = f->channels * f->size * f->size;
     *labelled = true;
     if (count == 0) return DT_OK;
     float *x = malloc((size_t)(count * size) * sizeof *x);

@@ -34,6 +34,9 @@ dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t num
 /* Draws grid.png from the first images in the folder; nothing where none became files. */
 dt_status sample_folder_grid(const sample_folder *f, bool *labelled, dt_error *err);
 
+/* Bytes that it takes. */
+int64_t sample_folder_grid_bytes(const sample_folder *f);
+
 /* Puts all images, which must have become files, and their classes into one .npz (data/sample_stack.h). */
 dt_status sample_folder_stack(ctx *c, const sample_folder *f, const char *path);
 

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/process.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define GUARD_BYTES    64 /* poisoned gap behind each block: an overrun is reported at once */
@@ -50,7 +52,7 @@ static bool map_pages(void *at, size_t size, void **got)
  * mapped yet counts for no limit. */
 #define SLOT_BYTES  ((size_t)1 << 40)
 #define FIRST_SLOT  ((uintptr_t)0x200000000000)
-#define GROWN_BYTES ((size_t)1 << 24)
+#define GROWN_BYTES ((size_t)1 << 21)
 enum { SLOTS = 48 };
 
 static bool open_growing(arena *a, size_t limit)
@@ -133,6 +135,14 @@ void *arena_alloc(arena *a, size_t bytes, dt_error *err)
     if (a->used > a->peak) a->peak = a->used;
     if (!a->backing) UNPOISON(block, bytes);
     return block;
+}
+
+size_t arena_untouched(const arena *a)
+{
+    const uintptr_t base = (uintptr_t)a->base, page = process_page_bytes(true);
+    if (a->backing || !a->base) return 0;
+    const size_t used = (size_t)((base + a->peak + page - 1) / page * page - base);
+    return process_untouched(a->base, used < a->backed ? used : a->backed);
 }
 
 void *arena_alloc_zeroed(arena *a, size_t bytes, dt_error *err)

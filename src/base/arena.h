@@ -50,6 +50,10 @@ static inline arena_place arena_mark(const arena *a)
     return (arena_place){a->used, a->numbers ? a->numbers->used : 0};
 }
 
+/* Bytes up to the peak that have no memory behind them yet: what using it that far again would take of the system. 0 for memory
+ * that is not this process's own. */
+size_t arena_untouched(const arena *a);
+
 /* Gives back all blocks handed out since `mark`. */
 void arena_release(arena *a, arena_place mark);
 

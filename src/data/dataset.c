@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include <nettle/sha2.h>
+#include <sys/stat.h>
 
 #include "data/dataset_plan.h"
+#include "file/file.h"
 #include "image/resample.h"
 
 enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
@@ -216,17 +218,23 @@ static int compare_ordinals(const void *left, const void *right, void *files)
     return (a > b) - (a < b);
 }
 
+/* At most so many files are read together, whose squares fit the window where there is one. */
+static int64_t files_of_batch(const loader *l)
+{
+    const int64_t fitting = (int64_t)((size_t)WINDOW_BYTES / image_bytes(l->d));
+    if (!l->options->taker || fitting >= BATCH_FILES) return BATCH_FILES;
+    return fitting > 0 ? fitting : 1;
+}
+
 /* Room for the squares of all files, or of one batch and for the contents. */
 static bool take_squares(loader *l, size_t count)
 {
     dataset *d = l->d;
-    l->batch_files = BATCH_FILES;
+    l->batch_files = files_of_batch(l);
     if (!l->options->taker) {
         d->pixels = malloc(count * image_bytes(d));
         return d->pixels != NULL;
     }
-    int64_t fitting = (int64_t)((size_t)WINDOW_BYTES / image_bytes(d));
-    if (fitting < l->batch_files) l->batch_files = fitting > 0 ? fitting : 1;
     l->window = malloc((size_t)l->batch_files * image_bytes(d));
     l->content = malloc(count * sizeof *l->content);
     d->content = malloc(count * sizeof *d->content);
@@ -364,7 +372,7 @@ static dt_status fill_report(loader *l, dt_error *err)
 }
 
 /* Lists the files that are taken and hands the classes to the data set. *prefix as in class_plan. */
-static dt_status list_files(loader *l, size_t *prefix, const char *path, dt_error *err)
+static dt_status list_files(const loader *l, size_t *prefix, const char *path, dt_error *err)
 {
     dataset *d = l->d;
     class_plan plan;
@@ -388,6 +396,47 @@ static dt_status load(loader *l, const char *path, dt_error *err)
     if (status == DT_OK) status = fill_report(l, err);
     if (status == DT_OK) hash_content(l->d);
     return status;
+}
+
+/* Bytes of the first files that are read together, those of a tar as its share of it. */
+static int64_t batch_bytes(const source *s)
+{
+    const int64_t count = s->file_count < BATCH_FILES ? s->file_count : BATCH_FILES;
+    int64_t bytes = 0;
+    struct stat status;
+    if (s->is_archive && stat(s->path, &status) == 0) bytes = status.st_size / s->file_count * count;
+    for (int64_t i = 0; i < count && !s->is_archive && bytes < BATCH_BYTES; i++) {
+        char path[DT_PATH_MAX];
+        file_join(path, s->path, s->file[i].name);
+        if (stat(path, &status) == 0) bytes += status.st_size;
+    }
+    return bytes < BATCH_BYTES ? bytes : BATCH_BYTES;
+}
+
+static void measure(dataset_size *size, const loader *l)
+{
+    enum { NAME_BYTES = 64 }; /* a short name as malloc keeps it, with pointer and label */
+    const int64_t files = l->source->file_count, square = (int64_t)image_bytes(l->d);
+    const bool taken = l->options->taker != NULL;
+    const int64_t batch = files < files_of_batch(l) ? files : files_of_batch(l);
+    *size = (dataset_size){.files = files,
+                           .kept_bytes = files * ((taken ? 0 : square) + NAME_BYTES),
+                           .reading_bytes = batch_bytes(l->source) + files * (int64_t)sizeof *l->outcome,
+                           .window_bytes = taken ? batch * square : 0};
+}
+
+dt_status dataset_measure(dataset_size *size, const char *path, const dataset_options *options, dt_error *err)
+{
+    dataset d = {.resolution = options->resolution};
+    source files = {0};
+    const loader l = {.d = &d, .source = &files, .options = options};
+    size_t prefix;
+    *size = (dataset_size){0};
+    snprintf(d.path, sizeof d.path, "%s", path);
+    if (check_options(options, err) == DT_OK && list_files(&l, &prefix, path, err) == DT_OK) measure(size, &l);
+    source_close(&files);
+    dataset_close(&d);
+    return err->status;
 }
 
 dt_status dataset_open(dataset *d, const char *path, const dataset_options *options, dt_error *err)

@@ -71,6 +71,18 @@ typedef struct dataset {
     dataset_report report;
 } dataset;
 
+/* What opening a data set takes, as far as that is known before a file was read. */
+typedef struct dataset_size {
+    int64_t files;
+    int64_t kept_bytes; /* of memory while it is open: pixels, unless a taker has them, and names */
+    int64_t
+        reading_bytes; /* beside them while it is opened: the files of a batch; pictures that are being decoded are left out */
+    int64_t window_bytes; /* beside those for a taker that knows none: the squares of a batch */
+} dataset_size;
+
+/* Lists the files that dataset_open would read. Its errors. */
+dt_status dataset_measure(dataset_size *size, const char *path, const dataset_options *options, dt_error *err);
+
 /* Reads everything. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no images; a class folder without a
  * readable image, as ImageFolder; a broken archive; a broken image under `strict`), DT_ERR_ARG (bad option, unknown
  * split or class), DT_ERR_MEMORY (the limit, checked before memory is taken). On failure *d is empty. No file is

@@ -49,6 +49,16 @@ static dt_status encode_picture(const encoder *e, float *moments, const uint8_t 
     return check_finite(e, moments, number, copies);
 }
 
+void encode_rehearse(ctx *c, const codec *vae, int64_t resolution, int64_t copies)
+{
+    const int64_t side = resolution / vae->factor, values = codec_moment_count(vae) * vae->channels * side * side;
+    const arena_place mark = arena_mark(&c->scratch);
+    float *moments = arena_alloc(&c->scratch, (size_t)(2 * values) * sizeof *moments, &c->error);
+    float *x = arena_alloc_zeroed(&c->scratch, (size_t)(copies * 3 * resolution * resolution) * sizeof *x, &c->error);
+    if (moments && x) codec_encode(c, vae, moments, x, copies, resolution, resolution);
+    arena_release(&c->scratch, mark);
+}
+
 /* Who does not want to be told how far it has come is asked all the same. */
 static dt_status go_on(const encoder *e, int64_t done, int64_t count, dt_error *err)
 {

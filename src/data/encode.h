@@ -27,4 +27,8 @@ dt_status encode_stand_in(ctx *c, dataset *d, float **x, stand_in *in, latent_ca
 dt_status encode_into_memory(ctx *c, dataset *d, float **x, const char *path, const dataset_options *options,
                              const codec *vae, const data_watcher *watch);
 
+/* Takes the arenas' memory of encoding a picture of that side, with its mirror image where `copies` is 2, and gives it back, in a
+ * rehearsal (tensor/rehearsal.h). */
+void encode_rehearse(ctx *c, const codec *vae, int64_t resolution, int64_t copies);
+
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "data/encode.h"
+#include "tensor/rehearsal.h"
 
 static bool go_on(void *user)
 {
@@ -61,6 +62,43 @@ dt_status examples_open(ctx *c, examples *e, const char *path, const examples_op
         examples_close(e);
     else
         tell(o, &e->pictures);
+    return c->error.status;
+}
+
+/* What the cache holds already is taken for pictures of this set: where it is not, the cache grows less than it might. */
+static void measure_cached(ctx *c, examples_size *size, const dataset_size *d, const examples_options *o)
+{
+    const int64_t new = d->files - o->cache->picture_count;
+    size->opening_bytes = d->reading_bytes;
+    if (new <= 0) return;
+    size->opening_bytes += d->window_bytes + latent_cache_growing_bytes(o->cache, new);
+    encode_rehearse(c, o->codec, o->resolution, 2);
+}
+
+/* All pictures are read first; each becomes a latent then. */
+static void measure_encoded(ctx *c, examples_size *size, const dataset_size *d, const examples_options *o)
+{
+    const int64_t side = o->resolution / o->codec->factor;
+    const int64_t latents = d->files * o->codec->channels * side * side * (int64_t)sizeof(float);
+    size->kept_bytes += latents;
+    size->opening_bytes = d->reading_bytes > latents ? d->reading_bytes - latents : 0;
+    encode_rehearse(c, o->codec, o->resolution, 1);
+}
+
+dt_status examples_measure(ctx *c, examples_size *size, const char *path, const examples_options *o)
+{
+    const dataset_taker taker = {0};
+    dataset_options how = dataset_options_of(c, o);
+    dataset_size d;
+    rehearsal r;
+    *size = (examples_size){0};
+    if (o->cache) how.taker = &taker;
+    if (dataset_measure(&d, path, &how, &c->error) != DT_OK) return c->error.status;
+    *size = (examples_size){.count = d.files, .kept_bytes = d.kept_bytes, .opening_bytes = d.reading_bytes};
+    if (o->codec->kind == CODEC_PIXELS) return DT_OK;
+    rehearsal_begin(c, &r);
+    (o->cache ? measure_cached : measure_encoded)(c, size, &d, o);
+    rehearsal_end(c, &r);
     return c->error.status;
 }
 

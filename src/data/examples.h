@@ -59,6 +59,15 @@ typedef struct examples_options {
 /* Reads the folder or tar of pictures `path`; encodes those that the cache lacks. Errors as dataset_open, those of the
  * cache, and DT_ERR_INTERRUPTED when the watcher stopped it: what was encoded stays, the same call goes on. */
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *options);
+/* What examples_open would take of memory, as far as that is known before a picture was read; what of it lies in the arenas is
+ * rehearsed (tensor/rehearsal.h). */
+typedef struct examples_size {
+    int64_t count;
+    int64_t kept_bytes;    /* outside the arenas while they are open */
+    int64_t opening_bytes; /* beside them while they are opened */
+} examples_size;
+dt_status examples_measure(ctx *c, examples_size *size, const char *path, const examples_options *options);
+
 void examples_close(examples *e);
 
 /* What pictures may take of this machine's memory, in bytes. */

@@ -413,6 +413,12 @@ static dt_status save_growing(latent_cache *k, dt_error *err)
     return DT_OK;
 }
 
+int64_t latent_cache_growing_bytes(const latent_cache *k, int64_t pictures)
+{
+    const int64_t at_once = pictures < k->shard_capacity ? pictures : k->shard_capacity;
+    return at_once * k->picture_values * (int64_t)sizeof *k->growing_moments;
+}
+
 /* The growing shard, saved, becomes a mapped one. */
 static dt_status end_growing(latent_cache *k, dt_error *err)
 {

@@ -71,6 +71,9 @@ dt_status latent_cache_look(latent_cache *k, const char *cache_dir, const codec 
 /* Whether a picture is there, and what its file held (`origin` may be NULL). */
 bool latent_cache_find(const latent_cache *k, const uint8_t content[DATASET_CONTENT], dataset_origin *origin);
 
+/* Bytes that adding so many pictures takes at most. */
+int64_t latent_cache_growing_bytes(const latent_cache *k, int64_t pictures);
+
 /* Adds a picture that is not there: moments[picture_values]. Written when the shard is full, and about once a minute. */
 dt_status latent_cache_add(latent_cache *k, const dataset_file *file, const float *moments, dt_error *err);
 

@@ -82,6 +82,14 @@ static bool all_finite(const double *x, int64_t count)
     return true;
 }
 
+/* Both factors, what LAPACK takes for the second (dsyevd works on 1 + 6 D + 2 D^2 numbers), and what OpenBLAS packs operands into,
+ * about. The singular values of the inner products take less. */
+int64_t frechet_bytes(int64_t dim)
+{
+    enum { PACKED_BYTES = 3 << 20 };
+    return (4 * dim * dim + 8 * dim) * (int64_t)sizeof(double) + PACKED_BYTES;
+}
+
 dt_status frechet_distance(ctx *c, double *distance, const double *mean1, const double *covariance1,
                            const double *mean2, const double *covariance2, int64_t dim)
 {

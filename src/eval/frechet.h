@@ -19,6 +19,9 @@
 dt_status frechet_distance(ctx *c, double *distance, const double *mean1, const double *covariance1,
                            const double *mean2, const double *covariance2, int64_t dim);
 
+/* Bytes that it takes, LAPACK's included. */
+int64_t frechet_bytes(int64_t dim);
+
 /* Whether a matrix [D,D] can be a covariance: finite, symmetric and without a negative eigenvalue, each but for rounding (a
  * millionth of the largest variance; 1e-5 of the largest eigenvalue's bound). DT_ERR_FORMAT says what it is instead; `name` is for
  * the message. */

@@ -59,14 +59,27 @@ static double subset_distance(const ctx *c, const workspace *w)
     return within / (m * (m - 1)) - 2 * kernel_sum(c, w, w->x, w->y) / (m * m);
 }
 
+static workspace workspace_of(int64_t x_count, int64_t y_count, int64_t dim)
+{
+    const int64_t fewer = x_count < y_count ? x_count : y_count;
+    return (workspace){.m = fewer < KERNEL_DISTANCE_SUBSET_SIZE ? fewer : KERNEL_DISTANCE_SUBSET_SIZE, .dim = dim};
+}
+
+void kernel_distance_rehearse(ctx *c, int64_t x_count, int64_t y_count, int64_t dim)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    workspace w = workspace_of(x_count, y_count, dim);
+    workspace_open(&w, c, x_count > y_count ? x_count : y_count);
+    arena_release(&c->scratch, mark);
+}
+
 dt_status kernel_distance(kernel_distance_result *out, ctx *c, const float *x, int64_t x_count, const float *y,
                           int64_t y_count, int64_t dim, uint64_t seed)
 {
     if (x_count < 2 || y_count < 2)
         return error_set(&c->error, DT_ERR_ARG, "kernel distance: at least 2 images a side, found %lld and %lld",
                          (long long)x_count, (long long)y_count);
-    int64_t fewer = x_count < y_count ? x_count : y_count;
-    workspace w = {.m = fewer < KERNEL_DISTANCE_SUBSET_SIZE ? fewer : KERNEL_DISTANCE_SUBSET_SIZE, .dim = dim};
+    workspace w = workspace_of(x_count, y_count, dim);
     const arena_place mark = arena_mark(&c->scratch);
     workspace_open(&w, c, x_count > y_count ? x_count : y_count);
     if (ctx_failed(c)) return c->error.status;

@@ -22,4 +22,7 @@ typedef struct kernel_distance_result {
 dt_status kernel_distance(kernel_distance_result *out, ctx *c, const float *x, int64_t x_count, const float *y,
                           int64_t y_count, int64_t dim, uint64_t seed);
 
+/* Takes the scratch that it takes and gives it back, in a rehearsal (tensor/rehearsal.h). */
+void kernel_distance_rehearse(ctx *c, int64_t x_count, int64_t y_count, int64_t dim);
+
 #endif

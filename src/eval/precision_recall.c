@@ -16,8 +16,8 @@ typedef struct set {
 typedef struct workspace {
     ctx *c;
     int64_t dim;
-    const float *centre;         /* [dim] */
-    float *a, *b, *products;     /* [TILE,dim], [TILE,dim], [TILE,TILE] */
+    float *centre;           /* [dim] */
+    float *a, *b, *products; /* [TILE,dim], [TILE,dim], [TILE,TILE]; as many rows as there are where those are fewer */
     double *a_square, *b_square; /* [TILE] */
     int64_t a_first, a_count, b_first, b_count;
 } workspace;
@@ -114,33 +114,56 @@ static double share_inside(workspace *w, const set *s, const set *manifold)
     return (double)total / (double)s->count;
 }
 
-static float *mean_row(ctx *c, const float *x, int64_t count, int64_t dim)
+static void fill_mean(float *mean, const float *x, int64_t count, int64_t dim)
 {
-    float *mean = arena_alloc(&c->scratch, (size_t)dim * sizeof *mean, &c->error);
-    for (int64_t k = 0; mean && k < dim; k++) {
+    for (int64_t k = 0; k < dim; k++) {
         double sum = 0;
         for (int64_t i = 0; i < count; i++) sum += (double)x[i * dim + k];
         mean[k] = (float)(sum / (double)count);
     }
-    return mean;
+}
+
+static bool enough(int64_t x_count, int64_t y_count)
+{
+    return x_count > NEIGHBOURS && y_count > NEIGHBOURS;
+}
+
+/* All that is taken of scratch, uninitialised. */
+static bool workspace_open(workspace *w, set *reference, set *candidate)
+{
+    ctx *c = w->c;
+    const size_t row = (size_t)w->dim * sizeof(float),
+                 rows = (size_t)at_most(reference->count > candidate->count ? reference->count : candidate->count);
+    reference->radius = arena_alloc(&c->scratch, (size_t)reference->count * sizeof(double), &c->error);
+    candidate->radius = arena_alloc(&c->scratch, (size_t)candidate->count * sizeof(double), &c->error);
+    w->centre = arena_alloc(&c->scratch, row, &c->error);
+    w->a = arena_alloc(&c->scratch, rows * row, &c->error);
+    w->b = arena_alloc(&c->scratch, rows * row, &c->error);
+    w->products = arena_alloc(&c->scratch, rows * TILE * sizeof(float), &c->error);
+    w->a_square = arena_alloc(&c->scratch, TILE * sizeof(double), &c->error);
+    w->b_square = arena_alloc(&c->scratch, TILE * sizeof(double), &c->error);
+    return !ctx_failed(c);
+}
+
+void precision_recall_rehearse(ctx *c, int64_t x_count, int64_t y_count, int64_t dim)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    set reference = {.count = x_count}, candidate = {.count = y_count};
+    workspace w = {.c = c, .dim = dim};
+    if (enough(x_count, y_count)) workspace_open(&w, &reference, &candidate);
+    arena_release(&c->scratch, mark);
 }
 
 dt_status precision_recall(precision_recall_result *out, ctx *c, const float *x, int64_t x_count, const float *y,
                            int64_t y_count, int64_t dim)
 {
     *out = (precision_recall_result){(double)NAN, (double)NAN};
-    if (ctx_failed(c) || x_count <= NEIGHBOURS || y_count <= NEIGHBOURS) return c->error.status;
-    const size_t row = (size_t)dim * sizeof(float);
+    if (ctx_failed(c) || !enough(x_count, y_count)) return c->error.status;
     const arena_place mark = arena_mark(&c->scratch);
-    set reference = {x, x_count, arena_alloc(&c->scratch, (size_t)x_count * sizeof(double), &c->error)};
-    set candidate = {y, y_count, arena_alloc(&c->scratch, (size_t)y_count * sizeof(double), &c->error)};
-    workspace w = {.c = c, .dim = dim, .centre = mean_row(c, x, x_count, dim)};
-    w.a = arena_alloc(&c->scratch, TILE * row, &c->error);
-    w.b = arena_alloc(&c->scratch, TILE * row, &c->error);
-    w.products = arena_alloc(&c->scratch, TILE * TILE * sizeof(float), &c->error);
-    w.a_square = arena_alloc(&c->scratch, TILE * sizeof(double), &c->error);
-    w.b_square = arena_alloc(&c->scratch, TILE * sizeof(double), &c->error);
-    if (!ctx_failed(c)) {
+    set reference = {.row = x, .count = x_count}, candidate = {.row = y, .count = y_count};
+    workspace w = {.c = c, .dim = dim};
+    if (workspace_open(&w, &reference, &candidate)) {
+        fill_mean(w.centre, x, x_count, dim);
         measure_radii(&w, &reference);
         measure_radii(&w, &candidate);
         out->precision = share_inside(&w, &candidate, &reference);

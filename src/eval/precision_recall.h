@@ -21,4 +21,7 @@ typedef struct precision_recall_result {
 dt_status precision_recall(precision_recall_result *out, ctx *c, const float *x, int64_t x_count, const float *y,
                            int64_t y_count, int64_t dim);
 
+/* Takes the scratch that it takes and gives it back, in a rehearsal (tensor/rehearsal.h). */
+void precision_recall_rehearse(ctx *c, int64_t x_count, int64_t y_count, int64_t dim);
+
 #endif

@@ -53,6 +53,16 @@ dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_
     return err->status;
 }
 
+static int64_t moments_bytes(int64_t dim)
+{
+    return dim * (dim + BLOCK_ROWS + 2) * (int64_t)sizeof(double);
+}
+
+int64_t statistics_bytes(const statistics_kind *kind, int64_t rows)
+{
+    return moments_bytes(kind->dim) + moments_bytes(kind->spatial_dim) + rows * kind->dim * (int64_t)sizeof(float);
+}
+
 void statistics_close(statistics *s)
 {
     moments_close(&s->features);

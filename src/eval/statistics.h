@@ -47,6 +47,9 @@ typedef struct statistics {
 dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_rows, dt_error *err);
 void statistics_close(statistics *s);
 
+/* Bytes that such statistics take with `rows` rows kept. */
+int64_t statistics_bytes(const statistics_kind *kind, int64_t rows);
+
 /* Empty statistics of a kind, for whoever fills them in; `adding`: with room for rows to come. */
 dt_status statistics_prepare(statistics *s, const statistics_kind *kind, bool adding, dt_error *err);
 

@@ -41,6 +41,13 @@ static int64_t group_left(const layout *l, int64_t group)
     return MARGIN + group * (l->group_width + GROUP_GAP);
 }
 
+static void measure_cells(layout *l, int64_t channels, int64_t size)
+{
+    l->scale = size < GRID_SIDE_MIN ? ceil_div(GRID_SIDE_MIN, size) : 1;
+    l->cell_height = size * l->scale;
+    l->cell_width = channels == 1 || channels == 3 ? l->cell_height : l->cell_height * channels;
+}
+
 /* Bands of equal width, as few as possible; few classes get as many columns each as make the grid about square. */
 static void arrange(layout *l)
 {
@@ -52,9 +59,7 @@ static void arrange(layout *l)
     l->span = 1;
     while (l->groups * l->span < ceil_div(per_class, l->span) && l->groups * (l->span + 1) <= GRID_COLUMNS_MAX)
         l->span++;
-    l->scale = g->size < GRID_SIDE_MIN ? ceil_div(GRID_SIDE_MIN, g->size) : 1;
-    l->cell_height = g->size * l->scale;
-    l->cell_width = g->channels == 1 || g->channels == 3 ? l->cell_height : l->cell_height * g->channels;
+    measure_cells(l, g->channels, g->size);
     l->group_width = l->span * (l->cell_width + GAP) - GAP;
 }
 
@@ -155,4 +160,12 @@ dt_status grid_draw(image *out, bool *labelled, const grid_pictures *g, dt_error
     dt_status status = put_all(out, &l, err);
     label_font_close(l.font);
     return status;
+}
+
+/* The picture, and a file of up to as many bytes. */
+int64_t grid_bytes(int64_t count, int64_t channels, int64_t size)
+{
+    layout l = {0};
+    measure_cells(&l, channels, size);
+    return 2 * 3 * count * l.cell_width * l.cell_height;
 }

@@ -25,4 +25,7 @@ typedef struct grid_pictures {
  * DT_ERR_MEMORY. Close *out with image_close. */
 dt_status grid_draw(image *out, bool *labelled, const grid_pictures *pictures, dt_error *err);
 
+/* Bytes that drawing a grid of so many pictures and writing it as a PNG take, the gaps and names left out. */
+int64_t grid_bytes(int64_t count, int64_t channels, int64_t size);
+
 #endif

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/finite.h"
+#include "data/need.h"
 #include "image/image.h"
+#include "tensor/rehearsal.h"
 
 sample_shape drawing_picture_shape(const drawing *d)
 {
@@ -63,7 +65,12 @@ static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
     if (sampler_draw(c, &d->sampler, b->x, &k, index, n) == DT_OK && d->codec)
         codec_decode(c, d->codec, b->pictures, b->x, n, s->height, s->width);
     arena_release(&c->step, mark);
-    check_finite(c, b, b->x, sample_values(*s));
+    return c->error.status;
+}
+
+static dt_status check_batch(ctx *c, const drawing *d, const drawn *b)
+{
+    check_finite(c, b, b->x, sample_values(d->sampler.shape));
     return d->codec ? check_finite(c, b, b->pictures, sample_values(drawing_picture_shape(d))) : c->error.status;
 }
 
@@ -73,10 +80,33 @@ dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, dra
     for (int64_t done = first; done < last && go_on && !ctx_failed(c);) {
         drawn b = {.first = done, .n = last - done < d->batch ? last - done : d->batch};
         const arena_place mark = arena_mark(&c->step);
-        go_on = draw_batch(c, d, &b) == DT_OK && take(user, &b);
+        go_on = draw_batch(c, d, &b) == DT_OK && check_batch(c, d, &b) == DT_OK && take(user, &b);
         arena_release(&c->step, mark);
         done += b.n;
     }
+    return c->error.status;
+}
+
+void drawing_rehearse(ctx *c, const drawing *d, int64_t count, const meter *m)
+{
+    drawing once = *d;
+    drawn b = {.n = count < d->batch ? count : d->batch};
+    const arena_place mark = arena_mark(&c->step), scratch = arena_mark(&c->scratch);
+    if (count < 1) return;
+    once.sampler.schedule.count = 1; /* all steps take the same */
+    if (draw_batch(c, &once, &b) == DT_OK && m) drawing_features(c, d, m, &b);
+    arena_release(&c->step, mark);
+    arena_release(&c->scratch, scratch);
+}
+
+dt_status drawing_tell_need(ctx *c, const drawing *d, int64_t count, const meter *m, const dt_observer *observer,
+                            int64_t beside)
+{
+    rehearsal r;
+    rehearsal_begin(c, &r);
+    drawing_rehearse(c, d, count, m);
+    rehearsal_end(c, &r);
+    if (!ctx_failed(c)) need_tell(c, observer, beside);
     return c->error.status;
 }
 

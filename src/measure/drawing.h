@@ -29,6 +29,14 @@ typedef bool drawing_taker(void *user, drawn *b);
 /* Draws samples number first..last-1 and hands them over batch by batch. */
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user);
 
+/* Takes the memory of a batch, of no more than `count` samples, and gives it back, in a rehearsal (tensor/rehearsal.h); that of
+ * its features too where a meter is given. */
+void drawing_rehearse(ctx *c, const drawing *d, int64_t count, const meter *m);
+
+/* Tells the observer what memory drawing takes (data/need.h), in batches as above and `beside` more bytes. */
+dt_status drawing_tell_need(ctx *c, const drawing *d, int64_t count, const meter *m, const dt_observer *observer,
+                            int64_t beside);
+
 /* Shape of a picture of these samples. */
 sample_shape drawing_picture_shape(const drawing *d);
 

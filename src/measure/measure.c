@@ -4,6 +4,7 @@
 
 #include "data/watch.h"
 #include "image/grid.h"
+#include "tensor/rehearsal.h"
 
 /* ---- validation loss by band ---- */
 
@@ -126,13 +127,18 @@ static dt_status draw_grid(const measures *m, const trainer *t, const float *x, 
     return grid_draw(grid, labelled, &pictures, &t->c->error);
 }
 
+/* Room for the pictures of all samples of a grid, in the step arena. */
+static float *grid_pictures_alloc(ctx *c, const measures *m)
+{
+    const int64_t values = sample_values(drawing_picture_shape(&m->drawing));
+    return arena_alloc(&c->step, (size_t)(m->sample_count * values) * sizeof(float), &c->error);
+}
+
 dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled)
 {
     ctx *c = t->c;
-    const int64_t values = sample_values(drawing_picture_shape(&m->drawing));
     const arena_place mark = arena_mark(&c->step);
-    grid_taker g = {.values = values};
-    g.pictures = arena_alloc(&c->step, (size_t)(m->sample_count * values) * sizeof *g.pictures, &c->error);
+    grid_taker g = {.values = sample_values(drawing_picture_shape(&m->drawing)), .pictures = grid_pictures_alloc(c, m)};
     *labelled = true;
     if (g.pictures && draw(m, t, m->sample_count, take_pictures, &g) == DT_OK)
         draw_grid(m, t, g.pictures, grid, labelled);
@@ -221,10 +227,63 @@ dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, mod
                     .validation_count = s->validation_count,
                     .sample_count = s->num_samples,
                     .distance_count = s->eval_count,
+                    .validates = s->validation_steps > 0,
+                    .draws_grids = s->sample_steps > 0,
+                    .measures_distances = s->eval_steps > 0,
                     .averaged = s->weights == DT_WEIGHTS_EMA};
     if (s->eval_steps > 0 && open_meter(m, t, s, kinds) != DT_OK) return t->c->error.status;
     if (s->eval_steps > 0 || s->sample_steps > 0) open_drawing(m, t, s);
     return t->c->error.status;
+}
+
+/* ---- what all of it takes ---- */
+
+static void rehearse_validation(const measures *m, const trainer *t)
+{
+    ctx *c = t->c;
+    const int64_t items = m->validation_count * BAND_COUNT;
+    const arena_place mark = arena_mark(&c->step);
+    batch b;
+    if (batch_new(c, &b, &t->model, items < m->batch ? items : m->batch)) {
+        batch_empty(&b);
+        batch_loss(c, &t->model, &b);
+    }
+    arena_release(&c->step, mark);
+}
+
+static int64_t rehearse_grid(const measures *m, ctx *c)
+{
+    const sample_shape shape = drawing_picture_shape(&m->drawing);
+    const arena_place mark = arena_mark(&c->step);
+    grid_pictures_alloc(c, m);
+    drawing_rehearse(c, &m->drawing, m->sample_count, NULL);
+    arena_release(&c->step, mark);
+    return grid_bytes(m->sample_count, shape.channels, shape.height);
+}
+
+/* A dry run has not measured its reference, the held-out images. */
+static int64_t rehearse_distance(const measures *m, const trainer *t)
+{
+    const statistics_kind kind = meter_kind(&m->meter);
+    const int64_t held_out = t->validation.count;
+    drawing_rehearse(t->c, &m->drawing, m->distance_count, &m->meter);
+    return statistics_bytes(&kind, m->distance_count) +
+           (m->meter.reference.count ? 0 : statistics_bytes(&kind, held_out)) +
+           meter_rehearse_compare(t->c, &m->meter, held_out, m->distance_count);
+}
+
+int64_t measures_rehearse(const measures *m, trainer *t)
+{
+    ctx *c = t->c;
+    rehearsal r;
+    int64_t grid = 0, distance = 0;
+    rehearsal_begin(c, &r);
+    trainer_rehearse(t);
+    if (m->validates) rehearse_validation(m, t);
+    if (m->draws_grids) grid = rehearse_grid(m, c);
+    if (m->measures_distances) distance = rehearse_distance(m, t);
+    rehearsal_end(c, &r);
+    return grid > distance ? grid : distance;
 }
 
 void measures_close(measures *m)

@@ -24,7 +24,8 @@ typedef struct measures {
     uint64_t seed;
     int64_t batch; /* so many at a time */
     int64_t validation_count, sample_count, distance_count;
-    bool averaged; /* samples are drawn with the averages of the weights */
+    bool validates, draws_grids, measures_distances; /* what is wanted */
+    bool averaged;                                   /* samples are drawn with the averages of the weights */
     class_list labels;
     drawing drawing; /* open where samples are wanted */
     meter meter;     /* open where distances are wanted; its reference are the held-out images */
@@ -33,6 +34,10 @@ typedef struct measures {
 /* Opens what s->sample_steps and s->eval_steps make necessary. The trainer is borrowed and stays where it is. */
 dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds);
 void measures_close(measures *m);
+
+/* What the steps of the trainer and all that is measured between them take: of the arenas rehearsed (tensor/rehearsal.h), the
+ * rest, in bytes, returned. */
+int64_t measures_rehearse(const measures *m, trainer *t);
 
 /* Losses with the weights as they are. */
 dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out);

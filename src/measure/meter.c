@@ -89,6 +89,8 @@ dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const 
 
 /* ---- pictures from a path ---- */
 
+enum { TOGETHER = 16 };
+
 static dt_status add_pictures(ctx *c, const meter *m, statistics *out, const image pictures[], int64_t n)
 {
     const arena_place mark = arena_mark(&c->scratch);
@@ -101,7 +103,6 @@ static dt_status add_pictures(ctx *c, const meter *m, statistics *out, const ima
 
 static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_stream *stream)
 {
-    enum { TOGETHER = 16 };
     image pictures[TOGETHER];
     int64_t n = 1;
     while (n > 0 && ctx_go_on(c)) {
@@ -109,6 +110,46 @@ static dt_status add_stream(ctx *c, const meter *m, statistics *out, picture_str
         add_pictures(c, m, out, pictures, n);
         for (int64_t i = 0; i < n; i++) image_close(&pictures[i]);
     }
+    return c->error.status;
+}
+
+/* Pictures of a single pixel stand for those of a path. */
+static void rehearse_pictures(ctx *c, const meter *m)
+{
+    static uint8_t rgb[3];
+    image pictures[TOGETHER];
+    float *rows = rows_alloc(c, m, TOGETHER);
+    for (int i = 0; i < TOGETHER; i++) pictures[i] = (image){.width = 1, .height = 1, .rgb = rgb};
+    if (rows) features_picture_rows(c, &m->features, rows, pictures, TOGETHER);
+}
+
+static void rehearse_examples(ctx *c, const meter *m, sample_shape shape, int64_t n)
+{
+    const size_t bytes = (size_t)(n * sample_values(shape)) * sizeof(float);
+    float *x = arena_alloc_zeroed(&c->scratch, bytes, &c->error), *rows = rows_alloc(c, m, n);
+    if (x && rows) features_rows(c, &m->features, rows, x, shape, 0, n);
+}
+
+void meter_rehearse(ctx *c, const meter *m, int64_t channels, int64_t side, int64_t n)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    if (m->features.kind == DT_FEATURE_INCEPTION)
+        rehearse_pictures(c, m);
+    else
+        rehearse_examples(c, m, (sample_shape){channels, side, side}, n);
+    arena_release(&c->scratch, mark);
+}
+
+dt_status meter_count_path(ctx *c, int64_t *count, const char *path, const dt_settings *s)
+{
+    picture_stream stream = {0};
+    bool has_samples = true;
+    *count = 0;
+    if (file_has_extension(path, "npz") && npz_has(&has_samples, path, "arr_0", &c->error) != DT_OK)
+        return c->error.status;
+    if (has_samples && picture_stream_open(&stream, path, s->resolution, s->background, s->strict, &c->error) == DT_OK)
+        *count = stream.is_stack ? stream.stack.count : stream.source.file_count;
+    picture_stream_close(&stream);
     return c->error.status;
 }
 
@@ -184,6 +225,12 @@ static dt_status compare_rows(ctx *c, dt_eval_result *result, const statistics *
     return DT_OK;
 }
 
+/* Room for the class scores of the images, in scratch. */
+static float *logits_alloc(ctx *c, int64_t count)
+{
+    return arena_alloc(&c->scratch, (size_t)(count * INCEPTION_CLASSES) * sizeof(float), &c->error);
+}
+
 /* ADM's program leaves out the bias of the classes, and so does torch-fidelity. */
 static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const statistics *candidate)
 {
@@ -191,7 +238,7 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
     const int64_t count = candidate->row_count;
     if (m->features.kind != DT_FEATURE_INCEPTION || count < 10) return DT_OK;
     const arena_place mark = arena_mark(&c->scratch);
-    float *logits = arena_alloc(&c->scratch, (size_t)(count * INCEPTION_CLASSES) * sizeof *logits, &c->error);
+    float *logits = logits_alloc(c, count);
     if (logits && inception_logits(c, logits, &m->inception, candidate->rows, count, false) == DT_OK &&
         finite_first_bad(logits, count * INCEPTION_CLASSES) >= 0)
         error_set(&c->error, DT_ERR_NUMERIC, "%s: the network's logits are not finite", m->features.measure);
@@ -202,6 +249,18 @@ static dt_status score(ctx *c, const meter *m, dt_eval_result *result, const sta
     }
     arena_release(&c->scratch, mark);
     return c->error.status;
+}
+
+int64_t meter_rehearse_compare(ctx *c, const meter *m, int64_t reference_count, int64_t candidate_count)
+{
+    const features *f = &m->features;
+    const int64_t widest = f->dim > f->spatial_dim ? f->dim : f->spatial_dim;
+    kernel_distance_rehearse(c, reference_count, candidate_count, f->dim);
+    precision_recall_rehearse(c, reference_count, candidate_count, f->dim);
+    const arena_place mark = arena_mark(&c->scratch);
+    if (f->kind == DT_FEATURE_INCEPTION) logits_alloc(c, candidate_count);
+    arena_release(&c->scratch, mark);
+    return frechet_bytes(widest);
 }
 
 static dt_status frechet(ctx *c, double *distance, const feature_moments *a, const feature_moments *b)

@@ -37,6 +37,16 @@ dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const 
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
                              const data_watcher *watch);
 
+/* How many pictures meter_measure_path would measure. */
+dt_status meter_count_path(ctx *c, int64_t *count, const char *path, const dt_settings *s);
+
+/* Takes the arenas' memory of measuring a batch of n examples [channels,side,side], or for feature inception of pictures from a
+ * path, and gives it back, in a rehearsal (tensor/rehearsal.h). */
+void meter_rehearse(ctx *c, const meter *m, int64_t channels, int64_t side, int64_t n);
+
+/* Likewise of comparing sets of so many images. Returns what it takes outside the arenas, in bytes, without the statistics. */
+int64_t meter_rehearse_compare(ctx *c, const meter *m, int64_t reference_count, int64_t candidate_count);
+
 /* A result in which nothing is known yet. */
 dt_eval_result meter_no_result(const meter *m);
 

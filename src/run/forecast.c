@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/process.h"
+#include "data/need.h"
 #include "run/checkpoint.h"
 #include "run/run_folder.h"
 
@@ -88,6 +88,16 @@ dt_status forecast_disk(const training *r)
     return err->status;
 }
 
+/* ---- memory ---- */
+
+dt_status forecast_memory(training *r)
+{
+    ctx *c = r->trainer.c;
+    const int64_t beside = measures_rehearse(&r->measures, &r->trainer);
+    if (c->error.status == DT_OK) need_tell(c, r->trainer.observer, beside);
+    return c->error.status;
+}
+
 /* ---- the dry run ---- */
 
 static bool stop_wanted(const training *r)
@@ -117,16 +127,14 @@ dt_status training_try(training *r)
 {
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
-    if (run_folder_look(r, err) != DT_OK || forecast_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
-        run_folder_check_length(r, err) != DT_OK)
+    if (run_folder_look(r, err) != DT_OK || forecast_disk(r) != DT_OK || forecast_memory(r) != DT_OK ||
+        checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK)
         return err->status;
     if (t->step >= r->step_count) {
         trainer_log(t, "dry run: the run has made its %lld steps", (long long)r->step_count);
         return DT_OK;
     }
     if (try_steps(r) != DT_OK) return err->status;
-    trainer_log(t, "memory: %lld MiB with these steps%s; drawing samples may take more",
-                (long long)(process_memory() >> 20), r->s->device == DT_DEVICE_CPU ? "" : ", without the device's");
     trainer_log(t, "dry run: nothing was written; without --dry-run the run %s",
                 t->step && r->saved_step >= 0 ? "goes on from its checkpoint" : "begins");
     return DT_OK;

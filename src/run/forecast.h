@@ -20,6 +20,10 @@ void forecast_tell(const training *r, const step_times *times, int64_t from);
 /* Logs the disk that checkpoints and result need; DT_ERR_IO when there is less. The folder need not be there yet. */
 dt_status forecast_disk(const training *r);
 
+/* Logs the memory of the whole run at its peak, measurements included. DT_ERR_MEMORY where it is already known that it cannot be
+ * had. */
+dt_status forecast_memory(training *r);
+
 /* The dry run: tells what training_through would find, makes a few steps and tells the forecast. Nothing is written.
  * DT_ERR_CONFLICT, DT_ERR_IO as training_through. */
 dt_status training_try(training *r);

@@ -139,8 +139,8 @@ dt_status training_through(training *r)
 {
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
-    if (run_folder_open(r, err) != DT_OK || forecast_disk(r) != DT_OK || checkpoint_resume(r) != DT_OK ||
-        run_folder_check_length(r, err) != DT_OK || run_folder_fill(r, err) != DT_OK)
+    if (run_folder_open(r, err) != DT_OK || forecast_disk(r) != DT_OK || forecast_memory(r) != DT_OK ||
+        checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK || run_folder_fill(r, err) != DT_OK)
         return err->status;
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
     if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;

@@ -95,6 +95,8 @@ typedef struct engine_memory {
     dt_status (*finish)(dt_error *err); /* waits; a failure of any earlier work is reported here or by a download */
     void (*sizes)(size_t *total, size_t *available); /* bytes; with a backing */
     void *(*shared)(size_t bytes); /* with a backing, for tests: memory that the host reaches too; NULL: none */
+    size_t (*beside)(
+        void); /* bytes that the kernels may yet take of this process's memory for themselves; NULL: none */
 } engine_memory;
 
 typedef struct engine {

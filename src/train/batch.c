@@ -1,5 +1,7 @@
 #include "train/batch.h"
 
+#include <string.h>
+
 #include "op/op.h"
 
 /* A tensor in the step arena, and where the host prepares its numbers. */
@@ -43,6 +45,15 @@ bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
     b->mse = arena_alloc(&c->step, count * sizeof b->mse[0], &c->error);
     b->vb = arena_alloc(&c->step, count * sizeof b->vb[0], &c->error);
     return !ctx_failed(c);
+}
+
+void batch_empty(batch *b)
+{
+    const size_t count = (size_t)b->count;
+    memset(b->t, 0, count * sizeof b->t[0]);
+    if (b->label) memset(b->label, 0, count * sizeof b->label[0]);
+    memset(b->weight, 0, count * sizeof b->weight[0]);
+    memset(b->coef, 0, count * sizeof b->coef[0]);
 }
 
 void batch_send(ctx *c, batch *b)

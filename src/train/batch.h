@@ -32,6 +32,9 @@ void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s);
 /* Sends what the host has prepared of x_t and the condition, for a pass without a loss. */
 void batch_send(ctx *c, batch *b);
 
+/* For a rehearsal (tensor/rehearsal.h): steps, labels and weights that are 0. */
+void batch_empty(batch *b);
+
 /* Weighted loss (tensor [1]) of the denoiser's output for this batch; mse and vb are filled. */
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out);
 

@@ -55,6 +55,25 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     arena_release(&c->step, mark);
 }
 
+void trainer_rehearse(trainer *t)
+{
+    ctx *c = t->c;
+    const arena_place mark = arena_mark(&c->step);
+    batch b;
+    optimizer_begin(c, &t->optimizer, 0);
+    if (batch_new(c, &b, &t->model, t->plan.batch)) {
+        batch_empty(&b);
+        c->recording = true;
+        tensor *loss = batch_loss(c, &t->model, &b);
+        c->recording = false;
+        if (loss) batch_backward(c, loss);
+        tape_clear(c);
+    }
+    arena_release(&c->step, mark);
+    optimizer_grad_norm(c, &t->optimizer);
+    optimizer_end(c, &t->optimizer, 0, 0, false);
+}
+
 bool trainer_step(trainer *t, step_result *r)
 {
     *r = (step_result){.learning_rate = rate_at(&t->optimizer.rate, t->step)};

@@ -67,6 +67,9 @@ void trainer_close(trainer *t);
 /* One optimiser step: accumulation, backward, update. False when the context failed. */
 bool trainer_step(trainer *t, step_result *r);
 
+/* Takes the memory of a step and gives it back, in a rehearsal (tensor/rehearsal.h). */
+void trainer_rehearse(trainer *t);
+
 /* Tells the observer one line, printf-like. */
 void trainer_log(const trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
