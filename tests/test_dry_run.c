@@ -115,6 +115,22 @@ static void a_run_tells_its_forecast_once(void **state)
     fixture_remove("run");
 }
 
+static void measurements_are_reckoned_by_those_that_were_made(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("run");
+    s.max_train_steps = 60; /* more than are timed */
+    s.logging_steps = 0;
+    s.validation_steps = 60;
+    s.validation_count = 2;
+    fixture_train_to_the_end(&s); /* validates before the first step */
+    assert_says(fixture_log, "forecast: ");
+    assert_null(strstr(fixture_log, "an estimate"));
+    fixture_remove("run");
+    const dt_settings trial = dry(s);
+    must_tell(&trial, "an estimate: not all of them have been made yet");
+}
+
 static void steps_are_timed_without_the_first_one(void **state)
 {
     (void)state;
@@ -151,6 +167,7 @@ int main(void)
         cmocka_unit_test(a_stop_ends_it),
         cmocka_unit_test(pictures_that_are_not_encoded_stay_so),
         cmocka_unit_test(a_run_tells_its_forecast_once),
+        cmocka_unit_test(measurements_are_reckoned_by_those_that_were_made),
         cmocka_unit_test(steps_are_timed_without_the_first_one),
         cmocka_unit_test(an_experiment_has_no_dry_run),
     };

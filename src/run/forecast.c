@@ -34,15 +34,17 @@ static double times_due(const training *r, int64_t every, int64_t from)
     return (double)(inside + (r->step_count % every != 0) + (from == 0));
 }
 
-/* Forward passes of single samples that measurements from step `from` on will take. */
-static double measuring_passes(const training *r, int64_t from)
+/* Forward passes of single samples that a measurement takes. */
+static double passes_of(const training *r, measurement kind)
 {
     const measures *m = &r->measures;
     const double sets = r->trainer.bank.count ? 2 : 1, guided = r->s->guidance_scale != 1 ? 2 : 1;
     const double per_sample = guided * (double)r->s->num_inference_steps;
-    return times_due(r, r->validation_steps, from) * sets * (double)(m->validation_count * BAND_COUNT) +
-           times_due(r, r->sample_steps, from) * per_sample * (double)m->sample_count +
-           times_due(r, r->distance_steps, from) * per_sample * (double)m->distance_count;
+    switch (kind) {
+    case MEASUREMENT_VALIDATION: return sets * (double)(m->validation_count * BAND_COUNT);
+    case MEASUREMENT_GRID: return per_sample * (double)m->sample_count;
+    default: return per_sample * (double)m->distance_count;
+    }
 }
 
 /* A backward pass takes two forward ones; a checkpointed one makes the forward one again. */
@@ -51,6 +53,22 @@ static double seconds_of_pass(const training *r, double step_seconds)
     const step_plan *plan = &r->trainer.plan;
     const double passes = r->s->gradient_checkpointing ? 4 : 3;
     return step_seconds / ((double)(plan->batch * plan->accumulation) * passes);
+}
+
+/* What measurements from step `from` on will take: as long as those of their kind took, else what their forward passes take.
+ * *guessed: there are some of the latter. */
+static double measuring_seconds(const training *r, double step_seconds, int64_t from, bool *guessed)
+{
+    const int64_t every[MEASUREMENTS] = {r->validation_steps, r->sample_steps, r->distance_steps};
+    double sum = 0;
+    *guessed = false;
+    for (int kind = 0; kind < MEASUREMENTS; kind++) {
+        const double times = times_due(r, every[kind], from), took = r->seconds[kind];
+        const double each = took > 0 ? took : seconds_of_pass(r, step_seconds) * passes_of(r, (measurement)kind);
+        sum += times * each;
+        *guessed = *guessed || (times > 0 && took == 0);
+    }
+    return sum;
 }
 
 static void time_text(char text[32], double seconds)
@@ -62,11 +80,14 @@ static void time_text(char text[32], double seconds)
 void forecast_tell(const training *r, const step_times *times, int64_t from)
 {
     char stepping[32], measuring[32];
+    bool guessed;
     const double step_seconds = times->seconds / (double)times->steps;
     time_text(stepping, step_seconds * (double)(r->step_count - from));
-    time_text(measuring, seconds_of_pass(r, step_seconds) * measuring_passes(r, from));
-    trainer_log(&r->trainer, "forecast: %.3g s a step; %lld steps take about %s, validation and samples on the way %s",
-                step_seconds, (long long)(r->step_count - from), stepping, measuring);
+    time_text(measuring, measuring_seconds(r, step_seconds, from, &guessed));
+    trainer_log(&r->trainer,
+                "forecast: %.3g s a step; %lld steps take about %s, validation and samples on the way %s%s",
+                step_seconds, (long long)(r->step_count - from), stepping, measuring,
+                guessed ? " (an estimate: not all of them have been made yet)" : "");
 }
 
 /* ---- disk ---- */

@@ -14,7 +14,8 @@ typedef struct step_times {
 /* Adds a step; true when with it the times became known. */
 bool step_times_add(step_times *times, double seconds);
 
-/* Logs the time of a step and of all that is left from step `from` on, measurements included. */
+/* Logs the time of a step and of all that is left from step `from` on, measurements included: as long as they took, where they have
+ * been made in this call, and an estimate that says so where not. */
 void forecast_tell(const training *r, const step_times *times, int64_t from);
 
 /* Logs the disk that checkpoints and result need; DT_ERR_IO when there is less. The folder need not be there yet. */

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "run/checkpoint.h"
 #include "run/forecast.h"
@@ -92,21 +93,32 @@ static dt_status serve(training *r)
 
 /* One measurement. While it goes on the weights may be exchanged with their averages, so that a wish breaks it off; it is
  * written down when it is whole only, and begins again behind the checkpoint, in this call or the next one. */
-static void measure(training *r, dt_status (*record)(training *r))
+static void measure(training *r, measurement kind, dt_status (*record)(training *r))
 {
     ctx *c = context_of(r);
+    double before = clock_s();
     while (!ctx_failed(c) && record(r) == DT_ERR_INTERRUPTED) {
         error_clear(&c->error);
         trainset_changed(c, &r->trainer.set); /* which did nothing after the failure */
         serve(r);
+        before = clock_s();
     }
+    const bool resumed = r->recorded.step > 0 && r->recorded.step == r->trainer.step; /* some of it was there already */
+    if (!ctx_failed(c) && !resumed) r->seconds[kind] = clock_s() - before;
 }
 
-static void measure_when_due(training *r)
+/* True when a kind was made for the first time in this call. */
+static bool measure_when_due(training *r)
 {
-    if (due(r, r->validation_steps)) measure(r, record_validation);
-    if (due(r, r->sample_steps)) measure(r, record_grid);
-    if (due(r, r->distance_steps)) measure(r, record_distance);
+    dt_status (*const record[MEASUREMENTS])(training * r) = {record_validation, record_grid, record_distance};
+    const int64_t every[MEASUREMENTS] = {r->validation_steps, r->sample_steps, r->distance_steps};
+    bool first = false;
+    for (int kind = 0; kind < MEASUREMENTS; kind++) {
+        if (!due(r, every[kind])) continue;
+        first = first || r->seconds[kind] == 0;
+        measure(r, (measurement)kind, record[kind]);
+    }
+    return first;
 }
 
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */
@@ -128,7 +140,7 @@ static dt_status make_steps(training *r)
         tell_progress(r, &step, rate);
         if (due_or_last(r, r->logging_steps)) record_step(r, &step, rate);
         if (due_or_last(r, r->checkpointing_steps) && !ctx_failed(c)) checkpoint_save(r);
-        measure_when_due(r);
+        if (measure_when_due(r) && times.known && t->step < r->step_count) forecast_tell(r, &times, t->step);
     }
     return c->error.status;
 }

@@ -14,6 +14,8 @@ typedef struct recorded {
     bool validation[2], grid, distance;
 } recorded;
 
+typedef enum measurement { MEASUREMENT_VALIDATION, MEASUREMENT_GRID, MEASUREMENT_DISTANCE, MEASUREMENTS } measurement;
+
 typedef struct training {
     trainer trainer;
     measures measures;
@@ -25,6 +27,7 @@ typedef struct training {
     int64_t checkpointing_steps, checkpoints_kept; /* kept 0: all */
     int64_t saved_step;                            /* of the checkpoint that was loaded or saved last; -1: none */
     recorded recorded;
+    double seconds[MEASUREMENTS]; /* that the last one of each kind took, in this call; 0: none was made */
     run_log log;
     file_lock lock;
     bool stop_wanted, save_wanted; /* by the observer, and not served yet */
