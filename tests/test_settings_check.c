@@ -5,6 +5,7 @@
 
 #include "temp_folder.h"
 #include "api/settings_check.h"
+#include "api/settings_unused.h"
 
 static dt_settings good_train(void)
 {
@@ -32,6 +33,50 @@ static void assert_check(dt_settings s, settings_verb verb, const char *changes,
     if (part && status == DT_OK) fail_msg("'%s' was not refused", changes);
     if (part) assert_says(err.message, part);
     if (!part && status != DT_OK) fail_msg("'%s' was refused: %s", changes, err.message);
+}
+
+static void collect(void *user, const char *line)
+{
+    snprintf(user, DT_MESSAGE_MAX, "%s", line);
+}
+
+/* What is told of settings that change nothing; "" for nothing. */
+static void assert_told(settings_verb verb, const char *changes, const char *told)
+{
+    char text[512], line[DT_MESSAGE_MAX] = "";
+    const dt_observer observer = {.user = line, .log = collect};
+    dt_settings s = good_train();
+    snprintf(text, sizeof text, "%s", changes);
+    for (char *rest, *item = strtok_r(text, " ", &rest); item; item = strtok_r(NULL, " ", &rest)) {
+        char *value = strchr(item, '=');
+        *value++ = '\0';
+        assert_int_equal(dt_settings_set(&s, item, value, NULL, 0), DT_OK);
+    }
+    settings_tell_unused(&s, verb, &observer);
+    if (told[0])
+        assert_says(line, told);
+    else
+        assert_string_equal(line, "");
+}
+
+static void settings_that_change_nothing_are_told(void **state)
+{
+    (void)state;
+    assert_told(SETTINGS_TRAIN, "tau=2 preset=released", "");
+    assert_told(SETTINGS_TRAIN, "method=finetune tau=2 preset=released",
+                "preset (method diff-tuning), tau (method diff-tuning)");
+    assert_told(SETTINGS_TRAIN, "psi=snr tau=2", "tau (psi power, or xi mirror)");
+    assert_told(SETTINGS_TRAIN, "psi=snr tau=2 xi=mirror", "");
+    assert_told(SETTINGS_TRAIN, "cache_dir=c", "cache_dir (vae)");
+    assert_told(SETTINGS_TRAIN, "cache_dir=c vae=v", "");
+    assert_told(SETTINGS_TRAIN, "eval_count=9", "eval_count (eval_steps)");
+    assert_told(SETTINGS_BANK, "guidance_scale=4", "guidance_scale (bank_labels classes)");
+    assert_told(SETTINGS_BANK, "guidance_scale=4 bank_labels=classes", "");
+    assert_told(SETTINGS_SAMPLE, "feature=squeezenet feature_weights=w", "feature_weights (save_statistics)");
+    assert_told(SETTINGS_SAMPLE, "feature=squeezenet feature_weights=w save_statistics=s", "");
+    assert_told(SETTINGS_EVAL, "inception_resize=clean", "inception_resize (feature inception)");
+    assert_told(SETTINGS_EVAL, "resolution=9", "resolution (other features than base)");
+    assert_told(SETTINGS_EVAL, "resolution=9 feature=squeezenet num_heads=2", "num_heads (feature base)");
 }
 
 static void train_says_what_it_needs_and_what_contradicts(void **state)
@@ -74,6 +119,18 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"eval_steps=5 validation_data=v", NULL},
         {"eval_steps=5 validation_data=v feature=squeezenet", "feature_weights"},
         {"method=pretrain", "leave out pretrained_model"},
+        {"hidden_size=384", "hidden_size 384 is for method pretrain"},
+        {"depth=12", "depth 12"},
+        {"patch_size=2 method=finetune", "patch_size 2"},
+        {"model=DiT-S/2", "model DiT-S/2 is for method pretrain"},
+        {"in_channels=1", "in_channels 1"},
+        {"learn_sigma=false", "learn_sigma false"},
+        {"hidden_size=192 num_heads=4", NULL},
+        {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2", NULL},
+        {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2 depth=3", "depth 3 is for model custom"},
+        {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2 num_heads=4", "num_heads 4"},
+        {"method=pretrain pretrained_model= resolution=32 vae=v in_channels=4", "in_channels 4"},
+        {"method=pretrain pretrained_model= resolution=32 label_init=rows", "label_init rows is for tuning"},
         {"vae=v", NULL},
         {"vae=v cache_dir=", "vae needs cache_dir"},
         {"vae=v train_data=.", "cache_dir latents must not be in the folder of train_data"},
@@ -101,7 +158,7 @@ static void pretrain_checks_the_widths_of_the_new_network(void **state)
         {"resolution=32 patch_size=3", "patch_size"},
         {"resolution=30", "resolution 30"},
         {"resolution=32 eval_steps=5 validation_data=v", "squeezenet"},
-        {"resolution=32 num_heads=5 model=DiT-S/2", NULL},
+        {"resolution=32 num_heads=5 model=DiT-S/2", "num_heads 5 is for model custom"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         assert_check(s, SETTINGS_TRAIN, rules[i][0], rules[i][1]);
@@ -226,6 +283,7 @@ static void outputs_are_kept_away_from_inputs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_that_change_nothing_are_told),
         cmocka_unit_test(train_says_what_it_needs_and_what_contradicts),
         cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),
         cmocka_unit_test(the_other_verbs_say_what_they_need),

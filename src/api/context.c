@@ -2,6 +2,7 @@
 #include "engine/open.h"
 #include "api/output_check.h"
 #include "api/settings_check.h"
+#include "api/settings_unused.h"
 #include "base/clock.h"
 
 #include <stdlib.h>
@@ -47,6 +48,7 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_o
     c->recording = false;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     if (settings_check(s, verb, &c->error) != DT_OK) return c->error.status;
+    settings_tell_unused(s, verb, observer);
     return output_check(s, verb, &c->error);
 }
 

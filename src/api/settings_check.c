@@ -1,6 +1,7 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
 #include "api/settings_check.h"
 #include "api/settings_paths.h"
+#include "api/settings_unused.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -228,5 +229,6 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_RUN: check_run(s, err); break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
-    return err->status == DT_OK ? settings_check_paths(s, verb, err) : err->status;
+    if (err->status != DT_OK || settings_refuse_unused(s, verb, err) != DT_OK) return err->status;
+    return settings_check_paths(s, verb, err);
 }

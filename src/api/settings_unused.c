@@ -1,0 +1,167 @@
+#include "api/settings_unused.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/say.h"
+
+/* ---- when ---- */
+
+static bool tunes(const dt_settings *s)
+{
+    return s->method != DT_METHOD_PRETRAIN;
+}
+
+static bool pretrains(const dt_settings *s)
+{
+    return !tunes(s);
+}
+
+static bool makes_named_model(const dt_settings *s)
+{
+    return pretrains(s) && strcmp(s->model, "custom") != 0;
+}
+
+static bool makes_latent_model(const dt_settings *s)
+{
+    return pretrains(s) && s->vae[0];
+}
+
+static bool is_plain(const dt_settings *s)
+{
+    return s->method != DT_METHOD_DIFF_TUNING;
+}
+
+/* psi is another one, and so is xi. */
+static bool has_no_power(const dt_settings *s)
+{
+    const bool mirrors = s->xi == DT_XI_MIRROR || (s->xi == DT_XI_PRESET && s->preset == DT_PRESET_RELEASED);
+    return !is_plain(s) && s->psi != DT_PSI_POWER && !(mirrors && s->tau_retention < 0);
+}
+
+static bool sees_pixels(const dt_settings *s)
+{
+    return !s->vae[0];
+}
+
+static bool measures_no_distance(const dt_settings *s)
+{
+    return s->eval_steps == 0;
+}
+
+static bool keeps_no_statistics(const dt_settings *s)
+{
+    return !s->save_statistics[0];
+}
+
+static bool has_no_inception(const dt_settings *s)
+{
+    return s->feature != DT_FEATURE_INCEPTION;
+}
+
+static bool has_base(const dt_settings *s)
+{
+    return s->feature == DT_FEATURE_BASE;
+}
+
+static bool has_no_base(const dt_settings *s)
+{
+    return !has_base(s);
+}
+
+static bool draws_without_classes(const dt_settings *s)
+{
+    return s->bank_labels == DT_BANK_NULL;
+}
+
+/* ---- what ---- */
+
+typedef struct unused {
+    unsigned verbs;
+    bool (*when)(const dt_settings *s);
+    const char *keys; /* with blanks between */
+    const char *why;
+    bool refused;
+} unused;
+
+static const unused unused_keys[] = {
+    {SETTINGS_TRAIN, tunes, "model hidden_size depth patch_size in_channels learn_sigma",
+     "is for method pretrain; the model that is tuned has its own", true},
+    {SETTINGS_TRAIN, makes_named_model, "hidden_size depth patch_size num_heads",
+     "is for model custom; a model with a name has its own", true},
+    {SETTINGS_TRAIN, makes_latent_model, "in_channels", "is for models of pixels; the vae says how many a latent has",
+     true},
+    {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
+    {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
+    {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
+    {SETTINGS_TRAIN, sees_pixels, "cache_dir", "vae", false},
+    {SETTINGS_TRAIN, measures_no_distance, "feature feature_weights inception_resize inception_score_parts eval_count",
+     "eval_steps", false},
+    {SETTINGS_BANK, draws_without_classes, "guidance_scale guidance_channels", "bank_labels classes", false},
+    {SETTINGS_SAMPLE, keeps_no_statistics, "feature feature_weights inception_resize", "save_statistics", false},
+    {SETTINGS_EVAL, has_no_inception, "inception_resize inception_score_parts", "feature inception", false},
+    {SETTINGS_EVAL, has_base, "resolution", "other features than base", false},
+    {SETTINGS_EVAL, has_no_base, "file_weights num_heads", "feature base", false},
+};
+
+enum { UNUSED_ROWS = sizeof unused_keys / sizeof *unused_keys };
+
+/* Whether the key has another value than its default, which becomes *value. */
+static bool is_given(char value[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key)
+{
+    char initial[SETTINGS_VALUE_MAX];
+    dt_settings untouched;
+    dt_settings_init(&untouched);
+    settings_text(value, s, key);
+    settings_text(initial, &untouched, key);
+    return strcmp(value, initial) != 0;
+}
+
+typedef void unused_taker(void *user, const unused *row, const settings_key *key, const char *value);
+
+/* Hands over each key of the table that is given and not used by this verb. */
+static void walk(const dt_settings *s, settings_verb verb, bool refused, unused_taker *take, void *user)
+{
+    for (const unused *row = unused_keys; row < unused_keys + UNUSED_ROWS; row++) {
+        char keys[DT_TEXT_MAX], value[SETTINGS_VALUE_MAX], *rest;
+        if (row->refused != refused || !(row->verbs & verb) || !row->when(s)) continue;
+        snprintf(keys, sizeof keys, "%s", row->keys);
+        for (char *name = strtok_r(keys, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
+            const settings_key *key = settings_find(name);
+            if (is_given(value, s, key)) take(user, row, key, value);
+        }
+    }
+}
+
+static void refuse(void *user, const unused *row, const settings_key *key, const char *value)
+{
+    error_set(user, DT_ERR_ARG, "%s %.200s %s; leave it out", key->name, value, row->why);
+}
+
+dt_status settings_refuse_unused(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    walk(s, verb, true, refuse, err);
+    return err->status;
+}
+
+typedef struct list {
+    char text[4 * DT_TEXT_MAX];
+    size_t used;
+} list;
+
+static void add(void *user, const unused *row, const settings_key *key, const char *value)
+{
+    list *l = user;
+    (void)value;
+    if (l->used < sizeof l->text)
+        l->used += (size_t)snprintf(l->text + l->used, sizeof l->text - l->used, "%s%s (%s)", l->used ? ", " : "",
+                                    key->name, row->why);
+}
+
+void settings_tell_unused(const dt_settings *s, settings_verb verb, const dt_observer *observer)
+{
+    list l = {0};
+    walk(s, verb, false, add, &l);
+    if (l.used)
+        say(observer->log, observer->user, "given and not used, for want of what stands behind each: %s", l.text);
+}
