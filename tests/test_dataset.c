@@ -617,7 +617,7 @@ static void broken_images_are_listed_or_with_strict_an_error(void **state)
     assert_int_equal(d.class_size[0], 2);
     assert_int_equal(d.report.skip_count, 2);
     assert_skipped(&d, "cat/2.png", "broken PNG");
-    assert_skipped(&d, "cat/3.jpg", "neither JPEG nor PNG nor WebP");
+    assert_skipped(&d, "cat/3.jpg", "none of JPEG, PNG, WebP");
     dataset_close(&d);
     dataset_options strict = plain;
     strict.strict = true;

@@ -313,9 +313,9 @@ static void other_files_and_animations_are_refused(void **state)
     (void)state;
     bytes text = {0}, nothing = {0}, animated = {0};
     bytes_add(&text, "<svg xmlns=...>", 15);
-    assert_refused(text, "neither JPEG nor PNG nor WebP", &on_white);
+    assert_refused(text, "none of JPEG, PNG, WebP", &on_white);
     bytes_add(&nothing, "", 0);
-    assert_refused(nothing, "neither JPEG nor PNG nor WebP", &on_white);
+    assert_refused(nothing, "none of JPEG, PNG, WebP", &on_white);
     bytes_add(&animated, "RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x07\0\0", 30);
     assert_refused(animated, "animated", &on_white);
 }

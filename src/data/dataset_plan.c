@@ -377,7 +377,7 @@ dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, cons
     if (status == DT_OK) status = choose_split(p, s, report, options->held_out, err);
     if (status != DT_OK) return status;
     if (s->file_count == 0) {
-        return error_set(err, DT_ERR_FORMAT, "image data %s: holds no .jpg, .jpeg, .png or .webp file%s", s->path,
+        return error_set(err, DT_ERR_FORMAT, "image data %s: holds no " IMAGE_EXTENSIONS " file%s", s->path,
                          s->folder_count ? " in its folders" : "");
     }
     qsort_r(s->file, (size_t)s->file_count, sizeof *s->file, compare_files, &p->prefix);

@@ -66,7 +66,7 @@ static const char *why_not_file(const char *name)
     if (!strncmp(name, "._", 2) ||
         is_one_of(system_files, sizeof system_files / sizeof *system_files, name, strlen(name)))
         return "a file of the operating system";
-    return image_has_extension(name) ? NULL : "not a .jpg, .jpeg, .png or .webp file";
+    return image_has_extension(name) ? NULL : "not a " IMAGE_EXTENSIONS " file";
 }
 
 /* Length of `name` up to the end of its first folder that is passed over, 0 if none; a last component counts if it is a

@@ -1,8 +1,9 @@
-/* Pictures: JPEG, PNG and WebP files to 8-bit RGB, 8-bit RGB to PNG, and float images to 8 bits.
+/* Pictures: JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF files to 8-bit RGB, 8-bit RGB to PNG, and float images to 8 bits.
  *
- * Whatever a file holds comes out as upright, opaque RGB: the EXIF orientation is applied, transparency is laid over a
- * background colour, grey, palette, CMYK, YCCK and 16-bit samples are converted. Colour profiles and gamma chunks are
- * ignored, as Pillow's convert("RGB") ignores them, because the published models were trained that way. */
+ * Whatever a file holds comes out as upright, opaque RGB: the orientation that it states is applied, transparency is laid over
+ * a background colour, grey, palette, CMYK, YCCK and 16-bit samples are converted; of several pages or frames the first is
+ * taken. Colour profiles and gamma chunks are ignored, as Pillow's convert("RGB") ignores them, because the published models
+ * were trained that way. */
 #ifndef IMAGE_IMAGE_H
 #define IMAGE_IMAGE_H
 
@@ -22,13 +23,27 @@ typedef struct image {
     uint8_t *rgb; /* [height, width, 3], rows from the top; owned */
 } image;
 
-typedef enum image_format { IMAGE_JPEG, IMAGE_PNG, IMAGE_WEBP, IMAGE_FORMAT_COUNT } image_format;
+/* For messages. */
+#define IMAGE_FORMATS    "JPEG, PNG, WebP, BMP, GIF, TIFF and AVIF"
+#define IMAGE_EXTENSIONS ".jpg, .jpeg, .jfif, .png, .webp, .bmp, .gif, .tif, .tiff or .avif"
+
+/* Their numbers stand in caches of latents. */
+typedef enum image_format {
+    IMAGE_JPEG,
+    IMAGE_PNG,
+    IMAGE_WEBP,
+    IMAGE_BMP,
+    IMAGE_GIF,
+    IMAGE_TIFF,
+    IMAGE_AVIF,
+    IMAGE_FORMAT_COUNT
+} image_format;
 
 /* What a file held before it became upright, opaque RGB. */
 typedef struct image_origin {
     image_format format;
     bool grey, palette, alpha, cmyk, deep; /* deep: 16 bits a sample */
-    int orientation;                       /* EXIF, 1..8; 1 where nothing is said */
+    int orientation;                       /* as in EXIF, 1..8; 1 where nothing is said */
     int64_t pixels; /* by the header, also where there are too many for pixel_limit; 0: unknown */
 } image_origin;
 
@@ -39,7 +54,7 @@ typedef struct image_options {
 
 /* Decodes the file held in `data`; its first bytes say what it is, not its name. The size in the header is compared
  * with the limit before memory is taken. Everything that is damaged (cut short, wrong checksum, bad code), of another
- * format, animated or too large is DT_ERR_FORMAT naming `name`; *out is then empty. `origin` may be NULL.
+ * format, an animated WebP or too large is DT_ERR_FORMAT naming `name`; *out is then empty. `origin` may be NULL.
  * Free with image_close. */
 dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, size_t size, const char *name,
                        const image_options *options, dt_error *err);
@@ -51,10 +66,10 @@ int64_t image_pixels(const uint8_t *data, size_t size);
 dt_status image_alloc(image *out, int64_t width, int64_t height, dt_error *err);
 void image_close(image *im);
 
-/* Whether a file's name ends like those of the pictures that are read: .jpg, .jpeg, .png, .webp in either case. */
+/* Whether a file's name ends in one of IMAGE_EXTENSIONS, in either case. */
 bool image_has_extension(const char *path);
 
-/* "jpeg", "png", "webp". */
+/* "jpeg", "png" and so on. */
 const char *image_format_name(image_format format);
 
 /* "#rrggbb" to three bytes. DT_ERR_ARG says what is allowed. */

@@ -2,6 +2,18 @@
 
 #include <string.h>
 
+const char *image_format_title(image_format format)
+{
+    static const char *const title[IMAGE_FORMAT_COUNT] = {"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF"};
+    return title[format];
+}
+
+dt_status image_job_broken(const image_job *job, const char *why)
+{
+    return error_set(job->err, DT_ERR_FORMAT, "%s: broken %s: %s", job->name, image_format_title(job->origin->format),
+                     why);
+}
+
 dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height, int64_t pixels_per_byte)
 {
     int64_t limit = job->options->pixel_limit;
@@ -16,8 +28,7 @@ dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height, i
     }
     if (width * height / pixels_per_byte > (int64_t)job->size) {
         return error_set(job->err, DT_ERR_FORMAT, "%s: broken %s: %zu bytes cannot hold %lld x %lld pixels", job->name,
-                         job->origin->format == IMAGE_PNG ? "PNG" : "JPEG", job->size, (long long)width,
-                         (long long)height);
+                         image_format_title(job->origin->format), job->size, (long long)width, (long long)height);
     }
     return image_alloc(job->out, width, height, job->err);
 }
@@ -25,9 +36,7 @@ dt_status image_job_alloc(const image_job *job, int64_t width, int64_t height, i
 /* A number of a TIFF block, whose byte order its first letters tell. */
 static uint32_t exif_number(const uint8_t *tiff, size_t at, int bytes)
 {
-    uint32_t value = 0;
-    for (int i = 0; i < bytes; i++) value = value << 8 | tiff[tiff[0] == 'M' ? at + i : at + bytes - 1 - i];
-    return value;
+    return tiff[0] == 'M' ? image_big_endian(tiff + at, bytes) : image_little_endian(tiff + at, bytes);
 }
 
 int image_exif_orientation(const uint8_t *exif, size_t size)
@@ -58,6 +67,29 @@ void image_lay_over(uint8_t *rgb, const uint8_t *rgba, int64_t count, const imag
         if (alpha < 255) job->origin->alpha = true;
         for (int c = 0; c < 3; c++) {
             rgb[3 * i + c] = (uint8_t)image_div255(rgba[4 * i + c] * alpha + background[c] * (255 - alpha));
+        }
+    }
+}
+
+void image_lay_multiplied(uint8_t *rgb, const uint8_t *rgba, int64_t count, const image_job *job)
+{
+    const uint8_t *background = job->options->background;
+    for (int64_t i = 0; i < count; i++) {
+        int alpha = rgba[4 * i + 3];
+        if (alpha < 255) job->origin->alpha = true;
+        for (int c = 0; c < 3; c++) {
+            int sum = rgba[4 * i + c] + image_div255(background[c] * (255 - alpha));
+            rgb[3 * i + c] = (uint8_t)(sum < 255 ? sum : 255); /* more only where a colour is above its alpha */
+        }
+    }
+}
+
+void image_inks_to_rgb(uint8_t *rgb, const uint8_t *inks, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        int light = inks[4 * i + 3];
+        for (int c = 0; c < 3; c++) {
+            rgb[3 * i + c] = (uint8_t)(light - image_div255((255 - inks[4 * i + c]) * light));
         }
     }
 }

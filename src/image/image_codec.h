@@ -1,4 +1,4 @@
-/* The three decoders, and what they share. Private to image*.c: image_decode.c calls the decoders, they call image_codec.c. */
+/* The decoders, and what they share. Private to image*.c: image_decode.c calls the decoders, they call image_codec.c. */
 #ifndef IMAGE_IMAGE_CODEC_H
 #define IMAGE_IMAGE_CODEC_H
 
@@ -19,6 +19,21 @@ typedef struct image_job {
 dt_status image_decode_jpeg(const image_job *job);
 dt_status image_decode_png(const image_job *job);
 dt_status image_decode_webp(const image_job *job);
+dt_status image_decode_bmp(const image_job *job);
+dt_status image_decode_gif(const image_job *job);
+dt_status image_decode_tiff(const image_job *job);
+dt_status image_decode_avif(const image_job *job);
+
+/* Whether a file begins like one of the format, where that is more than one fixed text. */
+bool image_is_bmp(const uint8_t *data, size_t size);
+bool image_is_tiff(const uint8_t *data, size_t size);
+bool image_is_avif(const uint8_t *data, size_t size);
+
+/* "JPEG", "PNG", "WebP" and so on. */
+const char *image_format_title(image_format format);
+
+/* "NAME: broken FORMAT: why". */
+dt_status image_job_broken(const image_job *job, const char *why);
 
 /* Checks a header's size against the limit and against the file, of which a byte makes at most `pixels_per_byte` pixels
  * (IMAGE_PIXEL_LIMIT: any number), then takes memory for the RGB image. */
@@ -31,6 +46,26 @@ int image_exif_orientation(const uint8_t *exif, size_t size);
 
 /* Lays [count, 4] RGBA over the background. */
 void image_lay_over(uint8_t *rgb, const uint8_t *rgba, int64_t count, const image_job *job);
+
+/* The same for colours that are multiplied by their alpha already. */
+void image_lay_multiplied(uint8_t *rgb, const uint8_t *rgba, int64_t count, const image_job *job);
+
+/* [count, 4] of cyan, magenta, yellow and black to RGB, where 255 is no ink. */
+void image_inks_to_rgb(uint8_t *rgb, const uint8_t *inks, int64_t count);
+
+static inline uint32_t image_little_endian(const uint8_t *p, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = bytes - 1; i >= 0; i--) value = value << 8 | p[i];
+    return value;
+}
+
+static inline uint32_t image_big_endian(const uint8_t *p, int bytes)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++) value = value << 8 | p[i];
+    return value;
+}
 
 /* Rounded x / 255 for x in 0..65025. */
 static inline int image_div255(int x)

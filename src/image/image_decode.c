@@ -4,19 +4,59 @@
 #include "file/file.h"
 #include "image/image_codec.h"
 
+/* ---- the formats ---- */
+
+static bool is_jpeg(const uint8_t *data, size_t size)
+{
+    return size >= 3 && !memcmp(data, "\xff\xd8\xff", 3);
+}
+
+static bool is_png(const uint8_t *data, size_t size)
+{
+    return size >= 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8);
+}
+
+static bool is_webp(const uint8_t *data, size_t size)
+{
+    return size >= 12 && !memcmp(data, "RIFF", 4) && !memcmp(data + 8, "WEBP", 4);
+}
+
+static bool is_gif(const uint8_t *data, size_t size)
+{
+    return size >= 6 && (!memcmp(data, "GIF87a", 6) || !memcmp(data, "GIF89a", 6));
+}
+
+typedef struct format_row {
+    const char *name;
+    const char *extension[3];
+    bool (*is)(const uint8_t *data, size_t size);
+    dt_status (*decode)(const image_job *job);
+} format_row;
+
+static const format_row formats[IMAGE_FORMAT_COUNT] = {
+    [IMAGE_JPEG] = {"jpeg", {"jpg", "jpeg", "jfif"}, is_jpeg, image_decode_jpeg},
+    [IMAGE_PNG] = {"png", {"png"}, is_png, image_decode_png},
+    [IMAGE_WEBP] = {"webp", {"webp"}, is_webp, image_decode_webp},
+    [IMAGE_BMP] = {"bmp", {"bmp"}, image_is_bmp, image_decode_bmp},
+    [IMAGE_GIF] = {"gif", {"gif"}, is_gif, image_decode_gif},
+    [IMAGE_TIFF] = {"tiff", {"tif", "tiff"}, image_is_tiff, image_decode_tiff},
+    [IMAGE_AVIF] = {"avif", {"avif"}, image_is_avif, image_decode_avif},
+};
+
 const char *image_format_name(image_format format)
 {
-    static const char *const name[IMAGE_FORMAT_COUNT] = {"jpeg", "png", "webp"};
-    return name[format];
+    return formats[format].name;
 }
 
 bool image_has_extension(const char *path)
 {
-    static const char *const known[] = {"jpg", "jpeg", "png", "webp"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (file_has_extension(path, known[i])) return true;
+    for (int i = 0; i < IMAGE_FORMAT_COUNT; i++)
+        for (int k = 0; k < 3 && formats[i].extension[k]; k++)
+            if (file_has_extension(path, formats[i].extension[k])) return true;
     return false;
 }
+
+/* ---- decoding ---- */
 
 /* Turns the picture upright. EXIF says where the stored row 0 and column 0 are seen: 5..8 swap rows and columns; in
  * 2, 3, 7, 8 the stored columns and in 3, 4, 6, 7 the stored rows run backwards. */
@@ -44,13 +84,11 @@ static dt_status turn_upright(image *im, int orientation, dt_error *err)
 
 static dt_status decode_by_magic(const image_job *job)
 {
-    const uint8_t *p = job->data;
-    if (job->size >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0) return image_decode_jpeg(job);
-    if (job->size >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0) return image_decode_png(job);
-    if (job->size >= 12 && memcmp(p, "RIFF", 4) == 0 && memcmp(p + 8, "WEBP", 4) == 0) return image_decode_webp(job);
-    const char *other = file_stands_for(p, job->size);
+    for (int i = 0; i < IMAGE_FORMAT_COUNT; i++)
+        if (formats[i].is(job->data, job->size)) return formats[i].decode(job);
+    const char *other = file_stands_for(job->data, job->size);
     if (other) return error_set(job->err, DT_ERR_FORMAT, "%s: is %s", job->name, other);
-    return error_set(job->err, DT_ERR_FORMAT, "%s: is neither JPEG nor PNG nor WebP", job->name);
+    return error_set(job->err, DT_ERR_FORMAT, "%s: is none of " IMAGE_FORMATS, job->name);
 }
 
 dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, size_t size, const char *name,

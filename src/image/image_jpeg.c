@@ -91,16 +91,6 @@ static void note_origin(jpeg_reader *r)
 
 /* Four-ink files come from Adobe programs, which store the inks inverted: 255 is no ink. Readers (Pillow among them)
  * therefore take all of them so, with or without Adobe's marker, and so does this. */
-static void inks_to_rgb(uint8_t *rgb, const uint8_t *inks, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        int light = inks[4 * i + 3];
-        for (int c = 0; c < 3; c++) {
-            rgb[3 * i + c] = (uint8_t)(light - image_div255((255 - inks[4 * i + c]) * light));
-        }
-    }
-}
-
 static void read_rows(jpeg_reader *r)
 {
     j_decompress_ptr cinfo = &r->cinfo;
@@ -111,7 +101,7 @@ static void read_rows(jpeg_reader *r)
     while (cinfo->output_scanline < cinfo->output_height) {
         uint8_t *rgb = out->rgb + 3 * out->width * (int64_t)cinfo->output_scanline;
         jpeg_read_scanlines(cinfo, four ? inks : &rgb, 1);
-        if (four) inks_to_rgb(rgb, inks[0], out->width);
+        if (four) image_inks_to_rgb(rgb, inks[0], out->width);
     }
 }
 
@@ -146,6 +136,5 @@ dt_status image_decode_jpeg(const image_job *job)
     r.progress.progress_monitor = limit_scans;
     bool whole = read_image(&r);
     jpeg_destroy_decompress(&r.cinfo);
-    if (!whole) return error_set(job->err, DT_ERR_FORMAT, "%s: broken JPEG: %s", job->name, r.message);
-    return r.status;
+    return whole ? r.status : image_job_broken(job, r.message);
 }

@@ -41,11 +41,6 @@ typedef struct png_reader {
     dt_status status;
 } png_reader;
 
-static uint32_t big_endian_32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* What a picture is made of. libpng takes memory for any other chunk before it looks at it, as much as the chunk claims, and
  * unpacks texts and profiles; here they are passed over. */
 static bool is_needed(const png_reader *r, const uint8_t *type)
@@ -61,7 +56,7 @@ static bool is_needed(const png_reader *r, const uint8_t *type)
 static void note_exif(png_reader *r, const uint8_t *type, uint32_t length)
 {
     if (r->exif_size || length > EXIF_CHUNK_MAX || memcmp(type, "eXIf", 4) != 0) return;
-    if (crc32(0, type, 4 + length) != big_endian_32(type + 4 + length)) return;
+    if (crc32(0, type, 4 + length) != image_big_endian(type + 4 + length, 4)) return;
     r->exif = type + 4;
     r->exif_size = length;
 }
@@ -73,7 +68,7 @@ static void pass_over(png_reader *r)
     for (;;) {
         if (job->size - r->at < PNG_CHUNK_BYTES) png_error(r->png, "the file is cut short");
         const uint8_t *type = job->data + r->at + 4;
-        const uint32_t length = big_endian_32(job->data + r->at);
+        const uint32_t length = image_big_endian(job->data + r->at, 4);
         r->chunk_end = r->at + PNG_CHUNK_BYTES + length;
         if (is_needed(r, type)) return;
         if (r->chunk_end > job->size) png_error(r->png, "the file is cut short");
@@ -157,7 +152,7 @@ dt_status image_decode_png(const image_job *job)
     bool whole = read_png(&r);
     png_free(r.png, r.rgba);
     png_destroy_read_struct(&r.png, &r.info, NULL);
-    if (!whole) return error_set(job->err, DT_ERR_FORMAT, "%s: broken PNG: %s", job->name, r.message);
+    if (!whole) return image_job_broken(job, r.message);
     return r.status;
 }
 

@@ -6,19 +6,14 @@
 
 #include "image/image_codec.h"
 
-static uint32_t little_endian_32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
 /* Walks the RIFF chunks (name, length, data padded to even) for the first EXIF. False when the file is shorter than it says. */
 static bool read_chunks(const image_job *job)
 {
     bool found = false;
-    size_t end = (size_t)little_endian_32(job->data + 4) + 8, at = 12;
+    size_t end = (size_t)image_little_endian(job->data + 4, 4) + 8, at = 12;
     if (end > job->size || end < at) return false;
     while (end - at >= 8) {
-        size_t length = little_endian_32(job->data + at + 4);
+        size_t length = image_little_endian(job->data + at + 4, 4);
         if (length > end - at - 8) return false;
         if (!found && memcmp(job->data + at, "EXIF", 4) == 0) {
             found = true;
@@ -54,8 +49,7 @@ dt_status image_decode_webp(const image_job *job)
     job->origin->format = IMAGE_WEBP;
     WebPBitstreamFeatures has;
     if (!read_chunks(job) || WebPGetFeatures(job->data, job->size, &has) != VP8_STATUS_OK) {
-        return error_set(job->err, DT_ERR_FORMAT, "%s: broken WebP: the file is cut short or its header is wrong",
-                         job->name);
+        return image_job_broken(job, "the file is cut short or its header is wrong");
     }
     if (has.has_animation) return error_set(job->err, DT_ERR_FORMAT, "%s: animated WebP is not read", job->name);
     dt_status status = image_job_alloc(job, has.width, has.height, IMAGE_PIXEL_LIMIT);
@@ -66,6 +60,5 @@ dt_status image_decode_webp(const image_job *job)
     } else {
         good = decode_opaque(job);
     }
-    if (!good) return error_set(job->err, DT_ERR_FORMAT, "%s: broken WebP: its data cannot be decoded", job->name);
-    return status;
+    return good ? status : image_job_broken(job, "its data cannot be decoded");
 }
