@@ -34,7 +34,7 @@ typedef struct loader {
     image_options decode;
     int threads;
     outcome *outcome; /* [source->file_count] */
-    int64_t *order;   /* [source->file_count], files as they lie in the tar */
+    int64_t *order;   /* [source->file_count], files as they lie in the archive */
     /* with a taker */
     uint8_t (*content)[DATASET_CONTENT]; /* [source->file_count] */
     uint8_t *window;                     /* [batch_files] squares of one batch */

@@ -1,13 +1,18 @@
-/* A data set: a folder or tar of class folders, decoded, cropped and held in memory as bytes.
+/* A data set: a folder, tar or zip of class folders, decoded, cropped and held in memory as bytes.
  *
  * The rules are those of torchvision's ImageFolder: the classes are the sub-folders in byte order of their names, the
- * images of a class are all below it, ordered by (folder, name), chosen by extension (.jpg .jpeg .png .webp in any
- * case). Beyond ImageFolder: hidden folders and what operating systems leave (__MACOSX, ._name, Thumbs.db) are passed over;
+ * images of a class are all below it, ordered by (folder, name), chosen by extension (IMAGE_EXTENSIONS, in any case).
+ * Beyond ImageFolder: hidden folders and what operating systems leave (__MACOSX, ._name, Thumbs.db) are passed over;
  * pictures without any class folder are one class called "all"; leading folders that hold everything are dropped, so
- * that a folder, a tar of it and a tar of what is in it are the same data set; and where the class level holds nothing but
- * names of splits (train, training, val, valid, validation, dev, test, testing, in any case), one of them is taken: what
- * follows the last colon of the path ("set.tar.xz:val"), else the one for training, or for held-out data the one for
- * validation, else for test. Names of classes are UTF-8. What is passed over is listed in the report, never silently. */
+ * that a folder, an archive of it and an archive of what is in it are the same data set; and where the class level holds
+ * nothing but names of splits (train, training, val, valid, validation, dev, test, testing, in any case), one of them is taken:
+ * what follows the last colon of the path ("set.tar.xz:val"), else the one for training, or for held-out data the one for
+ * validation, else for test.
+ *
+ * Where there are files KEY.cls, as in tars of WebDataset, folders are no classes: the picture KEY.jpg is of the class whose
+ * number or name KEY.cls holds, and the classes are those that are named, by number where all are numbers, else in byte order.
+ *
+ * Names of classes are UTF-8. What is passed over is listed in the report, never silently. */
 #ifndef DATA_DATASET_H
 #define DATA_DATASET_H
 
@@ -61,7 +66,7 @@ typedef struct dataset {
     int64_t count, class_count, resolution;
     char **class_name;                   /* [class_count] */
     int64_t *class_size;                 /* [class_count], images of each class */
-    char **name;                         /* [count], path of each image below the folder or inside the tar */
+    char **name;                         /* [count], path of each image below the folder or inside the archive */
     int32_t *label;                      /* [count], 0..class_count-1 */
     uint8_t *pixels;                     /* [count, resolution, resolution, 3]; NULL: a taker had them */
     uint8_t (*content)[DATASET_CONTENT]; /* [count], SHA-256 of the files' bytes; NULL without a taker */

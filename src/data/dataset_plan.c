@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/text.h"
+#include "data/dataset_labels.h"
 
 /* All names of the files share their first `prefix` characters; what follows is the rest. */
 static const char *rest_of(const source *s, int64_t index, size_t prefix)
@@ -238,7 +239,7 @@ static int compare_spans(const char *a, size_t a_length, const char *b, size_t b
     return order ? order : (a_length > b_length) - (a_length < b_length);
 }
 
-/* By class, then by whole folder, then by name, then by place in the tar. `prefix` is shared and does no harm. */
+/* By class, then by whole folder, then by name, then by place in the archive. `prefix` is shared and does no harm. */
 static int compare_files(const void *left, const void *right, void *prefix)
 {
     const source_file *a = left, *b = right;
@@ -252,7 +253,7 @@ static int compare_files(const void *left, const void *right, void *prefix)
     return order ? order : (a->ordinal > b->ordinal) - (a->ordinal < b->ordinal);
 }
 
-/* A tar may hold a name twice; unpacking it would leave the later one. */
+/* An archive may hold a name twice; unpacking it would leave the later one. */
 static void drop_overwritten(source *s)
 {
     int64_t kept = 0;
@@ -331,7 +332,7 @@ static int64_t find_class(char *const *names, int64_t count, const char *name)
 /* An empty class folder is an error in ImageFolder too: the label table would have a row that is never trained. */
 static dt_status refuse_empty_classes(const class_plan *p, const source *s, const char *prefix_text, dt_error *err)
 {
-    bool flat = s->file_count > 0 && first_folder(rest_of(s, 0, p->prefix)) == 0;
+    bool flat = s->label_count > 0 || (s->file_count > 0 && first_folder(rest_of(s, 0, p->prefix)) == 0);
     for (int64_t i = 0; !flat && i < s->folder_count; i++) {
         const char *folder = s->folder[i];
         bool here = strlen(folder) > p->prefix && strncmp(folder, prefix_text, p->prefix) == 0;
@@ -384,7 +385,11 @@ dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, cons
     drop_overwritten(s);
     char *prefix_text = strndup(s->file[0].name, p->prefix);
     if (!prefix_text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
-    status = label_files(p, s, report, err);
+    status = s->label_count ? label_files_by_text(&p->class_name, &p->class_count, s, report, err)
+                            : label_files(p, s, report, err);
+    if (status == DT_OK && s->file_count == 0)
+        status =
+            error_set(err, DT_ERR_FORMAT, "image data %s: none of its pictures has its .cls file beside it", s->path);
     for (int64_t i = 0; i < p->class_count && status == DT_OK; i++)
         status = refuse_foreign_name(s, p->class_name[i], err);
     if (status == DT_OK) status = refuse_empty_classes(p, s, prefix_text, err);

@@ -1,5 +1,6 @@
 #include "data/dataset_source.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fts.h>
 #include <stdio.h>
@@ -8,13 +9,10 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include <archive.h>
-#include <archive_entry.h>
-#include <zlib.h>
-
+#include "base/text.h"
 #include "file/file.h"
 
-enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
+enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26, LABEL_BYTES_MAX = 256 };
 
 static dt_status no_memory(dt_error *err)
 {
@@ -57,7 +55,14 @@ static const char *why_not_folder(const char *name, size_t length)
 {
     if (is_one_of(system_folders, sizeof system_folders / sizeof *system_folders, name, length))
         return "a folder of the operating system";
+    if (length == 2 && !strncmp(name, "..", 2)) return "a path that leads out of the archive";
     return name[0] == '.' ? "a hidden folder" : NULL;
+}
+
+/* A class of WebDataset's form. */
+static bool is_label(const char *name)
+{
+    return file_has_extension(name, "cls");
 }
 
 /* The same for a file. "._cat.png" holds what macOS knows of cat.png. */
@@ -66,7 +71,7 @@ static const char *why_not_file(const char *name)
     if (!strncmp(name, "._", 2) ||
         is_one_of(system_files, sizeof system_files / sizeof *system_files, name, strlen(name)))
         return "a file of the operating system";
-    return image_has_extension(name) ? NULL : "not a " IMAGE_EXTENSIONS " file";
+    return is_label(name) || image_has_extension(name) ? NULL : "not a " IMAGE_EXTENSIONS " file";
 }
 
 /* Length of `name` up to the end of its first folder that is passed over, 0 if none; a last component counts if it is a
@@ -109,8 +114,59 @@ static dt_status add_file(source *s, char *name, int64_t ordinal, dt_error *err)
         return no_memory(err);
     }
     s->file = file;
-    file[s->file_count++] = (source_file){name, ordinal, 0};
+    file[s->file_count++] = (source_file){.name = name, .ordinal = ordinal};
     return DT_OK;
+}
+
+/* Its text is filled in by who reads it. */
+static dt_status add_label(source *s, char *name, int64_t ordinal, dt_error *err)
+{
+    source_label *label = s->label_count < FILES_MAX ? grow_array(s->label, s->label_count, sizeof *label) : NULL;
+    if (!label) {
+        free(name);
+        return no_memory(err);
+    }
+    s->label = label;
+    label[s->label_count++] = (source_label){name, NULL, ordinal};
+    return DT_OK;
+}
+
+/* Gives the latest label the text of its file, without white space around it; where that is no name of a class, the label
+ * goes. */
+static dt_status fill_label(source *s, dataset_report *report, const char *text, size_t size, dt_error *err)
+{
+    source_label *label = &s->label[s->label_count - 1];
+    while (size > 0 && isspace((unsigned char)*text)) text++, size--;
+    while (size > 0 && isspace((unsigned char)text[size - 1])) size--;
+    label->text = strndup(text, size);
+    if (!label->text) return no_memory(err);
+    if (size > 0 && strlen(label->text) == size && text_is_printable(label->text)) return DT_OK;
+    const dt_status status = report_skip(report, label->name, "holds no name of a class", err);
+    free(label->name);
+    free(label->text);
+    s->label_count--;
+    return status;
+}
+
+static dt_status read_label_in_folder(source *s, dataset_report *report, const char *path, dt_error *err)
+{
+    char *text;
+    size_t size = 0;
+    dt_error why = {0};
+    if (file_read_all(&text, &size, path, LABEL_BYTES_MAX, &why) != DT_OK) return fill_label(s, report, "", 0, err);
+    const dt_status status = fill_label(s, report, text, size, err);
+    free(text);
+    return status;
+}
+
+static dt_status read_label_in_archive(source *s, dataset_report *report, int64_t size, dt_error *err)
+{
+    uint8_t *text;
+    if (size < 0 || size > LABEL_BYTES_MAX) return fill_label(s, report, "", 0, err);
+    if (archive_file_read(&text, &s->archive, (size_t)size, err) != DT_OK) return err->status;
+    const dt_status status = fill_label(s, report, (const char *)text, (size_t)size, err);
+    free(text);
+    return status;
 }
 
 /* Takes one thing that was found into the lists. `trouble` says why it cannot be read, or is NULL. */
@@ -124,7 +180,7 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     size_t hidden = hidden_length(&why, name, is_folder);
     if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);
     if (!why && is_folder) return add_folder(s, name, err);
-    if (!why) return add_file(s, name, ordinal, err);
+    if (!why) return is_label(last) ? add_label(s, name, ordinal, err) : add_file(s, name, ordinal, err);
     dt_status status = hidden > 0 ? note_hidden(report, name, hidden, why, err) : report_skip(report, name, why, err);
     free(name);
     return status;
@@ -133,13 +189,17 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
 static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, FTSENT *entry, dt_error *err)
 {
     const char *name = entry->fts_path + strlen(s->path);
+    const int64_t labels = s->label_count;
     switch (entry->fts_info) {
     case FTS_DP: return DT_OK; /* a folder on the way back */
     case FTS_D:
         if (entry->fts_level == 0) return DT_OK;
         if (why_not_folder(entry->fts_name, strlen(entry->fts_name))) fts_set(walk, entry, FTS_SKIP);
         return add_entry(s, report, name, s->file_count, true, NULL, err);
-    case FTS_F: return add_entry(s, report, name, s->file_count, false, NULL, err);
+    case FTS_F:
+        if (add_entry(s, report, name, s->file_count, false, NULL, err) != DT_OK || s->label_count == labels)
+            return err->status;
+        return read_label_in_folder(s, report, entry->fts_path, err);
     case FTS_DC: return add_entry(s, report, name, 0, false, "a link back to a folder above it", err);
     case FTS_SLNONE: return add_entry(s, report, name, 0, false, "a link to nothing", err);
     case FTS_DNR:
@@ -166,127 +226,21 @@ static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
     return status;
 }
 
-/* ---- gzip, unpacked by zlib: libarchive does not look at the checksum ---- */
-
-enum { BLOCK_BYTES = 1 << 18 };
-
-typedef struct packed {
-    gzFile file;
-    uint8_t block[BLOCK_BYTES];
-} packed;
-
-static bool is_gzip(const char *path)
-{
-    uint8_t start[2] = {0};
-    FILE *f = fopen(path, "rb");
-    bool magic = f && fread(start, 1, 2, f) == 2 && start[0] == 0x1f && start[1] == 0x8b;
-    if (f) fclose(f);
-    return magic;
-}
-
-/* Unpacked bytes; 0 at a sound end, -1 after damage. */
-static int read_packed(packed *p)
-{
-    int code = Z_OK, n = gzread(p->file, p->block, BLOCK_BYTES);
-    if (n == 0) gzerror(p->file, &code);
-    return n == 0 && code != Z_OK && code != Z_STREAM_END ? -1 : n;
-}
-
-static la_ssize_t read_block(struct archive *archive, void *user, const void **block)
-{
-    packed *p = user;
-    int code, n = read_packed(p);
-    *block = p->block;
-    if (n < 0) archive_set_error(archive, EINVAL, "gzip: %s", gzerror(p->file, &code));
-    return n < 0 ? ARCHIVE_FATAL : n;
-}
-
-static int open_packed(source *s)
-{
-    s->packed = malloc(sizeof *s->packed);
-    if (s->packed) s->packed->file = gzopen(s->path, "rb");
-    if (!s->packed || !s->packed->file) return ARCHIVE_FATAL;
-    gzbuffer(s->packed->file, BLOCK_BYTES);
-    return archive_read_open(s->archive, s->packed, NULL, read_block, NULL);
-}
-
-static void close_packed(source *s)
-{
-    if (s->packed && s->packed->file) gzclose(s->packed->file);
-    free(s->packed);
-    s->packed = NULL;
-}
-
-/* The checksum stands behind the last byte, which may be behind the tar's own end. */
-static dt_status check_rest(source *s, dt_error *err)
-{
-    int n = 1, code;
-    while (s->packed && n > 0) n = read_packed(s->packed);
-    if (n >= 0) return DT_OK;
-    return error_set(err, DT_ERR_FORMAT, "%s: not a sound tar archive: gzip: %s", s->path,
-                     gzerror(s->packed->file, &code));
-}
-
-/* ---- tar ---- */
-
-static dt_status archive_failure(source *s, dt_error *err)
-{
-    const char *why = s->archive ? archive_error_string(s->archive) : "no memory";
-    return error_set(err, DT_ERR_FORMAT, "%s: not a readable tar archive: %s", s->path, why ? why : "unknown error");
-}
-
-static void close_archive(source *s)
-{
-    if (s->archive) archive_read_free(s->archive);
-    s->archive = NULL;
-    close_packed(s);
-}
-
-static dt_status open_archive(source *s, dt_error *err)
-{
-    close_archive(s);
-    if (file_check_content(s->path, err) != DT_OK) return err->status; /* libarchive does not say why it fails */
-    s->position = 0;
-    s->archive = archive_read_new();
-    if (!s->archive) return archive_failure(s, err);
-    archive_read_support_filter_xz(s->archive);
-    archive_read_support_format_tar(s->archive);
-    int code = is_gzip(s->path) ? open_packed(s) : archive_read_open_filename(s->archive, s->path, BLOCK_BYTES);
-    return code == ARCHIVE_OK ? DT_OK : archive_failure(s, err);
-}
-
-/* *entry is NULL at the end. */
-static dt_status next_entry(struct archive_entry **entry, source *s, dt_error *err)
-{
-    int code = archive_read_next_header(s->archive, entry);
-    if (code == ARCHIVE_EOF) *entry = NULL;
-    if (code != ARCHIVE_EOF && code != ARCHIVE_OK && code != ARCHIVE_WARN) return archive_failure(s, err);
-    s->position++;
-    return DT_OK;
-}
-
-/* The plain name fails where the tar says UTF-8 and the locale cannot show it. */
-static const char *entry_name(struct archive_entry *entry)
-{
-    const char *name = archive_entry_pathname(entry);
-    if (!name) name = archive_entry_pathname_utf8(entry);
-    return name ? name : "";
-}
+/* ---- archives ---- */
 
 static dt_status list_archive(source *s, dataset_report *report, dt_error *err)
 {
-    dt_status status = open_archive(s, err);
+    archive_item item;
+    dt_status status = archive_file_open(&s->archive, s->path, err);
     while (status == DT_OK) {
-        struct archive_entry *entry;
-        status = next_entry(&entry, s, err);
-        if (status != DT_OK || !entry) break;
-        mode_t type = archive_entry_filetype(entry);
-        bool link = archive_entry_hardlink(entry) != NULL;
-        const char *trouble = link || (type != AE_IFREG && type != AE_IFDIR) ? "a link or device inside a tar" : NULL;
-        status = add_entry(s, report, entry_name(entry), s->position - 1, type == AE_IFDIR, trouble, err);
+        const int64_t labels = s->label_count;
+        status = archive_file_next(&item, &s->archive, err);
+        if (status != DT_OK || !item.name) break;
+        const int64_t ordinal = s->archive.position - 1;
+        status = add_entry(s, report, item.name, ordinal, item.is_folder, item.trouble, err);
+        if (status == DT_OK && s->label_count > labels) status = read_label_in_archive(s, report, item.size, err);
     }
-    if (status == DT_OK) status = check_rest(s, err);
-    close_archive(s);
+    archive_file_close(&s->archive);
     return status;
 }
 
@@ -317,14 +271,19 @@ dt_status source_open(source *s, dataset_report *report, const char *path, dt_er
     if (status != DT_OK) return status;
     s->is_archive = S_ISREG(info.st_mode);
     if (!s->is_archive && !S_ISDIR(info.st_mode)) {
-        return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar file", path);
+        return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar or zip file", path);
     }
     return s->is_archive ? list_archive(s, report, err) : list_folder(s, report, err);
 }
 
 void source_close(source *s)
 {
-    close_archive(s);
+    archive_file_close(&s->archive);
+    for (int64_t i = 0; i < s->label_count; i++) {
+        free(s->label[i].name);
+        free(s->label[i].text);
+    }
+    free(s->label);
     for (int64_t i = 0; i < s->file_count; i++) free(s->file[i].name);
     for (int64_t i = 0; i < s->folder_count; i++) free(s->folder[i]);
     free(s->file);
@@ -351,38 +310,24 @@ static dt_status read_from_folder(uint8_t **data, size_t *size, char **reason, s
     return *reason ? DT_OK : no_memory(err);
 }
 
-static dt_status read_entry(uint8_t **data, size_t *size, source *s, size_t bytes, dt_error *err)
-{
-    *data = malloc(bytes + 1);
-    if (!*data) return no_memory(err);
-    for (*size = 0; *size < bytes;) {
-        la_ssize_t got = archive_read_data(s->archive, *data + *size, bytes - *size);
-        if (got <= 0) {
-            free(*data);
-            *data = NULL;
-            return archive_failure(s, err);
-        }
-        *size += (size_t)got;
-    }
-    return DT_OK;
-}
-
 static dt_status read_from_archive(uint8_t **data, size_t *size, char **reason, source *s, const source_file *file,
                                    dt_error *err)
 {
-    dt_status status = s->archive ? DT_OK : open_archive(s, err);
-    struct archive_entry *entry = NULL;
-    while (status == DT_OK && s->position <= file->ordinal) {
-        status = next_entry(&entry, s, err);
-        if (status == DT_OK && !entry) break;
+    archive_item item = {0};
+    dt_status status = s->archive.archive ? DT_OK : archive_file_open(&s->archive, s->path, err);
+    while (status == DT_OK && s->archive.position <= file->ordinal) {
+        status = archive_file_next(&item, &s->archive, err);
+        if (status == DT_OK && !item.name) break;
     }
     if (status != DT_OK) return status;
-    char *name = entry ? tidy_name(entry_name(entry)) : NULL;
+    char *name = item.name ? tidy_name(item.name) : NULL;
     bool same = name && strcmp(name, file->name) == 0;
     free(name);
     if (!same) return error_set(err, DT_ERR_FORMAT, "%s: changed while it was being read", s->path);
-    int64_t bytes = archive_entry_size(entry);
-    if (bytes >= 0 && bytes <= FILE_BYTES_MAX) return read_entry(data, size, s, (size_t)bytes, err);
+    if (item.size >= 0 && item.size <= FILE_BYTES_MAX) {
+        *size = (size_t)item.size;
+        return archive_file_read(data, &s->archive, *size, err);
+    }
     *reason = strdup("larger than 1 GiB");
     return *reason ? DT_OK : no_memory(err);
 }

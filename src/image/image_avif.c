@@ -155,18 +155,18 @@ static void lay_over_rows(avif_reader *r)
 static dt_status convert(avif_reader *r)
 {
     const image *out = r->job->out;
-    avifImage *im = r->decoder->image;
+    const avifImage *im = r->decoder->image;
     avifRGBImage rgb;
     if (im->width != out->width || im->height != out->height)
         return image_job_broken(r->job, "its picture has another size than its header says");
-    avifRGBImageSetDefaults(&rgb, im);
+    avifImage opaque = *im;
+    opaque.alphaPlane = NULL; /* else the colours are laid over black */
+    avifRGBImageSetDefaults(&rgb, &opaque);
     rgb.depth = 8;
     rgb.format = AVIF_RGB_FORMAT_RGB;
-    rgb.ignoreAlpha = AVIF_TRUE;
-    rgb.alphaPremultiplied = im->alphaPremultiplied; /* as it is */
     rgb.pixels = out->rgb;
     rgb.rowBytes = (uint32_t)out->width * 3;
-    const avifResult result = avifImageYUVToRGB(im, &rgb);
+    const avifResult result = avifImageYUVToRGB(&opaque, &rgb);
     if (result != AVIF_RESULT_OK) return broken(r, result);
     if (!im->alphaPlane) return DT_OK;
     r->row = malloc((size_t)out->width * 4);
