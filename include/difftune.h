@@ -128,7 +128,7 @@ typedef struct dt_settings {
     bool metadata; /* written models say what they were made from */
 
     /* data */
-    char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar of them */
+    char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar or zip of them */
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
     char cache_dir[DT_PATH_MAX];       /* models of latents: where encoded pictures are kept */
     int64_t resolution;                /* of the pictures; 0: the model's */
@@ -208,8 +208,8 @@ typedef struct dt_settings {
     dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
-    char reference[DT_PATH_MAX]; /* eval: folder, tar, .npz of statistics or samples to compare with */
-    char candidate[DT_PATH_MAX]; /* eval: folder, tar, .npz of statistics or samples to judge */
+    char reference[DT_PATH_MAX]; /* eval: folder, tar, zip, .npz of statistics or samples to compare with */
+    char candidate[DT_PATH_MAX]; /* eval: folder, tar, zip, .npz of statistics or samples to judge */
     dt_feature feature;
     char feature_weights[DT_PATH_MAX];
     dt_inception_resize inception_resize; /* how pictures become 299 x 299 */

@@ -31,7 +31,7 @@ dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_ro
 /* Opens *out and adds the features of all examples of a set, latents by their modes; the caller closes it. */
 dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const examples *e, int64_t batch);
 
-/* Opens *out and adds, for feature inception, all pictures of a folder, tar or sample stack at `resolution` (0: each at its
+/* Opens *out and adds, for feature inception, all pictures of a folder, tar, zip or sample stack at `resolution` (0: each at its
  * own size), a few at a time; an .npz with statistics gives those, and rows from the samples in it. What was found, passed
  * over or had to be assumed is told to `watch`. */
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,

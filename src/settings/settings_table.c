@@ -91,7 +91,7 @@ const settings_key settings_keys[] = {
     ENUM(model, save_dtype, "f32", dtype_words, TRAIN | CONVERT, RESULT, 0, "number type of written models"),
     BOOL(model, metadata, "true", TRAIN | CONVERT, RESULT, 0, "written models say what they were made from"),
 
-    TEXT(data, train_data, "", "PATH", CACHE | TRAIN, RESULT, 0, "folder or tar of class folders with images; PATH:SPLIT takes a split of it"),
+    TEXT(data, train_data, "", "PATH", CACHE | TRAIN, RESULT, 0, "folder, tar or zip of class folders with images; PATH:SPLIT takes a split of it"),
     TEXT(data, validation_data, "", "PATH", CACHE | TRAIN, RESULT, 0, "held-out images in the same layout, PATH or PATH:SPLIT; empty: none"),
     TEXT(data, cache_dir, "latents", "DIR", CACHE | TRAIN, RESULT, 0, "where encoded images are kept; models of latents"),
     INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL, RESULT, TRAIN, "edge of the images; 0: the model's (squeezenet: 64, inception: their own)"),
@@ -175,8 +175,8 @@ const settings_key settings_keys[] = {
     INT(bank, bank_shard_size, "512", 1, 1e6, BANK, RESULT, 0, "images of one file of the bank"),
     ENUM(bank, bank_labels, "null", bank_labels_words, BANK, RESULT, 0, "without a class, or all classes in turn with guidance"),
 
-    TEXT(measures, reference, "", "PATH", EVAL, RESULT, 0, "folder, tar, .npz of statistics or samples to compare with"),
-    TEXT(measures, candidate, "", "PATH", EVAL, RESULT, 0, "folder, tar, .npz of statistics or samples to judge"),
+    TEXT(measures, reference, "", "PATH", EVAL, RESULT, 0, "folder, tar, zip, .npz of statistics or samples to compare with"),
+    TEXT(measures, candidate, "", "PATH", EVAL, RESULT, 0, "folder, tar, zip, .npz of statistics or samples to judge"),
     ENUM(measures, feature, "base", feature_words, TRAIN | EVAL | SAMPLE, RESULT, 0, "network whose features are compared"),
     TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL | SAMPLE, RESULT, 0, "SqueezeNet v1.1, pt_inception-2015-12-05-6726825d.pth; sample: or the base"),
     ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL | SAMPLE, RESULT, 0, "how pictures become 299x299; feature inception"),

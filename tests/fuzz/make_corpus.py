@@ -7,7 +7,9 @@
 import argparse
 import collections
 import io
+import json
 import pathlib
+import struct
 import tarfile
 import zipfile
 
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-OUT = pathlib.Path(__file__).parent / "corpus"
+OUT = pathlib.Path(__file__).resolve().parent / "corpus"
 
 SEEDS = {
     "plain": collections.OrderedDict(a=torch.ones(2, 2), b=torch.ones(1, dtype=torch.int64)),
@@ -27,6 +29,11 @@ SEEDS = {
     },
     "newer": torch.ones(2, dtype=torch.uint16).expand(3, 2),
 }
+
+OTHER_FORMATS = ["bmp_4", "bmp_565", "bmp_core_24", "bmp_rle4", "bmp_rle8", "bmp_v5_alpha", "gif_clear", "gif_interlaced",
+                 "gif_small_frame", "tiff_16_big_endian", "tiff_1_group4", "tiff_big", "tiff_cmyk", "tiff_jpeg",
+                 "tiff_multiplied", "tiff_palette", "tiff_planes", "tiff_predictor", "tiff_tiles", "avif", "avif_10",
+                 "avif_alpha", "avif_frames"]
 
 
 def picture(mode, form, **options):
@@ -52,9 +59,34 @@ def write_pictures():
         "webp": picture("RGBA", "WEBP"),
         "webp_lossless": picture("RGBA", "WEBP", lossless=True, exif=turned),
     }
-    for name, data in seeds.items():
+    for name, data in [*seeds.items(), *other_formats()]:
         (OUT / "image" / name).write_bytes(data)
     return seeds
+
+
+def other_formats():
+    """Some files of vectors/make_picture_vectors.py."""
+    whole = (OUT.parent.parent / "vectors" / "pictures.safetensors").read_bytes()
+    (size,) = struct.unpack_from("<Q", whole)
+    header = json.loads(whole[8:8 + size])
+    for name in OTHER_FORMATS:
+        begin, end = header[f"{name}.file"]["data_offsets"]
+        yield name, whole[8 + size + begin:8 + size + end]
+
+
+def write_zips(pictures):
+    members = {"train/a/1.png": pictures["png_grey"], "train/b/x/2.jpg": pictures["jpeg"], "val/a/3.webp": pictures["webp"]}
+    labelled = {"1.png": pictures["png_grey"], "1.cls": b"10", "x/2.left.jpg": pictures["jpeg"], "x/2.cls": b"cat\n", "1.json": b"{}"}
+    for name, content, packing in (("zip", members, zipfile.ZIP_DEFLATED), ("zip_stored", members, zipfile.ZIP_STORED),
+                                   ("zip_labels", labelled, zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(OUT / "dataset" / name, "w", packing) as archive:
+            for path, data in content.items():
+                archive.writestr(zipfile.ZipInfo(path), data, packing)
+    with tarfile.open(OUT / "dataset" / "labels", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for path, data in labelled.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
 
 
 def write_tars(pictures):
@@ -72,7 +104,9 @@ def write_tars(pictures):
 def main():
     for folder in ("image", "dataset"):
         (OUT / folder).mkdir(exist_ok=True)
-    write_tars(write_pictures())
+    pictures = write_pictures()
+    write_tars(pictures)
+    write_zips(pictures)
     (OUT / "pickle").mkdir(parents=True, exist_ok=True)
     (OUT / "npz").mkdir(exist_ok=True)
     for name, value in SEEDS.items():
