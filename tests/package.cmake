@@ -12,7 +12,7 @@ foreach(wanted bin/difftune include/difftune.h lib.*/libdifftune.so.0 share/man/
   endif()
 endforeach()
 must_run(dpkg-deb --field ${package} Depends)
-foreach(wanted libc6 libgomp1 libarchive13 liblapacke)
+foreach(wanted libc6 libgomp1 libarchive13 libtiff6 libgif7 libavif15 liblapacke)
   if(NOT out MATCHES "(^|, )${wanted}[ ,\n]")
     give_up("no dependency on ${wanted}: ${out}")
   endif()

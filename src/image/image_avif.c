@@ -1,5 +1,6 @@
 /* AVIF through libavif (of a sequence the first frame), turned as its own boxes say: where those and EXIF disagree, the format
- * lets the boxes count. Colours as Pillow has them; colour profiles are ignored as everywhere.
+ * lets the boxes count. Colours as Pillow has them; colour profiles are ignored as everywhere. Of damaged data dav1d, which
+ * decodes them, prints a line to stderr; libavif 0.11 has no way to stop it.
  *
  * libavif takes memory and time by numbers in the file before it compares them with anything, and a picture's data may hold any
  * number of frames that are never shown. So the boxes are looked at first, and so are the data when libavif asks for them. */
@@ -10,8 +11,9 @@
 
 #include "image/image_codec.h"
 
-/* Bytes of boxes. Each item takes some 20 of the list of items (a picture in tiles has one each) and libavif some 1.6 KB and a
- * search through all others; each frame of a sequence takes 4 of its tables. Data among the boxes pass by the look at frames. */
+/* Bytes of boxes. Each item takes some 20 of the list of items, and libavif 1.6 KB and a search through all others; a picture in
+ * tiles has an item for each, and a decoder of 0.5 MB. A frame of a sequence takes 4 bytes of its tables. Data among the boxes
+ * are never asked for, so that nobody looks at their frames. */
 enum { ITEMS_MAX = 1 << 13, DATA_MAX = 256, DESCRIPTION_MAX = 1 << 16, PROPERTIES_MAX = 1 << 22, MOVIE_MAX = 1 << 20 };
 enum { SEQUENCE_MAX = 1 << 16, FRAMES_MAX = 16 };
 

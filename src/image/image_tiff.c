@@ -356,8 +356,8 @@ static dt_status read_tiles(tiff_reader *r)
     uint32_t width = 0, height = 0;
     TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &width);
     TIFFGetField(r->tiff, TIFFTAG_TILELENGTH, &height);
-    const int64_t pixels = (int64_t)r->width * r->height;
-    const int64_t most = pixels > TILE_PIXELS_MAX ? pixels : TILE_PIXELS_MAX;
+    const int64_t padded = ((int64_t)r->width + 15) / 16 * 16 * (((int64_t)r->height + 15) / 16 * 16);
+    const int64_t most = padded > TILE_PIXELS_MAX ? padded : TILE_PIXELS_MAX;
     if (width < 1 || height < 1 || width > most / height)
         return image_job_broken(r->job, "the size of its tiles is impossible");
     const int64_t bytes = row_bytes(r, width) * height;
