@@ -13,8 +13,8 @@
 
 /* Bytes of boxes. Each item takes some 20 of the list of items, and libavif 1.6 KB and a search through all others; a picture in
  * tiles has an item for each, and a decoder of 0.5 MB. A frame of a sequence takes 4 bytes of its tables. Data among the boxes
- * are never asked for, so that nobody looks at their frames. */
-enum { ITEMS_MAX = 1 << 13, DATA_MAX = 256, DESCRIPTION_MAX = 1 << 16, PROPERTIES_MAX = 1 << 22, MOVIE_MAX = 1 << 20 };
+ * are never asked for, so that nobody looks at their frames. What is said of a sequence may hold lists of items too. */
+enum { ITEMS_MAX = 1 << 13, DATA_MAX = 256, DESCRIPTION_MAX = 1 << 16, PROPERTIES_MAX = 1 << 22 };
 enum { SEQUENCE_MAX = 1 << 16, FRAMES_MAX = 16 };
 
 typedef struct avif_reader {
@@ -74,7 +74,8 @@ static bool boxes_are_small(const image_job *job)
 {
     box b;
     for (size_t at = 0; next_box(&b, job->data, job->size, &at);)
-        if ((box_is(&b, "meta") && !meta_is_small(&b)) || (box_is(&b, "moov") && b.size > MOVIE_MAX)) return false;
+        if ((box_is(&b, "meta") && !meta_is_small(&b)) || (box_is(&b, "moov") && b.size > DESCRIPTION_MAX))
+            return false;
     return true;
 }
 
