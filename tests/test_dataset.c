@@ -598,7 +598,7 @@ static void set_zip_field(const char *name, size_t at, uint32_t value, int count
     free(data);
 }
 
-enum { ZIP_METHOD_AT = 8, ZIP_SIZE_AT = 22 };
+enum { ZIP_FLAGS_AT = 6, ZIP_METHOD_AT = 8, ZIP_SIZE_AT = 22 };
 
 static void make_zip(const char *name, bytes first)
 {
@@ -659,6 +659,22 @@ static void a_file_of_a_zip_that_inflates_beyond_its_size_is_refused(void **stat
     assert_image(&d, 0, "cat/2.png", 0, 2);
     assert_skipped(&d, "cat/1.png", "larger than 1 GiB");
     dataset_close(&d);
+}
+
+/* Some writers say that names are UTF-8, some say nothing. */
+static void names_of_a_zip_may_be_utf8_in_any_locale(void **state)
+{
+    (void)state;
+    for (int flagged = 0; flagged < 2; flagged++) {
+        struct archive *a = begin_tar("names.zip", ZIP);
+        add_to_tar(a, "caf\xc3\xa9/1.png", picture(1, 8, 8));
+        end_tar(a);
+        if (flagged) set_zip_field("names.zip", ZIP_FLAGS_AT, 0x808, 2); /* also: sizes follow the data */
+        dataset d = open_with(temp_path("names.zip"), &plain);
+        assert_image(&d, 0, "caf\xc3\xa9/1.png", 0, 1);
+        assert_string_equal(d.class_name[0], "caf\xc3\xa9");
+        dataset_close(&d);
+    }
 }
 
 static void a_file_of_a_zip_that_is_packed_otherwise_is_told(void **state)
@@ -1043,6 +1059,7 @@ int main(void)
         ON_DISK(a_zip_that_is_encrypted_is_refused_in_one_line),
         ON_DISK(names_that_lead_out_of_an_archive_are_told),
         ON_DISK(a_file_of_a_zip_that_inflates_beyond_its_size_is_refused),
+        ON_DISK(names_of_a_zip_may_be_utf8_in_any_locale),
         ON_DISK(a_file_of_a_zip_that_is_packed_otherwise_is_told),
         ON_DISK(every_damaged_byte_of_a_zip_is_found_or_does_no_harm),
         ON_DISK(labels_of_web_dataset_are_classes_in_folders_and_archives),

@@ -114,6 +114,7 @@ void archive_file_close(archive_file *a)
 {
     if (a->archive) archive_read_free(a->archive);
     close_packed(a->packed);
+    if (a->utf8) freelocale(a->utf8);
     *a = (archive_file){0};
 }
 
@@ -123,12 +124,13 @@ dt_status archive_file_open(archive_file *a, const char *path, dt_error *err)
     if (file_check_content(path, err) != DT_OK) return err->status; /* libarchive does not say why it fails */
     a->archive = archive_read_new();
     if (!a->archive) return failure(a, err);
-    const bool gzip = begins_with(path, "\x1f\x8b", 2), xz = begins_with(path,
-                                                                         "\xfd"
-                                                                         "7zXZ",
-                                                                         6);
-    archive_read_support_format_tar(a->archive);
-    if (!gzip && !xz) archive_read_support_format_zip_seekable(a->archive);
+    const bool gzip = begins_with(path, "\x1f\x8b", 2), xz = begins_with(path, "\xfd\x37zXZ", 5);
+    if (begins_with(path, "PK", 2)) {
+        a->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+        archive_read_support_format_zip_seekable(a->archive);
+    } else {
+        archive_read_support_format_tar(a->archive);
+    }
     const int code = gzip || xz ? open_packed(a, xz) : archive_read_open_filename(a->archive, path, BLOCK_BYTES);
     return code == ARCHIVE_OK ? DT_OK : failure(a, err);
 }
@@ -150,7 +152,7 @@ static bool is_foreign_packing(struct archive *archive)
            !strstr(format, "(uncompressed)") && !strstr(format, "(deflation)");
 }
 
-dt_status archive_file_next(archive_item *item, archive_file *a, dt_error *err)
+static dt_status next_item(archive_item *item, archive_file *a, dt_error *err)
 {
     struct archive_entry *entry;
     *item = (archive_item){0};
@@ -168,6 +170,15 @@ dt_status archive_file_next(archive_item *item, archive_file *a, dt_error *err)
     else if (type == AE_IFREG && is_foreign_packing(a->archive))
         item->trouble = "packed by a method of zip that is not read";
     return DT_OK;
+}
+
+/* Of a zip libarchive drops a name that the locale cannot show. */
+dt_status archive_file_next(archive_item *item, archive_file *a, dt_error *err)
+{
+    const locale_t callers = a->utf8 ? uselocale(a->utf8) : (locale_t)0;
+    next_item(item, a, err);
+    if (callers) uselocale(callers);
+    return err->status;
 }
 
 /* Of a zip the size that is stated may be too small for what is packed: the end must follow. */

@@ -1,10 +1,12 @@
 /* A tar (plain, gzip, xz) or zip, whose entries are walked once from the first to the last. Private to src/data.
  *
  * A packing's checksum and end stand behind the last byte of a tar, and so are checked when the walk is over. Of a zip the
- * directory at its end counts; its files are stored or deflated, and each is compared with its own checksum when it is read. */
+ * directory at its end counts; its files are stored or deflated, and each is compared with its own checksum when it is read. Names
+ * that a zip calls UTF-8 come in composed letters (NFC). */
 #ifndef DATA_ARCHIVE_FILE_H
 #define DATA_ARCHIVE_FILE_H
 
+#include <locale.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +19,7 @@ struct packed;
 typedef struct archive_file {
     struct archive *archive; /* NULL: closed */
     struct packed *packed;   /* what is under it, where that is gzip or xz */
+    locale_t utf8;           /* of a zip, else 0 */
     const char *path;        /* the caller's */
     int64_t position;        /* number of the entry that is read next */
 } archive_file;
