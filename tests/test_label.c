@@ -16,7 +16,8 @@ static const label_box all = {0, 0, WIDTH, HEIGHT};
 
 static label_font *open_font(void)
 {
-    label_font *font = label_font_open(12);
+    dt_error err = {0};
+    label_font *font = label_font_open(12, &err);
     if (!font) skip();
     return font;
 }
@@ -244,7 +245,9 @@ static void without_a_font_the_grid_has_no_names_and_says_so(void **state)
     for (int i = 0; i < 2; i++) {
         bool labelled = true;
         only_fonts_of(configurations[i]);
-        assert_null(label_font_open(12));
+        dt_error err = {0};
+        assert_null(label_font_open(12, &err));
+        assert_int_equal(err.status, DT_OK);
         image im = draw_numbered(&labelled, (grid_pictures){.count = 8,
                                                             .channels = 3,
                                                             .size = 32,

@@ -7,6 +7,7 @@
 #include "data/need.h"
 #include "file/file.h"
 #include "file/left_overs.h"
+#include "file/json_file.h"
 #include "model/maker.h"
 
 /* The source's metadata, and what was made of what by whom. */
@@ -22,9 +23,10 @@ static size_t list_metadata(metadata_pair pair[], const model_info *info)
 static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_settings *s)
 {
     if (!info->metadata) info->metadata = json_object();
-    json_object_set_new(info->metadata, "difftune.tool", json_string("difftune " DT_VERSION));
-    json_object_set_new(info->metadata, "difftune.source_sha256", json_string(info->sha256));
-    json_object_set_new(info->metadata, "format", json_string("pt"));
+    json_put(&info->metadata, "difftune.tool", json_string("difftune " DT_VERSION));
+    json_put(&info->metadata, "difftune.source_sha256", json_string(info->sha256));
+    json_put(&info->metadata, "format", json_string("pt"));
+    if (!info->metadata) return error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for its metadata", s->output);
     metadata_pair *pair = arena_alloc(&c->step, json_object_size(info->metadata) * sizeof *pair, &c->error);
     if (!pair) return c->error.status;
     size_t count = s->metadata ? list_metadata(pair, info) : 0;

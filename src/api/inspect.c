@@ -13,7 +13,7 @@
 static json_t *describe_tensor(const tensor_entry *e)
 {
     json_t *shape = json_array();
-    for (int i = 0; i < e->dim_count; i++) json_array_append_new(shape, json_integer(e->dims[i]));
+    for (int i = 0; i < e->dim_count; i++) json_add(&shape, json_integer(e->dims[i]));
     return json_pack("{s:s, s:o}", "dtype", safetensors_dtype_name(e->dtype), "shape", shape);
 }
 
@@ -25,7 +25,7 @@ static json_t *describe_weights(const char *path, dt_error *err)
     json_t *tensors = json_object(), *metadata = f.metadata ? json_deep_copy(f.metadata) : json_object();
     int64_t values = 0;
     for (size_t i = 0; i < f.count; i++) {
-        json_object_set_new(tensors, f.entries[i].name, describe_tensor(&f.entries[i]));
+        json_put(&tensors, f.entries[i].name, describe_tensor(&f.entries[i]));
         values += f.entries[i].count;
     }
     tensor_file_sha256(&hash, &f);
@@ -50,7 +50,7 @@ static json_t *describe_run(const char *folder, const char *run_json, dt_error *
     file_names names = {0};
     json_t *run = json_file_read(run_json, err), *checkpoints = json_array(), *final = NULL;
     if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
-        for (size_t i = 0; i < names.count; i++) json_array_append_new(checkpoints, json_string(names.name[i]));
+        for (size_t i = 0; i < names.count; i++) json_add(&checkpoints, json_string(names.name[i]));
     file_names_free(&names);
     if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder)))
         final = describe_weights(path, err);
@@ -85,6 +85,6 @@ dt_status dt_inspect(dt_context *c, const char *path, char **json)
     json_t *value = describe(path, &c->error);
     if (!ctx_failed(c)) *json = json_dumps(value, JSON_INDENT(1));
     json_decref(value);
-    if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: describing it", path);
+    if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to describe it", path);
     return c->error.status;
 }

@@ -46,16 +46,35 @@ dt_status error_set(dt_error *e, dt_status status, const char *format, ...)
 
 dt_status error_set_errno(dt_error *e, const char *format, ...)
 {
-    int saved = errno;
+    const int saved = errno;
+    const bool first = e->status == DT_OK;
     va_list args;
     va_start(args, format);
     dt_status status = record(e, saved == ENOMEM ? DT_ERR_MEMORY : DT_ERR_IO, strerror(saved), format, args);
     va_end(args);
+    if (first) e->number = saved;
     return status;
+}
+
+bool error_is_of_machine(const dt_error *e)
+{
+    switch (e->number) {
+    case 0: return e->status == DT_ERR_MEMORY;
+    case ENOENT:
+    case ENOTDIR:
+    case EACCES:
+    case EPERM:
+    case ELOOP:
+    case EISDIR:
+    case ENXIO:
+    case ENAMETOOLONG: return false;
+    default: return true;
+    }
 }
 
 void error_clear(dt_error *e)
 {
     e->status = DT_OK;
+    e->number = 0;
     e->message[0] = '\0';
 }

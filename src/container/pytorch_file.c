@@ -4,6 +4,7 @@
 
 #include "container/pytorch.h"
 #include "container/zip_directory.h"
+#include "file/json_file.h"
 
 /* ---- the zip: ROOT/data.pkl, ROOT/data/KEY for each storage, ROOT/byteorder ---- */
 
@@ -80,14 +81,15 @@ static dt_status list_storages(pytorch_storages *storages, tensor_file *f, const
 static dt_status read_metadata(tensor_file *f, const zip_record *record, dt_error *err)
 {
     if (!record) return DT_OK;
-    json_t *object = json_loadb((const char *)record->data, record->size, JSON_REJECT_DUPLICATES, NULL), *value;
+    json_error_t where;
+    json_t *object = json_text_read((const char *)record->data, record->size, &where, f->path, err), *value;
     const char *key;
     bool good = json_is_object(object);
     json_object_foreach(object, key, value) good &= json_is_string(value);
     if (!good)
         error_set(err, DT_ERR_FORMAT, "%s: record " PYTORCH_METADATA ": a JSON object of texts expected", f->path);
-    else
-        json_object_update(f->metadata, object);
+    else if (json_object_update(f->metadata, object) != 0)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
     json_decref(object);
     return err->status;
 }

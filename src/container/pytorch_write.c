@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+#include "base/text_stream.h"
 #include "container/pytorch.h"
 #include "container/zip_writer.h"
+#include "file/json_file.h"
 
 #define ROOT "archive/"
 
@@ -69,18 +72,16 @@ static dt_status check_source(uint64_t *count, uint64_t *bytes, const tensor_sou
     if (tensor_source_size(count, bytes, s, path, err) != DT_OK) return err->status;
     if (!pytorch_storage_class(s->dtype))
         return tensor_source_refused(s, path, "torch.save has no storage of its number type", err);
-    json_t *name = json_string(s->name); /* knows what UTF-8 is */
-    if (!name) return tensor_source_refused(s, path, "its name is not UTF-8", err);
-    json_decref(name);
+    if (!text_is_utf8(s->name)) return tensor_source_refused(s, path, "its name is not UTF-8", err);
     return DT_OK;
 }
 
 /* The text is to be freed by the caller, also after a failure. */
-static dt_status make_pickle(char **text, size_t *size, const tensor_source sources[], size_t source_count,
-                             const char *path, dt_error *err)
+static dt_status make_pickle(text_stream *text, const tensor_source sources[], size_t source_count, const char *path,
+                             dt_error *err)
 {
-    FILE *out = open_memstream(text, size);
-    if (!out) return error_set(err, DT_ERR_MEMORY, "no memory for the names in %s", path);
+    if (!text_stream_open(text)) return error_set(err, DT_ERR_MEMORY, "no memory for the names in %s", path);
+    FILE *out = text->out;
     fputs("\x80\x02"
           "ccollections\nOrderedDict\n)R(",
           out);
@@ -91,8 +92,7 @@ static dt_status make_pickle(char **text, size_t *size, const tensor_source sour
         put_tensor(out, &sources[i], i, count);
     }
     fputs("u.", out);
-    bool failed = ferror(out);
-    if (fclose(out) != 0 || failed) error_set(err, DT_ERR_MEMORY, "no memory for the names in %s", path);
+    if (!text_stream_end(text)) error_set(err, DT_ERR_MEMORY, "no memory for the names in %s", path);
     return err->status;
 }
 
@@ -125,17 +125,18 @@ static dt_status write_metadata(zip_writer *z, const metadata_pair metadata[], s
 {
     if (count == 0) return DT_OK;
     json_t *object = json_object();
-    bool good = true;
-    for (size_t i = 0; i < count; i++)
-        good &= json_object_set_new(object, metadata[i].key, json_string(metadata[i].value)) == 0;
-    char *text = good ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (text) {
-        zip_writer_add(z, ROOT PYTORCH_METADATA, text, strlen(text), err);
-    } else {
-        error_set(err, DT_ERR_ARG, "cannot write %s: its metadata are not UTF-8, or memory is out", z->file.path);
-        zip_writer_abort(z);
+    for (size_t i = 0; i < count; i++) {
+        if (!text_is_utf8(metadata[i].key) || !text_is_utf8(metadata[i].value))
+            error_set(err, DT_ERR_ARG, "cannot write %s: its metadata are not UTF-8", z->file.path);
+        json_put(&object, metadata[i].key, json_string(metadata[i].value));
     }
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    if (!text) error_set(err, DT_ERR_MEMORY, "no memory for the metadata of %s", z->file.path);
+    if (err->status == DT_OK)
+        zip_writer_add(z, ROOT PYTORCH_METADATA, text, strlen(text), err);
+    else
+        zip_writer_abort(z);
     free(text);
     return err->status;
 }
@@ -154,12 +155,11 @@ dt_status pytorch_write(const char *path, const tensor_source sources[], size_t 
                         size_t metadata_count, file_hash *hash, dt_error *err)
 {
     zip_writer z;
-    char *text = NULL;
-    size_t size = 0;
-    if (make_pickle(&text, &size, sources, count, path, err) == DT_OK && zip_writer_begin(&z, path, err) == DT_OK &&
-        write_records(&z, text, size, sources, count, err) == DT_OK &&
+    text_stream text;
+    if (make_pickle(&text, sources, count, path, err) == DT_OK && zip_writer_begin(&z, path, err) == DT_OK &&
+        write_records(&z, text.text, text.size, sources, count, err) == DT_OK &&
         write_metadata(&z, metadata, metadata_count, err) == DT_OK)
         zip_writer_commit(&z, hash, err);
-    free(text);
+    text_stream_free(&text);
     return err->status;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file/json_file.h"
+
 enum {
     LENGTH_BYTES = 8,
     HEADER_VALUES_MAX = 1 << 22, /* parsed values take some 100 bytes each; 100,000 tensors have about 1.5 million */
@@ -61,9 +63,7 @@ static dt_status parse_header(tensor_file *f, size_t length, dt_error *err)
     const char *text = (const char *)f->map.data + LENGTH_BYTES;
     json_error_t why;
     if (check_extent(text, length, f->path, err) != DT_OK) return err->status;
-    f->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
-    if (!f->header && json_error_code(&why) == json_error_out_of_memory)
-        return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", f->path);
+    f->header = json_text_read(text, length, &why, f->path, err);
     if (!f->header)
         return error_set(err, DT_ERR_FORMAT, "%s: header is not valid JSON at byte %d: %s", f->path, why.position,
                          why.text);

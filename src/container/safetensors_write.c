@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum { HEADER_ALIGNMENT = 8 };
 
 /* What will be written, complete before the first byte goes out. */
@@ -35,8 +37,10 @@ static dt_status plan_metadata(plan *p, const metadata_pair metadata[], size_t c
         const metadata_pair *m = &metadata[i];
         if (json_object_get(object, m->key))
             return error_set(err, DT_ERR_ARG, "cannot write %s: metadata %s is given twice", p->path, m->key);
-        if (json_object_set_new(object, m->key, json_string(m->value)) != 0)
+        if (!text_is_utf8(m->key) || !text_is_utf8(m->value))
             return error_set(err, DT_ERR_ARG, "cannot write %s: metadata %s is not UTF-8", p->path, m->key);
+        if (json_object_set_new(object, m->key, json_string(m->value)) != 0)
+            return error_set(err, DT_ERR_MEMORY, "no memory for the metadata of %s", p->path);
     }
     return DT_OK;
 }
@@ -61,10 +65,11 @@ static dt_status plan_source(plan *p, const tensor_source *s, dt_error *err)
         return tensor_source_refused(s, p->path, "the file would have no size in bytes", err);
     if (json_object_get(p->header, s->name) || strcmp(s->name, "__metadata__") == 0)
         return tensor_source_refused(s, p->path, "its name is taken", err);
+    if (!text_is_utf8(s->name)) return tensor_source_refused(s, p->path, "its name is not UTF-8", err);
     json_t *info = json_pack("{s:s, s:o, s:[I, I]}", "dtype", safetensors_dtype_name(s->dtype), "shape", shape_of(s),
                              "data_offsets", (json_int_t)p->data_bytes, (json_int_t)end);
     if (json_object_set_new(p->header, s->name, info) != 0)
-        return tensor_source_refused(s, p->path, "its name is not UTF-8, or memory is out", err);
+        return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", p->path);
     p->data_bytes = end;
     return DT_OK;
 }

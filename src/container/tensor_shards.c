@@ -27,8 +27,9 @@ static json_t *list_files(const tensor_file *f, const json_t *map, dt_error *err
         if (!name || !name[0] || strchr(name, '/') || !strcmp(name, ".."))
             refuse(f, err);
         else
-            json_object_set_new(files, name, json_true());
+            json_put(&files, name, json_true());
     }
+    if (!files) error_set(err, DT_ERR_MEMORY, "%s: no memory for the names of its files", f->path);
     if (err->status == DT_OK && json_object_size(files) > SHARDS_MAX) refuse(f, err);
     return files;
 }
@@ -88,6 +89,8 @@ dt_status tensor_shards_open(tensor_file *f, const char *index, tensor_container
     if (err->status == DT_OK && open_parts(f, files, container, err) == DT_OK && gather(f, err) == DT_OK)
         check_map(f, map, err);
     if (err->status == DT_OK) f->metadata = json_deep_copy(f->part[0].metadata);
+    if (err->status == DT_OK && f->part[0].metadata && !f->metadata)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
     json_decref(files);
     json_decref(object);
     if (err->status != DT_OK) tensor_file_close(f);

@@ -186,7 +186,7 @@ dt_status zip_writer_record(zip_writer *z, const char *name, uint64_t size, uint
     header h;
     zip_written *r = strlen(name) <= NAME_MAX_BYTES ? new_record(z, name) : NULL;
     if (!r) {
-        error_set(err, DT_ERR_MEMORY, "cannot write %s: no room for the record %.100s", z->file.path, name);
+        error_set(err, DT_ERR_MEMORY, "cannot write %s: no memory for the record %.100s", z->file.path, name);
         zip_writer_abort(z);
         return err->status;
     }

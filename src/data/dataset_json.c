@@ -23,8 +23,8 @@ static json_t *class_list(const dataset *d)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < d->class_count; i++) {
-        json_array_append_new(
-            list, JSON_OBJECT({"name", any_string(d->class_name[i])}, {"images", json_integer(d->class_size[i])}));
+        json_add(&list,
+                 JSON_OBJECT({"name", any_string(d->class_name[i])}, {"images", json_integer(d->class_size[i])}));
     }
     return list;
 }
@@ -33,7 +33,7 @@ static json_t *format_counts(const dataset_report *report)
 {
     json_t *counts = json_object();
     for (int i = 0; i < IMAGE_FORMAT_COUNT; i++) {
-        json_object_set_new(counts, image_format_name((image_format)i), json_integer(report->format[i]));
+        json_put(&counts, image_format_name((image_format)i), json_integer(report->format[i]));
     }
     return counts;
 }
@@ -55,8 +55,8 @@ static json_t *skip_list(const dataset_report *report)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < report->skip_count; i++) {
-        json_array_append_new(list, JSON_OBJECT({"file", any_string(report->skip[i].file)},
-                                                {"reason", any_string(report->skip[i].reason)}));
+        json_add(&list, JSON_OBJECT({"file", any_string(report->skip[i].file)},
+                                    {"reason", any_string(report->skip[i].reason)}));
     }
     return list;
 }

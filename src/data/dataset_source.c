@@ -301,7 +301,7 @@ static dt_status read_from_folder(uint8_t **data, size_t *size, char **reason, s
     dt_error trouble = {0};
     dt_status status = file_read_all(&bytes, size, path, FILE_BYTES_MAX, &trouble);
     free(path);
-    if (status == DT_ERR_MEMORY) return error_set(err, status, "%s", trouble.message);
+    if (error_is_of_machine(&trouble)) return error_set(err, status, "%s", trouble.message);
     if (status == DT_OK) {
         *data = (uint8_t *)bytes;
         return DT_OK;

@@ -1,5 +1,6 @@
 #include "eval/feature_rows.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ dt_status feature_rows_open(feature_rows *r, const char *path, int64_t dim, dt_e
     *r = (feature_rows){.fd = -1, .dim = dim};
     if (strlen(path) >= sizeof r->path) return error_set(err, DT_ERR_IO, "cannot open %s: path too long", path);
     strcpy(r->path, path);
-    r->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    r->fd = file_open(path, O_RDWR | O_CREAT | O_APPEND);
     if (r->fd < 0) return error_set_errno(err, "cannot open %s", path);
     if (fstat(r->fd, &st) != 0)
         error_set_errno(err, "cannot examine %s", path);
@@ -41,7 +42,7 @@ void feature_rows_close(feature_rows *r)
 
 dt_status feature_rows_cut(feature_rows *r, int64_t count, dt_error *err)
 {
-    if (ftruncate(r->fd, count * row_bytes(r)) != 0) return error_set_errno(err, "cannot shorten %s", r->path);
+    if (file_resize(r->fd, count * row_bytes(r)) != 0) return error_set_errno(err, "cannot shorten %s", r->path);
     r->count = count;
     return DT_OK;
 }
@@ -49,7 +50,7 @@ dt_status feature_rows_cut(feature_rows *r, int64_t count, dt_error *err)
 dt_status feature_rows_append(feature_rows *r, const float *rows, int64_t n, dt_error *err)
 {
     if (file_append(&r->fd, r->path, rows, (size_t)(n * row_bytes(r)), err) != DT_OK) return err->status;
-    if (fdatasync(r->fd) != 0) return error_set_errno(err, "cannot write %s", r->path);
+    if (file_sync_data(r->fd) != 0) return error_set_errno(err, "cannot write %s", r->path);
     r->count += n;
     return DT_OK;
 }
@@ -59,7 +60,7 @@ static dt_status read_rows(float *rows, const feature_rows *r, int64_t first, in
     char *at = (char *)rows;
     int64_t left = n * row_bytes(r), offset = first * row_bytes(r);
     while (left > 0) {
-        ssize_t got = pread(r->fd, at, (size_t)left, offset);
+        ssize_t got = TEMP_FAILURE_RETRY(pread(r->fd, at, (size_t)left, offset));
         if (got < 0) return error_set_errno(err, "cannot read %s", r->path);
         if (got == 0) return error_set(err, DT_ERR_IO, "%s: it has become shorter", r->path);
         at += got;

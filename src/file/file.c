@@ -17,13 +17,40 @@
 
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
+/* ---- calls that a signal may interrupt ---- */
+
+int file_open(const char *path, int flags)
+{
+    return TEMP_FAILURE_RETRY(open(path, flags | O_CLOEXEC, 0666));
+}
+
+int file_sync(int fd)
+{
+    return TEMP_FAILURE_RETRY(fsync(fd));
+}
+
+int file_sync_data(int fd)
+{
+    return TEMP_FAILURE_RETRY(fdatasync(fd));
+}
+
+int file_resize(int fd, int64_t bytes)
+{
+    return TEMP_FAILURE_RETRY(ftruncate(fd, (off_t)bytes));
+}
+
+int file_close(int fd)
+{
+    return close(fd) == 0 || errno == EINTR ? 0 : -1;
+}
+
 /* ---- reading ---- */
 
 /* Opens without waiting (a FIFO would block for ever) and without following a device's own rules. */
 static dt_status open_regular(int *fd, size_t *size, const char *path, dt_error *err)
 {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *fd = file_open(path, O_RDONLY | O_NONBLOCK);
     if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
     if (fstat(*fd, &st) != 0) {
         error_set_errno(err, "cannot examine %s", path);
@@ -71,17 +98,24 @@ void file_map_drop(const file_map *m, const void *data, size_t size)
     if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
-static dt_status read_exactly(int fd, char *data, size_t size, const char *path, dt_error *err)
+/* Up to `size` bytes, less at the end of the file only; -1 with errno. */
+static ssize_t read_up_to(int fd, char *data, size_t size)
 {
     size_t done = 0;
     while (done < size) {
-        ssize_t n = read(fd, data + done, size - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_set_errno(err, "cannot read %s", path);
-        if (n == 0) return error_set(err, DT_ERR_IO, "%s became shorter while it was read", path);
+        const ssize_t n = TEMP_FAILURE_RETRY(read(fd, data + done, size - done));
+        if (n < 0) return -1;
+        if (n == 0) break;
         done += (size_t)n;
     }
-    return DT_OK;
+    return (ssize_t)done;
+}
+
+static dt_status read_exactly(int fd, char *data, size_t size, const char *path, dt_error *err)
+{
+    const ssize_t n = read_up_to(fd, data, size);
+    if (n < 0) return error_set_errno(err, "cannot read %s", path);
+    return (size_t)n == size ? DT_OK : error_set(err, DT_ERR_IO, "%s became shorter while it was read", path);
 }
 
 dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err)
@@ -140,7 +174,7 @@ dt_status file_check_content(const char *path, dt_error *err)
     size_t size;
     char start[512];
     if (open_regular(&fd, &size, path, err) != DT_OK) return err->status;
-    ssize_t n = read(fd, start, sizeof start);
+    ssize_t n = read_up_to(fd, start, sizeof start);
     const char *other = n > 0 ? file_stands_for(start, (size_t)n) : NULL;
     if (n < 0) error_set_errno(err, "cannot read %s", path);
     if (other) error_set(err, DT_ERR_FORMAT, "%s is %s", path, other);
@@ -210,9 +244,9 @@ static dt_status sync_folder_of(const char *path, dt_error *err)
 {
     char folder[DT_PATH_MAX];
     folder_of(folder, path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = file_open(folder, O_RDONLY | O_DIRECTORY);
     if (fd < 0) return error_set_errno(err, "cannot open the folder %s", folder);
-    if (fsync(fd) != 0 && errno != EINVAL) error_set_errno(err, "cannot make the folder %s durable", folder);
+    if (file_sync(fd) != 0 && errno != EINVAL) error_set_errno(err, "cannot make the folder %s durable", folder);
     close(fd);
     return err->status;
 }
@@ -227,7 +261,7 @@ dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err)
     strcpy(w->path, path);
     snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", path, (long)getpid());
     unlink(w->temporary); /* left by a dead process that had our number */
-    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    w->fd = file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL);
     if (w->fd < 0) return error_set_errno(err, "cannot write %s: cannot make %s", path, w->temporary);
     sha256_init(&w->hash);
     return DT_OK;
@@ -244,8 +278,8 @@ static dt_status writer_failed(file_writer *w, const char *what, dt_error *err)
 dt_status file_writer_reserve(file_writer *w, uint64_t bytes, dt_error *err)
 {
     if (bytes == 0 || bytes > INT64_MAX) return DT_OK;
-    if (fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0) return DT_OK;
-    if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR) return DT_OK;
+    if (TEMP_FAILURE_RETRY(fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes)) == 0) return DT_OK;
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return DT_OK;
     return writer_failed(w, "reserve the disk space for", err);
 }
 
@@ -253,8 +287,7 @@ dt_status file_writer_write(file_writer *w, const void *data, size_t size, dt_er
 {
     const unsigned char *at = data;
     while (size > 0) {
-        ssize_t n = write(w->fd, at, size < CHUNK_BYTES ? size : CHUNK_BYTES);
-        if (n < 0 && errno == EINTR) continue;
+        ssize_t n = TEMP_FAILURE_RETRY(write(w->fd, at, size < CHUNK_BYTES ? size : CHUNK_BYTES));
         if (n < 0) return writer_failed(w, "write", err);
         sha256_update(&w->hash, (size_t)n, at);
         at += n;
@@ -265,8 +298,8 @@ dt_status file_writer_write(file_writer *w, const void *data, size_t size, dt_er
 
 dt_status file_writer_commit(file_writer *w, file_hash *hash, dt_error *err)
 {
-    if (fsync(w->fd) != 0) return writer_failed(w, "write", err);
-    int closed = close(w->fd);
+    if (file_sync(w->fd) != 0) return writer_failed(w, "write", err);
+    int closed = file_close(w->fd);
     w->fd = -1;
     if (closed != 0 || rename(w->temporary, w->path) != 0) {
         error_set_errno(err, "cannot write %s", w->path);
@@ -298,11 +331,10 @@ dt_status file_append(int *fd, const char *path, const void *data, size_t size, 
     if (*fd < 0) return error_set(err, DT_ERR_IO, "cannot write %s: an earlier write failed", path);
     off_t before = lseek(*fd, 0, SEEK_END);
     for (size_t done = 0; done < size;) {
-        ssize_t n = write(*fd, (const char *)data + done, size - done);
-        if (n < 0 && errno == EINTR) continue;
+        ssize_t n = TEMP_FAILURE_RETRY(write(*fd, (const char *)data + done, size - done));
         if (n < 0) {
             error_set_errno(err, "cannot write %s", path);
-            if (ftruncate(*fd, before) == 0) return err->status;
+            if (file_resize(*fd, before) == 0) return err->status;
             close(*fd);
             *fd = -1;
             return err->status;
@@ -454,24 +486,25 @@ static dt_status remove_member(int folder, const char *name, const char *root, i
     return DT_OK;
 }
 
-/* Every name is resolved in its opened folder, so a folder swapped for a link meanwhile is not followed. */
+/* Every name is resolved in its opened folder, so a folder swapped for a link meanwhile is not followed. No memory is taken,
+ * which may be out when something half made is to be removed. */
 static dt_status remove_tree_at(int parent, const char *name, const char *root, int depth, bool remove, dt_error *err)
 {
     if (depth > TREE_DEPTH_MAX)
         return error_set(err, DT_ERR_IO, "will not remove %s: folders in it are nested too deep", root);
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (!folder) {
-        error_set_errno(err, "cannot remove %s: cannot open the folder %s", root, name);
-        if (fd >= 0) close(fd);
-        return err->status;
-    }
-    const struct dirent *member;
-    while (err->status == DT_OK && (member = readdir(folder))) {
-        if (strcmp(member->d_name, ".") == 0 || strcmp(member->d_name, "..") == 0) continue;
-        remove_member(fd, member->d_name, root, depth, remove, err);
-    }
-    closedir(folder);
+    _Alignas(struct dirent64) char members[4096];
+    ssize_t size = 0;
+    int fd = TEMP_FAILURE_RETRY(openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (fd < 0) return error_set_errno(err, "cannot remove %s: cannot open the folder %s", root, name);
+    while (err->status == DT_OK && (size = getdents64(fd, members, sizeof members)) > 0)
+        for (ssize_t at = 0; at < size && err->status == DT_OK;) {
+            const struct dirent64 *member = (const struct dirent64 *)(members + at);
+            if (strcmp(member->d_name, ".") != 0 && strcmp(member->d_name, "..") != 0)
+                remove_member(fd, member->d_name, root, depth, remove, err);
+            at += member->d_reclen;
+        }
+    if (size < 0) error_set_errno(err, "cannot remove %s: cannot list the folder %s", root, name);
+    close(fd);
     if (err->status == DT_OK && remove && unlinkat(parent, name, AT_REMOVEDIR) != 0)
         error_set_errno(err, "cannot remove %s: cannot remove the folder %s", root, name);
     return err->status;
@@ -486,7 +519,6 @@ dt_status file_remove_tree(const char *path, dt_error *err)
 dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
 {
     char aside[DT_PATH_MAX];
-    dt_error ignored = {0};
     if (!file_exists(path)) return file_rename(made, path, err);
     if (renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
         if (sync_folder_of(path, err) != DT_OK) return err->status;
@@ -494,12 +526,16 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
     }
     if ((size_t)snprintf(aside, sizeof aside, "%s.old.tmp-%ld", path, (long)getpid()) >= sizeof aside)
         return error_set(err, DT_ERR_IO, "cannot replace %s: the path is too long", path);
-    if (file_rename(path, aside, err) != DT_OK) return err->status;
-    if (file_rename(made, path, err) != DT_OK) {
-        file_rename(aside, path, &ignored);
-        return err->status;
+    if (rename(path, aside) != 0) return error_set_errno(err, "cannot rename %s to %s", path, aside);
+    if (rename(made, path) != 0) {
+        error_set_errno(err, "cannot rename %s to %s", made, path);
+        rename(aside, path);
+    } else if (sync_folder_of(path, err) != DT_OK) {
+        if (rename(path, made) == 0) rename(aside, path);
+    } else {
+        file_remove_tree(aside, err);
     }
-    return file_remove_tree(aside, err);
+    return err->status;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -523,7 +559,9 @@ static bool names_append(file_names *names, size_t *room, const char *name)
 dt_status file_list(file_names *names, const char *folder, dt_error *err)
 {
     *names = (file_names){0};
-    DIR *d = opendir(folder);
+    DIR *d;
+    while (!(d = opendir(folder)) && errno == EINTR) {
+    }
     if (!d) return error_set_errno(err, "cannot list the folder %s", folder);
     size_t room = 0;
     const struct dirent *member;

@@ -16,6 +16,18 @@
 
 #include "base/error.h"
 
+/* ---- calls that a signal may interrupt, which are made again ---- */
+
+/* open(2), closed when another program is begun, and with mode 0666. */
+int file_open(const char *path, int flags);
+
+int file_sync(int fd);      /* fsync(2) */
+int file_sync_data(int fd); /* fdatasync(2) */
+int file_resize(int fd, int64_t bytes);
+
+/* close(2), which Linux has done also where it was interrupted. */
+int file_close(int fd);
+
 /* ---- reading ---- */
 
 /* A read-only mapping. A file that another program shortens meanwhile raises SIGBUS on access; files written by

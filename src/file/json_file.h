@@ -18,6 +18,15 @@ json_t *json_object_of(const json_field *fields);
 /* The same of fields written in place: JSON_OBJECT({"step", json_integer(3)}, {"name", json_string("a")}). */
 #define JSON_OBJECT(...) json_object_of((const json_field[]){__VA_ARGS__, {NULL, NULL}})
 
+/* Put a value, whose reference is taken, into what is being made. Where memory is out, or the value is NULL, what was made so far is
+ * dropped and becomes NULL, and stays so. */
+void json_put(json_t **object, const char *key, json_t *value);
+void json_add(json_t **array, json_t *value);
+
+/* A JSON text without repeated keys. NULL for anything else, with the place in `where`; *err is set only where memory is out, which
+ * jansson does not tell from damage. `path` is for the message. */
+json_t *json_text_read(const char *text, size_t size, json_error_t *where, const char *path, dt_error *err);
+
 /* The object in the file, or NULL with an error: DT_ERR_IO, or DT_ERR_FORMAT for a file longer than 64 MiB and for anything but
  * one object without repeated keys. The caller drops the reference. */
 json_t *json_file_read(const char *path, dt_error *err);
@@ -25,5 +34,12 @@ json_t *json_file_read(const char *path, dt_error *err);
 /* Writes the value, whose reference is taken, in the place of the file; NULL stands for memory that was out when it was
  * made. `hash` (may be NULL) receives the SHA-256 of the bytes. */
 dt_status json_file_write(const char *path, json_t *value, file_hash *hash, dt_error *err);
+
+/* The same with a seal: behind the last key stands "sha256", of the bytes before it, so that any change of the file is found. */
+dt_status json_file_write_sealed(const char *path, json_t *value, dt_error *err);
+
+/* As json_file_read, and without the seal, which must fit (DT_ERR_FORMAT). A file without one, from before there were seals, is
+ * taken; whoever knows which keys there may be refuses one whose name was changed. */
+json_t *json_file_read_sealed(const char *path, dt_error *err);
 
 #endif

@@ -48,7 +48,7 @@ static bool knows_no_locks(int number)
 /* Whether the lock is taken, or nothing more is to be done about it. */
 static bool try_to_take(file_lock *l, const char *folder, dt_error *err)
 {
-    l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    l->fd = file_open(l->path, O_RDWR | O_CREAT | O_NOFOLLOW);
     if (l->fd < 0) {
         error_set_errno(err, "cannot write to the folder %s: cannot make " FILE_LOCK_NAME " in it", folder);
         return true;

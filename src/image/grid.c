@@ -154,12 +154,15 @@ dt_status grid_draw(image *out, bool *labelled, const grid_pictures *g, dt_error
             (long long)g->channels);
     layout l = {.g = g};
     arrange(&l);
-    l.font = label_font_open(8 + l.cell_height / 16);
+    l.font = label_font_open(8 + l.cell_height / 16, err);
+    if (err->status != DT_OK) return err->status;
     measure_names(&l);
     *labelled = l.font != NULL;
-    dt_status status = put_all(out, &l, err);
+    put_all(out, &l, err);
+    if (l.font && label_font_starved(l.font)) error_set(err, DT_ERR_MEMORY, "no memory for the class names of a grid");
     label_font_close(l.font);
-    return status;
+    if (err->status != DT_OK) image_close(out);
+    return err->status;
 }
 
 /* The picture, and a file of up to as many bytes. */

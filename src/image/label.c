@@ -17,6 +17,7 @@ struct label_font {
     bool *tried;   /* [found->nfont] */
     FT_Face first; /* the face that has the last word on sizes */
     int64_t pixels;
+    bool starved;
 };
 
 /* Characters in a row: a line, or what is left of a text. */
@@ -45,6 +46,13 @@ static bool find_fonts(label_font *f)
     return f->found && f->found->nfont > 0;
 }
 
+/* Whether a call of FreeType went well. */
+static bool works(label_font *f, FT_Error error)
+{
+    if (FT_ERROR_BASE(error) == FT_Err_Out_Of_Memory) f->starved = true;
+    return !error;
+}
+
 /* Font number i of those found; NULL when it has no outlines or is not what fontconfig thinks. */
 static FT_Face face_at(label_font *f, int i)
 {
@@ -59,8 +67,8 @@ static FT_Face face_at(label_font *f, int i)
         FcPatternGetString(p, FC_FILE, 0, &path) != FcResultMatch ||
         FcPatternGetInteger(p, FC_INDEX, 0, &index) != FcResultMatch)
         return NULL;
-    if (FT_New_Face(f->library, (const char *)path, index, &f->face[i])) return f->face[i] = NULL;
-    if (FT_Set_Pixel_Sizes(f->face[i], 0, (FT_UInt)f->pixels)) {
+    if (!works(f, FT_New_Face(f->library, (const char *)path, index, &f->face[i]))) return f->face[i] = NULL;
+    if (!works(f, FT_Set_Pixel_Sizes(f->face[i], 0, (FT_UInt)f->pixels))) {
         FT_Done_Face(f->face[i]);
         f->face[i] = NULL;
     }
@@ -81,22 +89,28 @@ static FT_Face face_for(label_font *f, uint32_t code)
 
 static bool open_font(label_font *f)
 {
-    if (!find_fonts(f) || FT_Init_FreeType(&f->library)) return false;
+    if (!find_fonts(f) || !works(f, FT_Init_FreeType(&f->library))) return false;
     f->face = calloc((size_t)f->found->nfont, sizeof *f->face);
     f->tried = calloc((size_t)f->found->nfont, sizeof *f->tried);
-    if (!f->face || !f->tried) return false;
+    f->starved = !f->face || !f->tried;
+    if (f->starved) return false;
     for (int i = 0; i < f->found->nfont && !f->first; i++) f->first = face_at(f, i);
-    return f->first;
+    return f->first && !f->starved;
 }
 
-label_font *label_font_open(int64_t pixels)
+label_font *label_font_open(int64_t pixels, dt_error *err)
 {
     label_font *f = calloc(1, sizeof *f);
-    if (!f) return NULL;
-    f->pixels = pixels;
-    if (open_font(f)) return f;
+    if (f) f->pixels = pixels;
+    if (f && open_font(f)) return f;
+    if (!f || f->starved) error_set(err, DT_ERR_MEMORY, "no memory for the font of class names");
     label_font_close(f);
     return NULL;
+}
+
+bool label_font_starved(const label_font *f)
+{
+    return f->starved;
 }
 
 void label_font_close(label_font *f)
@@ -122,7 +136,7 @@ static FT_GlyphSlot load(label_font *f, uint32_t code, bool render)
 {
     FT_Face face = face_for(f, code);
     FT_Int32 flags = FT_LOAD_TARGET_LIGHT | FT_LOAD_NO_BITMAP | (render ? FT_LOAD_RENDER : 0);
-    return FT_Load_Char(face, code, flags) ? NULL : face->glyph;
+    return works(f, FT_Load_Char(face, code, flags)) ? face->glyph : NULL;
 }
 
 static int64_t advance(FT_GlyphSlot glyph)

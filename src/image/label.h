@@ -17,11 +17,14 @@ typedef struct label_box {
     int64_t left, top, width, height; /* in pixels; may stick out of the picture */
 } label_box;
 
-/* The system's sans font with `pixels` to the em. NULL where fontconfig names none that FreeType can open (or memory is
- * short): the caller then goes on without labels and says so. The environment and the files of fontconfig are read anew
+/* The system's sans font with `pixels` to the em. NULL where fontconfig names none that FreeType can open: the
+ * caller then goes on without labels and says so; NULL with DT_ERR_MEMORY where memory is out. The environment and the files of fontconfig are read anew
  * each time, and nothing is kept; about a configuration that is not XML fontconfig itself prints a line. */
-label_font *label_font_open(int64_t pixels);
+label_font *label_font_open(int64_t pixels, dt_error *err);
 void label_font_close(label_font *font);
+
+/* Whether memory was out for a character since the font was opened: what was measured and drawn lacks it. */
+bool label_font_starved(const label_font *font);
 
 /* From one line of text to the next, in pixels. */
 int64_t label_line_height(const label_font *font);

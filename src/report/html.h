@@ -3,19 +3,16 @@
 #ifndef REPORT_HTML_H
 #define REPORT_HTML_H
 
-#include <stdio.h>
-
 #include "base/error.h"
+#include "base/text_stream.h"
 
 typedef struct html {
-    FILE *stream; /* the page so far; NULL when it could not be opened */
-    char *text;
-    size_t size;
+    text_stream page;
 } html;
 
 dt_status html_open(html *out, dt_error *err);
 
-/* Ends the page: out->text holds out->size bytes until html_free. DT_ERR_MEMORY when a write had failed. */
+/* Ends the page: out->page holds its text until html_free. DT_ERR_MEMORY when a write had failed. */
 dt_status html_close(html *out, dt_error *err);
 
 /* Releases the page; safe after a failed html_open and more than once. */

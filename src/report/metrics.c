@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/file.h"
+#include "file/json_file.h"
 #include "report/run.h"
 
 enum { METRICS_LIMIT = 512 << 20 };
@@ -169,7 +169,7 @@ static dt_status read_lines(run *r, const char *path, const char *text, size_t s
     for (const char *at = text; status == DT_OK && (end = memchr(at, '\n', size - (size_t)(at - text))); at = end + 1) {
         json_error_t where;
         l.number++;
-        l.record = json_loadb(at, (size_t)(end - at), JSON_REJECT_DUPLICATES, &where);
+        l.record = json_text_read(at, (size_t)(end - at), &where, path, err);
         if (!l.record)
             return error_set(err, DT_ERR_FORMAT, "%s: line %lld, column %d: not JSON: %s", path, l.number, where.column,
                              where.text);

@@ -194,7 +194,7 @@ static dt_status write_report(const char *output, const report *r, const char *t
     dt_status status = html_open(&page, err);
     if (status == DT_OK) status = write_page(&page, r, title, err);
     if (status == DT_OK) status = html_close(&page, err);
-    if (status == DT_OK) status = file_write_atomic(output, page.text, page.size, err);
+    if (status == DT_OK) status = file_write_atomic(output, page.page.text, page.page.size, err);
     html_free(&page);
     return status;
 }

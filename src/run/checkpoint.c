@@ -76,8 +76,7 @@ static dt_status save_files(training *r, const char *folder)
     if (err->status != DT_OK) return err->status;
     if (save_json(folder, "state.json", describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
     json_t *manifest = JSON_OBJECT({"state.json", json_string(state_hash.hex)});
-    for (int i = 0; i < WEIGHT_FILE_COUNT; i++)
-        json_object_set_new(manifest, weight_files[i], json_string(hash[i].hex));
+    for (int i = 0; i < WEIGHT_FILE_COUNT; i++) json_put(&manifest, weight_files[i], json_string(hash[i].hex));
     return save_json(folder, "manifest.json", manifest, NULL, err);
 }
 
@@ -116,18 +115,20 @@ static dt_status list_checkpoints(file_names *names, const training *r, dt_error
 }
 
 /* Those of later steps were broken when this run was resumed: they neither count nor are touched. */
-static void remove_old(training *r)
+static dt_status remove_old(training *r)
 {
     int64_t limit = r->checkpoints_kept, past = 0;
     file_names names;
-    if (limit <= 0 || list_checkpoints(&names, r, &r->trainer.c->error) != DT_OK) return;
+    dt_error *err = &r->trainer.c->error;
+    if (limit <= 0 || list_checkpoints(&names, r, err) != DT_OK) return err->status;
     while (past < (int64_t)names.count && step_of(names.name[past]) <= r->trainer.step) past++;
     for (int64_t i = 0; i < past - limit; i++) {
         char folder[DT_PATH_MAX];
         folder_of(folder, r, names.name[i]);
-        file_remove_tree(folder, &r->trainer.c->error);
+        file_remove_tree(folder, err);
     }
     file_names_free(&names);
+    return err->status;
 }
 
 /* A leftover of an attempt that was killed is in the way and holds nothing finished. */
@@ -143,7 +144,7 @@ dt_status checkpoint_save(training *r)
     dt_error *err = &r->trainer.c->error;
     snprintf(name, sizeof name, "step-%08lld", (long long)r->trainer.step);
     folder_of(folder, r, name);
-    if (r->saved_step == r->trainer.step) return DT_OK;
+    if (r->saved_step == r->trainer.step) return remove_old(r); /* where a call ended before it had done so */
     folder_of(unfinished, r, "unfinished");
     if (make_fresh_folder(unfinished, err) != DT_OK) return err->status;
     save_files(r, unfinished);
@@ -157,8 +158,7 @@ dt_status checkpoint_save(training *r)
     }
     r->saved_step = r->trainer.step;
     trainer_log(&r->trainer, "checkpoint %s", folder);
-    remove_old(r);
-    return err->status;
+    return remove_old(r);
 }
 
 /* ---- resuming ---- */
@@ -236,7 +236,11 @@ dt_status checkpoint_resume(training *r)
         char folder[DT_PATH_MAX];
         dt_error broken = {0};
         folder_of(folder, r, names.name[i]);
-        if (verify(folder, &broken) != DT_OK) {
+        if (verify(folder, &broken) != DT_OK && error_is_of_machine(&broken)) {
+            error_set(&r->trainer.c->error, broken.status, "%s", broken.message);
+            break;
+        }
+        if (broken.status != DT_OK) {
             trainer_log(&r->trainer, "checkpoint passed over: %s", broken.message);
             continue;
         }

@@ -1,5 +1,6 @@
 #include "run/eval_record.h"
 
+#include "file/json_file.h"
 #include "run/run_log.h"
 
 json_t *eval_record(const dt_eval_result *r, int64_t step)
@@ -16,8 +17,8 @@ json_t *eval_record(const dt_eval_result *r, int64_t step)
                    {"recall", r->recall}};
     json_t *record = json_pack("{s:s, s:I, s:s}", "kind", "eval", "step", (json_int_t)step, "measure", r->measure);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        json_object_set_new(record, numbers[i].key, run_log_number(numbers[i].value));
-    json_object_set_new(record, "count", json_integer(r->candidate_count));
-    json_object_set_new(record, "reference_count", json_integer(r->reference_count));
+        json_put(&record, numbers[i].key, run_log_number(numbers[i].value));
+    json_put(&record, "count", json_integer(r->candidate_count));
+    json_put(&record, "reference_count", json_integer(r->reference_count));
     return record;
 }

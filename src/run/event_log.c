@@ -209,7 +209,7 @@ static dt_status make_file(event_log *e, const char *folder, dt_error *err)
         int length =
             snprintf(e->path, sizeof e->path, "%s/events.out.tfevents.%010lld.%s", folder, (long long)now + i, host);
         if (length >= (int)sizeof e->path) return error_set(err, DT_ERR_IO, "cannot log to %s: path too long", folder);
-        e->fd = open(e->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+        e->fd = file_open(e->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND);
         if (e->fd < 0 && errno != EEXIST) break;
     }
     return e->fd < 0 ? error_set_errno(err, "cannot make %s", e->path) : DT_OK;

@@ -6,15 +6,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file/file.h"
+#include "file/json_file.h"
 
 enum { DUMP_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(9) };
 
 /* The line at text[0..length) with its newline, or the rest of the file when that is cut off. */
-static bool line_stays(const char *line, size_t length, int64_t last_step)
+static bool line_stays(const char *line, size_t length, int64_t last_step, const char *path, dt_error *err)
 {
+    json_error_t where;
     if (line[length - 1] != '\n') return false;
-    json_t *object = json_loadb(line, length, 0, NULL);
+    json_t *object = json_text_read(line, length, &where, path, err);
     const json_t *step = json_object_get(object, "step");
     bool stays = !json_is_integer(step) || json_integer_value(step) <= last_step;
     json_decref(object);
@@ -28,15 +29,16 @@ static size_t line_length(const char *line, size_t rest)
 }
 
 /* Writes the lines that stay; with w NULL it only counts their bytes. */
-static dt_status copy_lines(size_t *kept, const file_map *map, int64_t last_step, file_writer *w, dt_error *err)
+static dt_status copy_lines(size_t *kept, const file_map *map, int64_t last_step, file_writer *w, const char *path,
+                            dt_error *err)
 {
     const char *text = (const char *)map->data;
     *kept = 0;
-    for (size_t at = 0, length; at < map->size; at += length) {
+    for (size_t at = 0, length; at < map->size && err->status == DT_OK; at += length) {
         length = line_length(text + at, map->size - at);
-        if (!line_stays(text + at, length, last_step)) continue;
+        if (!line_stays(text + at, length, last_step, path, err)) continue;
         *kept += length;
-        if (w && file_writer_write(w, text + at, length, err) != DT_OK) break;
+        if (w) file_writer_write(w, text + at, length, err);
     }
     return err->status;
 }
@@ -47,10 +49,13 @@ static dt_status drop_later_lines(const char *path, int64_t last_step, dt_error 
     file_writer w;
     size_t kept;
     if (file_map_open(&map, path, err) != DT_OK) return err->status;
-    copy_lines(&kept, &map, last_step, NULL, err);
-    if (kept != map.size && file_writer_begin(&w, path, err) == DT_OK &&
-        copy_lines(&kept, &map, last_step, &w, err) == DT_OK)
-        file_writer_commit(&w, NULL, err);
+    if (copy_lines(&kept, &map, last_step, NULL, path, err) == DT_OK && kept != map.size &&
+        file_writer_begin(&w, path, err) == DT_OK) {
+        if (copy_lines(&kept, &map, last_step, &w, path, err) == DT_OK)
+            file_writer_commit(&w, NULL, err);
+        else
+            file_writer_abort(&w);
+    }
     file_map_close(&map);
     return err->status;
 }
@@ -61,7 +66,7 @@ dt_status metrics_log_open(metrics_log *m, const char *path, int64_t last_step, 
     if (strlen(path) >= sizeof m->path) return error_set(err, DT_ERR_IO, "cannot log to %s: path too long", path);
     strcpy(m->path, path);
     if (file_exists(path) && drop_later_lines(path, last_step, err) != DT_OK) return err->status;
-    m->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    m->fd = file_open(path, O_WRONLY | O_CREAT | O_APPEND);
     return m->fd < 0 ? error_set_errno(err, "cannot open %s", path) : DT_OK;
 }
 
@@ -98,7 +103,8 @@ dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, cons
     for (size_t at = 0, length; at < map.size && !*found; at += length) {
         length = line_length(text + at, map.size - at);
         if (!memmem(text + at, length, mark, (size_t)marked)) continue; /* few lines are worth the parsing */
-        json_t *object = json_loadb(text + at, length, 0, NULL);
+        json_error_t where;
+        json_t *object = json_text_read(text + at, length, &where, m->path, err);
         *found = json_integer_value(json_object_get(object, "step")) == step && says(object, "kind", kind) &&
                  (!set || says(object, "set", set));
         json_decref(object);

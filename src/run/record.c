@@ -87,7 +87,7 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
     json_t *bands = json_array();
     for (int i = 0; i < BAND_COUNT; i++) {
         char tag[64];
-        json_array_append_new(bands, describe_band(l, i));
+        json_add(&bands, describe_band(l, i));
         snprintf(tag, sizeof tag, "validation_%s/t_%03d_%03d", set, i * BAND_WIDTH, (i + 1) * BAND_WIDTH - 1);
         run_log_scalar(&r->log, tag, t->step, l->loss[i], error_of(r));
     }

@@ -39,13 +39,12 @@ static json_t *identity_of(const training *r)
         const settings_key *key = &settings_keys[i];
         if (!identifies(r->s, key)) continue;
         settings_text(text, &s, key);
-        json_object_set_new(identity, key->name, json_string(text));
+        json_put(&identity, key->name, json_string(text));
     }
-    json_object_set_new(identity, "data_sha256", json_string(r->trainer.train.sha256));
-    json_object_set_new(identity, "base_sha256", json_string(r->trainer.base.sha256));
-    json_object_set_new(identity, "bank_sha256", json_string(r->trainer.bank.sha256));
-    if (r->trainer.codec.kind != CODEC_PIXELS)
-        json_object_set_new(identity, "vae_sha256", json_string(r->trainer.codec.sha256));
+    json_put(&identity, "data_sha256", json_string(r->trainer.train.sha256));
+    json_put(&identity, "base_sha256", json_string(r->trainer.base.sha256));
+    json_put(&identity, "bank_sha256", json_string(r->trainer.bank.sha256));
+    if (r->trainer.codec.kind != CODEC_PIXELS) json_put(&identity, "vae_sha256", json_string(r->trainer.codec.sha256));
     return identity;
 }
 
@@ -53,7 +52,7 @@ static json_t *class_names(const training *r)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < r->trainer.train.pictures.class_count; i++)
-        json_array_append_new(list, json_string(r->trainer.train.pictures.class_name[i]));
+        json_add(&list, json_string(r->trainer.train.pictures.class_name[i]));
     return list;
 }
 
@@ -91,6 +90,7 @@ static void compare_keys(const training *r, json_t *mine, const json_t *found, b
 static dt_status compare_identity(const training *r, const json_t *found, dt_error *err)
 {
     json_t *mine = identity_of(r);
+    if (!mine) return error_set(err, DT_ERR_MEMORY, "%s: no memory to compare the runs", r->folder);
     compare_keys(r, mine, found, false, err);
     compare_keys(r, mine, found, true, err);
     json_decref(mine);
@@ -133,15 +133,18 @@ dt_status run_folder_open(training *r, dt_error *err)
     return json_file_write(path, describe_run(r), NULL, err);
 }
 
-/* Steps of the finished result: 0 there is none, -1 it does not say. */
-static int64_t finished_steps(const training *r)
+/* Steps of the finished result: 0 there is none, -1 it does not say, or with an error it could not be read. */
+static int64_t finished_steps(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     tensor_file f;
     dt_error unreadable = {0};
     file_join(path, r->folder, has_adapter(r) ? FINAL_ADAPTER : FINAL_MODEL);
     if (!file_exists(path)) return 0;
-    if (safetensors_open(&f, path, &unreadable) != DT_OK) return -1;
+    if (safetensors_open(&f, path, &unreadable) != DT_OK) {
+        if (error_is_of_machine(&unreadable)) error_set(err, unreadable.status, "%s", unreadable.message);
+        return -1;
+    }
     const char *steps = tensor_file_metadata(&f, "difftune.steps");
     const int64_t count = steps ? strtoll(steps, NULL, 10) : -1;
     tensor_file_close(&f);
@@ -150,8 +153,9 @@ static int64_t finished_steps(const training *r)
 
 dt_status run_folder_check_length(const training *r, dt_error *err)
 {
-    const int64_t finished = finished_steps(r), at = r->trainer.step;
+    const int64_t finished = finished_steps(r, err), at = r->trainer.step;
     const bool begins_anew = r->saved_step < 0;
+    if (err->status != DT_OK) return err->status;
     if (at > r->step_count || finished > r->step_count)
         return error_set(err, DT_ERR_CONFLICT, "%s: the run has made %lld steps already, max_train_steps is %lld",
                          r->folder, (long long)(at > finished ? at : finished), (long long)r->step_count);

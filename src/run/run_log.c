@@ -37,7 +37,7 @@ json_t *run_log_number(double value)
 
 dt_status run_log_write(run_log *l, json_t *line, dt_error *err)
 {
-    if (!line) return error_set(err, DT_ERR_MEMORY, "%s: writing a line", l->metrics.path);
+    if (!line) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write a line", l->metrics.path);
     metrics_log_write(&l->metrics, line, err);
     json_decref(line);
     return err->status;

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <yaml.h>
 
+#include "base/text_stream.h"
 #include "file/file.h"
 
 enum { FILE_MAX = 1 << 20 };
@@ -301,22 +302,19 @@ static bool emit_document(yaml_emitter_t *out, const dt_settings *s, const setti
 
 dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err)
 {
-    char *text = NULL;
-    size_t size = 0;
     yaml_emitter_t out;
-    FILE *memory = open_memstream(&text, &size);
+    text_stream text;
     bool good = false;
-    if (memory && yaml_emitter_initialize(&out)) {
-        yaml_emitter_set_output_file(&out, memory);
+    if (text_stream_open(&text) && yaml_emitter_initialize(&out)) {
+        yaml_emitter_set_output_file(&out, text.out);
         good = emit_document(&out, s, arms);
         yaml_emitter_delete(&out);
     }
-    if (memory) good = fclose(memory) == 0 && good;
-    if (good)
-        file_write_atomic(path, text, size, err);
+    if (text_stream_end(&text) && good)
+        file_write_atomic(path, text.text, text.size, err);
     else
         error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-    free(text);
+    text_stream_free(&text);
     return err->status;
 }
 

@@ -54,7 +54,7 @@ dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error
 {
     json_decref(e->arms);
     e->arms = json_array();
-    for (int i = 0; i < arms->count; i++) json_array_append_new(e->arms, json_string(arms->arm[i].name));
+    for (int i = 0; i < arms->count; i++) json_add(&e->arms, json_string(arms->arm[i].name));
     return write_stages(e, err);
 }
 
@@ -95,7 +95,7 @@ dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, cons
         char text[SETTINGS_VALUE_MAX];
         if (!settings_shapes(&settings_keys[i], verbs)) continue;
         value_of(text, e, s, &settings_keys[i]);
-        json_object_set_new(made, settings_keys[i].name, json_string(text));
+        json_put(&made, settings_keys[i].name, json_string(text));
     }
     if (json_object_set_new(e->stages, stage, made) != 0)
         return error_set(err, DT_ERR_MEMORY, "%s: no memory to mark stage %s", e->folder, stage);

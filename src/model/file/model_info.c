@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file/json_file.h"
+
 void model_info_free(model_info *info)
 {
     json_decref(info->metadata);
@@ -15,12 +17,12 @@ static void read_names(model_info *info, const json_t *list, const char *path, d
 {
     const size_t count = json_array_size(list);
     info->class_name = calloc(count + 1, sizeof *info->class_name);
-    if (!info->class_name) error_set(err, DT_ERR_MEMORY, "%s: memory for the names of its classes", path);
+    if (!info->class_name) error_set(err, DT_ERR_MEMORY, "%s: no memory for the names of its classes", path);
     for (size_t i = 0; i < count && err->status == DT_OK; i++) {
         const char *name = json_string_value(json_array_get(list, i));
         info->class_name[i] = strdup(name ? name : "");
         info->class_name_count = (int64_t)i + 1;
-        if (!info->class_name[i]) error_set(err, DT_ERR_MEMORY, "%s: memory for the names of its classes", path);
+        if (!info->class_name[i]) error_set(err, DT_ERR_MEMORY, "%s: no memory for the names of its classes", path);
     }
 }
 
@@ -32,9 +34,11 @@ dt_status model_info_read(model_info *info, const tensor_file *f, int64_t class_
         tensor_file_sha256(&sum, f);
         memcpy(info->sha256, sum.hex, sizeof info->sha256);
     }
+    if (f->metadata && !info->metadata) error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
     const char *text = tensor_file_metadata(f, "difftune.classes");
-    if (!text) return DT_OK;
-    json_t *list = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!text || err->status != DT_OK) return err->status;
+    json_error_t where;
+    json_t *list = json_text_read(text, strlen(text), &where, f->path, err);
     if (!json_is_array(list) || (int64_t)json_array_size(list) != class_count)
         error_set(err, DT_ERR_FORMAT, "%s: metadata difftune.classes is not a list of %lld names", f->path,
                   (long long)class_count);
