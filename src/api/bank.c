@@ -26,7 +26,7 @@ static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *
 {
     char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    return json_file_write(path, json_incref(manifest), NULL, err);
+    return json_file_write_sealed(path, json_incref(manifest), err);
 }
 
 /* What an image of the bank depends on besides its index. */
@@ -155,10 +155,9 @@ static dt_status write_shard(const making *k, int64_t shard, int64_t first, int6
     if (err->status != DT_OK) return err->status;
     json_t *shards = json_object_get(k->manifest, "shards");
     json_t *entry = json_pack("{s:s, s:s, s:I}", "file", name, "sha256", hash.hex, "count", (json_int_t)n);
-    if ((int64_t)json_array_size(shards) > shard)
-        json_array_set_new(shards, (size_t)shard, entry);
-    else
-        json_array_append_new(shards, entry);
+    const bool again = (int64_t)json_array_size(shards) > shard;
+    if ((again ? json_array_set_new(shards, (size_t)shard, entry) : json_array_append_new(shards, entry)) != 0)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory for its manifest", k->s->bank);
     return write_manifest(k->s->bank, k->manifest, err);
 }
 
@@ -237,7 +236,10 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
     making k = {.c = c, .s = s, .observer = observer, .started_s = clock_s()};
     if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
     json_t *description = describe_drawing(s, d, base_sha256);
-    k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
+    if (description)
+        k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
+    else
+        error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for its manifest", s->bank);
     if (!ctx_failed(c)) fill_bank(&k);
     json_decref(k.manifest);
     json_decref(description);

@@ -6,14 +6,16 @@
 #include "container/safetensors.h"
 #include "file/json_file.h"
 
+enum { MANIFEST_KEYS = 3 };
+
 json_t *bank_manifest_read(const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    json_t *manifest = json_file_read(path, err);
+    json_t *manifest = json_file_read_sealed(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
-        json_is_object(json_object_get(manifest, "drawing")))
+        json_is_object(json_object_get(manifest, "drawing")) && json_object_size(manifest) == MANIFEST_KEYS)
         return manifest;
     error_set(err, DT_ERR_FORMAT, "%s: not a manifest of \"" BANK_FORMAT "\"", path);
     json_decref(manifest);
@@ -42,7 +44,8 @@ static dt_status append(float **values, int64_t count, const tensor_file *f, con
         return error_set(err, DT_ERR_SHAPE, "%s: a tensor %s [n,%s of F32 is expected", f->path, name, shape + 1);
     float *grown = realloc(*values, (size_t)((count + e->dims[0]) * each) * sizeof *grown);
     if (!grown)
-        return error_set(err, DT_ERR_MEMORY, "%s: memory for %lld samples", f->path, (long long)(count + e->dims[0]));
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory for %lld samples", f->path,
+                         (long long)(count + e->dims[0]));
     *values = grown;
     return tensor_read_finite(grown + count * each, e, err);
 }
@@ -97,6 +100,7 @@ static dt_status open_shards(ctx *c, examples *b, const char *folder, const char
         file_sha256_bytes(&hash, text, strlen(text));
         memcpy(b->sha256, hash.hex, sizeof b->sha256);
     }
+    if (!text) error_set(err, DT_ERR_MEMORY, "%s: no memory for its manifest", folder);
     free(text);
     json_decref(manifest);
     return err->status;

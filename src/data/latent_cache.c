@@ -14,7 +14,7 @@
 #define CACHE_FORMAT "difftune latents 1"
 
 enum { SHARD_BYTES = 1 << 26, SHARD_PICTURES_MAX = 4096, SAVE_SECONDS = 60, LOCK_WAIT_NS = 200000000 };
-enum { SHARDS_TOGETHER = 32 }; /* checked between two questions */
+enum { MANIFEST_KEYS = 3, SHARDS_TOGETHER = 32 }; /* checked between two questions */
 
 /* Bits of origin's second number. */
 enum { GREY = 1, PALETTE = 2, ALPHA = 4, CMYK = 8, DEEP = 16, ORIENTATION_SHIFT = 8 };
@@ -97,10 +97,10 @@ static json_t *read_manifest(const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, folder, "manifest.json");
-    json_t *manifest = json_file_read(path, err);
+    json_t *manifest = json_file_read_sealed(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     if (format && !strcmp(format, CACHE_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
-        json_is_object(json_object_get(manifest, "made_by")))
+        json_is_object(json_object_get(manifest, "made_by")) && json_object_size(manifest) == MANIFEST_KEYS)
         return manifest;
     error_set(err, DT_ERR_FORMAT,
               "%s: not a manifest of \"" CACHE_FORMAT "\"; remove the folder to have its pictures encoded anew", path);
@@ -114,13 +114,12 @@ static dt_status write_manifest(const latent_cache *k, dt_error *err)
     json_t *shards = json_array();
     for (int64_t i = 0; i < k->shard_count; i++)
         if (k->shard[i].sha256[0])
-            json_array_append_new(shards,
-                                  json_pack("{s:I, s:I, s:s}", "number", (json_int_t)k->shard[i].number, "count",
-                                            (json_int_t)k->shard[i].count, "sha256", k->shard[i].sha256));
+            json_add(&shards, json_pack("{s:I, s:I, s:s}", "number", (json_int_t)k->shard[i].number, "count",
+                                        (json_int_t)k->shard[i].count, "sha256", k->shard[i].sha256));
     json_t *manifest =
         json_pack("{s:s, s:O, s:o}", "format", CACHE_FORMAT, "made_by", k->description, "shards", shards);
     file_join(path, k->folder, "manifest.json");
-    return json_file_write(path, manifest, NULL, err);
+    return json_file_write_sealed(path, manifest, err);
 }
 
 /* ---- shards that are there ---- */
@@ -191,7 +190,10 @@ static dt_status open_shards(latent_cache *k, const json_t *manifest, const data
     }
     for (int64_t i = 0; err->status == DT_OK && i < count; i++) {
         latent_shard *s = &k->shard[i];
-        if (why[i].status == DT_OK) {
+        if (error_is_of_machine(&why[i])) {
+            error_set(err, why[i].status, "%s", why[i].message);
+            tensor_file_close(&s->file);
+        } else if (why[i].status == DT_OK) {
             k->shard[k->shard_count++] = *s;
             for (int64_t row = 0; row < s->count; row++) index_row(k, k->shard_count - 1, row, err);
         } else {
@@ -234,7 +236,7 @@ static void describe(latent_cache *k, const codec *vae, int64_t resolution, cons
     if (k->shard_capacity < 1) k->shard_capacity = 1;
     if (k->shard_capacity > SHARD_PICTURES_MAX) k->shard_capacity = SHARD_PICTURES_MAX;
     json_t *shape = json_array();
-    for (int i = 1; i < 6; i++) json_array_append_new(shape, json_integer(dims[i]));
+    for (int i = 1; i < 6; i++) json_add(&shape, json_integer(dims[i]));
     k->description = JSON_OBJECT({"codec", json_string(vae->name)}, {"codec_sha256", json_string(vae->sha256)},
                                  {"norm_num_groups", json_integer(vae->kl.groups)}, {"tile", json_integer(vae->tile)},
                                  {"resolution", json_integer(resolution)}, {"crop", json_string("adm")},
@@ -247,7 +249,7 @@ static dt_status name_folder(latent_cache *k, const char *cache_dir, int64_t res
     char name[64];
     file_hash hash;
     char *text = json_dumps(k->description, JSON_SORT_KEYS);
-    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: naming its folder", cache_dir);
+    if (!text) return error_set(err, DT_ERR_MEMORY, "%s: no memory to name its folder", cache_dir);
     file_sha256_bytes(&hash, text, strlen(text));
     free(text);
     snprintf(name, sizeof name, "%lld-%.16s", (long long)resolution, hash.hex);
@@ -491,7 +493,7 @@ json_t *latent_cache_describe(const char *folder, dt_error *err)
     for (size_t i = 0; i < names.count; i++) {
         char path[DT_PATH_MAX];
         file_join(path, folder, names.name[i]);
-        if (is_pair(path)) json_array_append_new(pairs, describe_pair(path, err));
+        if (is_pair(path)) json_add(&pairs, describe_pair(path, err));
     }
     file_names_free(&names);
     if (json_array_size(pairs) == 0) {
