@@ -51,8 +51,8 @@ static atomic_bool in_main;
 static atomic_int reported;
 static __thread int inside; /* of this library: what it calls itself does not count */
 
-/* Code of the program, of libraries that allocate for whoever calls them, and of those that are excused. */
-enum owner { OTHER, PROGRAM, SERVANT, EXCUSED };
+/* Code of this library, of the program, of libraries that allocate for whoever calls them, and of those that are excused. */
+enum owner { OTHER, THIS, PROGRAM, SERVANT, EXCUSED };
 
 static struct {
     uintptr_t first, last;
@@ -61,7 +61,7 @@ static struct {
 static int module_count;
 
 /* The next definition of a function behind this library's. */
-#define NEXT(name) ((__typeof__(&name))next(&next_##name, #name))
+#define NEXT(name)         ((__typeof__(&name))next(&next_##name, #name))
 #define DECLARE_NEXT(name) static void *next_##name
 static void *next(void **kept, const char *name)
 {
@@ -73,7 +73,7 @@ static void *next(void **kept, const char *name)
 
 static enum owner owner_named(const char *name)
 {
-    static const char *const excused[] = {"/ld-linux",   "/libgcc_s", "/libgomp",      "openblas",
+    static const char *const excused[] = {"/ld-linux",    "/libgcc_s",  "/libgomp",      "openblas",
                                           "/libgfortran", "/liblapack", "/libfontconfig"};
     static const char *const servant[] = {"/libc.so", "/libexpat", "/libasan", "/libubsan"};
     if (!name[0]) return PROGRAM;
@@ -86,7 +86,11 @@ static enum owner owner_named(const char *name)
 
 static int note_module(struct dl_phdr_info *info, size_t size, void *user)
 {
-    const enum owner owner = owner_named(info->dlpi_name);
+    const uintptr_t self = (uintptr_t)note_module - info->dlpi_addr;
+    enum owner owner = owner_named(info->dlpi_name);
+    for (int k = 0; k < info->dlpi_phnum; k++)
+        if (info->dlpi_phdr[k].p_type == PT_LOAD && self - info->dlpi_phdr[k].p_vaddr < info->dlpi_phdr[k].p_memsz)
+            owner = THIS;
     (void)size, (void)user;
     for (int k = 0; k < info->dlpi_phnum && module_count < MODULES_MAX && owner != OTHER; k++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[k];
@@ -133,21 +137,30 @@ typedef struct callers {
 
 static void find_callers(callers *c)
 {
-    Dl_info mine, other;
     const int all = backtrace(c->all, CALLERS_MAX);
-    dladdr((void *)find_callers, &mine);
     c->first = c->all;
-    while (c->first < c->all + all && dladdr(*c->first, &other) && other.dli_fbase == mine.dli_fbase) c->first++;
+    while (c->first < c->all + all && owner_of(*c->first) == THIS) c->first++;
     c->count = all - (int)(c->first - c->all);
+}
+
+static uintptr_t json_reader, json_reader_size; /* code of json_loadb */
+
+static void find_json_reader(void)
+{
+    Dl_info info;
+    const ElfW(Sym) * symbol;
+    void *code = dlsym(RTLD_DEFAULT, "json_loadb");
+    if (!code || !dladdr1(code, &info, (void **)&symbol, RTLD_DL_SYMENT)) return;
+    json_reader = (uintptr_t)code;
+    json_reader_size = symbol->st_size;
 }
 
 /* Whether jansson asks for its buffer of a token: it takes no notice where it gets none and reads on, past the buffer's end. */
 static bool is_token_buffer(const callers *c, size_t size)
 {
-    Dl_info info;
     if (size < 16 || (size & (size - 1))) return false;
     for (int i = 0; i < c->count; i++)
-        if (dladdr(c->first[i], &info) && info.dli_sname && !strcmp(info.dli_sname, "json_loadb")) return true;
+        if ((uintptr_t)c->first[i] - json_reader < json_reader_size) return true;
     return false;
 }
 
@@ -184,8 +197,8 @@ static void tell(const callers *c, const char *path)
         Dl_info info;
         if (!dladdr(c->first[i], &info)) continue;
         const char *slash = strrchr(info.dli_fname, '/');
-        length += snprintf(line + length, sizeof line - (size_t)length, "%.24s+%zx ", slash ? slash + 1 : info.dli_fname,
-                           (size_t)((char *)c->first[i] - (char *)info.dli_fbase));
+        length += snprintf(line + length, sizeof line - (size_t)length, "%.24s+%zx ",
+                           slash ? slash + 1 : info.dli_fname, (size_t)((char *)c->first[i] - (char *)info.dli_fbase));
     }
     length += snprintf(line + length, sizeof line - (size_t)length, "%s\n", path);
     const int fd = (int)syscall(SYS_openat, AT_FDCWD, report, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -254,6 +267,7 @@ __attribute__((constructor)) static void prepare(void)
     const char *text = getenv("FAULT_KIND");
     backtrace(chain, 4); /* loads the unwinder now */
     dl_iterate_phdr(note_module, NULL);
+    find_json_reader();
     for (int i = 0; text && i < NONE; i++)
         if (!strcmp(text, kind_names[i])) kind = (enum kind)i;
     if ((text = getenv("FAULT_AT"))) at = atol(text);
@@ -273,8 +287,8 @@ static int counted_main(int argc, char **argv, char **environment)
     return real_main(argc, argv, environment);
 }
 
-int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void),
-                      void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
+int __libc_start_main(int (*main)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+                      void (*rtld_fini)(void), void *stack_end)
 {
     __typeof__(&__libc_start_main) start = dlsym(RTLD_NEXT, "__libc_start_main");
     real_main = main;
