@@ -79,12 +79,77 @@ static void an_object_has_its_fields_in_their_order(void **state)
     assert_null(JSON_OBJECT({"text", shared}));
 }
 
+static void what_loses_a_member_is_nothing(void **state)
+{
+    (void)state;
+    json_t *object = json_object(), *array = json_array();
+    json_put(&object, "a", json_integer(1));
+    json_add(&array, json_integer(1));
+    assert_int_equal(json_object_size(object) + json_array_size(array), 2);
+    json_put(&object, "b", NULL);
+    json_add(&array, NULL);
+    assert_null(object);
+    assert_null(array);
+    json_put(&object, "c", json_integer(1));
+    json_add(&array, json_integer(1));
+    assert_null(object);
+    assert_null(array);
+}
+
+static json_t *make_sealed(void)
+{
+    return json_pack("{s:s, s:f, s:[{s:i}, {}], s:{}}", "format", "a \"b\"", "share", 0.1, "list", "count", 0, "none");
+}
+
+static void every_flipped_bit_of_a_sealed_file_is_found(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    char *text;
+    size_t size;
+    json_t *value = make_sealed();
+    assert_int_equal(json_file_write_sealed(temp_path("s.json"), json_incref(value), &err), DT_OK);
+    json_t *found = json_file_read_sealed(temp_path("s.json"), &err);
+    assert_true(json_equal(found, value));
+    json_decref(found);
+    assert_int_equal(file_read_all(&text, &size, temp_path("s.json"), 4096, &err), DT_OK);
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        text[bit / 8] ^= (char)(1 << bit % 8);
+        temp_write("f.json", text, size);
+        found = json_file_read_sealed(temp_path("f.json"), &err);
+        if (found) /* the seal's own key, which the reader of the file does not know */
+            assert_int_equal(json_object_size(found), json_object_size(value) + 1);
+        else
+            assert_non_null(strstr(err.message, "f.json"));
+        json_decref(found);
+        error_clear(&err);
+        text[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    free(text);
+    json_decref(value);
+}
+
+static void a_file_from_before_there_were_seals_is_read(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    json_t *value = make_sealed();
+    assert_int_equal(json_file_write(temp_path("u.json"), json_incref(value), NULL, &err), DT_OK);
+    json_t *found = json_file_read_sealed(temp_path("u.json"), &err);
+    assert_true(json_equal(found, value));
+    json_decref(found);
+    json_decref(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_and_hashed),
         cmocka_unit_test(anything_but_one_object_is_refused),
         cmocka_unit_test(an_object_has_its_fields_in_their_order),
+        cmocka_unit_test(what_loses_a_member_is_nothing),
+        cmocka_unit_test(every_flipped_bit_of_a_sealed_file_is_found),
+        cmocka_unit_test(a_file_from_before_there_were_seals_is_read),
         cmocka_unit_test(a_long_or_missing_file_and_no_value_are_refused),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -35,7 +35,7 @@ bool text_stream_end(text_stream *t)
 {
     if (t->out) t->failed |= fclose(t->out) != 0;
     t->out = NULL;
-    if (!t->failed) t->text[t->size] = '\0';
+    if (t->text && !t->failed) t->text[t->size] = '\0';
     return !t->failed;
 }
 
