@@ -1,13 +1,17 @@
 #!/bin/bash
-# flips.sh PROGRAM COUNT [SEED]: COUNT times each, one random bit of a random file of a checkpoint, of a bank and of a latent cache is
-# turned over, and the call that uses it is made. It must notice: the run goes on from the checkpoint before and says which file is
-# damaged, to the bytes of a run that found none; the bank is refused; the cache is refused, or the pictures of the damaged file are
-# encoded again; and it names a file of the folder. Works in a folder of its own under TMPDIR and says what it counted.
+# flips.sh PROGRAM COUNT [SEED [checkpoint|bank|cache]..]: COUNT times each (all three by default), one random bit of a random file
+# of a checkpoint, of a bank or of a latent cache is turned over, and the call that uses it is made. It must notice: the run goes on
+# from the checkpoint before and says which file is damaged, to the bytes of a run that found none; the bank is refused; the cache
+# is refused, or the pictures of the damaged file are encoded again; and it names a file of the folder. Works in a folder of its own
+# under TMPDIR and says what it counted.
 set -u
 program=$(realpath "$1")
 source=$(realpath "$(dirname "$0")/..")
 count=$2
 RANDOM=${3:-1}
+shift 3 2>/dev/null || shift 2
+things=("$@")
+[ $# -gt 0 ] || things=(checkpoint bank cache)
 work=$(realpath "$(mktemp -d)")
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2
@@ -64,7 +68,7 @@ rm -rf out/bank
 cache 2>log || exit 2
 cp -a out before/cache
 
-for thing in checkpoint bank cache; do
+for thing in "${things[@]}"; do
     for ((i = 0; i < count; i++)); do
         rm -rf out
         cp -a before/$thing out
@@ -75,5 +79,5 @@ for thing in checkpoint bank cache; do
         ${thing}_noticed
     done
 done
-echo "$count flipped bits each in a checkpoint, a bank and a cache: $missed of $((3 * count)) not found"
+echo "$count flipped bits each in ${things[*]}: $missed of $((${#things[@]} * count)) not found"
 [ $missed = 0 ]

@@ -114,6 +114,7 @@ typedef struct reader {
 static dt_status archive_failed(const reader *r, dt_error *err)
 {
     const char *why = archive_error_string(r->archive);
+    if (archive_errno(r->archive) == ENOMEM) return error_set(err, DT_ERR_MEMORY, "no memory to read %s", r->path);
     return error_set(err, DT_ERR_FORMAT, "%s is not a sound npz file: %s", r->path, why ? why : "not a zip");
 }
 
@@ -363,12 +364,14 @@ static int make_header(char out[512], const npz_array *a)
     return total;
 }
 
-/* After a failure of libarchive: tells why and drops the file. */
-static dt_status writer_failed(npz_writer *w, dt_error *err)
+/* After a failure of libarchive: tells why and drops the file. `made` is false where it could not make something. */
+static dt_status writer_failed(npz_writer *w, bool made, dt_error *err)
 {
     const char *why = w->archive ? archive_error_string(w->archive) : NULL;
     if (w->why.status != DT_OK)
         *err = w->why;
+    else if (!w->archive || !made || archive_errno(w->archive) == ENOMEM)
+        error_set(err, DT_ERR_MEMORY, "no memory to write %s", w->file.path);
     else
         error_set(err, DT_ERR_IO, "cannot write %s: %s", w->file.path, why ? why : "an array has no size");
     npz_writer_abort(w);
@@ -384,7 +387,7 @@ dt_status npz_writer_begin(npz_writer *w, const char *path, dt_error *err)
                  archive_write_zip_set_compression_store(w->archive) == ARCHIVE_OK &&
                  archive_write_set_bytes_in_last_block(w->archive, 1) == ARCHIVE_OK &&
                  archive_write_open(w->archive, w, NULL, take_bytes, NULL) == ARCHIVE_OK;
-    return sound ? DT_OK : writer_failed(w, err);
+    return sound ? DT_OK : writer_failed(w, true, err);
 }
 
 dt_status npz_writer_array(npz_writer *w, const npz_array *a, dt_error *err)
@@ -392,8 +395,9 @@ dt_status npz_writer_array(npz_writer *w, const npz_array *a, dt_error *err)
     char header[512], name[NPZ_NAME_MAX + 4];
     int64_t bytes;
     int header_bytes = make_header(header, a);
-    struct archive_entry *entry = size_in_bytes(&bytes, a) ? archive_entry_new() : NULL;
-    if (!entry) return writer_failed(w, err);
+    if (!size_in_bytes(&bytes, a)) return writer_failed(w, true, err);
+    struct archive_entry *entry = archive_entry_new();
+    if (!entry) return writer_failed(w, false, err);
     snprintf(name, sizeof name, "%s.npy", a->name);
     archive_entry_set_pathname(entry, name);
     archive_entry_set_filetype(entry, AE_IFREG);
@@ -403,21 +407,21 @@ dt_status npz_writer_array(npz_writer *w, const npz_array *a, dt_error *err)
                    archive_write_data(w->archive, header, (size_t)header_bytes) == header_bytes;
     archive_entry_free(entry);
     w->bytes_left = bytes;
-    if (!written) return writer_failed(w, err);
+    if (!written) return writer_failed(w, true, err);
     return a->data ? npz_writer_data(w, a->data, bytes, err) : DT_OK;
 }
 
 dt_status npz_writer_data(npz_writer *w, const void *data, int64_t bytes, dt_error *err)
 {
-    if (bytes > w->bytes_left) return writer_failed(w, err);
+    if (bytes > w->bytes_left) return writer_failed(w, true, err);
     w->bytes_left -= bytes;
     bool written = bytes == 0 || archive_write_data(w->archive, data, (size_t)bytes) == bytes;
-    return written ? DT_OK : writer_failed(w, err);
+    return written ? DT_OK : writer_failed(w, true, err);
 }
 
 dt_status npz_writer_commit(npz_writer *w, dt_error *err)
 {
-    if (w->bytes_left != 0 || archive_write_close(w->archive) != ARCHIVE_OK) return writer_failed(w, err);
+    if (w->bytes_left != 0 || archive_write_close(w->archive) != ARCHIVE_OK) return writer_failed(w, true, err);
     archive_write_free(w->archive);
     w->archive = NULL;
     return file_writer_commit(&w->file, NULL, err);

@@ -105,7 +105,9 @@ static dt_status check_rest(archive_file *a, dt_error *err)
 
 static dt_status failure(archive_file *a, dt_error *err)
 {
-    const char *why = a->archive ? archive_error_string(a->archive) : "no memory";
+    const char *why = a->archive ? archive_error_string(a->archive) : NULL;
+    if (!a->archive || archive_errno(a->archive) == ENOMEM)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", a->path);
     return error_set(err, DT_ERR_FORMAT, "%s: not a readable tar or zip archive: %s", a->path,
                      why ? why : "unknown error");
 }

@@ -1,5 +1,6 @@
 #include "image/image_codec.h"
 
+#include <errno.h>
 #include <string.h>
 
 const char *image_format_title(image_format format)
@@ -10,6 +11,9 @@ const char *image_format_title(image_format format)
 
 dt_status image_job_broken(const image_job *job, const char *why)
 {
+    if (errno == ENOMEM)
+        return error_set(job->err, DT_ERR_MEMORY, "%s: no memory to read a %s", job->name,
+                         image_format_title(job->origin->format));
     return error_set(job->err, DT_ERR_FORMAT, "%s: broken %s: %s", job->name, image_format_title(job->origin->format),
                      why);
 }

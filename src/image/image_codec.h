@@ -32,7 +32,7 @@ bool image_is_avif(const uint8_t *data, size_t size);
 /* "JPEG", "PNG", "WebP" and so on. */
 const char *image_format_title(image_format format);
 
-/* "NAME: broken FORMAT: why". */
+/* "NAME: broken FORMAT: why"; DT_ERR_MEMORY where memory was out, which libraries tell as damage (errno is 0 when decoding begins). */
 dt_status image_job_broken(const image_job *job, const char *why);
 
 /* Checks a header's size against the limit and against the file, of which a byte makes at most `pixels_per_byte` pixels

@@ -1,4 +1,5 @@
 /* Which decoder a file is for, and what all of them leave to be done. */
+#include <errno.h>
 #include <string.h>
 
 #include "file/file.h"
@@ -99,6 +100,7 @@ dt_status image_decode(image *out, image_origin *origin, const uint8_t *data, si
     *origin = (image_origin){.orientation = 1};
     *out = (image){0};
     image_job job = {out, origin, data, size, name, options, err};
+    errno = 0;
     dt_status status = decode_by_magic(&job);
     if (status == DT_OK) status = turn_upright(out, origin->orientation, err);
     if (status != DT_OK) image_close(out);

@@ -1,5 +1,6 @@
 #include "image/label.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,10 +47,10 @@ static bool find_fonts(label_font *f)
     return f->found && f->found->nfont > 0;
 }
 
-/* Whether a call of FreeType went well. */
+/* Whether a call of FreeType went well, before which errno was 0: of missing memory it does not always tell. */
 static bool works(label_font *f, FT_Error error)
 {
-    if (FT_ERROR_BASE(error) == FT_Err_Out_Of_Memory) f->starved = true;
+    if (errno == ENOMEM) f->starved = true;
     return !error;
 }
 
@@ -67,6 +68,7 @@ static FT_Face face_at(label_font *f, int i)
         FcPatternGetString(p, FC_FILE, 0, &path) != FcResultMatch ||
         FcPatternGetInteger(p, FC_INDEX, 0, &index) != FcResultMatch)
         return NULL;
+    errno = 0;
     if (!works(f, FT_New_Face(f->library, (const char *)path, index, &f->face[i]))) return f->face[i] = NULL;
     if (!works(f, FT_Set_Pixel_Sizes(f->face[i], 0, (FT_UInt)f->pixels))) {
         FT_Done_Face(f->face[i]);
@@ -89,7 +91,9 @@ static FT_Face face_for(label_font *f, uint32_t code)
 
 static bool open_font(label_font *f)
 {
-    if (!find_fonts(f) || !works(f, FT_Init_FreeType(&f->library))) return false;
+    if (!find_fonts(f)) return false;
+    errno = 0;
+    if (!works(f, FT_Init_FreeType(&f->library))) return false;
     f->face = calloc((size_t)f->found->nfont, sizeof *f->face);
     f->tried = calloc((size_t)f->found->nfont, sizeof *f->tried);
     f->starved = !f->face || !f->tried;
@@ -136,6 +140,7 @@ static FT_GlyphSlot load(label_font *f, uint32_t code, bool render)
 {
     FT_Face face = face_for(f, code);
     FT_Int32 flags = FT_LOAD_TARGET_LIGHT | FT_LOAD_NO_BITMAP | (render ? FT_LOAD_RENDER : 0);
+    errno = 0;
     return works(f, FT_Load_Char(face, code, flags)) ? face->glyph : NULL;
 }
 

@@ -11,7 +11,8 @@
  *   FAULT_REPORT  file that gets a line for each of the first calls that fail: its chain of callers, and the path
  *
  * Allocations of libraries count as the program's own do, but for those of libraries that end the process, or wait for ever, where
- * they find no memory: the loader, the unwinder, OpenMP, OpenBLAS, fontconfig, and jansson where it reads a word. */
+ * they find no memory: the loader, the unwinder, OpenMP, OpenBLAS, fontconfig, libarchive where a text grows, and jansson where it
+ * reads a word. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -52,7 +53,7 @@ static atomic_int reported;
 static __thread int inside; /* of this library: what it calls itself does not count */
 
 /* Code of this library, of the program, of libraries that allocate for whoever calls them, and of those that are excused. */
-enum owner { OTHER, THIS, PROGRAM, SERVANT, EXCUSED };
+enum owner { OTHER, THIS, PROGRAM, SERVANT, ARCHIVE, EXCUSED };
 
 static struct {
     uintptr_t first, last;
@@ -77,6 +78,7 @@ static enum owner owner_named(const char *name)
                                           "/libgfortran", "/liblapack", "/libfontconfig"};
     static const char *const servant[] = {"/libc.so", "/libexpat", "/libasan", "/libubsan"};
     if (!name[0]) return PROGRAM;
+    if (strstr(name, "/libarchive")) return ARCHIVE;
     for (size_t i = 0; i < sizeof excused / sizeof *excused; i++)
         if (strstr(name, excused[i])) return EXCUSED;
     for (size_t i = 0; i < sizeof servant / sizeof *servant; i++)
@@ -164,12 +166,17 @@ static bool is_token_buffer(const callers *c, size_t size)
     return false;
 }
 
+/* Whose code asks, through the libraries that allocate for whoever calls them. */
+static enum owner owner_outside(const callers *c)
+{
+    for (int i = 0; i < c->count; i++)
+        if (owner_of(c->first[i]) != SERVANT) return owner_of(c->first[i]);
+    return OTHER;
+}
+
 static bool is_excused(const callers *c, size_t size)
 {
-    if (is_token_buffer(c, size)) return true;
-    for (int i = 0; i < c->count; i++)
-        if (owner_of(c->first[i]) != SERVANT) return owner_of(c->first[i]) == EXCUSED;
-    return false;
+    return owner_outside(c) == EXCUSED || is_token_buffer(c, size);
 }
 
 /* The way through the program, and the innermost caller: where a library calls itself again and again does not matter. */
@@ -261,6 +268,17 @@ static bool allocation_fails(size_t size)
     return counts(ALLOCATE) && fails(ALLOCATE, "", size);
 }
 
+/* Of a block that grows. */
+static bool growth_fails(void)
+{
+    callers c;
+    if (!counts(ALLOCATE)) return false;
+    inside++;
+    find_callers(&c);
+    inside--;
+    return owner_outside(&c) != ARCHIVE && fails(ALLOCATE, "", 0);
+}
+
 __attribute__((constructor)) static void prepare(void)
 {
     void *chain[4];
@@ -350,12 +368,12 @@ void *calloc(size_t number, size_t size)
 void *realloc(void *block, size_t size)
 {
     if (!next_free) look_up();
-    return allocation_fails(0) ? NULL : NEXT(realloc)(block, size);
+    return growth_fails() ? NULL : NEXT(realloc)(block, size);
 }
 
 void *reallocarray(void *block, size_t number, size_t size)
 {
-    return allocation_fails(0) ? NULL : NEXT(reallocarray)(block, number, size);
+    return growth_fails() ? NULL : NEXT(reallocarray)(block, number, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
