@@ -3,7 +3,7 @@
 # of a checkpoint, of a bank or of a latent cache is turned over, and the call that uses it is made. It must notice: the run goes on
 # from the checkpoint before and says which file is damaged, to the bytes of a run that found none; the bank is refused; the cache
 # is refused, or the pictures of the damaged file are encoded again; and it names a file of the folder. Works in a folder of its own
-# under TMPDIR and says what it counted.
+# under TMPDIR and says what it counted, also where it is ended by SIGTERM.
 set -u
 program=$(realpath "$1")
 source=$(realpath "$(dirname "$0")/..")
@@ -68,6 +68,9 @@ rm -rf out/bank
 cache 2>log || exit 2
 cp -a out before/cache
 
+report() { echo "$flipped bits flipped in ${things[*]}: $missed not found"; }
+flipped=0
+trap 'report; exit 1' TERM INT
 for thing in "${things[@]}"; do
     for ((i = 0; i < count; i++)); do
         rm -rf out
@@ -77,7 +80,8 @@ for thing in "${things[@]}"; do
         *) flip out ;;
         esac
         ${thing}_noticed
+        flipped=$((flipped + 1))
     done
 done
-echo "$count flipped bits each in ${things[*]}: $missed of $((${#things[@]} * count)) not found"
+report
 [ $missed = 0 ]

@@ -223,6 +223,7 @@ static bool counts(enum kind k)
 static bool fails(enum kind k, const char *path, size_t size)
 {
     callers c = {0};
+    const int saved = errno;
     inside++;
     if (list_fd >= 0 || k == ALLOCATE) find_callers(&c);
     const bool is_counted = k != ALLOCATE || !is_excused(&c, size);
@@ -235,7 +236,7 @@ static bool fails(enum kind k, const char *path, size_t size)
         tell(&c, path);
     }
     inside--;
-    if (now) errno = error_number;
+    errno = now ? error_number : saved;
     return now;
 }
 
@@ -273,9 +274,11 @@ static bool growth_fails(void)
 {
     callers c;
     if (!counts(ALLOCATE)) return false;
+    const int saved = errno;
     inside++;
     find_callers(&c);
     inside--;
+    errno = saved;
     return owner_outside(&c) != ARCHIVE && fails(ALLOCATE, "", 0);
 }
 

@@ -9,7 +9,8 @@
 # - nothing is left under a temporary name, and what was there before is there as it was, or as it is to become;
 # - the same command without faults then ends with 0 and the same bytes, from the newest checkpoint that was there.
 #
-# Works in a folder of its own under TMPDIR, prints what it counted, and ends with 1 if a check failed.
+# Works in a folder of its own under TMPDIR, prints what it counted, also where it is ended by SIGTERM, and ends with 1 if a check
+# failed.
 set -u
 program=$(realpath "$1")
 library=$(realpath "$2")
@@ -207,6 +208,11 @@ for command in "${commands[@]}"; do
 done
 total=$(cat ./*.cases | wc -l) cases=0 survived=0 unreached=0 seen=0
 [ "$count" != all ] || count=$total
+report() {
+    echo "$cases faults under ${commands[*]}: $survived survived, $((cases - survived - unreached)) told and gone on from," \
+        "$unreached not reached; $failed failed checks"
+}
+trap 'report; exit 1' TERM INT
 for command in "${commands[@]}"; do
     before=$cases
     while read -r kind number error on <&3; do
@@ -215,5 +221,5 @@ for command in "${commands[@]}"; do
     done 3<"$command.cases"
     echo "$command: $((cases - before)) of $(wc -l <"$command.cases") cases"
 done
-echo "$cases faults: $survived survived, $((cases - survived - unreached)) told and gone on from, $unreached not reached; $failed failed checks"
+report
 [ $failed = 0 ]
