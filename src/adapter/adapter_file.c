@@ -240,9 +240,10 @@ static dt_status take_table(const merging *m, tensor_entry *own, const tensor_en
     own->name = name;
     if (!m->base->metadata) m->base->metadata = json_object();
     if (classes)
-        json_object_set_new(m->base->metadata, "difftune.classes", json_string(classes));
+        json_put(&m->base->metadata, "difftune.classes", json_string(classes));
     else
         json_object_del(m->base->metadata, "difftune.classes");
+    if (!m->base->metadata) error_set(m->err, DT_ERR_MEMORY, "%s: no memory for its metadata", m->base->path);
     return m->err->status;
 }
 
@@ -453,7 +454,7 @@ static json_t *list_of(const char *words)
     json_t *list = json_array();
     for (const char *w = words; *w; w += strspn(w, ", ")) {
         const size_t length = strcspn(w, ", ");
-        json_array_append_new(list, json_stringn(w, length));
+        json_add(&list, json_stringn(w, length));
         w += length;
     }
     return list;
@@ -466,7 +467,7 @@ static json_t *saved_modules(const denoiser *d)
     for (int i = 0; i < d->params->count && d->sites->label_rows; i++) {
         const char *name = d->params->row[i].name;
         if (fnmatch(d->sites->label_rows, name, 0) == 0)
-            json_array_append_new(list, json_stringn(name, (size_t)(strrchr(name, '.') - name)));
+            json_add(&list, json_stringn(name, (size_t)(strrchr(name, '.') - name)));
     }
     return list;
 }
@@ -482,14 +483,14 @@ dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, cons
     free(resolved);
     if (lora) {
         const bool all = !strcmp(plan->targets, "all-linear");
-        json_object_set_new(config, "r", json_integer(plan->rank));
-        json_object_set_new(config, "lora_alpha", json_real(plan->alpha > 0 ? plan->alpha : (double)plan->rank));
-        json_object_set_new(config, "use_rslora", json_boolean(plan->root));
-        json_object_set_new(config, "target_modules", all ? json_string(plan->targets) : list_of(plan->targets));
-        json_object_set_new(config, "modules_to_save", saved_modules(d));
-        json_object_set_new(config, "bias", json_string("none"));
-        json_object_set_new(config, "lora_dropout", json_real(0));
-        json_object_set_new(config, "fan_in_fan_out", json_false());
+        json_put(&config, "r", json_integer(plan->rank));
+        json_put(&config, "lora_alpha", json_real(plan->alpha > 0 ? plan->alpha : (double)plan->rank));
+        json_put(&config, "use_rslora", json_boolean(plan->root));
+        json_put(&config, "target_modules", all ? json_string(plan->targets) : list_of(plan->targets));
+        json_put(&config, "modules_to_save", saved_modules(d));
+        json_put(&config, "bias", json_string("none"));
+        json_put(&config, "lora_dropout", json_real(0));
+        json_put(&config, "fan_in_fan_out", json_false());
     }
     return json_file_write(path, config, NULL, err);
 }

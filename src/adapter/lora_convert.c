@@ -77,7 +77,7 @@ static void add_peft(converting *v, const char *module, const lora_pair *p, cons
     add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
     snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", module);
     add(v, name, 2, (int64_t[]){out, p->rank}, b);
-    if (!is_listed(v->targets, end)) json_array_append_new(v->targets, json_string(end));
+    if (!is_listed(v->targets, end)) json_add(&v->targets, json_string(end));
 }
 
 /* The map under its own name, or in diffusers' parts. */
@@ -119,7 +119,7 @@ static void add_rows(converting *v, bool *left_out)
         snprintf(name, sizeof name, "base_model.model.%s", bare);
         add(v, name, e->dim_count, e->dims, values);
         const char *dot = strrchr(bare, '.');
-        json_array_append_new(v->saved, json_stringn(bare, dot ? (size_t)(dot - bare) : strlen(bare)));
+        json_add(&v->saved, json_stringn(bare, dot ? (size_t)(dot - bare) : strlen(bare)));
     }
 }
 
@@ -131,8 +131,8 @@ static json_t *describe(const converting *v, const lora_pairs *pairs, const char
     for (int i = 0; i < pairs->count; i++) {
         const lora_pair *p = &pairs->pair[i];
         if (p->rank == first->rank && p->scale == first->scale) continue;
-        json_object_set_new(ranks, p->map, json_integer(p->rank));
-        json_object_set_new(alphas, p->map, json_real(p->scale * (double)p->rank));
+        json_put(&ranks, p->map, json_integer(p->rank));
+        json_put(&alphas, p->map, json_real(p->scale * (double)p->rank));
     }
     return JSON_OBJECT({"peft_type", json_string("LORA")}, {"base_model_name_or_path", json_string(base_path)},
                        {"inference_mode", json_true()}, {"task_type", json_null()}, {"r", json_integer(first->rank)},

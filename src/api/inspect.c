@@ -33,7 +33,7 @@ static json_t *describe_weights(const char *path, dt_error *err)
     json_t *out = JSON_OBJECT({"kind", json_string(f.container)}, {"path", json_string(path)},
                               {"sha256", json_string(hash.hex)}, {"tensor_count", json_integer((json_int_t)f.count)},
                               {"value_count", json_integer(values)}, {"metadata", metadata}, {"tensors", tensors});
-    if (joins) json_object_set_new(out, "adapter", json_string(joins));
+    if (joins) json_put(&out, "adapter", json_string(joins));
     tensor_file_close(&f);
     return out;
 }

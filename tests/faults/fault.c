@@ -11,8 +11,7 @@
  *   FAULT_REPORT  file that gets a line for each of the first calls that fail: its chain of callers, and the path
  *
  * Allocations of libraries count as the program's own do, but for those of libraries that end the process, or wait for ever, where
- * they find no memory: the loader, the unwinder, OpenMP, OpenBLAS, fontconfig, libarchive where a text grows, and jansson where it
- * reads a word. */
+ * they find no memory: the loader, the unwinder, OpenMP, OpenBLAS, fontconfig, libarchive, and jansson where it reads a word. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -53,7 +52,7 @@ static atomic_int reported;
 static __thread int inside; /* of this library: what it calls itself does not count */
 
 /* Code of this library, of the program, of libraries that allocate for whoever calls them, and of those that are excused. */
-enum owner { OTHER, THIS, PROGRAM, SERVANT, ARCHIVE, EXCUSED };
+enum owner { OTHER, THIS, PROGRAM, SERVANT, EXCUSED };
 
 static struct {
     uintptr_t first, last;
@@ -74,11 +73,10 @@ static void *next(void **kept, const char *name)
 
 static enum owner owner_named(const char *name)
 {
-    static const char *const excused[] = {"/ld-linux",    "/libgcc_s",  "/libgomp",      "openblas",
-                                          "/libgfortran", "/liblapack", "/libfontconfig"};
+    static const char *const excused[] = {"/ld-linux",    "/libgcc_s",  "/libgomp",       "openblas",
+                                          "/libgfortran", "/liblapack", "/libfontconfig", "/libarchive"};
     static const char *const servant[] = {"/libc.so", "/libexpat", "/libasan", "/libubsan"};
     if (!name[0]) return PROGRAM;
-    if (strstr(name, "/libarchive")) return ARCHIVE;
     for (size_t i = 0; i < sizeof excused / sizeof *excused; i++)
         if (strstr(name, excused[i])) return EXCUSED;
     for (size_t i = 0; i < sizeof servant / sizeof *servant; i++)
@@ -269,19 +267,6 @@ static bool allocation_fails(size_t size)
     return counts(ALLOCATE) && fails(ALLOCATE, "", size);
 }
 
-/* Of a block that grows. */
-static bool growth_fails(void)
-{
-    callers c;
-    if (!counts(ALLOCATE)) return false;
-    const int saved = errno;
-    inside++;
-    find_callers(&c);
-    inside--;
-    errno = saved;
-    return owner_outside(&c) != ARCHIVE && fails(ALLOCATE, "", 0);
-}
-
 __attribute__((constructor)) static void prepare(void)
 {
     void *chain[4];
@@ -371,12 +356,12 @@ void *calloc(size_t number, size_t size)
 void *realloc(void *block, size_t size)
 {
     if (!next_free) look_up();
-    return growth_fails() ? NULL : NEXT(realloc)(block, size);
+    return allocation_fails(0) ? NULL : NEXT(realloc)(block, size);
 }
 
 void *reallocarray(void *block, size_t number, size_t size)
 {
-    return growth_fails() ? NULL : NEXT(reallocarray)(block, number, size);
+    return allocation_fails(0) ? NULL : NEXT(reallocarray)(block, number, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
