@@ -85,8 +85,23 @@ typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FIL
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
 typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
 typedef enum dt_lr_schedule { DT_LR_CONSTANT, DT_LR_LINEAR, DT_LR_COSINE } dt_lr_schedule;
-typedef enum dt_sampler { DT_SAMPLER_DDIM, DT_SAMPLER_DDPM } dt_sampler;
-typedef enum dt_spacing { DT_SPACING_DDIM, DT_SPACING_SECTIONS, DT_SPACING_LEADING } dt_spacing;
+typedef enum dt_sampler {
+    DT_SAMPLER_DDIM,
+    DT_SAMPLER_DDPM,
+    DT_SAMPLER_DPM_2M, /* DPM-Solver++(2M) */
+    DT_SAMPLER_UNIPC,
+    DT_SAMPLER_HEUN,
+    DT_SAMPLER_EULER,
+} dt_sampler;
+typedef enum dt_spacing {
+    DT_SPACING_DDIM,
+    DT_SPACING_SECTIONS,
+    DT_SPACING_LEADING,
+    DT_SPACING_LINSPACE,
+    DT_SPACING_TRAILING,
+    DT_SPACING_KARRAS,
+    DT_SPACING_AUTO, /* the sampler's own: sections for ddim and ddpm, linspace for the others */
+} dt_spacing;
 typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
 typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_order;
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;

@@ -137,6 +137,9 @@ static void a_folder_of_other_samples_is_refused_and_left_alone(void **state)
     s = settings_of("all");
     must_draw(&s); /* the same again */
     assert_same_bits(fixture_tree("all"), before);
+    s.timestep_spacing = DT_SPACING_SECTIONS; /* what auto means to ddim */
+    must_draw(&s);
+    assert_same_bits(fixture_tree("all"), before);
 }
 
 static void what_was_stopped_or_failed_can_be_drawn_again(void **state)

@@ -54,15 +54,13 @@ static void draw(const sampler *p, float *x, const uint32_t index[], int64_t n)
     assert_int_equal(c.step.used, 0);
 }
 
-/* DDIM, DDIM with noise, ancestral; guided and not. */
+/* Every sampler, DDIM also with noise; guided and not. */
 static const struct {
     dt_sampler kind;
     double eta, scale;
-} ways[] = {{DT_SAMPLER_DDIM, 0, 1.5},
-            {DT_SAMPLER_DDIM, 0.7, 1},
-            {DT_SAMPLER_DDIM, 1, 3},
-            {DT_SAMPLER_DDPM, 0, 1},
-            {DT_SAMPLER_DDPM, 0, 1.5}};
+} ways[] = {{DT_SAMPLER_DDIM, 0, 1.5},  {DT_SAMPLER_DDIM, 0.7, 1}, {DT_SAMPLER_DDIM, 1, 3},
+            {DT_SAMPLER_DDPM, 0, 1},    {DT_SAMPLER_DDPM, 0, 1.5}, {DT_SAMPLER_DPM_2M, 0, 1.5},
+            {DT_SAMPLER_UNIPC, 0, 1.5}, {DT_SAMPLER_HEUN, 0, 1.5}, {DT_SAMPLER_EULER, 0, 1}};
 enum { WAY_COUNT = sizeof ways / sizeof ways[0] };
 
 static void an_image_does_not_depend_on_its_batch(void **state)
@@ -132,13 +130,12 @@ static void sampling_keeps_its_memory(void **state)
     assert_int_equal(c.step.peak, peak);
 }
 
-static void memory_that_runs_out_while_sampling_is_a_status(void **state)
+static void check_memory_that_runs_out(dt_sampler kind)
 {
-    (void)state;
     static float x[4 * IMAGE];
     static const uint32_t index[] = {0, 1, 2, 3};
     static const int32_t y[] = {0, 1, 2, 0};
-    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 2);
+    dt_settings s = settings_of(kind, 0, 2);
     sampler p = open_sampler(&s);
     draw(&p, x, index, 4);
     size_t step = c.step.peak, scratch = c.scratch.peak, all = c.step.limit;
@@ -153,6 +150,13 @@ static void memory_that_runs_out_while_sampling_is_a_status(void **state)
             arena_clear(&c.scratch);
         }
     draw(&p, x, index, 4);
+}
+
+static void memory_that_runs_out_while_sampling_is_a_status(void **state)
+{
+    (void)state;
+    check_memory_that_runs_out(DT_SAMPLER_DDIM);
+    check_memory_that_runs_out(DT_SAMPLER_HEUN);
 }
 
 /* ---- a model whose answers are known ---- */
@@ -340,6 +344,32 @@ static void noise_is_drawn_wherever_ddim_asks_for_it(void **state)
 
 /* ---- who answers at which t ---- */
 
+/* Heun's second evaluation is at the next level, and guided by that level's t. */
+static void guidance_looks_at_the_t_of_each_evaluation(void **state)
+{
+    (void)state;
+    known m = {.out_channels = 1};
+    dt_settings s = settings_of(DT_SAMPLER_HEUN, 0, 2);
+    s.timestep_spacing = DT_SPACING_TRAILING;
+    s.guidance_scale = 3;
+    const denoiser d = known_denoiser(&m, 1);
+    sampler p = known_sampler(&d, &s);
+    p.guidance.t_last = 500;
+    float x[4], first;
+    sampler_start(&p, x, (uint32_t[]){0}, 1);
+    first = x[0];
+    assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = (int32_t[]){4}}, (uint32_t[]){0}, 1), DT_OK);
+    assert_int_equal(m.calls, 3);
+    assert_int_equal(m.asked_t[0], 999);
+    assert_int_equal(m.asked_t[1], 499);
+    assert_int_equal(m.asked_t[2], 499);
+    const double free = 0.5, guided = 1 + 3 * (0.5 - 1), *abar = p.schedule.abar;
+    const double far = sqrt((1 - abar[1]) / abar[1]), near = sqrt((1 - abar[0]) / abar[0]);
+    double by_hand = (double)first / sqrt(abar[1]) + (near - far) * (free + guided) / 2; /* x / alpha */
+    by_hand -= near * guided;
+    assert_true(fabs((double)x[0] - by_hand) < 1e-4 * fmax(1, fabs(by_hand)));
+}
+
 static void guidance_acts_in_its_interval_only(void **state)
 {
     (void)state;
@@ -407,6 +437,14 @@ static void settings_that_no_schedule_has_are_refused(void **state)
     s.timestep_spacing = DT_SPACING_DDIM;
     assert_int_equal(sampler_open(&p, &asked, &s, &c.error), DT_ERR_ARG);
     assert_says(c.error.message, "999");
+    error_clear(&c.error);
+    s = settings_of(DT_SAMPLER_UNIPC, 0, 1000);
+    assert_int_equal(sampler_open(&p, &asked, &s, &c.error), DT_ERR_ARG);
+    assert_says(c.error.message, "linspace spacing: expected 1 to 999 steps of this sampler, found 1000");
+    error_clear(&c.error);
+    s = settings_of(DT_SAMPLER_EULER, 0, 1);
+    assert_int_equal(sampler_open(&p, &asked, &s, &c.error), DT_ERR_ARG);
+    assert_says(c.error.message, "linspace spacing: expected 2 to 1000 steps of this sampler, found 1");
 }
 
 int main(void)
@@ -424,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),
         cmocka_unit_test_setup_teardown(noise_is_drawn_wherever_ddim_asks_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(guidance_looks_at_the_t_of_each_evaluation, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_acts_in_its_interval_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_t, setup, teardown),

@@ -150,6 +150,76 @@ static void leading_spacing_is_stable_diffusions(void **state)
     assert_int_equal(s.original[998], 999);
 }
 
+/* Steps and sigma / alpha of 12 steps as diffusers 0.42.1 lays them, from the cleanest on. Its tables are in float32, which is 8e-5
+ * off at t = 0. */
+static const struct {
+    dt_spacing spacing;
+    bool multistep;
+    int32_t t[12];
+    double sigma[12];
+} laid[] = {
+    {DT_SPACING_LINSPACE,
+     true,
+     {83, 166, 250, 333, 416, 500, 583, 666, 749, 832, 916, 999},
+     {0.2846058, 0.5836406, 0.9580338, 1.462357, 2.212923, 3.442967, 5.560045, 9.488921, 17.24698, 33.52193, 70.45046,
+      157.4072}},
+    {DT_SPACING_LEADING,
+     true,
+     {77, 153, 229, 305, 381, 457, 533, 609, 685, 761, 837, 913},
+     {0.2645717, 0.5333505, 0.8547291, 1.271738, 1.855887, 2.733940, 4.141119, 6.531580, 10.81734, 18.90660, 34.96762,
+      68.52229}},
+    {DT_SPACING_TRAILING,
+     true,
+     {82, 166, 249, 332, 416, 499, 582, 666, 749, 832, 916, 999},
+     {0.2812563, 0.5836406, 0.9529356, 1.455114, 2.212923, 3.424137, 5.526326, 9.488921, 17.24698, 33.52193, 70.45046,
+      157.4072}},
+    {DT_SPACING_KARRAS,
+     true,
+     {0, 12, 59, 180, 363, 527, 651, 747, 826, 892, 949, 999},
+     {0.01000133, 0.05348461, 0.2066573, 0.6412970, 1.699313, 3.996741, 8.563638, 17.02523, 31.82968, 56.52783,
+      96.11030, 157.4072}},
+    {DT_SPACING_LINSPACE, /* between the steps; the network is told the nearest */
+     false,
+     {0, 91, 182, 272, 363, 454, 545, 636, 727, 817, 908, 999},
+     {0.01000133, 0.3109477, 0.6463730, 1.077756, 1.699264, 2.692584, 4.434618, 7.753850, 14.57778, 29.66741, 65.54829,
+      157.4072}},
+};
+
+static void spacings_are_those_of_diffusers(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < sizeof laid / sizeof *laid; k++) {
+        schedule s;
+        dt_error err = {0};
+        assert_int_equal((laid[k].multistep ? schedule_respaced_multistep
+                                            : schedule_respaced)(&s, NOISE_LINEAR, laid[k].spacing, 12, &err),
+                         DT_OK);
+        for (int64_t i = 0; i < 12; i++) {
+            const noise_level at = schedule_level(&s, i);
+            assert_int_equal(s.original[i], laid[k].t[i]);
+            assert_true(fabs(at.sigma / at.alpha / laid[k].sigma[i] - 1) < 1e-4);
+            assert_close(at.alpha * at.alpha + at.sigma * at.sigma, 1, 1e-12, "alpha^2 + sigma^2", i);
+        }
+    }
+}
+
+/* Also where Karras' levels lie closer than the steps. */
+static void levels_between_the_steps_fall_to_the_end(void **state)
+{
+    (void)state;
+    for (int64_t count = 2; count <= 1000; count += count < 20 ? 1 : 49)
+        for (int spacing = DT_SPACING_LINSPACE; spacing <= DT_SPACING_KARRAS; spacing++) {
+            schedule s;
+            dt_error err = {0};
+            assert_int_equal(schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, count, &err), DT_OK);
+            for (int64_t i = 0; i < count; i++) {
+                assert_in_range(s.original[i], i ? s.original[i - 1] : 0, 999);
+                assert_true(s.beta[i] > 0 && s.beta[i] < 1 && isfinite(s.posterior_log_variance[i]));
+            }
+            assert_close(s.abar[count - 1], 4.03582977e-5, 1e-7, "abar", count - 1);
+        }
+}
+
 static void a_count_that_cannot_be_kept_is_refused_with_the_nearest(void **state)
 {
     (void)state;
@@ -165,6 +235,8 @@ static void a_count_that_cannot_be_kept_is_refused_with_the_nearest(void **state
         {DT_SPACING_SECTIONS, 0, "expected 1 to 1000, found 0"},
         {DT_SPACING_SECTIONS, 1001, "expected 1 to 1000, found 1001"},
         {DT_SPACING_DDIM, -7, "found -7"},
+        {DT_SPACING_LINSPACE, 1, "expected 2 to 1000 steps of this sampler, found 1"},
+        {DT_SPACING_AUTO, 50, "number 6"},
         {(dt_spacing)9, 50, "number 9"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -183,11 +255,11 @@ static void every_count_gives_ascending_steps_in_range_and_finite_tables(void **
 {
     (void)state;
     for (int64_t count = 1; count < 1000; count++)
-        for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_LEADING; spacing++) {
+        for (int spacing = DT_SPACING_DDIM; spacing <= DT_SPACING_TRAILING; spacing++) {
             schedule s;
             dt_error err = {0};
             if (schedule_respaced(&s, NOISE_LINEAR, (dt_spacing)spacing, count, &err) != DT_OK) {
-                assert_int_equal(spacing, DT_SPACING_DDIM);
+                assert_true(spacing == DT_SPACING_DDIM || (spacing == DT_SPACING_LINSPACE && count == 1));
                 continue;
             }
             assert_int_equal(s.count, count);
@@ -379,6 +451,8 @@ int main(void)
         cmocka_unit_test(respaced_tables_are_the_official_ones),
         cmocka_unit_test(a_respaced_schedule_keeps_the_noise_level_of_its_steps),
         cmocka_unit_test(leading_spacing_is_stable_diffusions),
+        cmocka_unit_test(spacings_are_those_of_diffusers),
+        cmocka_unit_test(levels_between_the_steps_fall_to_the_end),
         cmocka_unit_test(a_count_that_cannot_be_kept_is_refused_with_the_nearest),
         cmocka_unit_test(every_count_gives_ascending_steps_in_range_and_finite_tables),
         cmocka_unit_test(loss_coefficients_undo_the_noising),

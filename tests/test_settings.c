@@ -180,6 +180,28 @@ static void words_are_asked_for_by_the_name_of_their_key(void **state)
 
 /* ---- one key from text ---- */
 
+static void samplers_are_known_by_the_names_of_diffusers(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {{"DDIMScheduler", "ddim"},
+                                           {"DDPMScheduler", "ddpm"},
+                                           {"DPMSolverMultistepScheduler", "dpm++2m"},
+                                           {"UniPCMultistepScheduler", "unipc"},
+                                           {"HeunDiscreteScheduler", "heun"},
+                                           {"EulerDiscreteScheduler", "euler"}};
+    dt_settings s;
+    char text[SETTINGS_VALUE_MAX];
+    dt_settings_init(&s);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(dt_settings_set(&s, "sampler", names[i][0], NULL, 0), DT_OK);
+        settings_text(text, &s, settings_find("sampler"));
+        assert_string_equal(text, names[i][1]);
+        assert_int_equal(dt_settings_set(&s, "sampler", text, NULL, 0), DT_OK);
+        assert_string_equal(settings_word(&s, "sampler"), names[i][1]);
+    }
+    assert_int_equal(dt_settings_set(&s, "sampler", "PNDMScheduler", NULL, 0), DT_ERR_ARG);
+}
+
 static void hyphens_and_underscores_are_the_same(void **state)
 {
     (void)state;
@@ -251,8 +273,8 @@ static void a_refusal_says_what_is_allowed(void **state)
     assert_says(message, "a whole number from 1 to 1024");
     dt_settings_set(&s, "eta", "2", message, sizeof message);
     assert_says(message, "a number from 0 to 1");
-    dt_settings_set(&s, "sampler", "euler", message, sizeof message);
-    assert_says(message, "ddim, ddpm");
+    dt_settings_set(&s, "sampler", "plms", message, sizeof message);
+    assert_says(message, "ddim, ddpm, dpm++2m, unipc, heun, euler");
     dt_settings_set(&s, "strict", "2", message, sizeof message);
     assert_says(message, "true or false");
 }
@@ -318,6 +340,7 @@ static void words_of_other_programs_are_known(void **state)
         {"cfg-scale", SETTINGS_SAMPLE, "; here that is '--guidance-scale'"},
         {"pretrained_model_name_or_path", SETTINGS_BANK, "; here that is '--pretrained-model'"},
         {"output", SETTINGS_SAMPLE, "; here that is '--output-dir'"},
+        {"use-karras-sigmas", SETTINGS_SAMPLE, "; Karras' noise levels are timestep_spacing karras"},
     };
     char hint[DT_TEXT_MAX];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -735,6 +758,7 @@ int main(void)
         cmocka_unit_test(the_identity_of_a_run_is_what_it_was),
         cmocka_unit_test(a_stage_is_recognised_by_what_it_was),
         cmocka_unit_test(words_are_asked_for_by_the_name_of_their_key),
+        cmocka_unit_test(samplers_are_known_by_the_names_of_diffusers),
         cmocka_unit_test(hyphens_and_underscores_are_the_same),
         cmocka_unit_test(text_that_is_not_allowed_is_refused_and_changes_nothing),
         cmocka_unit_test(a_refusal_says_what_is_allowed),

@@ -15,4 +15,7 @@ dt_status api_leave(ctx *c);
 /* `observer`, or one that watches nothing. */
 const dt_observer *api_observer(const dt_observer *observer);
 
+/* The word of the timestep spacing that is drawn with: `auto` as the sampler has it. */
+const char *api_spacing_word(const dt_settings *s);
+
 #endif

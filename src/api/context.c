@@ -4,6 +4,7 @@
 #include "api/settings_check.h"
 #include "api/settings_unused.h"
 #include "base/clock.h"
+#include "diffusion/solver.h"
 
 #include <stdlib.h>
 
@@ -66,4 +67,9 @@ const dt_observer *api_observer(const dt_observer *observer)
 {
     static const dt_observer nobody = {0};
     return observer ? observer : &nobody;
+}
+
+const char *api_spacing_word(const dt_settings *s)
+{
+    return settings_find("timestep_spacing")->words[solver_spacing(s->sampler, s->timestep_spacing)];
 }

@@ -37,7 +37,7 @@ static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
         out, SAMPLE_TEXT_MAX,
         "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
         "model sha256 %s%s%s, classes %s%s",
-        settings_word(s, "sampler"), (long long)s->num_inference_steps, settings_word(s, "timestep_spacing"), s->eta,
+        settings_word(s, "sampler"), (long long)s->num_inference_steps, api_spacing_word(s), s->eta,
         s->clip_sample ? "yes" : "no", s->guidance_scale, settings_word(s, "guidance_channels"),
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",

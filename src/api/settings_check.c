@@ -27,7 +27,8 @@ static void check_background(const dt_settings *s, dt_error *err)
 
 static void check_sampler(const dt_settings *s, dt_error *err)
 {
-    RULE(s->sampler == DT_SAMPLER_DDPM && s->eta > 0, "eta is for sampler ddim; ddpm has no such choice");
+    RULE(s->sampler != DT_SAMPLER_DDIM && s->eta > 0, "eta is for sampler ddim; %s has no such choice",
+         settings_word(s, "sampler"));
     RULE(s->clip_sample && s->vae[0], "clip_sample is for models of pixels; leave it out with vae");
 }
 

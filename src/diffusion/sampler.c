@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "diffusion/solver.h"
+
 enum { PUBLISHED_GUIDED_CHANNELS = 3 };
 
 /* ---- who answers ---- */
@@ -40,8 +42,8 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
                    .seed = (uint64_t)settings->seed,
                    .start = RNG_SAMPLE_START,
                    .step = RNG_SAMPLE_STEP};
-    return schedule_respaced(&s->schedule, d->process.noise, settings->timestep_spacing, settings->num_inference_steps,
-                             err);
+    return solver_schedule(&s->schedule, settings->sampler, d->process.noise, settings->timestep_spacing,
+                           settings->num_inference_steps, err);
 }
 
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
@@ -119,38 +121,62 @@ static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition
     return out;
 }
 
-static void take_step(const sampler *s, real *x, real *out, int64_t stride, const uint32_t index[], int64_t n,
-                      int64_t i, real *noise)
+/* Samples on their way. */
+typedef struct batch {
+    real *x; /* [n][C,H,W] */
+    const uint32_t *index;
+    int64_t n;
+    real *kept; /* [n][rows][C,H,W], of the solver */
+} batch;
+
+/* Makes what the network said at level `at` the noise that is in the samples, and lets the solver go on from there. */
+static void move(const sampler *s, const batch *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
 {
+    const solver *v = solver_of(s->kind);
+    solver_move *const go = at == i ? v->step : v->correct;
     const int64_t count = sample_values(s->shape);
-    const bool ddpm = s->kind == DT_SAMPLER_DDPM;
-    const bool random = ddpm ? i > 0 : schedule_ddim_sigma(&s->schedule, i, s->eta) > 0;
+    const bool random = at == i && v->adds_noise && v->adds_noise(&s->schedule, i, s->eta);
 #pragma omp parallel for schedule(static)
-    for (int64_t k = 0; k < n; k++) {
-        real *eps = out + k * stride, *sample = x + k * count, *z = noise + k * count;
-        const real *v = stride == 2 * count ? eps + count : NULL;
-        if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, sample, count, &s->schedule, i);
-        if (s->clip_sample) schedule_clip_x0(eps, sample, count, &s->schedule, i);
-        if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, index[k]});
-        if (ddpm)
-            schedule_ancestral_step(sample, sample, eps, v, z, count, &s->schedule, i);
-        else
-            schedule_ddim_step(sample, sample, eps, z, count, &s->schedule, i, s->eta);
+    for (int64_t k = 0; k < b->n; k++) {
+        real *eps = out + k * stride, *x = b->x + k * count, *z = noise + k * count;
+        if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, x, count, &s->schedule, at);
+        if (s->clip_sample) schedule_clip_x0(eps, x, count, &s->schedule, at);
+        if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, b->index[k]});
+        go(&(solver_step){.schedule = &s->schedule,
+                          .i = i,
+                          .count = count,
+                          .eta = s->eta,
+                          .x = x,
+                          .eps = eps,
+                          .v = stride == 2 * count ? eps + count : NULL,
+                          .noise = z,
+                          .kept = b->kept + k * v->kept * count});
     }
+}
+
+/* One evaluation at level `at` (i, or i - 1 for the solver's correction) of the way from level i to i - 1. */
+static void evaluate(ctx *c, const sampler *s, const batch *b, const condition *k, int64_t i, int64_t at)
+{
+    const arena_place mark = arena_mark(&c->step);
+    int64_t stride = 0;
+    real *noise = arena_alloc(&c->step, (size_t)(b->n * sample_values(s->shape)) * sizeof *noise, &c->error);
+    real *out = ask_guided(c, s, b->x, k, b->n, s->schedule.original[at], &stride);
+    if (!ctx_failed(c)) move(s, b, i, at, out, stride, noise);
+    arena_release(&c->step, mark);
 }
 
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
+    const solver *v = solver_of(s->kind);
+    const arena_place mark = arena_mark(&c->step);
+    const size_t kept = (size_t)(n * v->kept * sample_values(s->shape)) * sizeof *x;
+    const batch b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
     c->recording = false;
     for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
-        const arena_place mark = arena_mark(&c->step);
-        int64_t stride = 0;
-        real *noise = arena_alloc(&c->step, (size_t)(n * sample_values(s->shape)) * sizeof *noise, &c->error);
-        real *out = ask_guided(c, s, x, k, n, s->schedule.original[i], &stride);
-        if (ctx_failed(c)) break;
-        take_step(s, x, out, stride, index, n, i, noise);
-        arena_release(&c->step, mark);
+        evaluate(c, s, &b, k, i, i);
+        if (v->correct && i > 0 && ctx_go_on(c)) evaluate(c, s, &b, k, i, i - 1);
     }
+    arena_release(&c->step, mark);
     return c->error.status;
 }
 

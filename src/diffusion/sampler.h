@@ -1,5 +1,5 @@
-/* Drawing samples: DDIM or ancestral steps with guidance. Which denoiser answers at a timestep, and which one guides it, is
- * data. */
+/* Drawing samples: the steps of a solver (diffusion/solver.h) with guidance. Which denoiser answers at a timestep, and which one
+ * guides it, is data. */
 #ifndef DIFFUSION_SAMPLER_H
 #define DIFFUSION_SAMPLER_H
 
@@ -36,7 +36,7 @@ typedef struct sampler {
     sample_shape shape;
     process process; /* of the model at every t */
     dt_sampler kind;
-    double eta;       /* DDIM only */
+    double eta;       /* DDIM's */
     bool clip_sample; /* x0 is kept in [-1, 1]: for pixels, not for latents */
     schedule schedule;
     uint64_t seed;

@@ -81,48 +81,141 @@ static void keep_sections(int32_t kept[], int64_t count)
     }
 }
 
-static dt_status keep_leading(int32_t kept[], int64_t count, dt_error *err)
+/* `above`: so many of the cleanest steps are laid and left out. */
+static dt_status keep_leading(int32_t kept[], int64_t count, int64_t above, dt_error *err)
 {
-    const int64_t stride = SCHEDULE_STEPS / count, last = (count - 1) * stride + 1;
+    const int64_t stride = SCHEDULE_STEPS / (count + above), last = (count + above - 1) * stride + 1;
     if (last >= SCHEDULE_STEPS)
-        return error_set(err, DT_ERR_ARG, "leading spacing: expected 1 to %d steps, found %" PRId64, SCHEDULE_STEPS - 1,
-                         count);
-    for (int64_t i = 0; i < count; i++) kept[i] = (int32_t)(i * stride + 1);
+        return error_set(err, DT_ERR_ARG, "leading spacing: expected 1 to %d steps, found %" PRId64,
+                         SCHEDULE_STEPS - 1 - (int)above, count);
+    for (int64_t i = 0; i < count; i++) kept[i] = (int32_t)((i + above) * stride + 1);
     return DT_OK;
 }
 
-static dt_status keep(int32_t kept[], dt_spacing spacing, int64_t count, dt_error *err)
+/* Without `above` the steps are what is nearest to fractions: see move_between. */
+static dt_status keep_linspace(int32_t kept[], int64_t count, int64_t above, dt_error *err)
+{
+    const int64_t strides = count + above - 1;
+    if (strides < 1 || strides >= SCHEDULE_STEPS)
+        return error_set(err, DT_ERR_ARG, "linspace spacing: expected %d to %d steps of this sampler, found %" PRId64,
+                         2 - (int)above, SCHEDULE_STEPS - (int)above, count);
+    const double stride = (SCHEDULE_STEPS - 1) / (double)strides;
+    for (int64_t i = 0; i < count; i++) kept[i] = (int32_t)rint((double)(i + above) * stride);
+    return DT_OK;
+}
+
+/* numpy's arange goes on by the difference of its first two values, which differs from the stride by rounding; ties depend on
+ * it. */
+static void keep_trailing(int32_t kept[], int64_t count)
+{
+    const double start = SCHEDULE_STEPS, stride = (start - SCHEDULE_STEPS / (double)count) - start;
+    for (int64_t i = 0; i < count; i++) kept[count - 1 - i] = (int32_t)rint(start + (double)i * stride) - 1;
+}
+
+static dt_status keep(int32_t kept[], dt_spacing spacing, int64_t count, int64_t above, dt_error *err)
 {
     if (count < 1 || count > SCHEDULE_STEPS)
         return error_set(err, DT_ERR_ARG, "sampling steps: expected 1 to %d, found %" PRId64, SCHEDULE_STEPS, count);
     switch (spacing) {
     case DT_SPACING_DDIM: return keep_ddim(kept, count, err);
     case DT_SPACING_SECTIONS: keep_sections(kept, count); return DT_OK;
-    case DT_SPACING_LEADING: return keep_leading(kept, count, err);
+    case DT_SPACING_LEADING: return keep_leading(kept, count, above, err);
+    case DT_SPACING_LINSPACE: return keep_linspace(kept, count, above, err);
+    case DT_SPACING_TRAILING: keep_trailing(kept, count); return DT_OK;
+    case DT_SPACING_KARRAS: return DT_OK; /* from levels to steps: see move_karras */
+    case DT_SPACING_AUTO: break;
     }
-    return error_set(err, DT_ERR_ARG, "timestep spacing: expected ddim, sections or leading, found number %d",
-                     (int)spacing);
+    return error_set(
+        err, DT_ERR_ARG,
+        "timestep spacing: expected ddim, sections, leading, linspace, trailing or karras, found number %d",
+        (int)spacing);
 }
 
-dt_status schedule_respaced(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err)
+/* ---- levels between the steps: abar[count] of `count` kept ones, from full[1000]; sigma' = sqrt((1 - abar) / abar) ---- */
+
+static double sigma_of(double abar)
+{
+    return sqrt((1 - abar) / abar);
+}
+
+static double abar_of(double sigma)
+{
+    return 1 / (1 + sigma * sigma);
+}
+
+/* diffusers, EulerDiscreteScheduler.set_timesteps: np.interp of sigma' at fractions of a step. */
+static void move_between(double abar[], int64_t count, const double full[])
+{
+    const double stride = (SCHEDULE_STEPS - 1) / (double)(count - 1);
+    for (int64_t i = 0; i < count - 1; i++) {
+        const double at = (double)i * stride, low = floor(at);
+        const double below = sigma_of(full[(int)low]), above = sigma_of(full[(int)low + 1]);
+        abar[i] = abar_of(below + (at - low) * (above - below));
+    }
+}
+
+/* diffusers, _sigma_to_t: the place of a sigma' among the steps, by its log. */
+static int32_t nearest_step(double sigma, const double full[])
+{
+    int low = SCHEDULE_STEPS - 2;
+    while (low > 0 && sigma_of(full[low]) > sigma) low--;
+    const double below = log(sigma_of(full[low])), above = log(sigma_of(full[low + 1]));
+    const double share = fmin(fmax((log(sigma) - below) / (above - below), 0), 1);
+    return (int32_t)rint(low + share);
+}
+
+/* diffusers, _convert_to_karras. */
+static void move_karras(int32_t kept[], double abar[], int64_t count, const double full[])
+{
+    enum { RHO = 7 };
+    const double noisy = pow(sigma_of(full[SCHEDULE_STEPS - 1]), 1.0 / RHO), clean = pow(sigma_of(full[0]), 1.0 / RHO);
+    for (int64_t i = 0; i < count; i++) {
+        const double done = count > 1 ? (double)(count - 1 - i) / (double)(count - 1) : 0;
+        const double sigma = pow(noisy + done * (clean - noisy), RHO);
+        kept[i] = nearest_step(sigma, full);
+        abar[i] = abar_of(sigma);
+    }
+}
+
+static dt_status respace(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, int64_t above, dt_error *err)
 {
     int32_t kept[SCHEDULE_STEPS];
-    const dt_status status = keep(kept, spacing, count, err);
+    double abar[SCHEDULE_STEPS];
+    const dt_status status = keep(kept, spacing, count, above, err);
     if (status != DT_OK) return status;
 
     schedule_full(s, noise);
+    if (spacing == DT_SPACING_KARRAS)
+        move_karras(kept, abar, count, s->abar);
+    else
+        for (int64_t i = 0; i < count; i++) abar[i] = s->abar[kept[i]];
+    if (spacing == DT_SPACING_LINSPACE && above == 0) move_between(abar, count, s->abar);
     const double abar_at_zero = s->abar[0];
     double prev = 1;
     s->count = count;
     for (int64_t i = 0; i < count; i++) {
-        const double abar = s->abar[kept[i]];
         s->original[i] = kept[i];
-        s->beta[i] = 1 - abar / prev;
-        prev = abar;
+        s->beta[i] = 1 - abar[i] / prev;
+        prev = abar[i];
     }
     fill_tables(s);
     if (spacing == DT_SPACING_LEADING) s->ddim_final_abar = abar_at_zero;
     return DT_OK;
+}
+
+dt_status schedule_respaced(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err)
+{
+    return respace(s, noise, spacing, count, 0, err);
+}
+
+dt_status schedule_respaced_multistep(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err)
+{
+    return respace(s, noise, spacing, count, 1, err);
+}
+
+noise_level schedule_level(const schedule *s, int64_t i)
+{
+    return i < 0 ? (noise_level){1, 0} : (noise_level){sqrt(s->abar[i]), sqrt(1 - s->abar[i])};
 }
 
 static double sqrt_recip_abar(const schedule *s, int64_t i)

@@ -1,9 +1,10 @@
-/* Noise schedules, what a network predicts under them, and the steps of the two samplers.
+/* Noise schedules, what a network predicts under them, which noise levels a sampler goes through, and the steps of DDIM and of
+ * ancestral sampling (those of other samplers: diffusion/solver.h).
  *
  * Source: facebookresearch/DiT, diffusion/gaussian_diffusion.py and diffusion/respace.py; for Stable Diffusion's schedule
  * huggingface/diffusers, schedulers/scheduling_ddim.py ("scaled_linear"). All tables are in double. With learned variance a
- * network also says where the log variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps; its tables are made anew from
- * betas that join the kept ones, while the network is still asked at the original step.
+ * network also says where the log variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps, or takes noise levels
+ * between them; its tables are made anew from betas that join the kept ones, while the network is still asked at the original step.
  *
  * i counts the kept steps, 0 is the cleanest. In a full schedule i = t. */
 #ifndef DIFFUSION_SCHEDULE_H
@@ -36,7 +37,7 @@ typedef struct process {
 
 typedef struct schedule {
     int64_t count;                    /* kept steps */
-    int32_t original[SCHEDULE_STEPS]; /* t of each, ascending: what the network is told */
+    int32_t original[SCHEDULE_STEPS]; /* t of each, ascending (KARRAS: may repeat): what the network is told */
     double beta[SCHEDULE_STEPS];
     double abar[SCHEDULE_STEPS];                   /* product of 1 - beta up to and including i */
     double abar_prev[SCHEDULE_STEPS];              /* abar[i - 1]; 1 for i = 0 */
@@ -46,16 +47,33 @@ typedef struct schedule {
     double ddim_final_abar; /* where DDIM's last step goes: 1, and in the LEADING form abar at t = 0 */
 } schedule;
 
+/* A point on the way from noise to data: x = alpha x0 + sigma noise. */
+typedef struct noise_level {
+    double alpha, sigma;
+} noise_level;
+
 /* All 1000 steps. */
 void schedule_full(schedule *s, noise_law noise);
 
-/* Keeps `count` steps.
+/* Keeps `count` steps. sigma' = sqrt((1 - abar) / abar); the last three are diffusers'.
  *   DDIM      0, s, 2s, .. with the smallest stride s that gives exactly `count` ("ddimN"). Not every count has one;
  *             DT_ERR_ARG then names the nearest that have.
  *   SECTIONS  from 0 to 999 with a fractional stride, each rounded half to even ("N"). 1..1000.
  *   LEADING   1, s+1, 2s+1, .. with s = 1000 / count rounded down: Stable Diffusion's form with offset 1. 1..999.
+ *   LINSPACE  from 0 to 999 with a fractional stride; sigma' of a fraction lies on the line between its neighbours', and the
+ *             network is told the nearest step. 2..1000.
+ *   TRAILING  1000 - 1, 1000 - s - 1, .. with s = 1000 / count, each rounded half to even. 1..1000.
+ *   KARRAS    sigma'^(1/7) evenly from that of t = 999 to that of t = 0 (Karras, Aittala, Aila, Laine 2022, equation 5); the
+ *             network is told the step with the nearest log sigma'. 1..1000.
  * *s is unchanged on failure. */
 dt_status schedule_respaced(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err);
+
+/* The same for samplers that go on from several predictions, as diffusers' multistep schedulers have it: LINSPACE and LEADING
+ * lay count + 1 whole steps and leave out the cleanest. LINSPACE then takes 1..999, LEADING 1..998. */
+dt_status schedule_respaced_multistep(schedule *s, noise_law noise, dt_spacing spacing, int64_t count, dt_error *err);
+
+/* The level of step i, or for i = -1 where the last step leads: data without noise. */
+noise_level schedule_level(const schedule *s, int64_t i);
 
 /* Constants of the training loss at step i. */
 loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i);

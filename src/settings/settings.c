@@ -22,10 +22,15 @@ static bool same_name(const char *a, const char *b)
     return *a == *b;
 }
 
-static bool read_word(int *value, const char *const *words, const char *text)
+static bool read_word(int *value, const settings_key *key, const char *text)
 {
-    for (*value = 0; words[*value]; ++*value)
-        if (same_name(words[*value], text)) return true;
+    for (*value = 0; key->words[*value]; ++*value)
+        if (same_name(key->words[*value], text)) return true;
+    for (const settings_alias *a = key->aliases; a && a->word; a++)
+        if (same_name(a->word, text)) {
+            *value = a->number;
+            return true;
+        }
     return false;
 }
 
@@ -79,7 +84,7 @@ int settings_word_number(const char *name, const char *word)
     int number;
     const settings_key *key = settings_find(name);
     assert(key && key->type == SETTINGS_ENUM);
-    return read_word(&number, key->words, word) ? number : -1;
+    return read_word(&number, key, word) ? number : -1;
 }
 
 static bool read_real(double *value, const char *text)
@@ -176,7 +181,7 @@ static bool assign(void *member, const settings_key *key, const char *text)
         *(bool *)member = flag;
         return true;
     case SETTINGS_ENUM:
-        if (!read_word(&word, key->words, text)) return false;
+        if (!read_word(&word, key, text)) return false;
         *(int *)member = word;
         return true;
     }

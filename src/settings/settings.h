@@ -41,13 +41,20 @@ typedef enum settings_affects {
     SETTINGS_PLACE,    /* where the result goes */
 } settings_affects;
 
+/* What another program calls a word of an enum. */
+typedef struct settings_alias {
+    const char *word;
+    int number; /* of ours */
+} settings_alias;
+
 typedef struct settings_key {
     const char *group, *name;
     settings_type type;
-    size_t offset, size;      /* of the member in dt_settings, in bytes */
-    const char *initial;      /* default, as text */
-    double min, max;          /* SETTINGS_INT and SETTINGS_REAL, both allowed */
-    const char *const *words; /* SETTINGS_ENUM: ends with NULL */
+    size_t offset, size;           /* of the member in dt_settings, in bytes */
+    const char *initial;           /* default, as text */
+    double min, max;               /* SETTINGS_INT and SETTINGS_REAL, both allowed */
+    const char *const *words;      /* SETTINGS_ENUM: ends with NULL */
+    const settings_alias *aliases; /* read, never written; ends with a NULL word. NULL: none */
     unsigned verbs;
     settings_affects affects;
     unsigned
@@ -85,7 +92,7 @@ bool settings_same(const dt_settings *a, const dt_settings *b, unsigned verbs);
  * in the table as an enum. */
 const char *settings_word(const dt_settings *s, const char *name);
 
-/* The number of a word of an enum, or -1. */
+/* The number of a word of an enum, or of an alias of one; -1: it is none. */
 int settings_word_number(const char *name, const char *word);
 
 /* What people call a method, by its number: "Diff-Tuning", "plain fine-tuning", "pre-training". */

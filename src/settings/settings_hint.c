@@ -129,6 +129,8 @@ static const struct {
     {"num_images_per_prompt", "num_samples", NULL},
     {"scheduler", "sampler", NULL},
     {"noise_scheduler", "sampler", NULL},
+    {"scheduler_type", "sampler", NULL},
+    {"use_karras_sigmas", NULL, "Karras' noise levels are timestep_spacing karras"},
     {"dropout", "class_dropout_prob", NULL},
     {"caption_dropout_rate", "class_dropout_prob", NULL},
     {"width", "hidden_size", NULL},

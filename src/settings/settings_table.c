@@ -40,8 +40,15 @@ static const char *const t_law_words[] = {"sample", "weight", NULL};
 static const char *const ablation_words[] = {"none", "retention-only", "reconsolidation-only", NULL};
 static const char *const lr_words[] = {"constant", "linear", "cosine", NULL};
 static const char *const precision_words[] = {"no", "bf16", NULL};
-static const char *const sampler_words[] = {"ddim", "ddpm", NULL};
-static const char *const spacing_words[] = {"ddim", "sections", "leading", NULL};
+static const char *const sampler_words[] = {"ddim", "ddpm", "dpm++2m", "unipc", "heun", "euler", NULL};
+static const settings_alias sampler_aliases[] = {{"DDIMScheduler", DT_SAMPLER_DDIM},
+                                                 {"DDPMScheduler", DT_SAMPLER_DDPM},
+                                                 {"DPMSolverMultistepScheduler", DT_SAMPLER_DPM_2M},
+                                                 {"UniPCMultistepScheduler", DT_SAMPLER_UNIPC},
+                                                 {"HeunDiscreteScheduler", DT_SAMPLER_HEUN},
+                                                 {"EulerDiscreteScheduler", DT_SAMPLER_EULER},
+                                                 {NULL, 0}};
+static const char *const spacing_words[] = {"ddim", "sections", "leading", "linspace", "trailing", "karras", "auto", NULL};
 static const char *const channels_words[] = {"three", "all", NULL};
 static const char *const class_order_words[] = {"turn", "random", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
@@ -62,6 +69,7 @@ const char *const settings_method_names[] = {"Diff-Tuning", "plain fine-tuning",
 #define REAL(g, field, first, lo, hi, v, a, i, h) {ROW(g, field, REAL, first), .min = lo, .max = hi, USE("X", v, a, i, h)}
 #define BOOL(g, field, first, v, a, i, h) {ROW(g, field, BOOL, first), USE("BOOL", v, a, i, h)}
 #define ENUM(g, field, first, w, v, a, i, h) {ROW(g, field, ENUM, first), .words = w, USE("WORD", v, a, i, h)}
+#define ENUM_ALIASED(g, field, first, w, aka, v, a, i, h) {ROW(g, field, ENUM, first), .words = w, .aliases = aka, USE("WORD", v, a, i, h)}
 
 /* Above 2^53 a seed would not survive readers that keep JSON numbers as doubles. */
 #define SEED_MAX 9007199254740992.0
@@ -156,9 +164,9 @@ const settings_key settings_keys[] = {
     BOOL(watching, tensorboard, "true", TRAIN, WATCHING, 0, "write TensorBoard event files"),
     BOOL(watching, dry_run, "false", TRAIN, PLACE, 0, "make a few steps, tell time, memory and disk of the run; write nothing"),
 
-    ENUM(sampling, sampler, "ddim", sampler_words, DRAWS, RESULT, 0, "ddim, or ancestral sampling"),
+    ENUM_ALIASED(sampling, sampler, "ddim", sampler_words, sampler_aliases, DRAWS, RESULT, 0, "how a step is made; ddpm: ancestral sampling"),
     INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, RESULT, 0, "steps from noise to image"),
-    ENUM(sampling, timestep_spacing, "sections", spacing_words, DRAWS, RESULT, 0, "which of the 1000 steps are taken"),
+    ENUM(sampling, timestep_spacing, "auto", spacing_words, DRAWS, RESULT, 0, "which of the 1000 steps are taken; auto: the sampler's usual ones"),
     REAL(sampling, eta, "0", 0, 1, DRAWS, RESULT, 0, "noise added by ddim; 0: none"),
     BOOL(sampling, clip_sample, "false", DRAWS, RESULT, 0, "clip the predicted image to [-1, 1] at each step; for pixel models"),
     REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, RESULT, 0, "classifier-free guidance; 1: none"),
