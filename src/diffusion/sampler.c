@@ -139,8 +139,10 @@ static void move(const sampler *s, const batch *b, int64_t i, int64_t at, real *
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < b->n; k++) {
         real *eps = out + k * stride, *x = b->x + k * count, *z = noise + k * count;
+        real *kept = b->kept + k * v->kept * count;
         if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, x, count, &s->schedule, at);
         if (s->clip_sample) schedule_clip_x0(eps, x, count, &s->schedule, at);
+        if (v->kept) schedule_x0(kept, eps, x, count, &s->schedule, at);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, b->index[k]});
         go(&(solver_step){.schedule = &s->schedule,
                           .i = i,
@@ -150,7 +152,7 @@ static void move(const sampler *s, const batch *b, int64_t i, int64_t at, real *
                           .eps = eps,
                           .v = stride == 2 * count ? eps + count : NULL,
                           .noise = z,
-                          .kept = b->kept + k * v->kept * count});
+                          .kept = kept});
     }
 }
 

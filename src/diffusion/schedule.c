@@ -215,7 +215,8 @@ dt_status schedule_respaced_multistep(schedule *s, noise_law noise, dt_spacing s
 
 noise_level schedule_level(const schedule *s, int64_t i)
 {
-    return i < 0 ? (noise_level){1, 0} : (noise_level){sqrt(s->abar[i]), sqrt(1 - s->abar[i])};
+    const double abar = i < 0 ? 1 : s->abar[i], alpha = sqrt(abar);
+    return (noise_level){.alpha = alpha, .sigma = sqrt(1 - abar), .scale = alpha};
 }
 
 static double sqrt_recip_abar(const schedule *s, int64_t i)
@@ -257,6 +258,12 @@ void schedule_noise_of_velocity(real *v, const real *xt, int64_t count, const sc
 {
     const real signal = (real)sqrt(s->abar[i]), sigma = (real)sqrt(1 - s->abar[i]);
     for (int64_t j = 0; j < count; j++) v[j] = signal * v[j] + sigma * xt[j];
+}
+
+void schedule_x0(real *x0, const real *eps, const real *x, int64_t count, const schedule *s, int64_t i)
+{
+    const real a = (real)sqrt_recip_abar(s, i), b = (real)sqrt_recipm1_abar(s, i);
+    for (int64_t j = 0; j < count; j++) x0[j] = a * x[j] - b * eps[j];
 }
 
 /* The official code derives the noise again from the predicted x0, for the sake of clipped predictions. Nothing is

@@ -50,6 +50,8 @@ typedef struct schedule {
 /* A point on the way from noise to data: x = alpha x0 + sigma noise. */
 typedef struct noise_level {
     double alpha, sigma;
+    double
+        scale; /* x / scale is what goes straight while x0 and the noise stand still: alpha, so that it moves with sigma / alpha */
 } noise_level;
 
 /* All 1000 steps. */
@@ -74,6 +76,9 @@ dt_status schedule_respaced_multistep(schedule *s, noise_law noise, dt_spacing s
 
 /* The level of step i, or for i = -1 where the last step leads: data without noise. */
 noise_level schedule_level(const schedule *s, int64_t i);
+
+/* x0[count] that the predicted noise stands for. */
+void schedule_x0(real *x0, const real *eps, const real *x, int64_t count, const schedule *s, int64_t i);
 
 /* Constants of the training loss at step i. */
 loss_coefficients schedule_loss_coefficients(const schedule *s, int64_t i);

@@ -9,6 +9,8 @@ static double lambda_of(noise_level at)
     return log(at.alpha / at.sigma);
 }
 
+enum { X0 }; /* the row that is filled for every call */
+
 /* Row r of what is kept. */
 static real *kept_row(const solver_step *s, int r)
 {
@@ -39,39 +41,41 @@ static bool ancestral_adds_noise(const schedule *s, int64_t i, double eta)
     return i > 0;
 }
 
-/* ---- Euler and Heun, on d (x / alpha) / d (sigma / alpha) = eps ----
+/* ---- Euler and Heun ----
  *
- * Euler's step   x' / alpha' = x / alpha + (sigma' / alpha' - sigma / alpha) eps
- *            or  x' = alpha' x0 + sigma' eps   with   x0 = (x - sigma eps) / alpha, which is exact where sigma' is 0
- * Heun's step    the same with the mean of eps at both ends, the second being asked at Euler's x' */
+ * Euler: what is predicted stands still,  x' = alpha' x0 + sigma' eps.
+ * Heun:  its mean over both ends does, the second being asked at Euler's x'. With s the scale of a level
+ *     x'/s' = x/s + (alpha'/s' - alpha/s) mean x0 + (sigma'/s' - sigma/s) mean eps
+ * where s = alpha leaves (sigma'/alpha' - sigma/alpha) mean eps. */
 
 static void step_euler(const solver_step *s)
 {
-    const noise_level from = schedule_level(s->schedule, s->i), to = schedule_level(s->schedule, s->i - 1);
-    const real a = (real)(1 / from.alpha), b = (real)(from.sigma / from.alpha);
-    const real to_x0 = (real)to.alpha, to_eps = (real)to.sigma;
-    for (int64_t j = 0; j < s->count; j++) {
-        const real x0 = a * s->x[j] - b * s->eps[j];
-        s->x[j] = to_x0 * x0 + to_eps * s->eps[j];
-    }
+    const noise_level to = schedule_level(s->schedule, s->i - 1);
+    const real *x0 = kept_row(s, X0), to_x0 = (real)to.alpha, to_eps = (real)to.sigma;
+    for (int64_t j = 0; j < s->count; j++) s->x[j] = to_x0 * x0[j] + to_eps * s->eps[j];
 }
 
-enum { HEUN_X, HEUN_EPS, HEUN_ROWS }; /* both of level i */
+enum { HEUN_X = X0 + 1, HEUN_X0, HEUN_EPS, HEUN_ROWS }; /* of level i */
 
 static void step_heun(const solver_step *s)
 {
-    memcpy(kept_row(s, HEUN_X), s->x, (size_t)s->count * sizeof *s->x);
-    memcpy(kept_row(s, HEUN_EPS), s->eps, (size_t)s->count * sizeof *s->eps);
+    const size_t bytes = (size_t)s->count * sizeof *s->x;
+    memcpy(kept_row(s, HEUN_X), s->x, bytes);
+    memcpy(kept_row(s, HEUN_X0), kept_row(s, X0), bytes);
+    memcpy(kept_row(s, HEUN_EPS), s->eps, bytes);
     step_euler(s);
 }
 
 static void correct_heun(const solver_step *s)
 {
     const noise_level from = schedule_level(s->schedule, s->i), to = schedule_level(s->schedule, s->i - 1);
-    const real *x = kept_row(s, HEUN_X), *eps = kept_row(s, HEUN_EPS);
-    const real keep = (real)(to.alpha / from.alpha);
-    const real by_eps = (real)((to.sigma - from.sigma * to.alpha / from.alpha) / 2);
-    for (int64_t j = 0; j < s->count; j++) s->x[j] = keep * x[j] + by_eps * (eps[j] + s->eps[j]);
+    const double ratio = to.scale / from.scale;
+    const real keep = (real)ratio, by_x0 = (real)((to.alpha - from.alpha * ratio) / 2);
+    const real by_eps = (real)((to.sigma - from.sigma * ratio) / 2);
+    const real *x = kept_row(s, HEUN_X), *x0 = kept_row(s, HEUN_X0), *eps = kept_row(s, HEUN_EPS);
+    const real *x0_ahead = kept_row(s, X0);
+    for (int64_t j = 0; j < s->count; j++)
+        s->x[j] = keep * x[j] + by_x0 * (x0[j] + x0_ahead[j]) + by_eps * (eps[j] + s->eps[j]);
 }
 
 /* ---- DPM-Solver++(2M) ----
@@ -104,20 +108,12 @@ static int order_of(const schedule *s, int64_t i)
     return i == s->count - 1 || i == 0 ? 1 : 2;
 }
 
-/* x0 as predicted at level i. */
-static void predict_x0(real *x0, const solver_step *s)
-{
-    const noise_level at = schedule_level(s->schedule, s->i);
-    const real a = (real)(1 / at.alpha), b = (real)(at.sigma / at.alpha);
-    for (int64_t j = 0; j < s->count; j++) x0[j] = a * s->x[j] - b * s->eps[j];
-}
-
-enum { DPM_X0, DPM_X0_BEFORE, DPM_ROWS }; /* of this level, of the level before */
+enum { DPM_X0_BEFORE = X0 + 1, DPM_ROWS }; /* of the level before */
 
 static void step_dpm(const solver_step *s)
 {
-    real *m0 = kept_row(s, DPM_X0), *m1 = kept_row(s, DPM_X0_BEFORE);
-    predict_x0(m0, s);
+    const real *m0 = kept_row(s, X0);
+    real *m1 = kept_row(s, DPM_X0_BEFORE);
     step_2m(s, m0, m1, order_of(s->schedule, s->i));
     memcpy(m1, m0, (size_t)s->count * sizeof *m0);
 }
@@ -135,13 +131,13 @@ static void step_dpm(const solver_step *s)
  *   r rho_0 +   rho_1 = b_2 = 2 phi_2 / B           phi_2 = phi_1 / q - 1/2
  * The order is that of the predictor which led to t. */
 
-enum { UNIPC_X0, UNIPC_X, UNIPC_X0_BEFORE, UNIPC_X0_BEFORE_THAT, UNIPC_ROWS };
+enum { UNIPC_X = X0 + 1, UNIPC_X0_BEFORE, UNIPC_X0_BEFORE_THAT, UNIPC_ROWS }; /* of the one, two levels before */
 
 static void correct_unipc(const solver_step *s)
 {
     const schedule *k = s->schedule;
     const noise_level t = schedule_level(k, s->i), from = schedule_level(k, s->i + 1);
-    const real *m_t = kept_row(s, UNIPC_X0), *x = kept_row(s, UNIPC_X);
+    const real *m_t = kept_row(s, X0), *x = kept_row(s, UNIPC_X);
     const real *m_s = kept_row(s, UNIPC_X0_BEFORE), *m_r = kept_row(s, UNIPC_X0_BEFORE_THAT);
     const double h = lambda_of(t) - lambda_of(from), q = -h, b = expm1(q);
     double rho_0 = 0, rho_1 = 0.5, r = 1;
@@ -163,8 +159,8 @@ static void correct_unipc(const solver_step *s)
 static void step_unipc(const solver_step *s)
 {
     const size_t bytes = (size_t)s->count * sizeof *s->x;
-    real *m0 = kept_row(s, UNIPC_X0), *m1 = kept_row(s, UNIPC_X0_BEFORE);
-    predict_x0(m0, s);
+    const real *m0 = kept_row(s, X0);
+    real *m1 = kept_row(s, UNIPC_X0_BEFORE);
     if (s->i < s->schedule->count - 1) correct_unipc(s);
     memcpy(kept_row(s, UNIPC_X), s->x, bytes);
     step_2m(s, m0, m1, order_of(s->schedule, s->i));
@@ -180,7 +176,7 @@ static const solver solvers[] = {
     [DT_SAMPLER_DPM_2M] = {.spacing = DT_SPACING_LINSPACE, .multistep = true, .kept = DPM_ROWS, .step = step_dpm},
     [DT_SAMPLER_UNIPC] = {.spacing = DT_SPACING_LINSPACE, .multistep = true, .kept = UNIPC_ROWS, .step = step_unipc},
     [DT_SAMPLER_HEUN] = {.spacing = DT_SPACING_LINSPACE, .kept = HEUN_ROWS, .step = step_heun, .correct = correct_heun},
-    [DT_SAMPLER_EULER] = {.spacing = DT_SPACING_LINSPACE, .step = step_euler},
+    [DT_SAMPLER_EULER] = {.spacing = DT_SPACING_LINSPACE, .kept = X0 + 1, .step = step_euler},
 };
 
 const solver *solver_of(dt_sampler kind)

@@ -25,7 +25,8 @@ typedef struct solver_step {
     const real *eps;   /* [count] predicted noise in x: of level i, in `correct` of level i - 1 */
     const real *v;     /* [count] raw variance as schedule_ancestral_step; NULL: the network has none */
     const real *noise; /* [count] standard normal where adds_noise says so, else not read */
-    real *kept;        /* [solver.kept][count] what a solver leaves for its next call on this sample; not initialised */
+    real *kept; /* [solver.kept][count]: in row 0 the x0 that eps stands for, in the others what earlier calls on this
+                          sample left; not initialised */
 } solver_step;
 
 typedef void solver_move(const solver_step *s);
@@ -33,7 +34,7 @@ typedef void solver_move(const solver_step *s);
 typedef struct solver {
     dt_spacing spacing; /* what DT_SPACING_AUTO stands for */
     bool multistep;     /* laid by schedule_respaced_multistep */
-    int kept;           /* rows kept between calls */
+    int kept;           /* rows that it works with; 0: it does not ask for x0 */
     solver_move *step;
     solver_move
         *correct; /* after `step`, with a second evaluation at level i - 1; not after the last step. NULL: none */
