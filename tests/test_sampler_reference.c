@@ -82,6 +82,7 @@ static void draw(float x[VALUES], exact *e, const dt_settings *s)
         sampler_draw(&context, &p, x, &(condition){.label = labels}, index, SAMPLES) != DT_OK)
         fail_msg("%s, %s, %d steps: %s", settings_word(s, "sampler"), settings_word(s, "timestep_spacing"),
                  (int)s->num_inference_steps, context.error.message);
+    assert_int_equal(e->calls, sampler_evaluations(&p));
     assert_int_equal(context.step.used, 0);
 }
 

@@ -46,6 +46,12 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
                            settings->num_inference_steps, err);
 }
 
+int64_t sampler_evaluations(const sampler *s)
+{
+    const int64_t steps = s->schedule.count;
+    return solver_of(s->kind)->correct ? 2 * steps - 1 : steps;
+}
+
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
 {
     const int64_t count = sample_values(s->shape);

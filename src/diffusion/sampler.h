@@ -47,6 +47,9 @@ typedef struct sampler {
  * borrowed. DT_ERR_ARG as schedule_respaced. */
 dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err);
 
+/* How often the model is asked for a sample, not counting the other branch of guidance. */
+int64_t sampler_evaluations(const sampler *s);
+
 /* Fills x[n,C,H,W] with samples number index[0..n) of these conditions, whose tensors are not in the scratch arena. A
  * sample's noise depends on seed and index alone, not on the batch it is drawn in. */
 dt_status sampler_draw(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n);

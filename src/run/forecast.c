@@ -39,7 +39,7 @@ static double passes_of(const training *r, measurement kind)
 {
     const measures *m = &r->measures;
     const double sets = r->trainer.bank.count ? 2 : 1, guided = r->s->guidance_scale != 1 ? 2 : 1;
-    const double per_sample = guided * (double)r->s->num_inference_steps;
+    const double per_sample = guided * (double)sampler_evaluations(&m->drawing.sampler);
     switch (kind) {
     case MEASUREMENT_VALIDATION: return sets * (double)(m->validation_count * BAND_COUNT);
     case MEASUREMENT_GRID: return per_sample * (double)m->sample_count;
