@@ -344,6 +344,34 @@ static void noise_is_drawn_wherever_ddim_asks_for_it(void **state)
 
 /* ---- who answers at which t ---- */
 
+static bool say_stop_after(void *user)
+{
+    int *left = user;
+    return (*left)-- > 0;
+}
+
+/* A stop is asked for before every evaluation, also between the two of one step. */
+static void a_stop_is_asked_before_each_evaluation(void **state)
+{
+    (void)state;
+    for (int asked_before = 0; asked_before < 4; asked_before++) {
+        known m = {.out_channels = 1};
+        dt_settings s = settings_of(DT_SAMPLER_HEUN, 0, 6);
+        const denoiser d = known_denoiser(&m, 1);
+        sampler p = known_sampler(&d, &s);
+        float x[4];
+        int left = asked_before;
+        c.go_on = say_stop_after;
+        c.go_on_user = &left;
+        c.ask_every = 0;
+        assert_int_equal(sampler_draw(&c, &p, x, &(condition){.label = (int32_t[]){4}}, (uint32_t[]){0}, 1),
+                         DT_ERR_INTERRUPTED);
+        assert_int_equal(m.calls, asked_before);
+        assert_int_equal(c.step.used, 0);
+        error_clear(&c.error);
+    }
+}
+
 /* Heun's second evaluation is at the next level, and guided by that level's t. */
 static void guidance_looks_at_the_t_of_each_evaluation(void **state)
 {
@@ -462,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),
         cmocka_unit_test_setup_teardown(noise_is_drawn_wherever_ddim_asks_for_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stop_is_asked_before_each_evaluation, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_looks_at_the_t_of_each_evaluation, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_acts_in_its_interval_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
