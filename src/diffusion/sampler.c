@@ -127,16 +127,16 @@ static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition
     return out;
 }
 
-/* Samples on their way. */
-typedef struct batch {
+/* Samples on their way from noise. */
+typedef struct travellers {
     real *x; /* [n][C,H,W] */
     const uint32_t *index;
     int64_t n;
     real *kept; /* [n][rows][C,H,W], of the solver */
-} batch;
+} travellers;
 
 /* Makes what the network said at level `at` the noise that is in the samples, and lets the solver go on from there. */
-static void move(const sampler *s, const batch *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
+static void move(const sampler *s, const travellers *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
 {
     const solver *v = solver_of(s->kind);
     solver_move *const go = at == i ? v->step : v->correct;
@@ -163,7 +163,7 @@ static void move(const sampler *s, const batch *b, int64_t i, int64_t at, real *
 }
 
 /* One evaluation at level `at` (i, or i - 1 for the solver's correction) of the way from level i to i - 1. */
-static void evaluate(ctx *c, const sampler *s, const batch *b, const condition *k, int64_t i, int64_t at)
+static void evaluate(ctx *c, const sampler *s, const travellers *b, const condition *k, int64_t i, int64_t at)
 {
     const arena_place mark = arena_mark(&c->step);
     int64_t stride = 0;
@@ -178,7 +178,7 @@ dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k
     const solver *v = solver_of(s->kind);
     const arena_place mark = arena_mark(&c->step);
     const size_t kept = (size_t)(n * v->kept * sample_values(s->shape)) * sizeof *x;
-    const batch b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
+    const travellers b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
     c->recording = false;
     for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
         evaluate(c, s, &b, k, i, i);

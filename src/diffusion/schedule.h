@@ -47,11 +47,10 @@ typedef struct schedule {
     double ddim_final_abar; /* where DDIM's last step goes: 1, and in the LEADING form abar at t = 0 */
 } schedule;
 
-/* A point on the way from noise to data: x = alpha x0 + sigma noise. */
+/* A point on the way from noise to data: x = alpha x0 + sigma noise. While x0 and the noise stand still, x / scale moves in a
+ * straight line; scale is alpha, so that it moves with sigma / alpha. */
 typedef struct noise_level {
-    double alpha, sigma;
-    double
-        scale; /* x / scale is what goes straight while x0 and the noise stand still: alpha, so that it moves with sigma / alpha */
+    double alpha, sigma, scale;
 } noise_level;
 
 /* All 1000 steps. */
