@@ -103,6 +103,7 @@ typedef enum dt_spacing {
     DT_SPACING_AUTO, /* the sampler's own: sections for ddim and ddpm, linspace for the others */
 } dt_spacing;
 typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
+typedef enum dt_guidance_condition { DT_GUIDE_BY_NULL, DT_GUIDE_BY_SAME } dt_guidance_condition;
 typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_order;
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
@@ -211,7 +212,10 @@ typedef struct dt_settings {
     double eta, guidance_scale;
     bool clip_sample; /* predicted images are clipped to [-1, 1] at each step: for models of pixels, not of latents */
     dt_guidance_channels guidance_channels;
-    char classes[DT_TEXT_MAX]; /* "0,3,7", "0-101" or names; empty: all classes */
+    char guidance_model[DT_PATH_MAX];         /* sample: answers for the other branch; empty: the model itself */
+    dt_guidance_condition guidance_condition; /* what guidance_model is told: nothing, or what the model is told */
+    char guidance_interval[DT_TEXT_MAX];      /* sample: "LO,HI", both included: t outside is not guided; empty: all */
+    char classes[DT_TEXT_MAX];                /* "0,3,7", "0-101" or names; empty: all classes */
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
     int64_t save_images;          /* so many of the samples become files; negative: all */

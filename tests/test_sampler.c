@@ -475,6 +475,83 @@ static void settings_that_no_schedule_has_are_refused(void **state)
     assert_says(c.error.message, "linspace spacing: expected 2 to 1000 steps of this sampler, found 1");
 }
 
+/* ---- who guides ---- */
+
+/* Two images with guidance of 2, changed by the settings. */
+static void draw_guided(float x[2 * IMAGE], const dt_settings *s, const denoiser *guide, bool told)
+{
+    sampler p = open_sampler(s);
+    if (guide) assert_int_equal(sampler_guide_by(&p, guide, told, "guide", &c.error), DT_OK);
+    draw(&p, x, (uint32_t[]){0, 1}, 2);
+}
+
+static void a_model_that_guides_itself_as_another_is_classifier_free_guidance(void **state)
+{
+    (void)state;
+    float own[2 * IMAGE], twins[2 * IMAGE], told[2 * IMAGE], plain[2 * IMAGE], others[2 * IMAGE];
+    dit other;
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 5);
+    const denoiser twin = fixture_denoiser(&model);
+    const dit_config config = fixture_config();
+    s.guidance_scale = 2;
+    draw_guided(own, &s, NULL, false);
+    draw_guided(twins, &s, &twin, false);
+    assert_memory_equal(own, twins, sizeof own);
+    draw_guided(told, &s, &twin, true); /* tells the same, so that there is nothing to move away from */
+    assert_int_equal(dit_open(&c, &other, &config), DT_OK);
+    fixture_randomise(&c, &other, 8);
+    const denoiser stranger = fixture_denoiser(&other);
+    draw_guided(others, &s, &stranger, false);
+    assert_memory_not_equal(own, others, sizeof own);
+    s.guidance_scale = 1;
+    draw_guided(plain, &s, NULL, false);
+    assert_memory_equal(plain, told, sizeof plain);
+    draw_guided(others, &s, &stranger, false); /* is not asked */
+    assert_memory_equal(plain, others, sizeof plain);
+}
+
+static void the_interval_is_that_of_the_settings(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 5);
+    snprintf(s.guidance_interval, sizeof s.guidance_interval, "250, 749");
+    const sampler p = open_sampler(&s);
+    assert_int_equal(p.guidance.t_first, 250);
+    assert_int_equal(p.guidance.t_last, 749);
+}
+
+static void guides_and_intervals_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const char *const intervals[] = {"5", "9,3", "-1,5", "0,1000", "1,2,3", "a,b", "1,2x"};
+    for (size_t i = 0; i < sizeof intervals / sizeof *intervals; i++) {
+        sampler p;
+        dt_error err = {0};
+        dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 5);
+        snprintf(s.guidance_interval, sizeof s.guidance_interval, "%s", intervals[i]);
+        assert_int_equal(sampler_open(&p, &asked, &s, &err), DT_ERR_ARG);
+        assert_says(err.message, "guidance_interval");
+    }
+    const dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 5);
+    sampler p = open_sampler(&s);
+    denoiser other = asked;
+    dt_error err = {0};
+    other.shape.channels = 4;
+    assert_int_equal(sampler_guide_by(&p, &other, false, "guide.safetensors", &err), DT_ERR_SHAPE);
+    assert_says(err.message, "guide.safetensors");
+    err = (dt_error){0};
+    other = asked;
+    other.process.predicts = PREDICTS_VELOCITY;
+    assert_int_equal(sampler_guide_by(&p, &other, false, "guide", &err), DT_ERR_SHAPE);
+    err = (dt_error){0};
+    other = asked;
+    other.class_count++;
+    assert_int_equal(sampler_guide_by(&p, &other, true, "guide", &err), DT_ERR_SHAPE);
+    assert_says(err.message, "classes");
+    err = (dt_error){0};
+    assert_int_equal(sampler_guide_by(&p, &other, false, "guide", &err), DT_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +573,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_t, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_that_no_schedule_has_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_model_that_guides_itself_as_another_is_classifier_free_guidance, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_interval_is_that_of_the_settings, setup, teardown),
+        cmocka_unit_test_setup_teardown(guides_and_intervals_that_cannot_be_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

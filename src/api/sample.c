@@ -13,8 +13,8 @@ typedef struct sampling {
     ctx *c;
     const dt_settings *s;
     const dt_observer *observer;
-    denoiser model;
-    model_info info;
+    denoiser model, guide; /* the guide is open where guidance_model is given */
+    model_info info, guide_info;
     codec codec;
     class_list classes;
     drawing drawing;
@@ -42,9 +42,28 @@ static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
         s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
+    const size_t used = strlen(out);
+    if (s->guidance_model[0] || s->guidance_interval[0])
+        snprintf(out + used, SAMPLE_TEXT_MAX - used, ", guided by %s told %s, at t %s",
+                 s->guidance_model[0] ? p->guide_info.sha256 : "itself",
+                 s->guidance_condition == DT_GUIDE_BY_SAME ? "the same" : "nothing",
+                 s->guidance_interval[0] ? s->guidance_interval : "all");
 }
 
 /* ---- opening ---- */
+
+/* The other branch's model, of which adapters and blends are not asked. */
+static dt_status open_guide(sampling *p)
+{
+    ctx *c = p->c;
+    const dt_settings *s = p->s;
+    if (!s->guidance_model[0] || s->guidance_scale == 1) return c->error.status;
+    const model_choice choice = {.observer = p->observer};
+    if (denoiser_load_as(c, &p->guide, &p->guide_info, s->guidance_model, &choice, model_kinds_all) != DT_OK)
+        return c->error.status;
+    return sampler_guide_by(&p->drawing.sampler, &p->guide, s->guidance_condition == DT_GUIDE_BY_SAME,
+                            s->guidance_model, &c->error);
+}
 
 static dt_status open_model(sampling *p)
 {
@@ -53,7 +72,7 @@ static dt_status open_model(sampling *p)
     p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
     const model_choice choice = model_choice_of(s, p->observer);
     if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
-        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
+        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK || open_guide(p) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;
     return class_list_read(&p->classes, c, s, &p->info, p->model.class_count);
@@ -210,5 +229,6 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
     }
     meter_close(&p.meter);
     model_info_free(&p.info);
+    model_info_free(&p.guide_info);
     return api_leave(c);
 }

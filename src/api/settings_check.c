@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "diffusion/sampler.h"
 #include "image/image.h"
 #include "file/file.h"
 #include "method/difftuning.h"
@@ -158,11 +159,22 @@ static void check_eval(const dt_settings *s, dt_error *err)
 }
 
 /* The model that is drawn from is a tuned one: features of the base need the base beside it. */
+static void check_guidance(const dt_settings *s, dt_error *err)
+{
+    int32_t first, last;
+    RULE(s->guidance_condition == DT_GUIDE_BY_SAME && !s->guidance_model[0],
+         "guidance_condition same needs guidance_model");
+    RULE(s->guidance_model[0] && s->guidance_scale == 1, "guidance_model is given, but guidance_scale 1 asks nobody");
+    if (s->guidance_interval[0] && err->status == DT_OK)
+        sampler_read_interval(&first, &last, s->guidance_interval, err);
+}
+
 static void check_sample(const dt_settings *s, dt_error *err)
 {
     require(s->pretrained_model, "pretrained_model", "sample", err);
     require(s->output_dir, "output_dir", "sample", err);
     check_sampler(s, err);
+    check_guidance(s, err);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
     RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,

@@ -1,5 +1,6 @@
 #include "diffusion/sampler.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "diffusion/solver.h"
@@ -30,6 +31,43 @@ static guidance guidance_from_settings(const denoiser *d, const dt_settings *s)
                       .other = denoiser_always(d)};
 }
 
+dt_status sampler_read_interval(int32_t *first, int32_t *last, const char *text, dt_error *err)
+{
+    int end = 0;
+    if (sscanf(text, " %d , %d %n", first, last, &end) == 2 && !text[end] && *first >= 0 && *first <= *last &&
+        *last < SCHEDULE_STEPS)
+        return DT_OK;
+    return error_set(err, DT_ERR_ARG,
+                     "guidance_interval must be LO,HI, two of the numbers 0 to %d in this order, not '%.64s'",
+                     SCHEDULE_STEPS - 1, text);
+}
+
+static bool same_process(const process *a, const process *b)
+{
+    return a->noise == b->noise && a->predicts == b->predicts;
+}
+
+dt_status sampler_guide_by(sampler *s, const denoiser *other, bool told, const char *path, dt_error *err)
+{
+    const denoiser *model = denoiser_at(&s->model, 0);
+    const sample_shape a = other->shape, b = s->shape;
+    if (a.channels != b.channels || a.height != b.height || a.width != b.width)
+        return error_set(err, DT_ERR_SHAPE,
+                         "guidance_model %s: samples of %lldx%lldx%lld, those of the model are %lldx%lldx%lld", path,
+                         (long long)a.channels, (long long)a.height, (long long)a.width, (long long)b.channels,
+                         (long long)b.height, (long long)b.width);
+    if (!same_process(&other->process, &s->process))
+        return error_set(err, DT_ERR_SHAPE, "guidance_model %s: has another noise schedule, or predicts something else",
+                         path);
+    if (told && other->class_count != model->class_count)
+        return error_set(err, DT_ERR_SHAPE,
+                         "guidance_model %s: has %lld classes, the model %lld: they cannot be told the same", path,
+                         (long long)other->class_count, (long long)model->class_count);
+    s->guidance.other = denoiser_always(other);
+    s->guidance.other_is_told = told;
+    return DT_OK;
+}
+
 dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err)
 {
     *s = (sampler){.model = denoiser_always(d),
@@ -42,6 +80,10 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
                    .seed = (uint64_t)settings->seed,
                    .start = RNG_SAMPLE_START,
                    .step = RNG_SAMPLE_STEP};
+    guidance *g = &s->guidance;
+    if (settings->guidance_interval[0] &&
+        sampler_read_interval(&g->t_first, &g->t_last, settings->guidance_interval, err) != DT_OK)
+        return err->status;
     return solver_schedule(&s->schedule, settings->sampler, d->process.noise, settings->timestep_spacing,
                            settings->num_inference_steps, err);
 }
@@ -109,7 +151,7 @@ static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition
     const denoiser *model = denoiser_at(&s->model, t);
     if (!guided_at(g, t)) return ask(c, s, (call){model, k, n}, x, n, t, stride);
     const denoiser *guide_model = denoiser_at(&g->other, t);
-    const condition other = denoiser_unconditional(c, guide_model, k, n);
+    const condition other = g->other_is_told ? *k : denoiser_unconditional(c, guide_model, k, n);
     const int64_t count = g->channels * s->shape.height * s->shape.width;
     real *out, *out_other;
     int64_t other_stride = 0;

@@ -27,7 +27,8 @@ typedef struct guidance {
     double scale;            /* 1: no second branch is asked */
     int32_t t_first, t_last; /* both included */
     int64_t channels;        /* so many from the first on; the others stay conditional */
-    denoiser_choice other;   /* answers for the other branch, told its own unconditional condition */
+    denoiser_choice other;   /* answers for the other branch */
+    bool other_is_told;      /* the same as the model; else its own unconditional condition */
 } guidance;
 
 typedef struct sampler {
@@ -49,6 +50,14 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
 
 /* How often the model is asked for a sample, not counting the other branch of guidance. */
 int64_t sampler_evaluations(const sampler *s);
+
+/* Another denoiser of the same shape and process answers for the other branch: domain guidance where it is the base's
+ * unconditional branch (Zhong et al. 2025), autoguidance where it is a worse model that is told the same (Karras et al. 2024). It is
+ * borrowed. DT_ERR_SHAPE naming `path`, where it came from, for one that differs. */
+dt_status sampler_guide_by(sampler *s, const denoiser *other, bool told, const char *path, dt_error *err);
+
+/* Reads "LO,HI", two numbers from 0 to 999, LO not above HI. */
+dt_status sampler_read_interval(int32_t *first, int32_t *last, const char *text, dt_error *err);
 
 /* Fills x[n,C,H,W] with samples number index[0..n) of these conditions, whose tensors are not in the scratch arena. A
  * sample's noise depends on seed and index alone, not on the batch it is drawn in. */

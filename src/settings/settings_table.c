@@ -50,6 +50,7 @@ static const settings_alias sampler_aliases[] = {{"DDIMScheduler", DT_SAMPLER_DD
                                                  {NULL, 0}};
 static const char *const spacing_words[] = {"ddim", "sections", "leading", "linspace", "trailing", "karras", "auto", NULL};
 static const char *const channels_words[] = {"three", "all", NULL};
+static const char *const guidance_words[] = {"null", "same", NULL};
 static const char *const class_order_words[] = {"turn", "random", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
 static const char *const bank_labels_words[] = {"null", "classes", NULL};
@@ -171,6 +172,9 @@ const settings_key settings_keys[] = {
     BOOL(sampling, clip_sample, "false", DRAWS, RESULT, 0, "clip the predicted image to [-1, 1] at each step; for pixel models"),
     REAL(sampling, guidance_scale, "1.5", 0, 100, DRAWS, RESULT, 0, "classifier-free guidance; 1: none"),
     ENUM(sampling, guidance_channels, "three", channels_words, DRAWS, RESULT, 0, "channels guided: the first three, or all"),
+    TEXT(sampling, guidance_model, "", "PATH", SAMPLE, RESULT, 0, "the other branch of guidance is this model's: the base, or a worse checkpoint"),
+    ENUM(sampling, guidance_condition, "null", guidance_words, SAMPLE, RESULT, 0, "what guidance_model is told: nothing, or what the model is told"),
+    TEXT(sampling, guidance_interval, "", "LO,HI", SAMPLE, RESULT, 0, "steps t from LO to HI alone are guided, of 0 to 999; empty: all"),
     TEXT(sampling, classes, "", "LIST", SAMPLE, RESULT, 0, "cat,dog or 0,3-9 (numbers unless a class is called by one); empty: all"),
     ENUM(sampling, class_order, "turn", class_order_words, SAMPLE, RESULT, 0, "classes one after the other, or drawn evenly"),
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE, RESULT, 0, "images drawn; train: images of a sample grid"),
