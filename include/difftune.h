@@ -82,6 +82,7 @@ typedef enum dt_adapter {
 typedef enum dt_difffit { DT_DIFFFIT_RELEASED, DT_DIFFFIT_PAPER } dt_difffit;
 typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
 typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
+typedef enum dt_process { DT_PROCESS_AUTO, DT_PROCESS_DDPM, DT_PROCESS_SIT } dt_process;
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
 typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
 typedef enum dt_lr_schedule { DT_LR_CONSTANT, DT_LR_LINEAR, DT_LR_COSINE } dt_lr_schedule;
@@ -136,6 +137,7 @@ typedef struct dt_settings {
     int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW */
     char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
+    dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
     bool learn_sigma;
     double class_dropout_prob;
     dt_label_init label_init;      /* new classes' first rows in the label table */

@@ -46,7 +46,7 @@ static void predict_of(ctx *c, const denoiser *d, float out[OUT])
     rng_normal(x->data, tensor_count(x), (rng_key){.seed = 3, .purpose = RNG_NOISE});
     const int32_t label[BATCH] = {1, 0};
     const condition told = {.label = label};
-    const tensor *y = denoiser_forward(c, d, x, (int32_t[]){3, 700}, &told);
+    const tensor *y = denoiser_forward(c, d, x, (real[]){3, 700}, &told);
     if (ctx_failed(c)) fail_msg("%s", c->error.message);
     assert_int_equal(tensor_count(y), OUT);
     memcpy(out, y->data, OUT * sizeof *out);

@@ -174,7 +174,8 @@ static void every_instruction_set_takes_the_steps_of_portable_in_bf16(void **sta
 static real *forward(ctx *c, const dit *m, int gemm_flags)
 {
     enum { SAMPLES = 4 };
-    const int32_t times[SAMPLES] = {0, 10, 500, 999}, classes[SAMPLES] = {0, 1, 2, 3};
+    const real times[SAMPLES] = {0, 10, 500, 999};
+    const int32_t classes[SAMPLES] = {0, 1, 2, 3};
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){SAMPLES, 3, 32, 32});
     rng_normal(x->data, tensor_count(x), (rng_key){.seed = 5, .purpose = RNG_INIT});
     c->gemm_flags = gemm_flags;

@@ -1,5 +1,5 @@
-/* The network, its loss, its training step and its samplers against the official DiT code: vectors/README.md says how
- * the vectors were made. Errors are relative to the largest expected value of a tensor. */
+/* The network, its loss, its training step and its samplers against the official code of DiT and of SiT: vectors/README.md says
+ * how the vectors were made. Errors are relative to the largest expected value of a tensor. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "diffusion/flow.h"
 #include "diffusion/sampler.h"
 #include "container/safetensors.h"
 #include "engine/open.h"
@@ -19,7 +20,8 @@
 #include "train/batch.h"
 #include "train/optimizer.h"
 
-static const char *const models[] = {"dit_patch1", "dit_patch2", "dit_patch4", "dit_patch8"};
+static const char *const models[] = {"dit_patch1", "dit_patch2", "dit_patch4",
+                                     "dit_patch8", "sit_patch2", "sit_patch4"};
 enum { MODEL_COUNT = sizeof models / sizeof models[0] };
 
 static dt_isa isa; /* of all contexts of the running group */
@@ -75,6 +77,18 @@ static int32_t *load_integers(fixture *x, const char *prefix, const char *name)
     return out;
 }
 
+/* What the network was told of the time: steps, or the times of a flow. */
+static real *load_times(fixture *x, const char *prefix, const char *name)
+{
+    if (x->m.config.flow) return load(x, prefix, name)->data;
+    const int64_t count = entry(x, prefix, name)->count;
+    const int32_t *steps = load_integers(x, prefix, name);
+    real *out = arena_alloc(&x->c.step, (size_t)count * sizeof *out, &x->c.error);
+    must(x, name);
+    for (int64_t i = 0; i < count; i++) out[i] = (real)steps[i];
+    return out;
+}
+
 static dit_config read_config(fixture *x)
 {
     json_t *k = json_loads(tensor_file_metadata(&x->f, "config"), 0, NULL);
@@ -86,7 +100,8 @@ static dit_config read_config(fixture *x)
                                .depth = json_integer_value(json_object_get(k, "depth")),
                                .heads = json_integer_value(json_object_get(k, "num_heads")),
                                .class_count = json_integer_value(json_object_get(k, "num_classes")),
-                               .learn_sigma = json_is_true(json_object_get(k, "learn_sigma"))};
+                               .learn_sigma = json_is_true(json_object_get(k, "learn_sigma")),
+                               .flow = json_is_true(json_object_get(k, "flow"))};
     x->guidance_scale = json_real_value(json_object_get(k, "guidance_scale"));
     x->learning_rate = json_real_value(json_object_get(k, "learning_rate"));
     x->ema_decay = json_real_value(json_object_get(k, "ema_decay"));
@@ -180,7 +195,7 @@ static void the_forward_pass_is_the_official_one(void **state)
             x.c.recording = recording;
             if (recording) want_gradients(&x);
             const tensor *out =
-                dit_forward(&x.c, &x.m, load(&x, "", "x"), load_integers(&x, "", "t"), load_integers(&x, "", "y"));
+                dit_forward(&x.c, &x.m, load(&x, "", "x"), load_times(&x, "", "t"), load_integers(&x, "", "y"));
             must(&x, "forward");
             assert_int_equal(tensor_count(out), entry(&x, "", "out")->count);
             check_close(&x, out->data, "", "out", 1e-5);
@@ -195,38 +210,42 @@ static sampler make_sampler(fixture *x, dt_guidance_channels channels)
     dt_settings_init(&settings);
     settings.guidance_scale = x->guidance_scale;
     settings.guidance_channels = channels;
+    if (x->m.config.flow) settings.sampler = DT_SAMPLER_EULER;
     assert_int_equal(sampler_open(&s, &x->d, &settings, &x->c.error), DT_OK);
     return s;
 }
 
-/* The guided noise of one image, seen through a sampler of a single step made so that x' = sqrt(2) x - eps. */
-static void guided_noise(fixture *x, real *eps, const real *image, int32_t t, int32_t y, dt_guidance_channels channels)
+/* The guided answer for one image, seen through a sampler of a single step made so that x' = sqrt(2) x - eps; of a flow that
+ * step is Euler's from t = 0, x' = x + v. */
+static void guided_answer(fixture *x, real *eps, const real *image, real t, int32_t y, dt_guidance_channels channels)
 {
     sampler s = make_sampler(x, channels);
     s.schedule.count = 1;
-    s.schedule.original[0] = t;
+    s.schedule.original[0] = (int32_t)t;
     s.schedule.abar[0] = 0.5;
     s.schedule.ddim_final_abar = 1;
     const int64_t count = sample_values(s.shape);
     memcpy(eps, image, (size_t)count * sizeof *eps);
     sampler_continue(&x->c, &s, eps, &(condition){.label = &y}, (uint32_t[]){0}, 1);
     must(x, "guided sampling step");
-    for (int64_t j = 0; j < count; j++) eps[j] = (real)sqrt(2) * image[j] - eps[j];
+    for (int64_t j = 0; j < count; j++)
+        eps[j] = x->m.config.flow ? eps[j] - image[j] : (real)sqrt(2) * image[j] - eps[j];
 }
 
 static void check_guidance(fixture *x, const char *name, dt_guidance_channels channels)
 {
     const tensor *image = load(x, "", "cfg.x"), *expected = load(x, "", name);
-    const int32_t *t = load_integers(x, "", "cfg.t"), *y = load_integers(x, "", "cfg.y");
+    const real *t = load_times(x, "", "cfg.t");
+    const int32_t *y = load_integers(x, "", "cfg.y");
     const int64_t n = image->dim[0], count = tensor_count(image) / n, stride = tensor_count(expected) / n;
     for (int64_t i = 0; i < n; i++) {
         tensor *eps = tensor_new(&x->c, &x->c.step, 1, &count);
-        guided_noise(x, eps->data, image->data + i * count, t[i], y[i], channels);
+        guided_answer(x, eps->data, image->data + i * count, t[i], y[i], channels);
         check_error(x, name, error_of(eps->data, expected->data + i * stride, count), 1e-5);
     }
 }
 
-static void guided_noise_is_the_official_one(void **state)
+static void guided_answers_are_the_official_ones(void **state)
 {
     (void)state;
     for (int i = 0; i < MODEL_COUNT; i++) {
@@ -240,15 +259,18 @@ static void guided_noise_is_the_official_one(void **state)
 
 /* ---- loss and gradients ---- */
 
-static void fill_batch(fixture *f, batch *b, const schedule *s, const real *x0, const real *noise, const int32_t *t,
+static void fill_batch(fixture *f, batch *b, const schedule *s, const real *x0, const real *noise, const real *t,
                        const int32_t *y)
 {
     const size_t bytes = (size_t)tensor_count(b->x0) * sizeof(real), labels = (size_t)b->count * sizeof(int32_t);
     memcpy(b->x0->data, x0, bytes);
     memcpy(b->noise->data, noise, bytes);
-    memcpy(b->t, t, labels);
     memcpy(b->label, y, labels);
-    for (int64_t i = 0; i < b->count; i++) b->weight[i] = 1 / (real)b->count;
+    for (int64_t i = 0; i < b->count; i++) {
+        b->t[i] = f->m.config.flow ? flow_level((double)t[i]) : (int32_t)t[i];
+        if (f->m.config.flow) b->time[i] = t[i];
+        b->weight[i] = 1 / (real)b->count;
+    }
     batch_diffuse(&f->c, b, &f->d, s);
 }
 
@@ -258,7 +280,7 @@ static void read_batch(fixture *x, batch *b)
     schedule_full(&s, NOISE_LINEAR);
     const tensor *x0 = load(x, "", "x0"), *noise = load(x, "", "noise");
     assert_true(batch_new(&x->c, b, &x->d, x0->dim[0]));
-    fill_batch(x, b, &s, x0->data, noise->data, load_integers(x, "", "t"), load_integers(x, "", "y"));
+    fill_batch(x, b, &s, x0->data, noise->data, load_times(x, "", "t"), load_integers(x, "", "y"));
 }
 
 /* Each sample for itself: the bound at t = 437 is a hundred times smaller than at t = 0. */
@@ -339,7 +361,8 @@ static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_cou
     schedule s;
     schedule_full(&s, NOISE_LINEAR);
     const tensor *x0 = load(x, "train.", "x0"), *noise = load(x, "train.", "noise");
-    const int32_t *t = load_integers(x, "train.", "t"), *y = load_integers(x, "train.", "y");
+    const real *t = load_times(x, "train.", "t");
+    const int32_t *y = load_integers(x, "train.", "y");
     const int64_t n = x0->dim[1], size = tensor_count(x0) / step_count;
     for (int64_t i = 0; i < step_count; i++) {
         const arena_place mark = arena_mark(&x->c.step);
@@ -358,12 +381,12 @@ static void take_steps(fixture *x, optimizer *o, real losses[], int64_t step_cou
     }
 }
 
-static void check_training(const char *prefix, double weight_decay)
+static void check_training(const char *name, const char *prefix, double weight_decay)
 {
     fixture x;
     optimizer o;
     dt_settings settings;
-    open_fixture(&x, "dit_run");
+    open_fixture(&x, name);
     dt_settings_init(&settings);
     settings.adam_weight_decay = weight_decay;
     settings.ema_decay = x.ema_decay;
@@ -392,13 +415,14 @@ static void check_training(const char *prefix, double weight_decay)
 static void ten_training_steps_are_the_official_ones(void **state)
 {
     (void)state;
-    check_training("adamw.", 0);
+    check_training("dit_run", "adamw.", 0);
+    check_training("sit_run", "adamw.", 0);
 }
 
 static void ten_training_steps_with_weight_decay_are_the_official_ones(void **state)
 {
     (void)state;
-    check_training("adamw_decay.", 0.01);
+    check_training("dit_run", "adamw_decay.", 0.01);
 }
 
 /* ---- samples ---- */
@@ -418,6 +442,29 @@ static void ddim_samples_are_the_official_ones(void **state)
         sampler_continue(&x.c, &s, image->data, &k, (uint32_t[]){0, 1}, 2);
         must(&x, names[spacing]);
         check_close(&x, image->data, "sample.", names[spacing], 1e-4);
+    }
+    close_fixture(&x);
+}
+
+static void flow_samples_are_the_official_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        dt_sampler kind;
+        int64_t steps;
+        const char *name;
+    } runs[] = {{DT_SAMPLER_EULER, 50, "euler50"}, {DT_SAMPLER_HEUN, 25, "heun25"}};
+    fixture x;
+    open_fixture(&x, "sit_run");
+    for (int i = 0; i < 2; i++) {
+        sampler s = make_sampler(&x, DT_GUIDE_THREE);
+        s.kind = runs[i].kind;
+        s.schedule.count = runs[i].steps;
+        tensor *image = load(&x, "sample.", "start");
+        const condition k = {.label = load_integers(&x, "sample.", "y")};
+        sampler_continue(&x.c, &s, image->data, &k, (uint32_t[]){0, 1}, 2);
+        must(&x, runs[i].name);
+        check_close(&x, image->data, "sample.", runs[i].name, 1e-4);
     }
     close_fixture(&x);
 }
@@ -447,8 +494,8 @@ static tensor *guided_output(fixture *x, const tensor *image, const int32_t y[2]
     memcpy(both->data, image->data, (size_t)count * sizeof(real));
     memcpy(both->data + count, image->data, (size_t)count * sizeof(real));
     const int32_t null_class = (int32_t)dit_null_class(&x->m);
-    tensor *out =
-        dit_forward(&x->c, &x->m, both, (int32_t[]){t, t, t, t}, (int32_t[]){y[0], y[1], null_class, null_class});
+    tensor *out = dit_forward(&x->c, &x->m, both, (real[]){(real)t, (real)t, (real)t, (real)t},
+                              (int32_t[]){y[0], y[1], null_class, null_class});
     must(x, "forward");
     const int64_t stride = tensor_count(out) / 4, guided = 3 * image->dim[2] * image->dim[3];
     for (int64_t j = 0; j < 2 * stride; j++) {
@@ -505,13 +552,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(positions_are_the_official_ones),
         cmocka_unit_test(the_forward_pass_is_the_official_one),
-        cmocka_unit_test(guided_noise_is_the_official_one),
+        cmocka_unit_test(guided_answers_are_the_official_ones),
         cmocka_unit_test(the_loss_terms_are_the_official_ones),
         cmocka_unit_test(every_gradient_is_the_official_one),
         cmocka_unit_test(gradients_with_checkpointed_blocks_are_the_official_ones),
         cmocka_unit_test(ten_training_steps_are_the_official_ones),
         cmocka_unit_test(ten_training_steps_with_weight_decay_are_the_official_ones),
         cmocka_unit_test(ddim_samples_are_the_official_ones),
+        cmocka_unit_test(flow_samples_are_the_official_ones),
         cmocka_unit_test(samples_with_given_noise_are_the_official_ones),
     };
     const int failed = cmocka_run_group_tests_name("portable", tests, use_portable, NULL);

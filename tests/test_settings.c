@@ -117,6 +117,7 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
                                             "pretrained_model",
                                             "file_weights",
                                             "adapter_weights",
+                                            "process",
                                             "vae",
                                             "inception_score_parts",
                                             "cache_dir",

@@ -48,11 +48,11 @@ static inline void tiny_open(ctx *c, tiny_network *m, sample_shape shape, int64_
 }
 
 /* [N,4]: t / 1000, its square, its root, and one */
-static inline tensor *tiny_times(ctx *c, const int32_t t[], int64_t n)
+static inline tensor *tiny_times(ctx *c, const real t[], int64_t n)
 {
     tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, TINY_TIME});
     for (int64_t i = 0; y && i < n; i++) {
-        const real s = (real)t[i] / 1000;
+        const real s = t[i] / 1000;
         memcpy(y->data + i * TINY_TIME, (real[]){s, s * s, (real)sqrt((double)s), 1}, TINY_TIME * sizeof(real));
     }
     return y;
@@ -60,7 +60,7 @@ static inline tensor *tiny_times(ctx *c, const int32_t t[], int64_t n)
 
 /* What is told, at every pixel: [N,W] to [N,H,W,W'] by adding rows is not an op, so it enters as tokens: one modulation that
  * both shifts and scales the inner pixels. */
-static inline tensor *tiny_forward(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+static inline tensor *tiny_forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     const tiny_network *m = d->self;
     if (ctx_failed(c)) return NULL;
@@ -79,7 +79,7 @@ static inline tensor *tiny_forward(ctx *c, const denoiser *d, tensor *x, const i
     return op_unpatchify(c, y, 1, m->shape.channels, h, w); /* [N,C,H,W] */
 }
 
-static inline tensor *tiny_features(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+static inline tensor *tiny_features(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     const int64_t n = x->dim[0], values = sample_values(d->shape);
     tensor *y = tiny_forward(c, d, x, t, k);

@@ -6,6 +6,7 @@
 #include "container/tensor_open.h"
 #include "model/dit/dit_file.h"
 #include "container/safetensors.h"
+#include "diffusion/flow.h"
 #include "model/maker.h"
 #include "train/batch.h"
 #include "train/trainset.h"
@@ -60,6 +61,24 @@ static dt_status read_integers(prediction *p, int32_t *into, const char *name, i
     return DT_OK;
 }
 
+/* What a flow is told: numbers in [0, 1]. */
+static dt_status read_times(prediction *p)
+{
+    batch *b = &p->b;
+    const tensor_entry *e = need(p, "t", 1);
+    if (e && e->count != b->count)
+        error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor t has %lld entries, %lld expected", p->s->input,
+                  (long long)e->count, (long long)b->count);
+    if (ctx_failed(p->c) || tensor_read_finite(b->time, e, &p->c->error) != DT_OK) return p->c->error.status;
+    for (int64_t i = 0; i < b->count; i++) {
+        if (!(b->time[i] >= 0 && b->time[i] <= 1))
+            return error_set(&p->c->error, DT_ERR_ARG, "%s: tensor t: entry %lld is %g, 0 to 1 expected", p->s->input,
+                             (long long)i, (double)b->time[i]);
+        b->t[i] = flow_level((double)b->time[i]);
+    }
+    return DT_OK;
+}
+
 static dt_status read_told(prediction *p)
 {
     batch *b = &p->b;
@@ -79,11 +98,14 @@ static dt_status read_input(prediction *p)
     if (!e) return p->c->error.status;
     if (e->dims[0] < 1 || !batch_new(p->c, b, &p->model, e->dims[0]))
         return error_set(&p->c->error, DT_ERR_SHAPE, "%s: tensor %s is empty", p->s->input, first);
-    read_integers(p, b->t, "t", SCHEDULE_STEPS - 1);
+    if (process_is_flow(&p->model.process))
+        read_times(p);
+    else
+        read_integers(p, b->t, "t", SCHEDULE_STEPS - 1);
     read_told(p);
     if (!p->with_loss) {
         read_tensor(p, b->xt_values, b->xt, "x");
-        batch_send(p->c, b);
+        batch_send(p->c, b, &p->model);
         return p->c->error.status;
     }
     read_tensor(p, b->x0_values, b->x0, "x0");
@@ -103,7 +125,7 @@ static dt_status run(prediction *p)
     if (p->s->gradients && trainset_add(c, &p->set, p->model.params, NULL, 0) == DT_OK)
         trainset_want_gradients(c, &p->set, true);
     c->recording = p->s->gradients;
-    p->out = denoiser_forward(c, &p->model, p->b.xt, p->b.t, &p->b.condition);
+    p->out = denoiser_forward(c, &p->model, p->b.xt, p->b.time, &p->b.condition);
     for (int64_t i = 0; i < p->b.count; i++) p->b.weight[i] = (real)(1.0 / (double)p->b.count);
     if (p->with_loss && !ctx_failed(c)) {
         tensor *loss = batch_loss_of(c, &p->b, p->out);

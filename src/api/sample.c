@@ -58,7 +58,7 @@ static dt_status open_guide(sampling *p)
     ctx *c = p->c;
     const dt_settings *s = p->s;
     if (!s->guidance_model[0] || s->guidance_scale == 1) return c->error.status;
-    const model_choice choice = {.observer = p->observer};
+    const model_choice choice = {.process = s->process, .observer = p->observer};
     if (denoiser_load_as(c, &p->guide, &p->guide_info, s->guidance_model, &choice, model_kinds_all) != DT_OK)
         return c->error.status;
     return sampler_guide_by(&p->drawing.sampler, &p->guide, s->guidance_condition == DT_GUIDE_BY_SAME,

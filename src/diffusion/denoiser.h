@@ -26,10 +26,10 @@ typedef struct denoiser_file {
 
 typedef struct denoiser_ops {
     const char *kind; /* "DiT" */
-    /* out[N, C or with learned variance 2C, H, W] of x[N,C,H,W] at original timesteps t[N]. */
-    tensor *(*forward)(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k);
+    /* out[N, C or with learned variance 2C, H, W] of x[N,C,H,W] at times t[N]: original timesteps, or those of a flow. */
+    tensor *(*forward)(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k);
     /* Features [N, feature_width] of what is in x: inner values of the same pass. NULL where feature_width is 0. */
-    tensor *(*features)(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k);
+    tensor *(*features)(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k);
     /* Writes all weights for this program or another. DT_ERR_UNSUPPORTED for a format that has no place for this network. */
     dt_status (*write)(ctx *c, const denoiser *d, const denoiser_file *f);
 } denoiser_ops;
@@ -54,7 +54,7 @@ static inline int32_t denoiser_null_class(const denoiser *d)
     return (int32_t)d->class_count;
 }
 
-static inline tensor *denoiser_forward(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+static inline tensor *denoiser_forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     return d->ops->forward(c, d, x, t, k);
 }

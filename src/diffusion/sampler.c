@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "diffusion/flow.h"
 #include "diffusion/solver.h"
 
 enum { PUBLISHED_GUIDED_CHANNELS = 3 };
@@ -68,6 +69,16 @@ dt_status sampler_guide_by(sampler *s, const denoiser *other, bool told, const c
     return DT_OK;
 }
 
+dt_status sampler_check(const process *p, const dt_settings *s, dt_error *err)
+{
+    const bool flow = process_is_flow(p), of_flow = s->sampler == DT_SAMPLER_HEUN || s->sampler == DT_SAMPLER_EULER;
+    if (flow && !of_flow) return error_set(err, DT_ERR_ARG, "the model is a SiT: its sampler must be euler or heun");
+    if (flow && s->timestep_spacing != DT_SPACING_AUTO)
+        return error_set(err, DT_ERR_ARG,
+                         "the times of a SiT's samplers are evenly spaced; leave out timestep_spacing");
+    return DT_OK;
+}
+
 dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err)
 {
     *s = (sampler){.model = denoiser_always(d),
@@ -84,6 +95,9 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
     if (settings->guidance_interval[0] &&
         sampler_read_interval(&g->t_first, &g->t_last, settings->guidance_interval, err) != DT_OK)
         return err->status;
+    if (sampler_check(&d->process, settings, err) != DT_OK) return err->status;
+    s->schedule.count = settings->num_inference_steps;
+    if (process_is_flow(&d->process)) return DT_OK;
     return solver_schedule(&s->schedule, settings->sampler, d->process.noise, settings->timestep_spacing,
                            settings->num_inference_steps, err);
 }
@@ -91,7 +105,8 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
 int64_t sampler_evaluations(const sampler *s)
 {
     const int64_t steps = s->schedule.count;
-    return solver_of(s->kind)->correct ? 2 * steps - 1 : steps;
+    const int64_t twice = process_is_flow(&s->process) ? 2 * steps : 2 * steps - 1;
+    return solver_of(s->kind)->correct ? twice : steps;
 }
 
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
@@ -102,6 +117,12 @@ void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
 }
 
 /* ---- one step ---- */
+
+/* Where in the process a call is made. */
+typedef struct moment {
+    int32_t t; /* the step, or a flow's level: what choices and intervals go by */
+    real told; /* what the networks are told */
+} moment;
 
 static bool guided_at(const guidance *g, int32_t t)
 {
@@ -116,13 +137,13 @@ typedef struct call {
 } call;
 
 /* The answer to the n samples x of the host, repeated where the call has twice as many rows; numbers for the host. */
-static real *ask(ctx *c, const sampler *s, call k, const real *x, int64_t n, int32_t t, int64_t *stride)
+static real *ask(ctx *c, const sampler *s, call k, const real *x, int64_t n, moment at, int64_t *stride)
 {
     const int64_t count = n * sample_values(s->shape);
     tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){k.rows, s->shape.channels, s->shape.height, s->shape.width});
-    int32_t *times = arena_alloc(&c->step, (size_t)k.rows * sizeof *times, &c->error);
+    real *times = arena_alloc(&c->step, (size_t)k.rows * sizeof *times, &c->error);
     if (ctx_failed(c)) return NULL;
-    for (int64_t i = 0; i < k.rows; i++) times[i] = t;
+    for (int64_t i = 0; i < k.rows; i++) times[i] = at.told;
     numbers_send(c, input->data, x, count);
     if (k.rows > n) c->engine.memory.copy(input->data + count, input->data, (size_t)count * sizeof *x);
     const tensor *answer = denoiser_forward(c, k.denoiser, input, times, k.condition);
@@ -144,25 +165,25 @@ static void guide(const guidance *g, real *conditional, int64_t stride, const re
 }
 
 /* Out of one denoiser both branches come in one pass, out of two in two. */
-static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition *k, int64_t n, int32_t t,
+static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition *k, int64_t n, moment at,
                         int64_t *stride)
 {
     const guidance *g = &s->guidance;
-    const denoiser *model = denoiser_at(&s->model, t);
-    if (!guided_at(g, t)) return ask(c, s, (call){model, k, n}, x, n, t, stride);
-    const denoiser *guide_model = denoiser_at(&g->other, t);
+    const denoiser *model = denoiser_at(&s->model, at.t);
+    if (!guided_at(g, at.t)) return ask(c, s, (call){model, k, n}, x, n, at, stride);
+    const denoiser *guide_model = denoiser_at(&g->other, at.t);
     const condition other = g->other_is_told ? *k : denoiser_unconditional(c, guide_model, k, n);
     const int64_t count = g->channels * s->shape.height * s->shape.width;
     real *out, *out_other;
     int64_t other_stride = 0;
     if (guide_model == model) {
         const condition both = condition_join(c, k, &other, n);
-        out = ask(c, s, (call){model, &both, 2 * n}, x, n, t, stride);
+        out = ask(c, s, (call){model, &both, 2 * n}, x, n, at, stride);
         other_stride = *stride;
         out_other = out ? out + n * *stride : NULL;
     } else {
-        out = ask(c, s, (call){model, k, n}, x, n, t, stride);
-        out_other = ask(c, s, (call){guide_model, &other, n}, x, n, t, &other_stride);
+        out = ask(c, s, (call){model, k, n}, x, n, at, stride);
+        out_other = ask(c, s, (call){guide_model, &other, n}, x, n, at, &other_stride);
     }
     if (ctx_failed(c)) return NULL;
     guide(g, out, *stride, out_other, other_stride, count, n);
@@ -210,18 +231,65 @@ static void evaluate(ctx *c, const sampler *s, const travellers *b, const condit
     const arena_place mark = arena_mark(&c->step);
     int64_t stride = 0;
     real *noise = arena_alloc(&c->step, (size_t)(b->n * sample_values(s->shape)) * sizeof *noise, &c->error);
-    real *out = ask_guided(c, s, b->x, k, b->n, s->schedule.original[at], &stride);
+    const int32_t t = s->schedule.original[at];
+    real *out = ask_guided(c, s, b->x, k, b->n, (moment){t, (real)t}, &stride);
     if (!ctx_failed(c)) move(s, b, i, at, out, stride, noise);
     arena_release(&c->step, mark);
 }
 
+/* ---- along a flow ---- */
+
+/* v[n,C,H,W]: the guided velocity at t of all n samples. */
+static void ask_velocity(ctx *c, const sampler *s, real *v, const real *x, const condition *k, int64_t n, double t)
+{
+    const arena_place mark = arena_mark(&c->step);
+    const int64_t count = n * sample_values(s->shape);
+    int64_t stride = 0;
+    const real *answer = ctx_failed(c) ? NULL : ask_guided(c, s, x, k, n, (moment){flow_level(t), (real)t}, &stride);
+    if (answer) memcpy(v, answer, (size_t)count * sizeof *v);
+    if (answer && s->clip_sample) flow_clip(v, x, count, t);
+    arena_release(&c->step, mark);
+}
+
+/* Step i of the evenly spaced ones from t = 0 to 1. A last one that clips is Euler's: Heun's asks for the velocity at the data
+ * itself, where nothing lies ahead to be clipped. Both take the same memory. */
+static void take_flow_step(ctx *c, const sampler *s, real *x, const condition *k, int64_t n, int64_t i)
+{
+    const int64_t count = n * sample_values(s->shape);
+    const double steps = (double)s->schedule.count, t = (double)i / steps, next = (double)(i + 1) / steps;
+    const bool clips_last = s->clip_sample && i + 1 == s->schedule.count;
+    real *v = arena_alloc(&c->step, (size_t)count * sizeof *v, &c->error);
+    real *ahead = arena_alloc(&c->step, (size_t)count * sizeof *ahead, &c->error);
+    real *v_ahead = arena_alloc(&c->step, (size_t)count * sizeof *v_ahead, &c->error);
+    ask_velocity(c, s, v, x, k, n, t);
+    if (ctx_failed(c)) return;
+    if (s->kind == DT_SAMPLER_EULER || clips_last) {
+        flow_step(x, x, v, count, next - t);
+        return;
+    }
+    flow_step(ahead, x, v, count, next - t);
+    ask_velocity(c, s, v_ahead, ahead, k, n, next);
+    if (!ctx_failed(c)) flow_step_heun(x, v, v_ahead, count, next - t);
+}
+
+static dt_status follow_flow(ctx *c, const sampler *s, real *x, const condition *k, int64_t n)
+{
+    for (int64_t i = 0; i < s->schedule.count && ctx_go_on(c); i++) {
+        const arena_place mark = arena_mark(&c->step);
+        take_flow_step(c, s, x, k, n, i);
+        arena_release(&c->step, mark);
+    }
+    return c->error.status;
+}
+
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
+    c->recording = false;
+    if (process_is_flow(&s->process)) return follow_flow(c, s, x, k, n);
     const solver *v = solver_of(s->kind);
     const arena_place mark = arena_mark(&c->step);
     const size_t kept = (size_t)(n * v->kept * sample_values(s->shape)) * sizeof *x;
     const travellers b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
-    c->recording = false;
     for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
         evaluate(c, s, &b, k, i, i);
         if (v->correct && i > 0 && ctx_go_on(c)) evaluate(c, s, &b, k, i, i - 1);

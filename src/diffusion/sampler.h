@@ -8,7 +8,8 @@
 
 enum { DENOISER_CHOICES_MAX = 4 };
 
-/* Which denoiser answers at t: the last entry whose `from` is not above t. Entries rise in `from`, the first is 0. Borrowed. */
+/* Which denoiser answers at t, a step or a flow's level: the last entry whose `from` is not above t. Entries rise in `from`, the
+ * first is 0. Borrowed. */
 typedef struct denoiser_choice {
     int count;
     struct {
@@ -37,15 +38,19 @@ typedef struct sampler {
     sample_shape shape;
     process process; /* of the model at every t */
     dt_sampler kind;
-    double eta;       /* DDIM's */
-    bool clip_sample; /* x0 is kept in [-1, 1]: for pixels, not for latents */
-    schedule schedule;
+    double eta;        /* DDIM's */
+    bool clip_sample;  /* x0 is kept in [-1, 1]: for pixels, not for latents */
+    schedule schedule; /* of a flow only the number of steps */
     uint64_t seed;
     rng_purpose start, step; /* keys of the starting noise and of the noise of each step */
 } sampler;
 
+/* Whether a model of this process can be drawn from as the settings say: a flow by heun and euler alone, over evenly spaced
+ * times. DT_ERR_ARG. */
+dt_status sampler_check(const process *p, const dt_settings *settings, dt_error *err);
+
 /* A sampler that draws from `d`, guided by its own unconditional branch, as the settings say; keys are those of samples. `d` is
- * borrowed. DT_ERR_ARG as schedule_respaced. */
+ * borrowed. DT_ERR_ARG as schedule_respaced, and as sampler_check. */
 dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err);
 
 /* How often the model is asked for a sample, not counting the other branch of guidance. */

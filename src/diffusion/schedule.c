@@ -30,6 +30,17 @@ static void fill_evenly(double out[SCHEDULE_STEPS], double first, double last)
     out[SCHEDULE_STEPS - 1] = last;
 }
 
+/* abar = (1 - n)^2 / (n^2 + (1 - n)^2); 0 at the last step, where nothing is left of x0. */
+static void fill_straight(double beta[SCHEDULE_STEPS])
+{
+    double prev = 1;
+    for (int32_t t = 0; t < SCHEDULE_STEPS; t++) {
+        const double n = (t + 1.0) / SCHEDULE_STEPS, signal = (1 - n) * (1 - n), abar = signal / (n * n + signal);
+        beta[t] = 1 - abar / prev;
+        prev = abar;
+    }
+}
+
 static void fill_betas(double beta[SCHEDULE_STEPS], noise_law noise)
 {
     switch (noise) {
@@ -38,6 +49,7 @@ static void fill_betas(double beta[SCHEDULE_STEPS], noise_law noise)
         fill_evenly(beta, sqrt(0.00085), sqrt(0.012));
         for (int32_t t = 0; t < SCHEDULE_STEPS; t++) beta[t] *= beta[t];
         break;
+    case NOISE_STRAIGHT: fill_straight(beta); break;
     }
 }
 

@@ -21,11 +21,12 @@ enum { SCHEDULE_STEPS = 1000 };
 typedef enum noise_law {
     NOISE_LINEAR,        /* DiT, ADM: beta from 1e-4 to 0.02 */
     NOISE_SCALED_LINEAR, /* Stable Diffusion: the root of beta from that of 0.00085 to that of 0.012 */
+    NOISE_STRAIGHT,      /* SiT: no betas, but a straight path from noise to data (diffusion/flow.h) */
 } noise_law;
 
 typedef enum prediction_type {
     PREDICTS_NOISE,
-    PREDICTS_VELOCITY, /* sqrt(abar) noise - sqrt(1 - abar) x0 (Salimans and Ho 2022) */
+    PREDICTS_VELOCITY, /* sqrt(abar) noise - sqrt(1 - abar) x0 (Salimans and Ho 2022); on a straight path x0 - noise */
 } prediction_type;
 
 /* The diffusion process that a network was trained for. */
@@ -34,6 +35,11 @@ typedef struct process {
     prediction_type predicts;
     bool learned_variance; /* its output has twice the channels; with PREDICTS_NOISE only */
 } process;
+
+static inline bool process_is_flow(const process *p)
+{
+    return p->noise == NOISE_STRAIGHT;
+}
 
 typedef struct schedule {
     int64_t count;                    /* kept steps */
@@ -53,7 +59,8 @@ typedef struct noise_level {
     double alpha, sigma, scale;
 } noise_level;
 
-/* All 1000 steps. */
+/* All 1000 steps. Of a straight path, the schedule that keeps variance and has the same ratio of signal to noise, where step i
+ * stands for the noise level (i + 1) / 1000: a table to read, not one to draw by. */
 void schedule_full(schedule *s, noise_law noise);
 
 /* Keeps `count` steps. sigma' = sqrt((1 - abar) / abar); the last three are diffusers'.

@@ -130,12 +130,14 @@ static void apply_ablation(difftuning *d, const dt_settings *s)
 
 /* ---- opening ---- */
 
-static void describe(difftuning *d, const dt_settings *s)
+static void describe(difftuning *d, const dt_settings *s, noise_law noise)
 {
-    static const char *const psi[] = {"t^tau", "1/(1+SNR)", "a table"};
+    const char variable = noise == NOISE_STRAIGHT ? 'n' : 't'; /* a flow's noise level */
+    const char power[] = {variable, '^', 't', 'a', 'u', '\0'};
+    const char *const psi[] = {power, "1/(1+SNR)", "a table"};
     static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
     char mirror[32]; /* what is mirrored is always a power of t, which psi need not be */
-    snprintf(mirror, sizeof mirror, "mirrored t^%g", mirror_tau(s));
+    snprintf(mirror, sizeof mirror, "mirrored %c^%g", variable, mirror_tau(s));
     const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
     static const char *const ablation[] = {"", ", retention only", ", reconsolidation only"};
     const char *name = settings_method_names[s->method];
@@ -172,7 +174,7 @@ dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, 
     if (d->psi.sum <= 0)
         return error_set(err, DT_ERR_ARG, "psi is zero for every t: there is nothing to learn from the images");
     if (d->xi.sum <= 0) d->bank_fraction = 0; /* tau = 0 under the paper's form: plain fine-tuning */
-    describe(d, s);
+    describe(d, s, noise);
     return DT_OK;
 }
 
@@ -203,10 +205,10 @@ static int32_t draw_categorical(const time_table *table, double u)
 difftuning_time difftuning_draw(const difftuning *d, bool from_bank, rng_key key)
 {
     const time_table *table = from_bank ? &d->xi : &d->psi;
-    double u = rng_uniform(key, 0);
-    if (d->t_law == DT_T_SAMPLE) return (difftuning_time){draw_categorical(table, u), 1};
+    const double u = rng_uniform(key, 0), within = rng_uniform(key, 1);
+    if (d->t_law == DT_T_SAMPLE) return (difftuning_time){draw_categorical(table, u), within, 1};
     int32_t t = (int32_t)(u * METHOD_T);
-    return (difftuning_time){t, table->value[t]};
+    return (difftuning_time){t, within, table->value[t]};
 }
 
 double difftuning_share(const difftuning *d, bool from_bank, int64_t target_count, int64_t bank_count)

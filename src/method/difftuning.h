@@ -4,7 +4,8 @@
  *     (3)  L_retention(theta)  = E [ xi(t)  || eps - f_theta(sqrt(abar_t) x^s + sqrt(1-abar_t) eps, t) ||^2 ]   x^s: bank
  *     (4)  L_adaptation(theta) = E [ psi(t) || eps - f_theta(sqrt(abar_t) x   + sqrt(1-abar_t) eps, t) ||^2 ]   x: target
  *     (5)  L = L_retention + L_adaptation,
- * with psi rising and xi falling in t. Algorithm 1 (appendix B) draws t from the categorical distributions of xi and psi
+ * with psi rising and xi falling in t. On a flow (diffusion/flow.h), whose time runs the other way, they are functions of its
+ * noise level n, and t stands for the level. Algorithm 1 (appendix B) draws t from the categorical distributions of xi and psi
  * instead of weighting the loss; both are offered (dt_t_law). Retention acts on the unconditional branch (the null class),
  * reconsolidation on both. The released code (thuml/Diffusion-Tuning) differs from the paper in batch split, weight and
  * xi; the presets keep the two apart. */
@@ -43,7 +44,8 @@ dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, 
 int64_t difftuning_bank_count(const difftuning *d, int64_t batch);
 
 typedef struct difftuning_time {
-    int32_t t;
+    int32_t t;     /* a step, or a flow's level */
+    double within; /* even in [0, 1): the place in a flow's level */
     double weight; /* of this sample's loss, before the mean over its half */
 } difftuning_time;
 

@@ -16,6 +16,7 @@ model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
     return (model_choice){.weights = s->file_weights,
                           .heads = s->num_heads,
+                          .process = s->process,
                           .adapters = s->adapter_weights,
                           .blend = s->blend,
                           .observer = observer};
@@ -257,6 +258,37 @@ static dt_status add_heads(model_file *f, const model_choice *k, dt_error *err)
     return err->status;
 }
 
+/* ---- the process, which no shape shows either ---- */
+
+static dt_status settle_process(model_file *f, const char *model, const model_choice *k, dt_error *err)
+{
+    const bool of_file = model_process_said(&f->tensors);
+    if (f->kind->settle)
+        f->kind->settle(&f->tensors, model, k->process, err);
+    else if (k->process == DT_PROCESS_SIT)
+        error_set(err, DT_ERR_ARG, "%s: process sit was asked for, but its network is no SiT", f->path);
+    if (err->status != DT_OK) return err->status;
+    const char *said = f->kind->settle ? model_process_said(&f->tensors) : NULL;
+    f->flow = said && !strcmp(said, MODEL_SIT);
+    f->added_flow = f->flow && !of_file;
+    return DT_OK;
+}
+
+/* ---- what a model is known by ---- */
+
+/* Other weights of a file, other heads or another process than it is taken to have, and adapters (their identity; "": none) make
+ * another model than the one its hash stands for. */
+static void tell_apart(char sha256[65], const model_file *f, const char *adapters)
+{
+    char text[2 * 65 + 56];
+    file_hash hash;
+    if (!sha256[0] || !(f->beside_averages || f->added_heads || f->added_flow || adapters[0])) return;
+    const int length = snprintf(text, sizeof text, "%s %s %lld%s%s", sha256, f->beside_averages ? "model" : "",
+                                (long long)f->added_heads, f->added_flow ? " " MODEL_SIT : "", adapters);
+    file_sha256_bytes(&hash, text, (size_t)length);
+    memcpy(sha256, hash.hex, sizeof hash.hex);
+}
+
 /* ---- opening ---- */
 
 /* Their base is looked at first: what would not fit was most likely made for another one. */
@@ -266,6 +298,7 @@ static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *e
     adapter_files *j = &f->adapters;
     if (adapter_files_know_their_base(j)) {
         tensor_file_sha256(&hash, &f->tensors);
+        tell_apart(hash.hex, f, "");
         if (adapter_files_check_base(j, f->path, hash.hex, err) != DT_OK) return err->status;
     }
     for (int i = 0; i < j->count; i++)
@@ -284,8 +317,10 @@ static dt_status blend(model_file *f, const model_choice *k, model_kinds kinds, 
     if (adapter_split_weight(&share, path, "blend", err) != DT_OK) return err->status;
     if (!(share >= 0 && share <= 1))
         return error_set(err, DT_ERR_ARG, "blend %s: PATH:SHARE expected, the share from 0 to 1", k->blend);
-    if (model_file_open(&other, path, kinds, err) == DT_OK &&
-        adapter_files_blend(&f->adapters, &f->tensors, &other.tensors, share, err) == DT_OK)
+    const model_choice same = {.process = k->process};
+    if (model_file_open_as(&other, path, &same, kinds, err) == DT_OK && other.flow != f->flow)
+        error_set(err, DT_ERR_ARG, "blend %s: one of the two models is a SiT, the other is none", k->blend);
+    if (err->status == DT_OK && adapter_files_blend(&f->adapters, &f->tensors, &other.tensors, share, err) == DT_OK)
         tell(k, "%.600s: mixed with %g of %.600s", f->path, share, other.path);
     model_file_close(&other);
     return err->status;
@@ -303,8 +338,8 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
         return err->status;
     if (enter_network(f, choice, kinds, err) == DT_OK && add_heads(f, choice, err) == DT_OK) {
         f->kind = kind_of(&f->tensors, kinds);
-        if (f->kind->guess) f->kind->guess(&f->tensors, guess);
-        if (f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);
+        if (settle_process(f, chain.base, choice, err) == DT_OK && f->kind->guess) f->kind->guess(&f->tensors, guess);
+        if (err->status == DT_OK && f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);
     }
     if (err->status == DT_OK && open_adapters(&f->adapters, &chain, choice, err) == DT_OK)
         join_adapters(f, choice, err);
@@ -328,25 +363,12 @@ void model_file_close(model_file *f)
     *f = (model_file){0};
 }
 
-/* Other weights of a file, other heads than it is taken to have, and adapters make another model than the one its hash stands
- * for. */
-static void tell_apart(model_info *info, const model_file *f)
-{
-    char text[2 * sizeof info->sha256 + 48];
-    file_hash hash;
-    if (!info->sha256[0] || !(f->beside_averages || f->added_heads || f->adapters.identity[0])) return;
-    const int length = snprintf(text, sizeof text, "%s %s %lld%s", info->sha256, f->beside_averages ? "model" : "",
-                                (long long)f->added_heads, f->adapters.identity);
-    file_sha256_bytes(&hash, text, (size_t)length);
-    memcpy(info->sha256, hash.hex, sizeof info->sha256);
-}
-
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels)
 {
     model_info own = {0}, *kept = info ? info : &own;
     const int64_t class_count = f->kind->class_count(&f->tensors);
     if (model_info_read(kept, &f->tensors, class_count, info != NULL, &c->error) == DT_OK) {
-        tell_apart(kept, f);
+        tell_apart(kept->sha256, f, f->adapters.identity);
         if (f->kind->load(c, d, &f->tensors, kept, labels) == DT_OK) adapter_files_join(c, &f->adapters, d);
     }
     model_info_free(&own);
@@ -372,6 +394,9 @@ dt_status denoiser_new(ctx *c, denoiser *d, const model_size *size, uint64_t see
 {
     int i = 0;
     while (kinds[i] && !kinds[i]->knows(size->name)) i++;
+    if (kinds[i] && size->flow && !kinds[i]->settle)
+        return error_set(&c->error, DT_ERR_ARG, "model %s: process sit was asked for, but the network is no SiT",
+                         size->name);
     if (kinds[i]) return kinds[i]->make(c, d, size, seed);
     return error_set(&c->error, DT_ERR_ARG, "model %s: %s expected", size->name, kinds[0]->names);
 }

@@ -13,7 +13,8 @@ extern model_kinds model_kinds_all;
 /* What is asked for of a file that leaves a choice, and who is told what was taken or had to be guessed. */
 typedef struct model_choice {
     dt_file_weights weights;
-    int64_t heads;               /* 0: the file's */
+    int64_t heads; /* 0: the file's */
+    dt_process process;
     const char *blend;           /* "PATH:SHARE" of another model to mix in; NULL or empty: none */
     const char *adapters;        /* a list of adapter files (adapter/adapter_file.h); NULL: none */
     const dt_observer *observer; /* may be NULL */
@@ -29,7 +30,9 @@ typedef struct model_file {
     const model_kind *kind;
     sample_shape shape;   /* of x */
     bool beside_averages; /* the weights that were trained, of a file that has averages of them too */
+    bool flow;            /* its process is SiT's (diffusion/flow.h) */
     int64_t added_heads;  /* said by the choice, not by the file; 0: none */
+    bool added_flow;      /* likewise */
     adapter_files adapters;
 } model_file;
 
@@ -41,7 +44,8 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 /* Opens `model` as model_path finds it and narrows it to its network: past the names that trainers and wrappers put before
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
  * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice. DT_ERR_ARG where there are no
- * such weights, or where the file states other heads. Then `blend` is mixed in. On failure *f is empty and may be closed. */
+ * such weights, where the file states other heads or another process, and where its name says that it is a SiT and nothing else
+ * tells. Then `blend` is mixed in. On failure *f is empty and may be closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
 /* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */

@@ -29,6 +29,7 @@ static const char *const adapter_words[] = {"none", "bitfit", "difffit", "lora",
 static const char *const difffit_words[] = {"released", "paper", NULL};
 static const char *const adapter_format_words[] = {"peft", "diffusers", "kohya", NULL};
 static const char *const file_weights_words[] = {"auto", "ema", "model", NULL};
+static const char *const process_words[] = {"auto", "ddpm", "sit", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 static const char *const format_words[] = {"safetensors", "pt", "diffusers", NULL};
@@ -86,6 +87,7 @@ const settings_key settings_keys[] = {
     TEXT(model, pretrained_model, "", "PATH", USES_MODEL | CONVERT, RESULT, 0, "file (safetensors, .pt), run folder or diffusers folder"),
     ENUM(model, file_weights, "auto", file_weights_words, USES_MODEL | CONVERT, RESULT, 0, "averaged or trained weights of a file with both; auto: averaged"),
     TEXT(model, blend, "", "PATH", SAMPLE | CONVERT, RESULT, 0, "PATH:SHARE mixes the weights with those of another model, e.g. the base"),
+    ENUM(model, process, "auto", process_words, USES_MODEL | CONVERT, RESULT, 0, "of a file that does not say it; auto: its own, else ddpm (DiT)"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
     TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
@@ -165,7 +167,7 @@ const settings_key settings_keys[] = {
     BOOL(watching, tensorboard, "true", TRAIN, WATCHING, 0, "write TensorBoard event files"),
     BOOL(watching, dry_run, "false", TRAIN, PLACE, 0, "make a few steps, tell time, memory and disk of the run; write nothing"),
 
-    ENUM_ALIASED(sampling, sampler, "ddim", sampler_words, sampler_aliases, DRAWS, RESULT, 0, "how a step is made; ddpm: ancestral sampling"),
+    ENUM_ALIASED(sampling, sampler, "ddim", sampler_words, sampler_aliases, DRAWS, RESULT, 0, "how a step is made; ddpm: ancestral sampling; of a SiT euler or heun"),
     INT(sampling, num_inference_steps, "50", 1, 1000, DRAWS, RESULT, 0, "steps from noise to image"),
     ENUM(sampling, timestep_spacing, "auto", spacing_words, DRAWS, RESULT, 0, "which of the 1000 steps are taken; auto: the sampler's usual ones"),
     REAL(sampling, eta, "0", 0, 1, DRAWS, RESULT, 0, "noise added by ddim; 0: none"),

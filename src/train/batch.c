@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "diffusion/flow.h"
 #include "op/op.h"
 
 /* A tensor in the step arena, and where the host prepares its numbers. */
@@ -39,6 +40,8 @@ bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
     b->target = b->noise;
     if (d->process.predicts == PREDICTS_VELOCITY) b->target = prepared(c, &b->target_values, 4, dim);
     b->t = arena_alloc(&c->step, count * sizeof b->t[0], &c->error);
+    b->time = arena_alloc(&c->step, count * sizeof b->time[0], &c->error);
+    for (int64_t i = 0; b->time && i < n; i++) b->time[i] = -1;
     new_condition(c, b, d, n);
     b->weight = arena_alloc(&c->step, count * sizeof b->weight[0], &c->error);
     b->coef = arena_alloc(&c->step, count * sizeof b->coef[0], &c->error);
@@ -51,32 +54,57 @@ void batch_empty(batch *b)
 {
     const size_t count = (size_t)b->count;
     memset(b->t, 0, count * sizeof b->t[0]);
+    memset(b->time, 0, count * sizeof b->time[0]);
     if (b->label) memset(b->label, 0, count * sizeof b->label[0]);
     memset(b->weight, 0, count * sizeof b->weight[0]);
     memset(b->coef, 0, count * sizeof b->coef[0]);
 }
 
-void batch_send(ctx *c, batch *b)
+static real time_of(const denoiser *d, int32_t t)
 {
+    return process_is_flow(&d->process) ? (real)flow_time(t, 0.5) : (real)t;
+}
+
+static void fill_times(batch *b, const denoiser *d)
+{
+    for (int64_t i = 0; i < b->count; i++)
+        if (b->time[i] < 0) b->time[i] = time_of(d, b->t[i]);
+}
+
+void batch_send(ctx *c, batch *b, const denoiser *d)
+{
+    fill_times(b, d);
     send(c, b->xt, b->xt_values);
     send(c, b->condition.context, b->context_values);
     send(c, b->condition.control, b->control_values);
 }
 
-void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
+/* Sample i of the batch. */
+static void diffuse(batch *b, int64_t i, const denoiser *d, const schedule *s)
 {
     const int64_t size = sample_values(d->shape);
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < b->count; i++) {
-        const real *x0 = b->x0_values + i * size, *noise = b->noise_values + i * size;
-        schedule_add_noise(b->xt_values + i * size, x0, noise, size, s, b->t[i]);
-        if (b->target_values) schedule_velocity(b->target_values + i * size, x0, noise, size, s, b->t[i]);
-        b->coef[i] = schedule_loss_coefficients(s, b->t[i]);
+    const real *x0 = b->x0_values + i * size, *noise = b->noise_values + i * size;
+    real *xt = b->xt_values + i * size, *target = b->target_values ? b->target_values + i * size : NULL;
+    if (process_is_flow(&d->process)) {
+        flow_add_noise(xt, x0, noise, size, b->time[i]);
+        flow_velocity(target, x0, noise, size);
+        b->coef[i] = (loss_coefficients){0}; /* of the variance, which a flow has not */
+        return;
     }
+    schedule_add_noise(xt, x0, noise, size, s, b->t[i]);
+    if (target) schedule_velocity(target, x0, noise, size, s, b->t[i]);
+    b->coef[i] = schedule_loss_coefficients(s, b->t[i]);
+}
+
+void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
+{
+    fill_times(b, d);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < b->count; i++) diffuse(b, i, d, s);
     send(c, b->x0, b->x0_values);
     send(c, b->noise, b->noise_values);
     if (b->target_values) send(c, b->target, b->target_values);
-    batch_send(c, b);
+    batch_send(c, b, d);
 }
 
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
@@ -86,7 +114,7 @@ tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
 
 tensor *batch_loss(ctx *c, const denoiser *d, batch *b)
 {
-    return batch_loss_of(c, b, denoiser_forward(c, d, b->xt, b->t, &b->condition));
+    return batch_loss_of(c, b, denoiser_forward(c, d, b->xt, b->time, &b->condition));
 }
 
 bool batch_backward(ctx *c, tensor *loss)

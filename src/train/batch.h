@@ -12,7 +12,9 @@ typedef struct batch {
     /* What the prediction is compared with: the noise itself, where that is predicted and nothing else was put here. */
     tensor *target;
     real *target_values;
-    int32_t *t;              /* [N] */
+    int32_t *t; /* [N] the step; of a flow the level of its noise */
+    /* [N] what the denoiser is told. Negative, as in a new batch: what follows from t, which of a flow is the middle of the level. */
+    real *time;
     condition condition;     /* told to the denoiser; its members are those below */
     int32_t *label;          /* [N]; NULL: none */
     real *context_values;    /* [N,S,W] where the host prepares them; NULL: none */
@@ -26,11 +28,11 @@ typedef struct batch {
 bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n);
 
 /* x_t, what is to be predicted, and the loss coefficients from x0, noise and t; all of them and the condition are sent to the
- * engine. `s` is the denoiser's whole schedule. */
+ * engine. `s` is the denoiser's whole schedule, which a flow does not need. */
 void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s);
 
-/* Sends what the host has prepared of x_t and the condition, for a pass without a loss. */
-void batch_send(ctx *c, batch *b);
+/* Sends what the host has prepared of x_t and the condition, for a pass without a loss; fills `time`. */
+void batch_send(ctx *c, batch *b, const denoiser *d);
 
 /* For a rehearsal (tensor/rehearsal.h): steps, labels and weights that are 0. */
 void batch_empty(batch *b);

@@ -1,5 +1,6 @@
 /* What a training batch is made of. Every random choice is keyed by (seed, purpose, step, sample), so the feed has no
  * state that a checkpoint would have to keep. */
+#include "diffusion/flow.h"
 #include "train/trainer.h"
 
 void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpose purpose)
@@ -89,6 +90,7 @@ void feed_batch(trainer *t, batch *b, int64_t micro)
             feed_target(t, b, i, round * target_count + i, sample);
         const difftuning_time drawn = difftuning_draw(&t->method, from_bank, key_of(t, RNG_TIMESTEP, sample));
         b->t[i] = drawn.t;
+        if (process_is_flow(&t->model.process)) b->time[i] = (real)flow_time(drawn.t, drawn.within);
         b->weight[i] =
             (real)(drawn.weight * difftuning_share(&t->method, from_bank, target_count, bank_count) / (double)parts);
     }

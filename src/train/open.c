@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "data/duplicates.h"
 #include "data/watch.h"
+#include "diffusion/sampler.h"
 
 /* What is needed while a trainer is being opened. */
 typedef struct opening {
@@ -61,10 +62,22 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
     return err->status;
 }
 
+/* What a run asks for later and a flow has not: before anything is encoded. */
+static dt_status check_process(const opening *o)
+{
+    const dt_settings *s = o->s;
+    const bool flow = pretrains(o) ? s->process == DT_PROCESS_SIT : o->file.flow;
+    const process p = {.noise = flow ? NOISE_STRAIGHT : NOISE_LINEAR};
+    if (flow && s->save_model_as == DT_MODEL_DIFFUSERS)
+        return error_set(&o->c->error, DT_ERR_UNSUPPORTED, "save_model_as diffusers: diffusers has no SiT");
+    return s->sample_steps > 0 || s->eval_steps > 0 ? sampler_check(&p, s, &o->c->error) : DT_OK;
+}
+
 static dt_status open_codec(opening *o, model_kinds kinds)
 {
     trainer *t = o->t;
-    if ((pretrains(o) ? open_codec_of_new(o) : open_codec_of_tuned(o, kinds)) != DT_OK) return o->c->error.status;
+    if ((pretrains(o) ? open_codec_of_new(o) : open_codec_of_tuned(o, kinds)) != DT_OK || check_process(o) != DT_OK)
+        return o->c->error.status;
     if (has_latents(t))
         trainer_log(t, "%s: %s, latents of %lld channels at 1/%lld of the pictures' side", o->s->vae, t->codec.name,
                     (long long)t->codec.channels, (long long)t->codec.factor);
@@ -163,6 +176,7 @@ static dt_status new_model(opening *o, model_kinds kinds)
                              .heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW,
                              .patch = s->patch_size,
                              .learned_variance = s->learn_sigma,
+                             .flow = s->process == DT_PROCESS_SIT,
                              .shape = {t->codec.channels, side, side},
                              .class_count = t->train.pictures.class_count};
     return denoiser_new(o->c, &t->model, &size, (uint64_t)s->seed, kinds);

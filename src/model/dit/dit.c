@@ -183,7 +183,7 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
 
 /* [cos(t f) | sin(t f)], f_i = 10000^(-i/128): cosine first, divided by the half width. In `real` arithmetic as the
  * reference does it: at t = 999 the rounding of f is visible in the fifth digit. */
-static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
+static tensor *timestep_embedding(ctx *c, const real t[], int64_t n)
 {
     const int64_t half = FREQUENCY_WIDTH / 2;
     tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, FREQUENCY_WIDTH});
@@ -192,7 +192,7 @@ static tensor *timestep_embedding(ctx *c, const int32_t t[], int64_t n)
     for (int64_t i = 0; i < half; i++) {
         real exponent = (real)-9.210340371976184 * (real)i / (real)half, f = (real)exp(exponent);
         for (int64_t j = 0; j < n; j++) {
-            real angle = (real)t[j] * f;
+            real angle = t[j] * f;
             values[j * FREQUENCY_WIDTH + i] = (real)cos(angle);
             values[j * FREQUENCY_WIDTH + half + i] = (real)sin(angle);
         }
@@ -234,7 +234,7 @@ static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *con
     return out[0];
 }
 
-static tensor *embed_condition(ctx *c, const dit *m, const int32_t t[], const int32_t y[], int64_t n)
+static tensor *embed_condition(ctx *c, const dit *m, const real t[], const int32_t y[], int64_t n)
 {
     tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n), 0); /* [N,D] */
     time = lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
@@ -247,19 +247,21 @@ static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
     return op_add_row(c, tokens, m->pos_embed);                                  /* [N,S,D] */
 }
 
-tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[])
+tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[])
 {
     if (ctx_failed(c)) return NULL;
-    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                                  /* [N,D] */
-    tensor *h = embed_tokens(c, m, x);                                                      /* [N,S,D] */
-    for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);          /* [N,S,D] */
-    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond), 0);                               /* [N,2D] */
-    h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);                /* [N,S,D] */
-    h = lin(c, &m->final, h, LIN_LAST);                                                     /* [N,S,P*P*Cout] */
-    return op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
+    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                               /* [N,D] */
+    tensor *h = embed_tokens(c, m, x);                                                   /* [N,S,D] */
+    for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);       /* [N,S,D] */
+    tensor *mod = lin(c, &m->final_ada, op_silu(c, cond), 0);                            /* [N,2D] */
+    h = op_norm_modulate(c, h, mod, SHIFT_FINAL, SCALE_FINAL, NORM_EPSILON);             /* [N,S,D] */
+    h = lin(c, &m->final, h, LIN_LAST);                                                  /* [N,S,P*P*Cout] */
+    h = op_unpatchify(c, h, m->config.patch, dit_out_channels(m), x->dim[2], x->dim[3]); /* [N,Cout,H,W] */
+    const bool drops = m->config.flow && m->config.learn_sigma;
+    return drops ? op_slice(c, h, 1, 0, m->config.channels) : h;
 }
 
-tensor *dit_features(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[], int64_t blocks)
+tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[], int64_t blocks)
 {
     if (ctx_failed(c)) return NULL;
     tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                /* [N,D] */

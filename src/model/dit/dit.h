@@ -13,7 +13,8 @@ typedef struct dit_config {
     int64_t hidden;     /* D; a multiple of 4 (positions) and of heads */
     int64_t depth, heads;
     int64_t class_count; /* the label table has one row more: the null class, last */
-    bool learn_sigma;    /* output has 2 * channels */
+    bool learn_sigma;    /* the last layer has 2 * channels */
+    bool flow;           /* a SiT (diffusion/flow.h), whose second half of them is made and dropped */
 } dit_config;
 
 typedef struct dit_block_w {
@@ -56,15 +57,17 @@ static inline int64_t dit_null_class(const dit *m)
     return m->config.class_count;
 }
 
+/* Of the last layer. */
 static inline int64_t dit_out_channels(const dit *m)
 {
     return m->config.learn_sigma ? 2 * m->config.channels : m->config.channels;
 }
 
-/* out[N, Cout, H, W] for x[N,C,H,W], timesteps t[N] (original index 0..999) and labels y[N] (0..class_count). */
-tensor *dit_forward(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[]);
+/* out[N, Cout, H, W], of a flow [N,C,H,W], for x[N,C,H,W], times t[N] (the original index 0..999, of a flow 0 to 1) and labels
+ * y[N] (0..class_count). */
+tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[]);
 
 /* The tokens after block `blocks` of the same pass, averaged: [N,D]. What FD-base is measured on. */
-tensor *dit_features(ctx *c, const dit *m, tensor *x, const int32_t t[], const int32_t y[], int64_t blocks);
+tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[], int64_t blocks);
 
 #endif

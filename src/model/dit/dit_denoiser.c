@@ -7,12 +7,12 @@
 
 /* ---- as a denoiser ---- */
 
-static tensor *forward(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+static tensor *forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     return dit_forward(c, d->self, x, t, k->label);
 }
 
-static tensor *middle_features(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *k)
+static tensor *middle_features(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     const dit *m = d->self;
     return dit_features(c, m, x, t, k->label, (m->config.depth + 1) / 2);
@@ -25,14 +25,17 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
 
 void dit_denoiser(denoiser *d, dit *m)
 {
-    static const denoiser_ops ops = {.kind = "DiT", .forward = forward, .features = middle_features, .write = write};
+    static const denoiser_ops ops = {.kind = "DiT", .forward = forward, .features = middle_features, .write = write},
+                              flow_ops = {
+                                  .kind = "SiT", .forward = forward, .features = middle_features, .write = write};
+    static const process flow = {NOISE_STRAIGHT, PREDICTS_VELOCITY, false};
     const dit_config *k = &m->config;
-    *d = (denoiser){.ops = &ops,
+    *d = (denoiser){.ops = k->flow ? &flow_ops : &ops,
                     .self = m,
                     .params = &m->params,
                     .sites = m->sites,
                     .shape = {k->channels, k->input_size, k->input_size},
-                    .process = {NOISE_LINEAR, PREDICTS_NOISE, k->learn_sigma},
+                    .process = k->flow ? flow : (process){NOISE_LINEAR, PREDICTS_NOISE, k->learn_sigma},
                     .class_count = k->class_count,
                     .feature_width = k->hidden};
 }
@@ -80,7 +83,8 @@ static dt_status make(ctx *c, denoiser *d, const model_size *size, uint64_t seed
                     .depth = size->depth,
                     .heads = size->heads,
                     .class_count = size->class_count,
-                    .learn_sigma = size->learned_variance};
+                    .learn_sigma = size->learned_variance,
+                    .flow = size->flow};
     dit_named(&k, size->name); /* custom: the numbers as they stand */
     if (k.input_size % k.patch)
         return error_set(&c->error, DT_ERR_ARG,
@@ -94,6 +98,7 @@ static dt_status make(ctx *c, denoiser *d, const model_size *size, uint64_t seed
 
 const model_kind dit_kind = {.fits = fits,
                              .view = view,
+                             .settle = dit_file_settle,
                              .guess = dit_file_guess,
                              .load = load,
                              .class_count = dit_file_classes,

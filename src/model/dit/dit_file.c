@@ -1,9 +1,13 @@
 #include "model/dit/dit_file.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "model/dit/dit_diffusers.h"
 
 #define LABEL_TABLE "y_embedder.embedding_table.weight"
 
@@ -31,6 +35,7 @@ static int64_t heads_of(const tensor_file *f, int64_t hidden)
 
 dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
 {
+    const char *said = model_process_said(f);
     const tensor_entry *pos = params_need(f, "pos_embed", 3, &words, err);
     const tensor_entry *patch = params_need(f, "x_embedder.proj.weight", 4, &words, err);
     const tensor_entry *table = params_need(f, LABEL_TABLE, 2, &words, err);
@@ -57,14 +62,18 @@ dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
                       .depth = count_blocks(f),
                       .heads = heads_of(f, hidden),
                       .class_count = table->dims[0] - 1,
-                      .learn_sigma = final->dims[0] == 2 * p * p * channels};
+                      .learn_sigma = final->dims[0] == 2 * p * p * channels,
+                      .flow = said && !strcmp(said, MODEL_SIT)};
     /* Both are filled or read by other rules than the rest, which is compared row by row. */
     params_check_shape(pos, (int64_t[]){1, tokens, hidden}, err);
     params_check_shape(table, (int64_t[]){table->dims[0], hidden}, err);
     return dit_config_check(k, f->path, err);
 }
 
-/* SiT's files have DiT's names and shapes, and their networks predict a velocity: only metadata could tell. */
+/* ---- DiT or SiT ---- */
+
+/* SiT's files have DiT's names and shapes, and their networks predict a velocity: only metadata could tell. What this program
+ * wrote without saying SiT is a DiT. */
 static bool says_its_maker(const tensor_file *f)
 {
     const char *key;
@@ -74,16 +83,59 @@ static bool says_its_maker(const tensor_file *f)
     return false;
 }
 
+/* Whether the last `parts` names of a path have the word "sit" in them, in any case. */
+static bool named_sit(const char *path, int parts)
+{
+    const char *tail = path + strlen(path);
+    while (tail > path && (tail[-1] != '/' || --parts > 0)) tail--;
+    for (const char *at = tail; *at; at++)
+        if (!strncasecmp(at, "sit", 3) && !isalnum((unsigned char)at[3]) &&
+            (at == tail || !isalnum((unsigned char)at[-1])))
+            return true;
+    return false;
+}
+
+static dt_status refuse_process(const tensor_file *f, const char *said, const char *wanted, dt_error *err)
+{
+    if (strcmp(said, MODEL_DDPM) && strcmp(said, MODEL_SIT))
+        return error_set(err, DT_ERR_FORMAT, "%s: states process %.40s, " MODEL_DDPM " or " MODEL_SIT " expected",
+                         f->path, said);
+    if (wanted && strcmp(said, wanted))
+        return error_set(err, DT_ERR_ARG, "%s: the model's process is %s, process %s was asked for", f->path, said,
+                         wanted);
+    return DT_OK;
+}
+
+dt_status dit_file_settle(tensor_file *f, const char *model, dt_process asked, dt_error *err)
+{
+    static const char *const names[] = {NULL, MODEL_DDPM, MODEL_SIT};
+    const char *said = model_process_said(f), *wanted = names[asked];
+    if (!said && (dit_diffusers_fits(f) || says_its_maker(f))) said = MODEL_DDPM;
+    if (said) return refuse_process(f, said, wanted, err);
+    if (!wanted && (named_sit(f->path, 2) || named_sit(model, 1)))
+        return error_set(err, DT_ERR_ARG,
+                         "%s: its name says SiT, and the tensors of a SiT are those of a DiT: say which it is by "
+                         "process " MODEL_SIT " or " MODEL_DDPM,
+                         f->path);
+    if (!wanted) return DT_OK;
+    if (!f->metadata) f->metadata = json_object();
+    if (json_object_set_new(f->metadata, MODEL_PROCESS, json_string(wanted)) != 0)
+        return error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
+    return DT_OK;
+}
+
+/* ---- what is told and asked of a file ---- */
+
 void dit_file_guess(const tensor_file *f, char text[DT_TEXT_MAX])
 {
     const tensor_entry *patch = tensor_file_find(f, "x_embedder.proj.weight");
     int n = 0;
     text[0] = '\0';
     if (!patch || patch->dim_count != 4) return; /* in diffusers' layout, whose config.json says it all */
-    if (!says_its_maker(f))
+    if (!says_its_maker(f) && !model_process_said(f))
         n = snprintf(text, DT_TEXT_MAX,
                      "does not say what it is: taken for a DiT, which predicts noise (a SiT looks the "
-                     "same and would draw noise)");
+                     "same and needs process " MODEL_SIT ")");
     if (!tensor_file_metadata(f, MODEL_HEADS))
         snprintf(text + n, (size_t)(DT_TEXT_MAX - n), "%s its number of heads: %lld are taken (num_heads)",
                  n ? "; nor" : "does not say", (long long)dit_implied_heads(patch->dims[0]));

@@ -23,17 +23,25 @@ typedef struct contents {
     char heads[24];
 } contents;
 
+/* Whether the source's metadata has it in a place that is filled here. */
+static bool is_ours(const char *key, const dit *m)
+{
+    const bool of_process = !strcmp(key, MODEL_PROCESS) || !strcmp(key, "process");
+    return !strcmp(key, MODEL_HEADS) || (m->config.flow && of_process);
+}
+
 /* Heads are left out where nothing else is said and the width implies them. */
 static dt_status gather(contents *k, ctx *c, const dit *m, const denoiser_file *f)
 {
     k->source_count = (size_t)m->params.count;
     k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
-    k->pair = arena_alloc(&c->scratch, (f->metadata_count + 1) * sizeof *k->pair, &c->error);
+    k->pair = arena_alloc(&c->scratch, (f->metadata_count + 2) * sizeof *k->pair, &c->error);
     if (ctx_failed(c) || params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype), f->stops) != DT_OK)
         return c->error.status;
     k->pair_count = 0;
     for (size_t i = 0; i < f->metadata_count; i++)
-        if (strcmp(f->metadata[i].key, MODEL_HEADS) != 0) k->pair[k->pair_count++] = f->metadata[i];
+        if (!is_ours(f->metadata[i].key, m)) k->pair[k->pair_count++] = f->metadata[i];
+    if (m->config.flow) k->pair[k->pair_count++] = (metadata_pair){MODEL_PROCESS, MODEL_SIT};
     snprintf(k->heads, sizeof k->heads, "%lld", (long long)m->config.heads);
     if (k->pair_count > 0 || m->config.heads != dit_implied_heads(m->config.hidden))
         k->pair[k->pair_count++] = (metadata_pair){MODEL_HEADS, k->heads};
@@ -103,6 +111,9 @@ static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const 
 {
     char made[DT_PATH_MAX];
     dt_error ignored = {0};
+    if (m->config.flow)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED,
+                         "%s: diffusers has no SiT: as a DiT of its own the model would draw noise", path);
     if (strlen(path) > FILE_FOLDER_MAX)
         return error_set(&c->error, DT_ERR_IO, "cannot write %s: the path is too long", path);
     if (check_replaceable(path, &c->error) != DT_OK || check_positions(c, m, path) != DT_OK) return c->error.status;

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "diffusion/flow.h"
 #include "image/image.h"
 
 enum { BASE_T = 100, INCEPTION_BATCH = 16 };
+#define BASE_FLOW_T ((real)0.75) /* about as noisy: a third of the data's size, as at DiT's t = 100 */
 
 void features_of_base(features *f, const denoiser *base, const char *base_sha256)
 {
@@ -35,6 +37,17 @@ void features_of_inception(features *f, const inception *net, dt_inception_resiz
     snprintf(f->identity, sizeof f->identity, "%s", f->measure);
 }
 
+/* A noisy image [count] for the base; what it is told of the time. */
+static real add_noise(const features *f, real *noisy, const float *x, const float *noise, int64_t count)
+{
+    if (!process_is_flow(&f->base->process)) {
+        schedule_add_noise(noisy, x, noise, count, &f->schedule, BASE_T);
+        return BASE_T;
+    }
+    flow_add_noise(noisy, x, noise, count, BASE_FLOW_T);
+    return BASE_FLOW_T;
+}
+
 static dt_status base_rows(ctx *c, const features *f, float *rows, const float *x, sample_shape shape, int64_t first,
                            int64_t n)
 {
@@ -48,13 +61,12 @@ static dt_status base_rows(ctx *c, const features *f, float *rows, const float *
     tensor *xt = tensor_new(c, &c->step, 4, (int64_t[]){n, shape.channels, shape.height, shape.width});
     real *noisy = xt ? numbers_prepare(c, &c->scratch, xt->data, n * count) : NULL;
     float *noise = arena_alloc(&c->scratch, (size_t)count * sizeof *noise, &c->error);
-    int32_t *t = arena_alloc(&c->step, (size_t)n * sizeof *t, &c->error);
+    real *t = arena_alloc(&c->step, (size_t)n * sizeof *t, &c->error);
     const condition nothing = {0}, null = denoiser_unconditional(c, base, &nothing, n);
     if (ctx_failed(c)) return c->error.status;
     for (int64_t i = 0; i < n; i++) {
         rng_normal(noise, count, (rng_key){0, RNG_FEATURE, 0, (uint32_t)(first + i)});
-        schedule_add_noise(noisy + i * count, x + i * count, noise, count, &f->schedule, BASE_T);
-        t[i] = BASE_T;
+        t[i] = add_noise(f, noisy + i * count, x + i * count, noise, count);
     }
     numbers_send(c, xt->data, noisy, n * count);
     const tensor *inner = base->ops->features(c, base, xt, t, &null); /* [N,D] */

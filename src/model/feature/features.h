@@ -1,7 +1,7 @@
 /* Image features for the distances: rows of numbers that say what is in a picture.
  *
- * FD-base: the frozen base model's own tokens after half of its blocks, averaged over positions, at t = 100 with the null
- * class and noise that is fixed per image number (diffusion models' middle features at low noise are known to carry
+ * FD-base: the frozen base model's own tokens after half of its blocks, averaged over positions, at t = 100 (a flow: 0.75) with
+ * the null class and noise that is fixed per image number (diffusion models' middle features at low noise are known to carry
  * content: Baranchuk et al. 2022). Needs no other file, but depends on the base: compare only within one base.
  * FD-squeezenet: 512 values of SqueezeNet v1.1 (model/feature/squeezenet.h). Neither is FID.
  * FID: 2048 values of Inception v3 and 2023 more for sFID (model/feature/inception.h), after one of three ways to resize. */

@@ -14,11 +14,24 @@
 /* Metadata: the number of attention heads. */
 #define MODEL_HEADS "difftune.heads"
 
+/* Metadata: the process that a network was trained for, MODEL_DDPM or MODEL_SIT. */
+#define MODEL_PROCESS "difftune.process"
+#define MODEL_DDPM    "ddpm"
+#define MODEL_SIT     "sit"
+
+/* What a file says of it, under this program's name or the plain one; NULL: nothing. */
+static inline const char *model_process_said(const tensor_file *f)
+{
+    const char *own = tensor_file_metadata(f, MODEL_PROCESS);
+    return own ? own : tensor_file_metadata(f, "process");
+}
+
 /* What a new network is asked to be. */
 typedef struct model_size {
     const char *name; /* settings' `model`: "DiT-S/2", or "custom" with the numbers below */
     int64_t hidden, depth, heads, patch;
     bool learned_variance;
+    bool flow; /* a SiT (diffusion/flow.h) */
     sample_shape shape;
     int64_t class_count;
 } model_size;
@@ -29,6 +42,10 @@ typedef struct model_kind {
     bool (*fits)(const tensor_file *f);
     /* Gives the file's tensors the names of this program and says the shape of x. */
     dt_status (*view)(tensor_file *f, sample_shape *shape, dt_error *err);
+    /* Settles which process the network of a file, not viewed yet, was trained for: `asked` is put into the file's metadata
+     * where that does not say it. `model` is the path as it was given. DT_ERR_ARG when they contradict each other or when
+     * neither tells. NULL: the kind has one process, which is no flow. */
+    dt_status (*settle)(tensor_file *f, const char *model, dt_process asked, dt_error *err);
     /* Half a sentence on what the file, not viewed yet, does not say and is taken for granted; "" where there is nothing. NULL:
      * never. */
     void (*guess)(const tensor_file *f, char text[DT_TEXT_MAX]);
