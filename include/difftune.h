@@ -67,7 +67,7 @@ enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256, DT_LIST_MAX = 16 * DT_PATH_MAX };
 
 typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
 typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED } dt_preset;
-typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE } dt_psi;
+typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE, DT_PSI_MEASURED } dt_psi;
 typedef enum dt_xi { DT_XI_PRESET, DT_XI_ONE_MINUS, DT_XI_MIRROR, DT_XI_TABLE } dt_xi;
 typedef enum dt_t_law { DT_T_SAMPLE, DT_T_WEIGHT } dt_t_law;
 typedef enum dt_ablation { DT_ABLATION_NONE, DT_ABLATION_RETENTION_ONLY, DT_ABLATION_RECONSOLIDATION_ONLY } dt_ablation;
@@ -81,6 +81,14 @@ typedef enum dt_adapter {
 } dt_adapter;
 typedef enum dt_difffit { DT_DIFFFIT_RELEASED, DT_DIFFFIT_PAPER } dt_difffit;
 typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
+typedef enum dt_retention {
+    DT_RETENTION_BANK,          /* the paper: the base's own samples with their noise as the target */
+    DT_RETENTION_BANK_DISTIL,   /* the same with the frozen base's prediction as the target */
+    DT_RETENTION_TARGET_DISTIL, /* the user's pictures, the frozen base's prediction on the null branch; no bank */
+    DT_RETENTION_NULL_FLAT,     /* the same with xi = 1 */
+    DT_RETENTION_SDFT,          /* the noisy end, on every sample and on pure noise */
+    DT_RETENTION_NONE,
+} dt_retention;
 typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
 typedef enum dt_process { DT_PROCESS_AUTO, DT_PROCESS_DDPM, DT_PROCESS_SIT } dt_process;
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
@@ -164,9 +172,10 @@ typedef struct dt_settings {
     dt_xi xi;
     char xi_table[DT_PATH_MAX];
     dt_t_law t_law;
+    dt_retention retention;
     char bank[DT_PATH_MAX];  /* folder made by dt_bank, or a folder of images */
-    double bank_fraction;    /* share of the batch; negative: the preset's */
-    double retention_weight; /* negative: the preset's */
+    double bank_fraction;    /* share of the batch that is retained; negative: the preset's */
+    double retention_weight; /* negative: the preset's, or 0.1 of sdft */
     dt_ablation ablation;
 
     /* adapter: what trains */
@@ -290,6 +299,7 @@ typedef struct dt_progress {
     const char *task; /* "bank", "cache", "train", "sample", "eval" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
+    double loss_retained;          /* mean squared distance to the frozen base's predictions; NaN where none is kept */
     double grad_norm, learning_rate;
     double samples_per_second, seconds_left;
     int64_t memory_bytes; /* peak resident memory so far */

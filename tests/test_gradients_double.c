@@ -161,6 +161,24 @@ static tensor *build_loss(ctx *c, tensor *const in[])
     return op_diffusion_loss(c, mse, vb, in[0], noise, x0, xt, coef, weight);
 }
 
+/* The squared distance of the first two of four channels, or of all of two, from numbers that take no gradient. */
+static tensor *build_prediction_loss(ctx *c, tensor *const in[])
+{
+    tensor *target = tensor_new(c, &c->step, 4, (int64_t[]){in[0]->dim[0], 2, 3, 3});
+    for (int64_t i = 0; i < tensor_count(target); i++) target->data[i] = cos(2.0 * (double)i);
+    real mse[3];
+    return op_prediction_loss(c, mse, in[0], target, (real[]){0.7, 1.3, 0.2});
+}
+
+/* As a batch whose last rows are taught has it: the loss of two rows, and the distance of one and of all. */
+static tensor *build_taught_rows(ctx *c, tensor *const in[])
+{
+    tensor *last = op_slice(c, in[0], 0, 2, 1), *all = in[0];
+    tensor *target = build_loss(c, (tensor *[]){op_slice(c, in[0], 0, 0, 2)});
+    target = op_add(c, target, build_prediction_loss(c, &last));
+    return op_add(c, target, build_prediction_loss(c, &all));
+}
+
 /* The variance half only: the bound must not differentiate through the noise half (detached on purpose). */
 static tensor *build_loss_variance(ctx *c, tensor *const in[])
 {
@@ -212,6 +230,9 @@ static const grad_case cases[] = {
     {"op_unpatchify", 1, {{2, 6, 12}}, {3}, build_unpatchify},
     {"op_reshape", 1, {{2, 3, 4}}, {3}, build_reshape},
     {"op_diffusion_loss", 1, {{2, 2, 3, 3}}, {4}, build_loss},
+    {"op_prediction_loss", 1, {{2, 2, 3, 3}}, {4}, build_prediction_loss},
+    {"op_prediction_loss, variance", 1, {{3, 4, 3, 3}}, {4}, build_prediction_loss},
+    {"op_prediction_loss, of rows", 1, {{3, 2, 3, 3}}, {4}, build_taught_rows},
 };
 
 static void each_op_agrees_with_central_differences(void **state)

@@ -139,12 +139,12 @@ static void ablations_leave_out_one_half(void **state)
     difftuning d = opened(s);
     expect_table(&d.psi, one, 0);
     expect_table(&d.xi, one_minus_power, 1);
-    assert_int_equal(difftuning_bank_count(&d, 32), 16);
+    assert_int_equal(difftuning_retained_count(&d, 32), 16);
     s.ablation = DT_ABLATION_RECONSOLIDATION_ONLY;
     d = opened(s);
     expect_table(&d.psi, power, 1);
     expect_table(&d.xi, zero, 0);
-    assert_int_equal(difftuning_bank_count(&d, 32), 0);
+    assert_int_equal(difftuning_retained_count(&d, 32), 0);
 }
 
 static void other_methods_draw_t_evenly_and_know_no_bank(void **state)
@@ -156,7 +156,7 @@ static void other_methods_draw_t_evenly_and_know_no_bank(void **state)
         s.bank_fraction = 0.5;
         difftuning d = opened(s);
         expect_table(&d.psi, one, 0);
-        assert_int_equal(difftuning_bank_count(&d, 32), 0);
+        assert_int_equal(difftuning_retained_count(&d, 32), 0);
     }
 }
 
@@ -164,15 +164,15 @@ static void tau_zero_of_the_paper_has_no_bank_and_divides_by_nothing(void **stat
 {
     (void)state;
     difftuning d = opened(diff_tuning(DT_PRESET_PAPER, 0));
-    assert_int_equal(difftuning_bank_count(&d, 32), 0);
-    assert_true(d.bank_fraction == 0 && d.xi.sum == 0);
+    assert_int_equal(difftuning_retained_count(&d, 32), 0);
+    assert_true(d.retained_fraction == 0 && d.xi.sum == 0);
     for (int t = 0; t < METHOD_T; t++) assert_true(isfinite(d.xi.cumulated[t]) && isfinite(d.psi.cumulated[t]));
     dt_settings s = diff_tuning(DT_PRESET_PAPER, 1);
     s.method = DT_METHOD_FINETUNE;
     difftuning plain = opened(s);
     assert_memory_equal(d.psi.cumulated, plain.psi.cumulated, sizeof d.psi.cumulated);
     d = opened(diff_tuning(DT_PRESET_RELEASED, 0)); /* there both are uniform and the bank stays */
-    assert_int_equal(difftuning_bank_count(&d, 32), 6);
+    assert_int_equal(difftuning_retained_count(&d, 32), 6);
     expect_table(&d.xi, one, 0);
 }
 
@@ -368,13 +368,13 @@ static void a_batch_is_split_as_the_presets_say(void **state)
 {
     (void)state;
     difftuning paper = opened(diff_tuning(DT_PRESET_PAPER, 1)), released = opened(diff_tuning(DT_PRESET_RELEASED, 1));
-    assert_int_equal(difftuning_bank_count(&paper, 32), 16);
-    assert_int_equal(difftuning_bank_count(&released, 32), 6);
-    assert_int_equal(difftuning_bank_count(&released, 64), 12);
+    assert_int_equal(difftuning_retained_count(&paper, 32), 16);
+    assert_int_equal(difftuning_retained_count(&released, 32), 6);
+    assert_int_equal(difftuning_retained_count(&released, 64), 12);
     for (int64_t n = 2; n < 300; n++) {
-        assert_int_equal(difftuning_bank_count(&paper, n), n / 2);
+        assert_int_equal(difftuning_retained_count(&paper, n), n / 2);
         int64_t fifth = n / 5;
-        assert_int_equal(difftuning_bank_count(&released, n), fifth ? fifth : 1);
+        assert_int_equal(difftuning_retained_count(&released, n), fifth ? fifth : 1);
     }
 }
 
@@ -386,7 +386,7 @@ static void both_halves_are_in_every_batch_of_two_and_more(void **state)
             dt_settings s = diff_tuning(DT_PRESET_PAPER, 1);
             s.bank_fraction = fraction;
             difftuning d = opened(s);
-            int64_t count = difftuning_bank_count(&d, n);
+            int64_t count = difftuning_retained_count(&d, n);
             assert_true(count >= 1 && count < n && (double)count <= fmax(1, fraction * (double)n));
         }
 }
@@ -397,13 +397,13 @@ static void shares_make_means_of_the_halves(void **state)
     (void)state;
     dt_settings s = diff_tuning(DT_PRESET_RELEASED, 1);
     difftuning d = opened(s);
-    assert_true(fabs(26 * difftuning_share(&d, false, 26, 6) - 1) < 1e-15);
-    assert_true(fabs(6 * difftuning_share(&d, true, 26, 6) - 0.1) < 1e-15);
+    assert_true(fabs(26 * difftuning_share(&d, false, 26) - 1) < 1e-15);
+    assert_true(fabs(6 * difftuning_share(&d, true, 6) - 0.1) < 1e-15);
     s.retention_weight = 3;
     d = opened(s);
-    assert_true(fabs(6 * difftuning_share(&d, true, 26, 6) - 3) < 1e-14);
+    assert_true(fabs(6 * difftuning_share(&d, true, 6) - 3) < 1e-14);
     d = opened(diff_tuning(DT_PRESET_PAPER, 1));
-    assert_true(difftuning_share(&d, true, 16, 16) == difftuning_share(&d, false, 16, 16));
+    assert_true(difftuning_share(&d, true, 16) == difftuning_share(&d, false, 16));
 }
 
 static void the_line_says_what_is_in_force(void **state)

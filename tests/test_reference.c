@@ -533,6 +533,98 @@ static void samples_with_given_noise_are_the_official_ones(void **state)
     check_noisy_samples(DT_SPACING_DDIM, ddim_step_eta1, "ddim10_eta1");
 }
 
+/* ---- the base's predictions ---- */
+
+/* Every weight moved as make_distil_vectors.py has it. */
+static void move_weights(const fixture *x)
+{
+    for (int i = 0; i < x->m.params.count; i++) {
+        const param *row = &x->m.params.row[i];
+        const int64_t n = tensor_count(row->tensor);
+        for (int64_t j = 0; !row->fixed && j < n; j++)
+            row->tensor->data[j] += (real)(0.02 * sin(0.7 * (double)j + (double)n));
+    }
+}
+
+/* The tuned network, and beside it the base that teaches it. */
+static void open_pair(fixture *tuned, fixture *base, teacher *k)
+{
+    open_fixture(base, "dit_run");
+    open_fixture(tuned, "dit_run");
+    move_weights(tuned);
+    want_gradients(tuned);
+    tensor_file_close(&tuned->f);
+    safetensors_open(&tuned->f, "vectors/dit_distil.safetensors", &tuned->c.error);
+    must(tuned, "dit_distil");
+    *k = (teacher){.model = base->d};
+}
+
+/* The four samples of the file, with rows of pure noise behind them where there is room. */
+static void read_taught(fixture *x, batch *b, const schedule *s, int64_t noise_count)
+{
+    const tensor *x0 = load(x, "", "x0"), *noise = load(x, "", "noise");
+    const int32_t *t = load_integers(x, "", "t"), *y = load_integers(x, "", "y");
+    const int64_t values = sample_values(x->d.shape);
+    assert_true(batch_new(&x->c, b, &x->d, 4 + noise_count));
+    b->noise_first = 4;
+    for (int64_t i = 0; i < b->count; i++) {
+        memcpy(b->x0_values + i * values, x0->data + i % 4 * values, (size_t)values * sizeof(real));
+        memcpy(b->noise_values + i * values, noise->data + i % 4 * values, (size_t)values * sizeof(real));
+        b->t[i] = t[i % 4];
+        b->label[i] = y[i % 4];
+    }
+    batch_diffuse(&x->c, b, &x->d, s);
+}
+
+static void check_taught(fixture *x, batch *b, const teacher *k, const char *prefix)
+{
+    char name[16];
+    batch_ask(&x->c, b, k);
+    x->c.recording = true;
+    tensor *loss = batch_loss(&x->c, &x->d, b);
+    must(x, "loss");
+    tensor_grad(&x->c, loss)[0] = 1;
+    tape_backward(&x->c, NULL);
+    must(x, "backward");
+    check_close(x, loss->data, prefix, "loss", 1e-5);
+    check_close(x, b->distance + b->taught_first, prefix, "distance", 1e-5);
+    snprintf(name, sizeof name, "%sg.", prefix);
+    int checked = 0;
+    for (int i = 0; i < x->m.params.count; i++) {
+        const param *row = &x->m.params.row[i];
+        char full[128];
+        snprintf(full, sizeof full, "%s%s", name, row->name);
+        if (!has(x, full)) continue;
+        check_close(x, row->tensor->grad, name, row->name, 1e-4);
+        checked++;
+    }
+    assert_int_equal(checked, 7);
+}
+
+static void kept_predictions_have_the_loss_and_gradients_of_pytorch(void **state)
+{
+    (void)state;
+    for (int sdft = 0; sdft < 2; sdft++) {
+        fixture tuned, base;
+        teacher k;
+        batch b;
+        schedule s;
+        schedule_full(&s, NOISE_LINEAR);
+        open_pair(&tuned, &base, &k);
+        read_taught(&tuned, &b, &s, sdft ? 4 : 0);
+        b.target_count = sdft ? 4 : 2;
+        b.taught_first = sdft ? 0 : 2;
+        for (int64_t i = 0; i < b.count; i++) {
+            const double power = pow(1 - s.abar[b.t[i]], i < 4 ? 3 : 50);
+            b.weight[i] = 1 / (real)b.target_count;
+            b.taught_weight[i] = (real)(sdft ? 0.1 * power / 4 : 0.5);
+        }
+        check_taught(&tuned, &b, &k, sdft ? "sdft." : "split.");
+        close_fixture(&tuned);
+        close_fixture(&base);
+    }
+}
+
 static int use_portable(void **state)
 {
     (void)state;
@@ -556,6 +648,7 @@ int main(void)
         cmocka_unit_test(the_loss_terms_are_the_official_ones),
         cmocka_unit_test(every_gradient_is_the_official_one),
         cmocka_unit_test(gradients_with_checkpointed_blocks_are_the_official_ones),
+        cmocka_unit_test(kept_predictions_have_the_loss_and_gradients_of_pytorch),
         cmocka_unit_test(ten_training_steps_are_the_official_ones),
         cmocka_unit_test(ten_training_steps_with_weight_decay_are_the_official_ones),
         cmocka_unit_test(ddim_samples_are_the_official_ones),

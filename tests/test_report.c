@@ -282,6 +282,33 @@ static void seconds_are_summed_over_resumptions(void **state)
     assert_says(make_page(f, ""), "time, seconds</th><td>105</td>");
 }
 
+/* A measured psi, and distances to the frozen base, have a chart each where a run has them. */
+static void what_a_run_measured_and_kept_is_charted(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    assert_silent(make_page(f, ""), "psi, measured before the first step");
+    assert_silent(f->text, "Distance to the frozen base");
+    for (int t = 0; t < 1000; t++) write_file(f, "dt", "psi.txt", t < 500 ? "0\n" : "0.75\n");
+    write_file(f, "dt", "metrics.jsonl",
+               "{\"kind\":\"train\",\"step\":101,\"loss_target\":0.25,\"loss_retained\":0.125}\n");
+    const char *page = make_page(f, "");
+    assert_says(page, "psi, measured before the first step");
+    assert_says(page, "Distance to the frozen base");
+}
+
+static void a_psi_that_is_none_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    for (int t = 0; t < 999; t++) write_file(f, "dt", "psi.txt", "0.5\n");
+    assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+    assert_says(f->err.message, "psi.txt: 1000 numbers from 0 to 1 expected, number 1000 is missing");
+    f->err = (dt_error){0};
+    write_file(f, "dt", "psi.txt", "1.5\n");
+    assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+}
+
 /* ---- hostile and missing input ---- */
 
 static void a_broken_line_is_refused_with_its_number(void **state)
@@ -585,7 +612,8 @@ static void smoothing_has_no_bias_at_the_start(void **state)
 static const char paper_settings[] =
     "recipe: Stanford <Cars>\npaper_fid_finetune: 6.04\npaper_fid_difffit: 5.81\npaper_fid_diff_tuning: 5.37\n"
     "learning_rate: 0.0001\nlr_scheduler: constant\nresolution: 256\npreset: paper\npsi: power\ntau: 1\n"
-    "ablation: none\nsampler: ddim\nnum_inference_steps: 50\neta: 0\nguidance_scale: 1.5\nbank_size: 5000\n"
+    "retention: bank\nablation: none\nsampler: ddim\nnum_inference_steps: 50\neta: 0\nguidance_scale: 1.5\nbank_size: "
+    "5000\n"
     "gradient_accumulation_steps: 1\n";
 
 static void add_recipe_run(fixture *f, const char *run, const char *method, int batch, int steps, int samples)
@@ -654,6 +682,8 @@ int main(void)
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
         REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
         REPORT_TEST(seconds_are_summed_over_resumptions),
+        REPORT_TEST(what_a_run_measured_and_kept_is_charted),
+        REPORT_TEST(a_psi_that_is_none_is_refused_by_name),
         REPORT_TEST(a_broken_line_is_refused_with_its_number),
         REPORT_TEST(a_text_where_a_number_belongs_is_refused),
         REPORT_TEST(wrong_steps_sets_bands_and_measures_are_refused),

@@ -322,6 +322,57 @@ static void it_is_tuned_and_measured_as_any_other(void **state)
     assert_same_bits(fixture_result("tuned"), fixture_result("quiet"));
 }
 
+/* Velocities of a frozen network that is told a control picture and the null context: kept as noise is. */
+static void its_own_predictions_can_be_kept(void **state)
+{
+    (void)state;
+    for (dt_retention kind = DT_RETENTION_BANK_DISTIL; kind <= DT_RETENTION_SDFT; kind++) {
+        dt_settings s = tuned_settings("kept"), stopped = tuned_settings("kept_stopped");
+        s.retention = stopped.retention = kind;
+        run_to_the_end(&s);
+        assert_says(fixture_log, "the frozen base beside it");
+        assert_int_equal(run(&stopped, 3), DT_ERR_INTERRUPTED);
+        run_to_the_end(&stopped);
+        assert_same_bits(fixture_result("kept_stopped"), fixture_result("kept"));
+        fixture_remove("kept");
+        fixture_remove("kept_stopped");
+    }
+}
+
+/* What is taught are velocities of the base's file under the null branch, with the control of the row itself. */
+static void its_teacher_is_told_the_control_alone(void **state)
+{
+    (void)state;
+    dt_settings s = tuned_settings("taught");
+    s.retention = DT_RETENTION_TARGET_DISTIL;
+    ctx c;
+    training t;
+    batch b;
+    denoiser base;
+    const dt_observer nobody = {0};
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(training_open(&t, &c, &s, &nobody, kinds), DT_OK);
+    tell(&t.trainer.train, 0);
+    assert_int_equal(denoiser_load(&c, &base, NULL, s.pretrained_model, kinds), DT_OK);
+    assert_true(batch_new(&c, &b, &t.trainer.model, 4));
+    feed_batch(&t.trainer, &b, 0);
+    batch_ask(&c, &b, &t.trainer.teacher);
+    const int64_t values = sample_values(base.shape), words = TINY_TOKENS * TINY_CONTEXT;
+    for (int64_t i = 2; i < 4; i++) {
+        condition k = {.label = (int32_t[]){FIXTURE_CLASSES}};
+        k.context = tensor_new(&c, &c.step, 3, (int64_t[]){1, TINY_TOKENS, TINY_CONTEXT});
+        k.control = tensor_new(&c, &c.step, 4, (int64_t[]){1, 3, FIXTURE_SIZE, FIXTURE_SIZE});
+        tensor *x = tensor_new(&c, &c.step, 4, k.control->dim);
+        memcpy(k.context->data, base.null_context->data, (size_t)words * sizeof(real));
+        memcpy(k.control->data, b.control_values + i * values, (size_t)values * sizeof(real));
+        memcpy(x->data, b.xt_values + i * values, (size_t)values * sizeof(real));
+        const tensor *expected = denoiser_forward(&c, &base, x, b.t + i, &k);
+        assert_memory_equal(b.taught->data + (i - 2) * values, expected->data, (size_t)values * sizeof(real));
+    }
+    training_close(&t);
+    ctx_close(&c);
+}
+
 /* Guided by its own other branch it draws finite samples that listen to the context and to the control. */
 static void samples_listen_to_what_they_are_told(void **state)
 {
@@ -362,6 +413,8 @@ int main(void)
         cmocka_unit_test(its_bank_holds_what_the_samples_were_told),
         cmocka_unit_test(a_stopped_bank_has_the_same_bits),
         cmocka_unit_test(it_is_tuned_and_measured_as_any_other),
+        cmocka_unit_test(its_own_predictions_can_be_kept),
+        cmocka_unit_test(its_teacher_is_told_the_control_alone),
         cmocka_unit_test(samples_listen_to_what_they_are_told),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);

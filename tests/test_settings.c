@@ -651,6 +651,25 @@ static void arms_are_names_with_settings_of_their_own(void **state)
     assert_int_equal(arms.count, 0);
 }
 
+/* What a recipe retains is for the arm of Diff-Tuning. */
+static void plain_fine_tuning_retains_nothing_whatever_the_recipe_says(void **state)
+{
+    (void)state;
+    dt_settings s, plain;
+    settings_arms arms;
+    dt_error err = {0};
+    dt_settings_init(&s);
+    s.retention = DT_RETENTION_SDFT;
+    plain = s;
+    assert_int_equal(settings_arms_default(&arms, &err), DT_OK);
+    assert_int_equal(arms.count, 2);
+    settings_arm_apply(&plain, &arms.arm[0]);
+    settings_arm_apply(&s, &arms.arm[1]);
+    assert_true(plain.method == DT_METHOD_FINETUNE && plain.retention == DT_RETENTION_NONE);
+    assert_true(s.method == DT_METHOD_DIFF_TUNING && s.retention == DT_RETENTION_SDFT);
+    settings_arms_free(&arms);
+}
+
 static void arms_survive_a_file(void **state)
 {
     (void)state;
@@ -779,6 +798,7 @@ int main(void)
         cmocka_unit_test(a_bad_file_is_refused_with_its_line_and_changes_nothing),
         cmocka_unit_test(a_missing_or_huge_file_is_refused),
         cmocka_unit_test(arms_are_names_with_settings_of_their_own),
+        cmocka_unit_test(plain_fine_tuning_retains_nothing_whatever_the_recipe_says),
         cmocka_unit_test(arms_survive_a_file),
         cmocka_unit_test(bad_arms_are_refused_with_their_line),
         cmocka_unit_test(damaged_files_never_give_values_out_of_range),

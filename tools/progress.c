@@ -58,6 +58,7 @@ static void describe(line *l, const dt_progress *p, bool with_bar)
     add(l, " %" PRId64 "/%" PRId64, p->step, p->step_count);
     if (!isnan(p->loss_target)) add(l, "  loss %.4f", p->loss_target);
     if (!isnan(p->loss_bank)) add(l, "  bank %.4f", p->loss_bank);
+    if (!isnan(p->loss_retained)) add(l, "  retained %.2e", p->loss_retained);
     double rate = p->samples_per_second;
     if (rate > 0) add(l, "  %.*f img/s", rate < 10 ? 2 : rate < 100 ? 1 : 0, rate);
     if (p->step < p->step_count) add_time_left(l, p->seconds_left);

@@ -58,6 +58,24 @@ static void check_new_model(const dt_settings *s, dt_error *err)
          s->resolution, patch);
 }
 
+/* Which of the retention's settings mean something to its kind. */
+static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
+{
+    const char *kind = settings_word(s, "retention");
+    const bool other = s->retention != DT_RETENTION_BANK, none = s->retention == DT_RETENTION_NONE;
+    const bool sdft = s->retention == DT_RETENTION_SDFT, flat = s->retention == DT_RETENTION_NULL_FLAT;
+    RULE(other && !none && s->method != DT_METHOD_DIFF_TUNING,
+         "retention %s is for method diff-tuning (with tau 0 it draws t evenly); leave out method", kind);
+    RULE(other && !none && s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY,
+         "ablation reconsolidation-only retains nothing; leave out retention %s", kind);
+    RULE(none && s->ablation == DT_ABLATION_RETENTION_ONLY, "ablation retention-only, but retention is none");
+    RULE((sdft || none) && s->bank_fraction >= 0, "retention %s takes no share of the batch; leave out bank_fraction",
+         kind);
+    RULE((sdft || none || flat) && s->xi != DT_XI_PRESET, "xi is given, but retention %s has none to choose", kind);
+    RULE((sdft || none || flat) && mirrors && s->tau_retention >= 0,
+         "tau_retention is given, but retention %s has no xi to choose", kind);
+}
+
 static void check_method(const dt_settings *s, dt_error *err)
 {
     bool tunes = s->method == DT_METHOD_DIFF_TUNING;
@@ -71,14 +89,23 @@ static void check_method(const dt_settings *s, dt_error *err)
     RULE(s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY && s->bank_fraction > 0,
          "ablation reconsolidation-only uses no bank; leave out bank_fraction");
     RULE(s->bank_fraction == 1, "bank_fraction 1 leaves no image of train_data in the batch");
+    check_retention(s, mirrors, err);
 
     difftuning d;
     if (err->status != DT_OK || difftuning_open(&d, s, NOISE_LINEAR, err) != DT_OK) return;
-    bool retains = d.bank_fraction > 0;
-    RULE(retains && !s->bank[0], "method diff-tuning needs bank (difftune bank makes one)");
-    RULE(retains && s->train_batch_size < 2, "train_batch_size must be at least 2: one image and one of the bank");
+    bool retains = d.retention != DT_RETENTION_NONE;
+    RULE(
+        difftuning_uses_bank(&d) && !s->bank[0],
+        "method diff-tuning with retention %s needs bank (difftune bank makes one); retention target-distil needs none",
+        settings_word(s, "retention"));
+    RULE(d.retained_fraction > 0 && s->train_batch_size < 2,
+         "train_batch_size must be at least 2: one image to learn and one to retain");
     RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,
          "ablation retention-only, but nothing is retained: bank_fraction is 0, or tau is 0 with xi one-minus");
+    const bool measures = tunes && s->psi == DT_PSI_MEASURED;
+    RULE(measures && !s->validation_data[0], "psi measured needs validation_data: held-out pictures to measure on");
+    RULE(measures && !s->bank[0],
+         "psi measured needs bank: samples of the base itself to compare with (difftune bank makes them)");
 }
 
 /* Folders that this program puts names below must leave room for them. */

@@ -240,11 +240,22 @@ dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err)
     return read_rows(out, sizeof *out, e, row_i64, err);
 }
 
-dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err)
+static dt_status check_finite(const float *values, const tensor_entry *e, dt_error *err)
 {
-    if (tensor_read_f32(out, e, err) != DT_OK) return err->status;
-    const int64_t bad = finite_first_bad(out, e->count);
+    const int64_t bad = finite_first_bad(values, e->count);
     if (bad < 0) return DT_OK;
     return error_set(err, DT_ERR_FORMAT, "%s: tensor %s: value %lld is %g, a finite number expected", e->path, e->name,
-                     (long long)bad, (double)out[bad]);
+                     (long long)bad, (double)values[bad]);
+}
+
+dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err)
+{
+    return tensor_read_f32(out, e, err) == DT_OK ? check_finite(out, e, err) : err->status;
+}
+
+const float *tensor_in_place(const tensor_entry *e, dt_error *err)
+{
+    const float *values = e->data;
+    if (e->dtype != SAFETENSORS_F32 || e->strides || (uintptr_t)values % _Alignof(float)) return NULL;
+    return check_seal(e, err) == DT_OK && check_finite(values, e, err) == DT_OK ? values : NULL;
 }

@@ -59,6 +59,8 @@ typedef struct tensor_file {
     arena made;                /* what replaced entries need (tensor_file_replace) */
     struct tensor_file *part;  /* shards: the files that hold the tensors; `map` is empty */
     size_t part_count;
+    /* Set by who keeps the file open as long as what is read from it: values may then be used where they lie. */
+    bool in_place;
 } tensor_file;
 
 /* What a container's reader does: checks the mapping and fills container, entries (in any order) and metadata. */
@@ -96,6 +98,10 @@ dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);
 
 /* The same for values that must be finite, as weights and samples are: DT_ERR_FORMAT names the tensor and the value. */
 dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err);
+
+/* The same values where they lie, of F32 without gaps at a multiple of 4 bytes; NULL where they lie otherwise, and after a
+ * failure. They are not to be written to. */
+const float *tensor_in_place(const tensor_entry *e, dt_error *err);
 
 /* Integers and BOOL, row-major; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */
 dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err);

@@ -13,6 +13,7 @@ bool watch_progress(const dt_observer *observer, const char *task, int64_t done,
                      .step_count = count,
                      .loss_target = (double)NAN,
                      .loss_bank = (double)NAN,
+                     .loss_retained = (double)NAN,
                      .samples_per_second = rate,
                      .seconds_left = rate > 0 ? (double)(count - done) / rate : 0,
                      .memory_bytes = process_memory()};

@@ -9,8 +9,8 @@
 /* ---- validation loss by band ---- */
 
 typedef struct band_sums {
-    double loss[BAND_COUNT], mse[BAND_COUNT];
-    int64_t count[BAND_COUNT];
+    double loss[BANDS_MAX], mse[BANDS_MAX];
+    int64_t count[BANDS_MAX];
 } band_sums;
 
 /* Of `wanted` examples of a set, spread evenly over it, number i. */
@@ -21,73 +21,78 @@ static int64_t spread(int64_t i, int64_t wanted, int64_t count)
 }
 
 /* Example number i becomes row `row` of the batch, told what it says. Latents are the modes. */
-static void fill_row(const measures *m, const trainer *t, batch *b, int64_t row, measured_set set, int64_t i)
+static void fill_row(const trainer *t, batch *b, int64_t row, const band_plan *plan, int64_t i)
 {
-    const bool of_bank = set == MEASURED_BANK;
+    const bool of_bank = plan->set == MEASURED_BANK;
     const examples *e = of_bank ? &t->bank : t->validation.count ? &t->validation : &t->train;
-    const int64_t index = of_bank ? i % e->count : spread(i, m->validation_count, e->count);
+    const int64_t index = of_bank ? i % e->count : spread(i, plan->examples, e->count);
     examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
     feed_told(b, row, e, index, false);
-    if (of_bank)
+    if (of_bank || !plan->told)
         feed_null(t, b, row);
     else if (b->label)
         b->label[row] = e->pictures.label[index];
 }
 
-/* Item k is example k / BAND_COUNT at a fixed t inside band k % BAND_COUNT. The terms of each sample are what is wanted, not
- * their weighted sum. */
-static void fill_items(const measures *m, const trainer *t, batch *b, int64_t first, measured_set set)
+/* Item k is example k / bands at a fixed t inside band k % bands. The terms of each sample are what is wanted, not their
+ * weighted sum. */
+static void fill_items(const measures *m, const trainer *t, batch *b, int64_t first, const band_plan *plan)
 {
-    const int64_t size = sample_values(t->model.shape);
+    const int64_t size = sample_values(t->model.shape), width = SCHEDULE_STEPS / plan->bands;
     for (int64_t i = 0; i < b->count; i++) {
         const int64_t item = first + i;
         const rng_key key = {m->seed, RNG_VALIDATION, 0, (uint32_t)item};
-        fill_row(m, t, b, i, set, item / BAND_COUNT);
-        b->t[i] = (int32_t)(item % BAND_COUNT * BAND_WIDTH + (int64_t)rng_below(key, 1 << 20, BAND_WIDTH));
+        fill_row(t, b, i, plan, item / plan->bands);
+        b->t[i] = (int32_t)(item % plan->bands * width + (int64_t)rng_below(key, 1 << 20, (uint64_t)width));
         b->weight[i] = 0;
         rng_normal(b->noise_values + i * size, size, key);
     }
     batch_diffuse(t->c, b, &t->model, &t->schedule);
 }
 
-static void add_batch(band_sums *sums, const batch *b)
+static void add_batch(band_sums *sums, const batch *b, int64_t width)
 {
     for (int64_t i = 0; i < b->count; i++) {
-        const int band = b->t[i] / BAND_WIDTH;
+        const int64_t band = b->t[i] / width;
         sums->mse[band] += (double)b->mse[i];
         sums->loss[band] += (double)b->mse[i] + (double)b->vb[i];
         sums->count[band]++;
     }
 }
 
-static band_losses means_of(const band_sums *sums)
-{
-    band_losses out = {0};
-    for (int i = 0; i < BAND_COUNT; i++) {
-        const double count = (double)sums->count[i];
-        out.loss[i] = sums->loss[i] / count;
-        out.mse[i] = sums->mse[i] / count;
-        out.mean += out.loss[i] / BAND_COUNT;
-    }
-    return out;
-}
-
-dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out)
+dt_status measure_bands(const measures *m, const trainer *t, const band_plan *plan, band_means *out)
 {
     ctx *c = t->c;
     band_sums sums = {0};
-    const int64_t items = m->validation_count * BAND_COUNT;
+    const int64_t items = plan->examples * plan->bands;
     for (int64_t first = 0; first < items && ctx_go_on(c); first += m->batch) {
         const arena_place mark = arena_mark(&c->step);
         batch b;
         if (!batch_new(c, &b, &t->model, items - first < m->batch ? items - first : m->batch)) break;
-        fill_items(m, t, &b, first, set);
+        fill_items(m, t, &b, first, plan);
         batch_loss(c, &t->model, &b);
-        if (!ctx_failed(c)) add_batch(&sums, &b);
+        if (!ctx_failed(c)) add_batch(&sums, &b, SCHEDULE_STEPS / plan->bands);
         arena_release(&c->step, mark);
     }
-    *out = means_of(&sums);
+    for (int i = 0; i < plan->bands; i++) {
+        out->loss[i] = sums.loss[i] / (double)sums.count[i];
+        out->mse[i] = sums.mse[i] / (double)sums.count[i];
+    }
     return c->error.status;
+}
+
+dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out)
+{
+    const band_plan plan = {.set = set, .bands = BAND_COUNT, .examples = m->validation_count, .told = true};
+    band_means means;
+    *out = (band_losses){0};
+    measure_bands(m, t, &plan, &means);
+    for (int i = 0; i < BAND_COUNT; i++) {
+        out->loss[i] = means.loss[i];
+        out->mse[i] = means.mse[i];
+        out->mean += out->loss[i] / BAND_COUNT;
+    }
+    return t->c->error.status;
 }
 
 /* ---- samples ---- */
@@ -227,7 +232,7 @@ dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, mod
                     .validation_count = s->validation_count,
                     .sample_count = s->num_samples,
                     .distance_count = s->eval_count,
-                    .validates = s->validation_steps > 0,
+                    .validates = s->validation_steps > 0 || s->psi == DT_PSI_MEASURED,
                     .draws_grids = s->sample_steps > 0,
                     .measures_distances = s->eval_steps > 0,
                     .averaged = s->weights == DT_WEIGHTS_EMA};

@@ -42,6 +42,22 @@ int64_t measures_rehearse(const measures *m, trainer *t);
 /* Losses with the weights as they are. */
 dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out);
 
+/* The same over other bands. */
+enum { BANDS_MAX = 50 };
+typedef struct band_plan {
+    measured_set set;
+    int bands;        /* of equal width, at most BANDS_MAX */
+    int64_t examples; /* in each band */
+    bool told;        /* what they say; else nothing, as samples of the bank are in any case */
+} band_plan;
+
+typedef struct band_means {
+    double loss[BANDS_MAX], mse[BANDS_MAX];
+} band_means;
+
+/* Means over the examples at fixed t and noise, which depend on the number of an example and not on its set. */
+dt_status measure_bands(const measures *m, const trainer *t, const band_plan *plan, band_means *out);
+
 /* A grid of sample_count samples, classes in turn, always from the same noise; free it with image_close. `labelled` is false
  * where no font was found for the names of the classes. */
 dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled);

@@ -1,12 +1,9 @@
 #include "method/difftuning.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/text.h"
-#include "file/file.h"
+#include "file/numbers_file.h"
 #include "settings/settings.h"
 
 /* ---- psi and xi ---- */
@@ -48,35 +45,9 @@ static void fill_constant(time_table *table, double value)
     for (int t = 0; t < METHOD_T; t++) table->value[t] = value;
 }
 
-static dt_status parse_table(time_table *table, const char *path, const char *text, const char *text_end, dt_error *err)
-{
-    for (int t = 0; t < METHOD_T; t++) {
-        char *end;
-        double v = strtod(text, &end);
-        if (end == text || !(v >= 0 && v <= METHOD_VALUE_MAX))
-            return error_set(err, DT_ERR_FORMAT,
-                             "%s: %d numbers from 0 to %g expected, number %d is missing or not one", path, METHOD_T,
-                             METHOD_VALUE_MAX, t + 1);
-        table->value[t] = v;
-        for (text = end; isspace((unsigned char)*text) || *text == ',';) text++;
-    }
-    if (text != text_end) return error_set(err, DT_ERR_FORMAT, "%s: %d numbers expected, found more", path, METHOD_T);
-    return DT_OK;
-}
-
 static dt_status read_table(time_table *table, const char *path, dt_error *err)
 {
-    char *text;
-    size_t size;
-    if (file_read_all(&text, &size, path, 1 << 20, err) != DT_OK) return err->status;
-    text_c_numbers numbers;
-    if (text_enter_c_numbers(&numbers))
-        parse_table(table, path, text, text + size, err);
-    else
-        error_set_errno(err, "%s: reading numbers", path);
-    text_leave_c_numbers(&numbers);
-    free(text);
-    return err->status;
+    return numbers_file_read(table->value, METHOD_T, METHOD_VALUE_MAX, path, err);
 }
 
 static void cumulate(time_table *table)
@@ -96,6 +67,7 @@ static dt_status fill_psi(difftuning *d, const dt_settings *s, noise_law noise, 
     case DT_PSI_POWER: fill_psi_power(&d->psi, s->tau); break;
     case DT_PSI_SNR: fill_psi_snr(&d->psi, noise); break;
     case DT_PSI_TABLE: return read_table(&d->psi, s->psi_table, err);
+    case DT_PSI_MEASURED: fill_psi_power(&d->psi, 1); break; /* until it is */
     }
     return DT_OK;
 }
@@ -111,8 +83,17 @@ static double mirror_tau(const dt_settings *s)
     return s->tau_retention >= 0 ? s->tau_retention : s->tau;
 }
 
+static bool has_xi(dt_retention kind)
+{
+    return kind == DT_RETENTION_BANK || kind == DT_RETENTION_BANK_DISTIL || kind == DT_RETENTION_TARGET_DISTIL;
+}
+
 static dt_status fill_xi(difftuning *d, const dt_settings *s, dt_error *err)
 {
+    if (!has_xi(s->retention)) {
+        fill_constant(&d->xi, s->retention == DT_RETENTION_NULL_FLAT);
+        return DT_OK;
+    }
     switch (xi_form(s)) {
     case DT_XI_MIRROR: fill_xi_mirror(&d->xi, mirror_tau(s)); break;
     case DT_XI_TABLE: return read_table(&d->xi, s->xi_table, err);
@@ -130,63 +111,135 @@ static void apply_ablation(difftuning *d, const dt_settings *s)
 
 /* ---- opening ---- */
 
+/* `variable` is what psi is a power of: t, or n, the noise level of a flow. */
+static void describe_xi(char text[64], const dt_settings *s, char variable)
+{
+    static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
+    const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
+    if (s->retention == DT_RETENTION_NULL_FLAT)
+        snprintf(text, 64, ", xi flat");
+    else if (!has_xi(s->retention))
+        text[0] = '\0';
+    else if (other) /* what is mirrored is always a power of t, which psi need not be */
+        snprintf(text, 64, ", xi mirrored %c^%g", variable, mirror_tau(s));
+    else
+        snprintf(text, 64, ", xi %s", xi[xi_form(s)]);
+}
+
+static void describe_retention(char text[128], const difftuning *d, const dt_settings *s)
+{
+    const char *kind = settings_word(s, "retention");
+    if (s->retention == DT_RETENTION_BANK)
+        snprintf(text, 128, "bank share %g, retention weight %g", d->retained_fraction, d->retention_weight);
+    else if (s->retention == DT_RETENTION_NONE)
+        snprintf(text, 128, "retention none");
+    else if (s->retention == DT_RETENTION_SDFT)
+        snprintf(text, 128, "retention sdft, retention weight %g", d->retention_weight);
+    else
+        snprintf(text, 128, "retention %s, share %g, retention weight %g", kind, d->retained_fraction,
+                 d->retention_weight);
+}
+
 static void describe(difftuning *d, const dt_settings *s, noise_law noise)
 {
-    const char variable = noise == NOISE_STRAIGHT ? 'n' : 't'; /* a flow's noise level */
+    const char variable = noise == NOISE_STRAIGHT ? 'n' : 't';
     const char power[] = {variable, '^', 't', 'a', 'u', '\0'};
-    const char *const psi[] = {power, "1/(1+SNR)", "a table"};
-    static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
-    char mirror[32]; /* what is mirrored is always a power of t, which psi need not be */
-    snprintf(mirror, sizeof mirror, "mirrored %c^%g", variable, mirror_tau(s));
-    const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
+    const char *const psi[] = {power, "1/(1+SNR)", "a table", "measured"};
     static const char *const ablation[] = {"", ", retention only", ", reconsolidation only"};
     const char *name = settings_method_names[s->method];
-    if (s->method != DT_METHOD_DIFF_TUNING)
+    char xi[64], retention[128];
+    if (s->method != DT_METHOD_DIFF_TUNING) {
         snprintf(d->line, sizeof d->line, "%s: t uniform, no bank", name);
-    else
-        snprintf(d->line, sizeof d->line,
-                 "%s, preset %s: psi %s, tau %g, xi %s, t %s, bank share %g, retention weight %g%s", name,
-                 settings_word(s, "preset"), psi[s->psi], s->tau, other ? mirror : xi[xi_form(s)],
-                 s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", d->bank_fraction, d->retention_weight,
-                 ablation[s->ablation]);
+        return;
+    }
+    describe_xi(xi, s, variable);
+    describe_retention(retention, d, s);
+    snprintf(d->line, sizeof d->line, "%s, preset %s: psi %s, tau %g%s, t %s, %s%s", name, settings_word(s, "preset"),
+             psi[s->psi], s->tau, xi, s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", retention,
+             ablation[s->ablation]);
 }
 
-/* The paper: half and half, equal weights. The released code: a fifth of the batch (6 of 32), weight 0.1. */
-static void apply_preset(difftuning *d, const dt_settings *s)
+/* The paper: half and half, equal weights. The released code: a fifth of the batch (6 of 32), weight 0.1. SDFT has its own
+ * weight and no examples of its own. */
+static double preset_share(const dt_settings *s)
 {
-    bool paper = s->preset == DT_PRESET_PAPER;
-    d->bank_fraction = s->bank_fraction >= 0 ? s->bank_fraction : paper ? 0.5 : 0.2;
-    d->retention_weight = s->retention_weight >= 0 ? s->retention_weight : paper ? 1.0 : 0.1;
+    if (s->retention == DT_RETENTION_SDFT || s->retention == DT_RETENTION_NONE) return 0;
+    if (s->bank_fraction >= 0) return s->bank_fraction;
+    return s->preset == DT_PRESET_PAPER ? 0.5 : 0.2;
 }
 
-dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err)
+static double preset_weight(const dt_settings *s)
 {
-    *d = (difftuning){.t_law = s->t_law};
+    if (s->retention_weight >= 0) return s->retention_weight;
+    return s->preset == DT_PRESET_PAPER && s->retention != DT_RETENTION_SDFT ? 1.0 : 0.1;
+}
+
+/* What follows from psi. */
+static dt_status settle(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err)
+{
     if (s->method == DT_METHOD_DIFF_TUNING) {
-        if (fill_psi(d, s, noise, err) != DT_OK || fill_xi(d, s, err) != DT_OK) return err->status;
+        if (fill_xi(d, s, err) != DT_OK) return err->status;
         apply_ablation(d, s);
-        apply_preset(d, s);
+        d->retained_fraction = preset_share(s);
+        d->retention_weight = preset_weight(s);
+        d->retention = s->retention;
     } else {
         fill_constant(&d->psi, 1);
+        d->retention = DT_RETENTION_NONE;
     }
     cumulate(&d->psi);
     cumulate(&d->xi);
     if (d->psi.sum <= 0)
         return error_set(err, DT_ERR_ARG, "psi is zero for every t: there is nothing to learn from the images");
-    if (d->xi.sum <= 0) d->bank_fraction = 0; /* tau = 0 under the paper's form: plain fine-tuning */
+    if (d->xi.sum <= 0) d->retained_fraction = 0; /* tau = 0 under the paper's form: plain fine-tuning */
+    if (d->retained_fraction <= 0 && d->retention != DT_RETENTION_SDFT) d->retention = DT_RETENTION_NONE;
     describe(d, s, noise);
     return DT_OK;
 }
 
-/* ---- one step ---- */
-
-int64_t difftuning_bank_count(const difftuning *d, int64_t batch)
+dt_status difftuning_open(difftuning *d, const dt_settings *s, noise_law noise, dt_error *err)
 {
-    if (d->bank_fraction <= 0) return 0;
-    int64_t count = (int64_t)((double)batch * d->bank_fraction);
+    *d = (difftuning){.t_law = s->t_law};
+    if (s->method == DT_METHOD_DIFF_TUNING && fill_psi(d, s, noise, err) != DT_OK) return err->status;
+    return settle(d, s, noise, err);
+}
+
+dt_status difftuning_take_psi(difftuning *d, const dt_settings *s, noise_law noise, const char *path, dt_error *err)
+{
+    return read_table(&d->psi, path, err) == DT_OK ? settle(d, s, noise, err) : err->status;
+}
+
+/* ---- what is retained ---- */
+
+bool difftuning_uses_bank(const difftuning *d)
+{
+    return d->retention == DT_RETENTION_BANK || d->retention == DT_RETENTION_BANK_DISTIL;
+}
+
+bool difftuning_distils(const difftuning *d)
+{
+    return d->retention != DT_RETENTION_BANK && d->retention != DT_RETENTION_NONE;
+}
+
+int64_t difftuning_retained_count(const difftuning *d, int64_t batch)
+{
+    if (d->retained_fraction <= 0) return 0;
+    int64_t count = (int64_t)((double)batch * d->retained_fraction);
     if (count < 1) count = 1;
     return count < batch ? count : batch - 1;
 }
+
+int64_t difftuning_noise_count(const difftuning *d, int64_t batch)
+{
+    return d->retention == DT_RETENTION_SDFT ? batch : 0;
+}
+
+double difftuning_distil_law(const difftuning *d, double abar, bool pure_noise)
+{
+    return d->retention == DT_RETENTION_SDFT ? pow(1 - abar, pure_noise ? 50 : 3) : 1;
+}
+
+/* ---- one step ---- */
 
 /* First t whose cumulated share exceeds u; entries of probability zero are never hit. */
 static int32_t draw_categorical(const time_table *table, double u)
@@ -202,16 +255,16 @@ static int32_t draw_categorical(const time_table *table, double u)
     return low;
 }
 
-difftuning_time difftuning_draw(const difftuning *d, bool from_bank, rng_key key)
+difftuning_time difftuning_draw(const difftuning *d, bool retained, rng_key key)
 {
-    const time_table *table = from_bank ? &d->xi : &d->psi;
+    const time_table *table = retained ? &d->xi : &d->psi;
     const double u = rng_uniform(key, 0), within = rng_uniform(key, 1);
     if (d->t_law == DT_T_SAMPLE) return (difftuning_time){draw_categorical(table, u), within, 1};
     int32_t t = (int32_t)(u * METHOD_T);
     return (difftuning_time){t, within, table->value[t]};
 }
 
-double difftuning_share(const difftuning *d, bool from_bank, int64_t target_count, int64_t bank_count)
+double difftuning_share(const difftuning *d, bool retained, int64_t count)
 {
-    return from_bank ? d->retention_weight / (double)bank_count : 1 / (double)target_count;
+    return (retained ? d->retention_weight : 1) / (double)count;
 }

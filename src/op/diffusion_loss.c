@@ -1,5 +1,5 @@
 /* The training loss of DiT: per sample, mean squared error of the noise plus the variational bound of the learned
- * variance (formulas above the kernel in cpu/loss.c), summed with one weight per sample. */
+ * variance (formulas above the kernel in cpu/loss.c), summed with one weight per sample; and the first part of it alone. */
 #include "op/op.h"
 
 #include <string.h>
@@ -57,4 +57,15 @@ tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tens
     numbers_send(c, total->data, &sum, 1);
     if (tape_wants(c, total, &out, 1)) tape_push(c, diffusion_loss_bwd, total, &out, 1, &s, sizeof s);
     return total;
+}
+
+tensor *op_prediction_loss(ctx *c, real mse[], tensor *out, const tensor *target, const real weight[])
+{
+    if (ctx_failed(c)) return NULL;
+    const int64_t n = target->dim[0], channels = target->dim[1];
+    if (out->dim[1] == 2 * channels) out = op_slice(c, out, 1, 0, channels);
+    /* What the bound needs is not read where no variance is learned. */
+    real *vb = arena_alloc(&c->step, (size_t)n * sizeof *vb, &c->error);
+    const loss_coefficients *coef = arena_alloc_zeroed(&c->step, (size_t)n * sizeof *coef, &c->error);
+    return op_diffusion_loss(c, mse, vb, out, target, target, target, coef, weight);
 }

@@ -61,4 +61,8 @@ tensor *op_unpatchify(ctx *c, tensor *x, int64_t patch, int64_t channels, int64_
 tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tensor *noise, const tensor *x0,
                           const tensor *xt, const loss_coefficients coef[], const real weight[]);
 
+/* Scalar [1]: sum over n of weight[n] * mse[n], where mse[n] is that of the first C channels of out[N,C,H,W] or [N,2C,H,W] from
+ * target[N,C,H,W], which takes no gradient: a learned variance is not looked at. weight is copied; mse receives the N terms. */
+tensor *op_prediction_loss(ctx *c, real mse[], tensor *out, const tensor *target, const real weight[]);
+
 #endif

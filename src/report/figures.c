@@ -130,6 +130,11 @@ static double get_loss_bank(const run_train *t)
     return t->loss_bank;
 }
 
+static double get_loss_retained(const run_train *t)
+{
+    return t->loss_retained;
+}
+
 static double get_grad_norm(const run_train *t)
 {
     return t->grad_norm;
@@ -177,6 +182,23 @@ static void train_chart(html *out, const report *r, const char *title, const cha
     plot_write(out, &p);
 }
 
+/* What psi was measured to be; nothing where it was given. */
+static void psi_chart(html *out, const report *r)
+{
+    plot p = {
+        .chart = {
+            .title = "psi, measured before the first step", .x_label = t_label, .x_high = T_HIGH, .y_label = "psi(t)"}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const double *psi = r->runs[i].run.psi;
+        double *x = psi ? plot_add(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, T_HIGH) : NULL;
+        if (!x) continue;
+        for (int t = 0; t < T_HIGH; t++) x[t] = t;
+        memcpy(x + T_HIGH, psi, T_HIGH * sizeof *psi);
+        plot_newest(&p)->count = chart_thin(x, x + T_HIGH, T_HIGH, POINTS_MAX);
+    }
+    plot_write(out, &p);
+}
+
 void page_training_charts(html *out, const report *r)
 {
     html_markup(out, "<section class=\"card\"><h2>Training loss</h2>\n"
@@ -185,6 +207,8 @@ void page_training_charts(html *out, const report *r)
                      "<div class=\"charts\">\n");
     train_chart(out, r, "On the target images", "loss", get_loss_target, true);
     train_chart(out, r, "On the memory bank", "loss", get_loss_bank, true);
+    train_chart(out, r, "Distance to the frozen base", "mean square", get_loss_retained, true);
+    psi_chart(out, r);
     html_markup(out, "</div><details><summary>Gradient norm and learning rate</summary><div class=\"charts\">\n");
     train_chart(out, r, "Gradient norm before clipping", "norm", get_grad_norm, true);
     train_chart(out, r, "Learning rate", "rate", get_rate, false);

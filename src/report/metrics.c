@@ -60,6 +60,7 @@ static dt_status add_train(run *r, const line *l)
         double *value;
     } fields[] = {{"loss_target", &t.loss_target},
                   {"loss_bank", &t.loss_bank},
+                  {"loss_retained", &t.loss_retained},
                   {"grad_norm", &t.grad_norm},
                   {"lr", &t.lr},
                   {"samples_per_second", &t.samples_per_second},

@@ -18,6 +18,7 @@ static const struct {
     {"preset", "preset", DT_PRESET_PAPER, true},
     {"psi", "psi", DT_PSI_POWER, true},
     {"tau", "tau", 1, true},
+    {"retention", "retention", DT_RETENTION_BANK, true},
     {"ablation", "ablation", DT_ABLATION_NONE, true},
     {"sampler", "sampler", DT_SAMPLER_DDIM, false},
     {"num_inference_steps", "steps of sampling", 50, false},

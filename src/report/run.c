@@ -7,6 +7,7 @@
 #include <yaml.h>
 
 #include "file/json_file.h"
+#include "file/numbers_file.h"
 #include "settings/settings.h"
 
 enum { CONFIG_LIMIT = 1 << 20, GRIDS_MAX = 100000 };
@@ -84,6 +85,17 @@ static dt_status read_config(run *r, dt_error *err)
     return status == DT_OK ? parse_config(r, path, size, err) : status;
 }
 
+static dt_status read_psi(run *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    enum { COUNT = RUN_BANDS * RUN_BAND_STEPS };
+    dt_status status = file_in_run(path, r, "psi.txt", err);
+    if (status != DT_OK || !file_exists(path)) return status;
+    r->psi = calloc(COUNT, sizeof *r->psi);
+    if (!r->psi) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    return numbers_file_read(r->psi, COUNT, 1, path, err);
+}
+
 /* The step in "step_00000500.png"; -1 for any other name. */
 static int64_t grid_step(const char *name)
 {
@@ -139,6 +151,7 @@ dt_status run_open(run *out, const char *folder, dt_error *err)
     if (status == DT_OK) status = read_descriptions(out, err);
     if (status == DT_OK) status = read_config(out, err);
     if (status == DT_OK) status = run_read_metrics(out, err);
+    if (status == DT_OK) status = read_psi(out, err);
     if (status == DT_OK) status = find_grids(out, err);
     if (status != DT_OK) run_close(out);
     return status;
@@ -154,6 +167,7 @@ void run_close(run *r)
     }
     for (int64_t i = 0; i < r->grid_count; i++) free(r->grid[i].path);
     for (int set = 0; set < RUN_SETS; set++) free(r->validation[set]);
+    free(r->psi);
     free(r->setting);
     free(r->config);
     free(r->grid);

@@ -5,6 +5,7 @@
  *   data_report.json   what was found in the training data
  *   metrics.jsonl      one record a line; the kinds "train", "validation" and "eval" are read, others passed over
  *   samples/step_N.png sample grids
+ *   psi.txt            psi over t, where it was measured
  *
  * run.json and metrics.jsonl must be there; the others may be missing. Everything in them is taken as hostile. */
 #ifndef REPORT_RUN_H
@@ -17,7 +18,7 @@
 enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
 
 typedef struct run_train {
-    double step, loss_target, loss_bank, grad_norm, lr, samples_per_second, memory_bytes;
+    double step, loss_target, loss_bank, loss_retained, grad_norm, lr, samples_per_second, memory_bytes;
     double time_s;  /* since the run was started or last resumed */
     double skipped; /* steps so far whose loss or gradient was not finite */
 } run_train;
@@ -52,6 +53,7 @@ typedef struct run {
     json_t *info;         /* run.json, an object */
     json_t *data_report;  /* NULL: none */
     char *config;         /* text of config.yaml; NULL: none */
+    double *psi;          /* [RUN_BANDS * RUN_BAND_STEPS], from 0 to 1; NULL: none was measured */
     run_setting *setting; /* its keys and values */
     int64_t setting_count;
     run_train *train;

@@ -125,7 +125,9 @@ void page_run_table(html *out, const report *r)
     static const table_row rows[] = {
         {"method", "method", cell_method},
         {"preset", "preset", cell_difftuning},
+        {"psi", "psi", cell_difftuning},
         {"tau", "tau", cell_difftuning},
+        {"retention", "retention", cell_difftuning},
         {"steps", NULL, cell_steps},
         {"batch, with accumulation", NULL, cell_batch},
         {"learning rate", "learning_rate", cell_setting},

@@ -169,7 +169,7 @@ static void state_budget(html *out, const report *r)
         html_markup(out, "<li>%s ", r->count > 1 ? "Same budget for all runs:" : "Budget:");
         budget_of(out, &r->runs[0]);
         html_markup(out, "%s.</li>\n",
-                    with_bank ? " (for Diff-Tuning the memory bank&rsquo;s share is part of the batch)" : "");
+                    with_bank ? " (for Diff-Tuning the share that is retained is part of the batch)" : "");
         return;
     }
     html_markup(out, "<li class=\"warn\">The budgets differ, so the comparison is not like for like: ");

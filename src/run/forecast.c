@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "data/need.h"
 #include "run/checkpoint.h"
+#include "run/psi_file.h"
 #include "run/run_folder.h"
 
 /* So many steps and so many seconds are enough; very quick steps end at the higher count. */
@@ -47,12 +48,15 @@ static double passes_of(const training *r, measurement kind)
     }
 }
 
-/* A backward pass takes two forward ones; a checkpointed one makes the forward one again. */
+/* A backward pass takes two forward ones; a checkpointed one makes the forward one again. A teacher makes one of each row that
+ * it teaches. */
 static double seconds_of_pass(const training *r, double step_seconds)
 {
     const step_plan *plan = &r->trainer.plan;
-    const double passes = r->s->gradient_checkpointing ? 4 : 3;
-    return step_seconds / ((double)(plan->batch * plan->accumulation) * passes);
+    const double passes = r->s->gradient_checkpointing ? 4 : 3, rows = (double)(plan->batch + plan->noise_count);
+    const bool distils = difftuning_distils(&r->trainer.method);
+    const double taught = !distils ? 0 : plan->noise_count ? rows : (double)plan->retained_count;
+    return step_seconds / ((double)plan->accumulation * (rows * passes + taught));
 }
 
 /* What measurements from step `from` on will take: as long as those of their kind took, else what their forward passes take.
@@ -149,7 +153,7 @@ dt_status training_try(training *r)
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
     if (run_folder_look(r, err) != DT_OK || forecast_disk(r) != DT_OK || forecast_memory(r) != DT_OK ||
-        checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK)
+        psi_file_look(r) != DT_OK || checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK)
         return err->status;
     if (t->step >= r->step_count) {
         trainer_log(t, "dry run: the run has made its %lld steps", (long long)r->step_count);

@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "run/checkpoint.h"
 #include "run/forecast.h"
+#include "run/psi_file.h"
 #include "run/record.h"
 #include "run/run_folder.h"
 
@@ -43,6 +44,7 @@ static void tell_progress(const training *r, const step_result *step, double sam
                            .step_count = r->step_count,
                            .loss_target = step->loss_target,
                            .loss_bank = step->loss_bank,
+                           .loss_retained = step->loss_retained,
                            .grad_norm = step->grad_norm,
                            .learning_rate = step->learning_rate,
                            .samples_per_second = samples_per_second,
@@ -152,7 +154,8 @@ dt_status training_through(training *r)
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
     if (run_folder_open(r, err) != DT_OK || forecast_disk(r) != DT_OK || forecast_memory(r) != DT_OK ||
-        checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK || run_folder_fill(r, err) != DT_OK)
+        psi_file_take(r) != DT_OK || checkpoint_resume(r) != DT_OK || run_folder_check_length(r, err) != DT_OK ||
+        run_folder_fill(r, err) != DT_OK)
         return err->status;
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
     if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;

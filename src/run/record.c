@@ -19,15 +19,14 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
     const struct {
         const char *tag;
         double value;
-    } curve[] = {{"loss/target", step->loss_target},
-                 {"loss/bank", step->loss_bank},
-                 {"grad_norm", step->grad_norm},
-                 {"learning_rate", step->learning_rate},
-                 {"samples_per_second", samples_per_second}};
+    } curve[] = {{"loss/target", step->loss_target},     {"loss/bank", step->loss_bank},
+                 {"loss/retained", step->loss_retained}, {"grad_norm", step->grad_norm},
+                 {"learning_rate", step->learning_rate}, {"samples_per_second", samples_per_second}};
     run_log_write(&r->log,
                   JSON_OBJECT({"kind", json_string("train")}, {"step", json_integer(t->step)},
                               {"loss_target", run_log_number(step->loss_target)},
                               {"loss_bank", run_log_number(step->loss_bank)},
+                              {"loss_retained", run_log_number(step->loss_retained)},
                               {"grad_norm", run_log_number(step->grad_norm)}, {"lr", json_real(step->learning_rate)},
                               {"samples_per_second", run_log_number(samples_per_second)},
                               {"time_s", json_real(run_log_seconds(&r->log))},

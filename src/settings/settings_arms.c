@@ -48,6 +48,8 @@ dt_status settings_arms_default(settings_arms *arms, dt_error *err)
         const char *word = method->words[methods[i]];
         settings_arm *arm = settings_arms_add(arms, word, err);
         if (arm) settings_arm_add(arm, method, word, err);
+        /* What a recipe retains is for the other one. */
+        if (arm && methods[i] == DT_METHOD_FINETUNE) settings_arm_add(arm, settings_find("retention"), "none", err);
     }
     if (err->status != DT_OK) settings_arms_free(arms);
     return err->status;

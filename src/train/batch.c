@@ -33,7 +33,7 @@ bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
 {
     const int64_t dim[4] = {n, d->shape.channels, d->shape.height, d->shape.width};
     const size_t count = (size_t)n;
-    *b = (batch){.count = n, .target_count = n};
+    *b = (batch){.count = n, .target_count = n, .noise_first = n, .taught_first = n};
     b->x0 = prepared(c, &b->x0_values, 4, dim);
     b->noise = prepared(c, &b->noise_values, 4, dim);
     b->xt = prepared(c, &b->xt_values, 4, dim);
@@ -47,6 +47,8 @@ bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
     b->coef = arena_alloc(&c->step, count * sizeof b->coef[0], &c->error);
     b->mse = arena_alloc(&c->step, count * sizeof b->mse[0], &c->error);
     b->vb = arena_alloc(&c->step, count * sizeof b->vb[0], &c->error);
+    b->taught_weight = arena_alloc(&c->step, count * sizeof b->taught_weight[0], &c->error);
+    b->distance = arena_alloc(&c->step, count * sizeof b->distance[0], &c->error);
     return !ctx_failed(c);
 }
 
@@ -57,6 +59,7 @@ void batch_empty(batch *b)
     memset(b->time, 0, count * sizeof b->time[0]);
     if (b->label) memset(b->label, 0, count * sizeof b->label[0]);
     memset(b->weight, 0, count * sizeof b->weight[0]);
+    memset(b->taught_weight, 0, count * sizeof b->taught_weight[0]);
     memset(b->coef, 0, count * sizeof b->coef[0]);
 }
 
@@ -85,15 +88,19 @@ static void diffuse(batch *b, int64_t i, const denoiser *d, const schedule *s)
     const int64_t size = sample_values(d->shape);
     const real *x0 = b->x0_values + i * size, *noise = b->noise_values + i * size;
     real *xt = b->xt_values + i * size, *target = b->target_values ? b->target_values + i * size : NULL;
-    if (process_is_flow(&d->process)) {
+    const bool flow = process_is_flow(&d->process);
+    if (i >= b->noise_first)
+        memcpy(xt, noise, (size_t)size * sizeof *noise);
+    else if (flow)
         flow_add_noise(xt, x0, noise, size, b->time[i]);
+    else
+        schedule_add_noise(xt, x0, noise, size, s, b->t[i]);
+    if (flow)
         flow_velocity(target, x0, noise, size);
-        b->coef[i] = (loss_coefficients){0}; /* of the variance, which a flow has not */
-        return;
-    }
-    schedule_add_noise(xt, x0, noise, size, s, b->t[i]);
-    if (target) schedule_velocity(target, x0, noise, size, s, b->t[i]);
-    b->coef[i] = schedule_loss_coefficients(s, b->t[i]);
+    else if (target)
+        schedule_velocity(target, x0, noise, size, s, b->t[i]);
+    /* of the variance, which a flow has not */
+    b->coef[i] = flow ? (loss_coefficients){0} : schedule_loss_coefficients(s, b->t[i]);
 }
 
 void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
@@ -107,9 +114,50 @@ void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
     batch_send(c, b, d);
 }
 
+/* Rows first to first + n - 1 of a tensor that takes no gradient, where they lie; NULL for NULL. */
+static tensor *rows_of(ctx *c, const tensor *t, int64_t first, int64_t n)
+{
+    int64_t dim[TENSOR_DIM_MAX];
+    if (!t) return NULL;
+    memcpy(dim, t->dim, sizeof dim);
+    dim[0] = n;
+    tensor *rows = tensor_header(c, &c->step, t->dim_count, dim);
+    if (rows) rows->data = t->data + first * (tensor_count(t) / t->dim[0]);
+    return rows;
+}
+
+void batch_ask(ctx *c, batch *b, const teacher *k)
+{
+    const int64_t first = b->taught_first, n = b->count - first;
+    const condition told = {.label = b->label ? b->label + first : NULL,
+                            .context = rows_of(c, b->condition.context, first, n),
+                            .control = rows_of(c, b->condition.control, first, n)};
+    b->taught = teacher_predict(c, k, rows_of(c, b->xt, first, n), b->time + first, &told);
+}
+
+/* ---- the loss ---- */
+
+/* Of the target samples alone, where others are taught. */
+static tensor *target_loss(ctx *c, batch *b, tensor *out)
+{
+    const int64_t n = b->target_count;
+    if (n < b->count) out = op_slice(c, out, 0, 0, n);
+    return op_diffusion_loss(c, b->mse, b->vb, out, rows_of(c, b->target, 0, n), rows_of(c, b->x0, 0, n),
+                             rows_of(c, b->xt, 0, n), b->coef, b->weight);
+}
+
+static tensor *taught_loss(ctx *c, batch *b, tensor *out)
+{
+    const int64_t first = b->taught_first;
+    if (first > 0) out = op_slice(c, out, 0, first, b->count - first);
+    return op_prediction_loss(c, b->distance + first, out, b->taught, b->taught_weight + first);
+}
+
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
 {
-    return op_diffusion_loss(c, b->mse, b->vb, out, b->target, b->x0, b->xt, b->coef, b->weight);
+    if (!b->taught) return op_diffusion_loss(c, b->mse, b->vb, out, b->target, b->x0, b->xt, b->coef, b->weight);
+    tensor *target = target_loss(c, b, out);
+    return op_add(c, target, taught_loss(c, b, out));
 }
 
 tensor *batch_loss(ctx *c, const denoiser *d, batch *b)

@@ -3,11 +3,14 @@
 #define TRAIN_BATCH_H
 
 #include "diffusion/denoiser.h"
+#include "train/teacher.h"
 
-/* Everything a loss needs, in the step arena. Target samples come first, bank samples after them. */
+/* Everything a loss needs, in the step arena. Target samples come first, then those that are there to be retained, then rows
+ * of pure noise. */
 typedef struct batch {
     int64_t count, target_count;
-    tensor *x0, *noise, *xt;                    /* [N,C,H,W] */
+    int64_t noise_first;     /* rows from here on are pure noise: x_t is the noise itself, and there is no x0 */
+    tensor *x0, *noise, *xt; /* [N,C,H,W] */
     real *x0_values, *noise_values, *xt_values; /* where the host prepares them */
     /* What the prediction is compared with: the noise itself, where that is predicted and nothing else was put here. */
     tensor *target;
@@ -22,10 +25,19 @@ typedef struct batch {
     real *weight;            /* [N] factor of each sample's loss in the sum */
     loss_coefficients *coef; /* [N] at t */
     real *mse, *vb;          /* [N] terms of the last pass */
+    /* Rows from taught_first on are compared with what a teacher says of them; where there are such rows, what is to be
+     * predicted counts for the target samples only. */
+    int64_t taught_first;
+    const tensor *taught; /* [N - taught_first,C,H,W]; NULL: not asked */
+    real *taught_weight;  /* [N] factor of that term of the loss */
+    real *distance;       /* [N] that term of the last pass: a mean square */
 } batch;
 
 /* An unfilled batch of n samples for this denoiser. False after a failure of the context. */
 bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n);
+
+/* Asks the teacher about the rows from taught_first on; their x_t has been sent. */
+void batch_ask(ctx *c, batch *b, const teacher *k);
 
 /* x_t, what is to be predicted, and the loss coefficients from x0, noise and t; all of them and the condition are sent to the
  * engine. `s` is the denoiser's whole schedule, which a flow does not need. */
@@ -37,7 +49,7 @@ void batch_send(ctx *c, batch *b, const denoiser *d);
 /* For a rehearsal (tensor/rehearsal.h): steps, labels and weights that are 0. */
 void batch_empty(batch *b);
 
-/* Weighted loss (tensor [1]) of the denoiser's output for this batch; mse and vb are filled. */
+/* Weighted loss (tensor [1]) of the denoiser's output for this batch; mse, vb and distance are filled where they count. */
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out);
 
 /* Forward pass and weighted loss. */

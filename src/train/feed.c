@@ -3,6 +3,8 @@
 #include "diffusion/flow.h"
 #include "train/trainer.h"
 
+#include <string.h>
+
 void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpose purpose)
 {
     *o = (shuffled){.count = count, .epoch = -1, .seed = seed, .purpose = purpose};
@@ -68,33 +70,96 @@ static void feed_target(trainer *t, batch *b, int64_t i, int64_t position, int64
     if (rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout) feed_null(t, b, i);
 }
 
-/* Retention (Equation 3): an image of the bank on the unconditional branch. Mirrored like the others: the released code
- * gives both halves the same transform. */
-static void feed_bank(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
+/* What retention has examples of: the bank, or the target pictures. */
+static const examples *retained_set(const trainer *t)
 {
-    feed_example(t, b, i, &t->bank, shuffled_at(&t->bank_order, position), sample);
+    return difftuning_uses_bank(&t->method) ? &t->bank : &t->train;
+}
+
+/* Retention (Equation 3): an image on the unconditional branch. Mirrored like the others: the released code gives both halves
+ * the same transform. */
+static void feed_retained(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
+{
+    feed_example(t, b, i, retained_set(t), shuffled_at(&t->retained_order, position), sample);
     feed_null(t, b, i);
 }
 
+/* The weight of a term in the step's loss. */
+static real weight_of(const trainer *t, double law, bool retained, int64_t count)
+{
+    return (real)(law * difftuning_share(&t->method, retained, count) / (double)t->plan.accumulation);
+}
+
+/* Row i, of the target samples or of those to be retained; its loss counts with the weight of its half. */
+static void feed_row(trainer *t, batch *b, int64_t i, int64_t micro)
+{
+    const int64_t n = t->plan.batch, retained_count = t->plan.retained_count, target_count = n - retained_count;
+    const int64_t sample = micro * n + i, round = t->step * t->plan.accumulation + micro;
+    const bool retained = i >= target_count;
+    if (retained)
+        feed_retained(t, b, i, round * retained_count + i - target_count, sample);
+    else
+        feed_target(t, b, i, round * target_count + i, sample);
+    const difftuning_time drawn = difftuning_draw(&t->method, retained, key_of(t, RNG_TIMESTEP, sample));
+    b->t[i] = drawn.t;
+    if (process_is_flow(&t->model.process)) b->time[i] = (real)flow_time(drawn.t, drawn.within);
+    b->weight[i] = weight_of(t, drawn.weight, retained, retained ? retained_count : target_count);
+}
+
+/* ---- what is taught ---- */
+
+static void copy_row(real *values, int64_t size, int64_t to, int64_t from)
+{
+    if (values) memcpy(values + to * size, values + from * size, (size_t)size * sizeof *values);
+}
+
+/* Row i of pure noise is that of the target sample `from`: its noise, its t, and what it is told. */
+static void feed_noise(const trainer *t, batch *b, int64_t i, int64_t from)
+{
+    const denoiser *d = &t->model;
+    const int64_t size = sample_values(d->shape);
+    copy_row(b->noise_values, size, i, from);
+    memset(b->x0_values + i * size, 0, (size_t)size * sizeof *b->x0_values);
+    copy_row(b->context_values, d->context_tokens * d->context_width, i, from);
+    copy_row(b->control_values, sample_values(d->control), i, from);
+    if (b->label) b->label[i] = b->label[from];
+    b->t[i] = b->t[from];
+    b->time[i] = b->time[from];
+}
+
+void feed_shape(const trainer *t, batch *b)
+{
+    b->target_count = t->plan.batch - t->plan.retained_count;
+    b->noise_first = t->plan.batch;
+    if (difftuning_distils(&t->method)) b->taught_first = t->plan.noise_count ? 0 : b->target_count;
+}
+
+/* Rows that are there to be retained are taught what they count for. SDFT's terms stand on the target samples and on the
+ * noise behind them. */
+static void feed_taught(const trainer *t, batch *b)
+{
+    const bool sdft = t->plan.noise_count > 0;
+    for (int64_t i = b->taught_first; i < b->count; i++) {
+        const double law = feed_distil_law(t, b, i);
+        b->taught_weight[i] = sdft ? weight_of(t, law, true, b->target_count) : b->weight[i];
+    }
+}
+
+double feed_distil_law(const trainer *t, const batch *b, int64_t i)
+{
+    return difftuning_distil_law(&t->method, t->schedule.abar[b->t[i]], i >= b->noise_first);
+}
+
+/* ---- the whole ---- */
+
 void feed_batch(trainer *t, batch *b, int64_t micro)
 {
-    const int64_t n = b->count, parts = t->plan.accumulation, bank_count = t->plan.bank_count;
-    const int64_t target_count = n - bank_count, size = sample_values(t->model.shape), round = t->step * parts + micro;
-    b->target_count = target_count;
-    for (int64_t i = 0; i < n; i++) {
-        const bool from_bank = i >= target_count;
-        const int64_t sample = micro * n + i;
-        if (from_bank)
-            feed_bank(t, b, i, round * bank_count + i - target_count, sample);
-        else
-            feed_target(t, b, i, round * target_count + i, sample);
-        const difftuning_time drawn = difftuning_draw(&t->method, from_bank, key_of(t, RNG_TIMESTEP, sample));
-        b->t[i] = drawn.t;
-        if (process_is_flow(&t->model.process)) b->time[i] = (real)flow_time(drawn.t, drawn.within);
-        b->weight[i] =
-            (real)(drawn.weight * difftuning_share(&t->method, from_bank, target_count, bank_count) / (double)parts);
-    }
+    const int64_t n = t->plan.batch, size = sample_values(t->model.shape);
+    feed_shape(t, b);
+    for (int64_t i = 0; i < n; i++) feed_row(t, b, i, micro);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) rng_normal(b->noise_values + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
+    for (int64_t i = n; i < b->count; i++) feed_noise(t, b, i, i - n);
+    feed_taught(t, b);
     batch_diffuse(t->c, b, &t->model, &t->schedule);
 }

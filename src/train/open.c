@@ -149,7 +149,7 @@ static dt_status open_data(opening *o)
     return tell_shared(t, s->validation_data);
 }
 
-/* Plain fine-tuning reads a bank that is given only to measure on it what is forgotten. */
+/* A bank that is not trained on is read only to measure on it what is forgotten. */
 static dt_status open_bank(opening *o)
 {
     trainer *t = o->t;
@@ -158,8 +158,29 @@ static dt_status open_bank(opening *o)
     if (!s->bank[0]) return DT_OK;
     if (bank_open(o->c, &t->bank, s->bank, &t->model, t->base.sha256, &k) != DT_OK) return o->c->error.status;
     trainer_log(t, "bank %s: %lld images", s->bank, (long long)t->bank.count);
+    if (s->method == DT_METHOD_DIFF_TUNING && !difftuning_uses_bank(&t->method))
+        trainer_log(t, "bank %s: nothing is trained on it; it is only measured on", s->bank);
     log_missing(t, s->bank, &t->bank);
-    shuffled_open(o->c, &t->bank_order, t->bank.count, (uint64_t)s->seed, RNG_BANK_ORDER);
+    return o->c->error.status;
+}
+
+static dt_status open_teacher(opening *o, model_kinds kinds)
+{
+    trainer *t = o->t;
+    const model_choice choice = model_choice_of(o->s, NULL);
+    if (!difftuning_distils(&t->method)) return DT_OK;
+    if (teacher_open(o->c, &t->teacher, o->s->pretrained_model, &choice, kinds) != DT_OK) return o->c->error.status;
+    trainer_log(t, "the frozen base beside it: %lld MiB of weights, the rest is used where it lies in %s",
+                (long long)(t->teacher.copied_bytes >> 20), t->teacher.file.path);
+    return DT_OK;
+}
+
+static dt_status open_retention(opening *o, model_kinds kinds)
+{
+    trainer *t = o->t;
+    if (open_bank(o) != DT_OK || open_teacher(o, kinds) != DT_OK) return o->c->error.status;
+    const int64_t count = difftuning_uses_bank(&t->method) ? t->bank.count : t->train.count;
+    if (t->plan.retained_count) shuffled_open(o->c, &t->retained_order, count, t->plan.seed, RNG_BANK_ORDER);
     return o->c->error.status;
 }
 
@@ -247,7 +268,8 @@ static step_plan plan_of(const dt_settings *s, const difftuning *method)
     return (step_plan){.seed = (uint64_t)s->seed,
                        .batch = s->train_batch_size,
                        .accumulation = s->gradient_accumulation_steps,
-                       .bank_count = difftuning_bank_count(method, s->train_batch_size),
+                       .retained_count = difftuning_retained_count(method, s->train_batch_size),
+                       .noise_count = difftuning_noise_count(method, s->train_batch_size),
                        .flips = s->random_flip,
                        .class_dropout = s->class_dropout_prob};
 }
@@ -280,7 +302,7 @@ static dt_status open_all(opening *o, model_kinds kinds)
         open_method(o) != DT_OK)
         return c->error.status;
     shuffled_open(c, &t->train_order, t->train.count, t->plan.seed, RNG_DATA_ORDER);
-    if (open_bank(o) != DT_OK) return c->error.status;
+    if (open_retention(o, kinds) != DT_OK) return c->error.status;
     if (has_latents(t) && latent_cache_finish(&t->cache, &c->error) != DT_OK) return c->error.status;
     if (open_optimizer(o) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(t->model.params, true),
@@ -307,6 +329,7 @@ void trainer_close(trainer *t)
     examples_close(&t->train);
     examples_close(&t->validation);
     examples_close(&t->bank);
+    teacher_close(&t->teacher);
     latent_cache_close(&t->cache);
     model_info_free(&t->base);
 }

@@ -22,11 +22,12 @@ typedef struct shuffled {
 /* What a step is made of: copied from the settings, which no step reads. */
 typedef struct step_plan {
     uint64_t seed;
-    int64_t batch;        /* samples of a micro-batch */
-    int64_t accumulation; /* micro-batches of a step */
-    int64_t bank_count;   /* of `batch`, from the bank */
-    bool flips;           /* examples are mirrored by chance */
-    double class_dropout; /* chance that a target sample is told nothing */
+    int64_t batch;          /* samples of a micro-batch */
+    int64_t accumulation;   /* micro-batches of a step */
+    int64_t retained_count; /* of `batch`, there to be retained */
+    int64_t noise_count;    /* rows of pure noise behind them */
+    bool flips;             /* examples are mirrored by chance */
+    double class_dropout;   /* chance that a target sample is told nothing */
 } step_plan;
 
 typedef struct trainer {
@@ -46,9 +47,10 @@ typedef struct trainer {
     examples train, validation; /* validation.count 0: none given */
     examples bank;              /* count 0: none */
     float *null_context;        /* the model's, for the host; NULL: zeros, or none */
-    shuffled train_order, bank_order;
+    shuffled train_order, retained_order;
     schedule schedule;
     difftuning method;
+    teacher teacher; /* where the method distils */
     /* where it stands */
     int64_t step; /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
@@ -56,6 +58,7 @@ typedef struct trainer {
 
 typedef struct step_result {
     double loss_target, loss_bank; /* mean over the step's samples of each half; NaN: no such samples */
+    double loss_retained;          /* mean of the distances to the teacher, each by its law; NaN: there is none */
     double grad_norm, learning_rate;
     bool finite; /* false: the step was skipped */
 } step_result;
@@ -79,8 +82,14 @@ void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpos
 /* Item number `position` of the endless walk. */
 int64_t shuffled_at(shuffled *o, int64_t position);
 
-/* Fills a training batch: micro-batch `micro` of step t->step. */
+/* Fills a training batch of all rows of t->plan: micro-batch `micro` of step t->step. */
 void feed_batch(trainer *t, batch *b, int64_t micro);
+
+/* Says which rows of it are what: the part of feed_batch that depends on t->plan only. */
+void feed_shape(const trainer *t, batch *b);
+
+/* What the distance of a taught row of it counts for, before shares and weights. */
+double feed_distil_law(const trainer *t, const batch *b, int64_t i);
 
 /* Row i of a batch is told nothing: the null class, the null context; its control is left as it is. */
 void feed_null(const trainer *t, batch *b, int64_t i);

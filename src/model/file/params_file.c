@@ -82,7 +82,11 @@ dt_status params_read_row(ctx *c, const param *row, const tensor_file *f, const 
 {
     const tensor_entry *e = params_need(f, row->name, row->file_dim_count, words, &c->error);
     if (!e || params_check_shape(e, row->file_dim, &c->error) != DT_OK) return c->error.status;
-    return read_entry(c, row->tensor->data, row, f, e);
+    const bool usable = f->in_place && !row->convolution && !c->engine.memory.backing;
+    const float *values = usable ? tensor_in_place(e, &c->error) : NULL;
+    if (!values) return ctx_failed(c) ? c->error.status : read_entry(c, row->tensor->data, row, f, e);
+    row->tensor->data = (real *)(uintptr_t)values;
+    return DT_OK;
 }
 
 dt_status params_refuse_strangers(const params *p, const tensor_file *f, const params_words *words, dt_error *err)

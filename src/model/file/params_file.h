@@ -23,7 +23,8 @@ dt_status params_check_shape(const tensor_entry *e, const int64_t expected[], dt
 /* Fills `numbers` with the shape of a row from the tensor `name`. DT_ERR_SHAPE where it is missing or has another count. */
 dt_status params_read_values(ctx *c, real *numbers, const param *row, const tensor_file *f, const char *name);
 
-/* Fills one row. DT_ERR_SHAPE where its tensor is missing or has another shape. */
+/* Fills one row, or lets it use the file's numbers (tensor_file.in_place) where the engine can. DT_ERR_SHAPE where its tensor is
+ * missing or has another shape. */
 dt_status params_read_row(ctx *c, const param *row, const tensor_file *f, const params_words *words);
 
 /* DT_ERR_SHAPE naming the first tensor of the file that is no row. */
