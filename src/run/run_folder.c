@@ -19,13 +19,21 @@ static bool has_adapter(const training *r)
     return r->trainer.adapter.plan.kind != DT_ADAPTER_NONE;
 }
 
-/* With a constant rate a run may be made longer: the steps it has made stay what they are. */
+/* With a constant rate a run may be made longer: the steps it has made stay what they are. And base_sha256 tells the heads of what is
+ * tuned. */
+static bool may_differ(const dt_settings *s, const settings_key *key)
+{
+    const bool grows = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
+    return grows || (s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"));
+}
+
+/* Whether a run is known by this setting. What came later than folders that are
+ * there and has not been asked for is left out. */
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
-    bool may_grow = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
-    bool of_file = s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"); /* base_sha256 tells */
     bool of_none = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
-    return (key->identity & SETTINGS_TRAIN) && !may_grow && !of_file && !of_none;
+    bool usual = s->retention == DT_RETENTION_BANK && !strcmp(key->name, "retention");
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_none && !usual;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
@@ -88,13 +96,32 @@ static void compare_keys(const training *r, json_t *mine, const json_t *found, b
     }
 }
 
+/* Records a setting that the folder's run was asked for and this call leaves as it is. */
+static void compare_asked(const training *r, const json_t *mine, json_t *found, dt_error *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(found, name, value)
+    {
+        char text[SETTINGS_VALUE_MAX];
+        const settings_key *key = json_object_get(mine, name) ? NULL : settings_find(name);
+        if (!key || !json_is_string(value) || may_differ(r->s, key)) continue;
+        settings_text(text, r->s, key);
+        if (strcmp(text, json_string_value(value)))
+            error_set(err, DT_ERR_CONFLICT,
+                      "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
+                      r->folder, name, json_string_value(value), text);
+    }
+}
+
 /* Which keys there are depends on others (identifies), so those that both have are told first. */
-static dt_status compare_identity(const training *r, const json_t *found, dt_error *err)
+static dt_status compare_identity(const training *r, json_t *found, dt_error *err)
 {
     json_t *mine = identity_of(r);
     if (!mine) return error_set(err, DT_ERR_MEMORY, "%s: no memory to compare the runs", r->folder);
     compare_keys(r, mine, found, false, err);
     compare_keys(r, mine, found, true, err);
+    compare_asked(r, mine, found, err);
     json_decref(mine);
     return err->status;
 }
@@ -102,7 +129,7 @@ static dt_status compare_identity(const training *r, const json_t *found, dt_err
 static dt_status recognise(const training *r, const char *path, dt_error *err)
 {
     json_t *found = json_file_read(path, err);
-    const json_t *identity = json_object_get(found, "identity");
+    json_t *identity = json_object_get(found, "identity");
     if (!json_is_object(identity))
         error_set(err, DT_ERR_FORMAT, "%s: not the description of a run", path);
     else
