@@ -109,6 +109,7 @@ static dt_status reserve_rows(statistics *s, int64_t count, dt_error *err)
 
 static void add_to_block(feature_moments *m, const float *row, int64_t place, bool first)
 {
+    if (m->dim == 0) return; /* no block: adding to NULL is undefined */
     double *to = m->block + place * m->dim;
     for (int64_t i = 0; first && i < m->dim; i++) m->shift[i] = row[i];
     for (int64_t i = 0; i < m->dim; i++) to[i] = row[i] - m->shift[i];

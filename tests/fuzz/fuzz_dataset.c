@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "fuzz_file.h"
+#include "fuzz_repair.h"
 #include "data/dataset.h"
 
 enum { SIDE = 4 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_input(const uint8_t *data, size_t size)
 {
     dataset d;
     dt_error err = {0};
@@ -25,5 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert((err.status == DT_OK) == (err.message[0] == '\0') && !strchr(err.message, '\n'));
     dataset_close(&d);
     close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_both(read_input, data, size);
     return 0;
 }

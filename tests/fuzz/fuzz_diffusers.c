@@ -1,22 +1,12 @@
 /* libFuzzer target: any bytes as config.json beside diffusers' weights of a DiT of one block. */
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz_folder.h"
 
-#include "fuzz_file.h"
 #include "container/safetensors.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_diffusers.h"
 #include "model/file/kind.h"
 
 enum { WIDTH = 8, NAMES_MAX = 32 };
-
-static char home[] = "diffusers-XXXXXX", config[DT_PATH_MAX], weights[DT_PATH_MAX];
-
-/* Stands in for model/dit/dit.c's, which would bring the whole engine: writes as much. */
-void dit_positions(real *out, int64_t grid, int64_t d)
-{
-    memset(out, 0, (size_t)(grid * grid * d) * sizeof *out);
-}
 
 /* A view reads no shape but the first dimension of qkv and of the positions' bias. */
 static void make_weights(void)
@@ -55,25 +45,26 @@ static void make_weights(void)
                                  .dim_count = 1,
                                  .dims = strstr(names[i], "qkv") ? &threefold : &plain,
                                  .values = values};
-    assert(alias_count(&dit_diffusers_names, 1) <= NAMES_MAX && mkdtemp(home));
+    assert(alias_count(&dit_diffusers_names, 1) <= NAMES_MAX);
     alias_sources(out, out_names, dims, &dit_diffusers_names, own, COUNT, 1);
-    file_join(weights, home, DIFFUSERS_WEIGHTS);
-    file_join(config, home, DIFFUSERS_CONFIG);
-    assert(safetensors_write(weights, out, (size_t)alias_count(&dit_diffusers_names, 1), NULL, 0, NULL, &err) == DT_OK);
+    assert(safetensors_write(fuzz_path(DIFFUSERS_WEIGHTS), out, (size_t)alias_count(&dit_diffusers_names, 1), NULL, 0,
+                             NULL, &err) == DT_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     dt_error err = {0};
     tensor_file f;
-    if (!weights[0]) make_weights();
-    FILE *out = fopen(config, "wb");
-    assert(out && fwrite(data, 1, size, out) == size && fclose(out) == 0);
-    assert(tensor_file_open(&f, weights, &err) == DT_OK && dit_diffusers_fits(&f));
+    static bool made;
+    if (!made) make_weights();
+    made = true;
+    fuzz_put(DIFFUSERS_CONFIG, (fuzz_bytes){data, size});
+    assert(tensor_file_open(&f, fuzz_path(DIFFUSERS_WEIGHTS), &err) == DT_OK && dit_diffusers_fits(&f));
     if (dit_diffusers_view(&f, &err) == DT_OK) {
         const tensor_entry *positions = tensor_file_find(&f, "pos_embed");
         assert(positions && positions->dims[2] == WIDTH && tensor_file_metadata(&f, "difftune.heads"));
     }
+    fuzz_check_error(&err);
     tensor_file_close(&f);
     return 0;
 }

@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "fuzz_file.h"
+#include "fuzz_repair.h"
 #include "image/image.h"
 
 static volatile unsigned sink;
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_input(const uint8_t *data, size_t size)
 {
     image im;
     image_origin origin;
@@ -20,5 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     assert((err.status == DT_OK) == (err.message[0] == '\0') && !strchr(err.message, '\n'));
     image_close(&im);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_both(read_input, data, size);
     return 0;
 }

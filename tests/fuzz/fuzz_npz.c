@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "fuzz_file.h"
+#include "fuzz_repair.h"
 #include "container/npz.h"
 #include "data/sample_stack.h"
 
@@ -18,7 +19,7 @@ static void read_stack(const char *path)
     sample_stack_close(&s);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_input(const uint8_t *data, size_t size)
 {
     static npz z;
     dt_error err = {0};
@@ -34,5 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     npz_free(&z);
     read_stack(fuzz_file_path(fd));
     close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_both(read_input, data, size);
     return 0;
 }

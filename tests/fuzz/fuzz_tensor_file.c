@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fuzz_file.h"
+#include "fuzz_repair.h"
 #include "container/tensor_open.h"
 
 enum { VALUES_MAX = 1 << 16 }; /* of a tensor that is read; one that repeats its storage may have very many */
@@ -22,7 +23,7 @@ static void read_values(const tensor_entry *e)
     free(integers);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void read_input(const uint8_t *data, size_t size)
 {
     tensor_file f;
     dt_error err = {0};
@@ -38,5 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert((err.status == DT_OK) == (err.message[0] == '\0') && !strchr(err.message, '\n'));
     tensor_file_close(&f);
     close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_both(read_input, data, size);
     return 0;
 }

@@ -1,43 +1,73 @@
 #!/bin/sh
-# Fuzzes one reader with clang's libFuzzer under ASan and UBSan: run.sh TARGET [SECONDS] (default 60), where TARGET is
-# tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers. New inputs and findings go to a
-# folder below $TMPDIR, which is named at the end.
+# Fuzzes readers with clang's libFuzzer under ASan and UBSan:
+#
+#   run.sh TARGET [SECONDS]    one reader, which is a fuzz_TARGET.c here (default 60 s)
+#   run.sh all [SECONDS]       every reader in turn, so many seconds each, by $FUZZ_JOBS processes (default 1)
+#
+# New inputs and findings stay below $FUZZ_OUT (default: a new folder, named at the end), with a log for each target and, in
+# totals.txt, a line for each round of a target: its name, executions, seconds of CPU, findings. A target goes on from the inputs
+# that an earlier round found there. An input that takes 10 s or 1 GiB is a finding.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-root=$here/../..
-targets="tensor_file, pickle, npz, mat_file, image, dataset, settings, latent_cache or diffusers expected"
-target=${1:?$targets}
-pictures="image/image image/image_codec image/image_decode image/image_jpeg image/image_png image/image_webp
-    image/image_bmp image/image_gif image/image_tiff image/image_avif file/file"
-case $target in
-tensor_file)
-    sources="container/tensor_file container/tensor_open container/dtype container/safetensors_read container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/file" ;;
-pickle) sources="container/pickle" ;;
-npz) sources="container/npz data/sample_stack $pictures" ;;
-mat_file) sources="container/mat_file file/file" ;;
-image) sources=$pictures ;;
-dataset) sources="data/dataset data/dataset_json data/dataset_plan data/dataset_report data/dataset_source data/dataset_labels data/archive_file image/resample file/json_file $pictures" ;;
-latent_cache)
-    sources="data/latent_cache container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
-        container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
-diffusers)
-    sources="model/dit/dit_diffusers model/file/aliases container/tensor_file container/tensor_open container/tensor_source container/dtype container/safetensors_read container/safetensors_write
-        container/pytorch_file container/pytorch_tensors container/pickle container/zip_directory file/json_file file/file" ;;
-settings) sources="settings/settings settings/settings_table settings/settings_yaml settings/settings_arms file/file" ;;
-*) echo "$target: $targets" >&2; exit 1 ;;
-esac
-work=$(mktemp -d)
-files=
-for source in $sources; do files="$files $root/src/$source.c"; done
-# clang here may have no OpenMP of its own; gcc's header and library do for a reader.
-# shellcheck disable=SC2086,SC2046
-clang -std=gnu17 -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-    -I"$root/include" -I"$root/src" -idirafter "$(gcc -print-file-name=include)" "$here/fuzz_$target.c" $files \
-    "$root/src/base/error.c" "$root/src/base/text.c" "$root/src/base/say.c" "$root/src/base/arena.c" -lm "$(gcc -print-file-name=libgomp.so)" \
-    $(pkg-config --cflags --libs jansson nettle libarchive zlib libjpeg libpng libwebp libtiff-4 libgif libavif yaml-0.1) \
-    -o "$work/fuzz"
-mkdir "$work/found"
-cd "$work"
-./fuzz -max_total_time="${2:-60}" -max_len=8192 -print_final_stats=1 -dict="$here/$target.dict" "$work/found" \
-    "$here/corpus/$target"
-echo "inputs in $work/found"
+root=$(cd "$here/../.." && pwd)
+target=${1:-}
+seconds=${2:-60}
+all=$(cd "$here" && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')
+if [ "$target" != all ] && [ ! -f "$here/fuzz_$target.c" ]; then
+    echo "run.sh TARGET|all [SECONDS]; targets:" $all >&2
+    exit 1
+fi
+out=${FUZZ_OUT:-$(mktemp -d)}
+build=${FUZZ_BUILD:-$root/build-fuzz}
+mkdir -p "$out"
+
+# clang may have no OpenMP of its own: gcc's header and library do, and its pragmas are passed over.
+CC=clang cmake -S "$root" -B "$build" -G Ninja -DDT_FUZZ=ON -DDT_CUDA=OFF \
+    -DOpenMP_C_FLAGS="-idirafter $(gcc -print-file-name=include)" -DOpenMP_C_LIB_NAMES=gomp \
+    -DOpenMP_gomp_LIBRARY="$(gcc -print-file-name=libgomp.so)" > "$out/build.log"
+[ "$target" = all ] && programs=fuzz_programs || programs=fuzz_$target
+ninja -C "$build" "$programs" >> "$out/build.log"
+
+# The files that targets make belong in memory.
+[ -w /dev/shm ] && TMPDIR=${TMPDIR:-/dev/shm} && export TMPDIR
+
+fuzz() {
+    name=$1
+    mkdir -p "$out/$name" "$out/findings"
+    dictionary=
+    [ -f "$here/$name.dict" ] && dictionary=-dict=$here/$name.dict
+    log=$out/$name.log
+    # shellcheck disable=SC2086
+    (
+        ulimit -c 0
+        "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=1024 \
+            -malloc_limit_mb=1024 -print_final_stats=1 $dictionary -artifact_prefix="$out/findings/$name-" \
+            "$out/$name" "$here/corpus/$name" > "$log" 2>&1 || true
+        times
+    ) > "$out/$name.times"
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    cpu=$(awk 'NR == 2 { split($1, user, /[ms]/); split($2, kernel, /[ms]/)
+        print int(user[1] * 60 + user[2] + kernel[1] * 60 + kernel[2]) }' "$out/$name.times")
+    found=$(find "$out/findings" -name "$name-*" | wc -l)
+    echo "$name ${executions:-0} $cpu $found" >> "$out/totals.txt"
+}
+
+if [ "$target" != all ]; then
+    fuzz "$target"
+    tail -n 20 "$out/$target.log"
+else
+    running=0
+    for name in $all; do
+        fuzz "$name" &
+        running=$((running + 1))
+        if [ "$running" -ge "${FUZZ_JOBS:-1}" ]; then
+            wait
+            running=0
+        fi
+    done
+    wait
+fi
+awk '{ executions[$1] += $2; cpu[$1] += $3; found[$1] = $4; all += $2; seconds += $3 }
+    END { for (name in cpu) print name, executions[name], cpu[name] " s", found[name] " findings"
+          print "all", all, seconds " s" }' "$out/totals.txt" | sort
+echo "inputs and findings in $out"
