@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "data/bank.h"
+#include "file/json_file.h"
 #include "diffusion/sampler.h"
 #include "train/trainer.h"
 
@@ -325,6 +326,20 @@ static void damaged_shards_are_refused_by_name(void **state)
     fixture_remove("damaged");
 }
 
+static void a_shard_that_is_named_twice_is_refused(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("twice", 3);
+    dt_error err = {0};
+    assert_int_equal(make_bank(&s, -1), DT_OK);
+    json_t *manifest = json_file_read(temp_path("twice/manifest.json"), &err);
+    json_t *shards = json_object_get(manifest, "shards");
+    assert_int_equal(json_array_append(shards, json_array_get(shards, 0)), 0);
+    assert_int_equal(json_file_write(temp_path("twice/manifest.json"), manifest, NULL, &err), DT_OK);
+    refuse_to_open("twice", DT_ERR_FORMAT, "shard-00000.safetensors is there twice");
+    fixture_remove("twice");
+}
+
 static void hostile_manifests_are_refused(void **state)
 {
     (void)state;
@@ -461,6 +476,7 @@ int main(void)
         cmocka_unit_test(the_leftover_of_a_dead_process_is_no_other_thing),
         cmocka_unit_test(a_bank_of_another_model_is_refused),
         cmocka_unit_test(damaged_shards_are_refused_by_name),
+        cmocka_unit_test(a_shard_that_is_named_twice_is_refused),
         cmocka_unit_test(hostile_manifests_are_refused),
         cmocka_unit_test(a_full_disk_keeps_the_finished_shards),
         cmocka_unit_test(a_folder_of_images_is_a_bank),

@@ -348,6 +348,8 @@ static void a_manifest_that_lies_is_refused_in_one_line(void **state)
         {"\"sha256\": \"", "\"sha256\": \"0"},
         {"difftune latents 1", "difftune latents 9"},
         {"\"resolution\": 32", "\"resolution\": 64"},
+        {"\"shards\": [", "\"shards\": [{\"number\": 0, \"count\": 12, \"sha256\": \""
+                          "0000000000000000000000000000000000000000000000000000000000000000\"}, "},
         {"\"shards\": [", "\"shards\": [5, "},
         {"\"shards\": [", "\"shards\": [[], "},
         {"\"shards\"", "\"shard\""},

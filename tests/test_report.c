@@ -446,6 +446,43 @@ static void an_experiment_of_before_has_the_usual_arms(void **state)
     assert_says(make_page(f, ""), "<strong>Diff-Tuning</strong> (paper preset) ended at FD-base <b>15</b>");
 }
 
+static void a_list_of_arms_without_end_is_refused(void **state)
+{
+    fixture *f = *state;
+    char text[4096] = "{\"arms\":[\"ft\"";
+    add_folder(f, "all");
+    add_run(f, "all/ft", "finetune", 100, 20);
+    for (int i = 0; i < 256; i++) strcat(text, ",\"ft\"");
+    strcat(text, "]}");
+    gather_arms(f, "all", text);
+    assert_refused(f, DT_ERR_FORMAT, "more than 256 arms");
+}
+
+static void a_config_is_read_in_bounded_time(void **state)
+{
+    static char deep[1 << 20];
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    memset(deep, '[', sizeof deep - 1);
+    rewrite_config(f, "ft", deep);
+    assert_refused(f, DT_ERR_FORMAT, "config.yaml:1: nested more than 32 deep");
+}
+
+static void measures_of_one_step_are_bounded(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    for (int i = 0; i < 65; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "{\"kind\":\"eval\",\"step\":900,\"measure\":\"m%d\",\"count\":1}\n", i % 64);
+        write_file(f, "ft", "metrics.jsonl", line);
+    }
+    make_page(f, "");
+    assert_int_equal(remove(f->page), 0);
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"eval\",\"step\":900,\"measure\":\"another\"}\n");
+    assert_refused(f, DT_ERR_FORMAT, "more than 64 measures of one step");
+}
+
 static void arms_that_are_no_names_are_refused(void **state)
 {
     static const char *const wrong[] = {"7", "{}", "[]", "[7]", "[\"\"]", "[\"../ft\"]", "null"};
@@ -694,6 +731,9 @@ int main(void)
         REPORT_TEST(an_experiment_stands_for_its_arms),
         REPORT_TEST(an_experiment_of_before_has_the_usual_arms),
         REPORT_TEST(arms_that_are_no_names_are_refused),
+        REPORT_TEST(a_list_of_arms_without_end_is_refused),
+        REPORT_TEST(a_config_is_read_in_bounded_time),
+        REPORT_TEST(measures_of_one_step_are_bounded),
         REPORT_TEST(a_failed_report_leaves_the_old_page),
         REPORT_TEST(markup_from_files_and_title_is_escaped),
         REPORT_TEST(missing_numbers_are_dashes_and_gaps),

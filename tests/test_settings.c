@@ -600,6 +600,25 @@ static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) text_is_refused(bad[i]);
 }
 
+static void time_that_a_file_takes_is_bounded(void **state)
+{
+    (void)state;
+    static char text[1 << 20];
+    dt_settings s;
+    char message[512];
+    dt_settings_init(&s);
+    memset(text, '[', sizeof text - 1);
+    assert_int_equal(load_text(&s, text, message), DT_ERR_ARG);
+    text[0] = '\0';
+    for (size_t n = 0; n < 30000; n++) sprintf(text + 16 * n, "%%TAG !%06zu! b\n", n);
+    assert_int_equal(load_text(&s, text, message), DT_ERR_ARG);
+    assert_says(message, "settings.yaml: more than 16 lines begin with %");
+    strcpy(text, "arms:\n");
+    for (int n = 0; n < 257; n++) sprintf(text + strlen(text), "  a%d: {}\n", n);
+    assert_int_equal(load_text(&s, text, message), DT_ERR_ARG);
+    assert_says(message, "settings.yaml:258: more than 256 arms");
+}
+
 static void a_missing_or_huge_file_is_refused(void **state)
 {
     (void)state;
@@ -796,6 +815,7 @@ int main(void)
         cmocka_unit_test(a_file_changes_only_the_keys_it_names),
         cmocka_unit_test(an_empty_file_changes_nothing),
         cmocka_unit_test(a_bad_file_is_refused_with_its_line_and_changes_nothing),
+        cmocka_unit_test(time_that_a_file_takes_is_bounded),
         cmocka_unit_test(a_missing_or_huge_file_is_refused),
         cmocka_unit_test(arms_are_names_with_settings_of_their_own),
         cmocka_unit_test(plain_fine_tuning_retains_nothing_whatever_the_recipe_says),

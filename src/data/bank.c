@@ -78,6 +78,17 @@ static dt_status append_shard(examples *b, const char *folder, const json_t *sha
     return err->status;
 }
 
+/* A file named again and again would fill the memory. */
+static dt_status check_named_once(json_t *seen, const char *folder, const json_t *shard, dt_error *err)
+{
+    const char *name = json_string_value(json_object_get(shard, "file"));
+    if (name && json_object_get(seen, name))
+        return error_set(err, DT_ERR_FORMAT, "%s/manifest.json: %s is there twice", folder, name);
+    if (name && json_object_set_new(seen, name, json_true()) != 0)
+        error_set(err, DT_ERR_MEMORY, "%s: no memory to list its shards", folder);
+    return err->status;
+}
+
 static dt_status open_shards(ctx *c, examples *b, const char *folder, const char *base_sha256)
 {
     dt_error *err = &c->error;
@@ -88,11 +99,12 @@ static dt_status open_shards(ctx *c, examples *b, const char *folder, const char
         error_set(err, DT_ERR_CONFLICT, "%s: this bank was drawn from another base model (sha256 %.12s.., not %.12s..)",
                   folder, base ? base : "?", base_sha256);
     size_t i;
-    json_t *shard;
+    json_t *shard, *seen = json_object();
     json_array_foreach(json_object_get(manifest, "shards"), i, shard)
     {
-        if (ctx_go_on(c)) append_shard(b, folder, shard, err);
+        if (check_named_once(seen, folder, shard, err) == DT_OK && ctx_go_on(c)) append_shard(b, folder, shard, err);
     }
+    json_decref(seen);
     if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
     char *text = json_dumps(manifest, JSON_SORT_KEYS);
     if (text) {

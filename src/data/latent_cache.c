@@ -167,41 +167,52 @@ static bool read_shard_entry(latent_shard *s, const json_t *entry, const latent_
     return s->number >= 0 && s->number < 1 << 30 && s->count > 0 && s->count <= k->shard_capacity;
 }
 
+/* Numbers rise, so that no file is named twice. */
+static dt_status read_entries(latent_cache *k, const json_t *list, int64_t count, dt_error *err)
+{
+    k->shard = calloc((size_t)count + 1, sizeof *k->shard);
+    if (!k->shard) error_set(err, DT_ERR_MEMORY, "%s: no memory for %lld shards", k->folder, (long long)count);
+    for (int64_t i = 0; err->status == DT_OK && i < count; i++)
+        if (!read_shard_entry(&k->shard[i], json_array_get(list, (size_t)i), k) ||
+            (i > 0 && k->shard[i].number <= k->shard[i - 1].number))
+            error_set(err, DT_ERR_FORMAT,
+                      "%s/manifest.json: shard %lld: a rising number, count up to %lld and sha256 expected; remove the "
+                      "folder to have its pictures encoded anew",
+                      k->folder, (long long)i, (long long)k->shard_capacity);
+    return err->status;
+}
+
+/* Takes a shard that was mapped, or tells why it was not. */
+static void take_shard(latent_cache *k, latent_shard *s, const dt_error *why, const data_watcher *watch, dt_error *err)
+{
+    if (why->status == DT_OK && err->status == DT_OK) {
+        const int64_t number = k->shard_count++;
+        k->shard[number] = *s;
+        for (int64_t row = 0; row < k->shard[number].count; row++) index_row(k, number, row, err);
+    } else {
+        if (error_is_of_machine(why))
+            error_set(err, why->status, "%s", why->message);
+        else if (err->status == DT_OK)
+            say(watch->log, watch->user, "%s; its pictures are encoded again", why->message);
+        tensor_file_close(&s->file);
+    }
+}
+
 /* Maps and checks all shards that the manifest names, several at a time. */
 static dt_status open_shards(latent_cache *k, const json_t *manifest, const data_watcher *watch, dt_error *err)
 {
     const json_t *list = json_object_get(manifest, "shards");
-    int64_t count = (int64_t)json_array_size(list);
-    k->shard = calloc((size_t)count + 1, sizeof *k->shard);
-    dt_error *why = calloc((size_t)count + 1, sizeof *why);
-    if (!k->shard || !why) error_set(err, DT_ERR_MEMORY, "%s: no memory for %lld shards", k->folder, (long long)count);
-    for (int64_t i = 0; err->status == DT_OK && i < count; i++)
-        if (!read_shard_entry(&k->shard[i], json_array_get(list, (size_t)i), k))
-            error_set(err, DT_ERR_FORMAT,
-                      "%s/manifest.json: shard %lld: number, count up to %lld and sha256 expected; remove the folder "
-                      "to have its pictures encoded anew",
-                      k->folder, (long long)i, (long long)k->shard_capacity);
+    const int64_t count = (int64_t)json_array_size(list);
+    read_entries(k, list, count, err);
     for (int64_t first = 0; err->status == DT_OK && first < count; first += SHARDS_TOGETHER) {
         const int64_t last = count - first < SHARDS_TOGETHER ? count : first + SHARDS_TOGETHER;
+        dt_error why[SHARDS_TOGETHER] = {0};
         if (first > 0 && watch->go_on && !watch->go_on(watch->user, 0, 0))
-            error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while its shards were checked", k->folder);
+            return error_set(err, DT_ERR_INTERRUPTED, "%s: stopped while its shards were checked", k->folder);
 #pragma omp parallel for schedule(dynamic)
-        for (int64_t i = first; i < last; i++) map_shard(&k->shard[i], k, &why[i]);
+        for (int64_t i = first; i < last; i++) map_shard(&k->shard[i], k, &why[i - first]);
+        for (int64_t i = first; i < last; i++) take_shard(k, &k->shard[i], &why[i - first], watch, err);
     }
-    for (int64_t i = 0; err->status == DT_OK && i < count; i++) {
-        latent_shard *s = &k->shard[i];
-        if (error_is_of_machine(&why[i])) {
-            error_set(err, why[i].status, "%s", why[i].message);
-            tensor_file_close(&s->file);
-        } else if (why[i].status == DT_OK) {
-            k->shard[k->shard_count++] = *s;
-            for (int64_t row = 0; row < s->count; row++) index_row(k, k->shard_count - 1, row, err);
-        } else {
-            say(watch->log, watch->user, "%s; its pictures are encoded again", why[i].message);
-            tensor_file_close(&s->file);
-        }
-    }
-    free(why);
     return err->status;
 }
 

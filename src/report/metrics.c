@@ -6,7 +6,7 @@
 #include "file/json_file.h"
 #include "report/run.h"
 
-enum { METRICS_LIMIT = 512 << 20 };
+enum { METRICS_LIMIT = 512 << 20, STEP_MEASURES_MAX = 64 };
 
 /* The line in hand: where it is, and what is wrong with it. */
 typedef struct line {
@@ -137,11 +137,15 @@ static dt_status add_eval(run *r, const line *l)
         status = get_number(fields[i].value, l, l->record, fields[i].key);
     if (status != DT_OK) return status;
     while (r->eval_count > 0 && r->eval[r->eval_count - 1].step > e.step) r->eval_count--;
-    for (int64_t i = r->eval_count; i-- > 0 && r->eval[i].step == e.step;) {
+    int64_t same = 0;
+    for (int64_t i = r->eval_count; i-- > 0 && r->eval[i].step == e.step; same++) {
         if (strcmp(r->eval[i].measure, e.measure) != 0) continue;
         r->eval[i] = e;
         return DT_OK;
     }
+    if (same == STEP_MEASURES_MAX)
+        return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: more than %d measures of one step", l->path, l->number,
+                         STEP_MEASURES_MAX);
     status = reserve((void **)&r->eval, r->eval_count, sizeof e, l);
     if (status == DT_OK) r->eval[r->eval_count++] = e;
     return status;

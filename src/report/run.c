@@ -4,13 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <yaml.h>
-
 #include "file/json_file.h"
 #include "file/numbers_file.h"
+#include "file/yaml_file.h"
 #include "settings/settings.h"
 
-enum { CONFIG_LIMIT = 1 << 20, GRIDS_MAX = 100000 };
+enum { GRIDS_MAX = 100000 };
 
 static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *name, dt_error *err)
 {
@@ -34,55 +33,61 @@ static dt_status read_descriptions(run *r, dt_error *err)
     return status;
 }
 
-/* The pairs of scalars at the top of the document; whatever else is there is only shown as text. */
-static bool collect_settings(run *r, yaml_document_t *document)
+static dt_status add_setting(run *r, const char *path, char *key, const char *value, dt_error *err)
 {
-    yaml_node_t *root = yaml_document_get_root_node(document);
-    if (!root || root->type != YAML_MAPPING_NODE) return true;
-    size_t pairs = (size_t)(root->data.mapping.pairs.top - root->data.mapping.pairs.start);
-    r->setting = calloc(pairs ? pairs : 1, sizeof *r->setting);
-    if (!r->setting) return false;
-    for (size_t i = 0; i < pairs; i++) {
-        yaml_node_pair_t pair = root->data.mapping.pairs.start[i];
-        yaml_node_t *key = yaml_document_get_node(document, pair.key);
-        yaml_node_t *value = yaml_document_get_node(document, pair.value);
-        if (key->type != YAML_SCALAR_NODE || value->type != YAML_SCALAR_NODE) continue;
-        run_setting *s = &r->setting[r->setting_count++];
-        s->key = strdup((const char *)key->data.scalar.value);
-        s->value = strdup((const char *)value->data.scalar.value);
-        if (!s->key || !s->value) return false;
-        for (char *c = s->key; *c; c++)
-            if (*c == '-') *c = '_';
+    const int64_t n = r->setting_count;
+    if ((n & (n - 1)) == 0) { /* the block holds the next power of two */
+        run_setting *grown = realloc(r->setting, (size_t)(n ? 2 * n : 1) * sizeof *grown);
+        if (!grown) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+        r->setting = grown;
     }
-    return true;
+    for (char *c = key; *c; c++)
+        if (*c == '-') *c = '_';
+    r->setting[n] = (run_setting){strdup(key), strdup(value)};
+    r->setting_count++;
+    if (!r->setting[n].key || !r->setting[n].value) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    return DT_OK;
 }
 
-static dt_status parse_config(run *r, const char *path, size_t size, dt_error *err)
+/* A pair of the top mapping, whose key is at hand. What is no pair of scalars is only shown as text. */
+static dt_status read_pair(run *r, yaml_file *y, dt_error *err)
 {
-    yaml_parser_t parser;
-    yaml_document_t document;
-    if (!yaml_parser_initialize(&parser)) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)r->config, size);
-    dt_status status = DT_OK;
-    if (!yaml_parser_load(&parser, &document)) {
-        status = error_set(err, DT_ERR_FORMAT, "%s: line %zu: not YAML: %s", path, parser.problem_mark.line + 1,
-                           parser.problem ? parser.problem : "not enough memory");
-    } else {
-        if (!collect_settings(r, &document)) status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-        yaml_document_delete(&document);
+    char *key = y->event.type == YAML_SCALAR_EVENT ? strdup((const char *)y->event.data.scalar.value) : NULL;
+    if (y->event.type == YAML_SCALAR_EVENT && !key) error_set(err, DT_ERR_MEMORY, "%s: not enough memory", y->path);
+    if (err->status == DT_OK && yaml_file_skip(y, err) == DT_OK && yaml_file_next(y, err) == DT_OK) {
+        if (key && y->event.type == YAML_SCALAR_EVENT)
+            add_setting(r, y->path, key, (const char *)y->event.data.scalar.value, err);
+        else
+            yaml_file_skip(y, err);
     }
-    yaml_parser_delete(&parser);
-    return status;
+    free(key);
+    return err->status;
+}
+
+/* The first document. */
+static dt_status read_settings(run *r, yaml_file *y, dt_error *err)
+{
+    while (yaml_file_next(y, err) == DT_OK && y->event.type != YAML_DOCUMENT_END_EVENT &&
+           y->event.type != YAML_STREAM_END_EVENT)
+        if (y->depth == 1)
+            read_pair(r, y, err);
+        else if (y->event.type != YAML_MAPPING_START_EVENT)
+            yaml_file_skip(y, err);
+    return err->status;
 }
 
 static dt_status read_config(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    size_t size = 0;
+    yaml_file y;
     dt_status status = file_in_run(path, r, "config.yaml", err);
     if (status != DT_OK || !file_exists(path)) return status;
-    status = file_read_all(&r->config, &size, path, CONFIG_LIMIT, err);
-    return status == DT_OK ? parse_config(r, path, size, err) : status;
+    if (yaml_file_open(&y, path, DT_ERR_FORMAT, err) != DT_OK) return err->status;
+    read_settings(r, &y, err);
+    r->config = strdup(y.text);
+    if (!r->config) error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    yaml_file_close(&y);
+    return err->status;
 }
 
 static dt_status read_psi(run *r, dt_error *err)

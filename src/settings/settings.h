@@ -120,7 +120,7 @@ dt_status settings_save(const dt_settings *s, const char *path, dt_error *err);
 
 /* ---- arms: what an experiment compares; each is a name and settings of its own on top of the recipe's ---- */
 
-enum { SETTINGS_ARM_NAME_MAX = 48 };
+enum { SETTINGS_ARM_NAME_MAX = 48, SETTINGS_ARMS_MAX = 256 };
 
 typedef struct settings_arm {
     char name[SETTINGS_ARM_NAME_MAX]; /* letters, digits, hyphens and underscores */
@@ -137,7 +137,7 @@ typedef struct settings_arms {
 } settings_arms;
 
 /* Reads the mapping `arms` of a YAML file, whose other keys are checked and passed over. DT_ERR_ARG with the line: as
- * settings_load, a name that is none or is there twice, a key that an arm cannot set. On failure *arms is empty. */
+ * settings_load, more than SETTINGS_ARMS_MAX arms, a name that is none or is there twice, a key that an arm cannot set. On failure *arms is empty. */
 dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err);
 void settings_arms_free(settings_arms *arms);
 

@@ -8,20 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <yaml.h>
 
 #include "base/text_stream.h"
 #include "file/file.h"
+#include "file/yaml_file.h"
 
-enum { FILE_MAX = 1 << 20 };
-
-/* ---- reading: a walk over the events of libyaml ---- */
+/* ---- reading ---- */
 
 typedef struct reader {
-    yaml_parser_t parser;
-    yaml_event_t event; /* the one at hand */
-    const char *path;
-    const char *text; /* the whole file, with a zero byte behind */
+    yaml_file file;
+    const char *line_start; /* a line of its text, and its number from 0 */
+    size_t line;
     dt_error *err;
 } reader;
 
@@ -34,12 +31,12 @@ static dt_status refuse(reader *r, size_t line, const char *format, ...)
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    return error_set(r->err, DT_ERR_ARG, "%s:%zu: %s", r->path, line, sentence);
+    return error_set(r->err, DT_ERR_ARG, "%s:%zu: %s", r->file.path, line, sentence);
 }
 
 static size_t line_at_hand(const reader *r)
 {
-    return r->event.start_mark.line + 1;
+    return r->file.event.start_mark.line + 1;
 }
 
 static dt_status refuse_form(reader *r)
@@ -49,15 +46,12 @@ static dt_status refuse_form(reader *r)
 
 static dt_status next(reader *r)
 {
-    yaml_event_delete(&r->event);
-    if (yaml_parser_parse(&r->parser, &r->event)) return DT_OK;
-    if (r->parser.error == YAML_MEMORY_ERROR) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory", r->path);
-    return refuse(r, r->parser.problem_mark.line + 1, "not YAML: %s", r->parser.problem);
+    return yaml_file_next(&r->file, r->err);
 }
 
 static const char *scalar(const reader *r)
 {
-    return (const char *)r->event.data.scalar.value;
+    return (const char *)r->file.event.data.scalar.value;
 }
 
 /* What the text of a scalar is cut to where it is shown. */
@@ -72,22 +66,24 @@ static bool is_null_word(const char *text)
 /* Then the value is empty, which only text may be. */
 static bool is_no_value(const reader *r)
 {
-    return r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && is_null_word(scalar(r));
+    return r->file.event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && is_null_word(scalar(r));
 }
 
-/* What follows the event at hand in the file. Marks count characters, not bytes. */
-static const char *behind_event(const reader *r)
+/* What follows the event at hand in the file. Marks count characters, not bytes; events come in the order of the file. */
+static const char *behind_event(reader *r)
 {
-    const char *at = r->text, *line;
-    for (size_t n = r->event.end_mark.line; n > 0 && (line = strchr(at, '\n')); n--) at = line + 1;
-    for (size_t n = r->event.end_mark.column; n > 0 && *at && *at != '\n'; n--) do
+    const yaml_mark_t end = r->file.event.end_mark;
+    const char *next_line;
+    for (; r->line < end.line && (next_line = strchr(r->line_start, '\n')); r->line++) r->line_start = next_line + 1;
+    const char *at = r->line_start;
+    for (size_t n = end.column; n > 0 && *at && *at != '\n'; n--) do
             at++;
         while (((unsigned char)*at & 0xc0) == 0x80);
     return at;
 }
 
 /* Whether what was meant as a value begins a comment: "background: #102030". */
-static bool is_commented_out(const reader *r, const settings_key *key)
+static bool is_commented_out(reader *r, const settings_key *key)
 {
     if (key->type != SETTINGS_TEXT || !is_no_value(r) || scalar(r)[0]) return false;
     const char *rest = behind_event(r);
@@ -98,8 +94,9 @@ static bool is_commented_out(const reader *r, const settings_key *key)
 /* A row whose value is no single one, or holds a zero byte, which would end it early. */
 static dt_status check_value(reader *r, const settings_key *key, size_t line)
 {
-    if (r->event.type != YAML_SCALAR_EVENT) return refuse(r, line, "%s needs a single value", key->name);
-    if (strlen(scalar(r)) != r->event.data.scalar.length) return refuse(r, line, "%s holds a zero byte", key->name);
+    if (r->file.event.type != YAML_SCALAR_EVENT) return refuse(r, line, "%s needs a single value", key->name);
+    if (strlen(scalar(r)) != r->file.event.data.scalar.length)
+        return refuse(r, line, "%s holds a zero byte", key->name);
     if (is_commented_out(r, key))
         return refuse(r, line, "%s has no value: # begins a comment; put the value in quotes, as in '#ffffff'",
                       key->name);
@@ -112,9 +109,9 @@ static dt_status read_arms(reader *r, settings_arms *arms);
  * not NULL) they are kept as well; `arms` receives the arms of the top mapping and is NULL in an arm's. */
 static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms, bool seen[])
 {
-    while (next(r) == DT_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+    while (next(r) == DT_OK && r->file.event.type != YAML_MAPPING_END_EVENT) {
         const size_t line = line_at_hand(r);
-        if (r->event.type != YAML_SCALAR_EVENT) return refuse_form(r);
+        if (r->file.event.type != YAML_SCALAR_EVENT) return refuse_form(r);
         const settings_key *key = settings_find(scalar(r));
         if (!key) {
             char hint[DT_TEXT_MAX];
@@ -126,7 +123,7 @@ static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settin
         bool *twice = &seen[key - settings_keys];
         if (*twice) return refuse(r, line, "%s is set twice", key->name);
         *twice = true;
-        if (arms && r->event.type == YAML_MAPPING_START_EVENT && key == settings_find("arms")) {
+        if (arms && r->file.event.type == YAML_MAPPING_START_EVENT && key == settings_find("arms")) {
             if (read_arms(r, arms) != DT_OK) break;
             continue;
         }
@@ -142,7 +139,7 @@ static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settin
 static dt_status read_mapping(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms)
 {
     bool *seen = calloc((size_t)settings_key_count, sizeof *seen);
-    if (!seen) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory to read it", r->path);
+    if (!seen) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory to read it", r->file.path);
     read_pairs(r, s, arm, arms, seen);
     free(seen);
     return r->err->status;
@@ -170,13 +167,14 @@ static dt_status read_arms(reader *r, settings_arms *arms)
 {
     dt_settings tried;
     const size_t first_line = line_at_hand(r);
-    while (next(r) == DT_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+    while (next(r) == DT_OK && r->file.event.type != YAML_MAPPING_END_EVENT) {
         const size_t line = line_at_hand(r);
-        if (r->event.type != YAML_SCALAR_EVENT) return refuse_form(r);
+        if (r->file.event.type != YAML_SCALAR_EVENT) return refuse_form(r);
         if (check_arm_name(r, arms) != DT_OK) break;
+        if (arms->count == SETTINGS_ARMS_MAX) return refuse(r, line, "more than %d arms", SETTINGS_ARMS_MAX);
         settings_arm *arm = settings_arms_add(arms, scalar(r), r->err);
         if (!arm || next(r) != DT_OK) break;
-        if (r->event.type != YAML_MAPPING_START_EVENT)
+        if (r->file.event.type != YAML_MAPPING_START_EVENT)
             return refuse(r, line, "arm %s needs a mapping of its settings, such as {tau: 2}, or {}", arm->name);
         dt_settings_init(&tried);
         if (read_mapping(r, &tried, arm, NULL) != DT_OK) break;
@@ -188,11 +186,11 @@ static dt_status read_arms(reader *r, settings_arms *arms)
 /* One document, which is a mapping; or none, which sets nothing. */
 static dt_status read_document(reader *r, dt_settings *s, settings_arms *arms)
 {
-    if (next(r) != DT_OK || next(r) != DT_OK || r->event.type == YAML_STREAM_END_EVENT) return r->err->status;
+    if (next(r) != DT_OK || next(r) != DT_OK || r->file.event.type == YAML_STREAM_END_EVENT) return r->err->status;
     if (next(r) != DT_OK) return r->err->status;
-    if (r->event.type != YAML_MAPPING_START_EVENT) return refuse_form(r);
+    if (r->file.event.type != YAML_MAPPING_START_EVENT) return refuse_form(r);
     if (read_mapping(r, s, NULL, arms) != DT_OK || next(r) != DT_OK || next(r) != DT_OK) return r->err->status;
-    if (r->event.type != YAML_STREAM_END_EVENT)
+    if (r->file.event.type != YAML_STREAM_END_EVENT)
         refuse(r, line_at_hand(r), "one mapping of keys to values expected, found several documents");
     return r->err->status;
 }
@@ -200,22 +198,13 @@ static dt_status read_document(reader *r, dt_settings *s, settings_arms *arms)
 /* *s is changed only when the whole file is good. */
 static dt_status read_file(dt_settings *s, settings_arms *arms, const char *path, dt_error *err)
 {
-    char *text;
-    size_t size;
-    reader r = {.path = path, .err = err};
-    if (file_read_all(&text, &size, path, FILE_MAX, err) != DT_OK) return err->status;
-    r.text = text;
-    if (yaml_parser_initialize(&r.parser)) {
-        dt_settings changed = *s;
-        yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, size);
-        if (read_document(&r, &changed, arms) == DT_OK && arms->count) settings_set(&changed, "arms", path, err);
-        if (err->status == DT_OK) *s = changed;
-        yaml_event_delete(&r.event);
-        yaml_parser_delete(&r.parser);
-    } else {
-        error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
-    }
-    free(text);
+    reader r = {.err = err};
+    if (yaml_file_open(&r.file, path, DT_ERR_ARG, err) != DT_OK) return err->status;
+    dt_settings changed = *s;
+    r.line_start = r.file.text;
+    if (read_document(&r, &changed, arms) == DT_OK && arms->count) settings_set(&changed, "arms", path, err);
+    if (err->status == DT_OK) *s = changed;
+    yaml_file_close(&r.file);
     return err->status;
 }
 

@@ -10,13 +10,13 @@ enum { BYTES_MAX = 1 << 23 }; /* SqueezeNet has 5 MB */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     squeezenet squeeze;
-    inception inception;
+    inception net;
     ctx *c = fuzz_context();
     fuzz_put_tensors("weights.safetensors", (fuzz_bytes){data, size}, BYTES_MAX);
     squeezenet_open(c, &squeeze, fuzz_path("weights.safetensors"));
     fuzz_check_error(&c->error);
     c = fuzz_context();
-    inception_open(c, &inception, fuzz_path("weights.safetensors"));
+    inception_open(c, &net, fuzz_path("weights.safetensors"));
     fuzz_check_error(&c->error);
     return 0;
 }

@@ -55,7 +55,7 @@ static inline const char *fuzz_path(const char *name)
         atexit(fuzz_folder_remove);
     }
     char *path = paths[next++ % 8];
-    snprintf(path, DT_PATH_MAX, "%s/%s", fuzz_folder, name);
+    snprintf(path, DT_PATH_MAX, "%s/%.700s", fuzz_folder, name);
     return path;
 }
 
