@@ -45,6 +45,33 @@ static void anything_but_one_object_is_refused(void **state)
     refused("{\"a\": \"\xff\"}", 10, "not JSON");
 }
 
+/* Such texts cost the parser far more memory or stack than they have bytes. */
+static void a_text_that_would_burst_the_parser_is_refused(void **state)
+{
+    (void)state;
+    enum { SIZE = 2 * JSON_VALUES_MAX + 64 };
+    char *text = malloc(SIZE);
+    json_error_t why;
+    dt_error err = {0};
+    assert_non_null(text);
+    for (int i = 0; i < SIZE; i++) text[i] = i % 2 ? '0' : ',';
+    memcpy(text, "{\"a\": [0", 8);
+    memcpy(text + SIZE - 3, "0]}", 3);
+    refused(text, SIZE, "more than 4194304 values");
+    const size_t fits = 2 * JSON_VALUES_MAX - 1;
+    memcpy(text + fits, "0]}", 3);
+    json_t *value = json_text_read(text, fits + 3, &why, "text", &err);
+    assert_non_null(value);
+    json_decref(value);
+    memset(text, '[', SIZE);
+    refused(text, JSON_DEPTH_MAX + 1, "nested deeper than 64");
+    memset(text + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    value = json_text_read(text, 2 * JSON_DEPTH_MAX, &why, "text", &err);
+    assert_non_null(value);
+    json_decref(value);
+    free(text);
+}
+
 static void a_long_or_missing_file_and_no_value_are_refused(void **state)
 {
     (void)state;
@@ -150,6 +177,7 @@ int main(void)
         cmocka_unit_test(what_loses_a_member_is_nothing),
         cmocka_unit_test(every_flipped_bit_of_a_sealed_file_is_found),
         cmocka_unit_test(a_file_from_before_there_were_seals_is_read),
+        cmocka_unit_test(a_text_that_would_burst_the_parser_is_refused),
         cmocka_unit_test(a_long_or_missing_file_and_no_value_are_refused),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -32,8 +32,35 @@ void json_add(json_t **array, json_t *value)
     *array = NULL;
 }
 
+/* Bounds what the parser will take in memory and stack, before it runs. */
+static bool is_bounded(const char *text, size_t size, json_error_t *where)
+{
+    int64_t values = 0, depth = 0;
+    bool quoted = false;
+    *where = (json_error_t){.line = 1};
+    for (size_t i = 0; i < size; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (quoted)
+            continue;
+        else if (text[i] == '{' || text[i] == '[')
+            depth++, values++;
+        else if (text[i] == '}' || text[i] == ']')
+            depth--;
+        else if (text[i] == ',')
+            values++;
+        if (depth > JSON_DEPTH_MAX) snprintf(where->text, sizeof where->text, "nested deeper than %d", JSON_DEPTH_MAX);
+        if (values > JSON_VALUES_MAX) snprintf(where->text, sizeof where->text, "more than %d values", JSON_VALUES_MAX);
+        if (where->text[0]) return false;
+    }
+    return true;
+}
+
 json_t *json_text_read(const char *text, size_t size, json_error_t *where, const char *path, dt_error *err)
 {
+    if (!is_bounded(text, size, where)) return NULL;
     errno = 0;
     json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, where);
     if (errno == ENOMEM) { /* jansson may go on with a part of a word */

@@ -23,7 +23,10 @@ json_t *json_object_of(const json_field *fields);
 void json_put(json_t **object, const char *key, json_t *value);
 void json_add(json_t **array, json_t *value);
 
-/* A JSON text without repeated keys. NULL for anything else, with the place in `where`; *err is set only where memory is out, which
+/* A parsed value takes some 100 bytes; a safetensors header of 100,000 tensors has about 1.5 million. */
+enum { JSON_VALUES_MAX = 1 << 22, JSON_DEPTH_MAX = 64 };
+
+/* A JSON text without repeated keys and within these bounds. NULL for anything else, with the place in `where`; *err is set only where memory is out, which
  * jansson does not tell from damage. `path` is for the message. */
 json_t *json_text_read(const char *text, size_t size, json_error_t *where, const char *path, dt_error *err);
 
