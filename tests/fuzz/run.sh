@@ -12,9 +12,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 target=${1:-}
 seconds=${2:-60}
-all=$(cd "$here" && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')
+all=
+for source in "$here"/fuzz_*.c; do
+    name=${source##*/fuzz_}
+    all="$all ${name%.c}"
+done
 if [ "$target" != all ] && [ ! -f "$here/fuzz_$target.c" ]; then
-    echo "run.sh TARGET|all [SECONDS]; targets:" $all >&2
+    echo "run.sh TARGET|all [SECONDS]; targets:$all" >&2
     exit 1
 fi
 out=${FUZZ_OUT:-$(mktemp -d)}
@@ -39,7 +43,6 @@ fuzz() {
     log=$out/$name.log
     # shellcheck disable=SC2086
     (
-        ulimit -c 0
         "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=1024 \
             -malloc_limit_mb=1024 -print_final_stats=1 $dictionary -artifact_prefix="$out/findings/$name-" \
             "$out/$name" "$here/corpus/$name" > "$log" 2>&1 || true
