@@ -56,6 +56,8 @@ static void nonsense_is_no_limit(void **state)
     static const char *const lines[] = {"", "\n", "0\n", "0:\n", "0::\n", "0::nowhere\n", "0::/odd\n"};
     put("mount/odd", "cpu.max", "many 0\n");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) assert_int_equal(limit_with(lines[i]), 0);
+    put("mount/odd", "cpu.max", "inf inf\n");
+    assert_int_equal(limit_with("0::/odd\n"), 0);
     put("mount/odd", "cpu.max", "100000\n");
     assert_int_equal(limit_with("0::/odd\n"), 0);
     assert_int_equal(cpus_of_groups(temp_path("no_such"), temp_path("mount")), 0);

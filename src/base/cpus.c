@@ -14,10 +14,11 @@ static int smaller_limit(int a, int b)
     return a == 0 || (b > 0 && b < a) ? b : a;
 }
 
-/* Of a quota of time in each period; none where it is not positive. */
+/* Of a quota of time in each period; none where they are not positive or no numbers of microseconds. */
 static int limit_of(double quota, double period)
 {
-    if (!(quota > 0) || !(period > 0)) return 0;
+    const double most = 1e18;
+    if (!(quota > 0 && quota < most) || !(period > 0 && period < most)) return 0;
     const double whole = (quota + period - 1) / period;
     return whole < 1 ? 1 : whole > INT_MAX ? INT_MAX : (int)whole;
 }

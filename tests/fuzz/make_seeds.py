@@ -158,6 +158,7 @@ def small():
     seed("dataset_names", "splits", "Train/a/1.png\nvalidation/a/2.png\ntest/b/3.png\nval:\n")
     seed("dataset_names", "one", "top/all/1.png\ntop/all/2.png\n")
     seed("cgroup", "second", "0::/g\n", "200000 100000\n", "", "")
+    seed("cgroup", "infinite", "0::/g\n", "inf inf\n", "", "")
     seed("cgroup", "first", "4:cpu,cpuacct:/g\n", "", "150000\n", "100000\n")
     for name, text in {"number": "learning-rate=1e-4", "word": "method=finetune", "bool": "tensorboard=on", "path": "train_data=~/a", "other": "lr=3"}.items():
         seed("settings_value", name, text)
