@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of tests/fuzz/corpus that are texts: needs nothing but Python, and vectors/ for the names in codecs."""
+"""Writes the seeds of tests/fuzz/corpus that need nothing but Python and the names in tests/vectors; those that PyTorch, NumPy and
+Pillow make are make_corpus.py's."""
 
 import json
 import pathlib
@@ -20,7 +21,10 @@ def seed(target, name, *parts):
 
 def lines(tensors, **metadata):
     """Tensors as fuzz_tensors.h reads them: (name, type, shape, values)."""
-    text = [f"{name} {kind} {','.join(map(str, shape))}{' = ' + values if values else ''}" for name, kind, shape, values in tensors]
+    text = [
+        f"{name} {kind} {','.join(map(str, shape))}{' = ' + values if values else ''}"
+        for name, kind, shape, values in tensors
+    ]
     return "\n".join(text + [f"@{key} {value}" for key, value in metadata.items()]) + "\n"
 
 
@@ -41,7 +45,13 @@ def dit(kind="F32", prefix="", channels=1, side=2, patch=2, hidden=4, depth=1, c
         "final_layer.linear.bias": [area * outputs],
     }
     for i in range(depth):
-        for name, rows, columns in (("adaLN_modulation.1", 6, 1), ("attn.qkv", 3, 1), ("attn.proj", 1, 1), ("mlp.fc1", 4, 1), ("mlp.fc2", 1, 4)):
+        for name, rows, columns in (
+            ("adaLN_modulation.1", 6, 1),
+            ("attn.qkv", 3, 1),
+            ("attn.proj", 1, 1),
+            ("mlp.fc1", 4, 1),
+            ("mlp.fc2", 1, 4),
+        ):
             shapes[f"blocks.{i}.{name}.weight"] = [rows * hidden, columns * hidden]
             shapes[f"blocks.{i}.{name}.bias"] = [rows * hidden]
     return [(prefix + name, kind, shape, "0 1" if name == "pos_embed" else "0.1 -0.2 0.3") for name, shape in shapes.items()]
@@ -51,13 +61,25 @@ def shapes_of(path, prefix):
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-    return [(name[len(prefix) :], "F32", entry["shape"], "0.1 -0.1") for name, entry in header.items() if name.startswith(prefix)]
+    return [
+        (name[len(prefix) :], "F32", entry["shape"], "0.1 -0.1") for name, entry in header.items() if name.startswith(prefix)
+    ]
 
 
 def models():
     seed("model", "dit", lines(dit(), **{"difftune.heads": "1", "difftune.classes": '["a", "7"]'}), "a,7")
-    seed("model", "averages", lines(dit(prefix="ema.", kind="BF16") + dit(prefix="model.", kind="BF16"), **{"difftune.heads": "1"}), "0-1")
-    seed("model", "wrapped", lines(dit(prefix="state_dict.module._orig_mod.", channels=3, outputs=2, depth=2), **{"difftune.heads": "2"}), "")
+    seed(
+        "model",
+        "averages",
+        lines(dit(prefix="ema.", kind="BF16") + dit(prefix="model.", kind="BF16"), **{"difftune.heads": "1"}),
+        "0-1",
+    )
+    seed(
+        "model",
+        "wrapped",
+        lines(dit(prefix="state_dict.module._orig_mod.", channels=3, outputs=2, depth=2), **{"difftune.heads": "2"}),
+        "",
+    )
     vectors = HERE.parent / "vectors"
     tiny = [t for t in shapes_of(vectors / "codec_tiny.safetensors", "") if t[0].startswith(("encoder.", "decoder."))]
     kl = shapes_of(vectors / "codec_kl.safetensors", "diffusers.")
@@ -66,7 +88,11 @@ def models():
     squeeze = [("conv1.weight", "F32", [64, 3, 3, 3], "0.1"), ("conv1.bias", "F32", [64], "")]
     inputs = 64
     for i, width in enumerate((16, 16, 32, 32, 48, 48, 64, 64)):
-        for part, outputs, ins, side in (("squeeze1x1", width, inputs, 1), ("expand1x1", 4 * width, width, 1), ("expand3x3", 4 * width, width, 3)):
+        for part, outputs, ins, side in (
+            ("squeeze1x1", width, inputs, 1),
+            ("expand1x1", 4 * width, width, 1),
+            ("expand3x3", 4 * width, width, 3),
+        ):
             squeeze.append((f"fire{i + 2}.{part}.weight", "F32", [outputs, ins, side, side], ""))
             squeeze.append((f"fire{i + 2}.{part}.bias", "F32", [outputs], ""))
         inputs = 8 * width
@@ -75,38 +101,80 @@ def models():
     for line in (vectors / "inception_names.txt").read_text().split("\n")[:3]:
         name, *shape = line.split()
         inception.append((f"{name}.conv.weight", "F32", shape, "0.1"))
-        inception += [(f"{name}.bn.{part}", "F32", shape[:1], "1") for part in ("weight", "bias", "running_mean", "running_var")]
+        inception += [
+            (f"{name}.bn.{part}", "F32", shape[:1], "1") for part in ("weight", "bias", "running_mean", "running_var")
+        ]
     seed("features", "inception_start", lines(inception))
     shared = [("t", "I64", [2], "5 900"), ("y", "I64", [2], "0 2")]
     seed("predict", "x", lines([("x", "F32", [2, 1, 2, 2], "0.5 -1"), *shared]))
-    seed("predict", "loss", lines([("x0", "F32", [2, 1, 2, 2], "0.5 -1"), ("noise", "BF16", [2, 1, 2, 2], "1 2 -1"), *shared]))
+    seed(
+        "predict", "loss", lines([("x0", "F32", [2, 1, 2, 2], "0.5 -1"), ("noise", "BF16", [2, 1, 2, 2], "1 2 -1"), *shared])
+    )
     weight_map = {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}
     seed("tensor_shards", "two", json.dumps({"metadata": {"total_size": 28}, "weight_map": weight_map}))
 
 
 def folders():
-    manifest = {"format": "difftune bank 1", "drawing": {"base_sha256": "b"}, "shards": [{"file": "shard-00000.safetensors", "sha256": "0"}]}
+    manifest = {
+        "format": "difftune bank 1",
+        "drawing": {"base_sha256": "b"},
+        "shards": [{"file": "shard-00000.safetensors", "sha256": "0"}],
+    }
     seed("bank", "manifest", json.dumps(manifest))
     seed("bank", "shard", lines([("x", "F32", [2, 1, 2, 2], "0.5 -1"), ("context", "F32", [2, 1, 2], "1")]))
     seed("run", "good", "", "", "", "", "")
-    seed("run", "state", '{"identity": {"seed": "0"}}', "", '{"step": 1, "update_count": 1, "skipped": 0, "skipped_in_row": 0}', "",
-         "@difftune.steps 1\n")
+    seed(
+        "run",
+        "state",
+        '{"identity": {"seed": "0"}}',
+        "",
+        '{"step": 1, "update_count": 1, "skipped": 0, "skipped_in_row": 0}',
+        "",
+        "@difftune.steps 1\n",
+    )
     weights = dit(channels=3, classes=1)
     moments = [(prefix + name, *rest) for name, *rest in weights for prefix in ("exp_avg.", "exp_avg_sq.")]
     seed("run", "weights", "", "", "", lines(weights + moments), "")
     seed("run", "manifest", "", '{"state.json": "0", "model.safetensors": "0"}', "", "", "")
-    log = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (
-        {"kind": "train", "step": 5, "loss_target": 0.25, "loss_bank": None, "lr": 1e-4, "time_s": 3, "samples_per_second": 9},
-        {"kind": "validation", "step": 5, "set": "target", "loss": 0.1, "bands": [{"t_first": 0, "loss": 0.2, "mse": 0.1}]},
-        {"kind": "eval", "step": 0, "measure": "FD-base", "frechet_distance": 3.5, "kernel_distance": 0.1, "count": 9},
-        {"kind": "eval", "step": 9, "measure": "FD-base", "frechet_distance": 2.5, "kernel_distance": 0.1, "count": 9},
-    ))
+    log = "".join(
+        json.dumps(line, separators=(",", ":")) + "\n"
+        for line in (
+            {
+                "kind": "train",
+                "step": 5,
+                "loss_target": 0.25,
+                "loss_bank": None,
+                "lr": 1e-4,
+                "time_s": 3,
+                "samples_per_second": 9,
+            },
+            {
+                "kind": "validation",
+                "step": 5,
+                "set": "target",
+                "loss": 0.1,
+                "bands": [{"t_first": 0, "loss": 0.2, "mse": 0.1}],
+            },
+            {"kind": "eval", "step": 0, "measure": "FD-base", "frechet_distance": 3.5, "kernel_distance": 0.1, "count": 9},
+            {"kind": "eval", "step": 9, "measure": "FD-base", "frechet_distance": 2.5, "kernel_distance": 0.1, "count": 9},
+        )
+    )
     seed("metrics_log", "lines", log + '{"step": 6}\n{"cut')
-    run = json.dumps({"tool": "difftune", "method": "diff-tuning", "preset": "paper", "classes": ["a", "<b>"], "parameters": 12, "method_line": "tau"})
-    data = json.dumps({"path": "d", "images": 3, "classes": {"a": 2, "<b>": 1}, "skipped": [{"path": "x.png", "why": "broken"}]})
+    run = json.dumps(
+        {
+            "tool": "difftune",
+            "method": "diff-tuning",
+            "preset": "paper",
+            "classes": ["a", "<b>"],
+            "parameters": 12,
+            "method_line": "tau",
+        }
+    )
+    data = json.dumps(
+        {"path": "d", "images": 3, "classes": {"a": 2, "<b>": 1}, "skipped": [{"path": "x.png", "why": "broken"}]}
+    )
     config = "method: finetune\nmax_train_steps: 9\ntrain_batch_size: 2\ntau: 1\nrecipe: Food-101\n"
-    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(14))) + chunk(b"IEND", b"")
+    png = png_of(2, 2, bytes(12))
     seed("report", "run", run, data, config, log, "", png)
     seed("report", "experiment", run, "", config, log, '{"arms": ["run"], "stages": {}}', "")
     seed("report", "usual_arms", run, "", "", log, '{"stages": {}}', "")
@@ -123,7 +191,12 @@ def folders():
 
 def statistics():
     spread = "2 1 0 1 2 1 0 1 2"
-    ours = [("mu", "F64", [3], "1 2 3"), ("sigma", "F64", [3, 3], spread), ("count", "I64", [], "9"), ("measure", "U8", [1], "77")]
+    ours = [
+        ("mu", "F64", [3], "1 2 3"),
+        ("sigma", "F64", [3, 3], spread),
+        ("count", "I64", [], "9"),
+        ("measure", "U8", [1], "77"),
+    ]
     seed("statistics", "ours", lines(ours))
     seed("statistics", "spatial", lines([*ours, ("mu_s", "F64", [2], "1"), ("sigma_s", "F64", [2, 2], "1 0 0 1")]))
     seed("statistics", "published", lines([("mu", "F32", [3], "1"), ("sigma", "F32", [3, 3], spread)]))
@@ -132,14 +205,32 @@ def statistics():
 def published():
     seed("published", "lists", "0", "a/1\n", "b/2\n", "", "")
     seed("published", "partitions", "1", "", "", "", "/a/c/1.jpg\n", "/a/c/2.jpg\n")
-    table = "image_path,class_id,scientificName\n1.jpg,0,\"A \"\"b\"\"\"\n2.jpg,1.0,C\n"
+    table = 'image_path,class_id,scientificName\n1.jpg,0,"A ""b"""\n2.jpg,1.0,C\n'
     seed("published", "tables", "2", table, table.replace("1.jpg", "3.jpg"), "", "")
     seed("published", "numbers", "4", "1 a/1.jpg\n2 b/2.jpg\n", "1 1\n2 0\n", "1 1\n2 2\n", "1 a\n2 b\n")
     mat = HERE.parent / "vectors" / "mat"
     files = {path.name: path.read_bytes() for path in mat.iterdir() if path.suffix == ".mat"}
     pick = lambda *names: next((files[n] for n in names if n in files), b"")
     seed("published", "mat_numbers", "6", pick("setid.mat", "setid_plain.mat"), pick("imagelabels.mat"))
-    seed("published", "mat_annotations", "7", pick("cars_train_annos.mat"), pick("cars_test_annos_withlabels.mat"), pick("cars_meta.mat"), "")
+    seed(
+        "published",
+        "mat_annotations",
+        "7",
+        pick("cars_train_annos.mat"),
+        pick("cars_test_annos_withlabels.mat"),
+        pick("cars_meta.mat"),
+        "",
+    )
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_of(width, height, rgb):
+    rows = b"".join(b"\0" + rgb[3 * width * y : 3 * width * (y + 1)] for y in range(height))
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def small():
@@ -149,7 +240,12 @@ def small():
     seed("time_table", "few", "1e5, 2, nan")
     seed("inspect", "run", "1", '{"tool": "difftune", "identity": {}}')
     seed("inspect", "bank", "2", '{"format": "difftune bank 1", "shards": []}')
-    seed("inspect", "latents", "4", '{"format": "difftune latents 1", "made_by": {"codec": "x"}, "shards": [{"number": 0, "count": 1, "sha256": "0"}]}')
+    seed(
+        "inspect",
+        "latents",
+        "4",
+        '{"format": "difftune latents 1", "made_by": {"codec": "x"}, "shards": [{"number": 0, "count": 1, "sha256": "0"}]}',
+    )
     header = json.dumps({"__metadata__": {"k": "v"}, "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     seed("inspect", "model", "0", struct.pack("<Q", len(header)) + header + bytes(4))
     seed("inspect", "finished", "6", struct.pack("<Q", len(header)) + header + bytes(4))
@@ -160,7 +256,13 @@ def small():
     seed("cgroup", "second", "0::/g\n", "200000 100000\n", "", "")
     seed("cgroup", "infinite", "0::/g\n", "inf inf\n", "", "")
     seed("cgroup", "first", "4:cpu,cpuacct:/g\n", "", "150000\n", "100000\n")
-    for name, text in {"number": "learning-rate=1e-4", "word": "method=finetune", "bool": "tensorboard=on", "path": "train_data=~/a", "other": "lr=3"}.items():
+    for name, text in {
+        "number": "learning-rate=1e-4",
+        "word": "method=finetune",
+        "bool": "tensorboard=on",
+        "path": "train_data=~/a",
+        "other": "lr=3",
+    }.items():
         seed("settings_value", name, text)
     entry = struct.pack(">HHIHH", 0x112, 3, 1, 6, 0)
     seed("exif", "big", b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry)
