@@ -3,13 +3,13 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { WIDTH_MAX = 127 };
+enum { LENGTH_MAX = 1024, WIDTH_MAX = 127 };
 
 int text_distance(const char *a, const char *b, char (*fold)(char letter))
 {
     int row[WIDTH_MAX + 1], width = (int)strnlen(b, WIDTH_MAX);
     for (int j = 0; j <= width; j++) row[j] = j;
-    for (int i = 0; i < WIDTH_MAX && a[i]; i++) {
+    for (int i = 0; i < LENGTH_MAX && a[i]; i++) {
         int diagonal = row[0];
         row[0] = i + 1;
         for (int j = 1; j <= width; j++) {

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Levenshtein's distance between the first 127 bytes of a and of b, where two letters are equal when `fold` makes them so. */
+/* Levenshtein's distance between the first 1024 bytes of a and the first 127 of b, where two letters are equal when `fold` makes
+ * them so. */
 int text_distance(const char *a, const char *b, char (*fold)(char letter));
 
 /* Folds for text_distance. Case is bit 0x20: of ASCII's letters, and of the accented ones of Latin in UTF-8. */
