@@ -1,27 +1,15 @@
 /* libFuzzer target: tensors of any names and shapes (fuzz_tensors.h) as what a model is asked to predict. */
 #include "fuzz_tensors.h"
 
-#include "../dit_fixture.h"
-#include "fuzz_context.h"
+#include "fuzz_dit.h"
 
 enum { BYTES_MAX = 1 << 14 };
-
-static void make_model(void)
-{
-    const dit_config config = {
-        .input_size = 2, .patch = 2, .channels = 1, .hidden = 4, .depth = 1, .heads = 1, .class_count = 2};
-    dit m;
-    ctx *c = fuzz_context();
-    assert(dit_open(c, &m, &config) == DT_OK);
-    params_init(c, &m.params, 1);
-    assert(fixture_save(c, &m, NULL, fuzz_path("model.safetensors"), DT_FILE_F32, NULL, 0) == DT_OK);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static dt_settings s;
     if (!s.output[0]) {
-        make_model();
+        fuzz_put_dit("model.safetensors", 1, 2);
         dt_settings_init(&s);
         s.threads = 1;
         snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", fuzz_path("model.safetensors"));

@@ -3,8 +3,7 @@
  * empty is the good one; so is a manifest's word on what comes behind it. */
 #include "fuzz_tensors.h"
 
-#include "../dit_fixture.h"
-#include "fuzz_context.h"
+#include "fuzz_dit.h"
 #include "image/image.h"
 #include "run/checkpoint.h"
 #include "run/run_folder.h"
@@ -26,15 +25,9 @@ static ctx c; /* lasts, with the run in it */
 /* A run of one step, opened as a call that goes on would. */
 static void make_run(void)
 {
-    const dit_config config = {
-        .input_size = 2, .patch = 2, .channels = 3, .hidden = 4, .depth = 1, .heads = 1, .class_count = 1};
     static const uint8_t rgb[2 * 2 * 3];
     dt_error err = {0};
-    dit m;
-    ctx *first = fuzz_context();
-    assert(dit_open(first, &m, &config) == DT_OK);
-    params_init(first, &m.params, 1);
-    assert(fixture_save(first, &m, NULL, fuzz_path("base.safetensors"), DT_FILE_F32, NULL, 0) == DT_OK);
+    fuzz_put_dit("base.safetensors", 3, 1);
     fuzz_make_dirs("data/c0");
     assert(image_write_png(fuzz_path("data/c0/0.png"), rgb, 2, 2, NULL, 0, &err) == DT_OK);
     dt_settings_init(&s);

@@ -114,6 +114,42 @@ def models():
     seed("tensor_shards", "two", json.dumps({"metadata": {"total_size": 28}, "weight_map": weight_map}))
 
 
+def adapters():
+    lora = [
+        ("base_model.model.blocks.0.attn.qkv.lora_A.weight", "F32", [2, 4], "0.1"),
+        ("base_model.model.blocks.0.attn.qkv.lora_B.weight", "F32", [12, 2], "0.2"),
+    ]
+    kohya = [
+        ("lora_unet_blocks_0_mlp_fc1.lora_down.weight", "BF16", [1, 4], "0.1"),
+        ("lora_unet_blocks_0_mlp_fc1.lora_up.weight", "BF16", [16, 1], "0.2"),
+        ("lora_unet_blocks_0_mlp_fc1.alpha", "F32", [], "2"),
+    ]
+    diffusers = [
+        ("transformer.transformer_blocks.0.attn1.to_q.lora_A.weight", "F32", [1, 4], "0.1"),
+        ("transformer.transformer_blocks.0.attn1.to_q.lora_B.weight", "F32", [4, 1], "0.2"),
+    ]
+    seed("adapter", "peft", lines(lora), '{"lora_alpha": 4, "use_rslora": true, "r": 2, "peft_type": "LORA"}', "")
+    seed("adapter", "kohya", lines(kohya), "", "")
+    seed("adapter", "diffusers", lines(diffusers), "", lines(dit(), **{"difftune.heads": "1"}))
+    seed(
+        "adapter", "bitfit", lines([("blocks.0.attn.qkv.bias", "F32", [12], "1")], **{"difftune.adapter": "bitfit"}), "", ""
+    )
+    seed(
+        "adapter",
+        "difffit",
+        lines([("blocks.0.gamma1", "F32", [4], "1"), ("blocks.0.attn.gamma1", "F32", [12], "2")]),
+        "",
+        "",
+    )
+    down = [
+        ("blocks.0.adaptmlp.down_proj.weight", "F32", [2, 4], "0.1"),
+        ("blocks.0.adaptmlp.down_proj.bias", "F32", [2], ""),
+    ]
+    up = [("blocks.0.adaptmlp.up_proj.weight", "F32", [4, 2], "0.1"), ("blocks.0.adaptmlp.up_proj.bias", "F32", [4], "")]
+    seed("adapter", "adaptformer", lines(down + up, **{"difftune.adapter_scale": "0.5"}), "", "")
+    seed("adapter", "vpt", lines([("blocks.0.prompt_embeddings", "F32", [1, 3, 4], "0.1")]), "", "")
+
+
 def folders():
     manifest = {
         "format": "difftune bank 1",
@@ -271,6 +307,7 @@ def small():
 
 if __name__ == "__main__":
     models()
+    adapters()
     folders()
     statistics()
     published()
