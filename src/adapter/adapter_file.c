@@ -11,7 +11,7 @@
 #include "file/json_file.h"
 #include "model/file/params_file.h"
 
-enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16 };
+enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16, TOKENS_MAX = 1 << 20 };
 
 /* In the order of dt_adapter: what the names of a file's tensors give away, and what is multiplied by which of difffit's vectors. */
 static const char *const kind_names[] = {"none", "bitfit", "difffit", "lora", "vpt-deep", "adaptformer"};
@@ -195,11 +195,17 @@ static tensor_entry *find_own(const merging *m, const char *name)
     return (tensor_entry *)tensor_file_find(m->base, name);
 }
 
+/* A tensor that repeats its storage may claim any number of values: then more than can be had. */
 static size_t values_bytes(const tensor_file *f)
 {
-    int64_t values = 0;
-    for (size_t i = 0; i < f->count; i++) values += f->entries[i].count;
-    return (size_t)values * sizeof(float);
+    size_t bytes = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        const size_t values = (size_t)f->entries[i].count;
+        if (values > LORA_ROOM_MAX / sizeof(float)) return LORA_ROOM_MAX;
+        bytes += values * sizeof(float);
+        if (bytes > LORA_ROOM_MAX) return LORA_ROOM_MAX;
+    }
+    return bytes;
 }
 
 /* The entry's values in memory, to be changed; made once for each tensor however often it is merged into. */
@@ -316,7 +322,8 @@ static dt_status merge_gamma(const merging *m, const tensor_entry *e, const char
     for (int bias = 0; bias < 2 && m->err->status == DT_OK; bias++) {
         snprintf(name, sizeof name, "%s.%s", map, bias ? "bias" : "weight");
         tensor_entry *own = find_own(m, name);
-        if (!own || own->dims[0] != e->count) return refuse(m, e->name, "does not fit: it was made for another base");
+        if (!own || own->dim_count < 1 || e->count < 1 || own->dims[0] != e->count)
+            return refuse(m, e->name, "does not fit: it was made for another base");
         float *values = own_values(m->j, own, m->err), *gamma = NULL;
         const arena_place mark = arena_mark(&m->j->memory);
         if (values) gamma = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *gamma, m->err);
@@ -411,6 +418,12 @@ dt_status adapter_files_blend(adapter_files *j, tensor_file *base, const tensor_
 
 /* ---- those that stay beside the network ---- */
 
+/* Whether a dimension of the tensor can be the size of something: else its row, made of size 1, will not fit. */
+static bool is_size(const tensor_entry *e, int dim_count, int dim)
+{
+    return e && e->dim_count == dim_count && e->dims[dim] > 0 && e->dims[dim] <= TOKENS_MAX;
+}
+
 static adapter_plan plan_of(const adapter_file *a)
 {
     const tensor_file *f = &a->tensors;
@@ -418,8 +431,8 @@ static adapter_plan plan_of(const adapter_file *a)
     const tensor_entry *down = tensor_file_find(f, "blocks.0.adaptmlp.down_proj.weight");
     const tensor_entry *prompts = tensor_file_find(f, "blocks.0.prompt_embeddings");
     return (adapter_plan){.kind = a->kind,
-                          .tokens = prompts && prompts->dim_count == 3 ? prompts->dims[1] : 1,
-                          .width = down && down->dim_count == 2 ? down->dims[0] : 1,
+                          .tokens = is_size(prompts, 3, 1) ? prompts->dims[1] : 1,
+                          .width = is_size(down, 2, 0) ? down->dims[0] : 1,
                           .scale = (scale ? strtod(scale, NULL) : 0.1) * a->weight};
 }
 

@@ -30,7 +30,7 @@ static void add(converting *v, const char *name, int dim_count, const int64_t di
     int64_t *shape = arena_alloc(&v->room, (size_t)(dim_count + 1) * sizeof *shape, v->err);
     if (!kept || !shape) return;
     strcpy(kept, name);
-    memcpy(shape, dims, (size_t)dim_count * sizeof *shape);
+    for (int i = 0; i < dim_count; i++) shape[i] = dims[i];
     v->source[v->count++] = (tensor_source){
         .name = kept, .dtype = v->dtype, .dim_count = dim_count, .dims = shape, .values = values, .finite = true};
 }

@@ -150,7 +150,7 @@ static dt_status check_module(const reading *r, module *m)
         return refuse(r, m->down->name, "is no matrix of a LoRA");
     const int64_t out = m->map->dims[0], in = m->map->count / out;
     m->rank = rank;
-    if (m->down->count != rank * in || m->up->count != rank * (out / m->parts))
+    if (m->down->count / rank != in || m->up->count / rank != out / m->parts)
         return error_set(r->err, DT_ERR_SHAPE,
                          "%s: tensor %s: a LoRA of a map of %lld inputs and %lld outputs; that of this network has "
                          "%lld and %lld: it was made for another base",
@@ -164,7 +164,7 @@ static dt_status read_module(const reading *r, module *m, const tensor_entry *do
     int length = 0;
     const char *bare = lora_bare_name(down->name);
     const int end = end_of(bare, down_ends, &length);
-    if (!find_map(r, m, bare, length) || m->map->dim_count < 2)
+    if (!find_map(r, m, bare, length) || m->map->dim_count < 2 || m->map->count == 0)
         return refuse(r, down->name, "belongs to no linear map of this network");
     m->down = down;
     m->up = find_up(r, down, end);
@@ -234,9 +234,12 @@ static bool seen(const module *modules, int i)
 size_t lora_room(const tensor_file *f)
 {
     enum { EACH = sizeof(lora_pair) + 256 };
+    const size_t value = sizeof(float) * (ALIAS_PARTS_MAX + 2);
     size_t bytes = EACH;
-    for (size_t i = 0; i < f->count; i++)
-        bytes += EACH + (size_t)f->entries[i].count * sizeof(float) * (ALIAS_PARTS_MAX + 2);
+    for (size_t i = 0; i < f->count && bytes < LORA_ROOM_MAX; i++) {
+        const size_t values = (size_t)f->entries[i].count;
+        bytes += EACH + (values < LORA_ROOM_MAX / value ? values * value : LORA_ROOM_MAX);
+    }
     return bytes;
 }
 

@@ -33,7 +33,10 @@ const char *lora_bare_name(const char *name);
 /* Whether a bare name is one of a LoRA's. */
 bool lora_is_name(const char *name);
 
-/* Bytes that lora_read takes for this file at most. */
+/* More bytes than an address space has. */
+#define LORA_ROOM_MAX ((size_t)1 << 48)
+
+/* Bytes that lora_read takes for this file at most; LORA_ROOM_MAX or more of one whose tensors claim too many values. */
 size_t lora_room(const tensor_file *f);
 
 /* Reads all of a file's matrices for maps of `base`, a viewed model file; `names` may be NULL. Everything lies in `memory`.

@@ -148,6 +148,10 @@ def adapters():
     up = [("blocks.0.adaptmlp.up_proj.weight", "F32", [4, 2], "0.1"), ("blocks.0.adaptmlp.up_proj.bias", "F32", [4], "")]
     seed("adapter", "adaptformer", lines(down + up, **{"difftune.adapter_scale": "0.5"}), "", "")
     seed("adapter", "vpt", lines([("blocks.0.prompt_embeddings", "F32", [1, 3, 4], "0.1")]), "", "")
+    seed("adapter", "no_values", lines([("blocks.0.gamma1", "F32", [0], "")]), "", "")
+    seed("adapter", "tokens", lines([("blocks.0.prompt_embeddings", "F32", [0, 1 << 62, 1], "")]), "", "")
+    hollow = [t for t in dit() if t[0] != "blocks.0.attn.qkv.weight"] + [("blocks.0.attn.qkv.weight", "F32", [0, 4], "")]
+    seed("adapter", "hollow_base", lines(lora), "", lines(hollow, **{"difftune.heads": "1"}))
 
 
 def folders():
