@@ -8,7 +8,7 @@
 
 enum { BYTES_MAX = 1 << 16 };
 
-static void convert(const char *base, const char *adapter)
+static void convert(const char *base, const char *joined)
 {
     for (int format = DT_ADAPTER_PEFT; format <= DT_ADAPTER_KOHYA; format++) {
         bool left_out;
@@ -16,7 +16,7 @@ static void convert(const char *base, const char *adapter)
         tensor_file f = {0};
         dt_error err = {0};
         fuzz_remove(fuzz_path("out"));
-        if (model_file_open(&m, base, model_kinds_all, &err) == DT_OK && tensor_file_open(&f, adapter, &err) == DT_OK)
+        if (model_file_open(&m, base, model_kinds_all, &err) == DT_OK && tensor_file_open(&f, joined, &err) == DT_OK)
             lora_convert(&f, &m.tensors, base, m.kind->other_names, (dt_adapter_format)format, DT_FILE_F32,
                          fuzz_path("out"), &left_out, &err);
         fuzz_check_error(&err);
@@ -39,13 +39,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (config.size == 0) remove(fuzz_path("adapter/adapter_config.json"));
     if (rest.size) fuzz_put_tensors("other.safetensors", rest, BYTES_MAX);
 
-    char base[DT_PATH_MAX], adapter[DT_PATH_MAX];
+    char base[DT_PATH_MAX], path[DT_PATH_MAX];
     snprintf(base, sizeof base, "%s", fuzz_path(rest.size ? "other.safetensors" : "base.safetensors"));
-    snprintf(adapter, sizeof adapter, "%s", fuzz_path("adapter/adapter_model.safetensors"));
+    snprintf(path, sizeof path, "%s", fuzz_path("adapter/adapter_model.safetensors"));
     ctx *c = fuzz_context();
-    const model_choice choice = {.adapters = adapter};
+    const model_choice choice = {.adapters = path};
     const bool joined = denoiser_load_as(c, &d, NULL, base, &choice, model_kinds_all) == DT_OK;
     fuzz_check_error(&c->error);
-    if (joined) convert(base, adapter);
+    if (joined) convert(base, path);
     return 0;
 }

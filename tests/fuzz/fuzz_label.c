@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static label_font *font;
     static uint8_t rgb[SIDE * SIDE * 3];
     static char text[4096];
-    if (!font) font = label_font_open(13);
+    dt_error err = {0};
+    if (!font) font = label_font_open(13, &err);
     if (!font || size < NUMBERS) return 0;
     fuzz_copy(text, sizeof text, (fuzz_bytes){data + NUMBERS, size - NUMBERS});
     const label_box box = {(int8_t)data[0], (int8_t)data[1], data[2], data[3]};
