@@ -332,7 +332,7 @@ static void a_shard_that_is_named_twice_is_refused(void **state)
     dt_settings s = settings_of("twice", 3);
     dt_error err = {0};
     assert_int_equal(make_bank(&s, -1), DT_OK);
-    json_t *manifest = json_file_read(temp_path("twice/manifest.json"), &err);
+    json_t *manifest = json_file_read_sealed(temp_path("twice/manifest.json"), &err);
     json_t *shards = json_object_get(manifest, "shards");
     assert_int_equal(json_array_append(shards, json_array_get(shards, 0)), 0);
     assert_int_equal(json_file_write(temp_path("twice/manifest.json"), manifest, NULL, &err), DT_OK);
