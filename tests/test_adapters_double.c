@@ -54,7 +54,7 @@ static tensor *build_model(ctx *c, tensor *const in[])
     (void)in;
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
     for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
-    return dit_forward(c, &tiny, x, (int32_t[]){3, 977}, (int32_t[]){1, 3});
+    return dit_forward(c, &tiny, x, (real[]){3, 977}, (int32_t[]){1, 3});
 }
 
 static void keep_output(double out[VALUES])

@@ -201,7 +201,7 @@ static void ask_base(ctx *c, const denoiser *base, real out[VALUES], const batch
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){1, 3, FIXTURE_SIZE, FIXTURE_SIZE});
     memcpy(x->data, b->xt_values + i * VALUES, VALUES * sizeof(real));
     const condition null = {.label = (int32_t[]){FIXTURE_CLASSES}};
-    const tensor *y = denoiser_forward(c, base, x, b->t + i, &null);
+    const tensor *y = denoiser_forward(c, base, x, b->time + i, &null);
     memcpy(out, y->data, VALUES * sizeof(real));
     arena_clear(&c->step);
 }
@@ -248,7 +248,7 @@ static void losses_are_those_of_their_formulas(void **state)
         for (int i = 0; i < 3; i++) step_inside(); /* away from the base */
         batch b = fed();
         batch_ask(&run.c, &b, &run.t.teacher);
-        tensor *out = denoiser_forward(&run.c, &run.t.model, b.xt, b.t, &b.condition);
+        tensor *out = denoiser_forward(&run.c, &run.t.model, b.xt, b.time, &b.condition);
         const tensor *loss = batch_loss_of(&run.c, &b, out);
         double retained;
         const double expected = loss_by_hand(&b, out, &retained);

@@ -32,21 +32,22 @@ static double exact_noise(const exact *e, double x, int32_t t, int64_t channel, 
     return sigma * (x - alpha * m * tanh(alpha * m * x / variance)) / variance;
 }
 
-static tensor *answer(ctx *c, const denoiser *d, tensor *x, const int32_t t[], const condition *told)
+static tensor *answer(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *told)
 {
     exact *e = d->self;
     const int64_t n = x->dim[0], pixels = SIDE * SIDE, out_channels = CHANNELS * (e->learned_variance ? 2 : 1);
     tensor *out = tensor_new(c, &c->step, 4, (int64_t[]){n, out_channels, SIDE, SIDE});
     e->calls++;
     for (int64_t i = 0; out && i < n; i++) {
-        const double alpha = sqrt(e->abar[t[i]]), sigma = sqrt(1 - e->abar[t[i]]);
+        const int32_t at = (int32_t)t[i];
+        const double alpha = sqrt(e->abar[at]), sigma = sqrt(1 - e->abar[at]);
         real *y = out->data + i * out_channels * pixels;
         for (int64_t j = 0; j < IMAGE; j++) {
             const double value = (double)x->data[i * IMAGE + j];
-            const double eps = exact_noise(e, value, t[i], j / pixels, told->label[i]);
+            const double eps = exact_noise(e, value, at, j / pixels, told->label[i]);
             const double velocity = alpha * eps - sigma * (value - sigma * eps) / alpha;
             y[j] = (real)(e->predicts == PREDICTS_VELOCITY ? velocity : eps);
-            if (e->learned_variance) y[IMAGE + j] = (real)(1.5 * sin(3 * value + 0.01 * t[i]));
+            if (e->learned_variance) y[IMAGE + j] = (real)(1.5 * sin(3 * value + 0.01 * at));
         }
     }
     return out;

@@ -366,7 +366,7 @@ static void its_teacher_is_told_the_control_alone(void **state)
         memcpy(k.context->data, base.null_context->data, (size_t)words * sizeof(real));
         memcpy(k.control->data, b.control_values + i * values, (size_t)values * sizeof(real));
         memcpy(x->data, b.xt_values + i * values, (size_t)values * sizeof(real));
-        const tensor *expected = denoiser_forward(&c, &base, x, b.t + i, &k);
+        const tensor *expected = denoiser_forward(&c, &base, x, b.time + i, &k);
         assert_memory_equal(b.taught->data + (i - 2) * values, expected->data, (size_t)values * sizeof(real));
     }
     training_close(&t);
