@@ -7,6 +7,7 @@
 
 #include "api/settings_check.h"
 #include "container/npz.h"
+#include "file/json_file.h"
 #include "run/loop.h"
 #include "run/training.h"
 #include "settings/settings.h"
@@ -56,7 +57,7 @@ static void copy_file(const char *from, const char *to)
     free(data);
 }
 
-/* Writes the present hash of `file` in the place of `old` into a manifest beside it, as who forges the file would. */
+/* Writes the present hash of `file` in the place of `old` into a manifest beside it, as who forges the file would, seal and all. */
 static void put_hash_right(const char *manifest, const file_hash *old, const char *file)
 {
     char *text;
@@ -70,6 +71,11 @@ static void put_hash_right(const char *manifest, const file_hash *old, const cha
     memcpy(at, new.hex, sizeof new.hex - 1);
     assert_int_equal(file_write_atomic(manifest, text, size, &err), DT_OK);
     free(text);
+    json_t *object = json_file_read(manifest, &err);
+    if (json_object_del(object, "sha256") == 0)
+        assert_int_equal(json_file_write_sealed(manifest, object, &err), DT_OK);
+    else
+        json_decref(object);
 }
 
 /* The same of a file that a manifest vouches for. */

@@ -24,7 +24,8 @@ const verb eval_verb = {
     .summary = "measures how near the images are to held-out ones: FID and other distances",
     .description =
         "Compares the images of --candidate with those of --reference in the features of a network; lower distances "
-        "are better. Each side is a folder, a tar, a zip, or an .npz of statistics (pytorch-fid's and ADM's too) or of ADM's "
+        "are better. Each side is a folder, a tar, a zip, or an .npz of statistics (pytorch-fid's and ADM's too) or of "
+        "ADM's "
         "stack of samples. --feature base, the default, takes the middle of the network of --pretrained-model: a "
         "distance of our own, FD-base, which is no FID and needs no download. --feature inception gives FID, sFID, "
         "Inception Score, KID, precision and recall as published, from pictures cropped to --resolution or, without "

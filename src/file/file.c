@@ -521,8 +521,9 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
     char aside[DT_PATH_MAX];
     if (!file_exists(path)) return file_rename(made, path, err);
     if (renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
-        if (sync_folder_of(path, err) != DT_OK) return err->status;
-        return file_remove_tree(made, err);
+        if (sync_folder_of(path, err) == DT_OK) return file_remove_tree(made, err);
+        renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_EXCHANGE);
+        return err->status;
     }
     if ((size_t)snprintf(aside, sizeof aside, "%s.old.tmp-%ld", path, (long)getpid()) >= sizeof aside)
         return error_set(err, DT_ERR_IO, "cannot replace %s: the path is too long", path);

@@ -405,6 +405,7 @@ DECLARE_NEXT(open);
 DECLARE_NEXT(openat);
 DECLARE_NEXT(opendir);
 DECLARE_NEXT(rename);
+DECLARE_NEXT(renameat2);
 DECLARE_NEXT(mkdir);
 DECLARE_NEXT(unlink);
 DECLARE_NEXT(unlinkat);
@@ -445,6 +446,11 @@ DIR *opendir(const char *path)
 int rename(const char *from, const char *to)
 {
     return path_fails(RENAME, to) ? -1 : NEXT(rename)(from, to);
+}
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags)
+{
+    return path_fails(RENAME, to) ? -1 : NEXT(renameat2)(from_folder, from, to_folder, to, flags);
 }
 
 int mkdir(const char *path, mode_t mode)

@@ -36,7 +36,8 @@ static dt_status gather(contents *k, ctx *c, const dit *m, const denoiser_file *
     k->source_count = (size_t)m->params.count;
     k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
     k->pair = arena_alloc(&c->scratch, (f->metadata_count + 2) * sizeof *k->pair, &c->error);
-    if (ctx_failed(c) || params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype), f->stops) != DT_OK)
+    if (ctx_failed(c) ||
+        params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype), f->stops) != DT_OK)
         return c->error.status;
     k->pair_count = 0;
     for (size_t i = 0; i < f->metadata_count; i++)
