@@ -39,7 +39,8 @@ static const char *const psi_words[] = {"power", "snr", "table", "measured", NUL
 static const char *const xi_words[] = {"preset", "one-minus", "mirror", "table", NULL};
 static const char *const t_law_words[] = {"sample", "weight", NULL};
 static const char *const ablation_words[] = {"none", "retention-only", "reconsolidation-only", NULL};
-static const char *const retention_words[] = {"bank", "bank-distil", "target-distil", "null-flat", "sdft", "none", NULL};
+static const char *const retention_words[] = {"bank", "bank-distil", "target-distil", "null-flat", "sdft",
+                                              "none", NULL};
 static const char *const lr_words[] = {"constant", "linear", "cosine", NULL};
 static const char *const precision_words[] = {"no", "bf16", NULL};
 static const char *const sampler_words[] = {"ddim", "ddpm", "dpm++2m", "unipc", "heun", "euler", NULL};
@@ -50,7 +51,8 @@ static const settings_alias sampler_aliases[] = {{"DDIMScheduler", DT_SAMPLER_DD
                                                  {"HeunDiscreteScheduler", DT_SAMPLER_HEUN},
                                                  {"EulerDiscreteScheduler", DT_SAMPLER_EULER},
                                                  {NULL, 0}};
-static const char *const spacing_words[] = {"ddim", "sections", "leading", "linspace", "trailing", "karras", "auto", NULL};
+static const char *const spacing_words[] = {"ddim",     "sections", "leading", "linspace",
+                                            "trailing", "karras",   "auto",    NULL};
 static const char *const channels_words[] = {"three", "all", NULL};
 static const char *const guidance_words[] = {"null", "same", NULL};
 static const char *const class_order_words[] = {"turn", "random", NULL};
