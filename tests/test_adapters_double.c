@@ -1,23 +1,10 @@
 /* Each kind of adapter in a frozen DiT, in double: at its start every prediction is what it was, its rows have the gradients of
  * central differences, and off it is not there. */
-#include "gradient_check.h"
-
-#include <string.h>
+#include "frozen_dit.h"
 
 #include "adapter/adapter.h"
-#include "model/dit/dit.h"
-#include "op/op.h"
 
-enum { VALUES = 2 * 4 * 4 * 4, ROWS_MAX = 64 };
-
-static const dit_config config = {.input_size = 4,
-                                  .patch = 2,
-                                  .channels = 2,
-                                  .hidden = 8,
-                                  .depth = 2,
-                                  .heads = 2,
-                                  .class_count = 3,
-                                  .learn_sigma = true};
+enum { VALUES = FROZEN_VALUES, ROWS_MAX = 64 };
 
 static const adapter_plan plans[] = {
     {.kind = DT_ADAPTER_LORA, .rank = 2, .targets = "attn.qkv"},
@@ -29,40 +16,17 @@ static const adapter_plan plans[] = {
 };
 enum { PLANS = sizeof plans / sizeof *plans };
 
-static dit tiny;
 static denoiser network;
 static adapter joined;
 
 static void open_with(const adapter_plan *plan)
 {
     char text[DT_TEXT_MAX];
-    assert_int_equal(dit_open(&context, &tiny, &config), DT_OK);
-    for (int i = 0; i < tiny.params.count; i++) {
-        tensor *t = tiny.params.row[i].tensor;
-        if (tiny.params.row[i].fixed) continue;
-        rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
-        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
-    }
-    network = (denoiser){.params = &tiny.params, .sites = tiny.sites};
+    open_frozen();
+    network = (denoiser){.params = &frozen.params, .sites = frozen.sites};
     assert_int_equal(adapter_open(&context, &joined, &network, plan, 7), DT_OK);
     adapter_describe(text, plan);
     print_message("%s: %d rows\n", text, joined.params.count);
-}
-
-static tensor *build_model(ctx *c, tensor *const in[])
-{
-    (void)in;
-    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
-    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
-    return dit_forward(c, &tiny, x, (real[]){3, 977}, (int32_t[]){1, 3});
-}
-
-static void keep_output(double out[VALUES])
-{
-    const tensor *y = build_model(&context, NULL);
-    assert_int_equal(tensor_count(y), VALUES);
-    memcpy(out, y->data, VALUES * sizeof *out);
-    arena_clear(&context.step);
 }
 
 static void at_its_start_it_changes_nothing_and_off_it_is_not_there(void **state)
@@ -110,7 +74,7 @@ static void each_kind_has_the_right_gradients(void **state)
             assert_memory_not_equal(plain, changed, sizeof plain);
             context.checkpointing = checkpointing;
             differentiate(build_model, in);
-            for (int k = 0; k < tiny.params.count; k++) assert_null(tiny.params.row[k].tensor->grad);
+            for (int k = 0; k < frozen.params.count; k++) assert_null(frozen.params.row[k].tensor->grad);
             const double error = worst_error(build_model, in, count, 1);
             print_message("checkpointed %d: %.2e\n", checkpointing, error);
             assert_true(error < 1e-6);

@@ -1,52 +1,12 @@
 /* The two sites where adapters join (nn/adapter.h), in a frozen DiT: one that changes nothing leaves every bit, one that does has
  * the gradients of central differences, and the frozen weights get none. */
-#include "gradient_check.h"
+#include "frozen_dit.h"
 
-#include <string.h>
-
-#include "model/dit/dit.h"
 #include "op/op.h"
 
-enum { WIDTH = 8, RANK = 2, VALUES = 2 * 4 * 4 * 4 };
+enum { WIDTH = FROZEN_WIDTH, RANK = 2, VALUES = FROZEN_VALUES };
 
-static const dit_config config = {.input_size = 4,
-                                  .patch = 2,
-                                  .channels = 2,
-                                  .hidden = WIDTH,
-                                  .depth = 2,
-                                  .heads = 2,
-                                  .class_count = 3,
-                                  .learn_sigma = true};
-
-static dit tiny;
 static const bool on = false; /* not off */
-
-static void open_frozen(void)
-{
-    assert_int_equal(dit_open(&context, &tiny, &config), DT_OK);
-    for (int i = 0; i < tiny.params.count; i++) {
-        tensor *t = tiny.params.row[i].tensor;
-        if (tiny.params.row[i].fixed) continue;
-        rng_normal(t->data, tensor_count(t), (rng_key){.seed = 5, .purpose = RNG_INIT, .step = (uint32_t)i});
-        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] *= 0.3;
-    }
-}
-
-static tensor *build_model(ctx *c, tensor *const in[])
-{
-    (void)in;
-    tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
-    for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
-    return dit_forward(c, &tiny, x, (real[]){3, 977}, (int32_t[]){1, 3});
-}
-
-static void keep_output(double out[VALUES])
-{
-    const tensor *y = build_model(&context, NULL);
-    assert_int_equal(tensor_count(y), VALUES);
-    memcpy(out, y->data, VALUES * sizeof *out);
-    arena_clear(&context.step);
-}
 
 /* ---- what joins ---- */
 
@@ -95,7 +55,7 @@ static void an_adapter_that_changes_nothing_leaves_every_bit(void **state)
     keep_output(plain);
     const lin_site at_map = {.join = same_result, .off = &on};
     const block_site in_block = {.join = same_tokens, .off = &on};
-    const network_sites *all = tiny.sites;
+    const network_sites *all = frozen.sites;
     assert_int_equal(all->map_count, 5 + 2 * 5);
     for (int i = 0; i < all->map_count; i++) all->map[i]->site = &at_map;
     for (int i = 0; i < all->block_count; i++) *all->block[i].first = &in_block;
@@ -114,19 +74,19 @@ static void an_adapter_that_is_off_is_not_there(void **state)
     adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
     const block_site last = {add_parallel, &adapter, &on, NULL}, first = {add_parallel, &adapter, &off, &last};
     const block_site neither = {add_parallel, &adapter, &off, NULL};
-    tiny.block[1].site = &last;
+    frozen.block[1].site = &last;
     keep_output(alone);
-    tiny.block[1].site = &first;
+    frozen.block[1].site = &first;
     keep_output(joined);
     assert_memory_equal(alone, joined, sizeof plain);
-    tiny.block[1].site = &neither;
+    frozen.block[1].site = &neither;
     keep_output(joined);
     assert_memory_equal(plain, joined, sizeof plain);
 }
 
 static void no_frozen_weight_has_a_gradient(void)
 {
-    for (int i = 0; i < tiny.params.count; i++) assert_null(tiny.params.row[i].tensor->grad);
+    for (int i = 0; i < frozen.params.count; i++) assert_null(frozen.params.row[i].tensor->grad);
 }
 
 static double error_of_joined(tensor *const in[], int count, bool checkpointing)
@@ -147,7 +107,7 @@ static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
         int count = 0;
         open_frozen();
         for (int i = 0; i < 2 * 4; i++) {
-            dit_block_w *b = &tiny.block[i / 4];
+            dit_block_w *b = &frozen.block[i / 4];
             lin_w *const map[] = {&b->qkv, &b->proj, &b->fc1, &b->fc2};
             lin_w *l = map[i % 4];
             adapter[i] = (low_rank){0};
@@ -174,7 +134,7 @@ static void each_place_of_a_block_has_the_right_gradients(void **state)
             parallel adapter = {.place = (block_place)place};
             adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
             const block_site site = {add_parallel, &adapter, &on, NULL};
-            tiny.block[1].site = &site;
+            frozen.block[1].site = &site;
             keep_output(joined);
             assert_memory_not_equal(plain, joined, sizeof plain);
             const double error = error_of_joined(&adapter.w.w, 1, checkpointing);
@@ -194,7 +154,7 @@ static void blocks_below_an_adapter_are_not_walked_back(void **state)
         open_frozen();
         adapter.w.w = random_input(2, (int64_t[]){WIDTH, WIDTH}, 300);
         const block_site site = {add_parallel, &adapter, &on, NULL};
-        tiny.block[block].site = &site;
+        frozen.block[block].site = &site;
         context.recording = true;
         build_model(&context, NULL);
         context.recording = false;
