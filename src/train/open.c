@@ -11,7 +11,6 @@ typedef struct opening {
     trainer *t;
     ctx *c;
     const dt_settings *s;
-    model_file file; /* of the pre-trained model, open from the first look to the last read; empty when pre-training */
     watch watch;
 } opening;
 
@@ -48,17 +47,17 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
     const dt_settings *s = o->s;
     dt_error *err = &o->c->error;
     const model_choice choice = model_choice_of(s, t->observer);
-    if (model_file_open_as(&o->file, s->pretrained_model, &choice, kinds, err) != DT_OK ||
-        codec_open_for(o->c, &t->codec, s->vae, o->file.path, o->file.shape.channels) != DT_OK)
+    if (model_file_open_as(&t->file, s->pretrained_model, &choice, kinds, err) != DT_OK ||
+        codec_open_for(o->c, &t->codec, s->vae, t->file.path, t->file.shape.channels) != DT_OK)
         return err->status;
-    const adapter_file *beside = adapter_files_unmerged(&o->file.adapters);
+    const adapter_file *beside = adapter_files_unmerged(&t->file.adapters);
     if (beside && s->adapter == DT_ADAPTER_NONE)
         return error_set(err, DT_ERR_ARG,
                          "%s: an adapter of a kind that no whole model can hold: train an adapter on it", beside->path);
-    t->resolution = o->file.shape.height * t->codec.factor;
+    t->resolution = t->file.shape.height * t->codec.factor;
     if (s->resolution && s->resolution != t->resolution)
         error_set(err, DT_ERR_SHAPE, "%s: the model's pictures are %lldx%lld, resolution %lld was asked for",
-                  o->file.path, (long long)t->resolution, (long long)t->resolution, (long long)s->resolution);
+                  t->file.path, (long long)t->resolution, (long long)t->resolution, (long long)s->resolution);
     return err->status;
 }
 
@@ -66,7 +65,7 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
 static dt_status check_process(const opening *o)
 {
     const dt_settings *s = o->s;
-    const bool flow = pretrains(o) ? s->process == DT_PROCESS_SIT : o->file.flow;
+    const bool flow = pretrains(o) ? s->process == DT_PROCESS_SIT : o->t->file.flow;
     const process p = {.noise = flow ? NOISE_STRAIGHT : NOISE_LINEAR};
     if (flow && s->save_model_as == DT_MODEL_DIFFUSERS)
         return error_set(&o->c->error, DT_ERR_UNSUPPORTED, "save_model_as diffusers: diffusers has no SiT");
@@ -212,9 +211,10 @@ static dt_status tuned_model(opening *o)
                                 .seed = (uint64_t)o->s->seed,
                                 .user = t->observer->user,
                                 .log = t->observer->log};
-    if (model_file_load(o->c, &t->model, &t->base, &o->file, &labels) != DT_OK) return o->c->error.status;
+    t->file.tensors.in_place = o->s->adapter != DT_ADAPTER_NONE; /* what is frozen is used where it lies */
+    if (model_file_load(o->c, &t->model, &t->base, &t->file, &labels) != DT_OK) return o->c->error.status;
     if (codec_is_another(&t->codec, t->base.metadata))
-        trainer_log(t, "%s was trained on latents of another codec than %s", o->file.path, o->s->vae);
+        trainer_log(t, "%s was trained on latents of another codec than %s", t->file.path, o->s->vae);
     return DT_OK;
 }
 
@@ -251,7 +251,7 @@ static dt_status choose_rows(opening *o)
     for (int i = 0; i < count; i++) rule[1 + i] = (train_rule){pattern[i], true};
     adapter_describe(text, &t->adapter.plan);
     trainer_log(t, "adapter: %s", text);
-    if (trainset_add(o->c, &t->set, t->model.params, rule, 1 + count) == DT_OK)
+    if (trainset_add(o->c, &t->set, t->model.params, rule, 1 + count) == DT_OK && trainset_own(o->c, &t->set) == DT_OK)
         trainset_add(o->c, &t->set, &t->adapter.params, NULL, 0);
     return o->c->error.status;
 }
@@ -320,7 +320,7 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     c->checkpointing = s->gradient_checkpointing;
     open_all(&o, kinds);
-    model_file_close(&o.file);
+    if (!t->file.tensors.in_place) model_file_close(&t->file);
     return c->error.status;
 }
 
@@ -332,4 +332,5 @@ void trainer_close(trainer *t)
     teacher_close(&t->teacher);
     latent_cache_close(&t->cache);
     model_info_free(&t->base);
+    model_file_close(&t->file);
 }

@@ -37,6 +37,7 @@ typedef struct trainer {
     /* what is trained */
     denoiser model;
     model_info base; /* of the pre-trained model; empty when pre-training */
+    model_file file; /* open while frozen weights lie in it, which every process on this machine shares; else empty */
     adapter adapter; /* what trains of it; kind none: all of it */
     trainset set;
     optimizer optimizer;

@@ -53,6 +53,17 @@ bool trainset_has_all(const trainset *set, const params *table)
 
 /* ---- what training keeps ---- */
 
+dt_status trainset_own(ctx *c, trainset *set)
+{
+    for (int i = 0; i < set->count && !ctx_failed(c); i++) {
+        tensor *t = set->row[i].tensor;
+        real *own = numbers_alloc(c, &c->model, tensor_bytes(t));
+        if (own) c->engine.memory.copy(own, t->data, tensor_bytes(t));
+        if (own) t->data = own;
+    }
+    return c->error.status;
+}
+
 dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients)
 {
     for (int i = 0; i < set->count && !ctx_failed(c); i++) {

@@ -34,6 +34,9 @@ enum { TRAINSET_TABLES_MAX = 8 };
  * borrowed and must not grow any more. */
 dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule rules[], int rule_count);
 
+/* Moves the rows into memory of their own, for a table that may lie in a file (container/tensor_file.h, in_place). */
+dt_status trainset_own(ctx *c, trainset *set);
+
 /* Gives every row need_grad and, when asked, an empty gradient that passes add up in. Without one it lives in the pass arena
  * and only until ctx.weight_done has seen it. */
 dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients);
