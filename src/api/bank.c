@@ -59,7 +59,7 @@ static dt_status check_same_drawing(const json_t *manifest, const json_t *descri
     {
         json_t *other = json_object_get(found, key);
         if (json_equal(other, value)) continue;
-        char *a = json_dumps(other, JSON_ENCODE_ANY), *b = json_dumps(value, JSON_ENCODE_ANY);
+        char *a = json_text_of(other, JSON_ENCODE_ANY), *b = json_text_of(value, JSON_ENCODE_ANY);
         error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s %s, this call asks for %s", folder, key,
                   a ? a : "missing", b ? b : "?");
         free(a);

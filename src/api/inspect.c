@@ -83,7 +83,7 @@ dt_status dt_inspect(dt_context *c, const char *path, char **json)
     *json = NULL;
     error_clear(&c->error);
     json_t *value = describe(path, &c->error);
-    if (!ctx_failed(c)) *json = json_dumps(value, JSON_INDENT(1));
+    if (!ctx_failed(c)) *json = json_text_of(value, JSON_INDENT(1));
     json_decref(value);
     if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to describe it", path);
     return c->error.status;

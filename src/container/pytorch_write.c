@@ -118,7 +118,9 @@ static dt_status write_storage(zip_writer *z, const tensor_source *s, size_t num
         return err->status;
     }
     if (zip_writer_record(z, name, bytes, checksum, err) != DT_OK) return err->status;
-    return tensor_source_stream(s, z->file.path, zip_writer_write, z, err);
+    if (tensor_source_stream(s, z->file.path, zip_writer_write, z, err) != DT_OK)
+        zip_writer_abort(z); /* the failure may be that of the values */
+    return err->status;
 }
 
 static dt_status write_metadata(zip_writer *z, const metadata_pair metadata[], size_t count, dt_error *err)
@@ -130,7 +132,7 @@ static dt_status write_metadata(zip_writer *z, const metadata_pair metadata[], s
             error_set(err, DT_ERR_ARG, "cannot write %s: its metadata are not UTF-8", z->file.path);
         json_put(&object, metadata[i].key, json_string(metadata[i].value));
     }
-    char *text = json_dumps(object, JSON_COMPACT);
+    char *text = json_text_of(object, JSON_COMPACT);
     json_decref(object);
     if (!text) error_set(err, DT_ERR_MEMORY, "no memory for the metadata of %s", z->file.path);
     if (err->status == DT_OK)

@@ -106,7 +106,7 @@ static dt_status open_shards(ctx *c, examples *b, const char *folder, const char
     }
     json_decref(seen);
     if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
-    char *text = json_dumps(manifest, JSON_SORT_KEYS);
+    char *text = json_text_of(manifest, JSON_SORT_KEYS);
     if (text) {
         file_hash hash;
         file_sha256_bytes(&hash, text, strlen(text));

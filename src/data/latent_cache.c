@@ -259,7 +259,7 @@ static dt_status name_folder(latent_cache *k, const char *cache_dir, int64_t res
 {
     char name[64];
     file_hash hash;
-    char *text = json_dumps(k->description, JSON_SORT_KEYS);
+    char *text = json_text_of(k->description, JSON_SORT_KEYS);
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: no memory to name its folder", cache_dir);
     file_sha256_bytes(&hash, text, strlen(text));
     free(text);

@@ -32,6 +32,16 @@ void json_add(json_t **array, json_t *value)
     *array = NULL;
 }
 
+char *json_text_of(const json_t *value, size_t flags)
+{
+    char *text = json_dumps(value, flags), *again = json_dumps(value, flags);
+    const bool whole = text && again && !strcmp(text, again);
+    free(again);
+    if (whole) return text;
+    free(text);
+    return NULL;
+}
+
 /* Bounds what the parser will take in memory and stack, before it runs. */
 static bool is_bounded(const char *text, size_t size, json_error_t *where)
 {
@@ -103,7 +113,7 @@ json_t *json_file_read(const char *path, dt_error *err)
 
 dt_status json_file_write(const char *path, json_t *value, file_hash *hash, dt_error *err)
 {
-    char *text = json_dumps(value, JSON_INDENT(1));
+    char *text = json_text_of(value, JSON_INDENT(1));
     json_decref(value);
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
     if (hash) file_sha256_bytes(hash, text, strlen(text));
@@ -127,7 +137,7 @@ static void make_seal(char seal[SEAL_BYTES + 1], const char *text, size_t size)
 
 dt_status json_file_write_sealed(const char *path, json_t *value, dt_error *err)
 {
-    char *text = json_dumps(value, JSON_INDENT(1));
+    char *text = json_text_of(value, JSON_INDENT(1));
     json_decref(value);
     const size_t size = text ? strlen(text) - strlen("\n}") : 0;
     char *sealed = text ? realloc(text, size + SEAL_BYTES + 1) : NULL;

@@ -23,6 +23,10 @@ json_t *json_object_of(const json_field *fields);
 void json_put(json_t **object, const char *key, json_t *value);
 void json_add(json_t **array, json_t *value);
 
+/* json_dumps of a value; NULL where memory is out or the value is NULL. jansson may leave parts out in silence when memory is out, so
+ * the text is made twice and compared. The caller frees it. */
+char *json_text_of(const json_t *value, size_t flags);
+
 /* A parsed value takes some 100 bytes; a safetensors header of 100,000 tensors has about 1.5 million. */
 enum { JSON_VALUES_MAX = 1 << 22, JSON_DEPTH_MAX = 64 };
 

@@ -236,7 +236,7 @@ dt_status image_encode_png(uint8_t **out, size_t *out_size, const uint8_t *rgb, 
     png_destroy_write_struct(&w.png, &w.info);
     if (!whole) {
         free(w.bytes);
-        return error_set(err, DT_ERR_MEMORY, "writing a PNG failed: %s", w.message);
+        return error_set(err, DT_ERR_MEMORY, "no memory to write a PNG: %s", w.message);
     }
     *out = w.bytes;
     *out_size = w.size;

@@ -50,7 +50,7 @@ static dt_status describe(char **text, const listing *l, const char *name, dt_er
                                 {"source", json_string(l->root)}, {"split", json_string(l->described)},
                                 {"classes", json_integer(n.classes)}, {"images", images},
                                 {"missing", json_integer(l->missing)}, {"listing_sha256", json_string(hash.hex)});
-    *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
+    *text = value ? json_text_of(value, JSON_INDENT(1)) : NULL;
     json_decref(value);
     return *text ? DT_OK : error_set(err, DT_ERR_MEMORY, "%s: no memory to describe it", l->root);
 }

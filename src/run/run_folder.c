@@ -274,7 +274,7 @@ dt_status run_folder_finish(training *r)
 {
     char step[32], seed[32], images[32], bank_images[32], scale[32];
     json_t *list = class_names(r);
-    char *classes = json_dumps(list, JSON_COMPACT);
+    char *classes = json_text_of(list, JSON_COMPACT);
     json_decref(list);
     snprintf(step, sizeof step, "%lld", (long long)r->trainer.step);
     snprintf(seed, sizeof seed, "%lld", (long long)r->s->seed);

@@ -62,7 +62,7 @@ char *dit_diffusers_config(const dit_config *k)
         {"num_embeds_ada_norm", json_integer(k->class_count)}, {"attention_bias", json_true()},
         {"activation_fn", json_string("gelu-approximate")}, {"norm_type", json_string("ada_norm_zero")},
         {"norm_elementwise_affine", json_false()}, {"norm_eps", json_real(1e-6)}, {"dropout", json_real(0)});
-    char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    char *text = json_text_of(config, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(config);
     return text;
 }
