@@ -47,6 +47,11 @@ int adapter_patterns(const char *patterns[ADAPTER_PATTERNS_MAX], const adapter_p
     return count;
 }
 
+const char *adapter_kind_name(dt_adapter kind)
+{
+    return kinds[kind].name;
+}
+
 void adapter_describe(char text[DT_TEXT_MAX], const adapter_plan *plan)
 {
     const char *name = kinds[plan->kind].name;

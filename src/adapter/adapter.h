@@ -19,6 +19,9 @@ dt_status adapter_open(ctx *c, adapter *a, denoiser *d, const adapter_plan *plan
 enum { ADAPTER_PATTERNS_MAX = 2 };
 int adapter_patterns(const char *patterns[ADAPTER_PATTERNS_MAX], const adapter_plan *plan, const denoiser *d);
 
+/* "lora" */
+const char *adapter_kind_name(dt_adapter kind);
+
 /* "lora of rank 8 at attn.qkv, scale 1": for logs and metadata. */
 void adapter_describe(char text[DT_TEXT_MAX], const adapter_plan *plan);
 

@@ -13,9 +13,7 @@
 
 enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16, TOKENS_MAX = 1 << 20 };
 
-/* In the order of dt_adapter: what the names of a file's tensors give away, and what is multiplied by which of difffit's vectors. */
-static const char *const kind_names[] = {"none", "bitfit", "difffit", "lora", "vpt-deep", "adaptformer"};
-
+/* What is multiplied by which of difffit's vectors. */
 static const struct {
     const char *vector, *map;
 } gammas[] = {{"attn.gamma1", "attn.qkv"},
@@ -48,13 +46,13 @@ static dt_adapter kind_of(const tensor_file *f)
     if (any_name(f, "*.prompt_embeddings")) return DT_ADAPTER_VPT_DEEP;
     if (any_name(f, "blocks.*gamma*")) return DT_ADAPTER_DIFFFIT;
     const char *said = tensor_file_metadata(f, ADAPTER_KIND);
-    return said && !strcmp(said, kind_names[DT_ADAPTER_BITFIT]) ? DT_ADAPTER_BITFIT : DT_ADAPTER_NONE;
+    return said && !strcmp(said, adapter_kind_name(DT_ADAPTER_BITFIT)) ? DT_ADAPTER_BITFIT : DT_ADAPTER_NONE;
 }
 
 const char *adapter_kind_of_file(const tensor_file *f)
 {
     const dt_adapter kind = kind_of(f);
-    return kind == DT_ADAPTER_NONE ? NULL : kind_names[kind];
+    return kind == DT_ADAPTER_NONE ? NULL : adapter_kind_name(kind);
 }
 
 static bool is_merged(dt_adapter kind)
@@ -490,7 +488,7 @@ dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, cons
 {
     char *resolved = realpath(base, NULL);
     const bool lora = plan->kind == DT_ADAPTER_LORA;
-    json_t *config = JSON_OBJECT({"peft_type", json_string(lora ? "LORA" : kind_names[plan->kind])},
+    json_t *config = JSON_OBJECT({"peft_type", json_string(lora ? "LORA" : adapter_kind_name(plan->kind))},
                                  {"base_model_name_or_path", json_string(resolved ? resolved : base)},
                                  {"inference_mode", json_true()}, {"task_type", json_null()});
     free(resolved);
