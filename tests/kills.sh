@@ -6,7 +6,7 @@
 # the next call goes on from; a converted model is the old file or the new one; after signals that stop, the status is 75. What is
 # finished has the bytes of what was never stopped, and nothing lies beside it. PICTURES is a data set for --train-data, of a few
 # dozen pictures. Pauses follow the machine, so that about one call in five comes to its end. Works in a folder of its own under
-# TMPDIR and says what it counted.
+# TMPDIR and says what it counted, also where it is ended by SIGTERM.
 set -eu
 program=$(realpath "$1")
 pictures=$(realpath "$2")
@@ -27,6 +27,12 @@ fail() {
     tail -n 20 log >&2
     exit 1
 }
+
+tell() {
+    echo "$kills ends by kill -9, $stops by signals, $early by signals before the program had begun; finished, with the bytes of" \
+        "what was never stopped:$(for verb in "${verbs[@]}"; do printf ' %s %s' $verb "${finished[$verb]}"; done)"
+}
+trap 'tell; exit 143' TERM
 
 # ---- the work of each verb, in the folder $1; each becomes the program, so call it in a process of its own ----
 
@@ -200,5 +206,4 @@ while [ "$kills" -lt "$count" ] || [ "$stops" -lt "$count" ]; do
     done
     check_whole $new
 done
-echo "$kills ends by kill -9, $stops by signals, $early by signals before the program had begun; finished, with the bytes of what was" \
-    "never stopped:$(for verb in "${verbs[@]}"; do printf ' %s %s' $verb "${finished[$verb]}"; done)"
+tell
