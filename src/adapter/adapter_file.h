@@ -70,6 +70,11 @@ dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d);
 /* What stands before the names of rows in a file of this kind. */
 const char *adapter_prefix(const adapter_plan *plan);
 
+/* PEFT's description of an adapter: what all kinds have, and what a LoRA has beside it (references to the lists are taken). NULL
+ * where memory is out, as json_put has it. */
+json_t *adapter_peft_config(const char *type, const char *base);
+void adapter_peft_lora(json_t **config, int64_t rank, double alpha, bool root, json_t *targets, json_t *saved);
+
 /* Writes PEFT's description of an adapter: what of a LoRA PEFT needs to know, and where the base is, for every kind. */
 dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, const char *base, const char *path,
                                dt_error *err);

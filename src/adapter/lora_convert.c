@@ -134,12 +134,12 @@ static json_t *describe(const converting *v, const lora_pairs *pairs, const char
         json_put(&ranks, p->map, json_integer(p->rank));
         json_put(&alphas, p->map, json_real(p->scale * (double)p->rank));
     }
-    return JSON_OBJECT({"peft_type", json_string("LORA")}, {"base_model_name_or_path", json_string(base_path)},
-                       {"inference_mode", json_true()}, {"task_type", json_null()}, {"r", json_integer(first->rank)},
-                       {"lora_alpha", json_real(first->scale * (double)first->rank)}, {"use_rslora", json_false()},
-                       {"rank_pattern", ranks}, {"alpha_pattern", alphas}, {"target_modules", json_incref(v->targets)},
-                       {"modules_to_save", json_incref(v->saved)}, {"bias", json_string("none")},
-                       {"lora_dropout", json_real(0)}, {"fan_in_fan_out", json_false()});
+    json_t *config = adapter_peft_config("LORA", base_path);
+    adapter_peft_lora(&config, first->rank, first->scale * (double)first->rank, false, json_incref(v->targets),
+                      json_incref(v->saved));
+    json_put(&config, "rank_pattern", ranks);
+    json_put(&config, "alpha_pattern", alphas);
+    return config;
 }
 
 static dt_status write(const converting *v, const lora_pairs *pairs, const char *base_path, const char *output)

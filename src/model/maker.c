@@ -294,10 +294,10 @@ static void tell_apart(char sha256[65], const model_file *f, const char *adapter
 /* Their base is looked at first: what would not fit was most likely made for another one. */
 static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *err)
 {
-    file_hash hash;
     adapter_files *j = &f->adapters;
     if (adapter_files_know_their_base(j)) {
-        tensor_file_sha256(&hash, &f->tensors);
+        tensor_file_sha256(&f->hash, &f->tensors);
+        file_hash hash = f->hash;
         tell_apart(hash.hex, f, "");
         if (adapter_files_check_base(j, f->path, hash.hex, err) != DT_OK) return err->status;
     }
@@ -367,7 +367,9 @@ dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_fil
 {
     model_info own = {0}, *kept = info ? info : &own;
     const int64_t class_count = f->kind->class_count(&f->tensors);
-    if (model_info_read(kept, &f->tensors, class_count, info != NULL, &c->error) == DT_OK) {
+    const bool known = f->hash.hex[0];
+    if (model_info_read(kept, &f->tensors, class_count, info != NULL && !known, &c->error) == DT_OK) {
+        if (info && known) memcpy(info->sha256, f->hash.hex, sizeof info->sha256);
         tell_apart(kept->sha256, f, f->adapters.identity);
         if (f->kind->load(c, d, &f->tensors, kept, labels) == DT_OK) adapter_files_join(c, &f->adapters, d);
     }

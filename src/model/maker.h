@@ -34,6 +34,7 @@ typedef struct model_file {
     int64_t added_heads;  /* said by the choice, not by the file; 0: none */
     bool added_flow;      /* likewise */
     adapter_files adapters;
+    file_hash hash; /* of the file's bytes, where adapters asked for it; else empty */
 } model_file;
 
 /* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), those of the base of an

@@ -287,7 +287,7 @@ dt_status run_folder_finish(training *r)
         {"difftune.method", settings_word(r->s, "method")},
         {"difftune.method_line", r->trainer.method.line},
         {"difftune.preset", r->s->method == DT_METHOD_DIFF_TUNING ? settings_word(r->s, "preset") : ""},
-        {"difftune.base_sha256", r->trainer.base.sha256},
+        {ADAPTER_BASE, r->trainer.base.sha256},
         {"difftune.bank_sha256", r->trainer.bank.sha256},
         {"difftune.data_sha256", r->trainer.train.sha256},
         {"difftune.vae_sha256", r->trainer.codec.sha256},
