@@ -57,7 +57,11 @@ WANTED_SHARE = {"demo": (None, 0.70), "S": (0.85, 0.80), "B": (0.85, 0.80), "XL"
 PYTORCH_ISA = {"auto": (None, None, None), "portable": ("default", "SSE41", "SSE4_2"), "avx2": ("avx2", "AVX2", "AVX2"),
                "avx512": ("avx512", "AVX512_CORE", "AVX512"), "avx512bf16": ("avx512", "AVX512_CORE_BF16", "AVX512"),
                "amx": (None, None, None)}
-ROWS = ["start", "growth", "demo", "S", "B", "XL", "sampling", "memory"]
+ADAPTERS = {"none": {}, "lora": {"adapter": "lora"}, "difffit": {"adapter": "difffit"}}
+ADAPTED = {"S": dict(batch=16, steps=1, rounds=5, passes=1, together=True),
+           "XL": dict(batch=4, steps=1, rounds=2, passes=2, together=False)}
+ADAPTED_WANTED = {("lora", "XL"): (0.72, 0.45)}  # at most: of the full step's time and memory
+ROWS = ["start", "growth", "demo", "S", "B", "XL", "sampling", "memory", "adapters"]
 
 
 # ---- contenders: two programs with one protocol ----
@@ -227,6 +231,17 @@ def growth_row(args, results):
     results["growth"] = rows
 
 
+def adapters_row(args, results):
+    """A step of tuning all weights, LoRA and DiffFit with their default settings, in the last precision named."""
+    results["adapters"] = {}
+    for shape, plan in ADAPTED.items():
+        contenders = []
+        for kind, settings in ADAPTERS.items():
+            contenders.append(difftune(args, "train", shape, plan, args.precision[-1], {**TRAINING_SETTINGS, **settings}))
+            contenders[-1].name = kind
+        results["adapters"][shape] = take_turns(contenders, plan)
+
+
 def per_sample_formula(shape, precision):
     """Bytes that one more sample costs in training without checkpointing. docs/performance.md explains the counts."""
     width, depth, heads, tokens, patch, channels_in, channels_out = {"demo": (192, 6, 3, 64, 4, 3, 3),
@@ -288,6 +303,10 @@ def mark(value, wanted, text):
     return text if wanted is None else f"{text} ({'' if value >= wanted else '**below** '}{wanted:g})"
 
 
+def at_most(value, wanted):
+    return f"{value:.2f}" + ("" if wanted is None else f" ({'' if value <= wanted else '**above** '}{wanted:g})")
+
+
 def speed_lines(results):
     lines = ["| work | difftune | samples/s | GFLOP/s | of the ceiling (wanted) | fastest PyTorch | samples/s | ratio (wanted) |",
              "|---|---|---|---|---|---|---|---|"]
@@ -332,6 +351,20 @@ def memory_lines(results):
     return lines
 
 
+def adapter_lines(results):
+    lines = ["| training, what trains | values that train | their file, MB | ms a step | of all weights' | peak memory | of all weights' |",
+             "|---|---|---|---|---|---|---|"]
+    for shape, row in results.get("adapters", {}).items():
+        for kind, r in row.items():
+            time = r["seconds_per_step"] / row["none"]["seconds_per_step"]
+            memory = r["peak_memory_bytes"] / row["none"]["peak_memory_bytes"]
+            wanted = ADAPTED_WANTED.get((kind, shape), (None, None))
+            lines.append(f"| {SHAPES[shape]}, batch {ADAPTED[shape]['batch']}{' *' if r['disturbed'] else ''}, {kind if kind != 'none' else 'all weights'} | "
+                         f"{r['trained']:,} | {4e-6 * r['trained']:.1f} | {1e3 * r['seconds_per_step']:.0f} | "
+                         f"{at_most(time, wanted[0])} | {r['peak_memory_bytes'] / GIB:.2f} GiB | {at_most(memory, wanted[1])} |")
+    return lines if len(lines) > 2 else []
+
+
 def growth_lines(results):
     rows = results.get("growth")
     if not rows:
@@ -360,7 +393,7 @@ def table(results):
         f" PyTorch's bf16 matrix product takes {machine['pytorch_bf16_slowdown']:.0f} times as long as its f32 one here, so its f32 stands beside difftune's bf16 too."
     head = f"{machine['date']}, {machine['processor']}, {machine['threads']} threads, isa {machine['isa']}; difftune {machine['difftune']}, " \
         f"PyTorch {machine['torch']}, {machine['system']}. An asterisk marks rows that other processes disturbed.{slow}"
-    parts = [[head], speed_lines(results), memory_lines(results), growth_lines(results), start_lines(results)]
+    parts = [[head], speed_lines(results), memory_lines(results), adapter_lines(results), growth_lines(results), start_lines(results)]
     return "\n\n".join("\n".join(p) for p in parts if p)
 
 
@@ -424,7 +457,7 @@ def parse():
 
 def jobs(args):
     measured = {}  # by this run
-    single = {"start": start_row, "growth": growth_row, "memory": memory_row}
+    single = {"start": start_row, "growth": growth_row, "memory": memory_row, "adapters": adapters_row}
     for row in args.rows:
         if row in single:
             yield row, lambda results, f=single[row]: f(args, results)

@@ -5,7 +5,7 @@
  *                [--warmup N] [--rounds N] [--steps N] [--wait] [--SETTING VALUE ..]
  *
  * SETTING is any setting of the program: train-batch-size, gradient-accumulation-steps, mixed-precision, threads, isa,
- * gradient-checkpointing, fused-backward-pass, sample-batch-size .. Shape "demo" takes pixels of 32x32, the named ones latents
+ * gradient-checkpointing, fused-backward-pass, adapter, sample-batch-size .. Shape "demo" takes pixels of 32x32, the named ones latents
  * of 32x32x4 and 1000 classes, "custom" what hidden-size, depth, num-heads, patch-size, in-channels and resolution say.
  *
  * Prints one JSON object per line: {"ready": ..} after warming up, each round, and a summary. With --wait each round waits
@@ -42,6 +42,7 @@ typedef struct rig {
     const options *o;
     dit model;
     denoiser denoiser;   /* the same */
+    adapter adapter;     /* of training: of the settings' kind */
     trainset set;        /* of training */
     optimizer optimizer; /* of training */
     schedule schedule;
@@ -140,6 +141,15 @@ static void open_sampler(rig *r)
     if (!ctx_failed(c)) sampler_start(&r->sampler, r->x, r->index, (int64_t)n);
 }
 
+static void open_training(rig *r)
+{
+    const dt_settings *s = &r->o->settings;
+    const adapter_plan plan = adapter_plan_of(s);
+    if (adapter_open(&r->c, &r->adapter, &r->denoiser, &plan, 1) == DT_OK &&
+        trainset_add_tuned(&r->c, &r->set, &r->denoiser, &r->adapter) == DT_OK)
+        optimizer_open(&r->c, &r->optimizer, &r->set, s);
+}
+
 static void open_rig(rig *r, const options *o)
 {
     const dt_settings *s = &o->settings;
@@ -154,8 +164,8 @@ static void open_rig(rig *r, const options *o)
     schedule_full(&r->schedule, NOISE_LINEAR);
     if (o->sample)
         open_sampler(r);
-    else if (trainset_add(c, &r->set, &r->model.params, NULL, 0) == DT_OK)
-        optimizer_open(c, &r->optimizer, &r->set, s);
+    else
+        open_training(r);
 }
 
 /* ---- a step ---- */
@@ -296,9 +306,10 @@ static json_t *summary(const rig *r, round_time *list, int64_t count, const doub
                   (double)samples / seconds, "flops_per_step", flops, "gflops", rate, "peak_gflops_before", peak[0],
                   "peak_gflops_after", peak[1], "share_of_peak", rate / fmax(peak[0], peak[1]));
     json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I}", "peak_memory_bytes", (json_int_t)peak_memory(&r->c.engine),
-                  "model_arena_bytes", (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak,
-                  "pass_arena_bytes", (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "trained", (json_int_t)trainset_values(&r->set),
+                  "peak_memory_bytes", (json_int_t)peak_memory(&r->c.engine), "model_arena_bytes",
+                  (json_int_t)r->c.model.peak, "step_arena_bytes", (json_int_t)r->c.step.peak, "pass_arena_bytes",
+                  (json_int_t)r->c.pass.peak, "scratch_arena_bytes", (json_int_t)r->c.scratch.peak);
     json_object_update_new(text, figures);
     json_object_update_new(text, memory);
     return text;

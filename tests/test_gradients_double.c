@@ -19,6 +19,11 @@ static tensor *build_linear_branch(ctx *c, tensor *const in[])
     return op_linear_branch(c, in[0], in[1], in[2]);
 }
 
+static tensor *build_linear_add(ctx *c, tensor *const in[])
+{
+    return op_linear_add(c, op_linear_branch(c, in[0], in[1], NULL), in[0], in[2]);
+}
+
 static tensor *build_linear_gelu(ctx *c, tensor *const in[])
 {
     return op_linear_gelu(c, in[0], in[1], in[2]);
@@ -205,6 +210,7 @@ static const grad_case cases[] = {
     {"op_linear", 3, {{2, 3, 5}, {4, 5}, {4}}, {3, 2, 1}, build_linear},
     {"op_linear_branch", 3, {{2, 3, 5}, {4, 5}, {4}}, {3, 2, 1}, build_linear_branch},
     {"op_linear_gelu", 3, {{2, 3, 5}, {4, 5}, {4}}, {3, 2, 1}, build_linear_gelu},
+    {"op_linear_add", 3, {{2, 3, 5}, {4, 5}, {4, 5}}, {3, 2, 2}, build_linear_add},
     {"op_add", 2, {{2, 7}, {2, 7}}, {2, 2}, build_add},
     {"op_add_row", 1, {{2, 3, 4}}, {3}, build_add_row},
     {"op_silu", 1, {{3, 11}}, {2}, build_silu},

@@ -113,7 +113,7 @@ static void low_rank_at_every_linear_map_has_the_right_gradients(void **state)
             adapter[i] = (low_rank){0};
             in[count++] = adapter[i].down.w = random_input(2, (int64_t[]){RANK, l->w->dim[1]}, 100 + (uint32_t)i);
             in[count++] = adapter[i].up.w = random_input(2, (int64_t[]){l->w->dim[0], RANK}, 200 + (uint32_t)i);
-            site[i] = (lin_site){add_low_rank, &adapter[i], &on, NULL};
+            site[i] = (lin_site){.join = add_low_rank, .adapter = &adapter[i], .off = &on};
             l->site = &site[i];
         }
         const double error = error_of_joined(in, count, checkpointing);

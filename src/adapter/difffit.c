@@ -56,7 +56,7 @@ static void join_map(ctx *c, adapter *a, const block_sites *b, lin_w *map, const
     gamma *g = arena_alloc(&c->model, sizeof *g, &c->error);
     if (!g) return;
     *g = add_gamma(c, a, b, map->w->dim[0], name);
-    kind_join_map(c, a, map, scale_map, g);
+    kind_join_map(c, a, map, scale_map, false, g);
 }
 
 static void join_block(ctx *c, adapter *a, block_sites *b, int64_t width)

@@ -11,11 +11,11 @@ double adapter_lora_scale(const adapter_plan *plan)
     return alpha / (plan->root ? sqrt(rank) : rank);
 }
 
-void kind_join_map(ctx *c, const adapter *a, lin_w *map, join_at_map *join, const void *weights)
+void kind_join_map(ctx *c, const adapter *a, lin_w *map, join_at_map *join, bool narrow, const void *weights)
 {
     lin_site *site = arena_alloc(&c->model, sizeof *site, &c->error);
     if (!site) return;
-    *site = (lin_site){.join = join, .adapter = weights, .off = &a->off, .next = map->site};
+    *site = (lin_site){.join = join, .narrow = narrow, .adapter = weights, .off = &a->off, .next = map->site};
     map->site = site;
 }
 
@@ -53,6 +53,11 @@ tensor *kind_add(ctx *c, tensor *y, tensor *h, tensor *factor)
     if (y->dim_count == 3) return op_gated_add(c, y, h, factor, 0);
     const int64_t n = y->dim[0], width = y->dim[1], tokens[] = {n, 1, width}, rows[] = {n, width};
     return op_reshape(c, op_gated_add(c, op_reshape(c, y, 3, tokens), op_reshape(c, h, 3, tokens), factor, 0), 2, rows);
+}
+
+tensor *kind_scale(ctx *c, tensor *h, tensor *factor)
+{
+    return ctx_failed(c) ? NULL : kind_add(c, tensor_zeros(c, &c->step, h->dim_count, h->dim), h, factor);
 }
 
 int kind_map_name(const char **name, const denoiser *d, const lin_w *map)

@@ -35,8 +35,8 @@ void adaptformer_join(ctx *c, adapter *a, denoiser *d);
 typedef tensor *join_at_map(ctx *c, const void *weights, tensor *x, tensor *y);
 typedef tensor *join_in_block(ctx *c, const void *weights, block_place place, tensor *x, tensor *h);
 
-/* Puts a site behind those that are there. `weights` must stay. */
-void kind_join_map(ctx *c, const adapter *a, lin_w *map, join_at_map *join, const void *weights);
+/* Puts a site behind those that are there. `weights` must stay; narrow: as in a lin_site. */
+void kind_join_map(ctx *c, const adapter *a, lin_w *map, join_at_map *join, bool narrow, const void *weights);
 void kind_join_block(ctx *c, const adapter *a, block_sites *block, join_in_block *join, const void *weights);
 
 /* row[1,width] of this value, which nothing trains. */
@@ -47,6 +47,9 @@ tensor *kind_spread(ctx *c, tensor *row, int64_t n);
 
 /* y + factor * h with one factor[n,O] for each sample and column of y and h, [n,O] or [n,S,O]. */
 tensor *kind_add(ctx *c, tensor *y, tensor *h, tensor *factor);
+
+/* factor * h, likewise. */
+tensor *kind_scale(ctx *c, tensor *h, tensor *factor);
 
 /* The name of a linear map: that of its weight, less ".weight". Its length, which printf's "%.*s" takes. */
 int kind_map_name(const char **name, const denoiser *d, const lin_w *map);

@@ -6,16 +6,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "op/op.h"
+
 typedef struct low_rank {
     lin_w down, up;
-    tensor *scale; /* [1,O] */
+    tensor *scale; /* [1,r]; NULL: one */
 } low_rank;
 
 static tensor *add_product(ctx *c, const void *weights, tensor *x, tensor *y)
 {
     const low_rank *l = weights;
-    tensor *h = lin(c, &l->up, lin(c, &l->down, x, 0), 0);
-    return h ? kind_add(c, y, h, kind_spread(c, l->scale, h->dim[0])) : NULL;
+    tensor *h = lin(c, &l->down, x, 0);
+    if (h && l->scale) h = kind_scale(c, h, kind_spread(c, l->scale, h->dim[0]));
+    return op_linear_add(c, y, h, l->up.w);
 }
 
 /* Whether "blocks.0.attn.qkv" is "attn.qkv", as PEFT's target_modules have it: the whole name, or what follows a dot. */
@@ -43,8 +46,9 @@ static void join_map(ctx *c, adapter *a, lin_w *map, const char *name, int lengt
     l->down.w = params_add_uniform(c, &a->params, 1 / sqrt((double)in), 2, (int64_t[]){r, in}, "%.*s.lora_A.weight",
                                    length, name);
     l->up.w = params_add(c, &a->params, PARAM_ZERO, 2, (int64_t[]){out, r}, "%.*s.lora_B.weight", length, name);
-    l->scale = kind_constant(c, out, adapter_lora_scale(&a->plan));
-    kind_join_map(c, a, map, add_product, l);
+    const double scale = adapter_lora_scale(&a->plan);
+    if (scale != 1) l->scale = kind_constant(c, r, scale);
+    kind_join_map(c, a, map, add_product, true, l);
 }
 
 /* All linear maps, but for the one that cuts pictures into tokens, which is a convolution in other programs. */

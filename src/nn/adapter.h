@@ -10,6 +10,7 @@
 typedef struct lin_site {
     /* What stands in for y, e.g. y + scale (x A^T) B^T. */
     tensor *(*join)(ctx *c, const void *adapter, tensor *x, tensor *y);
+    bool narrow;                 /* join takes a y that is narrow (op/op.h, op_linear_branch) */
     const void *adapter;         /* borrowed */
     const bool *off;             /* borrowed; true: y itself */
     const struct lin_site *next; /* NULL: none */

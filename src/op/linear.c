@@ -80,6 +80,33 @@ tensor *op_linear_branch(ctx *c, tensor *x, tensor *w, tensor *b)
     return linear(c, x, w, b, true);
 }
 
+/* The two products' inputs first: the gradient of the sum may become that of y. */
+static void linear_add_bwd(ctx *c, const tape_record *r)
+{
+    const tape_record product = {.out = r->out, .in = {r->in[1], r->in[2]}};
+    linear_bwd(c, &product);
+    if (!ctx_failed(c)) tensor_grad_pass(c, r->in[0], r->out);
+}
+
+tensor *op_linear_add(ctx *c, tensor *y, tensor *x, tensor *w)
+{
+    if (ctx_failed(c)) return NULL;
+    int64_t dim[TENSOR_DIM_MAX], o = w->dim[0], i = w->dim[1];
+    shape_of(dim, x, w, NULL);
+    TENSOR_CHECK(tensor_count(y) == rows_of(x) * o && y->dim[y->dim_count - 1] == o, y, x, w);
+    tensor *sum = tensor_header(c, &c->step, y->dim_count, y->dim);
+    if (!sum) return NULL;
+    sum->data = y->data;
+    sum->narrow = y->narrow;
+    int flags = GEMM_TRANS_B | GEMM_ACCUMULATE | c->gemm_flags | (x->narrow ? GEMM_NARROW_A : 0) |
+                (y->narrow ? GEMM_NARROW_C : 0);
+    const real *weights = operand(c, w, GEMM_NARROW_B, &flags);
+    c->engine.gemm(sum->data, x->data, weights, NULL, rows_of(x), o, i, i, i, o, flags);
+    tensor *in[] = {y, x, w};
+    if (tape_wants(c, sum, in, 3)) tape_push(c, linear_add_bwd, sum, in, 3, NULL, 0);
+    return sum;
+}
+
 /* Both kernels in one: what gelu is taken of is made for a pass back only. */
 static tensor *fused_gelu(ctx *c, tensor *x, tensor *w, tensor *b, const int64_t dim[])
 {

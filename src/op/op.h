@@ -12,6 +12,9 @@ tensor *op_linear(ctx *c, tensor *x, tensor *w, tensor *b);
  * forms of GELU, op_gated_add (as h) and op_linear take one that is. */
 tensor *op_linear_branch(ctx *c, tensor *x, tensor *w, tensor *b);
 
+/* y + x w^T in y's place: the numbers of y[..,O], which may be narrow, are changed, so nothing else may use them. */
+tensor *op_linear_add(ctx *c, tensor *y, tensor *x, tensor *w);
+
 tensor *op_add(ctx *c, tensor *a, tensor *b);
 /* y[N,..] = x[N,..] + r[..]; the gradient reaches x only (r is a fixed table such as the position embedding). */
 tensor *op_add_row(ctx *c, tensor *x, const tensor *r);

@@ -239,21 +239,15 @@ static dt_status open_model(opening *o, model_kinds kinds)
 
 /* ---- the whole ---- */
 
-/* All weights, or the adapter's and those of the network that train with it. */
 static dt_status choose_rows(opening *o)
 {
     trainer *t = o->t;
-    const char *pattern[ADAPTER_PATTERNS_MAX];
-    train_rule rule[1 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
     char text[DT_TEXT_MAX];
-    if (t->adapter.plan.kind == DT_ADAPTER_NONE) return trainset_add(o->c, &t->set, t->model.params, NULL, 0);
-    const int count = adapter_patterns(pattern, &t->adapter.plan, &t->model);
-    for (int i = 0; i < count; i++) rule[1 + i] = (train_rule){pattern[i], true};
-    adapter_describe(text, &t->adapter.plan);
-    trainer_log(t, "adapter: %s", text);
-    if (trainset_add(o->c, &t->set, t->model.params, rule, 1 + count) == DT_OK && trainset_own(o->c, &t->set) == DT_OK)
-        trainset_add(o->c, &t->set, &t->adapter.params, NULL, 0);
-    return o->c->error.status;
+    if (t->adapter.plan.kind != DT_ADAPTER_NONE) {
+        adapter_describe(text, &t->adapter.plan);
+        trainer_log(t, "adapter: %s", text);
+    }
+    return trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter);
 }
 
 static dt_status open_optimizer(opening *o)

@@ -41,6 +41,18 @@ dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule ru
     return DT_OK;
 }
 
+dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a)
+{
+    const char *pattern[ADAPTER_PATTERNS_MAX];
+    train_rule rule[1 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
+    if (a->plan.kind == DT_ADAPTER_NONE) return trainset_add(c, set, d->params, NULL, 0);
+    const int count = adapter_patterns(pattern, &a->plan, d);
+    for (int i = 0; i < count; i++) rule[1 + i] = (train_rule){pattern[i], true};
+    if (trainset_add(c, set, d->params, rule, 1 + count) == DT_OK && trainset_own(c, set) == DT_OK)
+        trainset_add(c, set, &a->params, NULL, 0);
+    return c->error.status;
+}
+
 bool trainset_has_all(const trainset *set, const params *table)
 {
     for (int i = 0; i < table->count; i++) {

@@ -4,6 +4,7 @@
 #ifndef TRAIN_TRAINSET_H
 #define TRAIN_TRAINSET_H
 
+#include "adapter/adapter.h"
 #include "container/safetensors.h"
 #include "nn/params.h"
 
@@ -33,6 +34,10 @@ enum { TRAINSET_TABLES_MAX = 8 };
 /* Chooses rows of `table` by rules (NULL: all) and puts them behind those of other tables. Fixed rows never train. The table is
  * borrowed and must not grow any more. */
 dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule rules[], int rule_count);
+
+/* Chooses what tuning trains: all rows of the network, or with an adapter its rows and those of the network that train with it
+ * (adapter/adapter.h), which get memory of their own. */
+dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a);
 
 /* Moves the rows into memory of their own, for a table that may lie in a file (container/tensor_file.h, in_place). */
 dt_status trainset_own(ctx *c, trainset *set);
