@@ -96,7 +96,7 @@ static bool open_font(label_font *f)
     if (!works(f, FT_Init_FreeType(&f->library))) return false;
     f->face = calloc((size_t)f->found->nfont, sizeof *f->face);
     f->tried = calloc((size_t)f->found->nfont, sizeof *f->tried);
-    f->starved = !f->face || !f->tried;
+    if (!f->face || !f->tried) f->starved = true; /* FreeType passes over a module it has no memory for */
     if (f->starved) return false;
     for (int i = 0; i < f->found->nfont && !f->first; i++) f->first = face_at(f, i);
     return f->first && !f->starved;
