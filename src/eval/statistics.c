@@ -43,7 +43,9 @@ dt_status statistics_prepare(statistics *s, const statistics_kind *kind, bool ad
                          kind->measure, (long long)kind->dim, STATISTICS_DIM_MAX);
     bool open = moments_open(&s->features, kind->dim, adding);
     open = moments_open(&s->spatial, kind->spatial_dim, adding) && open;
-    return open ? DT_OK : no_memory(kind->measure, err);
+    if (open) return DT_OK;
+    statistics_close(s);
+    return no_memory(kind->measure, err);
 }
 
 dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_rows, dt_error *err)

@@ -43,14 +43,14 @@ typedef struct statistics {
     int64_t row_capacity, block_count;
 } statistics;
 
-/* dim in 1..STATISTICS_DIM_MAX, spatial_dim from 0. keep_rows: the rows are wanted afterwards. */
+/* dim in 1..STATISTICS_DIM_MAX, spatial_dim from 0. keep_rows: the rows are wanted afterwards. On failure *s is closed. */
 dt_status statistics_open(statistics *s, const statistics_kind *kind, bool keep_rows, dt_error *err);
 void statistics_close(statistics *s);
 
 /* Bytes that such statistics take with `rows` rows kept. */
 int64_t statistics_bytes(const statistics_kind *kind, int64_t rows);
 
-/* Empty statistics of a kind, for whoever fills them in; `adding`: with room for rows to come. */
+/* Empty statistics of a kind, for whoever fills them in; `adding`: with room for rows to come. On failure *s is closed. */
 dt_status statistics_prepare(statistics *s, const statistics_kind *kind, bool adding, dt_error *err);
 
 /* Takes rows [n,dim + spatial_dim]. A value that is not finite is DT_ERR_NUMERIC and names its row; the statistics are then
