@@ -144,6 +144,7 @@ typedef struct dt_settings {
     int64_t hidden_size, depth, patch_size, in_channels;
     int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW */
     char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
+    double ema_length;            /* of a run's folder, the average of this length (ema_power); 0: its result */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
     dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
     bool learn_sigma;
@@ -207,6 +208,8 @@ typedef struct dt_settings {
     bool fused_backward_pass; /* each weight is updated when its gradient is complete; no gradients are kept */
     double ema_decay;
     bool ema_warmup; /* decay 0, then at most (1 + n) / (10 + n) after n updates: no trace of the starting weights */
+    char ema_power[DT_TEXT_MAX];     /* "0.05,0.1": power-function averages of these lengths are kept; empty: none */
+    int64_t ema_snapshot_steps;      /* 0: as checkpointing_steps */
     int64_t checkpointing_steps;     /* 0: only at the end */
     int64_t checkpoints_total_limit; /* 0: keep all */
     /* every so many steps; 0: never */

@@ -452,6 +452,14 @@ static void run_adamw(work *w, const engine *e, dims z)
     CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, NULL, g, count, k));
 }
 
+/* Shares on both sides of one half. */
+static void run_average(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = updated(w, count, 1e-6), *x = input(w, count);
+    CALL(w, e->average(y, x, count, z.extreme ? 0.875F : 1e-3F));
+}
+
 static void run_sum_squares(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d * 8;
@@ -629,6 +637,7 @@ static const check checks[] = {
     ENTRY(diffusion_loss_fwd),
     ENTRY(diffusion_loss_bwd),
     ENTRY(adamw),
+    ENTRY(average),
     ENTRY(sum_squares),
     ENTRY(im2col_fwd),
     ENTRY(im2col_bwd),

@@ -143,7 +143,7 @@ static outcome train(const dit_config *shape, dt_device device, dt_precision pre
     out.average = calloc((size_t)out.count, sizeof(float));
     for (int step = 0; step < STEPS; step++) one_step(&c, &d, &o, &s, &out, step);
     fetch_all(&c, &m.params, out.weights, weight_of, &m.params);
-    fetch_all(&c, &m.params, out.average, average_of, trainset_averages(&c, &set, &m.params));
+    fetch_all(&c, &m.params, out.average, average_of, trainset_values_in(&c, &set, &m.params, TRAIN_AVERAGES));
     assert_int_equal(c.error.status, DT_OK);
     ctx_close(&c);
     return out;

@@ -42,6 +42,8 @@ static void shape_training(dt_settings *s)
     s->sample_batch_size = 2;
     s->num_inference_steps = 3;
     s->ema_warmup = true;
+    snprintf(s->ema_power, sizeof s->ema_power, "0.05,0.2");
+    s->ema_snapshot_steps = 2;
     snprintf(s->validation_data, sizeof s->validation_data, "%s", temp_path("held"));
 }
 

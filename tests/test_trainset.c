@@ -184,7 +184,7 @@ static void averages_of_frozen_rows_are_the_weights_themselves(void **state)
     optimizer o;
     open_last_block(&set, &o, false);
     take_step(&o, 0);
-    real *const *averages = trainset_averages(&c, &set, &model.params);
+    real *const *averages = trainset_values_in(&c, &set, &model.params, TRAIN_AVERAGES);
     for (int i = 0; i < model.params.count; i++) {
         const int row = model.params.row[i].tensor->row;
         assert_ptr_equal(averages[i], row ? set.row[row - 1].average : NULL);

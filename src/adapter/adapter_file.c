@@ -89,18 +89,17 @@ dt_status adapter_files_open(adapter_files *j, dt_error *err)
     return j->file ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory to list adapters");
 }
 
-dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err)
+dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weight, dt_error *err)
 {
     adapter_file *a = &j->file[j->count];
-    if (j->count == FILES_MAX)
-        return error_set(err, DT_ERR_ARG, "%s: the %dth adapter, one too many", path, FILES_MAX + 1);
-    *a = (adapter_file){.weight = weight};
-    snprintf(a->path, sizeof a->path, "%s", path);
-    if (file_is_folder(path) && !adapter_path(a->path, path))
-        return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
-    if (tensor_file_open(&a->tensors, a->path, err) != DT_OK) return err->status;
+    if (j->count == FILES_MAX) {
+        error_set(err, DT_ERR_ARG, "%s: the %dth adapter, one too many", tensors->path, FILES_MAX + 1);
+        tensor_file_close(tensors);
+        return err->status;
+    }
+    *a = (adapter_file){.weight = weight, .kind = kind_of(tensors), .tensors = *tensors};
+    snprintf(a->path, sizeof a->path, "%s", tensors->path);
     j->count++;
-    a->kind = kind_of(&a->tensors);
     if (a->kind == DT_ADAPTER_NONE)
         error_set(err, DT_ERR_FORMAT, "%s: no adapter: neither a LoRA's matrices nor another kind's rows", a->path);
     else if (a->kind == DT_ADAPTER_VPT_DEEP && weight != 1)
@@ -108,6 +107,17 @@ dt_status adapter_files_add(adapter_files *j, const char *path, double weight, d
                   weight);
     if (err->status == DT_OK) identify(j, &a->tensors, weight);
     return err->status;
+}
+
+dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err)
+{
+    char inside[DT_PATH_MAX];
+    tensor_file tensors;
+    snprintf(inside, sizeof inside, "%s", path);
+    if (file_is_folder(path) && !adapter_path(inside, path))
+        return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
+    if (tensor_file_open(&tensors, inside, err) != DT_OK) return err->status;
+    return adapter_files_take(j, &tensors, weight, err);
 }
 
 dt_status adapter_split_weight(double *weight, char *text, const char *key, dt_error *err)

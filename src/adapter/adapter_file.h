@@ -42,6 +42,9 @@ void adapter_files_close(adapter_files *j);
 /* Opens one more: a file, or a folder as adapter_path has it. */
 dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err);
 
+/* Takes over an open file, also after a failure. */
+dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weight, dt_error *err);
+
 /* Those of a list "PATH", "PATH:WEIGHT", parted by commas. */
 dt_status adapter_files_add_list(adapter_files *j, const char *list, dt_error *err);
 

@@ -73,7 +73,8 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
     denoiser d;
     model_info info = {0};
     model_file f;
-    const model_choice choice = model_choice_of(s, observer);
+    model_choice choice = model_choice_of(s, observer);
+    choice.length = s->ema_length;
     if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
         return c->error.status;
     const adapter_file *beside = adapter_files_unmerged(&f.adapters);

@@ -173,7 +173,8 @@ dt_status dt_predict(dt_context *c, const dt_settings *s)
 {
     prediction p = {.c = c, .s = s};
     if (api_enter(c, s, SETTINGS_PREDICT, api_observer(NULL)) != DT_OK) return api_leave(c);
-    const model_choice choice = model_choice_of(s, NULL);
+    model_choice choice = model_choice_of(s, NULL);
+    choice.length = s->ema_length;
     if (denoiser_load_as(c, &p.model, NULL, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
         tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
         if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);

@@ -70,7 +70,8 @@ static dt_status open_model(sampling *p)
     ctx *c = p->c;
     const dt_settings *s = p->s;
     p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
-    const model_choice choice = model_choice_of(s, p->observer);
+    model_choice choice = model_choice_of(s, p->observer);
+    choice.length = s->ema_length;
     if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
         sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK || open_guide(p) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "average/power.h"
 #include "diffusion/sampler.h"
 #include "image/image.h"
 #include "file/file.h"
@@ -144,6 +145,24 @@ static void check_adapter(const dt_settings *s, dt_error *err)
     RULE(s->adapter == DT_ADAPTER_LORA && !s->lora_targets[0], "adapter lora needs lora_targets");
 }
 
+static void check_averages(const dt_settings *s, dt_error *err)
+{
+    double lengths[POWER_LENGTHS_MAX];
+    int count;
+    dt_error why = {0};
+    RULE(power_lengths_read(lengths, &count, s->ema_power, &why) != DT_OK, "%s", why.message);
+    RULE(s->ema_snapshot_steps && !s->ema_power[0], "ema_snapshot_steps is given, but ema_power keeps no averages");
+}
+
+/* Which weights of a run's folder are taken. */
+static void check_length(const dt_settings *s, dt_error *err)
+{
+    if (s->ema_length == 0) return;
+    RULE(s->ema_length < POWER_LENGTH_MIN, "ema_length must be 0, or a length from %g to %g", POWER_LENGTH_MIN,
+         POWER_LENGTH_MAX);
+    RULE(s->file_weights != DT_FILE_WEIGHTS_AUTO, "ema_length says which weights are taken; leave out file_weights");
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     require(s->train_data, "train_data", "train", err);
@@ -154,6 +173,7 @@ static void check_train(const dt_settings *s, dt_error *err)
         RULE(!s->pretrained_model[0], "train needs pretrained_model, unless method is pretrain");
     check_method(s, err);
     check_adapter(s, err);
+    check_averages(s, err);
     check_sampler(s, err);
     check_background(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
@@ -201,6 +221,7 @@ static void check_sample(const dt_settings *s, dt_error *err)
     require(s->pretrained_model, "pretrained_model", "sample", err);
     require(s->output_dir, "output_dir", "sample", err);
     check_sampler(s, err);
+    check_length(s, err);
     check_guidance(s, err);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
@@ -227,6 +248,7 @@ static void check_predict(const dt_settings *s, dt_error *err)
     require(s->pretrained_model, "pretrained_model", "predict", err);
     require(s->input, "input", "predict", err);
     require(s->output, "output", "predict", err);
+    check_length(s, err);
 }
 
 /* A caller in C writes the members without settings_set; the rules may rely on the table's ranges. */
@@ -261,6 +283,9 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->pretrained_model, "pretrained_model", "convert", err);
         require(s->output, "output", "convert", err);
         RULE(s->merge && !s->adapter_weights[0], "merge needs adapter_weights");
+        RULE(s->ema_length > 0 && s->adapter_weights[0] && !s->merge,
+             "ema_length is about pretrained_model, of which an adapter by itself takes nothing; leave it out");
+        check_length(s, err);
         break;
     case SETTINGS_REPORT:
         require(s->runs, "runs", "report", err);

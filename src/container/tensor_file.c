@@ -53,7 +53,10 @@ void tensor_file_close(tensor_file *f)
 void tensor_file_sha256(file_hash *out, const tensor_file *f)
 {
     struct sha256_ctx all;
-    uint8_t digest[SHA256_DIGEST_SIZE];
+    if (f->made_hash.hex[0]) {
+        *out = f->made_hash;
+        return;
+    }
     if (!f->part) {
         file_map_sha256(out, &f->map);
         return;
@@ -63,8 +66,7 @@ void tensor_file_sha256(file_hash *out, const tensor_file *f)
         file_map_sha256(out, &f->part[i].map);
         sha256_update(&all, sizeof out->hex - 1, (const uint8_t *)out->hex);
     }
-    sha256_digest(&all, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(out->hex + 2 * i, 3, "%02x", digest[i]);
+    file_hash_finish(out, &all);
 }
 
 /* ---- finding ---- */

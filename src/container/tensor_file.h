@@ -57,6 +57,7 @@ typedef struct tensor_file {
     arena memory;              /* others: names, dims and strides */
     tensor_seal *seals;        /* zip: one for each record */
     arena made;                /* what replaced entries need (tensor_file_replace) */
+    file_hash made_hash;       /* of values that are not the file's (average/snapshots.h); empty: they are */
     struct tensor_file *part;  /* shards: the files that hold the tensors; `map` is empty */
     size_t part_count;
     /* Set by who keeps the file open as long as what is read from it: values may then be used where they lie. */
@@ -79,7 +80,8 @@ bool tensor_file_enter(tensor_file *f, const char *prefix);
  * (calloc) and `made`, where their names and whatever of them is not in the file lie. DT_ERR_FORMAT for a name twice. */
 dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err);
 
-/* What the file is known by: the SHA-256 of its bytes; of shards, of their hashes. Takes a pass over all of it. */
+/* What the file is known by: the SHA-256 of its bytes; of shards, of their hashes; made_hash where there is one. Takes a pass over
+ * all of it. */
 void tensor_file_sha256(file_hash *out, const tensor_file *f);
 
 /* NULL when there is no such tensor. */

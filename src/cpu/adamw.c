@@ -1,5 +1,6 @@
 /* The optimiser's pass over the weights: decoupled weight decay (Loshchilov and Hutter 2019), bias correction as in
- * torch.optim.AdamW, and the moving average of the weights, all in one pass over memory. */
+ * torch.optim.AdamW, and the moving average of the weights, all in one pass over memory; and other averages of
+ * them in a pass each. */
 #include "cpu/kernel.h"
 
 enum { BLOCK = 4096 };
@@ -23,6 +24,24 @@ static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real
         if (!ema) continue;
 #pragma omp simd
         for (int64_t i = block; i < end; i++) ema[i] = k.ema_decay * ema[i] + (1 - k.ema_decay) * w[i];
+    }
+}
+
+/* As torch.lerp has it: written from the nearer end, so that both ends are exact. */
+static void average(real *y, const real *x, int64_t count, real share)
+{
+    const bool near_x = share >= (real)0.5;
+    const real part = near_x ? 1 - share : share;
+#pragma omp parallel for schedule(static)
+    for (int64_t block = 0; block < count; block += BLOCK) {
+        int64_t end = least(block + BLOCK, count);
+        if (near_x) {
+#pragma omp simd
+            for (int64_t i = block; i < end; i++) y[i] = x[i] - part * (x[i] - y[i]);
+        } else {
+#pragma omp simd
+            for (int64_t i = block; i < end; i++) y[i] += part * (x[i] - y[i]);
+        }
     }
 }
 
@@ -56,5 +75,6 @@ static double sum_squares(const real *const x[], const int64_t count[], int64_t 
 void CPU_FN(cpu_register_adamw)(engine *e)
 {
     e->adamw = adamw;
+    e->average = average;
     e->sum_squares = sum_squares;
 }

@@ -1,4 +1,4 @@
-/* The optimiser's pass over the weights and the sum of squares its clipping needs; the formulas are those of
+/* The optimiser's pass over the weights, averages of them, and the sum of squares its clipping needs; the formulas are those of
  * cpu/adamw.c. A thread moves 16 bytes at a time (W = 4) where the addresses allow it, else a number at a time
  * (W = 1). */
 #include <math.h>
@@ -60,6 +60,41 @@ static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real
     else
         update<1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
     CUDA_LAUNCHED("adamw");
+}
+
+/* ---- averages ---- */
+
+/* From the nearer end, as in cpu/adamw.c; `part` is the share of the other one. */
+template <int W> static __device__ void average_at(real *y, const real *x, int64_t i, real part, bool near_x)
+{
+    pack<W> a = load<W>(y + i), b = load<W>(x + i);
+    for (int u = 0; u < W; u++) a.v[u] = near_x ? b.v[u] - part * (b.v[u] - a.v[u]) : a.v[u] + part * (b.v[u] - a.v[u]);
+    store<W>(y + i, a);
+}
+
+/* Threads have elements as in `update`. */
+template <int W> static __global__ void update_average(real *y, const real *x, int64_t count, real part, bool near_x)
+{
+    int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * W;
+    if (i + W <= count) {
+        average_at<W>(y, x, i, part, near_x);
+        return;
+    }
+    for (; i < count; i++) average_at<1>(y, x, i, part, near_x);
+}
+
+static void average(real *y, const real *x, int64_t count, real share)
+{
+    if (count <= 0) return;
+    const bool near_x = share >= (real)0.5;
+    const real part = near_x ? 1 - share : share;
+    if (on_16_bytes(y, x))
+        update_average<4>
+            <<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count, part, near_x);
+    else
+        update_average<1>
+            <<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, count, part, near_x);
+    CUDA_LAUNCHED("average");
 }
 
 /* ---- sum of squares ---- */
@@ -152,5 +187,6 @@ static double sum_squares(const real *const x[], const int64_t count[], int64_t 
 void cuda_register_adamw(engine *e)
 {
     e->adamw = adamw;
+    e->average = average;
     e->sum_squares = sum_squares;
 }

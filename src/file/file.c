@@ -184,7 +184,7 @@ dt_status file_check_content(const char *path, dt_error *err)
 
 /* ---- SHA-256 ---- */
 
-static void hash_finish(file_hash *out, struct sha256_ctx *hash)
+void file_hash_finish(file_hash *out, struct sha256_ctx *hash)
 {
     uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_digest(hash, sizeof digest, digest);
@@ -210,7 +210,7 @@ void file_map_sha256(file_hash *out, const file_map *m)
         sha256_update(&hash, size, m->data + at);
         file_map_drop(m, m->data + at, size);
     }
-    hash_finish(out, &hash);
+    file_hash_finish(out, &hash);
 }
 
 void file_sha256_bytes(file_hash *out, const void *data, size_t size)
@@ -218,7 +218,7 @@ void file_sha256_bytes(file_hash *out, const void *data, size_t size)
     struct sha256_ctx hash;
     sha256_init(&hash);
     sha256_update(&hash, size, data);
-    hash_finish(out, &hash);
+    file_hash_finish(out, &hash);
 }
 
 /* ---- writing ---- */
@@ -306,7 +306,7 @@ dt_status file_writer_commit(file_writer *w, file_hash *hash, dt_error *err)
         unlink(w->temporary);
         return err->status;
     }
-    if (hash) hash_finish(hash, &w->hash);
+    if (hash) file_hash_finish(hash, &w->hash);
     return sync_folder_of(w->path, err);
 }
 

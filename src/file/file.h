@@ -67,6 +67,7 @@ dt_status file_sha256(file_hash *out, const char *path, dt_error *err);
 /* Of a whole mapping, whose pages are dropped on the way: a large file is never in memory as a whole. */
 void file_map_sha256(file_hash *out, const file_map *m);
 void file_sha256_bytes(file_hash *out, const void *data, size_t size);
+void file_hash_finish(file_hash *out, struct sha256_ctx *hash); /* of all that `hash` was given */
 
 /* ---- writing ---- */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "average/snapshots.h"
 #include "base/say.h"
 #include "container/tensor_open.h"
 #include "file/json_file.h"
@@ -115,6 +116,8 @@ typedef struct adapter_chain {
     char weights[CHAIN_MAX][DT_PATH_MAX];
     int count;
     char base[DT_PATH_MAX];
+    char averages[DT_PATH_MAX]; /* the folder of averages that one of a length is asked of; "": none is */
+    bool averages_adapt;        /* they are an adapter's, and outermost; else they are the base itself */
 } adapter_chain;
 
 /* The base is named by PEFT's file beside the adapter. */
@@ -135,11 +138,26 @@ static dt_status read_base(char base[DT_PATH_MAX], const char *weights, dt_error
     return err->status;
 }
 
-static dt_status follow_adapters(adapter_chain *a, const char *model, dt_error *err)
+/* The averages that a run kept; of an adapter PEFT's file stands beside them. */
+static dt_status find_averages(adapter_chain *a, const char *model, dt_error *err)
+{
+    char config[DT_PATH_MAX];
+    if (!find_file(a->averages, model, SNAPSHOTS_FOLDER))
+        return error_set(err, DT_ERR_ARG,
+                         "%s: ema_length needs the folder of a run that kept averages in " SNAPSHOTS_FOLDER
+                         "/ (train with ema_power)",
+                         model);
+    a->averages_adapt = find_file(config, a->averages, ADAPTER_CONFIG);
+    return a->averages_adapt ? read_base(a->base, config, err) : DT_OK;
+}
+
+static dt_status follow_adapters(adapter_chain *a, const char *model, double length, dt_error *err)
 {
     char whole[DT_PATH_MAX];
-    a->count = 0;
+    *a = (adapter_chain){0};
     snprintf(a->base, sizeof a->base, "%s", model);
+    if (length > 0 && find_averages(a, model, err) != DT_OK) return err->status;
+    if (a->averages[0] && !a->averages_adapt) return DT_OK;
     while (file_is_folder(a->base) && !find_file(whole, a->base, "final/model.safetensors")) {
         if (a->count == CHAIN_MAX)
             return error_set(err, DT_ERR_FORMAT, "%s: an adapter of an adapter, and so on more than %d times", model,
@@ -150,11 +168,23 @@ static dt_status follow_adapters(adapter_chain *a, const char *model, dt_error *
     return err->status;
 }
 
+static dt_status open_average(tensor_file *f, const adapter_chain *a, const model_choice *k, dt_error *err)
+{
+    snapshots_used used;
+    if (snapshots_open(f, &used, a->averages, k->length, err) == DT_OK)
+        tell(k, "%.600s: the average of length %g after %lld updates, of %d of its %d files; off by %.2g %%",
+             a->averages, k->length, (long long)used.updates, used.count, used.kept, 100 * used.off);
+    return err->status;
+}
+
 /* Those of the chain, the innermost first, then those of the choice. */
 static dt_status open_adapters(adapter_files *j, const adapter_chain *a, const model_choice *k, dt_error *err)
 {
+    tensor_file average;
     if (adapter_files_open(j, err) != DT_OK) return err->status;
     for (int i = a->count; i-- > 0 && err->status == DT_OK;) adapter_files_add(j, a->weights[i], 1, err);
+    if (err->status == DT_OK && a->averages_adapt && open_average(&average, a, k, err) == DT_OK)
+        adapter_files_take(j, &average, 1, err);
     return err->status == DT_OK && k->adapters ? adapter_files_add_list(j, k->adapters, err) : err->status;
 }
 
@@ -162,7 +192,7 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
 {
     bool beside_averages;
     adapter_chain chain;
-    if (follow_adapters(&chain, model, err) != DT_OK) return err->status;
+    if (follow_adapters(&chain, model, 0, err) != DT_OK) return err->status;
     return find_weights(out, &(model_choice){0}, chain.base, &beside_averages, err);
 }
 
@@ -326,15 +356,23 @@ static dt_status blend(model_file *f, const model_choice *k, model_kinds kinds, 
     return err->status;
 }
 
+static dt_status open_tensors(model_file *f, const adapter_chain *a, const model_choice *k, dt_error *err)
+{
+    const bool averaged = a->averages[0] && !a->averages_adapt;
+    if (!averaged && find_weights(f->path, k, a->base, &f->beside_averages, err) == DT_OK)
+        tensor_file_open(&f->tensors, f->path, err);
+    if (averaged && open_average(&f->tensors, a, k, err) == DT_OK)
+        snprintf(f->path, sizeof f->path, "%s", f->tensors.path);
+    return err->status;
+}
+
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err)
 {
     char guess[DT_TEXT_MAX] = "";
     adapter_chain chain;
     *f = (model_file){0};
-    if (follow_adapters(&chain, model, err) != DT_OK ||
-        find_weights(f->path, choice, chain.base, &f->beside_averages, err) != DT_OK ||
-        tensor_file_open(&f->tensors, f->path, err) != DT_OK)
+    if (follow_adapters(&chain, model, choice->length, err) != DT_OK || open_tensors(f, &chain, choice, err) != DT_OK)
         return err->status;
     if (enter_network(f, choice, kinds, err) == DT_OK && add_heads(f, choice, err) == DT_OK) {
         f->kind = kind_of(&f->tensors, kinds);

@@ -16,11 +16,12 @@ typedef struct model_choice {
     int64_t heads; /* 0: the file's */
     dt_process process;
     const char *blend;           /* "PATH:SHARE" of another model to mix in; NULL or empty: none */
+    double length;               /* of a run's folder, the average of this length (average/); 0: its result */
     const char *adapters;        /* a list of adapter files (adapter/adapter_file.h); NULL: none */
     const dt_observer *observer; /* may be NULL */
 } model_choice;
 
-/* As the settings have it. */
+/* As the settings have it, but for the length: that is for verbs that take ema_length of the model they are about. */
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer);
 
 /* An open model file. */
@@ -46,7 +47,7 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
  * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice. DT_ERR_ARG where there are no
  * such weights, where the file states other heads or another process, and where its name says that it is a SiT and nothing else
- * tells. Then `blend` is mixed in. On failure *f is empty and may be closed. */
+ * tells, or where an average of a length is asked of what kept none. Then `blend` is mixed in. On failure *f is empty and may be closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
 /* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */

@@ -7,8 +7,15 @@
 
 #include "file/json_file.h"
 
-static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
-enum { WEIGHT_FILE_COUNT = 3, MODEL = 0, EMA = 1, OPTIMIZER = 2 };
+static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors",
+                                           "power.safetensors"};
+enum { MODEL, EMA, OPTIMIZER, POWER, WEIGHT_FILES_MAX };
+
+/* The last one is of runs that keep power-function averages. */
+static int weight_file_count(const training *r)
+{
+    return r->trainer.set.power_count ? WEIGHT_FILES_MAX : POWER;
+}
 
 /* No run is longer (the settings' bound), and steps are counted in 32 bits by the random numbers. */
 static const int64_t STEP_MAX = 1000000000;
@@ -41,7 +48,7 @@ static dt_status save_weights(training *r, const char *path, train_values values
     const denoiser_file file = {.path = path,
                                 .format = DT_MODEL_SAFETENSORS,
                                 .dtype = DT_FILE_F32,
-                                .values = values == TRAIN_AVERAGES ? trainset_averages(c, &t->set, d->params) : NULL,
+                                .values = trainset_values_in(c, &t->set, d->params, values),
                                 .hash = hash};
     if (!ctx_failed(c)) d->ops->write(c, d, &file);
     arena_release(&c->scratch, mark);
@@ -56,6 +63,29 @@ static dt_status save_moments(training *r, const char *path, file_hash *hash)
     return trainset_write(r->trainer.c, &r->trainer.set, path, values, prefix, 2, hash);
 }
 
+/* "0.05.": what stands before the names of a power-function average. */
+typedef char power_prefix[POWER_TEXT_MAX + 1];
+
+static void name_power(power_prefix prefix, const training *r, int power)
+{
+    power_length_text(prefix, r->trainer.optimizer.power_length[power]);
+    strcat(prefix, ".");
+}
+
+static dt_status save_powers(training *r, const char *path, file_hash *hash)
+{
+    trainer *t = &r->trainer;
+    train_values values[POWER_LENGTHS_MAX];
+    power_prefix text[POWER_LENGTHS_MAX];
+    const char *prefix[POWER_LENGTHS_MAX];
+    for (int i = 0; i < t->set.power_count; i++) {
+        values[i] = (train_values)(TRAIN_POWERS + i);
+        name_power(text[i], r, i);
+        prefix[i] = text[i];
+    }
+    return trainset_write(t->c, &t->set, path, values, prefix, t->set.power_count, hash);
+}
+
 static json_t *describe_state(const trainer *t)
 {
     return JSON_OBJECT({"step", json_integer(t->step)}, {"update_count", json_integer(t->optimizer.update_count)},
@@ -65,7 +95,7 @@ static json_t *describe_state(const trainer *t)
 static dt_status save_files(training *r, const char *folder)
 {
     char path[DT_PATH_MAX];
-    file_hash hash[WEIGHT_FILE_COUNT], state_hash;
+    file_hash hash[WEIGHT_FILES_MAX], state_hash;
     dt_error *err = &r->trainer.c->error;
     file_join(path, folder, weight_files[MODEL]);
     save_weights(r, path, TRAIN_WEIGHTS, &hash[MODEL]);
@@ -73,10 +103,12 @@ static dt_status save_files(training *r, const char *folder)
     save_weights(r, path, TRAIN_AVERAGES, &hash[EMA]);
     file_join(path, folder, weight_files[OPTIMIZER]);
     save_moments(r, path, &hash[OPTIMIZER]);
+    file_join(path, folder, weight_files[POWER]);
+    if (r->trainer.set.power_count) save_powers(r, path, &hash[POWER]);
     if (err->status != DT_OK) return err->status;
     if (save_json(folder, "state.json", describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
     json_t *manifest = JSON_OBJECT({"state.json", json_string(state_hash.hex)});
-    for (int i = 0; i < WEIGHT_FILE_COUNT; i++) json_put(&manifest, weight_files[i], json_string(hash[i].hex));
+    for (int i = 0; i < weight_file_count(r); i++) json_put(&manifest, weight_files[i], json_string(hash[i].hex));
     return save_json(folder, "manifest.json", manifest, NULL, err);
 }
 
@@ -171,13 +203,14 @@ static json_t *load_json(const char *folder, const char *name, dt_error *err)
 }
 
 /* Every file that belongs to a checkpoint has the hash that the manifest states. */
-static dt_status verify(const char *folder, dt_error *err)
+static dt_status verify(const training *r, const char *folder, dt_error *err)
 {
     json_t *manifest = load_json(folder, "manifest.json", err);
-    for (int i = 0; i <= WEIGHT_FILE_COUNT && err->status == DT_OK; i++) {
+    const int count = weight_file_count(r);
+    for (int i = 0; i <= count && err->status == DT_OK; i++) {
         char path[DT_PATH_MAX];
         file_hash hash;
-        const char *name = i < WEIGHT_FILE_COUNT ? weight_files[i] : "state.json";
+        const char *name = i < count ? weight_files[i] : "state.json";
         const char *expected = json_string_value(json_object_get(manifest, name));
         file_join(path, folder, name);
         if (file_sha256(&hash, path, err) == DT_OK && (!expected || strcmp(expected, hash.hex)))
@@ -223,6 +256,13 @@ static dt_status load(training *r, const char *folder, dt_error *err)
         file_join(path, folder, weight_files[parts[i].file]);
         trainset_read(t->c, &t->set, path, parts[i].values, parts[i].prefix);
     }
+    for (int i = 0; i < t->set.power_count && err->status == DT_OK; i++) {
+        char path[DT_PATH_MAX];
+        power_prefix prefix;
+        name_power(prefix, r, i);
+        file_join(path, folder, weight_files[POWER]);
+        trainset_read(t->c, &t->set, path, (train_values)(TRAIN_POWERS + i), prefix);
+    }
     trainset_changed(t->c, &t->set);
     return err->status == DT_OK ? load_state(r, folder, err) : err->status;
 }
@@ -236,7 +276,7 @@ dt_status checkpoint_resume(training *r)
         char folder[DT_PATH_MAX];
         dt_error broken = {0};
         folder_of(folder, r, names.name[i]);
-        if (verify(folder, &broken) != DT_OK && error_is_of_machine(&broken)) {
+        if (verify(r, folder, &broken) != DT_OK && error_is_of_machine(&broken)) {
             error_set(&r->trainer.c->error, broken.status, "%s", broken.message);
             break;
         }
@@ -260,9 +300,9 @@ int64_t checkpoint_disk_bytes(const training *r)
     const int64_t made = r->checkpointing_steps > 0 ? r->step_count / r->checkpointing_steps : 0;
     const int64_t kept = r->checkpoints_kept > 0 && made > r->checkpoints_kept ? r->checkpoints_kept : made;
     const int64_t results = r->s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;
+    const int64_t each = 2 * weights + (2 + t->set.power_count) * trained; /* weights, averages, two moments */
     int64_t bytes;
-    if (__builtin_mul_overflow(2 * weights + 2 * trained, kept + 1, &bytes) || /* with the average and two moments */
-        __builtin_add_overflow(bytes, results * model, &bytes))
+    if (__builtin_mul_overflow(each, kept + 1, &bytes) || __builtin_add_overflow(bytes, results * model, &bytes))
         return INT64_MAX;
     return bytes;
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "data/need.h"
+#include "run/averages.h"
 #include "run/checkpoint.h"
 #include "run/psi_file.h"
 #include "run/run_folder.h"
@@ -99,17 +100,20 @@ void forecast_tell(const training *r, const step_times *times, int64_t from)
 dt_status forecast_disk(const training *r)
 {
     const trainer *t = &r->trainer;
-    const int64_t needed = checkpoint_disk_bytes(r);
+    const int64_t averages = averages_disk_bytes(r);
+    int64_t needed;
     char near[DT_PATH_MAX];
     int64_t free_bytes;
     dt_error *err = &t->c->error;
+    if (__builtin_add_overflow(checkpoint_disk_bytes(r), averages, &needed)) needed = INT64_MAX;
     file_nearest_folder(near, r->folder);
     if (file_free_bytes(&free_bytes, near, err) != DT_OK) return err->status;
     trainer_log(t, "disk: up to %lld MiB needed, %lld MiB free", (long long)(needed >> 20),
                 (long long)(free_bytes >> 20));
+    if (averages) trainer_log(t, "disk: %lld MiB of them for averages", (long long)(averages >> 20));
     if (needed > free_bytes)
-        error_set(err, DT_ERR_IO, "%s: checkpoints and result need up to %lld MiB, %lld MiB are free", r->folder,
-                  (long long)(needed >> 20), (long long)(free_bytes >> 20));
+        error_set(err, DT_ERR_IO, "%s: checkpoints, averages and result need up to %lld MiB, %lld MiB are free",
+                  r->folder, (long long)(needed >> 20), (long long)(free_bytes >> 20));
     return err->status;
 }
 

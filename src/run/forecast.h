@@ -18,7 +18,7 @@ bool step_times_add(step_times *times, double seconds);
  * been made in this call, and an estimate that says so where not. */
 void forecast_tell(const training *r, const step_times *times, int64_t from);
 
-/* Logs the disk that checkpoints and result need; DT_ERR_IO when there is less. The folder need not be there yet. */
+/* Logs the disk that checkpoints, averages and result need; DT_ERR_IO when there is less. The folder need not be there yet. */
 dt_status forecast_disk(const training *r);
 
 /* Logs the memory of the whole run at its peak, measurements included. DT_ERR_MEMORY where it is already known that it cannot be

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/process.h"
+#include "run/averages.h"
 #include "run/checkpoint.h"
 #include "run/forecast.h"
 #include "run/psi_file.h"
@@ -141,6 +142,7 @@ static dt_status make_steps(training *r)
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
         tell_progress(r, &step, rate);
         if (due_or_last(r, r->logging_steps)) record_step(r, &step, rate);
+        if (due_or_last(r, r->average_steps)) averages_write(r);
         if (due_or_last(r, r->checkpointing_steps) && !ctx_failed(c)) checkpoint_save(r);
         if (measure_when_due(r) && times.known && t->step < r->step_count) forecast_tell(r, &times, t->step);
     }

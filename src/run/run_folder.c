@@ -8,16 +8,11 @@
 #include "adapter/adapter_file.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
-#include "model/file/params_file.h"
+#include "run/weights_file.h"
 #include "settings/settings.h"
 
 #define FINAL_MODEL   "final/model.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
-
-static bool has_adapter(const training *r)
-{
-    return r->trainer.adapter.plan.kind != DT_ADAPTER_NONE;
-}
 
 /* With a constant rate a run may be made longer: the steps it has made stay what they are. And base_sha256 tells the heads of what is
  * tuned. */
@@ -33,7 +28,8 @@ static bool identifies(const dt_settings *s, const settings_key *key)
 {
     bool of_none = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
     bool usual = s->retention == DT_RETENTION_BANK && !strcmp(key->name, "retention");
-    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_none && !usual;
+    bool kept = s->ema_power[0] || strcmp(key->name, "ema_power") != 0;
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_none && !usual && kept;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
@@ -58,14 +54,6 @@ static json_t *identity_of(const training *r)
     return identity;
 }
 
-static json_t *class_names(const training *r)
-{
-    json_t *list = json_array();
-    for (int64_t i = 0; i < r->trainer.train.pictures.class_count; i++)
-        json_add(&list, json_string(r->trainer.train.pictures.class_name[i]));
-    return list;
-}
-
 static json_t *describe_run(const training *r)
 {
     char started[32];
@@ -73,12 +61,13 @@ static json_t *describe_run(const training *r)
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     const trainer *t = &r->trainer;
-    return JSON_OBJECT(
-        {"tool", json_string("difftune " DT_VERSION)}, {"method", json_string(settings_word(r->s, "method"))},
-        {"preset", json_string(settings_word(r->s, "preset"))}, {"method_line", json_string(t->method.line)},
-        {"base_sha256", json_string(t->base.sha256)}, {"bank_sha256", json_string(t->bank.sha256)},
-        {"data_sha256", json_string(t->train.sha256)}, {"classes", class_names(r)}, {"started", json_string(started)},
-        {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
+    return JSON_OBJECT({"tool", json_string("difftune " DT_VERSION)},
+                       {"method", json_string(settings_word(r->s, "method"))},
+                       {"preset", json_string(settings_word(r->s, "preset"))},
+                       {"method_line", json_string(t->method.line)}, {"base_sha256", json_string(t->base.sha256)},
+                       {"bank_sha256", json_string(t->bank.sha256)}, {"data_sha256", json_string(t->train.sha256)},
+                       {"classes", weights_class_names(r)}, {"started", json_string(started)},
+                       {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
 }
 
 /* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */
@@ -168,7 +157,7 @@ static int64_t finished_steps(const training *r, dt_error *err)
     char path[DT_PATH_MAX];
     tensor_file f;
     dt_error unreadable = {0};
-    file_join(path, r->folder, has_adapter(r) ? FINAL_ADAPTER : FINAL_MODEL);
+    file_join(path, r->folder, weights_adapt(r) ? FINAL_ADAPTER : FINAL_MODEL);
     if (!file_exists(path)) return 0;
     if (safetensors_open(&f, path, &unreadable) != DT_OK) {
         if (error_is_of_machine(&unreadable)) error_set(err, unreadable.status, "%s", unreadable.message);
@@ -222,89 +211,36 @@ dt_status run_folder_look(const training *r, dt_error *err)
 /* ---- the result ---- */
 
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
-static dt_status write_models(training *r, const metadata_pair metadata[], size_t count)
+static dt_status write_models(training *r, train_values values, const weights_note *n)
 {
     static const char *const name[] = {FINAL_MODEL, "final/model.pt", "final/transformer"};
-    trainer *t = &r->trainer;
-    ctx *c = t->c;
-    const denoiser *d = &t->model;
-    const arena_place mark = arena_mark(&c->scratch);
-    denoiser_file file = {.dtype = r->s->save_dtype,
-                          .values = r->s->weights == DT_WEIGHTS_EMA ? trainset_averages(c, &t->set, d->params) : NULL,
-                          .metadata = metadata,
-                          .metadata_count = r->s->metadata ? count : 0};
-    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(c); format++) {
+    const dt_error *err = &r->trainer.c->error;
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && err->status == DT_OK; format++) {
         char path[DT_PATH_MAX];
         if (format != DT_MODEL_SAFETENSORS && format != (int)r->s->save_model_as) continue;
         file_join(path, r->folder, name[format]);
-        file.path = path;
-        file.format = (dt_model_format)format;
-        if (d->ops->write(c, d, &file) == DT_OK) trainer_log(t, "wrote %s", path);
+        weights_write_model(r, path, values, (dt_model_format)format, r->s->save_dtype, n);
     }
-    arena_release(&c->scratch, mark);
-    return c->error.status;
+    return err->status;
 }
 
 /* The rows that trained, as an adapter's file with PEFT's description beside it. */
-static dt_status write_adapter(training *r, const metadata_pair metadata[], size_t count)
+static dt_status write_adapter(training *r, train_values values, const weights_note *n)
 {
-    trainer *t = &r->trainer;
-    ctx *c = t->c;
+    const trainer *t = &r->trainer;
     char path[DT_PATH_MAX];
-    const arena_place mark = arena_mark(&c->scratch);
-    const train_values values = r->s->weights == DT_WEIGHTS_EMA ? TRAIN_AVERAGES : TRAIN_WEIGHTS;
-    const char *const prefix = adapter_prefix(&t->adapter.plan);
-    tensor_source *source = arena_alloc_zeroed(&c->scratch, (size_t)t->set.count * sizeof *source, &c->error);
-    if (source) trainset_sources(c, source, &t->set, &values, &prefix, 1);
-    for (int i = 0; i < t->set.count && !ctx_failed(c); i++) {
-        source[i].dtype = params_file_dtype(r->s->save_dtype);
-        source[i].finite = true;
-    }
     file_join(path, r->folder, "final/" ADAPTER_CONFIG);
-    if (!ctx_failed(c)) adapter_config_write(&t->adapter.plan, &t->model, r->s->pretrained_model, path, &c->error);
+    if (adapter_config_write(&t->adapter.plan, &t->model, r->s->pretrained_model, path, &t->c->error) != DT_OK)
+        return t->c->error.status;
     file_join(path, r->folder, FINAL_ADAPTER);
-    if (!ctx_failed(c) && safetensors_write(path, source, (size_t)t->set.count, metadata, r->s->metadata ? count : 0,
-                                            NULL, &c->error) == DT_OK)
-        trainer_log(t, "wrote %s", path);
-    arena_release(&c->scratch, mark);
-    return c->error.status;
+    return weights_write_adapter(r, path, values, r->s->save_dtype, n);
 }
 
 dt_status run_folder_finish(training *r)
 {
-    char step[32], seed[32], images[32], bank_images[32], scale[32];
-    json_t *list = class_names(r);
-    char *classes = json_text_of(list, JSON_COMPACT);
-    json_decref(list);
-    snprintf(step, sizeof step, "%lld", (long long)r->trainer.step);
-    snprintf(seed, sizeof seed, "%lld", (long long)r->s->seed);
-    snprintf(images, sizeof images, "%lld", (long long)r->trainer.train.count);
-    snprintf(bank_images, sizeof bank_images, "%lld", (long long)r->trainer.bank.count);
-    snprintf(scale, sizeof scale, "%.9g", r->s->adaptformer_scale);
-    const metadata_pair metadata[] = {
-        {"format", "pt"},
-        {"difftune.tool", "difftune " DT_VERSION},
-        {"difftune.method", settings_word(r->s, "method")},
-        {"difftune.method_line", r->trainer.method.line},
-        {"difftune.preset", r->s->method == DT_METHOD_DIFF_TUNING ? settings_word(r->s, "preset") : ""},
-        {ADAPTER_BASE, r->trainer.base.sha256},
-        {"difftune.bank_sha256", r->trainer.bank.sha256},
-        {"difftune.data_sha256", r->trainer.train.sha256},
-        {"difftune.vae_sha256", r->trainer.codec.sha256},
-        {"difftune.images", images},
-        {"difftune.bank_images", bank_images},
-        {"difftune.steps", step},
-        {"difftune.seed", seed},
-        {"difftune.weights", settings_word(r->s, "weights")},
-        {"difftune.classes", classes},
-        {ADAPTER_KIND, settings_word(r->s, "adapter")}, /* these two of adapters only */
-        {ADAPTER_SCALE, scale},
-    };
-    const size_t count = sizeof metadata / sizeof *metadata;
-    if (!classes)
-        error_set(&r->trainer.c->error, DT_ERR_MEMORY, "%s: no memory to list the classes", r->folder);
-    else if (!ctx_failed(r->trainer.c))
-        has_adapter(r) ? write_adapter(r, metadata, count) : write_models(r, metadata, count - 2);
-    free(classes);
+    weights_note n;
+    const train_values values = r->s->weights == DT_WEIGHTS_EMA ? TRAIN_AVERAGES : TRAIN_WEIGHTS;
+    if (weights_note_open(&n, r, values) == DT_OK) (weights_adapt(r) ? write_adapter : write_models)(r, values, &n);
+    weights_note_close(&n);
     return r->trainer.c->error.status;
 }

@@ -22,6 +22,7 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
                     .distance_steps = s->eval_steps,
                     .checkpointing_steps = s->checkpointing_steps,
                     .checkpoints_kept = s->checkpoints_total_limit,
+                    .average_steps = s->ema_snapshot_steps ? s->ema_snapshot_steps : s->checkpointing_steps,
                     .saved_step = -1};
     snprintf(r->folder, sizeof r->folder, "%s", s->output_dir);
     if (lock_early(r, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK)

@@ -25,6 +25,7 @@ typedef struct training {
     /* Every so many steps, and at the end; 0: never. */
     int64_t logging_steps, validation_steps, sample_steps, distance_steps;
     int64_t checkpointing_steps, checkpoints_kept; /* kept 0: all */
+    int64_t average_steps;                         /* power-function averages are written; 0: at the end only */
     int64_t saved_step;                            /* of the checkpoint that was loaded or saved last; -1: none */
     recorded recorded;
     double seconds[MEASUREMENTS]; /* that the last one of each kind took, in this call; 0: none was made */

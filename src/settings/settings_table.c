@@ -90,6 +90,7 @@ const settings_key settings_keys[] = {
     TEXT(model, pretrained_model, "", "PATH", USES_MODEL | CONVERT, RESULT, 0, "file (safetensors, .pt), run folder or diffusers folder"),
     ENUM(model, file_weights, "auto", file_weights_words, USES_MODEL | CONVERT, RESULT, 0, "averaged or trained weights of a file with both; auto: averaged"),
     TEXT(model, blend, "", "PATH", SAMPLE | CONVERT, RESULT, 0, "PATH:SHARE mixes the weights with those of another model, e.g. the base"),
+    REAL(model, ema_length, "0", 0, 0.3, SAMPLE | PREDICT | CONVERT, RESULT, 0, "average of this length, of a run with ema_power; 0: its result"),
     ENUM(model, process, "auto", process_words, USES_MODEL | CONVERT, RESULT, 0, "of a file that does not say it; auto: its own, else ddpm (DiT)"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
     TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
@@ -159,6 +160,8 @@ const settings_key settings_keys[] = {
     BOOL(training, fused_backward_pass, "false", TRAIN, MEMORY, 0, "update weights during the backward pass; keep no gradients"),
     REAL(training, ema_decay, "0.9999", 0, 1, TRAIN, RESULT, TRAIN, "decay of the averaged weights"),
     BOOL(training, ema_warmup, "false", TRAIN, RESULT, TRAIN, "average from the first step on, not from the starting weights on"),
+    TEXT(training, ema_power, "", "LIST", TRAIN, RESULT, TRAIN, "lengths (0.05,0.1) of averages kept for sample's ema_length; empty: none"),
+    INT(training, ema_snapshot_steps, "0", 0, STEPS, TRAIN, WATCHING, 0, "steps between files of those averages; 0: checkpointing_steps"),
     INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, WATCHING, 0, "steps between checkpoints; 0: only at the end"),
     INT(training, checkpoints_total_limit, "2", 0, STEPS, TRAIN, WATCHING, 0, "newest checkpoints kept; 0: all"),
 

@@ -203,6 +203,8 @@ typedef struct engine {
      * not wanted) */
     void (*adamw)(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
                   adamw_coefficients k);
+    /* y += share (x - y), share from 0 to 1: with 1 y becomes x */
+    void (*average)(real *y, const real *x, int64_t count, real share);
     /* sum of the squares of all arrays in double, in blocks of fixed size; non-finite when any element is. The list and the
      * counts are the host's. */
     double (*sum_squares)(const real *const x[], const int64_t count[], int64_t arrays);

@@ -35,6 +35,9 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
                      .ema_warmup = s->ema_warmup,
                      .max_grad_norm = s->max_grad_norm,
                      .fused = s->fused_backward_pass};
+    if (power_lengths_read(o->power_length, &set->power_count, s->ema_power, &c->error) != DT_OK)
+        return c->error.status;
+    for (int i = 0; i < set->power_count; i++) o->power_exponent[i] = power_exponent(o->power_length[i]);
     trainset_want_gradients(c, set, !o->fused);
     return trainset_keep(c, set);
 }
@@ -52,24 +55,29 @@ double optimizer_start_share(const optimizer *o)
 }
 
 /* Of update number o->update_count + 1. */
-static adamw_coefficients coefficients_of(const optimizer *o, double learning_rate, double grad_scale)
+static optimizer_update update_of(const optimizer *o, double learning_rate, double grad_scale)
 {
     double count = (double)(o->update_count + 1);
-    return (adamw_coefficients){.learning_rate = (real)learning_rate,
-                                .beta1 = (real)o->beta1,
-                                .beta2 = (real)o->beta2,
-                                .epsilon = (real)o->epsilon,
-                                .weight_decay = (real)o->weight_decay,
-                                .bias1 = (real)(1 - pow(o->beta1, count)),
-                                .bias2 = (real)(1 - pow(o->beta2, count)),
-                                .ema_decay = (real)average_decay(o),
-                                .grad_scale = (real)grad_scale};
+    optimizer_update k = {.adamw = {.learning_rate = (real)learning_rate,
+                                    .beta1 = (real)o->beta1,
+                                    .beta2 = (real)o->beta2,
+                                    .epsilon = (real)o->epsilon,
+                                    .weight_decay = (real)o->weight_decay,
+                                    .bias1 = (real)(1 - pow(o->beta1, count)),
+                                    .bias2 = (real)(1 - pow(o->beta2, count)),
+                                    .ema_decay = (real)average_decay(o),
+                                    .grad_scale = (real)grad_scale}};
+    for (int i = 0; i < o->set->power_count; i++)
+        k.power_share[i] = (real)power_share(o->power_exponent[i], o->update_count + 1);
+    return k;
 }
 
-static void update_row(const ctx *c, const train_row *r, adamw_coefficients k)
+static void update_row(const ctx *c, const optimizer *o, const train_row *r, const optimizer_update *k)
 {
     tensor *t = r->tensor;
-    c->engine.adamw(t->data, r->m, r->v, r->average, t->narrow_copy, t->grad, tensor_count(t), k);
+    c->engine.adamw(t->data, r->m, r->v, r->average, t->narrow_copy, t->grad, tensor_count(t), k->adamw);
+    for (int i = 0; i < o->set->power_count; i++)
+        c->engine.average(r->power[i], t->data, tensor_count(t), k->power_share[i]);
 }
 
 static void update_weight(ctx *c, void *user, tensor *weight)
@@ -80,14 +88,14 @@ static void update_weight(ctx *c, void *user, tensor *weight)
     const int64_t count = tensor_count(weight);
     double squares = c->engine.sum_squares(&gradient, &count, 1);
     o->fused_squares += squares;
-    if (isfinite((real)squares)) update_row(c, &o->set->row[weight->row - 1], o->fused_step);
+    if (isfinite((real)squares)) update_row(c, o, &o->set->row[weight->row - 1], &o->fused_update);
 }
 
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
 {
     if (!o->fused) return;
     o->fused_squares = 0;
-    o->fused_step = coefficients_of(o, learning_rate, 1);
+    o->fused_update = update_of(o, learning_rate, 1);
     c->weight_done = update_weight;
     c->weight_done_user = o;
 }
@@ -111,8 +119,8 @@ double optimizer_grad_norm(ctx *c, const optimizer *o)
 static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)
 {
     bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
-    adamw_coefficients k = coefficients_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
-    for (int i = 0; i < o->set->count; i++) update_row(c, &o->set->row[i], k);
+    const optimizer_update k = update_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
+    for (int i = 0; i < o->set->count; i++) update_row(c, o, &o->set->row[i], &k);
 }
 
 static void empty_gradients(const optimizer *o)

@@ -1,4 +1,5 @@
-/* AdamW with a moving average of the weights, over the rows of a train set: one pass over memory per row and step. */
+/* AdamW with a moving average of the weights, over the rows of a train set: one pass over memory per row and step, and one more for
+ * each power-function average (average/power.h). */
 #ifndef TRAIN_OPTIMIZER_H
 #define TRAIN_OPTIMIZER_H
 
@@ -12,19 +13,26 @@ typedef struct rate_law {
     int64_t warmup_steps, step_count;
 } rate_law;
 
+/* What one update of all rows is made with. */
+typedef struct optimizer_update {
+    adamw_coefficients adamw;
+    real power_share[POWER_LENGTHS_MAX];
+} optimizer_update;
+
 typedef struct optimizer {
     trainset *set;
-    int64_t update_count; /* updates made so far: Adam's own clock, skipped steps not counted */
+    int64_t update_count; /* updates made so far: the clock of Adam and of averages, skipped steps not counted */
     rate_law rate;
     double beta1, beta2, epsilon, weight_decay, ema_decay, max_grad_norm;
     bool ema_warmup;
+    double power_length[POWER_LENGTHS_MAX], power_exponent[POWER_LENGTHS_MAX]; /* of the set's power_count averages */
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
     double fused_squares; /* of this step's gradients so far */
-    adamw_coefficients fused_step;
+    optimizer_update fused_update;
 } optimizer;
 
-/* Makes gradients (none when fused), zero moments, and the average as a copy of the weights (DiT's train.py starts it so).
- * The set is borrowed. */
+/* Makes gradients (none when fused), zero moments, and averages as copies of the weights (DiT's train.py starts its one so).
+ * The set is borrowed and learns how many power-function averages it has. */
 dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings *s);
 
 /* Before the passes of a step. When fused, each weight is updated in the backward pass as soon as its gradient is complete;

@@ -96,6 +96,10 @@ dt_status trainset_keep(ctx *c, trainset *set)
         r->v = numbers_zeros(c, &c->model, count);
         r->average = numbers_alloc(c, &c->model, tensor_bytes(r->tensor));
         if (!ctx_failed(c)) c->engine.memory.copy(r->average, r->tensor->data, tensor_bytes(r->tensor));
+        for (int k = 0; k < set->power_count && !ctx_failed(c); k++) {
+            r->power[k] = numbers_alloc(c, &c->model, tensor_bytes(r->tensor));
+            if (r->power[k]) c->engine.memory.copy(r->power[k], r->tensor->data, tensor_bytes(r->tensor));
+        }
     }
     return c->error.status;
 }
@@ -109,17 +113,7 @@ int64_t trainset_values(const trainset *set)
 
 int64_t trainset_bytes(const trainset *set, bool keep_gradients)
 {
-    return trainset_values(set) * (int64_t)sizeof(real) * (keep_gradients ? 4 : 3);
-}
-
-real *const *trainset_averages(ctx *c, const trainset *set, const params *table)
-{
-    real **averages = arena_alloc_zeroed(&c->scratch, (size_t)table->count * sizeof *averages, &c->error);
-    for (int i = 0; averages && i < table->count; i++) {
-        const int row = table->row[i].tensor->row;
-        if (row > 0) averages[i] = set->row[row - 1].average;
-    }
-    return averages;
+    return trainset_values(set) * (int64_t)sizeof(real) * ((keep_gradients ? 4 : 3) + set->power_count);
 }
 
 void trainset_changed(ctx *c, trainset *set)
@@ -142,12 +136,22 @@ void trainset_swap_averages(ctx *c, trainset *set)
 
 static real *values_of(const train_row *r, train_values values)
 {
-    real *const of[TRAIN_VALUES] = {[TRAIN_WEIGHTS] = r->tensor->data,
+    real *const of[TRAIN_POWERS] = {[TRAIN_WEIGHTS] = r->tensor->data,
                                     [TRAIN_AVERAGES] = r->average,
                                     [TRAIN_M] = r->m,
                                     [TRAIN_V] = r->v,
                                     [TRAIN_GRADIENTS] = r->tensor->grad};
-    return of[values];
+    return values >= TRAIN_POWERS ? r->power[values - TRAIN_POWERS] : of[values];
+}
+
+real *const *trainset_values_in(ctx *c, const trainset *set, const params *table, train_values values)
+{
+    real **found = arena_alloc_zeroed(&c->scratch, (size_t)table->count * sizeof *found, &c->error);
+    for (int i = 0; found && i < table->count; i++) {
+        const int row = table->row[i].tensor->row;
+        if (row > 0) found[i] = values_of(&set->row[row - 1], values);
+    }
+    return found;
 }
 
 static const char *prefixed(ctx *c, const char *prefix, const char *name)

@@ -5,6 +5,7 @@
 #define TRAIN_TRAINSET_H
 
 #include "adapter/adapter.h"
+#include "average/power.h"
 #include "container/safetensors.h"
 #include "nn/params.h"
 
@@ -15,10 +16,11 @@ typedef struct train_rule {
 } train_rule;
 
 typedef struct train_row {
-    const param *param; /* its table's row */
-    tensor *tensor;     /* the weight */
-    real *m, *v;        /* moments, numbers of the engine */
-    real *average;      /* moving average of the weight */
+    const param *param;             /* its table's row */
+    tensor *tensor;                 /* the weight */
+    real *m, *v;                    /* moments, numbers of the engine */
+    real *average;                  /* moving average of the weight */
+    real *power[POWER_LENGTHS_MAX]; /* its power-function averages (average/power.h): as many as the set has */
 } train_row;
 
 /* Everything lies in the model arena. */
@@ -27,6 +29,7 @@ typedef struct trainset {
     int count;
     params **table; /* that rows were chosen from */
     int table_count;
+    int power_count; /* power-function averages of each row */
 } trainset;
 
 enum { TRAINSET_TABLES_MAX = 8 };
@@ -46,7 +49,7 @@ dt_status trainset_own(ctx *c, trainset *set);
  * and only until ctx.weight_done has seen it. */
 dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients);
 
-/* Zero moments, and averages that are copies of the weights. */
+/* Zero moments, and averages that are copies of the weights; of power-function averages as many as set->power_count. */
 dt_status trainset_keep(ctx *c, trainset *set);
 
 /* Whether every row of `table` that is no fixed one trains. */
@@ -57,9 +60,6 @@ int64_t trainset_values(const trainset *set);
 
 /* Bytes that training keeps for them beside the weights: moments, averages and, unless fused, gradients. */
 int64_t trainset_bytes(const trainset *set, bool keep_gradients);
-
-/* averages[table->count]: the average of each row of `table` that trains, NULL for the others. In scratch. */
-real *const *trainset_averages(ctx *c, const trainset *set, const params *table);
 
 /* Exchanges the weights with their averages; a second call exchanges them back. */
 void trainset_swap_averages(ctx *c, trainset *set);
@@ -72,8 +72,12 @@ typedef enum train_values {
     TRAIN_M,
     TRAIN_V,
     TRAIN_GRADIENTS,
-    TRAIN_VALUES
+    TRAIN_POWERS, /* and on: the power-function averages, in their order */
+    TRAIN_VALUES = TRAIN_POWERS + POWER_LENGTHS_MAX
 } train_values;
+
+/* values[table->count]: those of each row of `table` that trains, NULL for the others. In scratch. */
+real *const *trainset_values_in(ctx *c, const trainset *set, const params *table, train_values values);
 
 /* sources[kinds * set->count] of values of all rows, kind after kind for each, under their prefix and the weight's name, in f32.
  * Tensors are brought to the host one at a time, when they are written. In scratch. */
