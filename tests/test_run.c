@@ -167,6 +167,39 @@ static void a_changed_recipe_is_refused_for_what_is_finished(void **state)
     assert_same_bits(fixture_tree("whole"), before);
 }
 
+static void strip(const char *name, const char *const keys[], int count)
+{
+    char *text = text_of(name), *stripped;
+    dt_error err = {0};
+    json_t *all = json_loads(text, 0, NULL), *stage;
+    const char *stage_name;
+    free(text);
+    json_object_foreach(json_object_get(all, "stages"), stage_name, stage)
+    {
+        for (int i = 0; i < count; i++) json_object_del(stage, keys[i]);
+    }
+    stripped = json_dumps(all, 0);
+    assert_int_equal(file_write_atomic(temp_path(name), stripped, strlen(stripped), &err), DT_OK);
+    free(stripped);
+    json_decref(all);
+}
+
+/* Of an experiment that was made before a setting was there, its default is what it was made with. */
+static void settings_that_came_later_do_not_part_an_experiment(void **state)
+{
+    (void)state;
+    static const char *const later[] = {"ema_power", "ema_length", "adam_epsilon"};
+    dt_settings s = settings_of("whole");
+    strip("whole/experiment.json", later, 3);
+    must_run(&s);
+    assert_says(fixture_log, "finetune: plain fine-tuning, finished before");
+    assert_says(fixture_log, "finetune-samples: its samples, finished before");
+    strip("whole/experiment.json", later, 3);
+    snprintf(s.ema_power, sizeof s.ema_power, "0.1");
+    assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "stage finetune was finished with ema_power , this call has 0.1");
+}
+
 /* What is still to come may change: here the samples of both methods, after the first training. */
 static void stages_to_come_may_change(void **state)
 {
@@ -244,6 +277,21 @@ static void arms_share_what_is_the_same_for_them(void **state)
     assert_file_says("arms/paper/config.yaml", "arms:\n");
 }
 
+/* Each arm draws with its own length of the same averages; no other stage takes it. */
+static void arms_may_draw_with_averages_of_a_length(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of_arms("lengths", "arms: {short: {ema_power: 0.05, ema_length: 0.05}, "
+                                                "long: {ema_power: 0.05, ema_length: 0.1}}\n");
+    must_run(&s);
+    assert_same_bits(fixture_result("lengths/short"), fixture_result("lengths/long"));
+    char *one = text_of("lengths/short-samples/samples.txt"), *other = text_of("lengths/long-samples/samples.txt");
+    assert_string_not_equal(one, other);
+    free(one);
+    free(other);
+    fixture_remove("lengths");
+}
+
 static void an_experiment_can_be_repeated_from_its_recipe_and_grow(void **state)
 {
     (void)state;
@@ -275,6 +323,7 @@ static void an_arm_that_cannot_be_is_named_before_the_first_stage(void **state)
         {"arms: {a: {}, b: {bank_fraction: 1}}\n", "arm b: bank_fraction 1"},
         {"arms: {a: {}, b: {lr_warmup_steps: 100}}\n", "arm b: lr_warmup_steps 100"},
         {"arms: {a: {}, b: {method: pretrain}}\n", "arm b: run tunes"},
+        {"arms: {a: {}, b: {ema_length: 0.1}}\n", "arm b: ema_length needs ema_power"},
         {"arms: {a: {}, b: {save_statistics: x}}\n", "arm b: run chooses"},
         {"arms: {a: {}, b: {eta: 0.5, sampler: ddpm}}\n", "arm b: eta is for sampler ddim"},
         {"arms: {a: {}, b: {feature: squeezenet}}\n", "arm b: feature squeezenet needs feature_weights"},
@@ -369,9 +418,11 @@ int main(void)
         cmocka_unit_test(finished_stages_are_recognised),
         cmocka_unit_test(an_interrupted_run_goes_on),
         cmocka_unit_test(a_changed_recipe_is_refused_for_what_is_finished),
+        cmocka_unit_test(settings_that_came_later_do_not_part_an_experiment),
         cmocka_unit_test(stages_to_come_may_change),
         cmocka_unit_test(every_stage_is_checked_before_the_first),
         cmocka_unit_test(arms_share_what_is_the_same_for_them),
+        cmocka_unit_test(arms_may_draw_with_averages_of_a_length),
         cmocka_unit_test(an_experiment_can_be_repeated_from_its_recipe_and_grow),
         cmocka_unit_test(an_arm_that_cannot_be_is_named_before_the_first_stage),
         cmocka_unit_test(data_names_both_splits),

@@ -240,6 +240,7 @@ static void check_run(const dt_settings *s, dt_error *err)
     RULE(s->candidate[0] || s->save_statistics[0] || s->save_stack[0],
          "run chooses candidate and save_statistics itself and keeps no save_stack; leave them out");
     RULE(s->dry_run, "dry_run is for train; run has none");
+    RULE(s->ema_length > 0 && !s->ema_power[0], "ema_length needs ema_power: the averages that it is made of");
     RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
 }
 

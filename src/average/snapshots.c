@@ -144,6 +144,7 @@ static dt_status mix_tensor(mixing *m, tensor_entry *e, dt_error *err)
     for (int i = 0; i < m->k->count && err->status == DT_OK; i++)
         if (i != m->k->last && m->k->share[i] != 0) add_other(m, i, e, err);
     for (int64_t j = 0; j < e->count; j++) values[j] = (float)m->sum[j];
+    file_map_drop(&m->k->file[m->k->last].map, e->data, (size_t)e->bytes);
     e->dtype = SAFETENSORS_F32;
     e->data = values;
     e->bytes = e->count * (int64_t)sizeof *values;

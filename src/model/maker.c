@@ -172,10 +172,8 @@ static dt_status open_average(tensor_file *f, const adapter_chain *a, const mode
 {
     snapshots_used used;
     if (snapshots_open(f, &used, a->averages, k->length, err) == DT_OK)
-        tell(
-            k,
-            "%.600s: the average of length %g after %lld updates, of %d of its %d files; its profile is off by %.2g %%",
-            a->averages, k->length, (long long)used.updates, used.count, used.kept, 100 * used.off);
+        tell(k, "%.600s: length %g after %lld updates, mixed of %d of %d files; its profile is off by %.2g %%",
+             a->averages, k->length, (long long)used.updates, used.count, used.kept, 100 * used.off);
     return err->status;
 }
 
