@@ -281,8 +281,8 @@ static void arms_share_what_is_the_same_for_them(void **state)
 static void arms_may_draw_with_averages_of_a_length(void **state)
 {
     (void)state;
-    dt_settings s = settings_of_arms("lengths", "arms: {short: {ema_power: 0.05, ema_length: 0.05}, "
-                                                "long: {ema_power: 0.05, ema_length: 0.1}}\n");
+    dt_settings s = settings_of_arms("lengths", "arms: {short: {ema_power: \"0.05,0.2\", ema_length: 0.05}, "
+                                                "long: {ema_power: \"0.05,0.2\", ema_length: 0.1}}\n");
     must_run(&s);
     assert_same_bits(fixture_result("lengths/short"), fixture_result("lengths/long"));
     char *one = text_of("lengths/short-samples/samples.txt"), *other = text_of("lengths/long-samples/samples.txt");

@@ -81,8 +81,8 @@ static dt_status open_one(snapshots *k, const char *path, dt_error *err)
 
 static dt_status open_all(snapshots *k, const char *folder, dt_error *err)
 {
-    file_names names;
-    if (file_list(&names, folder, err) != DT_OK) return err->status;
+    file_names names = {0};
+    file_list(&names, folder, err);
     const size_t room = names.count + 1;
     *k = (snapshots){.file = calloc(room, sizeof *k->file),
                      .profile = calloc(room, sizeof *k->profile),
@@ -167,13 +167,13 @@ static dt_status check_counts(const snapshots *k, dt_error *err)
 
 static dt_status open_mixing(mixing *m, const tensor_file *last, dt_error *err)
 {
-    enum { ALIGNMENT = 64 };
-    size_t bytes = ALIGNMENT, largest = 1;
+    enum { BESIDE = 4096 }; /* what the arena may take for each block; address space only */
+    size_t bytes = BESIDE, largest = 1;
     sha256_init(&m->hash);
     for (size_t i = 0; i < last->count; i++) {
         const size_t count = (size_t)last->entries[i].count;
         if (count > largest) largest = count;
-        bytes += count * sizeof(float) + ALIGNMENT;
+        bytes += count * sizeof(float) + BESIDE;
     }
     m->sum = malloc(largest * sizeof *m->sum);
     m->last = malloc(largest * sizeof *m->last);
