@@ -87,9 +87,9 @@ static double product(profile a, profile b)
     return (a.g + 1) * (b.g + 1) * power / ((a.g + b.g + 1) * fmax(a.t, b.t));
 }
 
-/* Gram-Schmidt over profiles of norm 1, by their products alone (Cholesky's decomposition, the one farthest from all before it
- * next). row i of l has the profile i over the orthogonal ones. LAPACK's would share sums out between threads, and a model has the
- * same bits for any number of them. */
+/* Gram-Schmidt over profiles of norm 1, by their products alone (Cholesky's decomposition with pivots: the one farthest from all
+ * before it is next). Row i of l is profile i by the orthogonal ones. Not LAPACK's dpstrf: it shares out sums between threads, and a
+ * model has the same bits for any number of them. */
 typedef struct basis {
     int count, rank;
     double *l;    /* [count, count], of each row `rank` */

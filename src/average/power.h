@@ -1,9 +1,8 @@
 /* Power-function averages, whose length can be chosen after training (Karras et al. 2024, arXiv 2312.02696, section 3 and its
  * appendix C).
  *
- * After T updates the average weighs the weights behind update t by t^g; continuous, its profile is p(t) = (g+1) t^g / T^(g+1). Its
- * length is that profile's standard deviation over T (sigma_rel there): 0.1 remembers about the last tenth and a bit of training,
- * whatever T is. */
+ * After T updates the weights behind update t count t^g in the average; continuous, its profile is p(t) = (g+1) t^g / T^(g+1). Its
+ * length is that profile's standard deviation over T, whatever T is (sigma_rel there): of length 0.1 the last fifth counts 83 %. */
 #ifndef AVERAGE_POWER_H
 #define AVERAGE_POWER_H
 
