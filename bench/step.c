@@ -146,7 +146,7 @@ static void open_training(rig *r)
     const dt_settings *s = &r->o->settings;
     const adapter_plan plan = adapter_plan_of(s);
     if (adapter_open(&r->c, &r->adapter, &r->denoiser, &plan, 1) == DT_OK &&
-        trainset_add_tuned(&r->c, &r->set, &r->denoiser, &r->adapter) == DT_OK)
+        trainset_add_tuned(&r->c, &r->set, &r->denoiser, &r->adapter, false) == DT_OK)
         optimizer_open(&r->c, &r->optimizer, &r->set, s);
 }
 

@@ -149,6 +149,7 @@ typedef struct dt_settings {
     dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
     bool learn_sigma;
     double class_dropout_prob;
+    double time_dropout;           /* share of samples that are not told their t, which nag_scale needs */
     dt_label_init label_init;      /* new classes' first rows in the label table */
     dt_model_format save_model_as; /* convert: what is written; train: beside final/model.safetensors */
     dt_file_dtype save_dtype;
@@ -229,6 +230,7 @@ typedef struct dt_settings {
     char guidance_model[DT_PATH_MAX];         /* sample: answers for the other branch; empty: the model itself */
     dt_guidance_condition guidance_condition; /* what guidance_model is told: nothing, or what the model is told */
     char guidance_interval[DT_TEXT_MAX];      /* sample: "LO,HI", both included: t outside is not guided; empty: all */
+    double nag_scale;                         /* sample: noise awareness guidance; 0: none */
     char classes[DT_TEXT_MAX];                /* "0,3,7", "0-101" or names; empty: all classes */
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;

@@ -37,7 +37,7 @@ static inline tensor *build_model(ctx *c, tensor *const in[])
     (void)in;
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
     for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
-    return dit_forward(c, &frozen, x, (real[]){3, 977}, (int32_t[]){1, 3});
+    return dit_forward(c, &frozen, x, (real[]){3, 977}, &(condition){.label = (int32_t[]){1, 3}});
 }
 
 static inline void keep_output(double out[FROZEN_VALUES])

@@ -325,13 +325,15 @@ static void no_op_is_without_a_gradient_check(void **state)
 /* ---- a whole tiny model, plain and with block checkpointing ---- */
 
 static dit tiny;
+static const bool *told_no_time; /* who */
 
 static tensor *build_model(ctx *c, tensor *const in[])
 {
     (void)in;
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){2, 2, 4, 4});
     for (int64_t i = 0; i < tensor_count(x); i++) x->data[i] = sin(1.0 + (double)i);
-    return dit_forward(c, &tiny, x, (real[]){3, 977}, (int32_t[]){1, 3});
+    const condition told = {.label = (int32_t[]){1, 3}, .null_time = told_no_time};
+    return dit_forward(c, &tiny, x, (real[]){3, 977}, &told);
 }
 
 static void check_model(bool checkpointing)
@@ -344,7 +346,8 @@ static void check_model(bool checkpointing)
                     .depth = 2,
                     .heads = 2,
                     .class_count = 3,
-                    .learn_sigma = true};
+                    .learn_sigma = true,
+                    .null_time = told_no_time};
     assert_int_equal(dit_open(c, &tiny, &k), DT_OK);
     c->checkpointing = checkpointing;
     tensor *in[64];
@@ -364,7 +367,8 @@ static void check_model(bool checkpointing)
         double e = worst_error(build_model, &in[i], 1, 1);
         if (e > worst) worst = e;
     }
-    print_message("model%s %.2e\n", checkpointing ? ", checkpointed   " : "                ", worst);
+    const char *which = checkpointing ? ", checkpointed   " : told_no_time ? ", null time      " : "                ";
+    print_message("model%s %.2e\n", which, worst);
     assert_true(worst < 1e-6);
 }
 
@@ -380,6 +384,19 @@ static void block_checkpointing_gives_the_same_gradients(void **state)
     check_model(true);
 }
 
+/* One of two samples is not told its time: its gradient goes to the row, the other one's to the MLP. */
+static void the_null_time_agrees_with_central_differences(void **state)
+{
+    (void)state;
+    const bool second[] = {false, true};
+    told_no_time = second;
+    check_model(false);
+    double largest = 0;
+    for (int64_t i = 0; i < tensor_count(tiny.t_null); i++) largest = fmax(largest, fabs(tiny.t_null->grad[i]));
+    assert_true(largest > 1e-3);
+    told_no_time = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +406,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_op_is_without_a_gradient_check, setup, teardown),
         cmocka_unit_test_setup_teardown(a_tiny_model_agrees_with_central_differences, setup, teardown),
         cmocka_unit_test_setup_teardown(block_checkpointing_gives_the_same_gradients, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_null_time_agrees_with_central_differences, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,7 +179,7 @@ static real *forward(ctx *c, const dit *m, int gemm_flags)
     tensor *x = tensor_new(c, &c->step, 4, (int64_t[]){SAMPLES, 3, 32, 32});
     rng_normal(x->data, tensor_count(x), (rng_key){.seed = 5, .purpose = RNG_INIT});
     c->gemm_flags = gemm_flags;
-    return dit_forward(c, m, x, times, classes)->data;
+    return dit_forward(c, m, x, times, &(condition){.label = classes})->data;
 }
 
 static void the_forward_pass_in_bf16_stays_near_f32(void **state)

@@ -194,8 +194,8 @@ static void the_forward_pass_is_the_official_one(void **state)
             open_fixture(&x, models[i]);
             x.c.recording = recording;
             if (recording) want_gradients(&x);
-            const tensor *out =
-                dit_forward(&x.c, &x.m, load(&x, "", "x"), load_times(&x, "", "t"), load_integers(&x, "", "y"));
+            const tensor *out = dit_forward(&x.c, &x.m, load(&x, "", "x"), load_times(&x, "", "t"),
+                                            &(condition){.label = load_integers(&x, "", "y")});
             must(&x, "forward");
             assert_int_equal(tensor_count(out), entry(&x, "", "out")->count);
             check_close(&x, out->data, "", "out", 1e-5);
@@ -495,7 +495,7 @@ static tensor *guided_output(fixture *x, const tensor *image, const int32_t y[2]
     memcpy(both->data + count, image->data, (size_t)count * sizeof(real));
     const int32_t null_class = (int32_t)dit_null_class(&x->m);
     tensor *out = dit_forward(&x->c, &x->m, both, (real[]){(real)t, (real)t, (real)t, (real)t},
-                              (int32_t[]){y[0], y[1], null_class, null_class});
+                              &(condition){.label = (int32_t[]){y[0], y[1], null_class, null_class}});
     must(x, "forward");
     const int64_t stride = tensor_count(out) / 4, guided = 3 * image->dim[2] * image->dim[3];
     for (int64_t j = 0; j < 2 * stride; j++) {

@@ -9,6 +9,7 @@
 #include "adapter/lora_file.h"
 #include "container/tensor_open.h"
 #include "file/json_file.h"
+#include "model/file/kind.h"
 #include "model/file/params_file.h"
 
 enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16, TOKENS_MAX = 1 << 20 };
@@ -261,10 +262,19 @@ static dt_status take_table(const merging *m, tensor_entry *own, const tensor_en
     return m->err->status;
 }
 
+/* What stands for no time came with the adapter: of any weight all of it, as there is nothing in the base to start from. */
+static dt_status add_null_time(const merging *m, const tensor_entry *e)
+{
+    tensor_entry own = *e;
+    own.name = MODEL_NULL_TIME;
+    return tensor_file_add(m->base, &own, m->err);
+}
+
 /* A row of the network that trained: that share of the way from the base's to the adapter's. */
 static dt_status merge_row(const merging *m, const tensor_entry *e, const char *name)
 {
     tensor_entry *own = find_own(m, name);
+    if (!own && !strcmp(name, MODEL_NULL_TIME)) return add_null_time(m, e);
     if (!own) return refuse(m, e->name, "is neither an adapter's nor the network's");
     if (!same_shape(own, e))
         return is_other_table(own, e) ? take_table(m, own, e)
@@ -416,7 +426,7 @@ dt_status adapter_files_blend(adapter_files *j, tensor_file *base, const tensor_
         const tensor_entry *e = tensor_file_find(other, base->entries[i].name);
         if (e)
             blend_tensor(j, &base->entries[i], e, share, err);
-        else
+        else if (strcmp(base->entries[i].name, MODEL_NULL_TIME)) /* which a model may have or not */
             error_set(err, DT_ERR_SHAPE, "%s: tensor %s is missing, which %s has", other->path, base->entries[i].name,
                       base->path);
     }

@@ -48,6 +48,8 @@ static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
                  s->guidance_model[0] ? p->guide_info.sha256 : "itself",
                  s->guidance_condition == DT_GUIDE_BY_SAME ? "the same" : "nothing",
                  s->guidance_interval[0] ? s->guidance_interval : "all");
+    const size_t so_far = strlen(out);
+    if (s->nag_scale > 0) snprintf(out + so_far, SAMPLE_TEXT_MAX - so_far, ", nag_scale %g", s->nag_scale);
 }
 
 /* ---- opening ---- */
@@ -143,7 +145,7 @@ static void tell_guidance(const sampling *p)
 {
     const dt_settings *s = p->s;
     const int64_t channels = p->model.shape.channels;
-    if (s->guidance_scale == 1 || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
+    if ((s->guidance_scale == 1 && s->nag_scale == 0) || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
     say(p->observer->log, p->observer->user,
         "guidance acts on 3 of %lld channels; guidance_channels all guides every one", (long long)channels);
 }

@@ -165,6 +165,8 @@ static void check_length(const dt_settings *s, dt_error *err)
 
 static void check_train(const dt_settings *s, dt_error *err)
 {
+    RULE(s->time_dropout > 0 && s->save_model_as == DT_MODEL_DIFFUSERS,
+         "time_dropout makes a null time, for which diffusers' format has no place; leave out save_model_as diffusers");
     require(s->train_data, "train_data", "train", err);
     require(s->output_dir, "output_dir", "train", err);
     if (s->method == DT_METHOD_PRETRAIN)

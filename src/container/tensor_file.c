@@ -93,6 +93,18 @@ dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t coun
     return sort_entries(f, err);
 }
 
+dt_status tensor_file_add(tensor_file *f, const tensor_entry *e, dt_error *err)
+{
+    tensor_entry *entries = calloc(f->count + 1, sizeof *entries);
+    if (!entries) return error_set(err, DT_ERR_MEMORY, "%s: no memory to list its tensors", f->path);
+    if (f->count) memcpy(entries, f->entries, f->count * sizeof *entries);
+    entries[f->count] = *e;
+    free(f->all_entries);
+    f->entries = f->all_entries = entries;
+    f->count++;
+    return sort_entries(f, err);
+}
+
 const tensor_entry *tensor_file_find(const tensor_file *f, const char *name)
 {
     tensor_entry key = {.name = name};

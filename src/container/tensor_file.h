@@ -80,6 +80,10 @@ bool tensor_file_enter(tensor_file *f, const char *prefix);
  * (calloc) and `made`, where their names and whatever of them is not in the file lie. DT_ERR_FORMAT for a name twice. */
 dt_status tensor_file_replace(tensor_file *f, tensor_entry *entries, size_t count, const arena *made, dt_error *err);
 
+/* Adds an entry to those of the file, which become others in memory; what it points at must stay. DT_ERR_FORMAT for a name that is
+ * there. */
+dt_status tensor_file_add(tensor_file *f, const tensor_entry *e, dt_error *err);
+
 /* What the file is known by: the SHA-256 of its bytes; of shards, of their hashes; made_hash where there is one. Takes a pass over
  * all of it. */
 void tensor_file_sha256(file_hash *out, const tensor_file *f);

@@ -21,12 +21,16 @@ static inline bool sample_shape_same(sample_shape a, sample_shape b)
 
 /* For N samples; a member is NULL where the network does not take it. */
 typedef struct condition {
-    const int32_t *label; /* [N], the host's */
-    tensor *context;      /* [N,S,W], e.g. an encoded prompt */
-    tensor *control;      /* [N,C,H,W] in [-1,1], e.g. an edge picture */
+    const int32_t *label;  /* [N], the host's */
+    tensor *context;       /* [N,S,W], e.g. an encoded prompt */
+    tensor *control;       /* [N,C,H,W] in [-1,1], e.g. an edge picture */
+    const bool *null_time; /* [N], the host's: which samples are not told t (denoiser.null_time); NULL: all are told */
 } condition;
 
-/* The conditions of 2N samples, those of `a` and behind them those of `b`, in the step arena. Both have the same members. */
-condition condition_join(ctx *c, const condition *a, const condition *b, int64_t n);
+enum { CONDITION_PARTS_MAX = 4 };
+
+/* The conditions of count * N samples, part behind part, in the step arena. All have the same members, but for null_time: who has
+ * none is told the time. count: 1 to CONDITION_PARTS_MAX. */
+condition condition_join(ctx *c, const condition parts[], int count, int64_t n);
 
 #endif

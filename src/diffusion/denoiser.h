@@ -32,6 +32,9 @@ typedef struct denoiser_ops {
     tensor *(*features)(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k);
     /* Writes all weights for this program or another. DT_ERR_UNSUPPORTED for a format that has no place for this network. */
     dt_status (*write)(ctx *c, const denoiser *d, const denoiser_file *f);
+    /* Gives a network without a null time one: a last row in its table, which starts as the mean of what stands for a time over
+     * all 1000 steps. NULL: it has no place for one. */
+    dt_status (*start_null_time)(ctx *c, denoiser *d);
 } denoiser_ops;
 
 struct denoiser {
@@ -46,6 +49,7 @@ struct denoiser {
     int64_t context_tokens, context_width; /* of a context; 0: none */
     sample_shape control;                  /* 0 channels: none */
     const tensor *null_context; /* [context_tokens, context_width] of the unconditional branch; NULL: zeros */
+    const char *null_time;      /* name of the row that stands for no time; NULL: it must be told the time */
     int64_t feature_width;      /* 0: it has no features */
 };
 
@@ -56,6 +60,7 @@ static inline int32_t denoiser_null_class(const denoiser *d)
 
 static inline tensor *denoiser_forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
+    TENSOR_CHECK(d->null_time || !k->null_time, x);
     return d->ops->forward(c, d, x, t, k);
 }
 

@@ -26,6 +26,7 @@ static guidance guidance_from_settings(const denoiser *d, const dt_settings *s)
 {
     const bool three = s->guidance_channels == DT_GUIDE_THREE && d->shape.channels > PUBLISHED_GUIDED_CHANNELS;
     return (guidance){.scale = s->guidance_scale,
+                      .nag_scale = s->nag_scale,
                       .t_first = 0,
                       .t_last = SCHEDULE_STEPS - 1,
                       .channels = three ? PUBLISHED_GUIDED_CHANNELS : d->shape.channels,
@@ -96,6 +97,9 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
         sampler_read_interval(&g->t_first, &g->t_last, settings->guidance_interval, err) != DT_OK)
         return err->status;
     if (sampler_check(&d->process, settings, err) != DT_OK) return err->status;
+    if (g->nag_scale > 0 && !d->null_time)
+        return error_set(err, DT_ERR_ARG,
+                         "nag_scale: the model was not trained with time_dropout: it has no answer without the time");
     s->schedule.count = settings->num_inference_steps;
     if (process_is_flow(&d->process)) return DT_OK;
     return solver_schedule(&s->schedule, settings->sampler, d->process.noise, settings->timestep_spacing,
@@ -124,70 +128,99 @@ typedef struct moment {
     real told; /* what the networks are told */
 } moment;
 
-static bool guided_at(const guidance *g, int32_t t)
-{
-    return g->scale != 1 && t >= g->t_first && t <= g->t_last;
-}
-
-/* What one denoiser is told in a call on n samples, or on the same n twice. */
-typedef struct call {
+/* One of the answers that are mixed. */
+typedef struct branch {
     const denoiser *denoiser;
-    const condition *condition;
-    int64_t rows; /* n or 2n */
-} call;
+    condition told;
+    real *answer; /* [n][stride], numbers for the host */
+    int64_t stride;
+} branch;
 
-/* The answer to the n samples x of the host, repeated where the call has twice as many rows; numbers for the host. */
-static real *ask(ctx *c, const sampler *s, call k, const real *x, int64_t n, moment at, int64_t *stride)
-{
-    const int64_t count = n * sample_values(s->shape);
-    tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){k.rows, s->shape.channels, s->shape.height, s->shape.width});
-    real *times = arena_alloc(&c->step, (size_t)k.rows * sizeof *times, &c->error);
-    if (ctx_failed(c)) return NULL;
-    for (int64_t i = 0; i < k.rows; i++) times[i] = at.told;
-    numbers_send(c, input->data, x, count);
-    if (k.rows > n) c->engine.memory.copy(input->data + count, input->data, (size_t)count * sizeof *x);
-    const tensor *answer = denoiser_forward(c, k.denoiser, input, times, k.condition);
-    if (!answer) return NULL;
-    *stride = tensor_count(answer) / k.rows;
-    return numbers_read(c, &c->step, answer->data, tensor_count(answer));
-}
+enum { BRANCHES_MAX = 3 };
 
-/* The guided answer, in the conditional one's place. */
-static void guide(const guidance *g, real *conditional, int64_t stride, const real *other, int64_t other_stride,
-                  int64_t count, int64_t n)
+/* What one denoiser says to the n samples x of the host, once for each of its branches: one pass over all of them. */
+static void ask(ctx *c, const sampler *s, branch b[], int count, const real *x, int64_t n, moment at)
 {
-    const real scale = (real)g->scale;
-    for (int64_t i = 0; i < n; i++) {
-        real *y = conditional + i * stride;
-        const real *u = other + i * other_stride;
-        for (int64_t j = 0; j < count; j++) y[j] = u[j] + scale * (y[j] - u[j]);
+    const sample_shape shape = s->shape;
+    const int64_t rows = count * n, values = n * sample_values(shape);
+    condition told[BRANCHES_MAX];
+    for (int i = 0; i < count; i++) told[i] = b[i].told;
+    const condition all = count > 1 ? condition_join(c, told, count, n) : told[0];
+    tensor *input = tensor_new(c, &c->step, 4, (int64_t[]){rows, shape.channels, shape.height, shape.width});
+    real *times = arena_alloc(&c->step, (size_t)rows * sizeof *times, &c->error);
+    if (ctx_failed(c)) return;
+    for (int64_t i = 0; i < rows; i++) times[i] = at.told;
+    numbers_send(c, input->data, x, values);
+    for (int i = 1; i < count; i++)
+        c->engine.memory.copy(input->data + i * values, input->data, (size_t)values * sizeof *x);
+    const tensor *answer = denoiser_forward(c, b->denoiser, input, times, &all);
+    real *numbers = answer ? numbers_read(c, &c->step, answer->data, tensor_count(answer)) : NULL;
+    for (int i = 0; numbers && i < count; i++) {
+        b[i].stride = tensor_count(answer) / rows;
+        b[i].answer = numbers + i * n * b[i].stride;
     }
 }
 
-/* Out of one denoiser both branches come in one pass, out of two in two. */
+/* The same condition without the time. */
+static condition timeless(ctx *c, const condition *k, int64_t n)
+{
+    condition without = *k;
+    bool *null_time = arena_alloc(&c->step, (size_t)n * sizeof *null_time, &c->error);
+    for (int64_t i = 0; null_time && i < n; i++) null_time[i] = true;
+    without.null_time = null_time;
+    return without;
+}
+
+/* y = other + scale (y - other) over the first `count` values of each sample. */
+static void mix_other(const branch *y, const branch *other, double scale, int64_t count, int64_t n)
+{
+    const real by = (real)scale;
+    for (int64_t i = 0; i < n; i++) {
+        real *to = y->answer + i * y->stride;
+        const real *u = other->answer + i * other->stride;
+        for (int64_t j = 0; j < count; j++) to[j] = u[j] + by * (to[j] - u[j]);
+    }
+}
+
+/* What the time changes, told - without, in the place of `without`; both are of one denoiser. */
+static void take_difference(const branch *told, const branch *without, int64_t count, int64_t n)
+{
+    for (int64_t i = 0; i < n * told->stride; i += told->stride)
+        for (int64_t j = i; j < i + count; j++) without->answer[j] = told->answer[j] - without->answer[j];
+}
+
+/* y += scale difference */
+static void mix_difference(const branch *y, const branch *difference, double scale, int64_t count, int64_t n)
+{
+    const real by = (real)scale;
+    for (int64_t i = 0; i < n * y->stride; i += y->stride)
+        for (int64_t j = i; j < i + count; j++) y->answer[j] += by * difference->answer[j];
+}
+
+/* The guided answer [n][stride]. Branches of the model come in one pass, and so does the other one where it is the model's too. */
 static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition *k, int64_t n, moment at,
                         int64_t *stride)
 {
     const guidance *g = &s->guidance;
-    const denoiser *model = denoiser_at(&s->model, at.t);
-    if (!guided_at(g, at.t)) return ask(c, s, (call){model, k, n}, x, n, at, stride);
-    const denoiser *guide_model = denoiser_at(&g->other, at.t);
-    const condition other = g->other_is_told ? *k : denoiser_unconditional(c, guide_model, k, n);
-    const int64_t count = g->channels * s->shape.height * s->shape.width;
-    real *out, *out_other;
-    int64_t other_stride = 0;
-    if (guide_model == model) {
-        const condition both = condition_join(c, k, &other, n);
-        out = ask(c, s, (call){model, &both, 2 * n}, x, n, at, stride);
-        other_stride = *stride;
-        out_other = out ? out + n * *stride : NULL;
-    } else {
-        out = ask(c, s, (call){model, k, n}, x, n, at, stride);
-        out_other = ask(c, s, (call){guide_model, &other, n}, x, n, at, &other_stride);
+    const denoiser *model = denoiser_at(&s->model, at.t), *guide = denoiser_at(&g->other, at.t);
+    const bool inside = at.t >= g->t_first && at.t <= g->t_last, aware = inside && g->nag_scale > 0;
+    branch b[BRANCHES_MAX] = {{.denoiser = model, .told = *k}}, *last = b;
+    if (aware) *++last = (branch){.denoiser = model, .told = timeless(c, k, n)};
+    if (inside && g->scale != 1) {
+        const condition other = g->other_is_told ? *k : denoiser_unconditional(c, guide, k, n);
+        *++last = (branch){.denoiser = guide, .told = other};
     }
+    const bool apart = last->denoiser != model, guided = last - b > aware;
+    const int count = (int)(last - b) + 1 - apart;
+    ask(c, s, b, count, x, n, at);
+    if (apart) ask(c, s, last, 1, x, n, at);
     if (ctx_failed(c)) return NULL;
-    guide(g, out, *stride, out_other, other_stride, count, n);
-    return out;
+    const int64_t values = g->channels * s->shape.height * s->shape.width;
+    if (aware) take_difference(b, &b[1], values, n);
+    if (guided) mix_other(b, last, g->scale, values, n);
+    if (aware) mix_difference(b, &b[1], g->nag_scale, values, n);
+    *stride = b->stride;
+    return b->answer;
 }
 
 /* Samples on their way from noise. */

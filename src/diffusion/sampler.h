@@ -22,10 +22,12 @@ typedef struct denoiser_choice {
 denoiser_choice denoiser_always(const denoiser *d);
 const denoiser *denoiser_at(const denoiser_choice *choice, int32_t t);
 
-/* eps = other + scale (conditional - other) on the guided channels, at the steps whose t lies in the interval; elsewhere the
- * conditional answer alone. The paper's formula has w = scale - 1. */
+/* eps = other + scale (conditional - other) + nag_scale (conditional - timeless) on the guided channels, at the steps whose t lies
+ * in the interval; elsewhere the conditional answer alone. The paper's formula has w = scale - 1. `timeless` is what the model says
+ * to the same condition without the time (noise awareness guidance, arXiv 2510.12497). */
 typedef struct guidance {
-    double scale;            /* 1: no second branch is asked */
+    double scale;            /* 1: no other branch is asked */
+    double nag_scale;        /* 0: no timeless branch is asked */
     int32_t t_first, t_last; /* both included */
     int64_t channels;        /* so many from the first on; the others stay conditional */
     denoiser_choice other;   /* answers for the other branch */
@@ -50,10 +52,10 @@ typedef struct sampler {
 dt_status sampler_check(const process *p, const dt_settings *settings, dt_error *err);
 
 /* A sampler that draws from `d`, guided by its own unconditional branch, as the settings say; keys are those of samples. `d` is
- * borrowed. DT_ERR_ARG as schedule_respaced, and as sampler_check. */
+ * borrowed. DT_ERR_ARG as schedule_respaced, as sampler_check, and for nag_scale with a model that has no null time. */
 dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *settings, dt_error *err);
 
-/* How often the model is asked for a sample, not counting the other branch of guidance. */
+/* How often the model is asked for a sample, not counting guidance's other branches. */
 int64_t sampler_evaluations(const sampler *s);
 
 /* Another denoiser of the same shape and process answers for the other branch: domain guidance where it is the base's

@@ -26,7 +26,9 @@ static void new_condition(ctx *c, batch *b, const denoiser *d, int64_t n)
         b->condition.context = prepared(c, &b->context_values, 3, (int64_t[]){n, d->context_tokens, d->context_width});
     if (k->channels)
         b->condition.control = prepared(c, &b->control_values, 4, (int64_t[]){n, k->channels, k->height, k->width});
+    if (d->null_time) b->null_time = arena_alloc_zeroed(&c->step, (size_t)n * sizeof b->null_time[0], &c->error);
     b->condition.label = b->label;
+    b->condition.null_time = b->null_time;
 }
 
 bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)

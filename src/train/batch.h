@@ -20,6 +20,7 @@ typedef struct batch {
     real *time;
     condition condition;     /* told to the denoiser; its members are those below */
     int32_t *label;          /* [N]; NULL: none */
+    bool *null_time;         /* [N] who is not told the time; NULL: the denoiser must be told it */
     real *context_values;    /* [N,S,W] where the host prepares them; NULL: none */
     real *control_values;    /* [N,C,H,W] likewise */
     real *weight;            /* [N] factor of each sample's loss in the sum */
@@ -33,7 +34,7 @@ typedef struct batch {
     real *distance;       /* [N] that term of the last pass: a mean square */
 } batch;
 
-/* An unfilled batch of n samples for this denoiser. False after a failure of the context. */
+/* An unfilled batch of n samples for this denoiser, which are all told the time. False after a failure of the context. */
 bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n);
 
 /* Asks the teacher about the rows from taught_first on; their x_t has been sent. */

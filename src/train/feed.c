@@ -60,14 +60,15 @@ static void feed_example(const trainer *t, batch *b, int64_t i, const examples *
     feed_told(b, i, from, index, mirrored);
 }
 
-/* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, so that
- * both branches of guidance learn. */
+/* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, and its time by
+ * the null time, so that all branches of guidance learn. What is there to be retained is always told its time. */
 static void feed_target(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
 {
     const int64_t index = shuffled_at(&t->train_order, position);
     feed_example(t, b, i, &t->train, index, sample);
     if (b->label) b->label[i] = t->train.pictures.label[index];
     if (rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout) feed_null(t, b, i);
+    if (b->null_time) b->null_time[i] = rng_uniform(key_of(t, RNG_TIME_DROP, sample), 0) < t->plan.time_dropout;
 }
 
 /* What retention has examples of: the bank, or the target pictures. */
@@ -123,6 +124,7 @@ static void feed_noise(const trainer *t, batch *b, int64_t i, int64_t from)
     copy_row(b->context_values, d->context_tokens * d->context_width, i, from);
     copy_row(b->control_values, sample_values(d->control), i, from);
     if (b->label) b->label[i] = b->label[from];
+    if (b->null_time) b->null_time[i] = b->null_time[from];
     b->t[i] = b->t[from];
     b->time[i] = b->time[from];
 }

@@ -227,10 +227,26 @@ static dt_status keep_null_context(trainer *t)
     return t->c->error.status;
 }
 
+/* A model that has a null time goes on with it. */
+static dt_status open_null_time(opening *o)
+{
+    denoiser *d = &o->t->model;
+    const double share = o->s->time_dropout;
+    if (!(share > 0)) return DT_OK;
+    trainer_log(o->t, "time dropout: %g of the target samples are not told t%s", share,
+                d->null_time ? "; the model has a null time already" : "");
+    if (d->null_time) return DT_OK;
+    if (!d->ops->start_null_time)
+        return error_set(&o->c->error, DT_ERR_UNSUPPORTED,
+                         "time_dropout: a network of kind %s has no place for a null time", d->ops->kind);
+    return d->ops->start_null_time(o->c, d);
+}
+
 static dt_status open_model(opening *o, model_kinds kinds)
 {
     trainer *t = o->t;
     if ((pretrains(o) ? new_model(o, kinds) : tuned_model(o)) != DT_OK) return o->c->error.status;
+    if (open_null_time(o) != DT_OK) return o->c->error.status;
     schedule_full(&t->schedule, t->model.process.noise);
     const adapter_plan plan = adapter_plan_of(o->s);
     if (adapter_open(o->c, &t->adapter, &t->model, &plan, (uint64_t)o->s->seed) != DT_OK) return o->c->error.status;
@@ -247,7 +263,7 @@ static dt_status choose_rows(opening *o)
         adapter_describe(text, &t->adapter.plan);
         trainer_log(t, "adapter: %s", text);
     }
-    return trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter);
+    return trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter, t->plan.time_dropout > 0);
 }
 
 static dt_status open_optimizer(opening *o)
@@ -265,7 +281,8 @@ static step_plan plan_of(const dt_settings *s, const difftuning *method)
                        .retained_count = difftuning_retained_count(method, s->train_batch_size),
                        .noise_count = difftuning_noise_count(method, s->train_batch_size),
                        .flips = s->random_flip,
-                       .class_dropout = s->class_dropout_prob};
+                       .class_dropout = s->class_dropout_prob,
+                       .time_dropout = s->time_dropout};
 }
 
 static dt_status open_method(opening *o)

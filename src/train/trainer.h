@@ -28,6 +28,7 @@ typedef struct step_plan {
     int64_t noise_count;    /* rows of pure noise behind them */
     bool flips;             /* examples are mirrored by chance */
     double class_dropout;   /* chance that a target sample is told nothing */
+    double time_dropout;    /* chance that it is not told the time */
 } step_plan;
 
 typedef struct trainer {

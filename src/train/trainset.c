@@ -41,14 +41,15 @@ dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule ru
     return DT_OK;
 }
 
-dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a)
+dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a, bool with_null_time)
 {
     const char *pattern[ADAPTER_PATTERNS_MAX];
-    train_rule rule[1 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
+    train_rule rule[2 + ADAPTER_PATTERNS_MAX] = {{"*", false}};
     if (a->plan.kind == DT_ADAPTER_NONE) return trainset_add(c, set, d->params, NULL, 0);
-    const int count = adapter_patterns(pattern, &a->plan, d);
-    for (int i = 0; i < count; i++) rule[1 + i] = (train_rule){pattern[i], true};
-    if (trainset_add(c, set, d->params, rule, 1 + count) == DT_OK && trainset_own(c, set) == DT_OK)
+    int count = 1 + adapter_patterns(pattern, &a->plan, d);
+    for (int i = 1; i < count; i++) rule[i] = (train_rule){pattern[i - 1], true};
+    if (with_null_time) rule[count++] = (train_rule){d->null_time, true};
+    if (trainset_add(c, set, d->params, rule, count) == DT_OK && trainset_own(c, set) == DT_OK)
         trainset_add(c, set, &a->params, NULL, 0);
     return c->error.status;
 }

@@ -39,8 +39,8 @@ enum { TRAINSET_TABLES_MAX = 8 };
 dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule rules[], int rule_count);
 
 /* Chooses what tuning trains: all rows of the network, or with an adapter its rows and those of the network that train with it
- * (adapter/adapter.h), which get memory of their own. */
-dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a);
+ * (adapter/adapter.h; where asked for the null time), which get memory of their own. */
+dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a, bool with_null_time);
 
 /* Moves the rows into memory of their own, for a table that may lie in a file (container/tensor_file.h, in_place). */
 dt_status trainset_own(ctx *c, trainset *set);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/file/kind.h"
 #include "op/op.h"
 
 #define NORM_EPSILON ((real)1e-6)
@@ -118,6 +119,13 @@ static dit_block_w add_block(ctx *c, params *p, const dit_config *k, int i)
     return b;
 }
 
+/* Always the last row, so that those before it start as they do without it. */
+static void add_null_time(ctx *c, dit *m)
+{
+    const int64_t dim[] = {1, m->config.hidden};
+    m->t_null = params_add(c, &m->params, PARAM_GIVEN, 2, dim, MODEL_NULL_TIME);
+}
+
 /* ---- sites ---- */
 
 static const char *block_name(ctx *c, int64_t i)
@@ -174,6 +182,7 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
     for (int64_t i = 0; i < k->depth; i++) m->block[i] = add_block(c, table, k, (int)i);
     m->final = add_linear(c, table, PARAM_ZERO, p * p * dit_out_channels(m), d, "final_layer.linear");
     m->final_ada = add_linear(c, table, PARAM_ZERO, FINAL_SLICES * d, d, "final_layer.adaLN_modulation.1");
+    if (k->null_time) add_null_time(c, m);
     if (!ctx_failed(c)) fill_positions(c, m->pos_embed, grid, d);
     if (!ctx_failed(c)) m->sites = list_sites(c, m);
     return c->error.status;
@@ -234,11 +243,29 @@ static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *con
     return out[0];
 }
 
-static tensor *embed_condition(ctx *c, const dit *m, const real t[], const int32_t y[], int64_t n)
+static tensor *embed_time(ctx *c, const dit *m, const real t[], int64_t n)
 {
     tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n), 0); /* [N,D] */
-    time = lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
-    return op_add(c, time, op_embedding(c, m->y_table, y, n));         /* [N,D] */
+    return lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
+}
+
+/* The null time in place of the rows of those that are not told it: rows of one table of both. */
+static tensor *drop_times(ctx *c, const dit *m, tensor *time, const bool null_time[], int64_t n)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    int32_t *row = arena_alloc(&c->scratch, (size_t)n * sizeof *row, &c->error);
+    for (int64_t i = 0; row && i < n; i++) row[i] = (int32_t)(null_time[i] ? n : i);
+    tensor *both = op_concat(c, time, m->t_null, 0); /* [N+1,D] */
+    time = op_embedding(c, both, row, n);            /* [N,D] */
+    arena_release(&c->scratch, mark);
+    return time;
+}
+
+static tensor *embed_condition(ctx *c, const dit *m, const real t[], const condition *k, int64_t n)
+{
+    tensor *time = embed_time(c, m, t, n); /* [N,D] */
+    if (k->null_time) time = drop_times(c, m, time, k->null_time, n);
+    return op_add(c, time, op_embedding(c, m->y_table, k->label, n)); /* [N,D] */
 }
 
 static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
@@ -247,10 +274,10 @@ static tensor *embed_tokens(ctx *c, const dit *m, tensor *x)
     return op_add_row(c, tokens, m->pos_embed);                                  /* [N,S,D] */
 }
 
-tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[])
+tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const condition *k)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                               /* [N,D] */
+    tensor *cond = embed_condition(c, m, t, k, x->dim[0]);                               /* [N,D] */
     tensor *h = embed_tokens(c, m, x);                                                   /* [N,S,D] */
     for (int64_t i = 0; i < m->config.depth; i++) h = run_block(c, m, i, h, cond);       /* [N,S,D] */
     tensor *mod = lin(c, &m->final_ada, op_silu(c, cond), 0);                            /* [N,2D] */
@@ -261,11 +288,37 @@ tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const int32
     return drops ? op_slice(c, h, 1, 0, m->config.channels) : h;
 }
 
-tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[], int64_t blocks)
+tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const condition *k, int64_t blocks)
 {
     if (ctx_failed(c)) return NULL;
-    tensor *cond = embed_condition(c, m, t, y, x->dim[0]);                /* [N,D] */
+    tensor *cond = embed_condition(c, m, t, k, x->dim[0]);                /* [N,D] */
     tensor *h = embed_tokens(c, m, x);                                    /* [N,S,D] */
     for (int64_t i = 0; i < blocks; i++) h = run_block(c, m, i, h, cond); /* [N,S,D] */
     return op_mean_tokens(c, h);                                          /* [N,D] */
+}
+
+/* ---- the null time ---- */
+
+static void mean_of_rows(real *mean, const real *rows, int64_t n, int64_t d)
+{
+    for (int64_t j = 0; j < d; j++) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; i++) sum += (double)rows[i * d + j];
+        mean[j] = (real)(sum / (double)n);
+    }
+}
+
+dt_status dit_start_null_time(ctx *c, dit *m, const real t[], int64_t n)
+{
+    const arena_place mark = arena_mark(&c->step);
+    m->config.null_time = true;
+    add_null_time(c, m);
+    const tensor *time = ctx_failed(c) ? NULL : embed_time(c, m, t, n); /* [N,D] */
+    const real *rows = time ? numbers_read(c, &c->step, time->data, tensor_count(time)) : NULL;
+    real *mean = rows ? numbers_prepare(c, &c->step, m->t_null->data, m->config.hidden) : NULL;
+    if (mean) mean_of_rows(mean, rows, n, m->config.hidden);
+    if (mean) numbers_send(c, m->t_null->data, mean, m->config.hidden);
+    arena_release(&c->step, mark);
+    params_round(c, &m->params);
+    return c->error.status;
 }

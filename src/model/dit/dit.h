@@ -3,6 +3,7 @@
 #ifndef DIT_DIT_H
 #define DIT_DIT_H
 
+#include "diffusion/condition.h"
 #include "nn/layer.h"
 #include "nn/params.h"
 
@@ -15,6 +16,7 @@ typedef struct dit_config {
     int64_t class_count; /* the label table has one row more: the null class, last */
     bool learn_sigma;    /* the last layer has 2 * channels */
     bool flow;           /* a SiT (diffusion/flow.h), whose second half of them is made and dropped */
+    bool null_time;      /* it has a row that stands for no time */
 } dit_config;
 
 typedef struct dit_block_w {
@@ -33,6 +35,7 @@ typedef struct dit {
     tensor *pos_embed;    /* [1,S*D] fixed */
     lin_w x_embed;        /* [D,C*P*P] */
     lin_w t_mlp0, t_mlp2; /* [D,256], [D,D] */
+    tensor *t_null;       /* [1,D]: stands for the time MLP's result; NULL: config.null_time is false */
     tensor *y_table;      /* [classes+1,D] */
     dit_block_w *block;   /* [depth] */
     lin_w final_ada;      /* [2D,D]: shift, scale */
@@ -52,6 +55,9 @@ void dit_positions(real *out, int64_t grid, int64_t d);
 /* Makes all weights in the model arena, unfilled but for the positions. The context holds the error. */
 dt_status dit_open(ctx *c, dit *m, const dit_config *config);
 
+/* Adds the null time to a network without one, as the mean of the time MLP's results for the times t[n]. */
+dt_status dit_start_null_time(ctx *c, dit *m, const real t[], int64_t n);
+
 static inline int64_t dit_null_class(const dit *m)
 {
     return m->config.class_count;
@@ -63,11 +69,11 @@ static inline int64_t dit_out_channels(const dit *m)
     return m->config.learn_sigma ? 2 * m->config.channels : m->config.channels;
 }
 
-/* out[N, Cout, H, W], of a flow [N,C,H,W], for x[N,C,H,W], times t[N] (the original index 0..999, of a flow 0 to 1) and labels
- * y[N] (0..class_count). */
-tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[]);
+/* out[N, Cout, H, W], of a flow [N,C,H,W], for x[N,C,H,W], times t[N] (the original index 0..999, of a flow 0 to 1) and what of
+ * a condition a DiT takes: labels [N] (0..class_count), and who is not told the time. */
+tensor *dit_forward(ctx *c, const dit *m, tensor *x, const real t[], const condition *k);
 
 /* The tokens after block `blocks` of the same pass, averaged: [N,D]. What FD-base is measured on. */
-tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const int32_t y[], int64_t blocks);
+tensor *dit_features(ctx *c, const dit *m, tensor *x, const real t[], const condition *k, int64_t blocks);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "diffusion/flow.h"
 #include "model/dit/dit_diffusers.h"
 #include "model/dit/dit_file.h"
 
@@ -9,13 +10,13 @@
 
 static tensor *forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
-    return dit_forward(c, d->self, x, t, k->label);
+    return dit_forward(c, d->self, x, t, k);
 }
 
 static tensor *middle_features(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     const dit *m = d->self;
-    return dit_features(c, m, x, t, k->label, (m->config.depth + 1) / 2);
+    return dit_features(c, m, x, t, k, (m->config.depth + 1) / 2);
 }
 
 static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
@@ -23,11 +24,28 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
     return dit_write(c, d->self, f);
 }
 
+/* Over all steps, of a flow over the middles of all levels. */
+static dt_status start_null_time(ctx *c, denoiser *d)
+{
+    real t[SCHEDULE_STEPS];
+    for (int32_t i = 0; i < SCHEDULE_STEPS; i++)
+        t[i] = process_is_flow(&d->process) ? (real)flow_time(i, 0.5) : (real)i;
+    if (dit_start_null_time(c, d->self, t, SCHEDULE_STEPS) == DT_OK) d->null_time = MODEL_NULL_TIME;
+    return c->error.status;
+}
+
 void dit_denoiser(denoiser *d, dit *m)
 {
-    static const denoiser_ops ops = {.kind = "DiT", .forward = forward, .features = middle_features, .write = write},
-                              flow_ops = {
-                                  .kind = "SiT", .forward = forward, .features = middle_features, .write = write};
+    static const denoiser_ops ops = {.kind = "DiT",
+                                     .forward = forward,
+                                     .features = middle_features,
+                                     .write = write,
+                                     .start_null_time = start_null_time},
+                              flow_ops = {.kind = "SiT",
+                                          .forward = forward,
+                                          .features = middle_features,
+                                          .write = write,
+                                          .start_null_time = start_null_time};
     static const process flow = {NOISE_STRAIGHT, PREDICTS_VELOCITY, false};
     const dit_config *k = &m->config;
     *d = (denoiser){.ops = k->flow ? &flow_ops : &ops,
@@ -37,6 +55,7 @@ void dit_denoiser(denoiser *d, dit *m)
                     .shape = {k->channels, k->input_size, k->input_size},
                     .process = k->flow ? flow : (process){NOISE_LINEAR, PREDICTS_NOISE, k->learn_sigma},
                     .class_count = k->class_count,
+                    .null_time = k->null_time ? MODEL_NULL_TIME : NULL,
                     .feature_width = k->hidden};
 }
 

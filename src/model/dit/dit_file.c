@@ -63,7 +63,8 @@ dt_status dit_file_config(dit_config *k, const tensor_file *f, dt_error *err)
                       .heads = heads_of(f, hidden),
                       .class_count = table->dims[0] - 1,
                       .learn_sigma = final->dims[0] == 2 * p * p * channels,
-                      .flow = said && !strcmp(said, MODEL_SIT)};
+                      .flow = said && !strcmp(said, MODEL_SIT),
+                      .null_time = tensor_file_find(f, MODEL_NULL_TIME) != NULL};
     /* Both are filled or read by other rules than the rest, which is compared row by row. */
     params_check_shape(pos, (int64_t[]){1, tokens, hidden}, err);
     params_check_shape(table, (int64_t[]){table->dims[0], hidden}, err);

@@ -115,6 +115,11 @@ static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const 
     if (m->config.flow)
         return error_set(&c->error, DT_ERR_UNSUPPORTED,
                          "%s: diffusers has no SiT: as a DiT of its own the model would draw noise", path);
+    if (m->config.null_time)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED,
+                         "%s: the model has a null time (" MODEL_NULL_TIME
+                         ", of time_dropout), for which diffusers' format has no place",
+                         path);
     if (strlen(path) > FILE_FOLDER_MAX)
         return error_set(&c->error, DT_ERR_IO, "cannot write %s: the path is too long", path);
     if (check_replaceable(path, &c->error) != DT_OK || check_positions(c, m, path) != DT_OK) return c->error.status;

@@ -19,6 +19,9 @@
 #define MODEL_DDPM    "ddpm"
 #define MODEL_SIT     "sit"
 
+/* Name of the row that stands for no time, in files of networks that have one. */
+#define MODEL_NULL_TIME "t_embedder.null"
+
 /* What a file says of it, under this program's name or the plain one; NULL: nothing. */
 static inline const char *model_process_said(const tensor_file *f)
 {
