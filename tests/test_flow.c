@@ -92,6 +92,7 @@ static real draw(known *m, const dt_settings *settings, const int32_t interval[2
     m->calls = 0;
     if (sampler_continue(&c, &s, x, &(condition){.label = (int32_t[]){2}}, (uint32_t[]){0}, 1) != DT_OK)
         fail_msg("%s", c.error.message);
+    assert_int_equal(m->calls, sampler_evaluations(&s));
     for (int j = 1; j < VALUES; j++) assert_true(x[j] == x[0]);
     ctx_close(&c);
     return x[0];

@@ -7,6 +7,11 @@ double flow_time(int32_t level, double within)
     return 1 - (level + within) / SCHEDULE_STEPS;
 }
 
+double flow_step_time(int64_t steps, int64_t left)
+{
+    return (double)(steps - left) / (double)steps;
+}
+
 int32_t flow_level(double t)
 {
     const double level = (1 - t) * SCHEDULE_STEPS;

@@ -15,6 +15,9 @@
 /* The time t at `within` (0: the clean end, 1: the noisy end) of a level. */
 double flow_time(int32_t level, double within);
 
+/* The time at which `left` of so many even steps to the data are left. */
+double flow_step_time(int64_t steps, int64_t left);
+
 /* The level of a time in [0, 1]. */
 int32_t flow_level(double t);
 

@@ -1,7 +1,6 @@
 #include "diffusion/sampler.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "diffusion/flow.h"
 #include "diffusion/solver.h"
@@ -106,11 +105,23 @@ dt_status sampler_open(sampler *s, const denoiser *d, const dt_settings *setting
                            settings->num_inference_steps, err);
 }
 
+static const solver *solver_for(const sampler *s)
+{
+    return solver_of(s->kind, s->process.noise);
+}
+
+/* Whether the way from level i to i - 1 is corrected. At the data itself nothing lies ahead that could be clipped. */
+static bool corrects(const sampler *s, int64_t i)
+{
+    const solver *v = solver_for(s);
+    return v->correct && (i > 0 || (v->to_end && !s->clip_sample));
+}
+
 int64_t sampler_evaluations(const sampler *s)
 {
-    const int64_t steps = s->schedule.count;
-    const int64_t twice = process_is_flow(&s->process) ? 2 * steps : 2 * steps - 1;
-    return solver_of(s->kind)->correct ? twice : steps;
+    int64_t evaluations = s->schedule.count;
+    for (int64_t i = 0; i < s->schedule.count; i++) evaluations += corrects(s, i);
+    return evaluations;
 }
 
 void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
@@ -231,10 +242,32 @@ typedef struct travellers {
     real *kept; /* [n][rows][C,H,W], of the solver */
 } travellers;
 
-/* Makes what the network said at level `at` the noise that is in the samples, and lets the solver go on from there. */
+/* Where level `at` is in the process; -1: the data. */
+static moment moment_of(const sampler *s, int64_t at)
+{
+    if (!process_is_flow(&s->process)) return (moment){s->schedule.original[at], (real)s->schedule.original[at]};
+    const double t = flow_step_time(s->schedule.count, at + 1);
+    return (moment){flow_level(t), (real)t};
+}
+
+/* What the network said at level `at` of a sample becomes what the solver goes by: the velocity along a flow, else the noise that is
+ * in the sample. x0 receives what that stands for, unless it is NULL. */
+static void settle(const sampler *s, real *said, const real *x, int64_t at, real *x0)
+{
+    const int64_t count = sample_values(s->shape);
+    if (process_is_flow(&s->process)) {
+        if (s->clip_sample) flow_clip(said, x, count, flow_step_time(s->schedule.count, at + 1));
+        return;
+    }
+    if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(said, x, count, &s->schedule, at);
+    if (s->clip_sample) schedule_clip_x0(said, x, count, &s->schedule, at);
+    if (x0) schedule_x0(x0, said, x, count, &s->schedule, at);
+}
+
+/* Lets the solver go on from what the network said at level `at` of the way from level i to i - 1. */
 static void move(const sampler *s, const travellers *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
 {
-    const solver *v = solver_of(s->kind);
+    const solver *v = solver_for(s);
     solver_move *const go = at == i ? v->step : v->correct;
     const int64_t count = sample_values(s->shape);
     const bool random = at == i && v->adds_noise && v->adds_noise(&s->schedule, i, s->eta);
@@ -242,9 +275,7 @@ static void move(const sampler *s, const travellers *b, int64_t i, int64_t at, r
     for (int64_t k = 0; k < b->n; k++) {
         real *eps = out + k * stride, *x = b->x + k * count, *z = noise + k * count;
         real *kept = b->kept + k * v->kept * count;
-        if (s->process.predicts == PREDICTS_VELOCITY) schedule_noise_of_velocity(eps, x, count, &s->schedule, at);
-        if (s->clip_sample) schedule_clip_x0(eps, x, count, &s->schedule, at);
-        if (v->kept) schedule_x0(kept, eps, x, count, &s->schedule, at);
+        settle(s, eps, x, at, v->kept ? kept : NULL);
         if (random) rng_normal(z, count, (rng_key){s->seed, s->step, (uint32_t)i, b->index[k]});
         go(&(solver_step){.schedule = &s->schedule,
                           .i = i,
@@ -264,68 +295,20 @@ static void evaluate(ctx *c, const sampler *s, const travellers *b, const condit
     const arena_place mark = arena_mark(&c->step);
     int64_t stride = 0;
     real *noise = arena_alloc(&c->step, (size_t)(b->n * sample_values(s->shape)) * sizeof *noise, &c->error);
-    const int32_t t = s->schedule.original[at];
-    real *out = ask_guided(c, s, b->x, k, b->n, (moment){t, (real)t}, &stride);
+    real *out = ask_guided(c, s, b->x, k, b->n, moment_of(s, at), &stride);
     if (!ctx_failed(c)) move(s, b, i, at, out, stride, noise);
     arena_release(&c->step, mark);
-}
-
-/* ---- along a flow ---- */
-
-/* v[n,C,H,W]: the guided velocity at t of all n samples. */
-static void ask_velocity(ctx *c, const sampler *s, real *v, const real *x, const condition *k, int64_t n, double t)
-{
-    const arena_place mark = arena_mark(&c->step);
-    const int64_t count = n * sample_values(s->shape);
-    int64_t stride = 0;
-    const real *answer = ctx_failed(c) ? NULL : ask_guided(c, s, x, k, n, (moment){flow_level(t), (real)t}, &stride);
-    if (answer) memcpy(v, answer, (size_t)count * sizeof *v);
-    if (answer && s->clip_sample) flow_clip(v, x, count, t);
-    arena_release(&c->step, mark);
-}
-
-/* Step i of the evenly spaced ones from t = 0 to 1. A last one that clips is Euler's: Heun's asks for the velocity at the data
- * itself, where nothing lies ahead to be clipped. Both take the same memory. */
-static void take_flow_step(ctx *c, const sampler *s, real *x, const condition *k, int64_t n, int64_t i)
-{
-    const int64_t count = n * sample_values(s->shape);
-    const double steps = (double)s->schedule.count, t = (double)i / steps, next = (double)(i + 1) / steps;
-    const bool clips_last = s->clip_sample && i + 1 == s->schedule.count;
-    real *v = arena_alloc(&c->step, (size_t)count * sizeof *v, &c->error);
-    real *ahead = arena_alloc(&c->step, (size_t)count * sizeof *ahead, &c->error);
-    real *v_ahead = arena_alloc(&c->step, (size_t)count * sizeof *v_ahead, &c->error);
-    ask_velocity(c, s, v, x, k, n, t);
-    if (ctx_failed(c)) return;
-    if (s->kind == DT_SAMPLER_EULER || clips_last) {
-        flow_step(x, x, v, count, next - t);
-        return;
-    }
-    flow_step(ahead, x, v, count, next - t);
-    ask_velocity(c, s, v_ahead, ahead, k, n, next);
-    if (!ctx_failed(c)) flow_step_heun(x, v, v_ahead, count, next - t);
-}
-
-static dt_status follow_flow(ctx *c, const sampler *s, real *x, const condition *k, int64_t n)
-{
-    for (int64_t i = 0; i < s->schedule.count && ctx_go_on(c); i++) {
-        const arena_place mark = arena_mark(&c->step);
-        take_flow_step(c, s, x, k, n, i);
-        arena_release(&c->step, mark);
-    }
-    return c->error.status;
 }
 
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
     c->recording = false;
-    if (process_is_flow(&s->process)) return follow_flow(c, s, x, k, n);
-    const solver *v = solver_of(s->kind);
     const arena_place mark = arena_mark(&c->step);
-    const size_t kept = (size_t)(n * v->kept * sample_values(s->shape)) * sizeof *x;
+    const size_t kept = (size_t)(n * solver_for(s)->kept * sample_values(s->shape)) * sizeof *x;
     const travellers b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
     for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
         evaluate(c, s, &b, k, i, i);
-        if (v->correct && i > 0 && ctx_go_on(c)) evaluate(c, s, &b, k, i, i - 1);
+        if (corrects(s, i) && ctx_go_on(c)) evaluate(c, s, &b, k, i, i - 1);
     }
     arena_release(&c->step, mark);
     return c->error.status;

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "diffusion/flow.h"
+
 /* Half the log of the signal-to-noise ratio. */
 static double lambda_of(noise_level at)
 {
@@ -168,7 +170,38 @@ static void step_unipc(const solver_step *s)
     memcpy(m1, m0, bytes);
 }
 
-/* ---- the table ---- */
+/* ---- along a flow ----
+ *
+ * Euler: x' = x + h v. Heun: x' = x + h (v + v') / 2, v' being the velocity at the end of Euler's step. */
+
+static double flow_step_length(const solver_step *s)
+{
+    const int64_t steps = s->schedule->count;
+    return flow_step_time(steps, s->i) - flow_step_time(steps, s->i + 1);
+}
+
+static void step_flow_euler(const solver_step *s)
+{
+    flow_step(s->x, s->x, s->eps, s->count, flow_step_length(s));
+}
+
+enum { FLOW_X, FLOW_V, FLOW_ROWS }; /* of level i */
+
+static void step_flow_heun(const solver_step *s)
+{
+    const size_t bytes = (size_t)s->count * sizeof *s->x;
+    memcpy(kept_row(s, FLOW_X), s->x, bytes);
+    memcpy(kept_row(s, FLOW_V), s->eps, bytes);
+    step_flow_euler(s);
+}
+
+static void correct_flow_heun(const solver_step *s)
+{
+    memcpy(s->x, kept_row(s, FLOW_X), (size_t)s->count * sizeof *s->x);
+    flow_step_heun(s->x, kept_row(s, FLOW_V), s->eps, s->count, flow_step_length(s));
+}
+
+/* ---- the tables ---- */
 
 static const solver solvers[] = {
     [DT_SAMPLER_DDIM] = {.spacing = DT_SPACING_SECTIONS, .step = step_ddim, .adds_noise = ddim_adds_noise},
@@ -179,19 +212,24 @@ static const solver solvers[] = {
     [DT_SAMPLER_EULER] = {.spacing = DT_SPACING_LINSPACE, .kept = X0 + 1, .step = step_euler},
 };
 
-const solver *solver_of(dt_sampler kind)
+static const solver flow_solvers[] = {
+    [DT_SAMPLER_HEUN] = {.kept = FLOW_ROWS, .step = step_flow_heun, .correct = correct_flow_heun, .to_end = true},
+    [DT_SAMPLER_EULER] = {.step = step_flow_euler},
+};
+
+const solver *solver_of(dt_sampler kind, noise_law noise)
 {
-    return &solvers[kind];
+    return noise == NOISE_STRAIGHT ? &flow_solvers[kind] : &solvers[kind];
 }
 
 dt_spacing solver_spacing(dt_sampler kind, dt_spacing asked)
 {
-    return asked == DT_SPACING_AUTO ? solver_of(kind)->spacing : asked;
+    return asked == DT_SPACING_AUTO ? solvers[kind].spacing : asked;
 }
 
 dt_status solver_schedule(schedule *s, dt_sampler kind, noise_law noise, dt_spacing asked, int64_t count, dt_error *err)
 {
     const dt_spacing spacing = solver_spacing(kind, asked);
-    return solver_of(kind)->multistep ? schedule_respaced_multistep(s, noise, spacing, count, err)
-                                      : schedule_respaced(s, noise, spacing, count, err);
+    return solvers[kind].multistep ? schedule_respaced_multistep(s, noise, spacing, count, err)
+                                   : schedule_respaced(s, noise, spacing, count, err);
 }
