@@ -326,6 +326,81 @@ static void a_base_of_half_precision_is_copied(void **state)
     close_inside();
 }
 
+/* ---- beside an adapter ---- */
+
+/* Trained values after some steps beside the adapter, and their losses, with the base in a network of its own or in the one that
+ * trains. */
+static real *trained_beside(dt_settings s, bool apart, double losses[3])
+{
+    const model_choice choice = model_choice_of(&s, NULL);
+    open_inside(s);
+    assert_ptr_equal(run.t.teacher.set, &run.t.set);
+    if (apart && teacher_open(&run.c, &run.t.teacher, s.pretrained_model, &choice, model_kinds_all) != DT_OK)
+        fail_msg("%s", run.c.error.message);
+    if (apart) run.t.teacher.set = NULL;
+    for (int i = 0; i < 3; i++) losses[i] = step_inside().loss_retained;
+    real *values = malloc((size_t)trainset_values(&run.t.set) * sizeof *values), *to = values;
+    for (int i = 0; i < run.t.set.count; i++) {
+        const tensor *w = run.t.set.row[i].tensor;
+        memcpy(to, w->data, tensor_bytes(w));
+        to += tensor_count(w);
+    }
+    assert_false(run.t.adapter.off);
+    close_inside();
+    return values;
+}
+
+static int64_t trained_values(dt_settings s)
+{
+    open_inside(s);
+    const int64_t values = trainset_values(&run.t.set);
+    close_inside();
+    return values;
+}
+
+/* Also of half precision, which no network can use where it lies, and where products are of bfloat16. */
+static void with_its_adapter_off_a_network_is_its_base(void **state)
+{
+    (void)state;
+    for (dt_adapter kind = DT_ADAPTER_BITFIT; kind <= DT_ADAPTER_ADAPTFORMER; kind++)
+        for (int k = 0; k < DISTILLED; k++)
+            for (int narrow = 0; narrow < 2; narrow++) {
+                double within[3], apart[3];
+                dt_settings s = settings_of(distilled[k]);
+                s.adapter = kind;
+                s.learning_rate = 1e-2;
+                if (narrow) s.mixed_precision = DT_PRECISION_BF16;
+                if (narrow)
+                    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("half.safetensors"));
+                real *a = trained_beside(s, false, within), *b = trained_beside(s, true, apart);
+                assert_memory_equal(a, b, (size_t)trained_values(s) * sizeof *a);
+                assert_memory_equal(within, apart, sizeof within);
+                assert_true(within[2] > 0);
+                free(a);
+                free(b);
+            }
+}
+
+/* The null class of the network trains, and its base's stays what it was. */
+static void beside_an_adapter_the_base_is_asked(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of(DT_RETENTION_TARGET_DISTIL);
+    s.adapter = DT_ADAPTER_LORA;
+    s.learning_rate = 1e-2;
+    open_inside(s);
+    for (int i = 0; i < 3; i++) step_inside();
+    batch b = fed();
+    batch_ask(&run.c, &b, &run.t.teacher);
+    tensor *out = denoiser_forward(&run.c, &run.t.model, b.xt, b.time, &b.condition);
+    double retained;
+    batch_loss_of(&run.c, &b, out);
+    loss_by_hand(&b, out, &retained);
+    const double found = step_inside().loss_retained;
+    assert_true(retained > 1e-9 && fabs(found / retained - 1) < 1e-4);
+    close_inside();
+}
+
 /* ---- runs ---- */
 
 static file_hash bits_with_stops(dt_settings s)
@@ -461,6 +536,8 @@ int main(void)
         cmocka_unit_test(the_retained_rows_reach_the_weights_by_their_weight_only),
         cmocka_unit_test(the_teacher_is_the_file),
         cmocka_unit_test(a_base_of_half_precision_is_copied),
+        cmocka_unit_test(with_its_adapter_off_a_network_is_its_base),
+        cmocka_unit_test(beside_an_adapter_the_base_is_asked),
         cmocka_unit_test(every_kind_ends_in_the_same_bits),
         cmocka_unit_test(every_kind_runs_in_bf16_with_accumulation),
         cmocka_unit_test(nothing_is_allocated_after_the_second_step),

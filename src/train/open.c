@@ -168,6 +168,11 @@ static dt_status open_teacher(opening *o, model_kinds kinds)
     trainer *t = o->t;
     const model_choice choice = model_choice_of(o->s, NULL);
     if (!difftuning_distils(&t->method)) return DT_OK;
+    if (t->adapter.plan.kind != DT_ADAPTER_NONE) {
+        teacher_within(&t->teacher, &t->model, &t->set, &t->adapter.off);
+        trainer_log(t, "the frozen base is the network itself with its adapter off");
+        return DT_OK;
+    }
     if (teacher_open(o->c, &t->teacher, o->s->pretrained_model, &choice, kinds) != DT_OK) return o->c->error.status;
     trainer_log(t, "the frozen base beside it: %lld MiB of weights, the rest is used where it lies in %s",
                 (long long)(t->teacher.copied_bytes >> 20), t->teacher.file.path);

@@ -24,6 +24,19 @@ dt_status teacher_open(ctx *c, teacher *k, const char *model, const model_choice
     return DT_OK;
 }
 
+void teacher_within(teacher *k, const denoiser *model, trainset *set, bool *off)
+{
+    *k = (teacher){.model = *model, .set = set, .off = off};
+}
+
+/* Between the network that trains and the base that it was; nothing where the base is another network. */
+static void change_over(const teacher *k)
+{
+    if (!k->set) return;
+    *k->off = !*k->off;
+    trainset_swap_start(k->set);
+}
+
 void teacher_close(teacher *k)
 {
     model_file_close(&k->file);
@@ -39,7 +52,9 @@ tensor *teacher_predict(ctx *c, const teacher *k, tensor *x, const real t[], con
     const arena_place mark = arena_mark(&c->step);
     const condition null = denoiser_unconditional(c, d, told, n);
     c->recording = false;
+    change_over(k);
     const tensor *out = denoiser_forward(c, d, x, t, &null);
+    change_over(k);
     c->recording = recording;
     if (!ctx_failed(c)) c->engine.slice_fwd(prediction->data, out->data, n, tensor_count(out) / n, 0, values);
     arena_release(&c->step, mark);

@@ -72,6 +72,7 @@ dt_status trainset_own(ctx *c, trainset *set)
         tensor *t = set->row[i].tensor;
         real *own = numbers_alloc(c, &c->model, tensor_bytes(t));
         if (own) c->engine.memory.copy(own, t->data, tensor_bytes(t));
+        if (own) set->row[i].start = t->data;
         if (own) t->data = own;
     }
     return c->error.status;
@@ -131,6 +132,20 @@ void trainset_swap_averages(ctx *c, trainset *set)
         r->average = weights;
     }
     trainset_changed(c, set);
+}
+
+void trainset_swap_start(trainset *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        train_row *r = &set->row[i];
+        real *weights = r->tensor->data;
+        void *copy = r->tensor->narrow_copy;
+        if (!r->start) continue;
+        r->tensor->data = r->start;
+        r->tensor->narrow_copy = r->start_copy;
+        r->start = weights;
+        r->start_copy = copy;
+    }
 }
 
 /* ---- files ---- */

@@ -21,6 +21,8 @@ typedef struct train_row {
     real *m, *v;                    /* moments, numbers of the engine */
     real *average;                  /* moving average of the weight */
     real *power[POWER_LENGTHS_MAX]; /* its power-function averages (average/power.h): as many as the set has */
+    real *start;                    /* what a row that was made its own was before; NULL: it was not */
+    void *start_copy;               /* narrow, of that: none, while the row trains */
 } train_row;
 
 /* Everything lies in the model arena. */
@@ -42,7 +44,8 @@ dt_status trainset_add(ctx *c, trainset *set, params *table, const train_rule ru
  * (adapter/adapter.h; where asked for the null time), which get memory of their own. */
 dt_status trainset_add_tuned(ctx *c, trainset *set, denoiser *d, adapter *a, bool with_null_time);
 
-/* Moves the rows into memory of their own, for a table that may lie in a file (container/tensor_file.h, in_place). */
+/* Moves the rows into memory of their own, for a table that may lie in a file (container/tensor_file.h, in_place). What they were
+ * before stays where it is. */
 dt_status trainset_own(ctx *c, trainset *set);
 
 /* Gives every row need_grad and, when asked, an empty gradient that passes add up in. Without one it lives in the pass arena
@@ -63,6 +66,9 @@ int64_t trainset_bytes(const trainset *set, bool keep_gradients);
 
 /* Exchanges the weights with their averages; a second call exchanges them back. */
 void trainset_swap_averages(ctx *c, trainset *set);
+
+/* Exchanges rows that were made their own with what they were before; a second call exchanges them back. */
+void trainset_swap_start(trainset *set);
 
 /* ---- files ---- */
 
