@@ -51,6 +51,18 @@ static void run_add_row_fwd(work *w, const engine *e, dims z)
     CALL(w, e->add_row_fwd(y, x, r, z.n, z.s * z.d));
 }
 
+/* With no rows in a the length of w's alone; one row of zeros. */
+static void run_row_lengths(work *w, const engine *e, dims z)
+{
+    const int64_t o = z.n * z.s, r = z.s % 4;
+    float *minus = output(w, o, 1e-5), *inverse = output(w, o, 1e-5);
+    float *m = input(w, o * z.d), *b = input(w, o * r + 1), *a = input(w, r * z.d + 1);
+    for (int64_t j = 0; j < z.d; j++) m[j] = 0;
+    for (int64_t k = 0; k < r; k++) b[k] = 0;
+    w->flops = 2.0 * (double)o * (double)z.d * (double)(r + 1);
+    CALL(w, e->row_lengths(minus, inverse, m, b, a, 0.5F, o, z.d, r));
+}
+
 static void run_silu_fwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
@@ -606,6 +618,7 @@ static const check checks[] = {
     ENTRY(add_fwd),
     ENTRY(accumulate),
     ENTRY(add_row_fwd),
+    ENTRY(row_lengths),
     ENTRY(silu_fwd),
     ENTRY(silu_bwd),
     NARROW_ENTRY(gelu_fwd),

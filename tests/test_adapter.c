@@ -290,6 +290,109 @@ static void merging_takes_a_share_and_several(void **state)
     fixture_remove("second");
 }
 
+/* ---- DoRA ---- */
+
+static dt_settings dora_settings(const char *output)
+{
+    dt_settings s = settings_of(output, DT_ADAPTER_LORA);
+    s.use_dora = true;
+    return s;
+}
+
+static void read_tensor(const char *path, const char *name, float *values, int64_t count)
+{
+    tensor_file f;
+    dt_error err = {0};
+    if (safetensors_open(&f, path, &err) != DT_OK) fail_msg("%s", err.message);
+    const tensor_entry *e = tensor_file_find(&f, name);
+    assert_true(e && e->count == count);
+    assert_int_equal(tensor_read_f32(values, e, &err), DT_OK);
+    tensor_file_close(&f);
+}
+
+static void dora_is_merged_as_it_was_trained(void **state)
+{
+    (void)state;
+    enum { OUTPUTS = 3 * 32, INPUTS = 32 };
+    float base[OUT], plain[OUT], joined[OUT], merged[OUT], length[OUTPUTS], w[OUTPUTS * INPUTS];
+    char list[2 * DT_PATH_MAX];
+    dt_settings s = dora_settings("dora"), stopped = dora_settings("parts"),
+                lora = settings_of("lora", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    assert_says(fixture_log, "with magnitudes (DoRA)");
+    assert_int_equal(fixture_train(&stopped, 2), DT_ERR_INTERRUPTED);
+    fixture_train_to_the_end(&stopped);
+    assert_same_bits(fixture_tensors(in("dora", "final/adapter_model.safetensors")),
+                     fixture_tensors(in("parts", "final/adapter_model.safetensors")));
+    predict(s.pretrained_model, NULL, base);
+    predict_unmerged(&s, in("dora", "final/adapter_model.safetensors"), joined);
+    predict(temp_path("dora"), NULL, merged);
+    print_message("%.2e from the base, %.2e from the adapter at its sites\n", difference(base, merged),
+                  difference(joined, merged));
+    assert_true(difference(base, merged) > 1e-3 && difference(joined, merged) < 2e-6);
+    snprintf(list, sizeof list, "%s:0", temp_path("dora"));
+    predict(s.pretrained_model, list, merged);
+    assert_memory_equal(base, merged, sizeof base);
+    fixture_train_to_the_end(&lora);
+    predict(temp_path("lora"), NULL, plain);
+    assert_true(difference(plain, joined) > 1e-3);
+
+    /* a merged row is as long as its magnitude says */
+    dt_settings k = convert_settings(temp_path("dora"), "merged.safetensors");
+    k.merge = true;
+    fixture_must(dt_convert, &k);
+    read_tensor(in("dora", "final/adapter_model.safetensors"),
+                "base_model.model.blocks.1.attn.qkv.lora_magnitude_vector", length, OUTPUTS);
+    read_tensor(temp_path("merged.safetensors"), "blocks.1.attn.qkv.weight", w, OUTPUTS * INPUTS);
+    for (int o = 0; o < OUTPUTS; o++) {
+        double squares = 0;
+        for (int i = 0; i < INPUTS; i++) squares += pow((double)w[o * INPUTS + i], 2);
+        assert_true(fabs(sqrt(squares) / (double)length[o] - 1) < 1e-5);
+    }
+    assert_int_equal(fixture_train(&lora, -1), DT_OK);
+    lora.use_dora = true;
+    assert_int_equal(fixture_train(&lora, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "use_dora");
+    fixture_remove("dora");
+    fixture_remove("parts");
+    fixture_remove("lora");
+}
+
+/* PEFT's over either names; kohya's has other ones for it, which are not written. */
+static void dora_keeps_its_magnitudes_in_layouts_of_peft(void **state)
+{
+    (void)state;
+    enum { VALUES = 3 * 32 * 32 };
+    float own[VALUES], other[VALUES];
+    dt_settings s = dora_settings("dora");
+    fixture_train_to_the_end(&s);
+    for (int i = 0; i < 3; i++) {
+        dt_settings k = convert_settings(temp_path("dora"), "other");
+        k.save_adapter_as = i ? DT_ADAPTER_DIFFUSERS : DT_ADAPTER_PEFT;
+        if (i < 2) {
+            fixture_must(dt_convert, &k);
+            char *text;
+            size_t size;
+            dt_error err = {0};
+            assert_int_equal(file_read_all(&text, &size, in("other", "adapter_config.json"), 1 << 16, &err), DT_OK);
+            assert_says(text, "\"use_dora\": true");
+            free(text);
+        }
+        k = convert_settings(temp_path(i < 2 ? "other" : "dora"), "merged.safetensors");
+        k.merge = true;
+        fixture_must(dt_convert, &k);
+        read_tensor(temp_path("merged.safetensors"), "blocks.0.attn.qkv.weight", i ? other : own, VALUES);
+        for (int j = 0; i && j < VALUES; j++) assert_true(fabs((double)own[j] - (double)other[j]) < 1e-6);
+        if (i < 2) fixture_remove("other");
+    }
+    dt_settings k = convert_settings(temp_path("dora"), "never.safetensors");
+    k.save_adapter_as = DT_ADAPTER_KOHYA;
+    assert_int_equal(fixture_call(dt_convert, &k, NULL), DT_ERR_UNSUPPORTED);
+    assert_says(fixture_message, "DoRA");
+    assert_false(file_exists(temp_path("never.safetensors")));
+    fixture_remove("dora");
+}
+
 /* ---- blending ---- */
 
 static void a_blend_is_between_its_models(void **state)
@@ -370,7 +473,7 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     refuse(temp_path("base.safetensors"), "no adapter");
     refuse(file_of("a", "base_model.model.blocks.0.attn.qkv.lora_A.weight", 2, 32), "no counterpart");
     refuse(file_of("a", "base_model.model.blocks.7.attn.qkv.lora_A.weight", 2, 32), "no linear map");
-    refuse(file_of("a", "blocks.0.attn.qkv.lora_magnitude_vector", 1, 96), "DoRA");
+    refuse(file_of("a", "blocks.0.attn.qkv.lora_magnitude_vector", 1, 96), "has no matrices");
     refuse(file_of("a", "blocks.0.attn.gamma1", 1, 95), "another base");
     refuse(file_of("a", "blocks.0.prompt_embeddings", 2, 32), "cannot be merged");
     char weighted[DT_PATH_MAX];
@@ -408,6 +511,8 @@ int main(void)
         cmocka_unit_test(only_what_trains_is_kept),
         cmocka_unit_test(every_layout_is_the_same_adapter),
         cmocka_unit_test(merging_takes_a_share_and_several),
+        cmocka_unit_test(dora_is_merged_as_it_was_trained),
+        cmocka_unit_test(dora_keeps_its_magnitudes_in_layouts_of_peft),
         cmocka_unit_test(a_blend_is_between_its_models),
         cmocka_unit_test(what_does_not_fit_is_refused_by_name),
     };

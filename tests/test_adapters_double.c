@@ -9,6 +9,7 @@ enum { VALUES = FROZEN_VALUES, ROWS_MAX = 64 };
 static const adapter_plan plans[] = {
     {.kind = DT_ADAPTER_LORA, .rank = 2, .targets = "attn.qkv"},
     {.kind = DT_ADAPTER_LORA, .rank = 4, .alpha = 2, .root = true, .targets = "all-linear"},
+    {.kind = DT_ADAPTER_LORA, .rank = 3, .alpha = 2, .dora = true, .targets = "attn.qkv,mlp.fc1,adaLN_modulation.1"},
     {.kind = DT_ADAPTER_DIFFFIT, .variant = DT_DIFFFIT_RELEASED, .blocks = 1},
     {.kind = DT_ADAPTER_DIFFFIT, .variant = DT_DIFFFIT_PAPER},
     {.kind = DT_ADAPTER_VPT_DEEP, .tokens = 3},
@@ -46,6 +47,39 @@ static void at_its_start_it_changes_nothing_and_off_it_is_not_there(void **state
     }
 }
 
+/* ---- lengths that stand still ----
+ *
+ * DoRA's lengths take no gradient: central differences are of a network whose lengths are those that its rows had. */
+
+enum { MAPS_MAX = 16, OUTPUTS_MAX = 64 };
+
+static struct {
+    const real *w;
+    real minus[OUTPUTS_MAX], inverse[OUTPUTS_MAX];
+} kept[MAPS_MAX];
+static int kept_count;
+static engine whole;
+
+static void keep_lengths(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
+                         int64_t i, int64_t r)
+{
+    assert_true(kept_count < MAPS_MAX && o <= OUTPUTS_MAX);
+    whole.row_lengths(minus, inverse, w, b, a, s, o, i, r);
+    kept[kept_count].w = w;
+    memcpy(kept[kept_count].minus, minus, (size_t)o * sizeof *minus);
+    memcpy(kept[kept_count++].inverse, inverse, (size_t)o * sizeof *inverse);
+}
+
+static void same_lengths(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
+                         int64_t i, int64_t r)
+{
+    int k = 0;
+    (void)b, (void)a, (void)s, (void)i, (void)r;
+    while (kept[k].w != w) assert_true(++k < kept_count);
+    memcpy(minus, kept[k].minus, (size_t)o * sizeof *minus);
+    memcpy(inverse, kept[k].inverse, (size_t)o * sizeof *inverse);
+}
+
 /* Rows away from where they start, of which some have no gradient there. */
 static int let_train(tensor *in[ROWS_MAX])
 {
@@ -70,7 +104,11 @@ static void each_kind_has_the_right_gradients(void **state)
             open_with(&plans[i]);
             keep_output(plain);
             const int count = let_train(in);
+            whole = context.engine;
+            kept_count = 0;
+            context.engine.row_lengths = keep_lengths;
             keep_output(changed);
+            context.engine.row_lengths = same_lengths;
             assert_memory_not_equal(plain, changed, sizeof plain);
             context.checkpointing = checkpointing;
             differentiate(build_model, in);
@@ -78,6 +116,7 @@ static void each_kind_has_the_right_gradients(void **state)
             const double error = worst_error(build_model, in, count, 1);
             print_message("checkpointed %d: %.2e\n", checkpointing, error);
             assert_true(error < 1e-6);
+            context.engine = whole;
             arena_clear(&context.model);
         }
 }

@@ -538,6 +538,29 @@ static void it_trains_beside_an_adapter(void **state)
     }
 }
 
+/* A LoRA in PEFT's layout keeps it, and in kohya's it is told that there is no place. */
+static void it_stays_with_a_lora_as_far_as_there_is_a_place(void **state)
+{
+    (void)state;
+    float row[WIDTH], other[WIDTH];
+    dt_settings s = settings_of("adapted", 0.5);
+    s.adapter = DT_ADAPTER_LORA;
+    fixture_train_to_the_end(&s);
+    read_row(in("adapted", "final/" ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, row);
+    dt_settings k = convert_settings(temp_path("base.safetensors"), "again");
+    snprintf(k.adapter_weights, sizeof k.adapter_weights, "%s", temp_path("adapted"));
+    fixture_must(dt_convert, &k);
+    assert_null(strstr(fixture_log, "no place"));
+    read_row(in("again", ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, other);
+    assert_memory_equal(row, other, sizeof row);
+    snprintf(k.output, sizeof k.output, "%s", temp_path("kohya.safetensors"));
+    k.save_adapter_as = DT_ADAPTER_KOHYA;
+    fixture_must(dt_convert, &k);
+    assert_says(fixture_log, "no place");
+    fixture_remove("adapted");
+    fixture_remove("again");
+}
+
 /* ---- who has no place for it ---- */
 
 static void a_network_without_a_place_for_it_is_refused(void **state)
@@ -574,6 +597,7 @@ int main(void)
         cmocka_unit_test(a_new_model_has_it_behind_the_others),
         cmocka_unit_test(it_stays_in_a_model_as_far_as_there_is_a_place),
         cmocka_unit_test(it_trains_beside_an_adapter),
+        cmocka_unit_test(it_stays_with_a_lora_as_far_as_there_is_a_place),
         cmocka_unit_test(a_network_without_a_place_for_it_is_refused),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);

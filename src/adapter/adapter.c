@@ -19,6 +19,7 @@ adapter_plan adapter_plan_of(const dt_settings *s)
                           .rank = s->lora_rank,
                           .alpha = s->lora_alpha,
                           .root = s->use_rslora,
+                          .dora = s->use_dora,
                           .targets = s->lora_targets,
                           .variant = s->difffit_variant,
                           .blocks = s->difffit_depth,
@@ -64,8 +65,8 @@ void adapter_describe(char text[DT_TEXT_MAX], const adapter_plan *plan)
                      (long long)plan->blocks);
         break;
     case DT_ADAPTER_LORA:
-        snprintf(text, DT_TEXT_MAX, "%s of rank %lld at %.160s, scale %g", name, (long long)plan->rank, plan->targets,
-                 adapter_lora_scale(plan));
+        snprintf(text, DT_TEXT_MAX, "%s of rank %lld at %.160s, scale %g%s", name, (long long)plan->rank, plan->targets,
+                 adapter_lora_scale(plan), plan->dora ? ", with magnitudes (DoRA)" : "");
         break;
     case DT_ADAPTER_VPT_DEEP:
         snprintf(text, DT_TEXT_MAX, "%s, %lld tokens in each block", name, (long long)plan->tokens);

@@ -290,6 +290,25 @@ static dt_status merge_row(const merging *m, const tensor_entry *e, const char *
     return m->err->status;
 }
 
+static double product_at(const lora_pair *p, int64_t o, int64_t i)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < p->rank; k++) sum += (double)p->b[o * p->rank + k] * p->a[k * p->in + i];
+    return sum;
+}
+
+/* A row of W goes that weight of the way to (m / n) (W + scale B A), n the length of what m / n multiplies. */
+static void stretch_row(float *w, const lora_pair *p, int64_t o, double weight)
+{
+    double squares = 0;
+    for (int64_t i = 0; i < p->in; i++) squares += pow((double)w[i] + p->scale * product_at(p, o, i), 2);
+    const double factor = squares > 0 ? (double)p->magnitude[o] / sqrt(squares) : 1;
+    for (int64_t i = 0; i < p->in; i++) {
+        const double made = factor * ((double)w[i] + p->scale * product_at(p, o, i));
+        w[i] = (float)((double)w[i] + weight * (made - (double)w[i]));
+    }
+}
+
 /* W += weight scale B A, a row at a time, summed in double. */
 static dt_status merge_pair(const merging *m, const lora_pair *p)
 {
@@ -299,12 +318,13 @@ static dt_status merge_pair(const merging *m, const lora_pair *p)
     const double factor = m->a->weight * p->scale;
     if (!w) return m->err->status;
 #pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < p->out; o++)
-        for (int64_t i = 0; i < p->in; i++) {
-            double sum = 0;
-            for (int64_t k = 0; k < p->rank; k++) sum += (double)p->b[o * p->rank + k] * p->a[k * p->in + i];
-            w[o * p->in + i] = (float)(w[o * p->in + i] + factor * sum);
-        }
+    for (int64_t o = 0; o < p->out; o++) {
+        float *row = w + o * p->in;
+        if (p->magnitude && !isnan(p->magnitude[o]))
+            stretch_row(row, p, o, m->a->weight);
+        else
+            for (int64_t i = 0; i < p->in; i++) row[i] = (float)(row[i] + factor * product_at(p, o, i));
+    }
     return DT_OK;
 }
 
@@ -532,6 +552,7 @@ dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, cons
         const bool all = !strcmp(plan->targets, "all-linear");
         adapter_peft_lora(&config, plan->rank, plan->alpha > 0 ? plan->alpha : (double)plan->rank, plan->root,
                           all ? json_string(plan->targets) : list_of(plan->targets), saved_modules(d));
+        if (plan->dora) json_put(&config, "use_dora", json_true());
     }
     return json_file_write(path, config, NULL, err);
 }

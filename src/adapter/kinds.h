@@ -11,6 +11,7 @@ typedef struct adapter_plan {
     int64_t rank;        /* lora */
     double alpha;        /* lora; 0: the rank */
     bool root;           /* lora: the scale is alpha / sqrt(rank), not alpha / rank */
+    bool dora;           /* lora: every output has a magnitude of its own */
     const char *targets; /* lora: ends of names of linear maps, or "all-linear" */
     dt_difffit variant;  /* difffit */
     int64_t blocks;      /* difffit: with scales, in the released variant */

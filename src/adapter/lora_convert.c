@@ -1,4 +1,5 @@
 /* A LoRA in other programs' layouts: this program's maps, or the parts of them that diffusers has, each with its own matrices. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,10 @@
 #include "adapter/lora_file.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "model/file/kind.h"
 #include "model/file/params_file.h"
 
-enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, PARTS_MAX = ALIAS_PARTS_MAX, TENSORS_OF_PART = 3 };
+enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, PARTS_MAX = ALIAS_PARTS_MAX, TENSORS_OF_PART = 4 };
 
 typedef struct converting {
     const tensor_file *f, *base;
@@ -17,6 +19,7 @@ typedef struct converting {
     dt_adapter_format format;
     safetensors_dtype dtype;
     arena room;
+    bool dora;
     tensor_source *source;
     size_t count;
     json_t *targets; /* ends of the names of modules, as PEFT wants them */
@@ -69,14 +72,31 @@ static bool is_listed(const json_t *list, const char *text)
     return false;
 }
 
-static void add_peft(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
+/* With PEFT all modules have magnitudes or none has. */
+static void add_magnitudes(converting *v, const char *module, const float *magnitude, int64_t out)
 {
+    char name[NAME_MAX_BYTES];
+    for (int64_t i = 0; i < out; i++)
+        if (!magnitude || isnan(magnitude[i])) {
+            error_set(v->err, DT_ERR_UNSUPPORTED, "%s: of DoRA's magnitudes those of %s are missing", v->f->path,
+                      module);
+            return;
+        }
+    snprintf(name, sizeof name, "base_model.model.%s.lora_magnitude_vector", module);
+    add(v, name, 1, &out, magnitude);
+}
+
+/* Outputs `first` to first + out - 1 of a map. */
+static void add_peft(converting *v, const char *module, const lora_pair *p, int64_t first, int64_t out)
+{
+    const float *b = p->b + first * p->rank;
     char name[NAME_MAX_BYTES];
     const char *end = end_of_module(module);
     snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", module);
     add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
     snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", module);
     add(v, name, 2, (int64_t[]){out, p->rank}, b);
+    if (v->dora) add_magnitudes(v, module, p->magnitude ? p->magnitude + first : NULL, out);
     if (!is_listed(v->targets, end)) json_add(&v->targets, json_string(end));
 }
 
@@ -87,13 +107,13 @@ static void add_pair(converting *v, const lora_pair *p, int64_t blocks)
     char weight[NAME_MAX_BYTES];
     snprintf(weight, sizeof weight, "%s.weight", p->map);
     if (v->format == DT_ADAPTER_KOHYA) add_kohya(v, p->map, p, p->b, p->out);
-    if (v->format == DT_ADAPTER_PEFT) add_peft(v, p->map, p, p->b, p->out);
+    if (v->format == DT_ADAPTER_PEFT) add_peft(v, p->map, p, 0, p->out);
     for (int i = 0; v->format == DT_ADAPTER_DIFFUSERS && i < alias_count(v->names, blocks); i++) {
         const alias *a = alias_at(theirs, own, v->names, i);
         if (strcmp(own, weight)) continue;
         const int64_t rows = p->out / (a->parts ? a->parts : 1), first = a->parts ? (a->part - 1) * rows : 0;
         theirs[strlen(theirs) - strlen(".weight")] = '\0';
-        add_peft(v, theirs, p, p->b + first * p->rank, rows);
+        add_peft(v, theirs, p, first, rows);
     }
 }
 
@@ -105,8 +125,9 @@ static void add_rows(converting *v, bool *left_out)
     for (size_t i = 0; i < v->f->count && v->err->status == DT_OK; i++) {
         const tensor_entry *e = &v->f->entries[i];
         const char *bare = lora_bare_name(e->name);
+        const bool null_time = !strcmp(bare, MODEL_NULL_TIME); /* which is no module, and the base need not have it */
         if (lora_is_name(bare)) continue;
-        if (!tensor_file_find(v->base, bare)) {
+        if (!null_time && !tensor_file_find(v->base, bare)) {
             error_set(v->err, DT_ERR_SHAPE, "%s: tensor %s is neither a LoRA's nor the network's", v->f->path, e->name);
             return;
         }
@@ -119,6 +140,7 @@ static void add_rows(converting *v, bool *left_out)
         snprintf(name, sizeof name, "base_model.model.%s", bare);
         add(v, name, e->dim_count, e->dims, values);
         const char *dot = strrchr(bare, '.');
+        if (null_time) continue;
         json_add(&v->saved, json_stringn(bare, dot ? (size_t)(dot - bare) : strlen(bare)));
     }
 }
@@ -137,6 +159,7 @@ static json_t *describe(const converting *v, const lora_pairs *pairs, const char
     json_t *config = adapter_peft_config("LORA", base_path);
     adapter_peft_lora(&config, first->rank, first->scale * (double)first->rank, false, json_incref(v->targets),
                       json_incref(v->saved));
+    if (v->dora) json_put(&config, "use_dora", json_true());
     json_put(&config, "rank_pattern", ranks);
     json_put(&config, "alpha_pattern", alphas);
     return config;
@@ -165,6 +188,9 @@ dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char
     if (arena_open(&v.room, "a LoRA in another layout", 2 * lora_room(f), err) != DT_OK) return err->status;
     if (lora_read(&pairs, f, base, names, &v.room, err) == DT_OK && pairs.count == 0)
         error_set(err, DT_ERR_ARG, "%s: no LoRA: only a LoRA has other programs' layouts", f->path);
+    for (int i = 0; i < pairs.count; i++) v.dora = v.dora || pairs.pair[i].magnitude;
+    if (v.dora && format == DT_ADAPTER_KOHYA)
+        error_set(err, DT_ERR_UNSUPPORTED, "%s: is a DoRA, which is not written in kohya's layout", f->path);
     const int64_t blocks = names ? alias_own_blocks(names, base) : 0;
     const size_t most = (size_t)pairs.count * PARTS_MAX * TENSORS_OF_PART + f->count;
     v.source = calloc(most + 1, sizeof *v.source);

@@ -12,6 +12,7 @@ static const char *const prefixes[] = {"base_model.model.", "transformer.", "une
 static const char *const down_ends[] = {".lora_A.weight", ".lora_down.weight", ".lora.down.weight",
                                         ".lora_A.default.weight"};
 static const char *const up_ends[] = {".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_B.default.weight"};
+#define MAGNITUDE ".lora_magnitude_vector"
 enum { ENDS = sizeof down_ends / sizeof *down_ends };
 
 /* ---- names ---- */
@@ -41,7 +42,7 @@ bool lora_is_name(const char *name)
 {
     int length;
     return end_of(name, down_ends, &length) >= 0 || end_of(name, up_ends, &length) >= 0 ||
-           before(name, ".alpha") >= 0 || before(name, ".lora_magnitude_vector") >= 0;
+           before(name, ".alpha") >= 0 || before(name, MAGNITUDE) >= 0;
 }
 
 /* Equal but for dots and underscores, of which kohya's names have the second only. `b` may go on with ".weight". */
@@ -59,7 +60,8 @@ static bool same_module(const char *a, int length, const char *b)
 /* A module of the file that is a part of one of this program's maps, or all of it. */
 typedef struct module {
     const tensor_entry *down, *up, *map;
-    int part, parts; /* from 1; 0 of 1 is not used */
+    const tensor_entry *magnitude; /* NULL: none */
+    int part, parts;               /* from 1; 0 of 1 is not used */
     int64_t rank;
     double scale;
 } module;
@@ -159,6 +161,29 @@ static dt_status check_module(const reading *r, module *m)
     return DT_OK;
 }
 
+/* DoRA's magnitudes stand beside the matrices too. */
+static const tensor_entry *find_magnitude(const reading *r, const module *m, int module_length)
+{
+    char name[ALIAS_NAME_MAX + 96];
+    const int skipped = (int)(lora_bare_name(m->down->name) - m->down->name);
+    snprintf(name, sizeof name, "%.*s" MAGNITUDE, skipped + module_length, m->down->name);
+    const tensor_entry *e = tensor_file_find(r->f, name);
+    if (e && e->count != m->map->dims[0] / m->parts) refuse(r, name, "has another size: it was made for another base");
+    return e;
+}
+
+/* Magnitudes without matrices would be passed over. */
+static void check_magnitude(const reading *r, const tensor_entry *e, int module_length)
+{
+    char name[ALIAS_NAME_MAX + 96];
+    const int skipped = (int)(lora_bare_name(e->name) - e->name);
+    for (int i = 0; i < ENDS; i++) {
+        snprintf(name, sizeof name, "%.*s%s", skipped + module_length, e->name, down_ends[i]);
+        if (tensor_file_find(r->f, name)) return;
+    }
+    refuse(r, e->name, "has no matrices");
+}
+
 static dt_status read_module(const reading *r, module *m, const tensor_entry *down)
 {
     int length = 0;
@@ -168,7 +193,10 @@ static dt_status read_module(const reading *r, module *m, const tensor_entry *do
         return refuse(r, down->name, "belongs to no linear map of this network");
     m->down = down;
     m->up = find_up(r, down, end);
-    if (m->up && check_module(r, m) == DT_OK) m->scale = find_scale(r, down, length, m->rank);
+    if (m->up && check_module(r, m) == DT_OK) {
+        m->scale = find_scale(r, down, length, m->rank);
+        m->magnitude = find_magnitude(r, m, length);
+    }
     return r->err->status;
 }
 
@@ -181,6 +209,7 @@ static dt_status place(const reading *r, lora_pair *p, const module *m, int64_t 
     if (!up || tensor_read_finite(up, m->up, r->err) != DT_OK ||
         tensor_read_finite(p->a + first * p->in, m->down, r->err) != DT_OK)
         return r->err->status;
+    if (m->magnitude && tensor_read_finite(p->magnitude + start, m->magnitude, r->err) != DT_OK) return r->err->status;
     const double factor = m->parts > 1 ? m->scale : 1;
     for (int64_t o = 0; o < rows; o++)
         for (int64_t k = 0; k < m->rank; k++)
@@ -192,10 +221,16 @@ static dt_status place(const reading *r, lora_pair *p, const module *m, int64_t 
 static dt_status make_pair(const reading *r, lora_pair *p, const module *modules, int count, const tensor_entry *map)
 {
     int64_t first = 0;
+    bool stretched = false;
     *p = (lora_pair){.out = map->dims[0], .in = map->count / map->dims[0], .scale = 1};
     snprintf(p->map, sizeof p->map, "%.*s", before(map->name, ".weight"), map->name);
-    for (int i = 0; i < count; i++)
-        if (modules[i].map == map) p->rank += modules[i].rank;
+    for (int i = 0; i < count; i++) {
+        if (modules[i].map != map) continue;
+        p->rank += modules[i].rank;
+        stretched = stretched || modules[i].magnitude;
+    }
+    if (stretched) p->magnitude = arena_alloc(r->memory, (size_t)p->out * sizeof *p->magnitude, r->err);
+    for (int64_t i = 0; p->magnitude && i < p->out; i++) p->magnitude[i] = (float)NAN;
     p->a = arena_alloc_zeroed(r->memory, (size_t)(p->rank * p->in) * sizeof *p->a, r->err);
     p->b = arena_alloc_zeroed(r->memory, (size_t)(p->rank * p->out) * sizeof *p->b, r->err);
     for (int i = 0; i < count && r->err->status == DT_OK; i++) {
@@ -214,9 +249,8 @@ static int read_modules(const reading *r, module *modules)
     for (size_t i = 0; i < r->f->count && r->err->status == DT_OK; i++) {
         const tensor_entry *e = &r->f->entries[i];
         const char *bare = lora_bare_name(e->name);
-        if (before(bare, ".lora_magnitude_vector") >= 0)
-            error_set(r->err, DT_ERR_UNSUPPORTED, "%s: tensor %s is DoRA's, which is not known here", r->f->path,
-                      e->name);
+        if ((length = before(bare, MAGNITUDE)) >= 0)
+            check_magnitude(r, e, length);
         else if (end_of(bare, down_ends, &length) >= 0)
             read_module(r, &modules[count++], e);
     }

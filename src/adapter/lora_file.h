@@ -2,6 +2,7 @@
  *
  * Keys, after the prefixes base_model.model., transformer., unet. or diffusion_model.:
  *     PEFT, diffusers  MODULE.lora_A.weight [r,I], MODULE.lora_B.weight [O,r]; older ones .lora.down.weight, .lora.up.weight
+ *                      DoRA: MODULE.lora_magnitude_vector [O] beside them
  *     kohya            lora_unet_MODULE.lora_down.weight, .lora_up.weight, .alpha; dots of MODULE are underscores
  * MODULE is a map of this program's network, or of diffusers' (model/file/aliases.h); several of those may be parts of one map
  * here, whose rank is then the sum of theirs. The scale is alpha / r: alpha of the file, else of adapter_config.json beside it
@@ -18,8 +19,9 @@
 typedef struct lora_pair {
     char map[ALIAS_NAME_MAX]; /* without ".weight" */
     int64_t out, in, rank;
-    float *a, *b; /* [rank,in], [out,rank] */
-    double scale; /* of the product */
+    float *a, *b;     /* [rank,in], [out,rank] */
+    double scale;     /* of the product */
+    float *magnitude; /* [out] of DoRA, NaN where a part of the map has none; NULL: of LoRA alone */
 } lora_pair;
 
 typedef struct lora_pairs {
@@ -40,8 +42,7 @@ bool lora_is_name(const char *name);
 size_t lora_room(const tensor_file *f);
 
 /* Reads all of a file's matrices for maps of `base`, a viewed model file; `names` may be NULL. Everything lies in `memory`.
- * DT_ERR_SHAPE naming a module that is no map of the network, a matrix that is missing or does not fit; DT_ERR_UNSUPPORTED for
- * DoRA. */
+ * DT_ERR_SHAPE naming a module that is no map of the network, a matrix that is missing or does not fit. */
 dt_status lora_read(lora_pairs *out, const tensor_file *f, const tensor_file *base, const alias_table *names,
                     arena *memory, dt_error *err);
 

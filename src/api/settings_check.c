@@ -137,6 +137,7 @@ static void check_fused(const dt_settings *s, dt_error *err)
 /* A whole model has no place for an adapter, and a new one nothing to adapt. */
 static void check_adapter(const dt_settings *s, dt_error *err)
 {
+    RULE(s->use_dora && s->adapter != DT_ADAPTER_LORA, "use_dora is for adapter lora");
     if (s->adapter == DT_ADAPTER_NONE) return;
     RULE(s->method == DT_METHOD_PRETRAIN,
          "adapter is for tuning a pretrained_model; method pretrain trains all weights");

@@ -1,5 +1,5 @@
 /* Layer norm with adaptive modulation, and the gated residual: the two shapes adaLN-Zero gives to a residual branch
- * (Peebles and Xie 2023, figure 3; facebookresearch/DiT models.py); and layer norm with weights of its own.
+ * (Peebles and Xie 2023, figure 3; facebookresearch/DiT models.py); layer norm with weights of its own; and lengths of rows.
  *
  * Both norms are (x - mean) rstd (base + a) + b, where base is 1 or 0, a constant of the loop. */
 #include "cpu/kernel.h"
@@ -174,8 +174,41 @@ static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, con
     }
 }
 
+enum { LENGTH_COLUMNS = 256 }; /* of a row, in work together */
+
+/* The sum of squares of n neighbouring columns of a row of w + s b a, whose rows are `i` apart in a. */
+static real squares_of_columns(const real *w, const real *b, const real *a, real s, int64_t i, int64_t r, int64_t n)
+{
+    real sum[LENGTH_COLUMNS], squares = 0;
+    for (int64_t j = 0; j < n; j++) sum[j] = w[j];
+    for (int64_t k = 0; k < r; k++) {
+        const real factor = s * b[k], *row = a + k * i;
+        for (int64_t j = 0; j < n; j++) sum[j] += factor * row[j];
+    }
+#pragma omp simd reduction(+ : squares)
+    for (int64_t j = 0; j < n; j++) squares += sum[j] * sum[j];
+    return squares;
+}
+
+static void row_lengths(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
+                        int64_t i, int64_t r)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < o; row++) {
+        real squares = 0;
+        for (int64_t first = 0; first < i; first += LENGTH_COLUMNS) {
+            const int64_t n = i - first < LENGTH_COLUMNS ? i - first : LENGTH_COLUMNS;
+            squares += squares_of_columns(w + row * i + first, b + row * r, a + first, s, i, r, n);
+        }
+        const real length = (real)sqrt(squares);
+        minus[row] = -length;
+        inverse[row] = length > 0 ? 1 / length : 0;
+    }
+}
+
 void CPU_FN(cpu_register_norm)(engine *e)
 {
+    e->row_lengths = row_lengths;
     e->layer_norm_fwd = layer_norm_fwd;
     e->layer_norm_bwd = layer_norm_bwd;
     e->norm_modulate_fwd = norm_modulate_fwd;

@@ -1,4 +1,4 @@
-/* Layer norm with adaptive modulation or weights of its own, and the gated residual; the formulas and their source stand in
+/* Layer norm with adaptive modulation or weights of its own, the gated residual, and lengths of rows; the formulas and their source stand in
  * cpu/norm.c.
  *
  * A block has a chunk of a sample's tokens, a thread the same columns of all of them. A few tokens are in work
@@ -488,8 +488,38 @@ static void gated_add_bwd(real *dh, real *dm, const real *dy, const real *h, con
         gated_bwd_of(dh, dm, dy, h, m, z, gate, add);
 }
 
+/* ---- lengths of rows ---- */
+
+/* A block has a row. */
+static __global__ void lengths(real *minus, real *inverse, const real *w, const real *b, const real *a, real s,
+                               int64_t i, int64_t r)
+{
+    __shared__ pack<1> parts[ROW_WARPS];
+    const int64_t row = blockIdx.x;
+    real sum[1] = {0};
+    for (int64_t j = threadIdx.x; j < i; j += blockDim.x) {
+        real x = w[row * i + j];
+        for (int64_t k = 0; k < r; k++) x += s * b[row * r + k] * a[k * i + j];
+        sum[0] += x * x;
+    }
+    block_sums(sum, parts);
+    if (threadIdx.x > 0) return;
+    const real length = sqrtf(sum[0]);
+    minus[row] = -length;
+    inverse[row] = length > 0 ? 1 / length : 0;
+}
+
+static void row_lengths(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
+                        int64_t i, int64_t r)
+{
+    if (o <= 0) return;
+    lengths<<<(unsigned)o, SUM_THREADS, 0, cuda_stream>>>(minus, inverse, w, b, a, s, i, r);
+    CUDA_LAUNCHED("row_lengths");
+}
+
 void cuda_register_norm(engine *e)
 {
+    e->row_lengths = row_lengths;
     e->layer_norm_fwd = layer_norm_fwd;
     e->layer_norm_bwd = layer_norm_bwd;
     e->norm_modulate_fwd = norm_modulate_fwd;

@@ -28,9 +28,11 @@ static bool identifies(const dt_settings *s, const settings_key *key)
 {
     bool of_none = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
     bool usual = s->retention == DT_RETENTION_BANK && !strcmp(key->name, "retention");
-    bool kept = s->ema_power[0] || strcmp(key->name, "ema_power") != 0;
+    bool one = !s->ema_power[0] && !strcmp(key->name, "ema_power");
     bool told = s->time_dropout == 0 && !strcmp(key->name, "time_dropout");
-    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_none && !usual && kept && !told;
+    bool plain = !s->use_dora && !strcmp(key->name, "use_dora");
+    const bool unasked = of_none || usual || one || told || plain;
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !unasked;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */

@@ -134,6 +134,7 @@ const settings_key settings_keys[] = {
     INT(adapter, lora_rank, "8", 1, 16384, TRAIN, RESULT, TRAIN, "rank of the matrices; adapter lora"),
     REAL(adapter, lora_alpha, "0", 0, 1e6, TRAIN, RESULT, TRAIN, "scale is alpha / rank; 0: alpha is the rank; adapter lora"),
     BOOL(adapter, use_rslora, "false", TRAIN, RESULT, TRAIN, "scale is alpha / sqrt(rank); adapter lora"),
+    BOOL(adapter, use_dora, "false", TRAIN, RESULT, TRAIN, "each output of the maps has a magnitude of its own; adapter lora"),
     TEXT(adapter, lora_targets, "attn.qkv", "LIST", TRAIN, RESULT, TRAIN, "ends of names of linear maps (attn.qkv,mlp.fc1), or all-linear; adapter lora"),
     ENUM(adapter, difffit_variant, "released", difffit_words, TRAIN, RESULT, TRAIN, "scales of the released code or of the paper; adapter difffit"),
     INT(adapter, difffit_depth, "14", 0, 1024, TRAIN, RESULT, TRAIN, "blocks with scales, from the first on; difffit_variant released"),

@@ -125,6 +125,10 @@ typedef struct engine {
     void (*accumulate)(real *dst, const real *src, int64_t count);
     /* y[N,R] = x[N,R] + r[R] */
     void (*add_row_fwd)(real *y, const real *x, const real *r, int64_t n, int64_t r_count);
+    /* minus[o] = -n and inverse[o] = 1/n, or 0 where n is 0: n is the length (2-norm) of row o of w[O,I] + s b[O,R] a[R,I]. With
+     * R = 0 the row is that of w, to the same bits as with b = 0. */
+    void (*row_lengths)(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
+                        int64_t i, int64_t r);
 
     /* y = x * sigmoid(x) */
     void (*silu_fwd)(real *y, const real *x, int64_t count);
