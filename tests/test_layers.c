@@ -43,9 +43,9 @@ static const struct {
     {"run", "base file container average settings model/file adapter data train measure"},
     {"prepare", "base file container image data"},
     {"report", "base file settings"},
-    {"api",
-     "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit model/feature "
-     "adapter model eval data method train measure run prepare report"},
+    {"api", "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
+            "model/feature "
+            "adapter model eval data method train measure run prepare report"},
     {"study", "base file settings run api"},
     {"tools", "base file settings prepare"},
 };
