@@ -124,6 +124,7 @@ typedef enum dt_inception_resize {
     DT_INCEPTION_PYTORCH_FID, /* as pytorch-fid */
     DT_INCEPTION_CLEAN,       /* as clean-fid */
 } dt_inception_resize;
+typedef enum dt_keep { DT_KEEP_ALL, DT_KEEP_MODEL, DT_KEEP_MEASURES } dt_keep;
 typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
 /* Contexts on CUDA share one stream of the first GPU and its work space: calls on them must not run at the same time. */
 typedef enum dt_device { DT_DEVICE_CPU, DT_DEVICE_CUDA } dt_device;
@@ -244,13 +245,15 @@ typedef struct dt_settings {
     dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
-    char reference[DT_PATH_MAX]; /* eval: folder, tar, zip, .npz of statistics or samples to compare with */
-    char candidate[DT_PATH_MAX]; /* eval: folder, tar, zip, .npz of statistics or samples to judge */
+    char reference[DT_PATH_MAX];  /* eval: folder, tar, zip, .npz of statistics or samples to compare with */
+    char candidate[DT_PATH_MAX];  /* eval: folder, tar, zip, .npz of statistics or samples to judge */
+    char trained_on[DT_PATH_MAX]; /* eval: pictures that the candidate's model was trained on; empty: not asked */
     dt_feature feature;
     char feature_weights[DT_PATH_MAX];
     dt_inception_resize inception_resize; /* how pictures become 299 x 299 */
     dt_score_parts inception_score_parts; /* how images are divided for the Inception Score */
     char save_statistics[DT_PATH_MAX];
+    bool save_features; /* save_statistics keeps the features of every picture too */
 
     /* predict */
     char input[DT_PATH_MAX], output[DT_PATH_MAX];
@@ -262,6 +265,8 @@ typedef struct dt_settings {
     char reference_split[16]; /* split of data that samples are compared with */
     char arms[DT_PATH_MAX];   /* YAML file with the mapping `arms`; empty: plain fine-tuning and Diff-Tuning */
     int64_t fid_count;        /* images drawn and measured with each tuned model */
+    int64_t bank_seed;        /* of the bank that an experiment draws; negative: the arm's seed */
+    dt_keep keep;             /* study: what stays of an arm that is finished */
     double paper_fid_finetune, paper_fid_difffit, paper_fid_diff_tuning; /* table 1 of the paper; 0: none */
 
     /* report */
@@ -366,7 +371,10 @@ typedef struct dt_eval_result {
     double precision, recall;                    /* needs the images of both sides */
     double spatial_frechet_distance;             /* sFID; feature inception, as is what follows */
     double inception_score, inception_score_std; /* of the candidate's images */
-    int64_t reference_count, candidate_count;    /* images; 0: read from a file that does not say */
+    /* With s->trained_on: the share of candidates that copy a training picture, the share of held-out pictures (the reference)
+     * that the same rule says so of, and the ratio of both sides' mean distances to the nearest training picture. */
+    double copied, copied_held_out, nearest_ratio;
+    int64_t reference_count, candidate_count; /* images; 0: read from a file that does not say */
 } dt_eval_result;
 
 /* Distance between s->reference and s->candidate in the features of s->feature. */
@@ -397,6 +405,12 @@ void dt_free(void *p);
  * An arm's run, images and column of the report are called by its name. Banks, caches and statistics of the reference are
  * shared by the arms that have the same settings for them. Without s->arms there are two, "finetune" and "diff-tuning". */
 dt_status dt_run(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+/* A study in s->output_dir, as the YAML file s->arms describes it: the product of its arms or its grid, its data sets and its
+ * seeds, each tuned, drawn from in every way of `draw`, and measured, on the machinery of dt_run; study.csv and report.html hold
+ * every measure. docs/studies.md has the form of the file. What fails is told and does not stop the rest; then the call ends in
+ * the status of the first failure, and the next call tries again what failed. */
+dt_status dt_study(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* Writes s->output, one self-contained HTML page about the run folders in s->runs, any number of them. */
 dt_status dt_report(dt_context *ctx, const dt_settings *s);

@@ -154,9 +154,10 @@ static void a_stage_is_recognised_by_what_it_was(void **state)
                                             "eval_steps",
                                             "sample_batch_size",
                                             "eval_count",
+                                            "keep",
                                             "output_dir",
                                             NULL};
-    for (unsigned verbs = SETTINGS_BANK; verbs <= SETTINGS_RUN; verbs *= 2)
+    for (unsigned verbs = SETTINGS_BANK; verbs <= SETTINGS_STUDY; verbs *= 2)
         for (int i = 0; i < settings_key_count; i++) {
             const settings_key *k = &settings_keys[i];
             bool expected = (k->verbs & verbs) && !is_among(free_keys, k->name);
@@ -702,7 +703,8 @@ static void arms_survive_a_file(void **state)
     dt_settings_init(&s);
     assert_int_equal(load_text(&s, two_arms, message), DT_OK);
     assert_int_equal(settings_arms_load(&arms, file, &err), DT_OK);
-    assert_int_equal(settings_save_with(&s, &arms, copy, &err), DT_OK);
+    const settings_study parts = {.arms = arms};
+    assert_int_equal(settings_save_with(&s, &parts, copy, &err), DT_OK);
     dt_settings_init(&back);
     assert_int_equal(settings_load(&back, copy, &err), DT_OK);
     assert_string_equal(back.arms, copy);

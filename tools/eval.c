@@ -14,6 +14,9 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
     if (!isnan(r.inception_score)) printf("IS %.6g +- %.3g  ", r.inception_score, r.inception_score_std);
     if (!isnan(r.kernel_distance)) printf("KID %.6g +- %.3g  ", r.kernel_distance, r.kernel_distance_std);
     if (!isnan(r.precision)) printf("precision %.4f  recall %.4f  ", r.precision, r.recall);
+    if (!isnan(r.copied))
+        printf("copied %.4f (held-out pictures: %.4f)  nearest ratio %.4g  ", r.copied, r.copied_held_out,
+               r.nearest_ratio);
     printf("reference %" PRId64 " images, candidate %" PRId64 " images\n", r.reference_count, r.candidate_count);
     return DT_OK;
 }
@@ -30,7 +33,9 @@ const verb eval_verb = {
         "distance of our own, FD-base, which is no FID and needs no download. --feature inception gives FID, sFID, "
         "Inception Score, KID, precision and recall as published, from pictures cropped to --resolution or, without "
         "it, at their own sizes; it needs the file of weights that pytorch-fid publishes, and no --pretrained-model. "
-        "Numbers that need images are left out where there are only statistics.",
+        "Numbers that need images are left out where there are only statistics. With --trained-on, the pictures that the "
+        "candidate's model was trained on, it tells how many of the candidates are copies of them, which no distance "
+        "sees: the share that is no farther from its nearest training picture than that is from its own nearest one.",
     .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n"
                "  difftune eval --reference held_out --candidate samples --resolution 256 --feature inception \\\n"
                "      --feature-weights pt_inception-2015-12-05-6726825d.pth\n",

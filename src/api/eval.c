@@ -51,7 +51,8 @@ static dt_status measure_side(ctx *c, side_size *out, const meter *m, eval_input
     const statistics_kind kind = meter_kind(m);
     const examples_options options = options_of(in, s);
     examples_size size = {0};
-    if (s->feature == DT_FEATURE_INCEPTION)
+    if (file_has_extension(path, "npz")) statistics_count_rows(&size.count, path, &c->error);
+    if (size.count == 0 && s->feature == DT_FEATURE_INCEPTION)
         meter_count_path(c, &size.count, path, s);
     else if (!file_has_extension(path, "npz"))
         examples_measure(c, &size, path, &options);
@@ -67,21 +68,24 @@ static int64_t larger(int64_t a, int64_t b)
 
 static dt_status tell_need(ctx *c, const meter *m, eval_input *in, const dt_settings *s)
 {
-    side_size reference, candidate = {0};
+    side_size reference, candidate = {0}, training = {0};
     int64_t comparing = 0;
     rehearsal r;
     if (measure_side(c, &reference, m, in, s, s->reference) != DT_OK ||
-        (s->candidate[0] && measure_side(c, &candidate, m, in, s, s->candidate) != DT_OK))
+        (s->candidate[0] && measure_side(c, &candidate, m, in, s, s->candidate) != DT_OK) ||
+        (s->trained_on[0] && measure_side(c, &training, m, in, s, s->trained_on) != DT_OK))
         return c->error.status;
     rehearsal_begin(c, &r);
     meter_rehearse(c, m, in->codec.channels, in->resolution / in->codec.factor, s->sample_batch_size);
     if (s->candidate[0]) comparing = meter_rehearse_compare(c, m, reference.count, candidate.count);
+    if (s->trained_on[0]) meter_rehearse_memorisation(c, m, training.count, reference.count, candidate.count);
     rehearsal_end(c, &r);
     const int64_t both = reference.statistics_bytes + candidate.statistics_bytes;
     if (!ctx_failed(c))
         need_tell(c, in->watch.observer,
                   larger(reference.statistics_bytes + reference.pictures_bytes,
-                         both + larger(candidate.pictures_bytes, comparing)));
+                         both + larger(larger(candidate.pictures_bytes, comparing),
+                                       training.statistics_bytes + training.pictures_bytes)));
     return c->error.status;
 }
 
@@ -103,19 +107,44 @@ static dt_status open_side(ctx *c, const meter *m, eval_input *in, const dt_sett
     return c->error.status;
 }
 
+/* Statistics of the reference are kept with its rows where they are asked for. */
+static dt_status keep_reference(ctx *c, const dt_settings *s, const statistics *reference)
+{
+    if (!s->save_features) return statistics_save(reference, s->save_statistics, &c->error);
+    if (reference->rows) return statistics_save_with_rows(reference, s->save_statistics, &c->error);
+    return error_set(&c->error, DT_ERR_ARG, "save_features needs the images of reference; %s has none", s->reference);
+}
+
+static dt_status judge_copies(ctx *c, const meter *m, eval_input *in, const dt_settings *s, dt_eval_result *result,
+                              const statistics *reference, const statistics *candidate)
+{
+    statistics training = {0};
+    if (open_side(c, m, in, s, &training, s->trained_on) == DT_OK) {
+        if (training.rows && candidate->rows)
+            meter_memorisation(c, result, &training, reference, candidate);
+        else
+            error_set(&c->error, DT_ERR_ARG, "trained_on needs images on both sides; %s has statistics only",
+                      training.rows ? s->candidate : s->trained_on);
+    }
+    statistics_close(&training);
+    return c->error.status;
+}
+
 static dt_status compare_sides(ctx *c, const meter *m, eval_input *in, const dt_settings *s, dt_eval_result *result)
 {
     const dt_observer *observer = in->watch.observer;
     statistics reference = {0}, candidate = {0};
     *result = meter_no_result(m);
     if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
-        statistics_save(&reference, s->save_statistics, &c->error);
+        keep_reference(c, s, &reference);
     if (!ctx_failed(c) && !watch_progress(observer, "eval", 1, 2, 0))
         error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
     if (!ctx_failed(c) && !s->candidate[0])
         result->reference_count = reference.count;
     else if (!ctx_failed(c) && open_side(c, m, in, s, &candidate, s->candidate) == DT_OK)
         meter_compare(c, m, result, &reference, &candidate, (uint64_t)s->seed);
+    if (!ctx_failed(c) && s->candidate[0] && s->trained_on[0])
+        judge_copies(c, m, in, s, result, &reference, &candidate);
     if (!ctx_failed(c)) watch_progress(observer, "eval", 2, 2, 0);
     statistics_close(&reference);
     statistics_close(&candidate);

@@ -126,7 +126,8 @@ static dt_status tell_need(const sampling *p)
 {
     const statistics_kind kind = meter_kind(&p->meter);
     const int64_t grid = sample_folder_grid_bytes(&p->folder);
-    const int64_t numbers = wants_statistics(p) ? statistics_bytes(&kind, 0) : 0;
+    const int64_t numbers =
+        wants_statistics(p) ? statistics_bytes(&kind, p->s->save_features ? p->s->num_samples : 0) : 0;
     return drawing_tell_need(p->c, &p->drawing, p->s->num_samples - p->folder.done,
                              wants_statistics(p) ? &p->meter : NULL, p->observer, grid > numbers ? grid : numbers);
 }
@@ -201,10 +202,11 @@ static dt_status save_statistics(sampling *p)
 {
     statistics all;
     dt_error *err = &p->c->error;
-    if (meter_statistics(p->c, &p->meter, &all, false) != DT_OK) return err->status;
+    const bool rows = p->s->save_features;
+    if (meter_statistics(p->c, &p->meter, &all, rows) != DT_OK) return err->status;
     if (feature_rows_add_to(p->c, &all, &p->folder.rows, p->s->num_samples) == DT_OK &&
         statistics_finish(&all, err) == DT_OK)
-        statistics_save(&all, p->s->save_statistics, err);
+        (rows ? statistics_save_with_rows : statistics_save)(&all, p->s->save_statistics, err);
     statistics_close(&all);
     return err->status;
 }

@@ -203,6 +203,8 @@ static void check_eval(const dt_settings *s, dt_error *err)
 {
     require(s->reference, "reference", "eval", err);
     RULE(!s->candidate[0] && !s->save_statistics[0], "eval needs candidate, or save_statistics");
+    RULE(s->trained_on[0] && !s->candidate[0], "trained_on is given, but no candidate that may hold copies of it");
+    RULE(s->save_features && !s->save_statistics[0], "save_features is given, but not save_statistics");
     RULE(s->feature == DT_FEATURE_BASE && !s->pretrained_model[0], "feature base needs pretrained_model");
     check_feature(s, err);
     check_background(s, err);
@@ -230,6 +232,7 @@ static void check_sample(const dt_settings *s, dt_error *err)
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
     RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,
          "save_stack needs all images as files: save_images -1");
+    RULE(s->save_features && !s->save_statistics[0], "save_features is given, but not save_statistics");
     RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
 }
 
@@ -240,11 +243,19 @@ static void check_run(const dt_settings *s, dt_error *err)
     require(s->pretrained_model, "pretrained_model", "run", err);
     RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
     RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
-    RULE(s->candidate[0] || s->save_statistics[0] || s->save_stack[0],
-         "run chooses candidate and save_statistics itself and keeps no save_stack; leave them out");
+    RULE(s->candidate[0] || s->trained_on[0] || s->save_statistics[0] || s->save_stack[0],
+         "run chooses candidate, trained_on and save_statistics itself and keeps no save_stack; leave them out");
     RULE(s->dry_run, "dry_run is for train; run has none");
     RULE(s->ema_length > 0 && !s->ema_power[0], "ema_length needs ema_power: the averages that it is made of");
     RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
+}
+
+/* What its arms need is checked of each of them. */
+static void check_study(const dt_settings *s, dt_error *err)
+{
+    require(s->output_dir, "output_dir", "study", err);
+    require(s->arms, "arms", "study", err);
+    RULE(s->dry_run, "dry_run is for train; study has none");
 }
 
 static void check_predict(const dt_settings *s, dt_error *err)
@@ -296,6 +307,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->output, "output", "report", err);
         break;
     case SETTINGS_RUN: check_run(s, err); break;
+    case SETTINGS_STUDY: check_study(s, err); break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
     if (err->status != DT_OK || settings_refuse_unused(s, verb, err) != DT_OK) return err->status;

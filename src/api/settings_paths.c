@@ -32,6 +32,7 @@ static const struct {
     {"validation_data", 0, ALL, true},
     {"reference", 0, ALL, true},
     {"candidate", 0, ALL, true},
+    {"trained_on", 0, ALL, true},
     {"data", 0, ALL, true},
     {"pretrained_model", 0, ALL, false},
     {"blend", 0, ALL, false},
@@ -52,7 +53,8 @@ static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *na
 {
     const settings_key *key = settings_find(name);
     const bool unused = !strcmp(name, "cache_dir") && !s->vae[0]; /* it has a default */
-    const unsigned verbs = verb == SETTINGS_RUN ? ~0u : verb;     /* all stages' */
+    const bool experiment = verb == SETTINGS_RUN || verb == SETTINGS_STUDY;
+    const unsigned verbs = experiment ? ~0u : verb; /* all stages' */
     const char *value = (key->verbs & verbs) && !unused ? (const char *)s + key->offset : "";
     char *colon;
     snprintf(path, DT_PATH_MAX, "%s", value);

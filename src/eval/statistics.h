@@ -70,7 +70,13 @@ void statistics_take_rows(statistics *s, statistics *from);
  * only by a whole new one. */
 dt_status statistics_save(const statistics *s, const char *path, dt_error *err);
 
-/* Reads such a file (no rows; no spatial part where the file has none). Other arrays in it are passed over. *named (may be
+/* The same with the rows [count,D], float32, which must have been kept, as the array `rows`. */
+dt_status statistics_save_with_rows(const statistics *s, const char *path, dt_error *err);
+
+/* How many rows of features such a file holds; 0: none. */
+dt_status statistics_count_rows(int64_t *count, const char *path, dt_error *err);
+
+/* Reads such a file (no rows where the file has none, nor a spatial part). Other arrays in it are passed over. *named (may be
  * NULL) receives whether the file says its measure. DT_ERR_CONFLICT when it holds another measure or dimension than asked
  * for, or is unnamed and the kind is none that has been published. */
 dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err);

@@ -4,12 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/finite.h"
 #include "eval/frechet.h"
 #include "eval/statistics.h"
 #include "container/npz.h"
 
 /* Bytes that the arrays of any file here have at most: two covariances with what belongs to them. */
 #define MOMENTS_LIMIT ((int64_t)sizeof(double) * 2 * STATISTICS_DIM_MAX * (STATISTICS_DIM_MAX + 2))
+
+/* And those of the rows: four million pictures of 1,024 features, or two million of Inception's. */
+#define ROWS_LIMIT ((int64_t)1 << 34)
 
 static npz_array vector(const char *name, const double *data, int64_t dim)
 {
@@ -31,10 +35,10 @@ static npz_array name_of(const statistics *s)
         .name = "measure", .dtype = NPZ_U8, .dim_count = 1, .dims = {(int64_t)strlen(s->measure)}, .data = s->measure};
 }
 
-dt_status statistics_save(const statistics *s, const char *path, dt_error *err)
+static dt_status save(const statistics *s, const char *path, bool with_rows, dt_error *err)
 {
     const int64_t d = s->features.dim, e = s->spatial.dim;
-    const npz_array arrays[] = {
+    npz_array arrays[7] = {
         vector("mu", s->features.mean, d),
         matrix("sigma", s->features.covariance, d, d),
         {.name = "count", .dtype = NPZ_I64, .data = &s->count},
@@ -42,7 +46,21 @@ dt_status statistics_save(const statistics *s, const char *path, dt_error *err)
         vector("mu_s", s->spatial.mean, e),
         matrix("sigma_s", s->spatial.covariance, e, e),
     };
-    return npz_write(path, arrays, e ? 6 : 4, err);
+    size_t count = e ? 6 : 4;
+    if (with_rows)
+        arrays[count++] =
+            (npz_array){.name = "rows", .dtype = NPZ_F32, .dim_count = 2, .dims = {s->row_count, d}, .data = s->rows};
+    return npz_write(path, arrays, count, err);
+}
+
+dt_status statistics_save(const statistics *s, const char *path, dt_error *err)
+{
+    return save(s, path, false, err);
+}
+
+dt_status statistics_save_with_rows(const statistics *s, const char *path, dt_error *err)
+{
+    return save(s, path, true, err);
 }
 
 /* Who made the file, as text; false for files that do not say. */
@@ -101,6 +119,23 @@ static dt_status read_moments(feature_moments *m, const npz_array *mean, const n
     return frechet_check_covariance(m->covariance, m->dim, name, err);
 }
 
+/* The features of each of the s->count images. */
+static dt_status read_rows(statistics *s, const npz_array *a, const char *path, dt_error *err)
+{
+    const int64_t values = s->count * s->features.dim;
+    if (!is_matrix(a, s->count, s->features.dim) || a->dtype != NPZ_F32)
+        return error_set(err, DT_ERR_FORMAT, "%s: rows [%lld,%lld] of float32 expected", path, (long long)s->count,
+                         (long long)s->features.dim);
+    const int64_t bad = finite_first_bad(a->data, values);
+    if (bad >= 0)
+        return error_set(err, DT_ERR_FORMAT, "%s: array rows: value %lld is not finite", path, (long long)bad);
+    s->rows = malloc((size_t)values * sizeof *s->rows);
+    if (!s->rows) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its rows", path);
+    memcpy(s->rows, a->data, (size_t)values * sizeof *s->rows);
+    s->row_count = s->row_capacity = s->count;
+    return DT_OK;
+}
+
 static dt_status read_finished(statistics *s, const npz *z, const char *path, const statistics_kind *kind, bool *named,
                                dt_error *err)
 {
@@ -121,16 +156,29 @@ static dt_status read_finished(statistics *s, const npz *z, const char *path, co
     s->count = count < 0 ? 0 : count;
     if (read_moments(&s->features, mu, sigma, path, err) == DT_OK && spatial)
         read_moments(&s->spatial, mu_s, sigma_s, path, err);
+    const npz_array *rows = npz_find(z, "rows");
+    return err->status == DT_OK && rows ? read_rows(s, rows, path, err) : err->status;
+}
+
+dt_status statistics_count_rows(int64_t *count, const char *path, dt_error *err)
+{
+    npz_stream rows;
+    bool has = false;
+    *count = 0;
+    if (npz_has(&has, path, "rows", err) != DT_OK || !has) return err->status;
+    if (npz_stream_open(&rows, path, "rows", err) == DT_OK && rows.array.dim_count == 2) *count = rows.array.dims[0];
+    npz_stream_close(&rows);
     return err->status;
 }
 
 dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err)
 {
-    static const char *const wanted[] = {"mu", "sigma", "mu_s", "sigma_s", "count", "measure", NULL};
+    static const char *const wanted[] = {"mu", "sigma", "mu_s", "sigma_s", "count", "measure", "rows", NULL};
     npz z = {0};
     bool says = false;
     *s = (statistics){0};
-    if (npz_read_some(&z, path, wanted, MOMENTS_LIMIT, err) == DT_OK) read_finished(s, &z, path, kind, &says, err);
+    if (npz_read_some(&z, path, wanted, MOMENTS_LIMIT + ROWS_LIMIT, err) == DT_OK)
+        read_finished(s, &z, path, kind, &says, err);
     if (named) *named = says;
     npz_free(&z);
     return err->status;

@@ -9,6 +9,7 @@
 #include "eval/frechet.h"
 #include "eval/inception_score.h"
 #include "eval/kernel_distance.h"
+#include "eval/memorisation.h"
 #include "eval/precision_recall.h"
 #include "data/picture_stream.h"
 
@@ -264,6 +265,11 @@ int64_t meter_rehearse_compare(ctx *c, const meter *m, int64_t reference_count, 
     return frechet_bytes(widest);
 }
 
+void meter_rehearse_memorisation(ctx *c, const meter *m, int64_t training, int64_t held_out, int64_t samples)
+{
+    memorisation_rehearse(c, training, held_out, samples, m->features.dim);
+}
+
 static dt_status frechet(ctx *c, double *distance, const feature_moments *a, const feature_moments *b)
 {
     return frechet_distance(c, distance, a->mean, a->covariance, b->mean, b->covariance, a->dim);
@@ -285,7 +291,10 @@ dt_eval_result meter_no_result(const meter *m)
                         .recall = none,
                         .spatial_frechet_distance = none,
                         .inception_score = none,
-                        .inception_score_std = none};
+                        .inception_score_std = none,
+                        .copied = none,
+                        .copied_held_out = none,
+                        .nearest_ratio = none};
     snprintf(r.measure, sizeof r.measure, "%s", m->features.measure);
     return r;
 }
@@ -302,4 +311,22 @@ dt_status meter_compare(ctx *c, const meter *m, dt_eval_result *result, const st
     if (!ctx_failed(c) && reference->rows && candidate->rows) compare_rows(c, result, reference, candidate, seed);
     if (!ctx_failed(c) && candidate->rows) score(c, m, result, candidate);
     return c->error.status;
+}
+
+static feature_set set_of(const statistics *s)
+{
+    return (feature_set){s->rows, s->rows ? s->row_count : 0};
+}
+
+dt_status meter_memorisation(ctx *c, dt_eval_result *result, const statistics *training, const statistics *reference,
+                             const statistics *candidate)
+{
+    memorisation_result found;
+    if (memorisation(&found, c, set_of(training), set_of(reference), set_of(candidate), training->features.dim) !=
+        DT_OK)
+        return c->error.status;
+    result->copied = found.copied;
+    result->copied_held_out = found.copied_held_out;
+    result->nearest_ratio = found.nearest_ratio;
+    return DT_OK;
 }

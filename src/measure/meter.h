@@ -47,11 +47,19 @@ void meter_rehearse(ctx *c, const meter *m, int64_t channels, int64_t side, int6
 /* Likewise of comparing sets of so many images. Returns what it takes outside the arenas, in bytes, without the statistics. */
 int64_t meter_rehearse_compare(ctx *c, const meter *m, int64_t reference_count, int64_t candidate_count);
 
+/* Likewise of judging whether so many samples are copies of training pictures. */
+void meter_rehearse_memorisation(ctx *c, const meter *m, int64_t training, int64_t held_out, int64_t samples);
+
 /* A result in which nothing is known yet. */
 dt_eval_result meter_no_result(const meter *m);
 
 /* All measures of two finished sets that can be had: those that need rows are NaN where there are none. */
 dt_status meter_compare(ctx *c, const meter *m, dt_eval_result *result, const statistics *reference,
                         const statistics *candidate, uint64_t seed);
+
+/* Puts into *result whether the candidate's images are copies of the training ones, held-out reference images beside them; NaN
+ * where a side has no rows. */
+dt_status meter_memorisation(ctx *c, dt_eval_result *result, const statistics *training, const statistics *reference,
+                             const statistics *candidate);
 
 #endif

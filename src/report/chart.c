@@ -1,6 +1,7 @@
 #include "report/chart.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The picture's own units; the style scales it to the column. */
 enum { WIDTH = 480, HEIGHT = 300, LEFT = 64, RIGHT = 14, TOP = 30, BOTTOM = 46, TICKS_MAX = 32 };
@@ -80,6 +81,11 @@ static bool is_point(const chart_series *s, int64_t i)
     return isfinite(s->x[i]) && isfinite(s->y[i]);
 }
 
+static bool has_band(const chart_series *s, int64_t i)
+{
+    return s->low && s->high && isfinite(s->low[i]) && isfinite(s->high[i]);
+}
+
 /* False when there is nothing to draw. */
 static bool choose_axes(axis *x, axis *y, const chart *c)
 {
@@ -89,6 +95,9 @@ static bool choose_axes(axis *x, axis *y, const chart *c)
             if (!is_point(&c->series[s], i)) continue;
             widen(&rx, c->series[s].x[i]);
             widen(&ry, c->series[s].y[i]);
+            if (!has_band(&c->series[s], i)) continue;
+            widen(&ry, c->series[s].low[i]);
+            widen(&ry, c->series[s].high[i]);
         }
     }
     if (ry.low > ry.high) return false;
@@ -152,6 +161,18 @@ static void draw_line(html *out, const chart_series *s, const axis *x, const axi
     html_markup(out, "\"/>");
 }
 
+/* Of each stretch between two points that both have it. On a logarithmic axis all of it is above 0, or the axis were none. */
+static void draw_band(html *out, const chart_series *s, const axis *x, const axis *y)
+{
+    for (int64_t i = 0; i + 1 < s->count; i++) {
+        if (!is_point(s, i) || !is_point(s, i + 1) || !has_band(s, i) || !has_band(s, i + 1)) continue;
+        const double from = x_place(x, s->x[i]), to = x_place(x, s->x[i + 1]);
+        html_markup(out, "<path class=\"band %s\" d=\"M%.1f %.1fL%.1f %.1fL%.1f %.1fL%.1f %.1fZ\"/>", s->colour, from,
+                    y_place(y, s->low[i]), to, y_place(y, s->low[i + 1]), to, y_place(y, s->high[i + 1]), from,
+                    y_place(y, s->high[i]));
+    }
+}
+
 static void draw_markers(html *out, const chart *c, const chart_series *s, const axis *x, const axis *y)
 {
     for (int64_t i = 0; i < s->count; i++) {
@@ -194,9 +215,67 @@ void chart_write(html *out, const chart *c)
     html_markup(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     html_element(out, "", c->title, "\">\n");
     draw_frame(out, c, &x, &y);
+    for (int64_t i = 0; i < c->series_count; i++) draw_band(out, &c->series[i], &x, &y);
     for (int64_t i = 0; i < c->series_count; i++) draw_line(out, &c->series[i], &x, &y);
     for (int64_t i = 0; i < c->series_count; i++)
         if (c->series[i].markers) draw_markers(out, c, &c->series[i], &x, &y);
+    html_markup(out, "</svg></figure>\n");
+}
+
+/* ---- bars ---- */
+
+enum { BAR_HEIGHT = 22, BAR_RIGHT = 70, LETTER = 7 };
+
+/* Where 0 lies among the values, and how much room the labels take on its left. */
+typedef struct bar_axis {
+    range values;
+    double left;
+} bar_axis;
+
+static double bar_place(double v, const bar_axis *a)
+{
+    return a->left + (v - a->values.low) / (a->values.high - a->values.low) * (WIDTH - a->left - BAR_RIGHT);
+}
+
+static void draw_bar(html *out, const chart_bar *bar, const bar_axis *a, int64_t at)
+{
+    const double top = (double)at * BAR_HEIGHT, zero = bar_place(0, a);
+    html_markup(out, "<text class=\"end\" x=\"%.1f\" y=\"%.1f\">", a->left - 8, top + 15);
+    html_element(out, "", bar->label, "</text>");
+    if (!isfinite(bar->value)) return;
+    const double end = bar_place(bar->value, a);
+    html_markup(out, "<rect class=\"bar %s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"/>", bar->colour,
+                fmin(zero, end), top + 3, fabs(end - zero), BAR_HEIGHT - 6);
+    double right = fmax(zero, end);
+    if (isfinite(bar->low) && isfinite(bar->high)) {
+        html_markup(out, "<line class=\"whisker\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
+                    bar_place(bar->low, a), bar_place(bar->high, a), top + 11, top + 11);
+        right = fmax(right, bar_place(bar->high, a));
+    }
+    html_markup(out, "<text x=\"%.1f\" y=\"%.1f\">", right + 6, top + 15);
+    html_number(out, bar->value);
+    html_markup(out, "</text>\n");
+}
+
+void chart_write_bars(html *out, const char *title, const chart_bar bars[], int64_t count)
+{
+    bar_axis a = {.left = 60};
+    bool any = false;
+    for (int64_t i = 0; i < count; i++) {
+        a.left = fmin(fmax(a.left, (double)(LETTER * strlen(bars[i].label) + 12)), 0.6 * WIDTH);
+        if (!isfinite(bars[i].value)) continue;
+        any = true;
+        widen(&a.values, bars[i].value);
+        if (isfinite(bars[i].low)) widen(&a.values, bars[i].low);
+        if (isfinite(bars[i].high)) widen(&a.values, bars[i].high);
+    }
+    if (!any) return;
+    if (!(a.values.high > a.values.low)) a.values.high = a.values.low + 1;
+    html_element(out, "<figure class=\"chart\"><figcaption>", title, "</figcaption>\n");
+    html_markup(out, "<svg viewBox=\"0 0 %d %lld\" role=\"img\" aria-label=\"", WIDTH,
+                (long long)count * BAR_HEIGHT + 4);
+    html_element(out, "", title, "\">\n");
+    for (int64_t i = 0; i < count; i++) draw_bar(out, &bars[i], &a, i);
     html_markup(out, "</svg></figure>\n");
 }
 

@@ -15,7 +15,8 @@ typedef struct chart_series {
     const char *colour; /* class of the style */
     bool markers, faint, dashed;
     int64_t count;
-    const double *x, *y; /* count values each; a NaN or an infinity in y is a gap in the line */
+    const double *x, *y;      /* count values each; a NaN or an infinity in y is a gap in the line */
+    const double *low, *high; /* a band around the line, where both ends are finite; NULL: none */
 } chart_series;
 
 typedef struct chart {
@@ -29,6 +30,16 @@ typedef struct chart {
 
 /* Writes <figure>: title, legend, picture. A chart without one finite point says so instead of a picture. */
 void chart_write(html *out, const chart *c);
+
+/* Horizontal bars, one below the other, with whiskers. */
+typedef struct chart_bar {
+    const char *label, *colour;
+    double value;     /* NaN or an infinity: no bar */
+    double low, high; /* ends of its whisker; NaN: none */
+} chart_bar;
+
+/* Writes <figure>: title and bars from 0 on, with their values. Nothing where no value is finite. */
+void chart_write_bars(html *out, const char *title, const chart_bar bars[], int64_t count);
 
 /* Means of at most `limit` groups of neighbours, in place, so that long runs stay small on the page; gaps in y are left
  * out of the means. Returns the new count. */

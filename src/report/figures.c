@@ -1,6 +1,6 @@
 /* The curves of the report. A series is gathered from the records of one run through a function that reads a value. */
 #include "report/page.h"
-#include "report/chart.h"
+#include "report/plot.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,64 +10,6 @@ enum { POINTS_MAX = 400 }; /* of a line; longer ones are thinned to means */
 enum { MARKERS_MAX = 40 }; /* points of a line that are marked one by one */
 enum { T_HIGH = RUN_BANDS * RUN_BAND_STEPS };
 static const char t_label[] = "t (0: clean, 999: noise)";
-
-/* What the points and the label of one series lie in. */
-typedef struct plot_line {
-    char label[REPORT_LABEL_MAX];
-    double x[]; /* and the y behind them */
-} plot_line;
-
-typedef struct plot {
-    chart chart;
-    chart_series *series;
-    plot_line **line;
-} plot;
-
-static bool plot_reserve(plot *p)
-{
-    size_t count = (size_t)p->chart.series_count + 1;
-    chart_series *series = realloc(p->series, count * sizeof *series);
-    if (series) p->series = series;
-    plot_line **line = realloc(p->line, count * sizeof *line);
-    if (line) p->line = line;
-    return series && line;
-}
-
-/* Room for a series of `count` points: x first, y behind. NULL when memory is out; the line is then missing. */
-static double *plot_add(plot *p, const char *label, const char *colour, bool dashed, int64_t count)
-{
-    int64_t at = p->chart.series_count;
-    plot_line *line = calloc(1, sizeof *line + 2 * (size_t)count * sizeof line->x[0]);
-    if (!line || !plot_reserve(p)) {
-        free(line);
-        return NULL;
-    }
-    snprintf(line->label, sizeof line->label, "%s", label ? label : "");
-    p->line[at] = line;
-    p->series[at] = (chart_series){.label = label ? line->label : NULL,
-                                   .colour = colour,
-                                   .dashed = dashed,
-                                   .count = count,
-                                   .x = line->x,
-                                   .y = line->x + count};
-    p->chart.series_count++;
-    return line->x;
-}
-
-static chart_series *plot_newest(plot *p)
-{
-    return &p->series[p->chart.series_count - 1];
-}
-
-/* A chart that nothing was recorded for is left out. */
-static void plot_write(html *out, plot *p)
-{
-    p->chart.series = p->series;
-    if (p->chart.series_count > 0) chart_write(out, &p->chart);
-    for (int64_t i = 0; i < p->chart.series_count; i++) free(p->line[i]);
-    free(p->line);
-    free(p->series);
-}
 
 /* ---- distances ---- */
 

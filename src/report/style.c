@@ -42,6 +42,8 @@ const char report_style[] =
     ".grid{stroke:var(--grid)}.axis,.tick{stroke:var(--quiet);stroke-opacity:.6}"
     ".zero{stroke:var(--ink);stroke-opacity:.55}\n"
     ".line{fill:none;stroke:currentColor;stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}\n"
+    ".band{fill:currentColor;stroke:none;opacity:.14}.bar{fill:currentColor}"
+    ".whisker{stroke:var(--ink);stroke-width:1.4}\n"
     ".faint{stroke-width:1;opacity:.3}.dashed{stroke-dasharray:5 5}\n"
     ".dot{fill:currentColor;stroke:var(--card);stroke-width:1.2}.chip{background:currentColor}\n"
     ".s0{color:var(--s0)}.s1{color:var(--s1)}.s2{color:var(--s2)}.s3{color:var(--s3)}.s4{color:var(--s4)}"

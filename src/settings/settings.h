@@ -22,6 +22,7 @@ typedef enum settings_verb {
     SETTINGS_CACHE = 128,
     SETTINGS_DATA = 256,
     SETTINGS_RUN = 512,
+    SETTINGS_STUDY = 1024,
 } settings_verb;
 
 typedef enum settings_type {
@@ -114,13 +115,14 @@ void settings_allowed(char text[DT_TEXT_MAX], const settings_key *key);
 
 /* dt_settings_load and dt_settings_save with a dt_error. A file that is not a YAML mapping of known keys to single
  * values is DT_ERR_ARG with its line; *s is changed only when the whole file is good. Where the file holds the mapping
- * `arms`, that is checked as well, and s->arms becomes the file's own path. */
+ * `arms`, or another part of a study, that is checked as well, and s->arms becomes the file's own path. */
 dt_status settings_load(dt_settings *s, const char *path, dt_error *err);
 dt_status settings_save(const dt_settings *s, const char *path, dt_error *err);
 
 /* ---- arms: what an experiment compares; each is a name and settings of its own on top of the recipe's ---- */
 
-enum { SETTINGS_ARM_NAME_MAX = 48, SETTINGS_ARMS_MAX = 256 };
+/* A name in a file has SETTINGS_NAME_MAX bytes at most, its zero byte included; one that a study puts together may be longer. */
+enum { SETTINGS_NAME_MAX = 48, SETTINGS_ARM_NAME_MAX = 160, SETTINGS_ARMS_MAX = 256 };
 
 typedef struct settings_arm {
     char name[SETTINGS_ARM_NAME_MAX]; /* letters, digits, hyphens and underscores */
@@ -137,7 +139,8 @@ typedef struct settings_arms {
 } settings_arms;
 
 /* Reads the mapping `arms` of a YAML file, whose other keys are checked and passed over. DT_ERR_ARG with the line: as
- * settings_load, more than SETTINGS_ARMS_MAX arms, a name that is none or is there twice, a key that an arm cannot set. On failure *arms is empty. */
+ * settings_load, more than SETTINGS_ARMS_MAX arms, a name that is none or is there twice, a key that an arm cannot set; parts of a study beside the arms. On failure *arms is
+ * empty. */
 dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err);
 void settings_arms_free(settings_arms *arms);
 
@@ -154,7 +157,35 @@ void settings_arm_apply(dt_settings *s, const settings_arm *arm);
 /* Plain fine-tuning and Diff-Tuning, each called by its method's word. On failure *arms is empty. */
 dt_status settings_arms_default(settings_arms *arms, dt_error *err);
 
-/* settings_save, with the arms themselves in place of the key `arms`. */
-dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err);
+/* ---- a study: what its file holds beside settings, all of it lists of alternatives ---- */
+
+enum { SETTINGS_AXES_MAX = 8 };
+
+/* An axis of the grid: values of one key, or groups of settings with names. */
+typedef struct settings_axis {
+    char name[SETTINGS_NAME_MAX];
+    const settings_key *key; /* NULL: groups */
+    settings_arms value;     /* a value of a key is an arm that sets it alone */
+} settings_axis;
+
+typedef struct settings_study {
+    settings_arms arms;
+    settings_arms data;  /* the data sets */
+    settings_arms seeds; /* each sets seed alone */
+    settings_arms draw;  /* the ways to draw, with settings that drawing alone uses */
+    settings_axis axis[SETTINGS_AXES_MAX];
+    int axis_count;
+} settings_study;
+
+/* Reads `arms`, `grid`, `data`, `seeds` and `draw` of a YAML file, whose other keys are checked and passed over; any may be
+ * missing. DT_ERR_ARG as settings_arms_load. On failure *study is empty. */
+dt_status settings_study_load(settings_study *study, const char *path, dt_error *err);
+void settings_study_free(settings_study *study);
+
+/* settings_save, with the parts themselves in place of the key `arms`. */
+dt_status settings_save_with(const dt_settings *s, const settings_study *study, const char *path, dt_error *err);
+
+/* Whether a way to draw may set the key: of those for drawing samples what training and the bank do not hang on. */
+bool settings_suits_draw(const settings_key *key);
 
 #endif

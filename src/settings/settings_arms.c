@@ -12,6 +12,12 @@ bool settings_suits_arm(const settings_key *key)
     return (key->verbs & (stages | SETTINGS_RUN)) && key->affects != SETTINGS_PLACE && !of_all;
 }
 
+bool settings_suits_draw(const settings_key *key)
+{
+    const bool sampling = (key->verbs & SETTINGS_SAMPLE) && !strcmp(key->group, settings_find("sampler")->group);
+    return sampling && key != settings_find("num_samples") && strncmp(key->name, "save_", 5) != 0;
+}
+
 settings_arm *settings_arms_add(settings_arms *arms, const char *name, dt_error *err)
 {
     settings_arm *grown = realloc(arms->arm, (size_t)(arms->count + 1) * sizeof *grown);
@@ -69,4 +75,14 @@ void settings_arms_free(settings_arms *arms)
     }
     free(arms->arm);
     *arms = (settings_arms){0};
+}
+
+void settings_study_free(settings_study *study)
+{
+    settings_arms_free(&study->arms);
+    settings_arms_free(&study->data);
+    settings_arms_free(&study->seeds);
+    settings_arms_free(&study->draw);
+    for (int i = 0; i < study->axis_count; i++) settings_arms_free(&study->axis[i].value);
+    *study = (settings_study){0};
 }

@@ -14,6 +14,8 @@ enum {
     USES_MODEL = BANK | TRAIN | SAMPLE | EVAL | PREDICT,
     COMPUTES = USES_MODEL | CACHE,
     RUN = SETTINGS_RUN,
+    STUDY = SETTINGS_STUDY,
+    BOTH = RUN | STUDY,
     DRAWS = BANK | TRAIN | SAMPLE,
 };
 
@@ -60,6 +62,7 @@ static const char *const weights_words[] = {"ema", "last", NULL};
 static const char *const bank_labels_words[] = {"null", "classes", NULL};
 static const char *const feature_words[] = {"base", "squeezenet", "inception", NULL};
 static const char *const resize_words[] = {"tf1", "pytorch-fid", "clean", NULL};
+static const char *const keep_words[] = {"all", "model", "measures", NULL};
 static const char *const score_words[] = {"adm", "torch-fidelity", NULL};
 
 /* What people call the methods. */
@@ -201,17 +204,21 @@ const settings_key settings_keys[] = {
 
     TEXT(measures, reference, "", "PATH", EVAL, RESULT, 0, "folder, tar, zip, .npz of statistics or samples to compare with"),
     TEXT(measures, candidate, "", "PATH", EVAL, RESULT, 0, "folder, tar, zip, .npz of statistics or samples to judge"),
+    TEXT(measures, trained_on, "", "PATH", EVAL, RESULT, 0, "pictures of the candidate's training: is it copying them?"),
     ENUM(measures, feature, "base", feature_words, TRAIN | EVAL | SAMPLE, RESULT, 0, "network whose features are compared"),
     TEXT(measures, feature_weights, "", "FILE", TRAIN | EVAL | SAMPLE, RESULT, 0, "SqueezeNet v1.1, pt_inception-2015-12-05-6726825d.pth; sample: or the base"),
     ENUM(measures, inception_resize, "tf1", resize_words, TRAIN | EVAL | SAMPLE, RESULT, 0, "how pictures become 299x299; feature inception"),
     ENUM(measures, inception_score_parts, "adm", score_words, TRAIN | EVAL, RESULT, 0, "division of images for the Inception Score"),
     TEXT(measures, save_statistics, "", "FILE", EVAL | SAMPLE, RESULT, 0, "where to keep statistics of the reference, or of the samples"),
+    BOOL(measures, save_features, "false", EVAL | SAMPLE, RESULT, 0, "save_statistics keeps every picture's features too"),
 
     TEXT(experiment, recipe, "", "TEXT", RUN, RESULT, 0, "name of the data set in the paper, for the report"),
-    TEXT(experiment, data, "", "DIR", RUN, RESULT, 0, "folder made by data prepare"),
-    TEXT(experiment, reference_split, "test", "NAME", RUN, RESULT, 0, "split of data that samples are compared with"),
-    TEXT(experiment, arms, "", "FILE", RUN, RESULT, 0, "YAML file with the mapping arms, names to settings; a recipe may hold it"),
-    INT(experiment, fid_count, "10000", 2, 1e7, RUN, RESULT, 0, "images drawn and measured with each tuned model"),
+    TEXT(experiment, data, "", "DIR", BOTH, RESULT, 0, "folder made by data prepare"),
+    TEXT(experiment, reference_split, "test", "NAME", BOTH, RESULT, 0, "split of data that samples are compared with"),
+    TEXT(experiment, arms, "", "FILE", BOTH, RESULT, 0, "YAML file with the mapping arms, names to settings; a recipe may hold it"),
+    INT(experiment, fid_count, "10000", 2, 1e7, BOTH, RESULT, 0, "images drawn and measured with each tuned model"),
+    INT(experiment, bank_seed, "-1", -1, SEED_MAX, BOTH, RESULT, 0, "seed of the bank that is drawn; negative: the arm's"),
+    ENUM(experiment, keep, "model", keep_words, STUDY, WATCHING, 0, "what stays of a finished arm; its measures always do"),
     REAL(experiment, paper_fid_finetune, "0", 0, 1e6, RUN, RESULT, 0, "FID in the paper, plain fine-tuning; 0: none"),
     REAL(experiment, paper_fid_difffit, "0", 0, 1e6, RUN, RESULT, 0, "FID in the paper, DiffFit; 0: none"),
     REAL(experiment, paper_fid_diff_tuning, "0", 0, 1e6, RUN, RESULT, 0, "FID in the paper, Diff-Tuning; 0: none"),
@@ -220,7 +227,7 @@ const settings_key settings_keys[] = {
     TEXT(files, output, "", "FILE", PREDICT | REPORT | CONVERT, RESULT, 0, "file to write, or folder for diffusers"),
     BOOL(files, gradients, "false", PREDICT, RESULT, 0, "write every parameter's gradient too"),
     TEXT(files, runs, "", "DIRS", REPORT, RESULT, 0, "run folders, separated by commas"),
-    TEXT(files, title, "", "TEXT", REPORT | RUN, RESULT, 0, "heading of the page"),
+    TEXT(files, title, "", "TEXT", REPORT | BOTH, RESULT, 0, "heading of the page"),
 };
 // clang-format on
 const int settings_key_count = sizeof settings_keys / sizeof settings_keys[0];

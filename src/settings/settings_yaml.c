@@ -1,5 +1,5 @@
 /* Settings as a YAML file: a mapping of keys to single values, and in a recipe the mapping `arms`, of names to such
- * mappings. Every value is text and goes through settings_set, so that files and flags obey the same rules. */
+ * mappings; a study has more of the kind. Every value is text and goes through settings_set, so that files and flags obey the same rules. */
 #include "settings/settings.h"
 
 #include <ctype.h>
@@ -19,6 +19,7 @@ typedef struct reader {
     yaml_file file;
     const char *line_start; /* a line of its text, and its number from 0 */
     size_t line;
+    bool (*suits)(const settings_key *key); /* what the mappings in hand may set */
     dt_error *err;
 } reader;
 
@@ -103,106 +104,252 @@ static dt_status check_value(reader *r, const settings_key *key, size_t line)
     return DT_OK;
 }
 
-static dt_status read_arms(reader *r, settings_arms *arms);
+/* ---- parts of a study ---- */
+
+/* Whether the file may go on to a collection under this name: the mappings of a recipe and of a study. */
+typedef struct part {
+    const char *name;
+    bool is_key; /* the name is that of a setting too, where a single value stands behind it */
+    dt_status (*read)(reader *r, settings_study *study);
+} part;
+
+static const part *find_part(const char *name);
+
+static dt_status find_key(const settings_key **key, reader *r)
+{
+    char hint[DT_TEXT_MAX];
+    *key = settings_find(scalar(r));
+    if (*key) return DT_OK;
+    settings_hint(hint, scalar(r), ~0u, false);
+    return refuse(r, line_at_hand(r), "unknown setting '%.*s'%s", SHOWN_MAX, scalar(r), hint);
+}
+
+/* Reads a pair of the mapping in hand, whose name is at hand and is that of a key. */
+static dt_status read_pair(reader *r, dt_settings *s, settings_arm *arm, settings_study *study, bool seen[])
+{
+    const size_t line = line_at_hand(r);
+    const settings_key *key;
+    if (find_key(&key, r) != DT_OK) return r->err->status;
+    if (arm && !r->suits(key))
+        return refuse(r, line, "%s cannot be set by %s", key->name,
+                      r->suits == settings_suits_draw ? "a way to draw" : "an arm");
+    if (next(r) != DT_OK) return r->err->status;
+    bool *twice = &seen[key - settings_keys];
+    if (*twice) return refuse(r, line, "%s is set twice", key->name);
+    *twice = true;
+    const part *p = study ? find_part(key->name) : NULL;
+    if (p && r->file.event.type == YAML_MAPPING_START_EVENT) return p->read(r, study);
+    dt_error why = {0};
+    if (check_value(r, key, line) != DT_OK) return r->err->status;
+    const char *text = is_no_value(r) ? "" : scalar(r);
+    if (settings_set(s, key->name, text, &why) != DT_OK) return refuse(r, line, "%s", why.message);
+    return arm ? settings_arm_add(arm, key, text, r->err) : DT_OK;
+}
 
 /* Reads the pairs of the mapping whose start is at hand, up to its end, and puts them into *s. In an arm's mapping (`arm`
- * not NULL) they are kept as well; `arms` receives the arms of the top mapping and is NULL in an arm's. */
-static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms, bool seen[])
+ * not NULL) they are kept as well; `study` receives the parts of the top mapping and is NULL in an arm's. */
+static dt_status read_pairs(reader *r, dt_settings *s, settings_arm *arm, settings_study *study, bool seen[])
 {
     while (next(r) == DT_OK && r->file.event.type != YAML_MAPPING_END_EVENT) {
-        const size_t line = line_at_hand(r);
         if (r->file.event.type != YAML_SCALAR_EVENT) return refuse_form(r);
-        const settings_key *key = settings_find(scalar(r));
-        if (!key) {
-            char hint[DT_TEXT_MAX];
-            settings_hint(hint, scalar(r), ~0u, false);
-            return refuse(r, line, "unknown setting '%.*s'%s", SHOWN_MAX, scalar(r), hint);
-        }
-        if (arm && !settings_suits_arm(key)) return refuse(r, line, "%s cannot be set by an arm", key->name);
-        if (next(r) != DT_OK) break;
-        bool *twice = &seen[key - settings_keys];
-        if (*twice) return refuse(r, line, "%s is set twice", key->name);
-        *twice = true;
-        if (arms && r->file.event.type == YAML_MAPPING_START_EVENT && key == settings_find("arms")) {
-            if (read_arms(r, arms) != DT_OK) break;
-            continue;
-        }
-        dt_error why = {0};
-        if (check_value(r, key, line) != DT_OK) break;
-        const char *text = is_no_value(r) ? "" : scalar(r);
-        if (settings_set(s, key->name, text, &why) != DT_OK) return refuse(r, line, "%s", why.message);
-        if (arm && settings_arm_add(arm, key, text, r->err) != DT_OK) break;
+        const part *p = study ? find_part(scalar(r)) : NULL;
+        dt_status status = DT_OK;
+        if (!p || p->is_key)
+            status = read_pair(r, s, arm, study, seen);
+        else if (next(r) == DT_OK)
+            status = p->read(r, study);
+        if (status != DT_OK) break;
     }
     return r->err->status;
 }
 
-static dt_status read_mapping(reader *r, dt_settings *s, settings_arm *arm, settings_arms *arms)
+static dt_status read_mapping(reader *r, dt_settings *s, settings_arm *arm, settings_study *study)
 {
     bool *seen = calloc((size_t)settings_key_count, sizeof *seen);
     if (!seen) return error_set(r->err, DT_ERR_MEMORY, "%s: no memory to read it", r->file.path);
-    read_pairs(r, s, arm, arms, seen);
+    read_pairs(r, s, arm, study, seen);
     free(seen);
     return r->err->status;
 }
 
-/* An arm is a folder in that of the experiment, beside files with points in their names. */
-static dt_status check_arm_name(reader *r, const settings_arms *arms)
+/* An arm is a folder in that of the experiment, beside files with points in their names; `what` is "an arm" or the like. */
+static dt_status check_name(reader *r, const settings_arms *arms, const char *what)
 {
     const char *name = scalar(r);
     size_t length = strlen(name);
-    bool fine = isalnum((unsigned char)name[0]) && length < sizeof arms->arm->name;
+    bool fine = isalnum((unsigned char)name[0]) && length < SETTINGS_NAME_MAX;
     for (const char *c = name; *c; c++) fine = fine && (isalnum((unsigned char)*c) || *c == '-' || *c == '_');
     if (!fine)
-        return refuse(r, line_at_hand(r),
-                      "an arm's name has 1 to %zu letters, digits, hyphens and underscores, not '%.*s'",
-                      sizeof arms->arm->name - 1, SHOWN_MAX, name);
-    for (int i = 0; i < arms->count; i++)
-        if (!strcmp(arms->arm[i].name, name)) return refuse(r, line_at_hand(r), "arm %s is there twice", name);
+        return refuse(r, line_at_hand(r), "%s's name has 1 to %d letters, digits, hyphens and underscores, not '%.*s'",
+                      what, SETTINGS_NAME_MAX - 1, SHOWN_MAX, name);
+    for (int i = 0; arms && i < arms->count; i++)
+        if (!strcmp(arms->arm[i].name, name))
+            return refuse(r, line_at_hand(r), "%s %s is there twice", strchr(what, ' ') + 1, name);
     return DT_OK;
 }
 
-/* Reads the mapping whose start is at hand. Values are tried on settings of their own: whether an arm's settings agree
- * with each other and with the recipe's is for settings_check. */
-static dt_status read_arms(reader *r, settings_arms *arms)
+static dt_status check_room(reader *r, const settings_arms *arms)
+{
+    if (arms->count < SETTINGS_ARMS_MAX) return DT_OK;
+    return refuse(r, line_at_hand(r), "more than %d arms", SETTINGS_ARMS_MAX);
+}
+
+/* Reads the mapping whose start is at hand, of names to mappings of settings. Values are tried on settings of their own:
+ * whether an arm's settings agree with each other and with the recipe's is for settings_check. */
+static dt_status read_groups(reader *r, settings_arms *arms, const char *what, const char *part_name)
 {
     dt_settings tried;
     const size_t first_line = line_at_hand(r);
+    if (arms->count) return refuse(r, first_line, "%s is set twice", part_name);
+    if (r->file.event.type != YAML_MAPPING_START_EVENT)
+        return refuse(r, first_line, "%s needs a mapping of names to settings", part_name);
     while (next(r) == DT_OK && r->file.event.type != YAML_MAPPING_END_EVENT) {
         const size_t line = line_at_hand(r);
         if (r->file.event.type != YAML_SCALAR_EVENT) return refuse_form(r);
-        if (check_arm_name(r, arms) != DT_OK) break;
-        if (arms->count == SETTINGS_ARMS_MAX) return refuse(r, line, "more than %d arms", SETTINGS_ARMS_MAX);
+        if (check_name(r, arms, what) != DT_OK || check_room(r, arms) != DT_OK) break;
         settings_arm *arm = settings_arms_add(arms, scalar(r), r->err);
         if (!arm || next(r) != DT_OK) break;
         if (r->file.event.type != YAML_MAPPING_START_EVENT)
-            return refuse(r, line, "arm %s needs a mapping of its settings, such as {tau: 2}, or {}", arm->name);
+            return refuse(r, line, "%s %s needs a mapping of its settings, such as {tau: 2}, or {}",
+                          strchr(what, ' ') + 1, arm->name);
         dt_settings_init(&tried);
         if (read_mapping(r, &tried, arm, NULL) != DT_OK) break;
     }
-    if (r->err->status == DT_OK && arms->count == 0) refuse(r, first_line, "arms names no arm");
+    if (r->err->status == DT_OK && arms->count == 0)
+        refuse(r, first_line, "%s names no %s", part_name, strchr(what, ' ') + 1);
     return r->err->status;
 }
 
+/* Reads the sequence whose start is at hand: values of one key, each of which becomes an arm that is called by it. */
+static dt_status read_values(reader *r, settings_arms *arms, const settings_key *key)
+{
+    dt_settings tried;
+    const size_t first_line = line_at_hand(r);
+    if (arms->count) return refuse(r, first_line, "the values of %s are set twice", key->name);
+    if (!settings_suits_arm(key)) return refuse(r, first_line, "%s cannot be set by an arm", key->name);
+    while (next(r) == DT_OK && r->file.event.type != YAML_SEQUENCE_END_EVENT) {
+        char name[SETTINGS_VALUE_MAX], text[SETTINGS_VALUE_MAX];
+        dt_error why = {0};
+        if (check_value(r, key, line_at_hand(r)) != DT_OK || check_room(r, arms) != DT_OK) return r->err->status;
+        dt_settings_init(&tried);
+        if (settings_set(&tried, key->name, is_no_value(r) ? "" : scalar(r), &why) != DT_OK)
+            return refuse(r, line_at_hand(r), "%s", why.message);
+        settings_text(text, &tried, key);
+        if (!text[0] || strlen(text) >= SETTINGS_NAME_MAX)
+            return refuse(r, line_at_hand(r),
+                          "a value of %s makes no name of an arm; use a mapping of names to settings", key->name);
+        snprintf(name, sizeof name, "%s", text);
+        for (char *c = name; *c; c++)
+            if (!isalnum((unsigned char)*c) && *c != '-') *c = '_';
+        for (int i = 0; i < arms->count; i++)
+            if (!strcmp(arms->arm[i].name, name) || !strcmp(arms->arm[i].override[0].text, text))
+                return refuse(r, line_at_hand(r), "%s %s is there twice, or has the name of another value", key->name,
+                              text);
+        settings_arm *arm = settings_arms_add(arms, name, r->err);
+        if (!arm || settings_arm_add(arm, key, text, r->err) != DT_OK) return r->err->status;
+    }
+    if (r->err->status == DT_OK && arms->count == 0) refuse(r, first_line, "%s has no value", key->name);
+    return r->err->status;
+}
+
+static dt_status read_arms(reader *r, settings_study *study)
+{
+    r->suits = settings_suits_arm;
+    return read_groups(r, &study->arms, "an arm", "arms");
+}
+
+static dt_status read_data(reader *r, settings_study *study)
+{
+    r->suits = settings_suits_arm;
+    return read_groups(r, &study->data, "a data set", "data");
+}
+
+static dt_status read_draw(reader *r, settings_study *study)
+{
+    r->suits = settings_suits_draw;
+    return read_groups(r, &study->draw, "a way to draw", "draw");
+}
+
+static dt_status read_seeds(reader *r, settings_study *study)
+{
+    if (r->file.event.type != YAML_SEQUENCE_START_EVENT)
+        return refuse(r, line_at_hand(r), "seeds needs a list, such as [0, 1, 2]");
+    return read_values(r, &study->seeds, settings_find("seed"));
+}
+
+/* An axis is called by a key whose values it lists, or as it likes where it is a mapping of groups. */
+static dt_status read_axis(reader *r, settings_study *study)
+{
+    const size_t line = line_at_hand(r);
+    settings_axis *axis = &study->axis[study->axis_count];
+    if (check_name(r, NULL, "an axis") != DT_OK) return r->err->status;
+    if (study->axis_count == SETTINGS_AXES_MAX) return refuse(r, line, "more than %d axes", SETTINGS_AXES_MAX);
+    for (int i = 0; i < study->axis_count; i++)
+        if (!strcmp(study->axis[i].name, scalar(r))) return refuse(r, line, "axis %s is there twice", scalar(r));
+    *axis = (settings_axis){0};
+    snprintf(axis->name, sizeof axis->name, "%s", scalar(r));
+    study->axis_count++;
+    if (next(r) != DT_OK) return r->err->status;
+    if (r->file.event.type != YAML_SEQUENCE_START_EVENT) {
+        r->suits = settings_suits_arm;
+        return read_groups(r, &axis->value, "a group", axis->name);
+    }
+    axis->key = settings_find(axis->name);
+    if (!axis->key) return refuse(r, line, "axis %s lists values, but there is no setting of that name", axis->name);
+    return read_values(r, &axis->value, axis->key);
+}
+
+static dt_status read_grid(reader *r, settings_study *study)
+{
+    const size_t line = line_at_hand(r);
+    if (study->axis_count) return refuse(r, line, "grid is set twice");
+    if (r->file.event.type != YAML_MAPPING_START_EVENT) return refuse(r, line, "grid needs a mapping of its axes");
+    while (next(r) == DT_OK && r->file.event.type != YAML_MAPPING_END_EVENT) {
+        if (r->file.event.type != YAML_SCALAR_EVENT) return refuse_form(r);
+        if (read_axis(r, study) != DT_OK) break;
+    }
+    if (r->err->status == DT_OK && study->axis_count == 0) refuse(r, line, "grid names no axis");
+    return r->err->status;
+}
+
+static const part parts[] = {
+    {"arms", true, read_arms},  {"data", true, read_data},    {"grid", false, read_grid},
+    {"draw", false, read_draw}, {"seeds", false, read_seeds},
+};
+
+static const part *find_part(const char *name)
+{
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strcmp(parts[i].name, name)) return &parts[i];
+    return NULL;
+}
+
 /* One document, which is a mapping; or none, which sets nothing. */
-static dt_status read_document(reader *r, dt_settings *s, settings_arms *arms)
+static dt_status read_document(reader *r, dt_settings *s, settings_study *study)
 {
     if (next(r) != DT_OK || next(r) != DT_OK || r->file.event.type == YAML_STREAM_END_EVENT) return r->err->status;
     if (next(r) != DT_OK) return r->err->status;
     if (r->file.event.type != YAML_MAPPING_START_EVENT) return refuse_form(r);
-    if (read_mapping(r, s, NULL, arms) != DT_OK || next(r) != DT_OK || next(r) != DT_OK) return r->err->status;
+    if (read_mapping(r, s, NULL, study) != DT_OK || next(r) != DT_OK || next(r) != DT_OK) return r->err->status;
     if (r->file.event.type != YAML_STREAM_END_EVENT)
         refuse(r, line_at_hand(r), "one mapping of keys to values expected, found several documents");
     return r->err->status;
 }
 
+static bool has_parts(const settings_study *study)
+{
+    return study->arms.count || study->data.count || study->seeds.count || study->draw.count || study->axis_count;
+}
+
 /* *s is changed only when the whole file is good. */
-static dt_status read_file(dt_settings *s, settings_arms *arms, const char *path, dt_error *err)
+static dt_status read_file(dt_settings *s, settings_study *study, const char *path, dt_error *err)
 {
     reader r = {.err = err};
+    *study = (settings_study){0};
     if (yaml_file_open(&r.file, path, DT_ERR_ARG, err) != DT_OK) return err->status;
     dt_settings changed = *s;
     r.line_start = r.file.text;
-    if (read_document(&r, &changed, arms) == DT_OK && arms->count) settings_set(&changed, "arms", path, err);
+    if (read_document(&r, &changed, study) == DT_OK && has_parts(study)) settings_set(&changed, "arms", path, err);
     if (err->status == DT_OK) *s = changed;
     yaml_file_close(&r.file);
     return err->status;
@@ -210,20 +357,34 @@ static dt_status read_file(dt_settings *s, settings_arms *arms, const char *path
 
 dt_status settings_load(dt_settings *s, const char *path, dt_error *err)
 {
-    settings_arms arms = {0};
-    read_file(s, &arms, path, err);
-    settings_arms_free(&arms);
+    settings_study study;
+    read_file(s, &study, path, err);
+    settings_study_free(&study);
+    return err->status;
+}
+
+dt_status settings_study_load(settings_study *study, const char *path, dt_error *err)
+{
+    dt_settings unused;
+    dt_settings_init(&unused);
+    if (read_file(&unused, study, path, err) != DT_OK) settings_study_free(study);
     return err->status;
 }
 
 dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err)
 {
-    dt_settings unused;
+    settings_study study;
     *arms = (settings_arms){0};
-    dt_settings_init(&unused);
-    if (read_file(&unused, arms, path, err) == DT_OK && arms->count == 0)
+    if (settings_study_load(&study, path, err) != DT_OK) return err->status;
+    if (study.data.count || study.seeds.count || study.draw.count || study.axis_count)
+        error_set(err, DT_ERR_ARG, "%s: data sets, seeds, a grid and ways to draw are for difftune study", path);
+    else if (study.arms.count == 0)
         error_set(err, DT_ERR_ARG, "%s: has no mapping 'arms'", path);
-    if (err->status != DT_OK) settings_arms_free(arms);
+    if (err->status == DT_OK) {
+        *arms = study.arms;
+        study.arms = (settings_arms){0};
+    }
+    settings_study_free(&study);
     return err->status;
 }
 
@@ -257,9 +418,9 @@ static bool emit_text(yaml_emitter_t *out, const char *text)
         yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1, style));
 }
 
-static bool emit_arms(yaml_emitter_t *out, const settings_arms *arms)
+static bool emit_groups(yaml_emitter_t *out, const char *name, const settings_arms *arms)
 {
-    bool good = emit_text(out, "arms") && emit_start(out);
+    bool good = emit_text(out, name) && emit_start(out);
     for (int i = 0; good && i < arms->count; i++) {
         const settings_arm *arm = &arms->arm[i];
         good = emit_text(out, arm->name) && emit_start(out);
@@ -270,7 +431,32 @@ static bool emit_arms(yaml_emitter_t *out, const settings_arms *arms)
     return good && emit_end(out);
 }
 
-static bool emit_document(yaml_emitter_t *out, const dt_settings *s, const settings_arms *arms)
+static bool emit_values(yaml_emitter_t *out, const char *name, const settings_arms *values)
+{
+    yaml_event_t e;
+    bool good = emit_text(out, name) &&
+                emit(out, &e, yaml_sequence_start_event_initialize(&e, NULL, NULL, 1, YAML_FLOW_SEQUENCE_STYLE));
+    for (int i = 0; good && i < values->count; i++) good = emit_text(out, values->arm[i].override[0].text);
+    return good && emit(out, &e, yaml_sequence_end_event_initialize(&e));
+}
+
+static bool emit_grid(yaml_emitter_t *out, const settings_study *study)
+{
+    bool good = emit_text(out, "grid") && emit_start(out);
+    for (int i = 0; good && i < study->axis_count; i++)
+        good = (study->axis[i].key ? emit_values : emit_groups)(out, study->axis[i].name, &study->axis[i].value);
+    return good && emit_end(out);
+}
+
+/* The parts whose names are no keys. */
+static bool emit_parts(yaml_emitter_t *out, const settings_study *study)
+{
+    return (!study->axis_count || emit_grid(out, study)) &&
+           (!study->seeds.count || emit_values(out, "seeds", &study->seeds)) &&
+           (!study->draw.count || emit_groups(out, "draw", &study->draw));
+}
+
+static bool emit_document(yaml_emitter_t *out, const dt_settings *s, const settings_study *study)
 {
     yaml_event_t e;
     bool good = emit(out, &e, yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING)) &&
@@ -278,25 +464,31 @@ static bool emit_document(yaml_emitter_t *out, const dt_settings *s, const setti
     for (int i = 0; good && i < settings_key_count; i++) {
         char value[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
-        if (arms && arms->count && key == settings_find("arms")) {
-            good = emit_arms(out, arms);
+        if (study->arms.count && key == settings_find("arms")) {
+            good = emit_groups(out, key->name, &study->arms);
+            continue;
+        }
+        if (study->data.count && key == settings_find("data")) {
+            good = emit_groups(out, key->name, &study->data);
             continue;
         }
         settings_text(value, s, key);
+        if (has_parts(study) && key == settings_find("arms")) value[0] = '\0'; /* they are in this file */
         good = emit_text(out, key->name) && emit_text(out, value);
     }
-    return good && emit_end(out) && emit(out, &e, yaml_document_end_event_initialize(&e, 1)) &&
+    return good && emit_parts(out, study) && emit_end(out) &&
+           emit(out, &e, yaml_document_end_event_initialize(&e, 1)) &&
            emit(out, &e, yaml_stream_end_event_initialize(&e));
 }
 
-dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, const char *path, dt_error *err)
+dt_status settings_save_with(const dt_settings *s, const settings_study *study, const char *path, dt_error *err)
 {
     yaml_emitter_t out;
     text_stream text;
     bool good = false;
     if (text_stream_open(&text) && yaml_emitter_initialize(&out)) {
         yaml_emitter_set_output_file(&out, text.out);
-        good = emit_document(&out, s, arms);
+        good = emit_document(&out, s, study);
         yaml_emitter_delete(&out);
     }
     if (text_stream_end(&text) && good)
@@ -309,7 +501,8 @@ dt_status settings_save_with(const dt_settings *s, const settings_arms *arms, co
 
 dt_status settings_save(const dt_settings *s, const char *path, dt_error *err)
 {
-    return settings_save_with(s, NULL, path, err);
+    const settings_study none = {0};
+    return settings_save_with(s, &none, path, err);
 }
 
 static dt_status hand_over(const dt_error *err, char message[], int64_t message_size)

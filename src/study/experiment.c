@@ -8,20 +8,41 @@
 
 /* ---- experiment.json ---- */
 
-static dt_status read_stages(experiment *e, const char *path, dt_error *err)
+/* The object under a key, a new one where there is none. */
+static json_t *take_object(const json_t *all, const char *key)
+{
+    json_t *found = json_object_get(all, key);
+    return found ? json_incref(found) : json_object();
+}
+
+static dt_status read_all(experiment *e, const char *path, dt_error *err)
 {
     json_t *all = json_file_read(path, err);
+    if (!all) return err->status;
     e->stages = json_incref(json_object_get(all, "stages"));
+    e->results = take_object(all, "results");
+    e->failed = take_object(all, "failed");
+    e->seconds = take_object(all, "seconds");
     json_decref(all);
-    if (!json_is_object(e->stages)) error_set(err, DT_ERR_FORMAT, "%s: not the description of an experiment", path);
+    if (!json_is_object(e->stages) || !json_is_object(e->results) || !json_is_object(e->failed) ||
+        !json_is_object(e->seconds))
+        error_set(err, DT_ERR_FORMAT, "%s: not the description of an experiment", path);
     return err->status;
 }
 
-static dt_status write_stages(const experiment *e, dt_error *err)
+static void put_filled(json_t **all, const char *key, json_t *value)
+{
+    if (json_object_size(value) > 0) json_put(all, key, json_incref(value));
+}
+
+dt_status experiment_write(const experiment *e, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, e->folder, "experiment.json");
     json_t *all = json_pack("{s:s, s:O, s:O}", "tool", "difftune " DT_VERSION, "arms", e->arms, "stages", e->stages);
+    put_filled(&all, "results", e->results);
+    put_filled(&all, "failed", e->failed);
+    put_filled(&all, "seconds", e->seconds);
     return json_file_write(path, all, NULL, err);
 }
 
@@ -34,10 +55,14 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
     if (file_exists(path) ||
         (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK))
         file_lock_folder(&e->lock, folder, err);
-    if (err->status == DT_OK && file_exists(path))
-        read_stages(e, path, err);
-    else
+    if (err->status == DT_OK && file_exists(path)) {
+        read_all(e, path, err);
+    } else {
         e->stages = json_object();
+        e->results = json_object();
+        e->failed = json_object();
+        e->seconds = json_object();
+    }
     if (err->status != DT_OK) experiment_close(e);
     return err->status;
 }
@@ -46,8 +71,11 @@ void experiment_close(experiment *e)
 {
     json_decref(e->arms);
     json_decref(e->stages);
+    json_decref(e->results);
+    json_decref(e->failed);
+    json_decref(e->seconds);
     file_unlock(&e->lock);
-    e->arms = e->stages = NULL;
+    e->arms = e->stages = e->results = e->failed = e->seconds = NULL;
 }
 
 dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error *err)
@@ -55,7 +83,7 @@ dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error
     json_decref(e->arms);
     e->arms = json_array();
     for (int i = 0; i < arms->count; i++) json_add(&e->arms, json_string(arms->arm[i].name));
-    return write_stages(e, err);
+    return experiment_write(e, err);
 }
 
 /* ---- stages ---- */
@@ -92,6 +120,13 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
     return err->status;
 }
 
+/* Takes the reference, also of what could not be made for want of memory. */
+static dt_status put(const experiment *e, json_t *object, const char *stage, json_t *value, dt_error *err)
+{
+    if (json_object_set_new(object, stage, value) == 0) return DT_OK;
+    return error_set(err, DT_ERR_MEMORY, "%s: no memory to mark stage %s", e->folder, stage);
+}
+
 dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, const dt_settings *s, dt_error *err)
 {
     json_t *made = json_object();
@@ -101,7 +136,29 @@ dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, cons
         value_of(text, e, s, &settings_keys[i]);
         json_put(&made, settings_keys[i].name, json_string(text));
     }
-    if (json_object_set_new(e->stages, stage, made) != 0)
-        return error_set(err, DT_ERR_MEMORY, "%s: no memory to mark stage %s", e->folder, stage);
-    return write_stages(e, err);
+    json_object_del(e->failed, stage);
+    if (put(e, e->stages, stage, made, err) != DT_OK) return err->status;
+    return experiment_write(e, err);
+}
+
+void experiment_forget(experiment *e, const char *stage)
+{
+    json_object_del(e->stages, stage);
+    json_object_del(e->seconds, stage);
+}
+
+dt_status experiment_keep_result(experiment *e, const char *stage, json_t *result, dt_error *err)
+{
+    return put(e, e->results, stage, result, err);
+}
+
+dt_status experiment_keep_failure(experiment *e, const char *stage, const char *why, dt_error *err)
+{
+    return put(e, e->failed, stage, json_string(why), err);
+}
+
+dt_status experiment_add_seconds(experiment *e, const char *stage, double seconds, dt_error *err)
+{
+    const double before = json_number_value(json_object_get(e->seconds, stage));
+    return put(e, e->seconds, stage, json_real(before + seconds), err);
 }

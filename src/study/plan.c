@@ -25,7 +25,18 @@ static void take_split(char out[DT_PATH_MAX], const dt_settings *s, const char *
     if (!out[0] && s->data[0]) snprintf(out, DT_PATH_MAX, "%.*s:%s", FILE_FOLDER_MAX, s->data, split);
 }
 
-static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, dt_error *err)
+/* What a study takes for granted; statistics are no pictures. */
+static void complete_for_study(dt_settings *s)
+{
+    s->save_features = true;
+    if (!s->reference[0]) memcpy(s->reference, s->validation_data, sizeof s->reference);
+    take_split(s->reference, s, s->reference_split);
+    if (!s->validation_data[0] && !file_has_extension(s->reference, "npz"))
+        memcpy(s->validation_data, s->reference, sizeof s->validation_data);
+}
+
+static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, bool study,
+                           dt_error *err)
 {
     plan->arm = calloc((size_t)arms->count, sizeof *plan->arm);
     if (!plan->arm) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its arms", recipe->output_dir);
@@ -39,6 +50,7 @@ static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const se
         arm->s = *recipe;
         arm->s.arms[0] = '\0';
         settings_arm_apply(&arm->s, &arms->arm[i]);
+        if (study) complete_for_study(&arm->s);
         if (settings_check(&arm->s, SETTINGS_RUN, &why) != DT_OK)
             return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
         take_split(arm->s.train_data, &arm->s, "train");
@@ -52,82 +64,190 @@ static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const se
 
 /* Adds a stage called as the arm and a suffix. */
 static study_stage *add_stage(study_plan *plan, const study_arm *arm, const char *suffix, const char *title,
-                              settings_verb verb)
+                              study_kind kind, settings_verb verb)
 {
     study_stage *stage = &plan->stage[plan->stage_count++];
-    *stage = (study_stage){.title = title, .verb = verb, .arm = arm, .s = arm->s};
+    *stage = (study_stage){.title = title, .kind = kind, .verb = verb, .arm = arm, .s = arm->s};
     snprintf(stage->name, sizeof stage->name, "%s%s", arm->name, suffix);
     return stage;
 }
 
+static void add_need(study_stage *stage, const study_stage *need)
+{
+    int count = 0;
+    while (stage->needs[count]) count++;
+    stage->needs[count] = need;
+}
+
+/* ---- what arms share ---- */
+
+/* Which subsets of pictures a distance takes is nothing to features alone, so that all seeds share them. */
+static void shape_reference(dt_settings *s, const dt_settings *recipe)
+{
+    s->candidate[0] = s->trained_on[0] = '\0';
+    s->seed = recipe->seed;
+}
+
+static void shape_training(dt_settings *s, const dt_settings *recipe)
+{
+    memcpy(s->reference, s->train_data, sizeof s->reference);
+    shape_reference(s, recipe);
+}
+
+static void shape_cache(dt_settings *s, const dt_settings *recipe)
+{
+    (void)s, (void)recipe;
+}
+
+static void shape_bank(dt_settings *s, const dt_settings *recipe)
+{
+    (void)recipe;
+    if (s->bank_seed >= 0) s->seed = s->bank_seed;
+}
+
+static const struct {
+    const char *name, *title;
+    settings_verb verb;
+    void (*shape)(dt_settings *s,
+                  const dt_settings *recipe); /* makes an arm's settings those of the stage, but for its place */
+} shared_kinds[] = {
+    [STUDY_REFERENCE] = {"reference", "features of the reference images", SETTINGS_EVAL, shape_reference},
+    [STUDY_TRAINING] = {"training", "features of the training images", SETTINGS_EVAL, shape_training},
+    [STUDY_CACHE] = {"cache", "latents of the images, for models of latents", SETTINGS_CACHE, shape_cache},
+    [STUDY_BANK] = {"bank", "memory bank", SETTINGS_BANK, shape_bank},
+};
+
 /* Adds the stage that this arm needs, or returns the one with the same settings that is there already. */
-static study_stage *share_stage(study_plan *plan, const study_arm *arm, const char *name, const char *title,
-                                settings_verb verb)
+static study_stage *share_stage(study_plan *plan, const study_arm *arm, study_kind kind, const dt_settings *recipe)
 {
     bool first = true;
+    dt_settings mine = arm->s;
+    shared_kinds[kind].shape(&mine, recipe);
     for (int i = 0; i < plan->stage_count; i++) {
         study_stage *other = &plan->stage[i];
-        if (other->verb != verb) continue;
-        if (settings_same(&other->arm->s, &arm->s, verb)) return other;
+        if (other->kind != kind) continue;
+        dt_settings its = other->arm->s;
+        shared_kinds[kind].shape(&its, recipe);
+        if (settings_same(&its, &mine, other->verb)) return other;
         first = false;
     }
-    study_stage *stage = add_stage(plan, arm, "", title, verb);
-    stage->shared = true;
+    const char *name = shared_kinds[kind].name;
+    study_stage *stage = add_stage(plan, arm, "", shared_kinds[kind].title, kind, shared_kinds[kind].verb);
+    stage->s = mine;
     snprintf(stage->name, sizeof stage->name, "%s%s%s", name, first ? "" : "-", first ? "" : arm->name);
     return stage;
 }
 
-/* What can fail for a missing file comes first: the reference needs its images and the features' network, the cache the
- * codec. Every arm is given the bank; those that do not replay it are measured on it. */
-static void add_shared_stages(study_plan *plan)
+/* Whether a bank's path holds pictures: a bank that this program drew has a manifest, one to be drawn is free. */
+static bool is_pictures(const char *bank)
 {
-    const study_arm *end = plan->arm + plan->arm_count;
-    for (study_arm *arm = plan->arm; arm < end; arm++) {
-        study_stage *stage = share_stage(plan, arm, "reference", "features of the reference images", SETTINGS_EVAL);
-        stage->s.candidate[0] = '\0';
-        path_of(stage->s.save_statistics, arm, stage->name, ".npz");
-        arm->reference = stage;
-    }
-    for (study_arm *arm = plan->arm; arm < end; arm++)
-        share_stage(plan, arm, "cache", "latents of the images, for models of latents", SETTINGS_CACHE);
-    for (study_arm *arm = plan->arm; arm < end; arm++) {
-        study_stage *stage = share_stage(plan, arm, "bank", "memory bank", SETTINGS_BANK);
-        if (!stage->s.bank[0]) path_of(stage->s.bank, arm, stage->name, "");
-        arm->bank = stage;
-    }
-    /* The arms' own copies are written last: until here they are compared without. */
-    for (study_arm *arm = plan->arm; arm < end; arm++) memcpy(arm->s.bank, arm->bank->s.bank, sizeof arm->s.bank);
+    char path[DT_PATH_MAX], *colon;
+    dt_error why = {0};
+    snprintf(path, sizeof path, "%s", bank);
+    if (!file_exists(path) && (colon = strrchr(path, ':'))) *colon = '\0';
+    if (!bank[0] || !file_exists(path)) return false;
+    if (!file_is_folder(path)) return true;
+    file_join(path, bank, "manifest.json");
+    return !file_exists(path) && file_check_free_folder(bank, "bank", &why) == DT_ERR_CONFLICT;
 }
 
-static void add_train(study_plan *plan, const study_arm *arm)
+static void share_features(study_plan *plan, study_kind kind, const dt_settings *recipe)
 {
-    study_stage *stage = add_stage(plan, arm, "", settings_method_names[arm->s.method], SETTINGS_TRAIN);
+    for (study_arm *arm = plan->arm; arm < plan->arm + plan->arm_count; arm++) {
+        study_stage *stage = share_stage(plan, arm, kind, recipe);
+        path_of(stage->s.save_statistics, arm, stage->name, ".npz");
+        arm->shared[kind] = stage;
+    }
+}
+
+/* What can fail for a missing file comes first: the reference needs its images and the features' network, the cache the
+ * codec. Every arm is given the bank; those that do not replay it are measured on it. */
+static void add_shared_stages(study_plan *plan, const dt_settings *recipe, bool study)
+{
+    const study_arm *end = plan->arm + plan->arm_count;
+    share_features(plan, STUDY_REFERENCE, recipe);
+    if (study) share_features(plan, STUDY_TRAINING, recipe);
+    for (study_arm *arm = plan->arm; arm < end; arm++)
+        arm->shared[STUDY_CACHE] = share_stage(plan, arm, STUDY_CACHE, recipe);
+    for (study_arm *arm = plan->arm; arm < end; arm++) {
+        if (is_pictures(arm->s.bank)) continue;
+        study_stage *stage = share_stage(plan, arm, STUDY_BANK, recipe);
+        if (!stage->s.bank[0]) path_of(stage->s.bank, arm, stage->name, "");
+        arm->shared[STUDY_BANK] = stage;
+    }
+    /* The arms' own copies are written last: until here they are compared without. */
+    for (study_arm *arm = plan->arm; arm < end; arm++)
+        if (arm->shared[STUDY_BANK]) memcpy(arm->s.bank, arm->shared[STUDY_BANK]->s.bank, sizeof arm->s.bank);
+}
+
+/* ---- what each arm has ---- */
+
+static const study_stage *add_train(study_plan *plan, const study_arm *arm)
+{
+    study_stage *stage = add_stage(plan, arm, "", settings_method_names[arm->s.method], STUDY_TRAIN, SETTINGS_TRAIN);
     path_of(stage->s.output_dir, arm, arm->name, "");
+    for (int kind = 0; kind <= STUDY_BANK; kind++)
+        if (arm->shared[kind]) add_need(stage, arm->shared[kind]);
+    return stage;
+}
+
+enum { SUFFIX_MAX = STUDY_NAME_MAX - SETTINGS_ARM_NAME_MAX };
+
+/* "-samples", or "-WAY-samples". */
+static void suffix_of(char out[SUFFIX_MAX], const settings_arm *way, const char *what)
+{
+    snprintf(out, SUFFIX_MAX, "%s%.*s-%s", way ? "-" : "", SETTINGS_NAME_MAX - 1, way ? way->name : "", what);
 }
 
 /* Features of the base are those of the model that the arms start from. */
-static void add_samples(study_plan *plan, const study_arm *arm)
+static study_stage *add_samples(study_plan *plan, const study_arm *arm, const settings_arm *way)
 {
-    dt_settings *s = &add_stage(plan, arm, "-samples", "its samples", SETTINGS_SAMPLE)->s;
+    char suffix[SUFFIX_MAX];
+    suffix_of(suffix, way, "samples");
+    study_stage *stage = add_stage(plan, arm, suffix, "its samples", STUDY_SAMPLES, SETTINGS_SAMPLE);
+    dt_settings *s = &stage->s;
+    if (way) settings_arm_apply(s, way);
     s->num_samples = s->fid_count;
     if (s->feature == DT_FEATURE_BASE) memcpy(s->feature_weights, s->pretrained_model, sizeof s->feature_weights);
     path_of(s->pretrained_model, arm, arm->name, "");
-    path_of(s->output_dir, arm, arm->name, "-samples");
-    path_of(s->save_statistics, arm, arm->name, "-samples/statistics.npz");
+    path_of(s->output_dir, arm, stage->name, "");
+    path_of(s->save_statistics, arm, stage->name, "/statistics.npz");
+    return stage;
 }
 
-static void add_distance(study_plan *plan, const study_arm *arm)
+static study_stage *add_distance(study_plan *plan, const study_arm *arm, const settings_arm *way,
+                                 const study_stage *samples)
 {
-    dt_settings *s = &add_stage(plan, arm, "-distance", "their distance", SETTINGS_EVAL)->s;
-    memcpy(s->reference, arm->reference->s.save_statistics, sizeof s->reference);
-    path_of(s->candidate, arm, arm->name, "-samples/statistics.npz");
+    char suffix[SUFFIX_MAX];
+    suffix_of(suffix, way, "distance");
+    study_stage *stage = add_stage(plan, arm, suffix, "their distance", STUDY_DISTANCE, SETTINGS_EVAL);
+    dt_settings *s = &stage->s;
+    memcpy(s->reference, arm->shared[STUDY_REFERENCE]->s.save_statistics, sizeof s->reference);
+    memcpy(s->candidate, samples->s.save_statistics, sizeof s->candidate);
+    if (arm->shared[STUDY_TRAINING])
+        memcpy(s->trained_on, arm->shared[STUDY_TRAINING]->s.save_statistics, sizeof s->trained_on);
     s->save_statistics[0] = '\0';
+    s->save_features = false;
+    return stage;
+}
+
+static void add_arm_stages(study_plan *plan, const study_arm *arm, const settings_arms *draw)
+{
+    const study_stage *train = add_train(plan, arm);
+    for (int i = 0; i < plan->way_count; i++) {
+        const settings_arm *way = draw && draw->count ? &draw->arm[i] : NULL;
+        study_stage *samples = add_samples(plan, arm, way);
+        study_stage *distance = add_distance(plan, arm, way, samples);
+        samples->way = distance->way = i;
+        add_need(samples, train);
+        add_need(distance, samples);
+    }
 }
 
 static void add_report(study_plan *plan, const dt_settings *recipe)
 {
     const study_arm everything = {.name = "report", .s = *recipe};
-    study_stage *stage = add_stage(plan, &everything, "", "report", SETTINGS_REPORT);
+    study_stage *stage = add_stage(plan, &everything, "", "report", STUDY_REPORT, SETTINGS_REPORT);
     stage->arm = NULL;
     memcpy(stage->s.runs, recipe->output_dir, sizeof recipe->output_dir);
     path_of(stage->s.output, &everything, "report", ".html");
@@ -161,26 +281,59 @@ static dt_status check_settings(const study_stage *stage, dt_error *err)
     return err->status;
 }
 
-dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, dt_error *err)
+dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms,
+                          const settings_arms *draw, dt_error *err)
 {
-    *plan = (study_plan){0};
-    if (open_arms(plan, recipe, arms, err) == DT_OK) {
-        size_t most = (size_t)arms->count * 6 + 1;
+    *plan = (study_plan){.way_count = draw && draw->count ? draw->count : 1};
+    if (open_arms(plan, recipe, arms, draw != NULL, err) == DT_OK) {
+        const size_t most = (size_t)arms->count * (size_t)(STUDY_BANK + 2 + 2 * plan->way_count) + 1;
         plan->stage = calloc(most, sizeof *plan->stage);
         if (!plan->stage) error_set(err, DT_ERR_MEMORY, "%s: no memory for its stages", recipe->output_dir);
     }
     if (err->status == DT_OK) {
-        add_shared_stages(plan);
-        for (int i = 0; i < plan->arm_count; i++) {
-            add_train(plan, &plan->arm[i]);
-            add_samples(plan, &plan->arm[i]);
-            add_distance(plan, &plan->arm[i]);
-        }
+        add_shared_stages(plan, recipe, draw != NULL);
+        for (int i = 0; i < plan->arm_count; i++) add_arm_stages(plan, &plan->arm[i], draw);
         add_report(plan, recipe);
     }
     for (int i = 0; i < plan->stage_count && err->status == DT_OK; i++)
         if (check_place(plan, &plan->stage[i], err) == DT_OK) check_settings(&plan->stage[i], err);
     if (err->status != DT_OK) study_plan_close(plan);
+    return err->status;
+}
+
+/* Also "PATH:SPLIT", and "PATH:SHARE". */
+static bool is_there(const char *value)
+{
+    char path[DT_PATH_MAX], *colon;
+    snprintf(path, sizeof path, "%s", value);
+    if (file_exists(path)) return true;
+    if ((colon = strrchr(path, ':'))) *colon = '\0';
+    return colon && file_exists(path);
+}
+
+/* Of those that an arm is trained with, and that it is drawn with. */
+static dt_status check_inputs(const study_arm *arm, const dt_settings *s, dt_error *err)
+{
+    static const char *const keys[] = {"pretrained_model", "vae",   "train_data",     "validation_data", "reference",
+                                       "guidance_model",   "blend", "feature_weights"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = (const char *)s + settings_find(keys[i])->offset;
+        if (value[0] && !is_there(value))
+            return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", arm->name, keys[i], value);
+    }
+    return DT_OK;
+}
+
+dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err)
+{
+    for (int i = 0; i < plan->arm_count && err->status == DT_OK; i++) check_inputs(&plan->arm[i], &plan->arm[i].s, err);
+    for (int i = 0; i < plan->stage_count && err->status == DT_OK; i++) {
+        const study_stage *stage = &plan->stage[i];
+        dt_settings s = stage->s;
+        if (stage->kind != STUDY_SAMPLES) continue;
+        s.pretrained_model[0] = '\0'; /* it is made before */
+        check_inputs(stage->arm, &s, err);
+    }
     return err->status;
 }
 

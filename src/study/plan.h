@@ -3,43 +3,72 @@
  * An arm is the recipe with a few settings of its own, such as another method or another tau. Each has the stages train,
  * sample and distance. What stands before them (statistics of the reference, the cache of latents, the memory bank) is
  * shared by the arms whose settings for it are the same: the first such stage is called "bank", one for other settings
- * "bank-ARM" by the arm that needs it first. The report comes last.
+ * "bank-ARM" by the arm that needs it first. An arm whose bank is a folder of pictures needs none drawn. The report comes last.
  *
- * The stages of an arm called NAME are NAME (training), NAME-samples and NAME-distance; so are their folders. */
+ * The stages of an arm called NAME are NAME (training), NAME-samples and NAME-distance; so are their folders.
+ *
+ * A study's plan is the same with more: an arm is drawn from in several ways, NAME-WAY-samples and NAME-WAY-distance each;
+ * features of every picture are kept for the measures that need them, of the training pictures too ("training"); pictures to
+ * measure on serve as reference and as validation_data where one of the two is not given. */
 #ifndef STUDY_PLAN_H
 #define STUDY_PLAN_H
 
 #include "settings/settings.h"
 
-enum { STUDY_NAME_MAX = SETTINGS_ARM_NAME_MAX + 16 };
+enum { STUDY_NAME_MAX = SETTINGS_ARM_NAME_MAX + SETTINGS_NAME_MAX + 16, STUDY_NEEDS_MAX = 4 };
+
+typedef enum study_kind {
+    STUDY_REFERENCE, /* up to STUDY_BANK: shared */
+    STUDY_TRAINING,  /* features of the training pictures */
+    STUDY_CACHE,
+    STUDY_BANK,
+    STUDY_TRAIN,
+    STUDY_SAMPLES,
+    STUDY_DISTANCE,
+    STUDY_REPORT,
+} study_kind;
 
 typedef struct study_stage study_stage;
 
 typedef struct study_arm {
     char name[SETTINGS_ARM_NAME_MAX];
     dt_settings s; /* the recipe's with the arm's own, the data set's splits and the bank's folder filled in */
-    const study_stage *reference, *bank;
+    const study_stage *shared[STUDY_BANK + 1]; /* by their kind; NULL: none of it */
 } study_arm;
 
 struct study_stage {
     char name[STUDY_NAME_MAX]; /* unique in the plan */
     const char *title;
+    study_kind kind;
     settings_verb verb;
     const study_arm *arm; /* the one it belongs to, or the first of those that share it; NULL: the report */
-    bool shared;
+    int way;              /* samples and distance: of the ways to draw; 0 where there is one alone */
+    const study_stage *needs[STUDY_NEEDS_MAX]; /* what must be finished before; up to the first NULL */
     dt_settings s;
 };
 
 typedef struct study_plan {
     study_arm *arm; /* in the order of the recipe */
     int arm_count;
+    int way_count;
     study_stage *stage; /* in the order in which they are done: what can fail for a missing file comes first */
     int stage_count;
 } study_plan;
 
-/* Makes the plan of an experiment in recipe->output_dir and checks every stage's settings. DT_ERR_ARG names the arm whose
- * settings contradict each other, or whose name another stage has. On failure *plan is closed. */
-dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, dt_error *err);
+/* Makes the plan of an experiment in recipe->output_dir and checks every stage's settings. `draw` are the ways to draw of a study,
+ * none or more; NULL for an experiment that is none. DT_ERR_ARG names the arm whose settings contradict each other, or whose name
+ * another stage has. On failure *plan is closed. */
+dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms,
+                          const settings_arms *draw, dt_error *err);
 void study_plan_close(study_plan *plan);
+
+/* DT_ERR_IO naming the first arm with a path to read from that is not there. */
+dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err);
+
+/* Whether the stage is one that arms share. */
+static inline bool study_is_shared(const study_stage *stage)
+{
+    return stage->kind <= STUDY_BANK;
+}
 
 #endif

@@ -1,0 +1,124 @@
+#include "report/study_page.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "file/file.h"
+#include "report/page.h"
+
+const study_column study_columns[] = {
+    {STUDY_FRECHET, "distance", STUDY_PERCENT},     {STUDY_KERNEL, "KID", STUDY_ABSOLUTE},
+    {STUDY_LOSS, "held-out loss", STUDY_PERCENT},   {STUDY_BANK_LOSS, "loss on the bank", STUDY_PERCENT},
+    {STUDY_COPIED, "copied", STUDY_ABSOLUTE},       {STUDY_NEAREST_RATIO, "nearest ratio", STUDY_ABSOLUTE},
+    {STUDY_PRECISION, "precision", STUDY_ABSOLUTE}, {STUDY_RECALL, "recall", STUDY_ABSOLUTE},
+    {STUDY_SPATIAL, "sFID", STUDY_PERCENT},         {STUDY_SCORE, "Inception Score", STUDY_PERCENT},
+};
+const int study_column_count = sizeof study_columns / sizeof *study_columns, study_main_columns = 5;
+
+bool study_has(const study_table *t, study_measure measure)
+{
+    bool has = false;
+    for (int i = 0; i < t->row_count; i++) has = has || isfinite(t->row[i].value[measure]);
+    return has;
+}
+
+const char *study_title(const study_table *t, const study_column *column)
+{
+    return column->measure == STUDY_FRECHET && t->measure[0] ? t->measure : column->title;
+}
+
+void study_label(char label[DT_TEXT_MAX], const study_table *t, int arm, int way)
+{
+    snprintf(label, DT_TEXT_MAX, "%s%s%s", t->arm.name[arm], t->way.count > 1 ? ", " : "",
+             t->way.count > 1 ? t->way.name[way] : "");
+}
+
+const char *study_colour(int arm, bool *dashed)
+{
+    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    enum { COLOURS = sizeof colours / sizeof *colours };
+    *dashed = arm / COLOURS % 2;
+    return colours[arm % COLOURS];
+}
+
+/* ---- the page ---- */
+
+static void write_summary(html *out, const study_table *t)
+{
+    int measured = 0, failed = 0;
+    for (int i = 0; i < t->row_count; i++) {
+        measured += t->row[i].measured;
+        failed += t->row[i].failure != NULL;
+    }
+    html_markup(out,
+                "<section class=\"card\"><p class=\"verdict\">%d arms on %d data sets with %d seeds, drawn from in %d "
+                "ways: <b>%d of %d measured</b>",
+                t->arm.count, t->data.count, t->seed.count, t->way.count, measured, t->row_count);
+    if (failed) html_markup(out, ", <span class=\"warn\">%d failed</span>", failed);
+    html_element(out, ".</p>\n<p>Differences are to the first arm, <b>", t->arm.name[0],
+                 "</b>, pair by pair: same data set, seed and way to draw. The numbers are those of "
+                 "<code>study.csv</code>, times those of <code>times.csv</code>.</p></section>\n");
+}
+
+static void write_notes(html *out)
+{
+    html_markup(
+        out,
+        "<section class=\"card\"><h2>How to read the measures</h2>\n<ul>\n"
+        "<li>&plusmn; is the standard deviation over seeds (n - 1); of a single seed there is none.</li>\n"
+        "<li>Brackets are 95&nbsp;%% intervals of the mean difference by Student's t over the pairs, which takes pairs "
+        "as independent and differences as about normal; with three seeds they are wide, and honest. Intervals "
+        "without 0 are marked; with many arms one in twenty is so by chance.</li>\n"
+        "<li>A distance (FD, KID) is between samples and held-out pictures, lower is better; it rewards copies of the "
+        "training pictures and cannot tell them. FD depends on the number of pictures.</li>\n"
+        "<li><b>Held-out loss</b> is the denoising loss on held-out pictures, <b>loss on the bank</b> that on the "
+        "base's "
+        "own samples: what it rises by is forgotten. Arms with banks of their own are measured on those.</li>\n"
+        "<li><b>Copied</b> is the share of samples that are no farther from their nearest training picture than that "
+        "picture is from its own nearest other one; of held-out pictures, which nobody copied, that share stands in "
+        "the row below the arms. <b>Nearest ratio</b> is the mean distance to the nearest training picture, of samples "
+        "over held-out pictures: 0 for copies, 1 for samples as far away as new pictures.</li>\n"
+        "<li>Time is that of training, drawing and measuring, without what arms share.</li>\n"
+        "<li>A dash is what was not measured.</li>\n</ul></section>\n");
+}
+
+static void write_all(html *out, const study_table *t)
+{
+    html_element(out,
+                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                 "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
+                 t->title, "</title>\n<style>\n");
+    html_markup(out, "%s", report_style);
+    html_element(out, "</style></head><body><main>\n<header><h1>", t->title, "</h1>\n");
+    html_element(out, "<p class=\"quiet\">", t->tool, "</p></header>\n");
+    write_summary(out, t);
+    study_page_failures(out, t);
+    study_page_together(out, t);
+    for (int data = 0; data < t->data.count; data++) {
+        study_page_data(out, t, data);
+        study_page_figures(out, t, data);
+    }
+    study_page_sensitivity(out, t);
+    html_element(out, "<section class=\"card\"><h2>Settings</h2><details><summary>recipe.yaml</summary><pre>",
+                 t->settings, "</pre></details></section>\n");
+    write_notes(out);
+    html_markup(out, "</main></body></html>\n");
+}
+
+dt_status study_page_write(const study_table *t, const char *path, dt_error *err)
+{
+    html page = {0};
+    text_c_numbers
+        numbers; /* those of SVG and CSS have a decimal point, whatever language the calling program speaks */
+    if (!text_enter_c_numbers(&numbers)) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
+    if (html_open(&page, err) == DT_OK) {
+        write_all(&page, t);
+        if (html_close(&page, err) == DT_OK) file_write_atomic(path, page.page.text, page.page.size, err);
+    }
+    html_free(&page);
+    text_leave_c_numbers(&numbers);
+    return err->status;
+}
