@@ -182,7 +182,8 @@ static void what_help_calls_needed_is_needed(void **state)
     for (int v = 0; v < VERB_COUNT; v++) {
         static const char *const operands[] = {"prepare food101 food", "recipes.yaml"};
         const char *name = verb_names[v].name;
-        const char *operand = !strcmp(name, "data") ? operands[0] : !strcmp(name, "run") ? operands[1] : "";
+        const char *operand = !strcmp(name, "data") ? operands[0] : operands[1];
+        if (strcmp(name, "data") != 0 && strcmp(name, "run") != 0 && strcmp(name, "study") != 0) operand = "";
         char command[1024], flags[8][64];
         int count = 0;
         if (!verb_names[v].keys) continue;

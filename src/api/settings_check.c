@@ -254,7 +254,6 @@ static void check_run(const dt_settings *s, dt_error *err)
 static void check_study(const dt_settings *s, dt_error *err)
 {
     require(s->output_dir, "output_dir", "study", err);
-    require(s->arms, "arms", "study", err);
     RULE(s->dry_run, "dry_run is for train; study has none");
 }
 

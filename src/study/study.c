@@ -209,7 +209,8 @@ dt_status dt_study(dt_context *c, const dt_settings *s, const dt_observer *obser
     study y = {.c = c, .s = s, .observer = api_observer(observer)};
     dt_error *err = &c->error;
     if (api_enter(c, s, SETTINGS_STUDY, y.observer) != DT_OK) return api_leave(c);
-    if (settings_study_load(&y.file, s->arms, err) == DT_OK && study_grid_open(&y.grid, &y.file, err) == DT_OK &&
+    if (s->arms[0]) settings_study_load(&y.file, s->arms, err);
+    if (err->status == DT_OK && study_grid_open(&y.grid, &y.file, err) == DT_OK &&
         study_plan_open(&y.plan, s, &y.grid.cases, &y.file.draw, err) == DT_OK &&
         study_plan_check_inputs(&y.plan, err) == DT_OK) {
         tell_size(&y);
