@@ -183,7 +183,7 @@ static void a_stopped_study_ends_in_the_same_table(void **state)
     int stops = 0;
     dt_status status = DT_ERR_INTERRUPTED;
     fixture_ask_every = 0;
-    for (; status == DT_ERR_INTERRUPTED && stops < 200; stops++) status = study_until(&s, 40 + 7 * (stops % 11));
+    for (; status == DT_ERR_INTERRUPTED && stops < 200; stops++) status = study_until(&s, 400 + 110 * (stops % 11));
     fixture_ask_every = -1;
     assert_int_equal(status, DT_ERR_FORMAT);
     assert_in_range(stops, 5, 199);
