@@ -328,6 +328,7 @@ static void a_study_that_cannot_be_is_refused_before_anything_is_made(void **sta
         {"arms: {a: {trained_on: x}}\n", "arm a: run chooses"},
         {"arms: {a: {keep: all}, b: {method: pretrain}}\n", "keep cannot be set by an arm"},
         {"arms: {a: {}}\nseeds: [0]\ndraw: {b: {}, b: {}}\n", "way to draw b is there twice"},
+        {"arms: {a: {}, b: {feature: squeezenet, feature_weights: x}}\n", "arm b: feature squeezenet needs resolution"},
         {"arms: {reference: {}}\n", "another stage is called reference"},
         {"grid: {tau: [1]\n", "study.yaml"},
         {"grid: &a {tau: *a}\n", "study.yaml"},

@@ -5,13 +5,14 @@
 
 #include "report/html.h"
 #include "report/run.h"
+#include "settings/settings.h"
 
 enum { REPORT_LABEL_MAX = 320 };
 
 typedef struct report_run {
     run run;
     run_summary summary;
-    char arm[RUN_NAME_MAX]; /* its name in an experiment; empty: the run was named by itself */
+    char arm[SETTINGS_ARM_NAME_MAX]; /* its name in an experiment; empty: the run was named by itself */
     /* Unique in the report: the arm's or method's name, with the folder's where it is shared. */
     char label[REPORT_LABEL_MAX];
     const char *colour; /* class of the style, for lines and swatches */

@@ -103,7 +103,7 @@ static dt_status add_experiment(report *r, const char *folder, const char *path,
         error_set(err, DT_ERR_FORMAT, "%s: more than %d arms", path, SETTINGS_ARMS_MAX);
     for (size_t i = 0; names && err->status == DT_OK && (i == 0 || i < json_array_size(names)); i++) {
         const char *name = json_string_value(json_array_get(names, i));
-        if (name && *name && strlen(name) < RUN_NAME_MAX && !strchr(name, '/'))
+        if (name && *name && strlen(name) < SETTINGS_ARM_NAME_MAX && !strchr(name, '/'))
             add_arm(r, folder, name, err);
         else
             error_set(err, DT_ERR_FORMAT, "%s: 'arms' is not a list of names", path);

@@ -51,6 +51,11 @@ static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const se
         arm->s.arms[0] = '\0';
         settings_arm_apply(&arm->s, &arms->arm[i]);
         if (study) complete_for_study(&arm->s);
+        if (study && arm->s.feature != DT_FEATURE_BASE && arm->s.resolution == 0)
+            return error_set(err, DT_ERR_ARG,
+                             "arm %s: feature %s needs resolution in a study: the size of the samples, at which the "
+                             "reference's pictures are compared with them",
+                             arm->name, settings_word(&arm->s, "feature"));
         if (settings_check(&arm->s, SETTINGS_RUN, &why) != DT_OK)
             return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
         take_split(arm->s.train_data, &arm->s, "train");
