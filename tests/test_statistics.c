@@ -182,6 +182,42 @@ static void what_is_no_covariance_is_refused(void **state)
     }
 }
 
+/* With its rows a file gives back all that was measured; rows that are not those of its count are refused. */
+static void rows_come_back_from_a_file_or_not_at_all(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    statistics s, back;
+    int64_t count = -1;
+    gather(&s, &both, true);
+    assert_int_equal(statistics_save_with_rows(&s, temp_path("rows.npz"), &err), DT_OK);
+    assert_int_equal(statistics_count_rows(&count, temp_path("rows.npz"), &err), DT_OK);
+    assert_int_equal(count, ROWS);
+    assert_int_equal(statistics_load(&back, temp_path("rows.npz"), &both, NULL, &err), DT_OK);
+    assert_int_equal(back.row_count, ROWS);
+    assert_memory_equal(back.rows, s.rows, ROWS * DIM * sizeof(float));
+    assert_same(&back.spatial, &s.spatial);
+    statistics_close(&back);
+    assert_int_equal(statistics_save(&s, temp_path("without.npz"), &err), DT_OK);
+    assert_int_equal(statistics_count_rows(&count, temp_path("without.npz"), &err), DT_OK);
+    assert_int_equal(count, 0);
+
+    const int64_t had = s.row_count;
+    for (int fault = 0; fault < 3; fault++) {
+        static const char *const says[] = {"rows [150,5] of float32 expected", "rows [150,5] of float32 expected",
+                                           "array rows: value 7 is not finite"};
+        dt_error why = {0};
+        if (fault == 0) s.row_count = 0;
+        if (fault == 1) s.row_count = had - 1;
+        if (fault == 2) s.row_count = had, s.rows[7] = NAN;
+        assert_int_equal(statistics_save_with_rows(&s, temp_path("rows.npz"), &err), DT_OK);
+        assert_int_equal(statistics_load(&back, temp_path("rows.npz"), &both, NULL, &why), DT_ERR_FORMAT);
+        assert_says(why.message, says[fault]);
+        assert_null(back.rows);
+    }
+    statistics_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +226,7 @@ int main(void)
         cmocka_unit_test(both_parts_come_back_from_a_file),
         cmocka_unit_test(what_is_no_covariance_is_refused),
         cmocka_unit_test(files_that_name_no_measure_are_taken_for_a_published_one),
+        cmocka_unit_test(rows_come_back_from_a_file_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, setup, temp_folder_remove);
 }

@@ -226,6 +226,18 @@ static void what_failed_is_tried_again_and_a_study_grows(void **state)
     assert_says(fixture_message, "stage plain-3 was finished with learning_rate 0.001, this call has 0.5");
 }
 
+static void a_study_can_be_repeated_from_its_recipe(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_error err = {0};
+    dt_settings_init(&s);
+    assert_int_equal(settings_load(&s, temp_path("whole/recipe.yaml"), &err), DT_OK);
+    fixture_must(dt_study, &s);
+    assert_int_equal(count_of(fixture_log, "distance, finished before"), 2 * WAYS);
+    assert_int_equal(count_of(fixture_log, "wrote "), 1);
+}
+
 /* A model that was dropped is trained again, to the same bits, where it is to be drawn from in another way. */
 static void a_dropped_model_is_made_again_when_it_is_needed(void **state)
 {
@@ -386,6 +398,7 @@ int main(void)
         cmocka_unit_test(the_page_has_the_numbers_of_the_table),
         cmocka_unit_test(a_stopped_study_ends_in_the_same_table),
         cmocka_unit_test(what_failed_is_tried_again_and_a_study_grows),
+        cmocka_unit_test(a_study_can_be_repeated_from_its_recipe),
         cmocka_unit_test(a_dropped_model_is_made_again_when_it_is_needed),
         cmocka_unit_test(data_sets_and_banks_are_axes_too),
         cmocka_unit_test(a_study_that_cannot_be_is_refused_before_anything_is_made),

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/finite.h"
 #include "eval/frechet.h"
@@ -11,9 +12,6 @@
 
 /* Bytes that the arrays of any file here have at most: two covariances with what belongs to them. */
 #define MOMENTS_LIMIT ((int64_t)sizeof(double) * 2 * STATISTICS_DIM_MAX * (STATISTICS_DIM_MAX + 2))
-
-/* And those of the rows: four million pictures of 1,024 features, or two million of Inception's. */
-#define ROWS_LIMIT ((int64_t)1 << 34)
 
 static npz_array vector(const char *name, const double *data, int64_t dim)
 {
@@ -119,23 +117,6 @@ static dt_status read_moments(feature_moments *m, const npz_array *mean, const n
     return frechet_check_covariance(m->covariance, m->dim, name, err);
 }
 
-/* The features of each of the s->count images. */
-static dt_status read_rows(statistics *s, const npz_array *a, const char *path, dt_error *err)
-{
-    const int64_t values = s->count * s->features.dim;
-    if (!is_matrix(a, s->count, s->features.dim) || a->dtype != NPZ_F32)
-        return error_set(err, DT_ERR_FORMAT, "%s: rows [%lld,%lld] of float32 expected", path, (long long)s->count,
-                         (long long)s->features.dim);
-    const int64_t bad = finite_first_bad(a->data, values);
-    if (bad >= 0)
-        return error_set(err, DT_ERR_FORMAT, "%s: array rows: value %lld is not finite", path, (long long)bad);
-    s->rows = malloc((size_t)values * sizeof *s->rows);
-    if (!s->rows) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its rows", path);
-    memcpy(s->rows, a->data, (size_t)values * sizeof *s->rows);
-    s->row_count = s->row_capacity = s->count;
-    return DT_OK;
-}
-
 static dt_status read_finished(statistics *s, const npz *z, const char *path, const statistics_kind *kind, bool *named,
                                dt_error *err)
 {
@@ -156,8 +137,38 @@ static dt_status read_finished(statistics *s, const npz *z, const char *path, co
     s->count = count < 0 ? 0 : count;
     if (read_moments(&s->features, mu, sigma, path, err) == DT_OK && spatial)
         read_moments(&s->spatial, mu_s, sigma_s, path, err);
-    const npz_array *rows = npz_find(z, "rows");
-    return err->status == DT_OK && rows ? read_rows(s, rows, path, err) : err->status;
+    return err->status;
+}
+
+/* Reads the features of each of the s->count images. They are never more than the file: they are stored as they are. */
+static dt_status fill_rows(statistics *s, npz_stream *rows, const char *path, dt_error *err)
+{
+    struct stat file;
+    const npz_array *a = &rows->array;
+    if (!is_matrix(a, s->count, s->features.dim) || a->dtype != NPZ_F32)
+        return error_set(err, DT_ERR_FORMAT, "%s: rows [%lld,%lld] of float32 expected", path, (long long)s->count,
+                         (long long)s->features.dim);
+    const int64_t values = npz_count(a), bytes = values * (int64_t)sizeof *s->rows;
+    if (stat(path, &file) != 0 || bytes > file.st_size)
+        return error_set(err, DT_ERR_FORMAT, "%s: rows of %lld bytes in a file of fewer", path, (long long)bytes);
+    s->rows = malloc((size_t)bytes);
+    if (!s->rows) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its rows", path);
+    if (npz_stream_read(rows, s->rows, bytes, err) != DT_OK) return err->status;
+    const int64_t bad = finite_first_bad(s->rows, values);
+    if (bad >= 0)
+        return error_set(err, DT_ERR_FORMAT, "%s: array rows: value %lld is not finite", path, (long long)bad);
+    s->row_count = s->row_capacity = s->count;
+    return DT_OK;
+}
+
+static dt_status read_rows(statistics *s, const char *path, dt_error *err)
+{
+    npz_stream rows;
+    bool has = false;
+    if (npz_has(&has, path, "rows", err) != DT_OK || !has) return err->status;
+    if (npz_stream_open(&rows, path, "rows", err) == DT_OK) fill_rows(s, &rows, path, err);
+    npz_stream_close(&rows);
+    return err->status;
 }
 
 dt_status statistics_count_rows(int64_t *count, const char *path, dt_error *err)
@@ -173,13 +184,14 @@ dt_status statistics_count_rows(int64_t *count, const char *path, dt_error *err)
 
 dt_status statistics_load(statistics *s, const char *path, const statistics_kind *kind, bool *named, dt_error *err)
 {
-    static const char *const wanted[] = {"mu", "sigma", "mu_s", "sigma_s", "count", "measure", "rows", NULL};
+    static const char *const wanted[] = {"mu", "sigma", "mu_s", "sigma_s", "count", "measure", NULL};
     npz z = {0};
     bool says = false;
     *s = (statistics){0};
-    if (npz_read_some(&z, path, wanted, MOMENTS_LIMIT + ROWS_LIMIT, err) == DT_OK)
-        read_finished(s, &z, path, kind, &says, err);
+    if (npz_read_some(&z, path, wanted, MOMENTS_LIMIT, err) == DT_OK) read_finished(s, &z, path, kind, &says, err);
     if (named) *named = says;
     npz_free(&z);
+    if (err->status == DT_OK) read_rows(s, path, err);
+    if (err->status != DT_OK) statistics_close(s);
     return err->status;
 }
