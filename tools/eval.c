@@ -33,7 +33,8 @@ const verb eval_verb = {
         "distance of our own, FD-base, which is no FID and needs no download. --feature inception gives FID, sFID, "
         "Inception Score, KID, precision and recall as published, from pictures cropped to --resolution or, without "
         "it, at their own sizes; it needs the file of weights that pytorch-fid publishes, and no --pretrained-model. "
-        "Numbers that need images are left out where there are only statistics. With --trained-on, the pictures that the "
+        "Numbers that need images are left out where there are only statistics. With --trained-on, the pictures that "
+        "the "
         "candidate's model was trained on, it tells how many of the candidates are copies of them, which no distance "
         "sees: the share that is no farther from its nearest training picture than that is from its own nearest one.",
     .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n"
