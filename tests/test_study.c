@@ -258,8 +258,8 @@ static void a_dropped_model_is_made_again_when_it_is_needed(void **state)
     assert_true(file_exists(temp_path("dropped/plain/final/model.safetensors")));
     char *second = text_of("dropped/study.csv");
     assert_true(number_in(first, "\nplain,data", 6) > 0);
-    assert_true(number_in(first, "\nplain,data", 6) == number_in(second, "\nplain,data,of the settings,a", 6));
-    assert_true(number_in(first, "\nplain,data", 6) != number_in(second, "\nplain,data,of the settings,b", 6));
+    assert_true(number_in(first, "\nplain,data", 6) == number_in(second, "\nplain,data,as set,a", 6));
+    assert_true(number_in(first, "\nplain,data", 6) != number_in(second, "\nplain,data,as set,b", 6));
     free(first);
     free(second);
     fixture_remove("dropped");
