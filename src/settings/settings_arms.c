@@ -14,8 +14,10 @@ bool settings_suits_arm(const settings_key *key)
 
 bool settings_suits_draw(const settings_key *key)
 {
-    const bool sampling = (key->verbs & SETTINGS_SAMPLE) && !strcmp(key->group, settings_find("sampler")->group);
-    return sampling && key != settings_find("num_samples") && strncmp(key->name, "save_", 5) != 0;
+    const unsigned before = SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_EVAL;
+    const bool of_drawing = !(key->verbs & before) || !strcmp(key->group, settings_find("sampler")->group);
+    const bool of_files = key == settings_find("num_samples") || !strncmp(key->name, "save_", 5);
+    return (key->verbs & SETTINGS_SAMPLE) && of_drawing && !of_files;
 }
 
 settings_arm *settings_arms_add(settings_arms *arms, const char *name, dt_error *err)

@@ -87,7 +87,9 @@ static void drop_samples(const study_stage *samples, dt_keep keep)
 static void drop_run(const study_stage *train, dt_keep keep)
 {
     remove_folder(train->s.output_dir, "checkpoints");
-    if (keep == DT_KEEP_MEASURES) remove_folder(train->s.output_dir, "final");
+    if (keep != DT_KEEP_MEASURES) return;
+    remove_folder(train->s.output_dir, "averages");
+    remove_folder(train->s.output_dir, "final");
 }
 
 static bool is_finished(const study *y, const study_arm *arm)
