@@ -233,7 +233,10 @@ typedef struct dt_settings {
     dt_guidance_condition guidance_condition; /* what guidance_model is told: nothing, or what the model is told */
     char guidance_interval[DT_TEXT_MAX];      /* sample: "LO,HI", both included: t outside is not guided; empty: all */
     double nag_scale;                         /* sample: noise awareness guidance; 0: none */
-    char classes[DT_TEXT_MAX];                /* "0,3,7", "0-101" or names; empty: all classes */
+    char tail_model[DT_PATH_MAX]; /* sample, chain: makes the last steps in the model's place; empty: nobody */
+    double tail;                  /* sample: the share of the steps that it makes, 0 to 1 */
+    char tails[DT_TEXT_MAX];      /* chain: the shares that are compared, "0,0.1,1" */
+    char classes[DT_TEXT_MAX];    /* "0,3,7", "0-101" or names; empty: all classes */
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
     int64_t save_images;          /* so many of the samples become files; negative: all */
@@ -307,7 +310,7 @@ const char *dt_version(void);
 /* ---- what a caller may watch ---- */
 
 typedef struct dt_progress {
-    const char *task; /* "bank", "cache", "train", "sample", "eval" */
+    const char *task; /* "bank", "cache", "train", "sample", "eval", "chain", "ideal" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
     double loss_retained;          /* mean squared distance to the frozen base's predictions; NaN where none is kept */
@@ -379,6 +382,45 @@ typedef struct dt_eval_result {
 
 /* Distance between s->reference and s->candidate in the features of s->feature. */
 dt_status dt_eval(dt_context *ctx, const dt_settings *s, const dt_observer *observer, dt_eval_result *result);
+
+enum { DT_CHAIN_POINTS_MAX = 51 };
+
+typedef struct dt_chain_point {
+    double tail;        /* share of the steps that s->tail_model made */
+    int64_t tail_steps; /* so many are that */
+    dt_eval_result distance;
+} dt_chain_point;
+
+typedef struct dt_chain_result {
+    int64_t count, best; /* points; the one of the lowest Frechet distance */
+    dt_chain_point point[DT_CHAIN_POINTS_MAX];
+} dt_chain_result;
+
+/* The chain of forgetting (figure 1 of the paper): s->eval_count samples of s->pretrained_model, drawn once for each share of
+ * s->tails with that share of the steps, the last ones, made by s->tail_model, and their distances to s->reference. Writes
+ * s->output_dir: chain.json, chain.csv, and a folder as dt_sample's for each share. Goes on where an earlier call stopped. */
+dt_status dt_chain(dt_context *ctx, const dt_settings *s, const dt_observer *observer, dt_chain_result *result);
+
+enum { DT_IDEAL_BANDS = 10 };
+
+/* Means over pictures under noise at steps of one tenth of 0..999; squares are means over values. NaN where there is no model. */
+typedef struct dt_ideal_band {
+    double nearest, mean; /* between what the ideal says and the nearest picture, or the mean of all, squared */
+    double ideal_loss, model_loss; /* between the noise that each predicts and the noise that was added, squared */
+    double apart, apart_x0;        /* between the two predictions, squared: of the noise, and of the clean picture */
+} dt_ideal_band;
+
+typedef struct dt_ideal_result {
+    int64_t count; /* pictures that the ideal knows */
+    bool has_model, has_other;
+    double nearest_at_first, mean_at_last;                      /* the limits: at t = 0, at t = 999 */
+    dt_ideal_band known[DT_IDEAL_BANDS], other[DT_IDEAL_BANDS]; /* of s->train_data, of s->validation_data */
+} dt_ideal_result;
+
+/* The ideal denoiser of the pictures of s->train_data (theorem 1 of the paper): its two limits, its loss over t on these pictures and
+ * those of s->validation_data, and how far s->pretrained_model, where there is one, is from it. Writes ideal.json, ideal.csv and
+ * grid.png into s->output_dir. */
+dt_status dt_ideal(dt_context *ctx, const dt_settings *s, const dt_observer *observer, dt_ideal_result *result);
 
 /* One forward pass on the tensors x [N,C,H,W], t [N], y [N] of s->input (with x0 and noise instead of x: also the loss
  * terms, and with s->gradients every parameter's gradient) into s->output. */

@@ -17,6 +17,8 @@ static const struct {
                   {"convert", SETTINGS_CONVERT},
                   {"inspect", 0},
                   {"run", RUN_KEYS},
+                  {"chain", SETTINGS_CHAIN},
+                  {"ideal", SETTINGS_IDEAL},
                   {"study", (RUN_KEYS & ~(unsigned)SETTINGS_RUN) | SETTINGS_STUDY},
                   {"report", SETTINGS_REPORT}};
 enum { VERB_COUNT = sizeof verb_names / sizeof verb_names[0] };

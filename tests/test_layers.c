@@ -32,6 +32,7 @@ static const struct {
     {"model/file", "base file container tensor op nn diffusion"},
     {"model/codec", "base file container tensor op nn model/file"},
     {"model/dit", "base file container tensor op nn diffusion model/file"},
+    {"model/ideal", "base tensor diffusion"},
     {"model/feature", "base container image tensor op nn diffusion model/file"},
     {"adapter", "base file container tensor op nn diffusion model/file"},
     {"model", "base file container average tensor diffusion model/file model/dit adapter"},
@@ -39,13 +40,13 @@ static const struct {
     {"data", "base file container image tensor diffusion model/file model/codec"},
     {"method", "base file settings diffusion"},
     {"train", "base file container average tensor op nn diffusion model/file adapter model data method"},
-    {"measure", "base file image tensor diffusion model/feature model eval data train"},
+    {"measure", "base file image tensor diffusion model/ideal model/feature model eval data train"},
     {"run", "base file container average settings model/file adapter data train measure"},
     {"prepare", "base file container image data"},
     {"report", "base file settings"},
     {"api", "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
-            "model/feature "
-            "adapter model eval data method train measure run prepare report"},
+            "model/ideal "
+            "model/feature adapter model eval data method train measure run prepare report"},
     {"study", "base file settings tensor run report api"},
     {"tools", "base file settings prepare"},
 };

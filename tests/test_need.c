@@ -131,6 +131,8 @@ static void drawing_takes_what_it_says(void **state)
     (void)state;
     check("bank", TUNES "--bank drawn --bank-size 24 --threads 2");
     check("sample", TUNES "--output-dir samples --num-samples 12 --threads 2");
+    check("chain", TUNES "--tail-model demo.safetensors --reference held --output-dir chain --eval-count 12 "
+                         "--tails 0,0.5,1 --threads 2");
 }
 
 static void training_takes_what_it_says(void **state)
@@ -146,6 +148,8 @@ static void measuring_takes_what_it_says(void **state)
 {
     (void)state;
     check("eval", "--pretrained-model demo.safetensors --reference data --candidate held --threads 2");
+    check("ideal", "--pretrained-model demo.safetensors --train-data data --validation-data held --output-dir ideal "
+                   "--validation-count 16 --threads 2");
 }
 
 static void files_take_what_they_say(void **state)

@@ -606,6 +606,72 @@ static void the_page_is_self_contained(void **state)
     for (const char *at = page; (at = strstr(at, "src=\"")); at++) assert_memory_equal(at, "src=\"data:", 10);
 }
 
+/* ---- chains ---- */
+
+static void write_chain(fixture *f, const char *folder, const char *points)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", f->root, folder);
+    mkdir(path, 0700);
+    write_file(f, folder, "chain.json",
+               "{\"tail_model\": \"<base>\", \"tail_is_told\": \"nothing\", \"samples\": 512, ");
+    write_file(f, folder, "chain.json", "\"measure\": \"FD-base\", \"reference_count\": 90, \"points\": ");
+    write_file(f, folder, "chain.json", points);
+}
+
+static const char chain_points[] =
+    "[{\"tail\": 0, \"folder\": \"p0\", \"frechet_distance\": 2.5}, {\"tail\": 0.1, \"folder\": \"p10\", "
+    "\"frechet_distance\": 2.25}, {\"tail\": 1, \"folder\": \"p100\", \"frechet_distance\": 31.5}], \"best\": 1}";
+
+static void a_chain_is_shown_by_itself_and_with_its_run(void **state)
+{
+    fixture *f = *state;
+    static const unsigned char png[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0,
+                                        0,    0,   7,   0,   0,  0,  9,  8,  2, 0, 0, 0,  0,   0,   0,   0};
+    add_folder(f, "alone");
+    write_chain(f, "alone", chain_points);
+    mkdir(temp_path("alone/p10"), 0700);
+    temp_write("alone/p10/grid.png", png, sizeof png);
+    make_page(f, "");
+    assert_says(f->text, "Chain of forgetting: ");
+    assert_says(f->text, "made by &lt;base&gt;");
+    assert_says(f->text, "with 10&nbsp;%, 2.25; with 100&nbsp;% it is 31.5.");
+    assert_says(f->text, "width=\"7\" height=\"9\"");
+    assert_says(f->text, "10 % by the base, the lowest distance");
+    f->runs[0] = '\0';
+    add_run(f, "tuned", "finetune", 10, 3);
+    write_chain(f, "tuned/chain", chain_points);
+    make_page(f, "");
+    assert_says(f->text, "Chain of forgetting: plain fine-tuning");
+    assert_says(f->text, "2.25");
+}
+
+static void a_chain_that_is_none_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    static const char *const bad[] = {
+        "[], \"best\": 0}",
+        "[{\"tail\": 0, \"folder\": \"../p0\"}], \"best\": 0}",
+        "[{\"tail\": 0, \"folder\": \"..\"}], \"best\": 0}",
+        "[{\"tail\": 2, \"folder\": \"p0\"}], \"best\": 0}",
+        "[{\"tail\": 0, \"folder\": \"p0\"}], \"best\": 1}",
+        "[{\"tail\": 0, \"folder\": \"p0\"}], \"best\": -1}",
+        "[7], \"best\": 0}",
+        "7, \"best\": 0}",
+        "[{\"tail\": 0}], \"best\": 0",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char folder[32];
+        snprintf(folder, sizeof folder, "bad%zu", i);
+        f->runs[0] = '\0';
+        add_folder(f, folder);
+        write_chain(f, folder, bad[i]);
+        assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+        assert_says(f->err.message, "chain.json");
+        error_clear(&f->err);
+    }
+}
+
 static void a_grid_that_is_no_png_is_refused_by_name(void **state)
 {
     fixture *f = *state;
@@ -737,6 +803,8 @@ int main(void)
         REPORT_TEST(a_failed_report_leaves_the_old_page),
         REPORT_TEST(markup_from_files_and_title_is_escaped),
         REPORT_TEST(missing_numbers_are_dashes_and_gaps),
+        REPORT_TEST(a_chain_is_shown_by_itself_and_with_its_run),
+        REPORT_TEST(a_chain_that_is_none_is_refused_by_name),
         REPORT_TEST(grids_are_embedded_byte_for_byte),
         REPORT_TEST(the_page_is_self_contained),
         REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),

@@ -91,6 +91,37 @@ static void shape_stack(dt_settings *s)
     snprintf(s->save_stack, sizeof s->save_stack, "%s", temp_path("out/stack.npz"));
 }
 
+static void shape_chain(dt_settings *s)
+{
+    s->eval_count = 7;
+    s->num_samples = 4;
+    s->sample_batch_size = 3;
+    s->num_inference_steps = 3;
+    s->sampler = DT_SAMPLER_UNIPC;
+    snprintf(s->tails, sizeof s->tails, "0,0.4,1");
+    memcpy(s->tail_model, s->pretrained_model, sizeof s->tail_model);
+    snprintf(s->reference, sizeof s->reference, "%s", temp_path("held"));
+}
+
+static dt_status call_chain(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_chain_result r;
+    return dt_chain(c, s, observer, &r);
+}
+
+static void shape_ideal(dt_settings *s)
+{
+    s->validation_count = 4;
+    s->sample_batch_size = 3;
+    snprintf(s->validation_data, sizeof s->validation_data, "%s", temp_path("held"));
+}
+
+static dt_status call_ideal(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_ideal_result r;
+    return dt_ideal(c, s, observer, &r);
+}
+
 static void shape_cache(dt_settings *s)
 {
     snprintf(s->cache_dir, sizeof s->cache_dir, "%s", temp_path("out"));
@@ -131,6 +162,10 @@ static const work works[] = {
     {"bank", dt_bank, shape_bank, false, false},
     {"samples with statistics", dt_sample, shape_samples, false, false},
     {"samples with a stack", dt_sample, shape_stack, true, false},
+    {"chain", call_chain, shape_chain, false, false},
+    {"chain of latents", call_chain, shape_chain, true, false},
+    {"ideal", call_ideal, shape_ideal, false, false},
+    {"ideal of latents", call_ideal, shape_ideal, true, false},
     {"cache", dt_cache, shape_cache, true, false},
     {"study", dt_run, shape_study, false, true},
     {"study of latents", dt_run, shape_latent_study, true, true},

@@ -438,23 +438,46 @@ static void a_network_guided_by_its_like_draws_the_same_bits(void **state)
     assert_memory_equal(own, other, sizeof own);
 }
 
-/* The last steps of one network's samples by another: what chains and tails are made of. */
-static void the_denoiser_of_a_step_is_chosen_by_t(void **state)
+/* Karras' levels tell a network the same t several times at the clean end, where the choice must still know which step it is. */
+static void the_denoiser_of_a_step_is_chosen_by_its_number(void **state)
 {
     (void)state;
     known noisy = {.out_channels = 1}, clean = {.out_channels = 1};
-    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 10);
+    dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 300);
+    s.timestep_spacing = DT_SPACING_KARRAS;
     s.guidance_scale = 1;
     const denoiser a = known_denoiser(&clean, 1), b = known_denoiser(&noisy, 1);
     sampler p = known_sampler(&b, &s);
-    p.model = (denoiser_choice){.count = 2, .entry = {{0, &a}, {400, &b}}};
+    assert_true(p.schedule.original[0] == p.schedule.original[1]);
+    p.model = (denoiser_choice){.count = 2, .entry = {{.denoiser = &a}, {.from = 1, .denoiser = &b}}};
     float x[4];
     assert_int_equal(sampler_draw(&c, &p, x, &(condition){.label = (int32_t[]){0}}, (uint32_t[]){0}, 1), DT_OK);
-    int at_least_400 = 0;
-    for (int i = 0; i < 10; i++) at_least_400 += p.schedule.original[i] >= 400;
-    assert_int_equal(noisy.calls, at_least_400);
-    assert_int_equal(clean.calls, 10 - at_least_400);
-    assert_true(noisy.asked_t[noisy.calls - 1] >= 400 && clean.asked_t[0] < 400);
+    assert_int_equal(noisy.calls, 299);
+    assert_int_equal(clean.calls, 1);
+}
+
+/* A tail that is told nothing is asked once for each sample, for the null class, whatever the guidance; one that is told is guided by
+ * its own other branch. */
+static void a_tail_is_told_and_guided_as_it_is_said(void **state)
+{
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        known own = {.out_channels = 1}, others = {.out_channels = 1};
+        dt_settings s = settings_of(DT_SAMPLER_DDIM, 0, 8);
+        s.guidance_scale = 3;
+        const denoiser a = known_denoiser(&own, 1), b = known_denoiser(&others, 1);
+        sampler p = known_sampler(&a, &s);
+        float start[4], x[4];
+        assert_int_equal(sampler_end_by(&p, &b, 8, told, "tail", &c.error), DT_OK);
+        sampler_start(&p, start, (uint32_t[]){0}, 1);
+        memcpy(x, start, sizeof x);
+        assert_int_equal(sampler_continue(&c, &p, x, &(condition){.label = (int32_t[]){3}}, (uint32_t[]){0}, 1), DT_OK);
+        assert_int_equal(own.calls, 0);
+        assert_int_equal(others.calls, 8);
+        assert_int_equal(others.asked_rows, told ? 2 : 1);
+        const double expected = ddim_by_hand(&p, (double)start[0], told ? 1 + 3 * (0.4 - 1) : 1, 8);
+        assert_true(fabs((double)x[0] - expected) < 1e-4 * fmax(1, fabs(expected)));
+    }
 }
 
 static void settings_that_no_schedule_has_are_refused(void **state)
@@ -571,7 +594,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(guidance_looks_at_the_t_of_each_evaluation, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_acts_in_its_interval_only, setup, teardown),
         cmocka_unit_test_setup_teardown(a_network_guided_by_its_like_draws_the_same_bits, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_t, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_denoiser_of_a_step_is_chosen_by_its_number, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tail_is_told_and_guided_as_it_is_said, setup, teardown),
         cmocka_unit_test_setup_teardown(settings_that_no_schedule_has_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_model_that_guides_itself_as_another_is_classifier_free_guidance, setup,
                                         teardown),

@@ -74,6 +74,11 @@ static void settings_that_change_nothing_are_told(void **state)
     assert_told(SETTINGS_BANK, "guidance_scale=4 bank_labels=classes", "");
     assert_told(SETTINGS_SAMPLE, "feature=squeezenet feature_weights=w", "feature_weights (save_statistics)");
     assert_told(SETTINGS_SAMPLE, "feature=squeezenet feature_weights=w save_statistics=s", "");
+    assert_told(SETTINGS_SAMPLE, "tail=0.5", "tail (tail_model)");
+    assert_told(SETTINGS_SAMPLE, "tail=0.5 tail_model=m", "");
+    assert_told(SETTINGS_IDEAL, "pretrained_model= cache_dir=c num_heads=2",
+                "cache_dir (vae), num_heads (pretrained_model)");
+    assert_told(SETTINGS_IDEAL, "cache_dir=c vae=v num_heads=2 pretrained_model=m", "");
     assert_told(SETTINGS_EVAL, "inception_resize=clean", "inception_resize (feature inception)");
     assert_told(SETTINGS_EVAL, "resolution=9", "resolution (other features than base)");
     assert_told(SETTINGS_EVAL, "resolution=9 feature=squeezenet num_heads=2", "num_heads (feature base)");
@@ -233,6 +238,23 @@ static void the_other_verbs_say_what_they_need(void **state)
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1", NULL},
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1 adapter_weights=a", "an adapter by itself"},
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1 adapter_weights=a merge=true", NULL},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=b reference=r output_dir=o", NULL},
+        {SETTINGS_CHAIN, "pretrained_model=m reference=r output_dir=o", "chain needs tail_model"},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=b output_dir=o", "chain needs reference"},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=b reference=r", "chain needs output_dir"},
+        {SETTINGS_CHAIN, "tail_model=b reference=r output_dir=o", "chain needs pretrained_model"},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=b reference=r output_dir=o tails=0.5,0.1", "tails must be"},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=o reference=r output_dir=o", "must not be the"},
+        {SETTINGS_CHAIN, "pretrained_model=m tail_model=b reference=r output_dir=o feature=squeezenet",
+         "feature_weights"},
+        {SETTINGS_IDEAL, "train_data=d output_dir=o resolution=32", NULL},
+        {SETTINGS_IDEAL, "train_data=d output_dir=o pretrained_model=m", NULL},
+        {SETTINGS_IDEAL, "train_data=d output_dir=o", "ideal needs resolution"},
+        {SETTINGS_IDEAL, "train_data=d output_dir=o pretrained_model=m resolution=32", "leave it out"},
+        {SETTINGS_IDEAL, "output_dir=o resolution=32", "ideal needs train_data"},
+        {SETTINGS_IDEAL, "train_data=d resolution=32", "ideal needs output_dir"},
+        {SETTINGS_IDEAL, "train_data=d output_dir=d resolution=32", "must not be the"},
+        {SETTINGS_IDEAL, "train_data=d output_dir=o vae=v cache_dir= pretrained_model=m", "vae needs cache_dir"},
         {SETTINGS_PREDICT, "input=i output=o", "pretrained_model"},
         {SETTINGS_PREDICT, "pretrained_model=m output=o", "input"},
         {SETTINGS_PREDICT, "pretrained_model=m input=i", "output"},

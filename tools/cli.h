@@ -8,7 +8,7 @@
 #include "settings/settings.h"
 
 /* Parts of the overview; the verbs of one stand together. */
-typedef enum verb_section { VERB_STEP, VERB_WHOLE, VERB_FILES } verb_section;
+typedef enum verb_section { VERB_STEP, VERB_WHOLE, VERB_ANALYSIS, VERB_FILES } verb_section;
 
 typedef struct verb {
     verb_section section;
@@ -24,7 +24,7 @@ typedef struct verb {
 } verb;
 
 extern const verb data_verb, bank_verb, cache_verb, train_verb, sample_verb, eval_verb, predict_verb, convert_verb,
-    inspect_verb, report_verb, run_verb, study_verb;
+    inspect_verb, report_verb, run_verb, study_verb, chain_verb, ideal_verb;
 extern const verb *const verbs[]; /* ends with NULL */
 
 /* NULL for an unknown name. */

@@ -138,8 +138,10 @@ static void print_first_command(FILE *out, const char *example)
 
 void help_overview(FILE *out)
 {
-    static const char *const headings[] = {
-        [VERB_STEP] = "Step by step, in this order", [VERB_WHOLE] = "A whole experiment", [VERB_FILES] = "Files"};
+    static const char *const headings[] = {[VERB_STEP] = "Step by step, in this order",
+                                           [VERB_WHOLE] = "A whole experiment",
+                                           [VERB_ANALYSIS] = "Analyses",
+                                           [VERB_FILES] = "Files"};
     fputs("difftune tunes a pre-trained diffusion transformer (DiT) to your own images, by Diff-Tuning.\n\n"
           "usage: difftune VERB [--KEY VALUE]... [--config FILE]\n",
           out);

@@ -34,6 +34,8 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
         check_file_beside(s->save_stack, s->output_dir, err);
         return file_check_folder(s->output_dir, err);
     case SETTINGS_RUN:
+    case SETTINGS_CHAIN:
+    case SETTINGS_IDEAL:
     case SETTINGS_STUDY:
     case SETTINGS_DATA: return file_check_folder(s->output_dir, err);
     case SETTINGS_BANK: return file_check_folder(s->bank, err);

@@ -1,104 +1,59 @@
-#include <stdio.h>
-#include <string.h>
-
 #include "api/api.h"
-#include "api/sample_folder.h"
+#include "api/sampling.h"
 #include "base/clock.h"
 #include "base/say.h"
 #include "data/watch.h"
-#include "measure/drawing.h"
-#include "model/maker.h"
 
-typedef struct sampling {
+typedef struct sample_job {
     ctx *c;
     const dt_settings *s;
     const dt_observer *observer;
-    denoiser model, guide; /* the guide is open where guidance_model is given */
-    model_info info, guide_info;
-    codec codec;
-    class_list classes;
-    drawing drawing;
-    meter meter; /* open where statistics are wanted */
+    sampling with;
+    drawing drawing; /* with its tail */
+    meter meter;     /* open where statistics are wanted */
     sample_folder folder;
     double started_s;
     int64_t before; /* samples that were there when this call began */
-} sampling;
+} sample_job;
 
-static bool wants_statistics(const sampling *p)
+static bool wants_statistics(const sample_job *p)
 {
     return p->s->save_statistics[0] != '\0';
 }
 
-/* What makes an image what it is; the same text again means that the same images are being drawn. */
-static void describe(const sampling *p, char out[SAMPLE_TEXT_MAX])
-{
-    const dt_settings *s = p->s;
-    snprintf(
-        out, SAMPLE_TEXT_MAX,
-        "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
-        "model sha256 %s%s%s, classes %s%s",
-        settings_word(s, "sampler"), (long long)s->num_inference_steps, api_spacing_word(s), s->eta,
-        s->clip_sample ? "yes" : "no", s->guidance_scale, settings_word(s, "guidance_channels"),
-        s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
-        p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
-        s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
-    const size_t used = strlen(out);
-    if (s->guidance_model[0] || s->guidance_interval[0])
-        snprintf(out + used, SAMPLE_TEXT_MAX - used, ", guided by %s told %s, at t %s",
-                 s->guidance_model[0] ? p->guide_info.sha256 : "itself",
-                 s->guidance_condition == DT_GUIDE_BY_SAME ? "the same" : "nothing",
-                 s->guidance_interval[0] ? s->guidance_interval : "all");
-    const size_t so_far = strlen(out);
-    if (s->nag_scale > 0) snprintf(out + so_far, SAMPLE_TEXT_MAX - so_far, ", nag_scale %g", s->nag_scale);
-}
-
 /* ---- opening ---- */
 
-/* The other branch's model, of which adapters and blends are not asked. */
-static dt_status open_guide(sampling *p)
+static int64_t tail_steps(const sample_job *p)
 {
-    ctx *c = p->c;
     const dt_settings *s = p->s;
-    if (!s->guidance_model[0] || s->guidance_scale == 1) return c->error.status;
-    const model_choice choice = {.process = s->process, .observer = p->observer};
-    if (denoiser_load_as(c, &p->guide, &p->guide_info, s->guidance_model, &choice, model_kinds_all) != DT_OK)
-        return c->error.status;
-    return sampler_guide_by(&p->drawing.sampler, &p->guide, s->guidance_condition == DT_GUIDE_BY_SAME,
-                            s->guidance_model, &c->error);
+    return s->tail_model[0] ? sampler_steps_of(&p->with.drawing.sampler, s->tail) : 0;
 }
 
-static dt_status open_model(sampling *p)
+static dt_status open_model(sample_job *p)
 {
-    ctx *c = p->c;
-    const dt_settings *s = p->s;
-    p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
-    model_choice choice = model_choice_of(s, p->observer);
-    choice.length = s->ema_length;
-    if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
-        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK || open_guide(p) != DT_OK ||
-        codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
-        return c->error.status;
-    return class_list_read(&p->classes, c, s, &p->info, p->model.class_count);
+    if (sampling_open(&p->with) != DT_OK) return p->c->error.status;
+    p->drawing = p->with.drawing;
+    return sampling_end(&p->with, &p->drawing.sampler, tail_steps(p));
 }
 
 /* Of one image: what all distances use, and behind it what sFID uses. */
-static int64_t row_values(const sampling *p)
+static int64_t row_values(const sample_job *p)
 {
     return p->meter.features.dim + p->meter.features.spatial_dim;
 }
 
-static dt_status open_folder(sampling *p)
+static dt_status open_folder(sample_job *p)
 {
     const int64_t count = p->s->num_samples, saved = p->s->save_images;
     const sample_shape shape = drawing_picture_shape(&p->drawing);
     p->folder = (sample_folder){.s = p->s,
-                                .classes = &p->classes,
-                                .info = &p->info,
+                                .classes = &p->with.classes,
+                                .info = &p->with.info,
                                 .channels = shape.channels,
                                 .size = shape.height,
                                 .saved = saved < 0 || saved > count ? count : saved,
                                 .rows = {.fd = -1}};
-    describe(p, p->folder.text);
+    sampling_describe(&p->with, tail_steps(p), p->folder.text);
     if (wants_statistics(p)) {
         if (meter_open(p->c, &p->meter, p->s, p->s->feature_weights, model_kinds_all) != DT_OK)
             return p->c->error.status;
@@ -108,7 +63,7 @@ static dt_status open_folder(sampling *p)
 }
 
 /* PNGs of the usual pictures take at least a quarter of their pixels' bytes, rows and the stack what they hold. */
-static dt_status check_space(const sampling *p)
+static dt_status check_space(const sample_job *p)
 {
     dt_error *err = &p->c->error;
     const sample_folder *f = &p->folder;
@@ -122,7 +77,7 @@ static dt_status check_space(const sampling *p)
 }
 
 /* Behind the last batch come the grid and, where they are wanted, the statistics. */
-static dt_status tell_need(const sampling *p)
+static dt_status tell_need(const sample_job *p)
 {
     const statistics_kind kind = meter_kind(&p->meter);
     const int64_t grid = sample_folder_grid_bytes(&p->folder);
@@ -134,24 +89,7 @@ static dt_status tell_need(const sampling *p)
 
 /* ---- drawing ---- */
 
-static void tell_codec(const sampling *p)
-{
-    if (codec_is_another(&p->codec, p->info.metadata))
-        say(p->observer->log, p->observer->user, "%s was trained on latents of another codec than %s",
-            p->s->pretrained_model, p->s->vae);
-}
-
-/* DiT's default guides three channels only: of its latents of four, a known oddity; of wider ones, next to nothing. */
-static void tell_guidance(const sampling *p)
-{
-    const dt_settings *s = p->s;
-    const int64_t channels = p->model.shape.channels;
-    if ((s->guidance_scale == 1 && s->nag_scale == 0) || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
-    say(p->observer->log, p->observer->user,
-        "guidance acts on 3 of %lld channels; guidance_channels all guides every one", (long long)channels);
-}
-
-static void tell_beyond(const sampling *p)
+static void tell_beyond(const sample_job *p)
 {
     const int64_t asked = p->s->num_samples;
     if (p->folder.beyond == 0) return;
@@ -160,7 +98,7 @@ static void tell_beyond(const sampling *p)
 }
 
 /* Appends the features of a batch in one piece. */
-static dt_status keep_features(sampling *p, drawn *b)
+static dt_status keep_features(sample_job *p, drawn *b)
 {
     ctx *c = p->c;
     const arena_place mark = arena_mark(&c->scratch);
@@ -171,7 +109,7 @@ static dt_status keep_features(sampling *p, drawn *b)
 }
 
 /* Time left is reckoned from what this call has drawn. */
-static bool tell(const sampling *p, int64_t done)
+static bool tell(const sample_job *p, int64_t done)
 {
     const double seconds = clock_s() - p->started_s, made = (double)(done - p->before);
     return watch_progress(p->observer, "sample", done, p->s->num_samples, made > 0 ? seconds * (double)done / made : 0);
@@ -180,7 +118,7 @@ static bool tell(const sampling *p, int64_t done)
 /* Files first: an image with features is an image that is there. */
 static bool keep_batch(void *user, drawn *b)
 {
-    sampling *p = user;
+    sample_job *p = user;
     dt_error *err = &p->c->error;
     const int64_t values = sample_values(drawing_picture_shape(&p->drawing)), done = b->first + b->n;
     for (int64_t i = 0; i < b->n && err->status == DT_OK; i++)
@@ -192,13 +130,13 @@ static bool keep_batch(void *user, drawn *b)
     return err->status == DT_OK;
 }
 
-static dt_status draw_all(sampling *p)
+static dt_status draw_all(sample_job *p)
 {
     p->before = p->folder.done;
     return drawing_run(p->c, &p->drawing, p->folder.done, p->s->num_samples, keep_batch, p);
 }
 
-static dt_status save_statistics(sampling *p)
+static dt_status save_statistics(sample_job *p)
 {
     statistics all;
     dt_error *err = &p->c->error;
@@ -211,7 +149,7 @@ static dt_status save_statistics(sampling *p)
     return err->status;
 }
 
-static dt_status finish(sampling *p)
+static dt_status finish(sample_job *p)
 {
     bool labelled;
     if (sample_folder_grid(&p->folder, &labelled, &p->c->error) != DT_OK) return p->c->error.status;
@@ -223,17 +161,17 @@ static dt_status finish(sampling *p)
 
 dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
-    sampling p = {.c = c, .s = s, .observer = api_observer(observer), .started_s = clock_s()};
-    if (api_enter(c, s, SETTINGS_SAMPLE, p.observer) != DT_OK) return api_leave(c);
+    observer = api_observer(observer);
+    sample_job p = {.c = c, .s = s, .observer = observer, .with = {.c = c, .s = s, .observer = observer}};
+    p.started_s = clock_s();
+    if (api_enter(c, s, SETTINGS_SAMPLE, observer) != DT_OK) return api_leave(c);
     if (open_model(&p) == DT_OK && open_folder(&p) == DT_OK) {
-        tell_codec(&p);
-        tell_guidance(&p);
+        sampling_tell(&p.with, tail_steps(&p));
         tell_beyond(&p);
         if (check_space(&p) == DT_OK && tell_need(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }
     meter_close(&p.meter);
-    model_info_free(&p.info);
-    model_info_free(&p.guide_info);
+    sampling_close(&p.with);
     return api_leave(c);
 }

@@ -19,20 +19,20 @@ static void image_path(char path[DT_PATH_MAX], const sample_folder *f, int64_t n
 
 /* ---- whose folder it is ---- */
 
-static dt_status claim(sample_folder *f, const char *text, dt_error *err)
+dt_status sample_folder_claim(file_lock *lock, const char *folder, const char *name, const char *purpose,
+                              const char *text, dt_error *err)
 {
     char path[DT_PATH_MAX], *found = NULL;
-    const char *folder = f->s->output_dir;
     size_t size;
-    file_join(path, folder, "samples.txt");
+    file_join(path, folder, name);
     if (!file_exists(path) &&
-        (file_check_free_folder(folder, "samples", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
+        (file_check_free_folder(folder, purpose, err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
         return err->status;
-    if (file_lock_folder(&f->lock, folder, err) != DT_OK) return err->status;
+    if (file_lock_folder(lock, folder, err) != DT_OK) return err->status;
     if (file_exists(path)) {
         if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
-            error_set(err, DT_ERR_CONFLICT,
-                      "%s: the folder holds samples drawn otherwise (%s); choose another output_dir", folder, found);
+            error_set(err, DT_ERR_CONFLICT, "%s: the folder holds %s drawn otherwise (%s); choose another output_dir",
+                      folder, purpose, found);
         free(found);
     } else {
         file_write_atomic(path, text, strlen(text), err);
@@ -72,7 +72,7 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
     int n = snprintf(text, sizeof text, "%s", f->text);
     if (f->feature) snprintf(text + n, sizeof text - (size_t)n, ", features %s", f->feature);
     f->rows.fd = -1;
-    claim(f, text, err);
+    sample_folder_claim(&f->lock, f->s->output_dir, "samples.txt", "samples", text, err);
     file_join(path, f->s->output_dir, "images");
     if (f->saved > 0 && err->status == DT_OK) file_make_dirs(path, err);
     file_join(path, f->s->output_dir, "features.f32");

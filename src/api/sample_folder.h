@@ -7,7 +7,7 @@
 #include "eval/feature_rows.h"
 #include "file/lock.h"
 
-enum { SAMPLE_TEXT_MAX = 1024 };
+enum { SAMPLE_TEXT_MAX = 2048 };
 
 typedef struct sample_folder {
     const dt_settings *s;
@@ -22,6 +22,11 @@ typedef struct sample_folder {
     file_lock lock;
     int64_t beyond; /* images in the folder beyond those that are asked for; they stay */
 } sample_folder;
+
+/* Claims a folder for this purpose, e.g. "samples", by a file `name` in it that says how they were drawn, or recognises it by the same
+ * text there; takes its lock. DT_ERR_CONFLICT: the folder is somebody else's, or another process draws into it. */
+dt_status sample_folder_claim(file_lock *lock, const char *folder, const char *name, const char *purpose,
+                              const char *text, dt_error *err);
 
 /* Claims s->output_dir or recognises it, and finds out how far it is; text and the other members above it are filled.
  * DT_ERR_CONFLICT: the folder is somebody else's, or another process draws into it. On failure *f is closed. */

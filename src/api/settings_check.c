@@ -1,5 +1,6 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
 #include "api/settings_check.h"
+#include "api/chain_file.h"
 #include "api/settings_paths.h"
 #include "api/settings_unused.h"
 
@@ -236,6 +237,32 @@ static void check_sample(const dt_settings *s, dt_error *err)
     RULE(s->save_images == 0 && !s->save_statistics[0], "save_images 0 without save_statistics keeps nothing");
 }
 
+/* Features of the base are those of tail_model, which is one. */
+static void check_chain(const dt_settings *s, dt_error *err)
+{
+    double shares[DT_CHAIN_POINTS_MAX];
+    require(s->pretrained_model, "pretrained_model", "chain", err);
+    require(s->tail_model, "tail_model", "chain", err);
+    require(s->reference, "reference", "chain", err);
+    require(s->output_dir, "output_dir", "chain", err);
+    check_sampler(s, err);
+    check_length(s, err);
+    check_guidance(s, err);
+    check_feature(s, err);
+    check_background(s, err);
+    if (err->status == DT_OK) chain_read_tails(shares, s->tails, err);
+}
+
+static void check_ideal(const dt_settings *s, dt_error *err)
+{
+    require(s->train_data, "train_data", "ideal", err);
+    require(s->output_dir, "output_dir", "ideal", err);
+    RULE(s->resolution == 0 && !s->pretrained_model[0],
+         "ideal needs resolution, or a pretrained_model, which has its own");
+    RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
+    check_background(s, err);
+}
+
 /* What dt_run fills itself; each stage's settings are checked by the rules of its own verb. */
 static void check_run(const dt_settings *s, dt_error *err)
 {
@@ -292,6 +319,8 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_TRAIN: check_train(s, err); break;
     case SETTINGS_SAMPLE: check_sample(s, err); break;
     case SETTINGS_EVAL: check_eval(s, err); break;
+    case SETTINGS_CHAIN: check_chain(s, err); break;
+    case SETTINGS_IDEAL: check_ideal(s, err); break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);

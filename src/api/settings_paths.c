@@ -37,6 +37,7 @@ static const struct {
     {"pretrained_model", 0, ALL, false},
     {"blend", 0, ALL, false},
     {"guidance_model", 0, ALL, false},
+    {"tail_model", 0, ALL, false},
     {"vae", 0, ALL, false},
     {"feature_weights", 0, ALL, false},
     {"psi_table", 0, ALL, false},

@@ -59,6 +59,21 @@ static bool has_no_inception(const dt_settings *s)
     return s->feature != DT_FEATURE_INCEPTION;
 }
 
+static bool has_no_tail(const dt_settings *s)
+{
+    return !s->tail_model[0];
+}
+
+static bool has_model(const dt_settings *s)
+{
+    return s->pretrained_model[0];
+}
+
+static bool has_no_model(const dt_settings *s)
+{
+    return !has_model(s);
+}
+
 static bool has_base(const dt_settings *s)
 {
     return s->feature == DT_FEATURE_BASE;
@@ -94,12 +109,17 @@ static const unused unused_keys[] = {
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
     {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
-    {SETTINGS_TRAIN, sees_pixels, "cache_dir", "vae", false},
+    {SETTINGS_TRAIN | SETTINGS_IDEAL, sees_pixels, "cache_dir", "vae", false},
+    {SETTINGS_IDEAL, has_model, "resolution", "is for an ideal without pretrained_model, which has its own", true},
+    {SETTINGS_IDEAL, has_no_model, "file_weights num_heads adapter_weights mixed_precision device", "pretrained_model",
+     false},
     {SETTINGS_TRAIN, measures_no_distance, "feature feature_weights inception_resize inception_score_parts eval_count",
      "eval_steps", false},
     {SETTINGS_BANK, draws_without_classes, "guidance_scale guidance_channels", "bank_labels classes", false},
     {SETTINGS_SAMPLE, keeps_no_statistics, "feature feature_weights inception_resize", "save_statistics", false},
-    {SETTINGS_EVAL, has_no_inception, "inception_resize inception_score_parts", "feature inception", false},
+    {SETTINGS_SAMPLE, has_no_tail, "tail", "tail_model", false},
+    {SETTINGS_EVAL | SETTINGS_CHAIN, has_no_inception, "inception_resize inception_score_parts", "feature inception",
+     false},
     {SETTINGS_EVAL, has_base, "resolution", "other features than base", false},
     {SETTINGS_EVAL, has_no_base, "file_weights num_heads", "feature base", false},
 };

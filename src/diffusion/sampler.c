@@ -1,6 +1,8 @@
 #include "diffusion/sampler.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "diffusion/flow.h"
 #include "diffusion/solver.h"
@@ -11,14 +13,14 @@ enum { PUBLISHED_GUIDED_CHANNELS = 3 };
 
 denoiser_choice denoiser_always(const denoiser *d)
 {
-    return (denoiser_choice){.count = 1, .entry = {{0, d}}};
+    return (denoiser_choice){.count = 1, .entry = {{.denoiser = d}}};
 }
 
-const denoiser *denoiser_at(const denoiser_choice *choice, int32_t t)
+const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, int64_t i)
 {
-    int i = choice->count - 1;
-    while (i > 0 && choice->entry[i].from > t) i--;
-    return choice->entry[i].denoiser;
+    int e = choice->count - 1;
+    while (e > 0 && choice->entry[e].from > i) e--;
+    return &choice->entry[e];
 }
 
 static guidance guidance_from_settings(const denoiser *d, const dt_settings *s)
@@ -48,24 +50,62 @@ static bool same_process(const process *a, const process *b)
     return a->noise == b->noise && a->predicts == b->predicts;
 }
 
+/* Whether `other`, which the settings' `key` names, can answer in the place of the sampler's model. */
+static dt_status check_fits(const sampler *s, const denoiser *other, const char *key, const char *path, dt_error *err)
+{
+    const sample_shape a = other->shape, b = s->shape;
+    if (!sample_shape_same(a, b))
+        return error_set(err, DT_ERR_SHAPE, "%s %s: samples of %lldx%lldx%lld, those of the model are %lldx%lldx%lld",
+                         key, path, (long long)a.channels, (long long)a.height, (long long)a.width,
+                         (long long)b.channels, (long long)b.height, (long long)b.width);
+    if (!same_process(&other->process, &s->process))
+        return error_set(err, DT_ERR_SHAPE, "%s %s: has another noise schedule, or predicts something else", key, path);
+    return DT_OK;
+}
+
+static dt_status check_told(const sampler *s, const denoiser *other, const char *key, const char *path, dt_error *err)
+{
+    const denoiser *model = denoiser_at(&s->model, s->schedule.count)->denoiser;
+    if (other->class_count == model->class_count) return DT_OK;
+    return error_set(err, DT_ERR_SHAPE, "%s %s: has %lld classes, the model %lld: they cannot be told the same", key,
+                     path, (long long)other->class_count, (long long)model->class_count);
+}
+
 dt_status sampler_guide_by(sampler *s, const denoiser *other, bool told, const char *path, dt_error *err)
 {
-    const denoiser *model = denoiser_at(&s->model, 0);
-    const sample_shape a = other->shape, b = s->shape;
-    if (a.channels != b.channels || a.height != b.height || a.width != b.width)
-        return error_set(err, DT_ERR_SHAPE,
-                         "guidance_model %s: samples of %lldx%lldx%lld, those of the model are %lldx%lldx%lld", path,
-                         (long long)a.channels, (long long)a.height, (long long)a.width, (long long)b.channels,
-                         (long long)b.height, (long long)b.width);
-    if (!same_process(&other->process, &s->process))
-        return error_set(err, DT_ERR_SHAPE, "guidance_model %s: has another noise schedule, or predicts something else",
-                         path);
-    if (told && other->class_count != model->class_count)
-        return error_set(err, DT_ERR_SHAPE,
-                         "guidance_model %s: has %lld classes, the model %lld: they cannot be told the same", path,
-                         (long long)other->class_count, (long long)model->class_count);
+    static const char key[] = "guidance_model";
+    if (check_fits(s, other, key, path, err) != DT_OK || (told && check_told(s, other, key, path, err) != DT_OK))
+        return err->status;
     s->guidance.other = denoiser_always(other);
     s->guidance.other_is_told = told;
+    return DT_OK;
+}
+
+int64_t sampler_steps_of(const sampler *s, double share)
+{
+    return (int64_t)llround(share * (double)s->schedule.count);
+}
+
+/* Puts an entry for the steps below `steps` before the only one that is there; where those are all steps, in its place. */
+static void end_by(denoiser_choice *choice, const denoiser *other, int64_t steps, bool untold, int64_t all)
+{
+    const struct denoiser_entry first = {.denoiser = other, .untold = untold};
+    if (steps < all) {
+        choice->entry[choice->count] = choice->entry[0];
+        choice->entry[choice->count++].from = steps;
+    }
+    choice->entry[0] = first;
+}
+
+dt_status sampler_end_by(sampler *s, const denoiser *other, int64_t steps, bool told, const char *path, dt_error *err)
+{
+    static const char key[] = "tail_model";
+    const bool guides_itself = s->guidance.other.entry[0].denoiser == s->model.entry[0].denoiser;
+    if (check_fits(s, other, key, path, err) != DT_OK || (told && check_told(s, other, key, path, err) != DT_OK))
+        return err->status;
+    if (steps == 0) return DT_OK;
+    end_by(&s->model, other, steps, !told, s->schedule.count);
+    if (guides_itself) end_by(&s->guidance.other, other, steps, false, s->schedule.count);
     return DT_OK;
 }
 
@@ -135,8 +175,9 @@ void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
 
 /* Where in the process a call is made. */
 typedef struct moment {
-    int32_t t; /* the step, or a flow's level: what choices and intervals go by */
-    real told; /* what the networks are told */
+    int64_t step; /* what choices go by */
+    int32_t t;    /* of the schedule, or a flow's level: what intervals go by */
+    real told;    /* what the networks are told */
 } moment;
 
 /* One of the answers that are mixed. */
@@ -213,9 +254,12 @@ static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition
                         int64_t *stride)
 {
     const guidance *g = &s->guidance;
-    const denoiser *model = denoiser_at(&s->model, at.t), *guide = denoiser_at(&g->other, at.t);
-    const bool inside = at.t >= g->t_first && at.t <= g->t_last, aware = inside && g->nag_scale > 0;
+    const struct denoiser_entry *maker = denoiser_at(&s->model, at.step);
+    const denoiser *model = maker->denoiser, *guide = denoiser_at(&g->other, at.step)->denoiser;
+    const bool inside = at.t >= g->t_first && at.t <= g->t_last && !maker->untold;
+    const bool aware = inside && g->nag_scale > 0 && model->null_time;
     branch b[BRANCHES_MAX] = {{.denoiser = model, .told = *k}}, *last = b;
+    if (maker->untold) b->told = denoiser_unconditional(c, model, k, n);
     if (aware) *++last = (branch){.denoiser = model, .told = timeless(c, k, n)};
     if (inside && g->scale != 1) {
         const condition other = g->other_is_told ? *k : denoiser_unconditional(c, guide, k, n);
@@ -234,20 +278,12 @@ static real *ask_guided(ctx *c, const sampler *s, const real *x, const condition
     return b->answer;
 }
 
-/* Samples on their way from noise. */
-typedef struct travellers {
-    real *x; /* [n][C,H,W] */
-    const uint32_t *index;
-    int64_t n;
-    real *kept; /* [n][rows][C,H,W], of the solver */
-} travellers;
-
-/* Where level `at` is in the process; -1: the data. */
-static moment moment_of(const sampler *s, int64_t at)
+/* Where level `at` is in the process, in step i; -1: the data. */
+static moment moment_of(const sampler *s, int64_t i, int64_t at)
 {
-    if (!process_is_flow(&s->process)) return (moment){s->schedule.original[at], (real)s->schedule.original[at]};
+    if (!process_is_flow(&s->process)) return (moment){i, s->schedule.original[at], (real)s->schedule.original[at]};
     const double t = flow_step_time(s->schedule.count, at + 1);
-    return (moment){flow_level(t), (real)t};
+    return (moment){i, flow_level(t), (real)t};
 }
 
 /* What the network said at level `at` of a sample becomes what the solver goes by: the velocity along a flow, else the noise that is
@@ -295,21 +331,56 @@ static void evaluate(ctx *c, const sampler *s, const travellers *b, const condit
     const arena_place mark = arena_mark(&c->step);
     int64_t stride = 0;
     real *noise = arena_alloc(&c->step, (size_t)(b->n * sample_values(s->shape)) * sizeof *noise, &c->error);
-    real *out = ask_guided(c, s, b->x, k, b->n, moment_of(s, at), &stride);
+    real *out = ask_guided(c, s, b->x, k, b->n, moment_of(s, i, at), &stride);
     if (!ctx_failed(c)) move(s, b, i, at, out, stride, noise);
     arena_release(&c->step, mark);
 }
 
-dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
+/* ---- all steps ---- */
+
+/* Values that the solver keeps of n samples. */
+static size_t kept_values(const sampler *s, int64_t n)
+{
+    return (size_t)(n * solver_for(s)->kept * sample_values(s->shape));
+}
+
+dt_status sampler_begin(ctx *c, const sampler *s, travellers *b, real *x, const uint32_t index[], int64_t n)
+{
+    *b = (travellers){.x = x, .index = index, .n = n, .left = s->schedule.count};
+    b->kept = arena_alloc(&c->step, kept_values(s, n) * sizeof *x, &c->error);
+    return c->error.status;
+}
+
+dt_status sampler_part(ctx *c, const sampler *s, travellers *twin, const travellers *b, real *x)
+{
+    const size_t kept = kept_values(s, b->n) * sizeof *x;
+    *twin = *b;
+    twin->x = x;
+    twin->kept = arena_alloc(&c->step, kept, &c->error);
+    if (ctx_failed(c)) return c->error.status;
+    memcpy(x, b->x, (size_t)(b->n * sample_values(s->shape)) * sizeof *x);
+    if (b->left < s->schedule.count) memcpy(twin->kept, b->kept, kept); /* before the first step it holds nothing */
+    return c->error.status;
+}
+
+static void take_step(ctx *c, const sampler *s, const travellers *b, const condition *k, int64_t i)
+{
+    evaluate(c, s, b, k, i, i);
+    if (corrects(s, i) && ctx_go_on(c)) evaluate(c, s, b, k, i, i - 1);
+}
+
+dt_status sampler_go_on(ctx *c, const sampler *s, travellers *b, const condition *k, int64_t left)
 {
     c->recording = false;
+    while (b->left > left && ctx_go_on(c)) take_step(c, s, b, k, --b->left);
+    return c->error.status;
+}
+
+dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
+{
+    travellers b;
     const arena_place mark = arena_mark(&c->step);
-    const size_t kept = (size_t)(n * solver_for(s)->kept * sample_values(s->shape)) * sizeof *x;
-    const travellers b = {.x = x, .index = index, .n = n, .kept = arena_alloc(&c->step, kept, &c->error)};
-    for (int64_t i = s->schedule.count - 1; i >= 0 && ctx_go_on(c); i--) {
-        evaluate(c, s, &b, k, i, i);
-        if (corrects(s, i) && ctx_go_on(c)) evaluate(c, s, &b, k, i, i - 1);
-    }
+    if (sampler_begin(c, s, &b, x, index, n) == DT_OK) sampler_go_on(c, s, &b, k, 0);
     arena_release(&c->step, mark);
     return c->error.status;
 }

@@ -1,5 +1,5 @@
-/* Drawing samples: the steps of a solver (diffusion/solver.h) with guidance. Which denoiser answers at a timestep, and which one
- * guides it, is data. */
+/* Drawing samples: the steps of a solver (diffusion/solver.h) with guidance. Which denoiser makes a step, and which one guides
+ * it, is data. */
 #ifndef DIFFUSION_SAMPLER_H
 #define DIFFUSION_SAMPLER_H
 
@@ -8,19 +8,21 @@
 
 enum { DENOISER_CHOICES_MAX = 4 };
 
-/* Which denoiser answers at t, a step or a flow's level: the last entry whose `from` is not above t. Entries rise in `from`, the
- * first is 0. Borrowed. */
+/* Which denoiser makes a step. Steps count down: 0 is the last, the cleanest. Step i is made by the last entry whose `from` is not
+ * above i, in all its evaluations. It goes by steps and not by t because Karras' levels may tell a network the same t twice.
+ * Entries rise in `from`, the first is 0. Borrowed. */
 typedef struct denoiser_choice {
     int count;
-    struct {
-        int32_t from;
+    struct denoiser_entry {
+        int64_t from;
         const denoiser *denoiser;
+        bool untold; /* it is asked for its unconditional answer alone, and nobody guides it */
     } entry[DENOISER_CHOICES_MAX];
 } denoiser_choice;
 
-/* One denoiser at every t. */
+/* One denoiser for every step. */
 denoiser_choice denoiser_always(const denoiser *d);
-const denoiser *denoiser_at(const denoiser_choice *choice, int32_t t);
+const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, int64_t i);
 
 /* eps = other + scale (conditional - other) + nag_scale (conditional - timeless) on the guided channels, at the steps whose t lies
  * in the interval; elsewhere the conditional answer alone. The paper's formula has w = scale - 1. `timeless` is what the model says
@@ -38,7 +40,7 @@ typedef struct sampler {
     denoiser_choice model;
     guidance guidance;
     sample_shape shape;
-    process process; /* of the model at every t */
+    process process; /* of every denoiser of the model */
     dt_sampler kind;
     double eta;        /* DDIM's */
     bool clip_sample;  /* x0 is kept in [-1, 1]: for pixels, not for latents */
@@ -63,6 +65,14 @@ int64_t sampler_evaluations(const sampler *s);
  * borrowed. DT_ERR_SHAPE naming `path`, where it came from, for one that differs. */
 dt_status sampler_guide_by(sampler *s, const denoiser *other, bool told, const char *path, dt_error *err);
 
+/* So many of the sampler's steps are that share of them, rounded. */
+int64_t sampler_steps_of(const sampler *s, double share);
+
+/* Another denoiser of the same shape and process makes the last `steps` steps (0: none). `told`: it is told the same as the model and
+ * guided like it, by its own unconditional branch where the model is its own guide; else it is asked without what samples are told,
+ * and unguided. To be called once, after sampler_guide_by. It is borrowed. DT_ERR_SHAPE naming `path` for one that differs. */
+dt_status sampler_end_by(sampler *s, const denoiser *other, int64_t steps, bool told, const char *path, dt_error *err);
+
 /* Reads "LO,HI", two numbers from 0 to 999, LO not above HI. */
 dt_status sampler_read_interval(int32_t *first, int32_t *last, const char *text, dt_error *err);
 
@@ -75,5 +85,26 @@ void sampler_start(const sampler *s, real *x, const uint32_t index[], int64_t n)
 
 /* From given starting noise in x, through all steps. */
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n);
+
+/* ---- in parts ---- */
+
+/* Samples on their way, between two steps. */
+typedef struct travellers {
+    real *x; /* [n][C,H,W] */
+    const uint32_t *index;
+    int64_t n;
+    real *kept;   /* [n][rows][C,H,W], what the solver remembers */
+    int64_t left; /* steps still to be made */
+} travellers;
+
+/* From given starting noise in x. What the solver keeps is in the step arena. */
+dt_status sampler_begin(ctx *c, const sampler *s, travellers *b, real *x, const uint32_t index[], int64_t n);
+
+/* Makes the steps until `left` are left. In parts or at once, by one sampler or by several that make these steps alike: the same
+ * bits. */
+dt_status sampler_go_on(ctx *c, const sampler *s, travellers *b, const condition *k, int64_t left);
+
+/* The same samples once more, in x[n,..], with what the solver remembers of them: who goes on with one leaves the other. */
+dt_status sampler_part(ctx *c, const sampler *s, travellers *twin, const travellers *b, real *x);
 
 #endif

@@ -48,22 +48,48 @@ static dt_status check_finite(ctx *c, const drawn *b, const float *values, int64
         (long long)(b->first + bad / each), (double)values[bad]);
 }
 
-static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
+/* A batch on its way: its samples, and what they are told. */
+typedef struct batch_way {
+    travellers at;
+    condition told;
+} batch_way;
+
+/* Room for a batch in the step arena. */
+static dt_status batch_alloc(ctx *c, const drawing *d, drawn *b)
+{
+    b->x = arena_alloc(&c->step, (size_t)(b->n * sample_values(d->sampler.shape)) * sizeof *b->x, &c->error);
+    if (!d->codec) return c->error.status;
+    const size_t values = (size_t)(b->n * sample_values(drawing_picture_shape(d)));
+    b->pictures = arena_alloc(&c->step, values * sizeof *b->pictures, &c->error);
+    return c->error.status;
+}
+
+/* Puts a batch, whose room there is, at the beginning of its way. */
+static dt_status batch_begin(ctx *c, const drawing *d, const drawn *b, batch_way *w)
+{
+    uint32_t *index = arena_alloc(&c->step, (size_t)b->n * sizeof *index, &c->error);
+    w->told = condition_of(c, d, b->first, b->n);
+    if (ctx_failed(c)) return c->error.status;
+    for (int64_t i = 0; i < b->n; i++) index[i] = (uint32_t)(b->first + i);
+    sampler_start(&d->sampler, b->x, index, b->n);
+    return sampler_begin(c, &d->sampler, &w->at, b->x, index, b->n);
+}
+
+/* What is at the end of its way becomes pictures. */
+static dt_status batch_decode(ctx *c, const drawing *d, const drawn *b)
 {
     const sample_shape *s = &d->sampler.shape;
-    const int64_t n = b->n;
-    b->x = arena_alloc(&c->step, (size_t)(n * sample_values(*s)) * sizeof *b->x, &c->error);
-    if (d->codec) {
-        const size_t values = (size_t)(n * sample_values(drawing_picture_shape(d)));
-        b->pictures = arena_alloc(&c->step, values * sizeof *b->pictures, &c->error);
-    }
+    if (!ctx_failed(c) && d->codec) codec_decode(c, d->codec, b->pictures, b->x, b->n, s->height, s->width);
+    return c->error.status;
+}
+
+static dt_status draw_batch(ctx *c, const drawing *d, drawn *b)
+{
+    batch_way w;
+    if (batch_alloc(c, d, b) != DT_OK) return c->error.status;
     const arena_place mark = arena_mark(&c->step);
-    uint32_t *index = arena_alloc(&c->step, (size_t)n * sizeof *index, &c->error);
-    const condition k = condition_of(c, d, b->first, n);
-    if (ctx_failed(c)) return c->error.status;
-    for (int64_t i = 0; i < n; i++) index[i] = (uint32_t)(b->first + i);
-    if (sampler_draw(c, &d->sampler, b->x, &k, index, n) == DT_OK && d->codec)
-        codec_decode(c, d->codec, b->pictures, b->x, n, s->height, s->width);
+    if (batch_begin(c, d, b, &w) == DT_OK) sampler_go_on(c, &d->sampler, &w.at, &w.told, 0);
+    batch_decode(c, d, b);
     arena_release(&c->step, mark);
     return c->error.status;
 }
@@ -87,6 +113,59 @@ dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, dra
     return c->error.status;
 }
 
+/* ---- several ends ---- */
+
+/* One end of a batch that stands where it begins. False: no more is wanted. */
+static bool draw_end(ctx *c, const drawing *d, const drawn *b, const batch_way *w, const drawing_end *end,
+                     drawing_taker *take)
+{
+    drawn own = *b;
+    batch_way twin = *w;
+    if (end->first >= b->first + b->n) return true;
+    const arena_place mark = arena_mark(&c->step);
+    bool go_on = false;
+    if (batch_alloc(c, d, &own) == DT_OK && sampler_part(c, end->sampler, &twin.at, &w->at, own.x) == DT_OK &&
+        sampler_go_on(c, end->sampler, &twin.at, &w->told, 0) == DT_OK && batch_decode(c, d, &own) == DT_OK)
+        go_on = check_batch(c, d, &own) == DT_OK && take(end->user, &own);
+    arena_release(&c->step, mark);
+    return go_on;
+}
+
+static bool draw_ends(ctx *c, const drawing *d, const drawn *b, const drawing_end ends[], int count,
+                      drawing_taker *take)
+{
+    batch_way w;
+    bool go_on = batch_begin(c, d, b, &w) == DT_OK;
+    for (int i = 0; i < count && go_on; i++)
+        go_on = sampler_go_on(c, &d->sampler, &w.at, &w.told, ends[i].steps) == DT_OK &&
+                draw_end(c, d, b, &w, &ends[i], take);
+    return go_on;
+}
+
+/* The samples' own way takes no room for pictures. */
+static drawn way_alloc(ctx *c, const drawing *d, int64_t first, int64_t n)
+{
+    drawn b = {.first = first, .n = n};
+    b.x = arena_alloc(&c->step, (size_t)(n * sample_values(d->sampler.shape)) * sizeof *b.x, &c->error);
+    return b;
+}
+
+dt_status drawing_run_ends(ctx *c, const drawing *d, int64_t first, int64_t last, const drawing_end ends[], int count,
+                           drawing_taker *take)
+{
+    bool go_on = true;
+    for (int64_t done = first; done < last && go_on && !ctx_failed(c);) {
+        const arena_place mark = arena_mark(&c->step);
+        const drawn b = way_alloc(c, d, done, last - done < d->batch ? last - done : d->batch);
+        go_on = !ctx_failed(c) && draw_ends(c, d, &b, ends, count, take);
+        arena_release(&c->step, mark);
+        done += b.n;
+    }
+    return c->error.status;
+}
+
+/* ---- memory ---- */
+
 void drawing_rehearse(ctx *c, const drawing *d, int64_t count, const meter *m)
 {
     drawing once = *d;
@@ -97,6 +176,25 @@ void drawing_rehearse(ctx *c, const drawing *d, int64_t count, const meter *m)
     if (draw_batch(c, &once, &b) == DT_OK && m) drawing_features(c, d, m, &b);
     arena_release(&c->step, mark);
     arena_release(&c->scratch, scratch);
+}
+
+/* A step of the way beside the batch of an end that draws alone. */
+void drawing_rehearse_ends(ctx *c, const drawing *d, int64_t count, const drawing_end ends[], int end_count,
+                           const meter *m)
+{
+    if (count < 1) return;
+    const arena_place mark = arena_mark(&c->step);
+    const drawn b = way_alloc(c, d, 0, count < d->batch ? count : d->batch);
+    batch_way w;
+    drawing once = *d;
+    once.sampler.schedule.count = 1;
+    if (batch_begin(c, &once, &b, &w) == DT_OK) sampler_go_on(c, &once.sampler, &w.at, &w.told, 0);
+    for (int i = 0; i < end_count; i++) {
+        once.sampler = *ends[i].sampler;
+        once.sampler.schedule.count = 1;
+        drawing_rehearse(c, &once, count, m);
+    }
+    arena_release(&c->step, mark);
 }
 
 dt_status drawing_tell_need(ctx *c, const drawing *d, int64_t count, const meter *m, const dt_observer *observer,

@@ -29,6 +29,23 @@ typedef bool drawing_taker(void *user, drawn *b);
 /* Draws samples number first..last-1 and hands them over batch by batch. */
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user);
 
+/* One of several ways that samples end: who makes their last steps. */
+typedef struct drawing_end {
+    const sampler *sampler; /* as the drawing's, but for the last `steps` steps (sampler_end_by); borrowed */
+    int64_t steps;
+    int64_t first; /* samples before this number are not wanted of it */
+    void *user;    /* of the taker */
+} drawing_end;
+
+/* Draws samples number first..last-1 once for each end, `ends` falling in their steps, and hands a batch over end by end: the
+ * steps of the drawing's own sampler are made once for all. Each end gets the bits that drawing_run gives with its sampler. */
+dt_status drawing_run_ends(ctx *c, const drawing *d, int64_t first, int64_t last, const drawing_end ends[], int count,
+                           drawing_taker *take);
+
+/* As drawing_rehearse, of a batch with all its ends. */
+void drawing_rehearse_ends(ctx *c, const drawing *d, int64_t count, const drawing_end ends[], int end_count,
+                           const meter *m);
+
 /* Takes the memory of a batch, of no more than `count` samples, and gives it back, in a rehearsal (tensor/rehearsal.h); that of
  * its features too where a meter is given. */
 void drawing_rehearse(ctx *c, const drawing *d, int64_t count, const meter *m);

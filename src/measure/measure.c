@@ -13,8 +13,7 @@ typedef struct band_sums {
     int64_t count[BANDS_MAX];
 } band_sums;
 
-/* Of `wanted` examples of a set, spread evenly over it, number i. */
-static int64_t spread(int64_t i, int64_t wanted, int64_t count)
+int64_t measure_spread(int64_t i, int64_t wanted, int64_t count)
 {
     const int64_t stride = count / wanted > 0 ? count / wanted : 1;
     return i * stride % count;
@@ -25,7 +24,7 @@ static void fill_row(const trainer *t, batch *b, int64_t row, const band_plan *p
 {
     const bool of_bank = plan->set == MEASURED_BANK;
     const examples *e = of_bank ? &t->bank : t->validation.count ? &t->validation : &t->train;
-    const int64_t index = of_bank ? i % e->count : spread(i, plan->examples, e->count);
+    const int64_t index = of_bank ? i % e->count : measure_spread(i, plan->examples, e->count);
     examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
     feed_told(b, row, e, index, false);
     if (of_bank || !plan->told)

@@ -42,6 +42,9 @@ int64_t measures_rehearse(const measures *m, trainer *t);
 /* Losses with the weights as they are. */
 dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out);
 
+/* Of `wanted` examples of a set of `count`, spread evenly over it, number i. */
+int64_t measure_spread(int64_t i, int64_t wanted, int64_t count);
+
 /* The same over other bands. */
 enum { BANDS_MAX = 50 };
 typedef struct band_plan {

@@ -22,15 +22,15 @@ static bool png_size(int64_t *width, int64_t *height, const unsigned char *png, 
     return *width >= 1 && *height >= 1 && *width <= INT32_MAX && *height <= INT32_MAX;
 }
 
-static dt_status write_grid(html *out, const run_grid *grid, const char *caption, dt_error *err)
+dt_status page_grid(html *out, const char *path, const char *caption, dt_error *err)
 {
     char *png = NULL;
     size_t size = 0;
     int64_t width, height;
-    dt_status status = file_read_all(&png, &size, grid->path, GRID_LIMIT, err);
+    dt_status status = file_read_all(&png, &size, path, GRID_LIMIT, err);
     if (status != DT_OK) return status;
     if (!png_size(&width, &height, (const unsigned char *)png, size)) {
-        status = error_set(err, DT_ERR_FORMAT, "%s: not a PNG file", grid->path);
+        status = error_set(err, DT_ERR_FORMAT, "%s: not a PNG file", path);
     } else {
         html_element(out, "<figure class=\"grid\"><figcaption>", caption, "</figcaption><img alt=\"");
         html_element(out, "Samples: ", caption, "\" ");
@@ -46,7 +46,7 @@ static dt_status write_base(html *out, const report *r, dt_error *err)
     for (int64_t i = 0; i < r->count; i++) {
         const run *one = &r->runs[i].run;
         if (one->grid_count > 0 && one->grid[0].step == 0)
-            return write_grid(out, &one->grid[0], "Before tuning (step 0)", err);
+            return page_grid(out, one->grid[0].path, "Before tuning (step 0)", err);
     }
     return DT_OK;
 }
@@ -58,7 +58,7 @@ static dt_status write_last(html *out, const report_run *r, dt_error *err)
     if (r->run.grid_count == 0 || r->run.grid[r->run.grid_count - 1].step == 0) return DT_OK;
     const run_grid *last = &r->run.grid[r->run.grid_count - 1];
     snprintf(caption, sizeof caption, "%s, step %lld", r->label, (long long)last->step);
-    return write_grid(out, last, caption, err);
+    return page_grid(out, last->path, caption, err);
 }
 
 /* A few grids of a run, evenly spread over its course. */
@@ -71,7 +71,7 @@ static dt_status write_strip(html *out, const report_run *r, dt_error *err)
         char caption[48];
         const run_grid *grid = &r->run.grid[i * (count - 1) / (shown - 1)];
         snprintf(caption, sizeof caption, "step %lld", (long long)grid->step);
-        status = write_grid(out, grid, caption, err);
+        status = page_grid(out, grid->path, caption, err);
     }
     html_markup(out, "</div></details>\n");
     return status;

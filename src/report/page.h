@@ -19,9 +19,25 @@ typedef struct report_run {
     bool dashed;        /* lines: what tells it from an earlier run of the same colour */
 } report_run;
 
+typedef struct report_chain_point {
+    double tail, frechet_distance, kernel_distance, kernel_distance_std; /* NaN: not there */
+    char folder[32];                                                     /* its samples', in the chain's */
+} report_chain_point;
+
+/* A folder of difftune chain. */
+typedef struct report_chain {
+    char folder[DT_PATH_MAX];
+    int64_t run;  /* whose it is, by its number in the report; -1: it was named by itself */
+    json_t *info; /* chain.json */
+    int64_t count, best;
+    report_chain_point point[DT_CHAIN_POINTS_MAX];
+} report_chain;
+
 typedef struct report {
     report_run *runs;
     int64_t count;
+    report_chain *chains;
+    int64_t chain_count;
     char measures[RUN_MEASURES_MAX][RUN_NAME_MAX]; /* in order of appearance */
     int64_t measure_count;
 } report;
@@ -45,7 +61,13 @@ void page_distance_charts(html *out, const report *r);
 void page_training_charts(html *out, const report *r);
 void page_forgetting_charts(html *out, const report *r);
 
+/* chain.c. DT_ERR_FORMAT naming a chain.json that is none; on failure *c is empty. */
+dt_status report_chain_open(report_chain *c, const char *folder, dt_error *err);
+void report_chain_close(report_chain *c);
+dt_status page_chains(html *out, const report *r, dt_error *err);
+
 /* grids.c: the sample grids, embedded. DT_ERR_FORMAT when a grid is not a PNG or above 32 MiB. */
 dt_status page_grids(html *out, const report *r, dt_error *err);
+dt_status page_grid(html *out, const char *path, const char *caption, dt_error *err);
 
 #endif

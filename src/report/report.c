@@ -64,6 +64,27 @@ static void find_measures(report *r)
 
 /* ---- which runs ---- */
 
+static dt_status add_chain(report *r, const char *folder, int64_t run_number, dt_error *err)
+{
+    report_chain *grown = realloc(r->chains, (size_t)(r->chain_count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its chains");
+    r->chains = grown;
+    report_chain *one = &grown[r->chain_count];
+    *one = (report_chain){0};
+    if (report_chain_open(one, folder, err) != DT_OK) return err->status;
+    one->run = run_number;
+    r->chain_count++;
+    return DT_OK;
+}
+
+static bool has_file(const char *folder, const char *name)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, name);
+    return file_exists(path);
+}
+
+/* A chain that was measured into the run's folder belongs to it. */
 static dt_status add_run(report *r, const char *folder, const char *arm, dt_error *err)
 {
     report_run *grown = realloc(r->runs, (size_t)(r->count + 1) * sizeof *grown);
@@ -72,8 +93,11 @@ static dt_status add_run(report *r, const char *folder, const char *arm, dt_erro
     report_run *one = &grown[r->count];
     *one = (report_run){0};
     snprintf(one->arm, sizeof one->arm, "%s", arm);
-    if (run_open(&one->run, folder, err) == DT_OK) r->count++;
-    return err->status;
+    if (run_open(&one->run, folder, err) != DT_OK) return err->status;
+    r->count++;
+    char inside[DT_PATH_MAX];
+    file_join(inside, folder, "chain");
+    return has_file(inside, "chain.json") ? add_chain(r, inside, r->count - 1, err) : DT_OK;
 }
 
 static dt_status add_arm(report *r, const char *folder, const char *name, dt_error *err)
@@ -134,10 +158,12 @@ static dt_status open_runs(report *r, const char *runs, dt_error *err)
         file_join(path, folder, "experiment.json");
         if (file_exists(path))
             add_experiment(r, folder, path, err);
+        else if (has_file(folder, "chain.json") && !has_file(folder, "run.json"))
+            add_chain(r, folder, -1, err);
         else
             add_run(r, folder, "", err);
     }
-    if (err->status == DT_OK && r->count == 0)
+    if (err->status == DT_OK && r->count == 0 && r->chain_count == 0)
         error_set(err, DT_ERR_ARG, "runs: expected run folders, separated by commas; found none");
     if (err->status != DT_OK) return err->status;
     name_runs(r);
@@ -162,19 +188,16 @@ static void write_notes(html *out)
         "</ul></section>\n");
 }
 
-static dt_status write_page(html *out, const report *r, const char *title, dt_error *err)
+static void write_origin(html *out, const report *r)
 {
-    const char *heading = *title ? title : "Diff-Tuning report";
-    html_element(out,
-                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                 "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
-                 heading, "</title>\n<style>\n");
-    html_markup(out, "%s", report_style);
-    html_element(out, "</style></head><body><main>\n<header><h1>", heading, "</h1>\n");
+    if (r->count == 0) return;
     html_element(out, "<p class=\"quiet\">", run_text(&r->runs[0].run, "tool"), "");
     html_element(out, *run_text(&r->runs[0].run, "started") ? " &middot; first run started " : "",
-                 run_text(&r->runs[0].run, "started"), "</p></header>\n");
+                 run_text(&r->runs[0].run, "started"), "</p>");
+}
+
+static dt_status write_runs(html *out, const report *r, dt_error *err)
+{
     page_verdict(out, r);
     page_protocol(out, r);
     page_run_table(out, r);
@@ -185,6 +208,23 @@ static dt_status write_page(html *out, const report *r, const char *title, dt_er
     page_data(out, r);
     page_differences(out, r);
     page_origins(out, r);
+    return status;
+}
+
+static dt_status write_page(html *out, const report *r, const char *title, dt_error *err)
+{
+    const char *heading = *title ? title : "Diff-Tuning report";
+    html_element(out,
+                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                 "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
+                 heading, "</title>\n<style>\n");
+    html_markup(out, "%s", report_style);
+    html_element(out, "</style></head><body><main>\n<header><h1>", heading, "</h1>\n");
+    write_origin(out, r);
+    html_markup(out, "</header>\n");
+    dt_status status = r->count ? write_runs(out, r, err) : DT_OK;
+    if (status == DT_OK) status = page_chains(out, r, err);
     write_notes(out);
     html_markup(out, "</main></body></html>\n");
     return status;
@@ -211,7 +251,9 @@ dt_status report_write(const char *output, const char *runs, const char *title, 
     if (status == DT_OK) status = open_runs(&r, runs, err);
     if (status == DT_OK) status = write_report(output, &r, title, err);
     for (int64_t i = 0; i < r.count; i++) run_close(&r.runs[i].run);
+    for (int64_t i = 0; i < r.chain_count; i++) report_chain_close(&r.chains[i]);
     free(r.runs);
+    free(r.chains);
     text_leave_c_numbers(&numbers);
     return status;
 }

@@ -23,6 +23,8 @@ typedef enum settings_verb {
     SETTINGS_DATA = 256,
     SETTINGS_RUN = 512,
     SETTINGS_STUDY = 1024,
+    SETTINGS_CHAIN = 2048,
+    SETTINGS_IDEAL = 8192,
 } settings_verb;
 
 typedef enum settings_type {

@@ -1,0 +1,144 @@
+#include "api/sampling.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "base/say.h"
+
+/* ---- opening ---- */
+
+/* Another model beside the first, of which adapters and blends are not asked. */
+static dt_status open_other(sampling *p, denoiser *d, model_info *info, const char *path)
+{
+    const model_choice choice = {.process = p->s->process, .observer = p->observer};
+    return denoiser_load_as(p->c, d, info, path, &choice, model_kinds_all);
+}
+
+static dt_status open_guide(sampling *p)
+{
+    const dt_settings *s = p->s;
+    if (!s->guidance_model[0] || s->guidance_scale == 1) return p->c->error.status;
+    if (open_other(p, &p->guide, &p->guide_info, s->guidance_model) != DT_OK) return p->c->error.status;
+    return sampler_guide_by(&p->drawing.sampler, &p->guide, s->guidance_condition == DT_GUIDE_BY_SAME,
+                            s->guidance_model, &p->c->error);
+}
+
+/* Whether a class of one is the same class of the other. Where a file does not name its classes, nobody knows. */
+static bool same_classes(const sampling *p)
+{
+    const model_info *a = &p->info, *b = &p->tail_info;
+    if (p->model.class_count != p->tail.class_count) return false;
+    if (p->model.class_count == 0) return true;
+    if (!a->class_name || !b->class_name || a->class_name_count != b->class_name_count) return false;
+    for (int64_t i = 0; i < a->class_name_count; i++)
+        if (strcmp(a->class_name[i], b->class_name[i])) return false;
+    return true;
+}
+
+static dt_status open_tail(sampling *p)
+{
+    sampler fits;
+    const dt_settings *s = p->s;
+    if (!s->tail_model[0]) return p->c->error.status;
+    if (open_other(p, &p->tail, &p->tail_info, s->tail_model) != DT_OK) return p->c->error.status;
+    p->tail_told = same_classes(p);
+    return sampling_end(p, &fits, p->drawing.sampler.schedule.count);
+}
+
+dt_status sampling_open(sampling *p)
+{
+    ctx *c = p->c;
+    const dt_settings *s = p->s;
+    p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
+    model_choice choice = model_choice_of(s, p->observer);
+    choice.length = s->ema_length;
+    if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
+        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK || open_guide(p) != DT_OK ||
+        open_tail(p) != DT_OK ||
+        codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
+        return c->error.status;
+    return class_list_read(&p->classes, c, s, &p->info, p->model.class_count);
+}
+
+void sampling_close(sampling *p)
+{
+    model_info_free(&p->info);
+    model_info_free(&p->guide_info);
+    model_info_free(&p->tail_info);
+}
+
+dt_status sampling_end(const sampling *p, sampler *out, int64_t steps)
+{
+    *out = p->drawing.sampler;
+    return steps ? sampler_end_by(out, &p->tail, steps, p->tail_told, p->s->tail_model, &p->c->error) : DT_OK;
+}
+
+/* ---- saying ---- */
+
+static size_t add_guide(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
+{
+    const dt_settings *s = p->s;
+    if (!s->guidance_model[0] && !s->guidance_interval[0]) return used;
+    snprintf(out + used, SAMPLE_TEXT_MAX - used, ", guided by %s told %s, at t %s",
+             s->guidance_model[0] ? p->guide_info.sha256 : "itself",
+             s->guidance_condition == DT_GUIDE_BY_SAME ? "the same" : "nothing",
+             s->guidance_interval[0] ? s->guidance_interval : "all");
+    return strlen(out);
+}
+
+void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TEXT_MAX])
+{
+    const dt_settings *s = p->s;
+    snprintf(
+        out, SAMPLE_TEXT_MAX,
+        "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
+        "model sha256 %s%s%s, classes %s%s",
+        settings_word(s, "sampler"), (long long)s->num_inference_steps, api_spacing_word(s), s->eta,
+        s->clip_sample ? "yes" : "no", s->guidance_scale, settings_word(s, "guidance_channels"),
+        s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
+        p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
+        s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
+    size_t used = add_guide(p, out, strlen(out));
+    if (s->nag_scale > 0) snprintf(out + used, SAMPLE_TEXT_MAX - used, ", nag_scale %g", s->nag_scale);
+    used = strlen(out);
+    if (tail_steps)
+        snprintf(out + used, SAMPLE_TEXT_MAX - used, ", last %lld steps by %s told %s", (long long)tail_steps,
+                 p->tail_info.sha256, p->tail_told ? "the same" : "nothing");
+}
+
+static void tell_codec(const sampling *p)
+{
+    if (codec_is_another(&p->codec, p->info.metadata))
+        say(p->observer->log, p->observer->user, "%s was trained on latents of another codec than %s",
+            p->s->pretrained_model, p->s->vae);
+}
+
+/* DiT's default guides three channels only: of its latents of four, a known oddity; of wider ones, next to nothing. */
+static void tell_guidance(const sampling *p)
+{
+    const dt_settings *s = p->s;
+    const int64_t channels = p->model.shape.channels;
+    if ((s->guidance_scale == 1 && s->nag_scale == 0) || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
+    say(p->observer->log, p->observer->user,
+        "guidance acts on 3 of %lld channels; guidance_channels all guides every one", (long long)channels);
+}
+
+static void tell_tail(const sampling *p, int64_t steps)
+{
+    if (!p->s->tail_model[0]) return;
+    if (steps == 0)
+        say(p->observer->log, p->observer->user, "%.600s makes no step: the share is less than half of one of %lld",
+            p->s->tail_model, (long long)p->s->num_inference_steps);
+    else
+        say(p->observer->log, p->observer->user, "the last steps are made by %.600s, %s", p->s->tail_model,
+            p->tail_told ? "told the same classes and guided alike"
+                         : "told nothing and unguided, as its classes are not known to be the model's");
+}
+
+void sampling_tell(const sampling *p, int64_t tail_steps)
+{
+    tell_codec(p);
+    tell_guidance(p);
+    tell_tail(p, tail_steps);
+}
