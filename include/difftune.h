@@ -159,6 +159,7 @@ typedef struct dt_settings {
     /* data */
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar or zip of them */
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
+    char source_data[DT_PATH_MAX];     /* diagnose: pictures like those the base was trained on; empty: none */
     char cache_dir[DT_PATH_MAX];       /* models of latents: where encoded pictures are kept */
     int64_t resolution;                /* of the pictures; 0: the model's */
     bool random_flip;
@@ -206,6 +207,7 @@ typedef struct dt_settings {
     int64_t lr_warmup_steps;
     double adam_beta1, adam_beta2, adam_epsilon, adam_weight_decay;
     double max_grad_norm; /* 0: no clipping */
+    double l2_sp;         /* adds l2_sp / 2 times the squared distance to the base's weights to the loss; 0: not */
     dt_precision mixed_precision;
     bool gradient_checkpointing;
     bool fused_backward_pass; /* each weight is updated when its gradient is complete; no gradients are kept */
@@ -220,6 +222,7 @@ typedef struct dt_settings {
     int64_t validation_count; /* images of a validation loss at most */
     int64_t eval_count;       /* samples of a Frechet distance */
     bool tensorboard;
+    char diagnosis[DT_PATH_MAX]; /* folder of dt_diagnose, whose findings the run keeps for its report; empty: none */
     bool dry_run; /* dt_train reads everything, makes a few steps, tells what the run needs, and writes nothing */
 
     /* sampling */
@@ -276,6 +279,9 @@ typedef struct dt_settings {
     /* run folders, separated by commas; the folder of an experiment stands for the runs of all its arms */
     char runs[DT_LIST_MAX];
     char title[DT_TEXT_MAX];
+
+    /* inspect */
+    char against[DT_PATH_MAX]; /* another model to compare with; empty: none */
 } dt_settings;
 
 typedef struct dt_context dt_context;
@@ -310,7 +316,7 @@ const char *dt_version(void);
 /* ---- what a caller may watch ---- */
 
 typedef struct dt_progress {
-    const char *task; /* "bank", "cache", "train", "sample", "eval", "chain", "ideal" */
+    const char *task; /* "bank", "cache", "train", "sample", "eval", "chain", "ideal", "diagnose" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
     double loss_retained;          /* mean squared distance to the frozen base's predictions; NaN where none is kept */
@@ -358,6 +364,11 @@ dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *obse
 /* Encodes the images of s->train_data and s->validation_data with the codec s->vae into s->cache_dir, where dt_train of a
  * model of latents looks for them (and puts what is missing). Goes on where an earlier call stopped. */
 dt_status dt_cache(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
+
+/* Measures, before any training, the base's loss over t on the pictures that it is to be tuned to, on samples of its own (those of
+ * s->bank, or a few that are drawn) and on its source pictures (s->source_data, where given). Writes s->output_dir: diagnosis.json,
+ * and train.yaml with the settings that follow, for dt_settings_load. The observer is told what was found, in sentences. */
+dt_status dt_diagnose(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* Tunes (or pre-trains) into s->output_dir; goes on from its newest whole checkpoint. */
 dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
@@ -431,6 +442,10 @@ dt_status dt_convert(dt_context *ctx, const dt_settings *s, const dt_observer *o
 
 /* JSON text of what is in a model file, bank or run folder. Free it with dt_free. */
 dt_status dt_inspect(dt_context *ctx, const char *path, char **json);
+
+/* The same of the distance between the weights of two model files, runs or adapters that have rows in common: whole, by kind of
+ * layer and by depth, each as the sum of squares, its root, and per value. DT_ERR_SHAPE where they have none. */
+dt_status dt_compare(dt_context *ctx, const char *path, const char *other, char **json);
 void dt_free(void *p);
 
 /* One experiment in s->output_dir: the memory bank, what is compared (its arms) tuned with the same settings, s->fid_count

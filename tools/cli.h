@@ -23,8 +23,8 @@ typedef struct verb {
     dt_status (*run)(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer);
 } verb;
 
-extern const verb data_verb, bank_verb, cache_verb, train_verb, sample_verb, eval_verb, predict_verb, convert_verb,
-    inspect_verb, report_verb, run_verb, study_verb, chain_verb, ideal_verb;
+extern const verb data_verb, diagnose_verb, bank_verb, cache_verb, train_verb, sample_verb, eval_verb, predict_verb,
+    convert_verb, inspect_verb, report_verb, run_verb, study_verb, chain_verb, ideal_verb;
 extern const verb *const verbs[]; /* ends with NULL */
 
 /* NULL for an unknown name. */

@@ -37,6 +37,7 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
     case SETTINGS_CHAIN:
     case SETTINGS_IDEAL:
     case SETTINGS_STUDY:
+    case SETTINGS_DIAGNOSE:
     case SETTINGS_DATA: return file_check_folder(s->output_dir, err);
     case SETTINGS_BANK: return file_check_folder(s->bank, err);
     case SETTINGS_CACHE: return file_check_folder(s->cache_dir, err);
@@ -44,6 +45,7 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
     case SETTINGS_CONVERT:
         if (s->save_model_as == DT_MODEL_DIFFUSERS || is_adapter_folder(s)) return file_check_folder(s->output, err);
         return check_file(s->output, err);
+    case SETTINGS_INSPECT: return err->status;
     case SETTINGS_PREDICT:
     case SETTINGS_REPORT: return check_file(s->output, err);
     }

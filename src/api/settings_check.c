@@ -123,6 +123,7 @@ static void check_folders(const dt_settings *s, dt_error *err)
     check_folder(s->bank, "bank", err);
     check_folder(s->pretrained_model, "pretrained_model", err);
     check_folder(s->cache_dir, "cache_dir", err);
+    check_folder(s->diagnosis, "diagnosis", err);
 }
 
 /* What needs the whole gradient before the first weight changes cannot be had without one. */
@@ -165,6 +166,17 @@ static void check_length(const dt_settings *s, dt_error *err)
     RULE(s->file_weights != DT_FILE_WEIGHTS_AUTO, "ema_length says which weights are taken; leave out file_weights");
 }
 
+/* Found before the run's first step; a run that is resumed has kept it. */
+static void check_diagnosis(const dt_settings *s, dt_error *err)
+{
+    char path[DT_PATH_MAX], kept[DT_PATH_MAX];
+    if (!s->diagnosis[0] || err->status != DT_OK) return;
+    file_join(path, s->diagnosis, "diagnosis.json");
+    file_join(kept, s->output_dir, "diagnosis.json");
+    RULE(!file_exists(path) && !file_exists(kept), "diagnosis: %s has no diagnosis.json; difftune diagnose makes one",
+         s->diagnosis);
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     RULE(s->time_dropout > 0 && s->save_model_as == DT_MODEL_DIFFUSERS,
@@ -180,6 +192,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_averages(s, err);
     check_sampler(s, err);
     check_background(s, err);
+    check_diagnosis(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
@@ -197,6 +210,14 @@ static void check_cache(const dt_settings *s, dt_error *err)
     require(s->train_data, "train_data", "cache", err);
     require(s->cache_dir, "cache_dir", "cache", err);
     RULE(s->resolution == 0, "cache needs resolution");
+    check_background(s, err);
+}
+
+static void check_diagnose(const dt_settings *s, dt_error *err)
+{
+    require(s->pretrained_model, "pretrained_model", "diagnose", err);
+    require(s->train_data, "train_data", "diagnose", err);
+    require(s->output_dir, "output_dir", "diagnose", err);
     check_background(s, err);
 }
 
@@ -321,6 +342,8 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_EVAL: check_eval(s, err); break;
     case SETTINGS_CHAIN: check_chain(s, err); break;
     case SETTINGS_IDEAL: check_ideal(s, err); break;
+    case SETTINGS_DIAGNOSE: check_diagnose(s, err); break;
+    case SETTINGS_INSPECT: break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);

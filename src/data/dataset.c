@@ -371,6 +371,20 @@ static dt_status fill_report(loader *l, dt_error *err)
     return DT_OK;
 }
 
+/* Keeps file i where the share of the first i + 1 files is a whole number more than that of the first i. */
+static void thin_out(source *s, int64_t at_most)
+{
+    const int64_t count = s->file_count;
+    int64_t kept = 0;
+    if (at_most <= 0 || at_most >= count) return;
+    for (int64_t i = 0; i < count; i++)
+        if ((i + 1) * at_most / count > i * at_most / count)
+            s->file[kept++] = s->file[i];
+        else
+            free(s->file[i].name);
+    s->file_count = kept;
+}
+
 /* Lists the files that are taken and hands the classes to the data set. *prefix as in class_plan. */
 static dt_status list_files(const loader *l, size_t *prefix, const char *path, dt_error *err)
 {
@@ -382,6 +396,8 @@ static dt_status list_files(const loader *l, size_t *prefix, const char *path, d
     d->class_name = plan.class_name, d->class_count = plan.class_count;
     snprintf(d->split, sizeof d->split, "%s", plan.split);
     *prefix = plan.prefix;
+    d->listed = l->source->file_count;
+    if (err->status == DT_OK) thin_out(l->source, l->options->at_most);
     return err->status;
 }
 

@@ -56,6 +56,7 @@ typedef struct dataset_options {
     char *const *class_name;
     int64_t class_count;
     bool held_out;              /* of splits, where none is asked for, the one for validation */
+    int64_t at_most;            /* so many of the files, spread evenly over the list; 0: all */
     const dataset_taker *taker; /* NULL: the pixels are kept */
     /* Asked between batches of some hundred files; false ends the opening with DT_ERR_INTERRUPTED. NULL: never. */
     bool (*go_on)(void *user);
@@ -70,6 +71,7 @@ typedef struct dataset {
     int32_t *label;                      /* [count], 0..class_count-1 */
     uint8_t *pixels;                     /* [count, resolution, resolution, 3]; NULL: a taker had them */
     uint8_t (*content)[DATASET_CONTENT]; /* [count], SHA-256 of the files' bytes; NULL without a taker */
+    int64_t listed;                      /* files of pictures that were found, taken or not */
     char path[DT_PATH_MAX];              /* as opened */
     char split[16];                      /* the split taken, "" where there are none */
     char sha256[65]; /* hex, over resolution, names and pixels (contents, with a taker) in order: the identity */

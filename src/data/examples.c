@@ -23,6 +23,7 @@ static dataset_options dataset_options_of(ctx *c, const examples_options *o)
                              .class_name = o->class_name,
                              .class_count = o->class_count,
                              .held_out = o->held_out,
+                             .at_most = o->at_most,
                              .go_on = go_on,
                              .go_on_user = c};
 }

@@ -10,7 +10,7 @@
 
 typedef struct band_sums {
     double loss[BANDS_MAX], mse[BANDS_MAX];
-    int64_t count[BANDS_MAX];
+    int64_t count[BANDS_MAX], width;
 } band_sums;
 
 int64_t measure_spread(int64_t i, int64_t wanted, int64_t count)
@@ -19,65 +19,47 @@ int64_t measure_spread(int64_t i, int64_t wanted, int64_t count)
     return i * stride % count;
 }
 
-/* Example number i becomes row `row` of the batch, told what it says. Latents are the modes. */
-static void fill_row(const trainer *t, batch *b, int64_t row, const band_plan *plan, int64_t i)
+/* Where the examples of a plan lie in their set. */
+typedef struct placing {
+    int64_t wanted, count;
+    bool of_bank; /* in turn */
+} placing;
+
+static int64_t example_at(const void *user, int64_t i)
 {
-    const bool of_bank = plan->set == MEASURED_BANK;
-    const examples *e = of_bank ? &t->bank : t->validation.count ? &t->validation : &t->train;
-    const int64_t index = of_bank ? i % e->count : measure_spread(i, plan->examples, e->count);
-    examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
-    feed_told(b, row, e, index, false);
-    if (of_bank || !plan->told)
-        feed_null(t, b, row);
-    else if (b->label)
-        b->label[row] = e->pictures.label[index];
+    const placing *p = user;
+    return p->of_bank ? i % p->count : measure_spread(i, p->wanted, p->count);
 }
 
-/* Item k is example k / bands at a fixed t inside band k % bands. The terms of each sample are what is wanted, not their
- * weighted sum. */
-static void fill_items(const measures *m, const trainer *t, batch *b, int64_t first, const band_plan *plan)
+static void add_item(void *user, int64_t k, int32_t t, real mse, real vb)
 {
-    const int64_t size = sample_values(t->model.shape), width = SCHEDULE_STEPS / plan->bands;
-    for (int64_t i = 0; i < b->count; i++) {
-        const int64_t item = first + i;
-        const rng_key key = {m->seed, RNG_VALIDATION, 0, (uint32_t)item};
-        fill_row(t, b, i, plan, item / plan->bands);
-        b->t[i] = (int32_t)(item % plan->bands * width + (int64_t)rng_below(key, 1 << 20, (uint64_t)width));
-        b->weight[i] = 0;
-        rng_normal(b->noise_values + i * size, size, key);
-    }
-    batch_diffuse(t->c, b, &t->model, &t->schedule);
-}
-
-static void add_batch(band_sums *sums, const batch *b, int64_t width)
-{
-    for (int64_t i = 0; i < b->count; i++) {
-        const int64_t band = b->t[i] / width;
-        sums->mse[band] += (double)b->mse[i];
-        sums->loss[band] += (double)b->mse[i] + (double)b->vb[i];
-        sums->count[band]++;
-    }
+    band_sums *sums = user;
+    const int64_t band = t / sums->width;
+    (void)k;
+    sums->mse[band] += (double)mse;
+    sums->loss[band] += (double)mse + (double)vb;
+    sums->count[band]++;
 }
 
 dt_status measure_bands(const measures *m, const trainer *t, const band_plan *plan, band_means *out)
 {
-    ctx *c = t->c;
-    band_sums sums = {0};
-    const int64_t items = plan->examples * plan->bands;
-    for (int64_t first = 0; first < items && ctx_go_on(c); first += m->batch) {
-        const arena_place mark = arena_mark(&c->step);
-        batch b;
-        if (!batch_new(c, &b, &t->model, items - first < m->batch ? items - first : m->batch)) break;
-        fill_items(m, t, &b, first, plan);
-        batch_loss(c, &t->model, &b);
-        if (!ctx_failed(c)) add_batch(&sums, &b, SCHEDULE_STEPS / plan->bands);
-        arena_release(&c->step, mark);
-    }
+    band_sums sums = {.width = SCHEDULE_STEPS / plan->bands};
+    const bool of_bank = plan->set == MEASURED_BANK;
+    const examples *set = of_bank ? &t->bank : t->validation.count ? &t->validation : &t->train;
+    const placing place = {plan->examples, set->count, of_bank};
+    const band_asker asker = {t->c, &t->model, &t->schedule, t->null_context, m->seed, m->batch};
+    const band_items items = {.set = set,
+                              .examples = plan->examples,
+                              .bands = plan->bands,
+                              .told = plan->told && !of_bank,
+                              .example_at = example_at,
+                              .user = &place};
+    bands_ask(&asker, &items, add_item, &sums);
     for (int i = 0; i < plan->bands; i++) {
         out->loss[i] = sums.loss[i] / (double)sums.count[i];
         out->mse[i] = sums.mse[i] / (double)sums.count[i];
     }
-    return c->error.status;
+    return t->c->error.status;
 }
 
 dt_status measure_validation(const measures *m, const trainer *t, measured_set set, band_losses *out)

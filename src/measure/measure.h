@@ -4,6 +4,7 @@
 #define MEASURE_MEASURE_H
 
 #include "image/image.h"
+#include "measure/bands.h"
 #include "measure/drawing.h"
 #include "train/trainer.h"
 

@@ -193,10 +193,21 @@ dt_status run_folder_check_length(const training *r, dt_error *err)
     return DT_OK;
 }
 
+/* What was found before the run, as it was then. */
+static dt_status keep_diagnosis(const training *r, dt_error *err)
+{
+    char path[DT_PATH_MAX], to[DT_PATH_MAX];
+    file_join(to, r->folder, "diagnosis.json");
+    if (!r->s->diagnosis[0] || file_exists(to)) return err->status;
+    file_join(path, r->s->diagnosis, "diagnosis.json");
+    json_t *found = json_file_read(path, err);
+    return found ? json_file_write(to, found, NULL, err) : err->status;
+}
+
 dt_status run_folder_fill(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    if (make_sub_folders(r, err) != DT_OK) return err->status;
+    if (make_sub_folders(r, err) != DT_OK || keep_diagnosis(r, err) != DT_OK) return err->status;
     file_join(path, r->folder, "config.yaml");
     if (settings_save(r->s, path, err) != DT_OK) return err->status;
     file_join(path, r->folder, "data_report.json");

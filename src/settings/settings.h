@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include "base/error.h"
 
-/* Verbs, as bits of settings_key.verbs. `inspect` takes a path and no keys. */
+/* Verbs, as bits of settings_key.verbs. */
 typedef enum settings_verb {
     SETTINGS_BANK = 1,
     SETTINGS_TRAIN = 2,
@@ -25,6 +25,8 @@ typedef enum settings_verb {
     SETTINGS_STUDY = 1024,
     SETTINGS_CHAIN = 2048,
     SETTINGS_IDEAL = 8192,
+    SETTINGS_DIAGNOSE = 4096,
+    SETTINGS_INSPECT = 16384,
 } settings_verb;
 
 typedef enum settings_type {

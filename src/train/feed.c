@@ -23,13 +23,19 @@ int64_t shuffled_at(shuffled *o, int64_t position)
 
 /* ---- what a row is told ---- */
 
-void feed_null(const trainer *t, batch *b, int64_t i)
+float *feed_null_context(ctx *c, const denoiser *d)
 {
-    const denoiser *d = &t->model;
+    const tensor *null = d->null_context;
+    float *values = null ? arena_alloc(&c->model, tensor_bytes(null), &c->error) : NULL;
+    if (values) numbers_fetch(c, values, null->data, tensor_count(null));
+    return values;
+}
+
+void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i)
+{
     const int64_t values = d->context_tokens * d->context_width;
     if (b->label) b->label[i] = denoiser_null_class(d);
-    for (int64_t j = 0; j < values; j++)
-        b->context_values[i * values + j] = t->null_context ? (real)t->null_context[j] : 0;
+    for (int64_t j = 0; j < values; j++) b->context_values[i * values + j] = null_context ? (real)null_context[j] : 0;
 }
 
 static void feed_table(real *rows, int64_t i, const example_table *table, int64_t index, bool mirrored)
@@ -67,7 +73,8 @@ static void feed_target(trainer *t, batch *b, int64_t i, int64_t position, int64
     const int64_t index = shuffled_at(&t->train_order, position);
     feed_example(t, b, i, &t->train, index, sample);
     if (b->label) b->label[i] = t->train.pictures.label[index];
-    if (rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout) feed_null(t, b, i);
+    if (rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout)
+        feed_null(&t->model, t->null_context, b, i);
     if (b->null_time) b->null_time[i] = rng_uniform(key_of(t, RNG_TIME_DROP, sample), 0) < t->plan.time_dropout;
 }
 
@@ -82,7 +89,7 @@ static const examples *retained_set(const trainer *t)
 static void feed_retained(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
 {
     feed_example(t, b, i, retained_set(t), shuffled_at(&t->retained_order, position), sample);
-    feed_null(t, b, i);
+    feed_null(&t->model, t->null_context, b, i);
 }
 
 /* The weight of a term in the step's loss. */

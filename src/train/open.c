@@ -223,15 +223,6 @@ static dt_status tuned_model(opening *o)
     return DT_OK;
 }
 
-static dt_status keep_null_context(trainer *t)
-{
-    const tensor *null = t->model.null_context;
-    if (!null) return DT_OK;
-    t->null_context = arena_alloc(&t->c->model, tensor_bytes(null), &t->c->error);
-    if (t->null_context) numbers_fetch(t->c, t->null_context, null->data, tensor_count(null));
-    return t->c->error.status;
-}
-
 /* A model that has a null time goes on with it. */
 static dt_status open_null_time(opening *o)
 {
@@ -255,7 +246,8 @@ static dt_status open_model(opening *o, model_kinds kinds)
     schedule_full(&t->schedule, t->model.process.noise);
     const adapter_plan plan = adapter_plan_of(o->s);
     if (adapter_open(o->c, &t->adapter, &t->model, &plan, (uint64_t)o->s->seed) != DT_OK) return o->c->error.status;
-    return keep_null_context(t);
+    t->null_context = feed_null_context(o->c, &t->model);
+    return o->c->error.status;
 }
 
 /* ---- the whole ---- */

@@ -93,8 +93,11 @@ void feed_shape(const trainer *t, batch *b);
 /* What the distance of a taught row of it counts for, before shares and weights. */
 double feed_distil_law(const trainer *t, const batch *b, int64_t i);
 
-/* Row i of a batch is told nothing: the null class, the null context; its control is left as it is. */
-void feed_null(const trainer *t, batch *b, int64_t i);
+/* The null context for the host, in the model arena; NULL: the denoiser has none, or the context failed. */
+float *feed_null_context(ctx *c, const denoiser *d);
+
+/* Row i of a batch is told nothing: the null class, the null context (NULL: zeros); its control is left as it is. */
+void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i);
 
 /* Row i of a batch is told what example number `index` of a set says, mirrored or not; its label is not touched. */
 void feed_told(batch *b, int64_t i, const examples *from, int64_t index, bool mirrored);
