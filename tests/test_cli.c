@@ -8,6 +8,7 @@ static const struct {
     const char *name;
     unsigned keys;
 } verb_names[] = {{"data", SETTINGS_DATA},
+                  {"diagnose", SETTINGS_DIAGNOSE},
                   {"bank", SETTINGS_BANK},
                   {"cache", SETTINGS_CACHE},
                   {"train", SETTINGS_TRAIN},
@@ -15,7 +16,7 @@ static const struct {
                   {"eval", SETTINGS_EVAL},
                   {"predict", SETTINGS_PREDICT},
                   {"convert", SETTINGS_CONVERT},
-                  {"inspect", 0},
+                  {"inspect", SETTINGS_INSPECT},
                   {"run", RUN_KEYS},
                   {"chain", SETTINGS_CHAIN},
                   {"ideal", SETTINGS_IDEAL},
@@ -153,6 +154,7 @@ static void the_example_of_the_overview_works(void **state)
 {
     (void)state;
     static const char *const shorter[] = {
+        "--validation-count 4",
         "--bank-size 4 --num-inference-steps 2",
         "--max-train-steps 2 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
         "--num-samples 4 --num-inference-steps 2", "", ""};

@@ -309,6 +309,68 @@ static void a_psi_that_is_none_is_refused_by_name(void **state)
     assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
 }
 
+/* ---- the transfer gap ---- */
+
+static void add_diagnosis_file(const fixture *f, const char *folder, const char *line)
+{
+    char text[4096];
+    int n = snprintf(text, sizeof text,
+                     "{\"format\":\"difftune diagnosis 1\",\"advice\":{\"lines\":[\"%s\"]},"
+                     "\"target_against_own\":{\"bands\":[",
+                     line);
+    for (int b = 0; b < 10; b++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s{\"relative\":{\"value\":0.%d,\"low\":0,\"high\":null}}",
+                      b ? "," : "", b);
+    snprintf(text + n, sizeof text - (size_t)n, "]}}");
+    write_file(f, folder, "diagnosis.json", text);
+}
+
+static void a_first_validation_shows_the_gap(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_validation(f, "dt", "target", 0, 0.3);
+    assert_silent(make_page(f, ""), "Transfer gap");
+    add_validation(f, "dt", "bank", 0, 0.2);
+    assert_says(make_page(f, ""), "Transfer gap");
+    assert_says(f->text, "Target images against the memory bank, step 0");
+    assert_says(f->text, "50"); /* percent */
+}
+
+static void a_diagnosis_in_the_run_is_told_in_its_place(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_validation(f, "dt", "target", 0, 0.3);
+    add_validation(f, "dt", "bank", 0, 0.2);
+    add_diagnosis_file(f, "dt", "The premise <holds>.");
+    const char *page = make_page(f, "");
+    assert_says(page, "<li>The premise &lt;holds&gt;.</li>");
+    assert_says(page, "Your pictures against the base&#39;s own samples");
+    assert_silent(page, "Target images against the memory bank, step 0");
+}
+
+static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "diagnosis");
+    add_diagnosis_file(f, "diagnosis", "It fails.");
+    assert_says(make_page(f, ""), "<li>It fails.</li>");
+    assert_silent(f->text, "What came out");
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    assert_says(make_page(f, ""), "<li>It fails.</li>");
+    assert_says(f->text, "What came out");
+}
+
+static void a_diagnosis_that_is_none_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    write_file(f, "dt", "diagnosis.json", "{\"format\":\"another\"}");
+    assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+    assert_says(f->err.message, "diagnosis.json: not a \"difftune diagnosis 1\"");
+}
+
 /* ---- hostile and missing input ---- */
 
 static void a_broken_line_is_refused_with_its_number(void **state)
@@ -812,6 +874,10 @@ int main(void)
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
         REPORT_TEST(a_rehearsal_says_in_what_it_differs),
         REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),
+        REPORT_TEST(a_first_validation_shows_the_gap),
+        REPORT_TEST(a_diagnosis_in_the_run_is_told_in_its_place),
+        REPORT_TEST(a_folder_of_a_diagnosis_stands_beside_runs_or_alone),
+        REPORT_TEST(a_diagnosis_that_is_none_is_refused_by_name),
         cmocka_unit_test(thinning_keeps_means_and_gaps),
         cmocka_unit_test(smoothing_has_no_bias_at_the_start),
     };

@@ -33,11 +33,19 @@ typedef struct report_chain {
     report_chain_point point[DT_CHAIN_POINTS_MAX];
 } report_chain;
 
+/* A folder of difftune diagnose, named beside the runs. */
+typedef struct report_diagnosis {
+    char folder[DT_PATH_MAX];
+    json_t *found;
+} report_diagnosis;
+
 typedef struct report {
     report_run *runs;
     int64_t count;
     report_chain *chains;
     int64_t chain_count;
+    report_diagnosis *diagnoses;
+    int64_t diagnosis_count;
     char measures[RUN_MEASURES_MAX][RUN_NAME_MAX]; /* in order of appearance */
     int64_t measure_count;
 } report;
@@ -49,6 +57,9 @@ void page_verdict(html *out, const report *r);
 
 /* protocol.c: runs of a recipe beside the paper; nothing where no run has one */
 void page_protocol(html *out, const report *r);
+
+/* diagnosis.c: the transfer gap; nothing where it is not known */
+void page_diagnosis(html *out, const report *r);
 
 /* tables.c */
 void page_run_table(html *out, const report *r);

@@ -136,6 +136,30 @@ static dt_status add_experiment(report *r, const char *folder, const char *path,
     return err->status;
 }
 
+static dt_status add_diagnosis(report *r, const char *folder, const char *path, dt_error *err)
+{
+    report_diagnosis *grown = realloc(r->diagnoses, (size_t)(r->diagnosis_count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its diagnoses");
+    r->diagnoses = grown;
+    report_diagnosis *one = &grown[r->diagnosis_count];
+    snprintf(one->folder, sizeof one->folder, "%s", folder);
+    one->found = run_read_diagnosis(path, err);
+    if (one->found) r->diagnosis_count++;
+    return err->status;
+}
+
+/* A folder of an experiment, a run, a chain or a diagnosis; a run's may have files of the last two. */
+static dt_status add_folder(report *r, const char *folder, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, "experiment.json");
+    if (file_exists(path)) return add_experiment(r, folder, path, err);
+    if (has_file(folder, "run.json")) return add_run(r, folder, "", err);
+    if (has_file(folder, "chain.json")) return add_chain(r, folder, -1, err);
+    file_join(path, folder, "diagnosis.json");
+    return file_exists(path) ? add_diagnosis(r, folder, path, err) : add_run(r, folder, "", err);
+}
+
 /* The next of the comma-separated folders, without blanks and slashes around it; its length, 0 after the last. */
 static size_t next_folder(const char **folder, const char **at)
 {
@@ -151,19 +175,13 @@ static dt_status open_runs(report *r, const char *runs, dt_error *err)
 {
     size_t length;
     for (const char *start; err->status == DT_OK && (length = next_folder(&start, &runs)) > 0;) {
-        char folder[DT_PATH_MAX], path[DT_PATH_MAX];
+        char folder[DT_PATH_MAX];
         if (length > FILE_FOLDER_MAX)
             return error_set(err, DT_ERR_ARG, "runs: a folder's path is longer than %d bytes", FILE_FOLDER_MAX);
         snprintf(folder, sizeof folder, "%.*s", (int)length, start);
-        file_join(path, folder, "experiment.json");
-        if (file_exists(path))
-            add_experiment(r, folder, path, err);
-        else if (has_file(folder, "chain.json") && !has_file(folder, "run.json"))
-            add_chain(r, folder, -1, err);
-        else
-            add_run(r, folder, "", err);
+        add_folder(r, folder, err);
     }
-    if (err->status == DT_OK && r->count == 0 && r->chain_count == 0)
+    if (err->status == DT_OK && r->count + r->chain_count + r->diagnosis_count == 0)
         error_set(err, DT_ERR_ARG, "runs: expected run folders, separated by commas; found none");
     if (err->status != DT_OK) return err->status;
     name_runs(r);
@@ -203,11 +221,25 @@ static dt_status write_runs(html *out, const report *r, dt_error *err)
     page_run_table(out, r);
     dt_status status = page_grids(out, r, err);
     page_distance_charts(out, r);
+    page_diagnosis(out, r);
     page_forgetting_charts(out, r);
     page_training_charts(out, r);
     page_data(out, r);
     page_differences(out, r);
     page_origins(out, r);
+    return status;
+}
+
+/* Of diagnoses and chains alone there is less to tell. */
+static dt_status write_sections(html *out, const report *r, dt_error *err)
+{
+    dt_status status = DT_OK;
+    if (r->count)
+        status = write_runs(out, r, err);
+    else
+        page_diagnosis(out, r);
+    if (status == DT_OK) status = page_chains(out, r, err);
+    if (r->count + r->chain_count > 0) write_notes(out);
     return status;
 }
 
@@ -223,9 +255,7 @@ static dt_status write_page(html *out, const report *r, const char *title, dt_er
     html_element(out, "</style></head><body><main>\n<header><h1>", heading, "</h1>\n");
     write_origin(out, r);
     html_markup(out, "</header>\n");
-    dt_status status = r->count ? write_runs(out, r, err) : DT_OK;
-    if (status == DT_OK) status = page_chains(out, r, err);
-    write_notes(out);
+    const dt_status status = write_sections(out, r, err);
     html_markup(out, "</main></body></html>\n");
     return status;
 }
@@ -252,8 +282,10 @@ dt_status report_write(const char *output, const char *runs, const char *title, 
     if (status == DT_OK) status = write_report(output, &r, title, err);
     for (int64_t i = 0; i < r.count; i++) run_close(&r.runs[i].run);
     for (int64_t i = 0; i < r.chain_count; i++) report_chain_close(&r.chains[i]);
+    for (int64_t i = 0; i < r.diagnosis_count; i++) json_decref(r.diagnoses[i].found);
     free(r.runs);
     free(r.chains);
+    free(r.diagnoses);
     text_leave_c_numbers(&numbers);
     return status;
 }

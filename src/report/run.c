@@ -33,6 +33,24 @@ static dt_status read_descriptions(run *r, dt_error *err)
     return status;
 }
 
+json_t *run_read_diagnosis(const char *path, dt_error *err)
+{
+    json_t *found = json_file_read(path, err);
+    const char *format = json_string_value(json_object_get(found, "format"));
+    if (!found || (format && !strcmp(format, "difftune diagnosis 1"))) return found;
+    error_set(err, DT_ERR_FORMAT, "%s: not a \"difftune diagnosis 1\"", path);
+    json_decref(found);
+    return NULL;
+}
+
+static dt_status read_diagnosis(run *r, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    dt_status status = file_in_run(path, r, "diagnosis.json", err);
+    if (status == DT_OK && file_exists(path) && !(r->diagnosis = run_read_diagnosis(path, err))) status = err->status;
+    return status;
+}
+
 static dt_status add_setting(run *r, const char *path, char *key, const char *value, dt_error *err)
 {
     const int64_t n = r->setting_count;
@@ -157,6 +175,7 @@ dt_status run_open(run *out, const char *folder, dt_error *err)
     if (status == DT_OK) status = read_config(out, err);
     if (status == DT_OK) status = run_read_metrics(out, err);
     if (status == DT_OK) status = read_psi(out, err);
+    if (status == DT_OK) status = read_diagnosis(out, err);
     if (status == DT_OK) status = find_grids(out, err);
     if (status != DT_OK) run_close(out);
     return status;
@@ -166,6 +185,7 @@ void run_close(run *r)
 {
     json_decref(r->info);
     json_decref(r->data_report);
+    json_decref(r->diagnosis);
     for (int64_t i = 0; i < r->setting_count; i++) {
         free(r->setting[i].key);
         free(r->setting[i].value);

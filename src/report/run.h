@@ -6,6 +6,7 @@
  *   metrics.jsonl      one record a line; the kinds "train", "validation" and "eval" are read, others passed over
  *   samples/step_N.png sample grids
  *   psi.txt            psi over t, where it was measured
+ *   diagnosis.json     what difftune diagnose found before the run, where the run was asked to keep it
  *
  * run.json and metrics.jsonl must be there; the others may be missing. Everything in them is taken as hostile. */
 #ifndef REPORT_RUN_H
@@ -52,6 +53,7 @@ typedef struct run {
     char folder[DT_PATH_MAX];
     json_t *info;         /* run.json, an object */
     json_t *data_report;  /* NULL: none */
+    json_t *diagnosis;    /* likewise */
     char *config;         /* text of config.yaml; NULL: none */
     double *psi;          /* [RUN_BANDS * RUN_BAND_STEPS], from 0 to 1; NULL: none was measured */
     run_setting *setting; /* its keys and values */
@@ -70,6 +72,9 @@ typedef struct run {
  * what it should be: file and line are named; longer than the limits), DT_ERR_MEMORY. On failure *out is empty. */
 dt_status run_open(run *out, const char *folder, dt_error *err);
 void run_close(run *r);
+
+/* A diagnosis.json, or NULL with an error: as json_file_read, and DT_ERR_FORMAT for another object. */
+json_t *run_read_diagnosis(const char *path, dt_error *err);
 
 /* The value of a text field of run.json, or "" when there is none. */
 const char *run_text(const run *r, const char *key);
