@@ -45,6 +45,13 @@ static void run_accumulate(work *w, const engine *e, dims z)
     CALL(w, e->accumulate(y, x, count));
 }
 
+static void run_add_difference(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = updated(w, count, 1e-6), *a = activations(w, z, count), *b = input(w, count);
+    CALL(w, e->add_difference(y, a, b, 0.75F, count));
+}
+
 static void run_add_row_fwd(work *w, const engine *e, dims z)
 {
     float *y = output(w, z.n * z.s * z.d, 1e-7), *x = input(w, z.n * z.s * z.d), *r = input(w, z.s * z.d);
@@ -617,6 +624,7 @@ static const check checks[] = {
     NARROW_ENTRY(bias_bwd),
     ENTRY(add_fwd),
     ENTRY(accumulate),
+    ENTRY(add_difference),
     ENTRY(add_row_fwd),
     ENTRY(row_lengths),
     ENTRY(silu_fwd),

@@ -40,7 +40,7 @@ static const struct {
     {"data", "base file container image tensor diffusion model/file model/codec"},
     {"method", "base file settings diffusion"},
     {"train", "base file container average tensor op nn diffusion model/file adapter model data method"},
-    {"measure", "base file image tensor diffusion model/ideal model/feature model eval data train"},
+    {"measure", "base file image tensor diffusion model/file model/ideal model/feature model eval data train"},
     {"run", "base file container average settings model/file adapter data train measure"},
     {"prepare", "base file container image data"},
     {"report", "base file settings"},

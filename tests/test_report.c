@@ -371,6 +371,28 @@ static void a_diagnosis_that_is_none_is_refused_by_name(void **state)
     assert_says(f->err.message, "diagnosis.json: not a \"difftune diagnosis 1\"");
 }
 
+/* ---- how far weights went ---- */
+
+static void distances_of_weights_have_charts_and_a_table(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    assert_silent(make_page(f, ""), "How far the weights went");
+    write_file(f, "dt", "metrics.jsonl",
+               "{\"kind\":\"weights\",\"step\":0,\"squares\":0,\"per_value\":0,\"kinds\":{},\"blocks\":[]}\n"
+               "{\"kind\":\"weights\",\"step\":100,\"squares\":2.5,\"per_value\":0.0125,"
+               "\"kinds\":{\"attention\":{\"squares\":1,\"per_value\":0.015625},\"m<p\":{\"squares\":null}},"
+               "\"blocks\":[{\"per_value\":0.5},{\"per_value\":null}]}\n");
+    const char *page = make_page(f, "");
+    assert_says(page, "How far the weights went");
+    assert_says(page, "For each trained value, by block, at the end");
+    assert_says(page, "<tr><th>attention</th><td>0.01562</td></tr>");
+    assert_says(page, "<tr><th>m&lt;p</th>");
+    write_file(f, "dt", "metrics.jsonl", "{\"kind\":\"weights\",\"step\":101,\"squares\":\"far\"}\n");
+    assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+    assert_says(f->err.message, "'squares' is not a number");
+}
+
 /* ---- hostile and missing input ---- */
 
 static void a_broken_line_is_refused_with_its_number(void **state)
@@ -874,6 +896,7 @@ int main(void)
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
         REPORT_TEST(a_rehearsal_says_in_what_it_differs),
         REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),
+        REPORT_TEST(distances_of_weights_have_charts_and_a_table),
         REPORT_TEST(a_first_validation_shows_the_gap),
         REPORT_TEST(a_diagnosis_in_the_run_is_told_in_its_place),
         REPORT_TEST(a_folder_of_a_diagnosis_stands_beside_runs_or_alone),

@@ -40,7 +40,6 @@ static const char *take_value(reader *r)
 
 static dt_status read_config(reader *r, const char *value, dt_error *err)
 {
-    if (r->verb->keys == 0) return error_set(err, DT_ERR_ARG, "--config is not used by %s", r->verb->name);
     if (r->config) return error_set(err, DT_ERR_ARG, "--config is given twice");
     r->config = value ? value : take_value(r);
     return r->config ? DT_OK : error_set(err, DT_ERR_ARG, "--config needs a file");

@@ -17,7 +17,7 @@ typedef struct verb {
     const char *example;        /* shell lines */
     const char *needs;          /* keys without which a first call does not go, with blanks between; NULL: none */
     const char *often;          /* the same, keys to look at next */
-    unsigned keys;              /* the settings_verb whose keys it takes; 0: none */
+    unsigned keys;              /* the settings_verb whose keys it takes */
     const char *operands;       /* its arguments without a flag, or NULL: placeholders in capitals, words as they are */
     bool operand_is_config;     /* its first argument is the file that --config names elsewhere */
     dt_status (*run)(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer);

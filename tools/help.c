@@ -101,8 +101,7 @@ static void usage_text(char *text, size_t size, const verb *v)
         flag[strcspn(flag, " ")] = '\t';
         n += snprintf(text + n, size - (size_t)n, " %s", flag);
     }
-    if (v->keys)
-        snprintf(text + n, size - (size_t)n, " [--KEY\tVALUE]...%s", v->operand_is_config ? "" : " [--config\tFILE]");
+    snprintf(text + n, size - (size_t)n, " [--KEY\tVALUE]...%s", v->operand_is_config ? "" : " [--config\tFILE]");
 }
 
 /* ---- for the terminal ---- */

@@ -9,6 +9,7 @@
 #include "data/latent_cache.h"
 #include "file/json_file.h"
 #include "model/maker.h"
+#include "model/weight_distance.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
 {
@@ -76,6 +77,89 @@ static json_t *describe(const char *path, dt_error *err)
         "%s: neither a model file nor a folder with run.json, manifest.json, encoded images or diffusers' weights",
         path);
     return NULL;
+}
+
+/* ---- one against another ---- */
+
+/* Of adapters their own tensors are compared, of models the network's, with adapters joined. */
+static bool is_adapter(const char *path)
+{
+    char inside[DT_PATH_MAX];
+    tensor_file f;
+    dt_error unreadable = {0};
+    bool joins = false;
+    if (file_is_folder(path)) return adapter_path(inside, path);
+    if (tensor_file_open(&f, path, &unreadable) != DT_OK) return false;
+    joins = adapter_kind_of_file(&f) != NULL;
+    tensor_file_close(&f);
+    return joins;
+}
+
+/* A file of adapters has no network to be narrowed to. */
+static dt_status open_weights(model_file *f, const char *path, bool adapters, dt_error *err)
+{
+    char inside[DT_PATH_MAX];
+    *f = (model_file){0};
+    if (!adapters) return model_file_open(f, path, model_kinds_all, err);
+    if (!file_is_folder(path) || !adapter_path(inside, path)) snprintf(inside, sizeof inside, "%s", path);
+    return tensor_file_open(&f->tensors, inside, err);
+}
+
+static bool same_shape(const tensor_entry *a, const tensor_entry *b)
+{
+    return a->dim_count == b->dim_count && !memcmp(a->dims, b->dims, (size_t)a->dim_count * sizeof *a->dims);
+}
+
+/* Sum of the squared differences of two tensors of one shape. */
+static double squares_between(ctx *c, const tensor_entry *a, const tensor_entry *b)
+{
+    double sum = 0;
+    const arena_place mark = arena_mark(&c->scratch);
+    float *x = arena_alloc(&c->scratch, (size_t)a->count * sizeof *x, &c->error);
+    float *y = arena_alloc(&c->scratch, (size_t)a->count * sizeof *y, &c->error);
+    if (x && y && tensor_read_finite(x, a, &c->error) == DT_OK && tensor_read_finite(y, b, &c->error) == DT_OK)
+        for (int64_t i = 0; i < a->count; i++) {
+            const double d = (double)x[i] - (double)y[i];
+            sum += d * d;
+        }
+    arena_release(&c->scratch, mark);
+    return sum;
+}
+
+static json_t *compare_weights(ctx *c, const tensor_file *a, const tensor_file *b, const char *path, const char *other)
+{
+    weight_distance d = {0};
+    for (size_t i = 0; i < a->count && ctx_go_on(c); i++) {
+        const tensor_entry *mine = &a->entries[i], *its = tensor_file_find(b, mine->name);
+        if (its && same_shape(mine, its))
+            weight_distance_add(&d, mine->name, squares_between(c, mine, its), mine->count);
+        else
+            d.left_out += mine->count;
+    }
+    if (!ctx_failed(c) && d.whole.values == 0)
+        error_set(&c->error, DT_ERR_SHAPE, "%s and %s have no weights in common", path, other);
+    if (ctx_failed(c)) return NULL;
+    json_t *out = weight_distance_json(&d);
+    json_put(&out, "path", json_string(path));
+    json_put(&out, "against", json_string(other));
+    return out;
+}
+
+dt_status dt_compare(dt_context *c, const char *path, const char *other, char **json)
+{
+    model_file a = {0}, b = {0};
+    json_t *value = NULL;
+    *json = NULL;
+    error_clear(&c->error);
+    const bool adapters = is_adapter(path) && is_adapter(other);
+    if (open_weights(&a, path, adapters, &c->error) == DT_OK && open_weights(&b, other, adapters, &c->error) == DT_OK)
+        value = compare_weights(c, &a.tensors, &b.tensors, path, other);
+    model_file_close(&a);
+    model_file_close(&b);
+    if (!ctx_failed(c)) *json = json_text_of(value, JSON_INDENT(1));
+    json_decref(value);
+    if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to compare it", path);
+    return api_leave(c);
 }
 
 dt_status dt_inspect(dt_context *c, const char *path, char **json)

@@ -17,6 +17,12 @@ static void accumulate(real *dst, const real *src, int64_t count)
     for (int64_t i = 0; i < count; i++) dst[i] += src[i];
 }
 
+static void add_difference(real *dst, const real *a, const real *b, real factor, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) dst[i] += factor * (a[i] - b[i]);
+}
+
 /* Columns [first, last) of all rows in order. */
 ONE_KIND void add_columns(real *db, const void *dy, int64_t m, int64_t n, int64_t first, int64_t last, bool narrow)
 {
@@ -176,6 +182,7 @@ void CPU_FN(cpu_register_elementwise)(engine *e)
 {
     e->add_fwd = add_fwd;
     e->accumulate = accumulate;
+    e->add_difference = add_difference;
     e->bias_bwd = bias_bwd;
     e->silu_fwd = silu_fwd;
     e->silu_bwd = silu_bwd;

@@ -71,6 +71,30 @@ static void accumulate(real *dst, const real *src, int64_t count)
     add_fwd(dst, dst, src, count);
 }
 
+struct difference {
+    real *y;
+    const real *a, *b;
+    real factor;
+
+    template <int W> struct inputs {
+        pack<W> y, a, b;
+    };
+    template <int W> __device__ inputs<W> read(int64_t i) const
+    {
+        return {load<W>(y + i), load<W>(a + i), load<W>(b + i)};
+    }
+    template <int W> __device__ void write(int64_t i, inputs<W> in) const
+    {
+        for (int u = 0; u < W; u++) in.y.v[u] += factor * (in.a.v[u] - in.b.v[u]);
+        store<W>(y + i, in.y);
+    }
+};
+
+static void add_difference(real *dst, const real *a, const real *b, real factor, int64_t count)
+{
+    launch_on_all<4>(difference{dst, a, b, factor}, count, on_16_bytes(dst, a, b), "difference");
+}
+
 enum { BIAS_LANES = 32, BIAS_ROWS = 8, BIAS_CHUNK_MIN = 64, BIAS_CHUNKS_MAX = 256, BIAS_GROUPS_MAX = 1024 };
 
 /* Of each group of columns: how many of its chunks are summed. The last one sets it back to 0. */
@@ -358,6 +382,7 @@ void cuda_register_elementwise(engine *e)
 {
     e->add_fwd = add_fwd;
     e->accumulate = accumulate;
+    e->add_difference = add_difference;
     e->bias_bwd = bias_bwd;
     e->silu_fwd = activation_fwd<silu, real>;
     e->silu_bwd = activation_bwd<silu, real>;

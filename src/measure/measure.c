@@ -4,6 +4,7 @@
 
 #include "data/watch.h"
 #include "image/grid.h"
+#include "measure/weights.h"
 #include "tensor/rehearsal.h"
 
 /* ---- validation loss by band ---- */
@@ -266,6 +267,7 @@ int64_t measures_rehearse(const measures *m, trainer *t)
     rehearsal_begin(c, &r);
     trainer_rehearse(t);
     if (m->validates) rehearse_validation(m, t);
+    if (m->validates) measure_weights_rehearse(t);
     if (m->draws_grids) grid = rehearse_grid(m, c);
     if (m->measures_distances) distance = rehearse_distance(m, t);
     rehearsal_end(c, &r);

@@ -133,18 +133,21 @@ static void init_row(real *out, const param *row, rng_key key)
     }
 }
 
+void params_start(ctx *c, real *numbers, const params *p, int i, uint64_t seed)
+{
+    const param *row = &p->row[i];
+    const arena_place mark = arena_mark(&c->scratch);
+    const int64_t count = tensor_count(row->tensor);
+    real *values = numbers_prepare(c, &c->scratch, numbers, count);
+    if (values) init_row(values, row, (rng_key){.seed = seed, .purpose = RNG_INIT, .step = (uint32_t)i});
+    numbers_send(c, numbers, values, count);
+    arena_release(&c->scratch, mark);
+}
+
 void params_init(ctx *c, params *p, uint64_t seed)
 {
-    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
-        const param *row = &p->row[i];
-        if (row->init == PARAM_GIVEN) continue;
-        const arena_place mark = arena_mark(&c->scratch);
-        const int64_t count = tensor_count(row->tensor);
-        real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
-        if (values) init_row(values, row, (rng_key){.seed = seed, .purpose = RNG_INIT, .step = (uint32_t)i});
-        numbers_send(c, row->tensor->data, values, count);
-        arena_release(&c->scratch, mark);
-    }
+    for (int i = 0; i < p->count && !ctx_failed(c); i++)
+        if (p->row[i].init != PARAM_GIVEN) params_start(c, p->row[i].tensor->data, p, i, seed);
     params_round(c, p);
 }
 

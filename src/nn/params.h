@@ -52,6 +52,9 @@ tensor *params_add_convolution(ctx *c, params *p, param_init init, const int64_t
 /* Fills all rows but given ones by their rule; row i uses key (seed, RNG_INIT, step i). */
 void params_init(ctx *c, params *p, uint64_t seed);
 
+/* Fills `numbers`, of the engine and with the shape of row i, with what params_init fills that row with. Given rows have none. */
+void params_start(ctx *c, real *numbers, const params *p, int i, uint64_t seed);
+
 /* For an engine that reads weights from narrow copies (engine.narrow_weights), where products are of bfloat16 operands: makes
  * those copies, or makes them again. Called whenever rows were written by anything but the optimiser, which keeps them up. */
 void params_round(ctx *c, params *p);

@@ -1,4 +1,4 @@
-/* metrics.jsonl: one JSON object a line. Three kinds are read; others are left to other readers. */
+/* metrics.jsonl: one JSON object a line. Four kinds are read; others are left to other readers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +116,42 @@ static dt_status add_validation(run *r, const line *l)
     return status;
 }
 
+static dt_status get_layers(run_weights *w, const line *l)
+{
+    const json_t *kinds = json_object_get(l->record, "kinds"), *blocks = json_object_get(l->record, "blocks"), *part;
+    const char *kind;
+    size_t i;
+    json_object_foreach((json_t *)kinds, kind, part)
+    {
+        if (w->kinds == RUN_KINDS_MAX || strlen(kind) >= RUN_NAME_MAX) return refuse(l, "too many or too long 'kinds'");
+        struct run_layers *layers = &w->layers[w->kinds++];
+        strcpy(layers->kind, kind);
+        if (get_number(&layers->squares, l, part, "squares") != DT_OK ||
+            get_number(&layers->per_value, l, part, "per_value") != DT_OK)
+            return l->err->status;
+    }
+    json_array_foreach(blocks, i, part)
+    {
+        if (i < RUN_BLOCKS_MAX && get_number(&w->block[w->blocks++], l, part, "per_value") != DT_OK)
+            return l->err->status;
+    }
+    return DT_OK;
+}
+
+static dt_status add_weights(run *r, const line *l)
+{
+    run_weights w = {0};
+    dt_status status = get_step(&w.step, l);
+    if (status == DT_OK) status = get_number(&w.squares, l, l->record, "squares");
+    if (status == DT_OK) status = get_number(&w.per_value, l, l->record, "per_value");
+    if (status == DT_OK) status = get_layers(&w, l);
+    if (status != DT_OK) return status;
+    while (r->weights_count > 0 && r->weights[r->weights_count - 1].step >= w.step) r->weights_count--;
+    status = reserve((void **)&r->weights, r->weights_count, sizeof w, l);
+    if (status == DT_OK) r->weights[r->weights_count++] = w;
+    return status;
+}
+
 static dt_status add_eval(run *r, const line *l)
 {
     run_eval e = {0};
@@ -156,7 +192,7 @@ static dt_status add_record(run *r, const line *l)
     static const struct {
         const char *name;
         dt_status (*add)(run *r, const line *l);
-    } kinds[] = {{"train", add_train}, {"validation", add_validation}, {"eval", add_eval}};
+    } kinds[] = {{"train", add_train}, {"validation", add_validation}, {"weights", add_weights}, {"eval", add_eval}};
     if (!json_is_object(l->record)) return refuse(l, "expected a JSON object");
     const char *kind = json_string_value(json_object_get(l->record, "kind"));
     if (!kind) return refuse(l, "expected a 'kind'");

@@ -61,6 +61,9 @@ void page_protocol(html *out, const report *r);
 /* diagnosis.c: the transfer gap; nothing where it is not known */
 void page_diagnosis(html *out, const report *r);
 
+/* weights.c: distances to the start; nothing where no run has one */
+void page_weights(html *out, const report *r);
+
 /* tables.c */
 void page_run_table(html *out, const report *r);
 void page_differences(html *out, const report *r); /* settings that the runs do not share, and every config.yaml */

@@ -223,6 +223,7 @@ static dt_status write_runs(html *out, const report *r, dt_error *err)
     page_distance_charts(out, r);
     page_diagnosis(out, r);
     page_forgetting_charts(out, r);
+    page_weights(out, r);
     page_training_charts(out, r);
     page_data(out, r);
     page_differences(out, r);

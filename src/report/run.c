@@ -198,6 +198,7 @@ void run_close(run *r)
     free(r->grid);
     free(r->train);
     free(r->eval);
+    free(r->weights);
     *r = (run){0};
 }
 

@@ -3,7 +3,7 @@
  *   run.json           what the run is: tool, method, preset, hashes, classes, one line that states the method
  *   config.yaml        the resolved settings, flat
  *   data_report.json   what was found in the training data
- *   metrics.jsonl      one record a line; the kinds "train", "validation" and "eval" are read, others passed over
+ *   metrics.jsonl      one record a line; the kinds "train", "validation", "weights" and "eval" are read, others passed over
  *   samples/step_N.png sample grids
  *   psi.txt            psi over t, where it was measured
  *   diagnosis.json     what difftune diagnose found before the run, where the run was asked to keep it
@@ -36,6 +36,20 @@ typedef struct run_eval {
     double step, frechet_distance, kernel_distance, kernel_distance_std, count, reference_count;
 } run_eval;
 
+enum { RUN_KINDS_MAX = 16, RUN_BLOCKS_MAX = 256 };
+
+/* Squared distance of weights to the start. */
+typedef struct run_weights {
+    double step, squares, per_value;
+    double block[RUN_BLOCKS_MAX]; /* for each value */
+    int blocks;
+    struct run_layers {
+        char kind[RUN_NAME_MAX]; /* "attention" */
+        double squares, per_value;
+    } layers[RUN_KINDS_MAX];
+    int kinds;
+} run_weights;
+
 typedef enum run_set { RUN_TARGET, RUN_BANK, RUN_TRAIN, RUN_SETS } run_set;
 
 typedef struct run_grid {
@@ -64,6 +78,8 @@ typedef struct run {
     int64_t validation_count[RUN_SETS];
     run_eval *eval;
     int64_t eval_count;
+    run_weights *weights;
+    int64_t weights_count;
     run_grid *grid; /* by step */
     int64_t grid_count;
 } run;

@@ -6,6 +6,7 @@
 
 #include "base/process.h"
 #include "file/json_file.h"
+#include "measure/weights.h"
 #include "run/eval_record.h"
 
 static dt_error *error_of(const training *r)
@@ -64,6 +65,7 @@ dt_status record_find(training *r)
     k->grid = file_exists(path);
     for (int set = 0; set < 2; set++)
         metrics_log_find(&k->validation[set], m, k->step, "validation", set_name(r, set), err);
+    metrics_log_find(&k->weights, m, k->step, "weights", NULL, err);
     return metrics_log_find(&k->distance, m, k->step, "eval", NULL, err);
 }
 
@@ -100,16 +102,37 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
                          error_of(r));
 }
 
+/* What was forgotten, as the paper's figure 5 measures it. */
+static dt_status write_weights(training *r, const weight_distance *d)
+{
+    const int64_t step = r->trainer.step;
+    json_t *line = JSON_OBJECT({"kind", json_string("weights")}, {"step", json_integer(step)}),
+           *distance = weight_distance_json(d);
+    const double each = d->whole.values ? d->whole.squares / (double)d->whole.values : 0;
+    if (line && distance && json_object_update(line, distance) != 0) {
+        json_decref(line);
+        line = NULL;
+    }
+    json_decref(distance);
+    run_log_scalar(&r->log, "weights/squared_distance", step, d->whole.squares, error_of(r));
+    run_log_scalar(&r->log, "weights/squared_distance_per_value", step, each, error_of(r));
+    return run_log_write(&r->log, distance ? line : NULL, error_of(r));
+}
+
 dt_status record_validation(training *r)
 {
-    const trainer *t = &r->trainer;
+    trainer *t = &r->trainer;
     band_losses losses[2];
+    weight_distance distance;
     const int sets = t->bank.count ? 2 : 1;
     const bool found = is_at_recorded_step(r), *done = r->recorded.validation;
     for (int i = 0; i < sets && !ctx_failed(t->c); i++)
         if (!found || !done[i]) measure_validation(&r->measures, t, (measured_set)i, &losses[i]);
+    const bool weights = !found || !r->recorded.weights;
+    if (weights && !ctx_failed(t->c)) measure_weights(t, &distance);
     for (int i = 0; i < sets && !ctx_failed(t->c); i++)
         if (!found || !done[i]) write_bands(r, &losses[i], set_name(r, i));
+    if (weights && !ctx_failed(t->c)) write_weights(r, &distance);
     return error_of(r)->status;
 }
 

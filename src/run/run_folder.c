@@ -31,7 +31,8 @@ static bool identifies(const dt_settings *s, const settings_key *key)
     bool one = !s->ema_power[0] && !strcmp(key->name, "ema_power");
     bool told = s->time_dropout == 0 && !strcmp(key->name, "time_dropout");
     bool plain = !s->use_dora && !strcmp(key->name, "use_dora");
-    const bool unasked = of_none || usual || one || told || plain;
+    bool loose = s->l2_sp == 0 && !strcmp(key->name, "l2_sp");
+    const bool unasked = of_none || usual || one || told || plain || loose;
     return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !unasked;
 }
 

@@ -11,7 +11,7 @@
 /* What was written down about the step that is resumed from: none of it is measured a second time. */
 typedef struct recorded {
     int64_t step; /* 0: none */
-    bool validation[2], grid, distance;
+    bool validation[2], weights, grid, distance;
 } recorded;
 
 typedef enum measurement { MEASUREMENT_VALIDATION, MEASUREMENT_GRID, MEASUREMENT_DISTANCE, MEASUREMENTS } measurement;

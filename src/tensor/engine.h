@@ -123,6 +123,8 @@ typedef struct engine {
     void (*add_fwd)(real *y, const real *a, const real *b, int64_t count);
     /* dst += src: the backward of everything that passes a gradient through */
     void (*accumulate)(real *dst, const real *src, int64_t count);
+    /* dst += factor (a - b) */
+    void (*add_difference)(real *dst, const real *a, const real *b, real factor, int64_t count);
     /* y[N,R] = x[N,R] + r[R] */
     void (*add_row_fwd)(real *y, const real *x, const real *r, int64_t n, int64_t r_count);
     /* minus[o] = -n and inverse[o] = 1/n, or 0 where n is 0: n is the length (2-norm) of row o of w[O,I] + s b[O,R] a[R,I]. With

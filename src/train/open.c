@@ -1,6 +1,8 @@
 /* Opening a trainer: everything is read and checked here before anything is written. */
 #include "train/trainer.h"
 
+#include <fnmatch.h>
+
 #include "base/clock.h"
 #include "data/duplicates.h"
 #include "data/watch.h"
@@ -218,6 +220,7 @@ static dt_status tuned_model(opening *o)
                                 .log = t->observer->log};
     t->file.tensors.in_place = o->s->adapter != DT_ADAPTER_NONE; /* what is frozen is used where it lies */
     if (model_file_load(o->c, &t->model, &t->base, &t->file, &labels) != DT_OK) return o->c->error.status;
+    t->relabelled = !label_table_fits(&labels, &t->base, t->file.kind->class_count(&t->file.tensors));
     if (codec_is_another(&t->codec, t->base.metadata))
         trainer_log(t, "%s was trained on latents of another codec than %s", t->file.path, o->s->vae);
     return DT_OK;
@@ -263,10 +266,42 @@ static dt_status choose_rows(opening *o)
     return trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter, t->plan.time_dropout > 0);
 }
 
+bool trainer_row_is_of_base(const trainer *t, const train_row *r)
+{
+    const param *p = r->param;
+    const network_sites *sites = t->model.sites;
+    const bool of_classes = sites && sites->label_rows && fnmatch(sites->label_rows, p->name, 0) == 0;
+    const tensor_entry *e = t->file.path[0] ? tensor_file_find(&t->file.tensors, p->name) : NULL;
+    bool same = e && e->dim_count == p->file_dim_count && !(of_classes && t->relabelled);
+    for (int i = 0; same && i < p->file_dim_count; i++) same = e->dims[i] == p->file_dim[i];
+    return same;
+}
+
+/* What weights are pulled to: the base's, where they lie in its file or as copies. They are what trains now. */
+static dt_status keep_anchors(opening *o)
+{
+    trainer *t = o->t;
+    int64_t values = 0, copied = 0;
+    for (int i = 0; i < t->set.count && !ctx_failed(o->c); i++) {
+        train_row *r = &t->set.row[i];
+        if (!trainer_row_is_of_base(t, r)) continue;
+        const int64_t count = tensor_count(r->tensor);
+        values += count;
+        copied += trainset_keep_anchor(o->c, r, tensor_file_find(&t->file.tensors, r->param->name)) ? count : 0;
+    }
+    if (!ctx_failed(o->c) && values == 0)
+        return error_set(&o->c->error, DT_ERR_ARG, "l2_sp: none of the weights that train is in the base");
+    trainer_log(t, "L2-SP %g on %lld of the %lld values that train, %lld MiB of the base's beside them", o->s->l2_sp,
+                (long long)values, (long long)trainset_values(&t->set),
+                (long long)(copied * (int64_t)sizeof(real) >> 20));
+    return o->c->error.status;
+}
+
 static dt_status open_optimizer(opening *o)
 {
     trainer *t = o->t;
-    if (choose_rows(o) == DT_OK) optimizer_open(o->c, &t->optimizer, &t->set, o->s);
+    if (choose_rows(o) == DT_OK && (o->s->l2_sp == 0 || keep_anchors(o) == DT_OK))
+        optimizer_open(o->c, &t->optimizer, &t->set, o->s);
     return o->c->error.status;
 }
 
@@ -328,7 +363,6 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     c->checkpointing = s->gradient_checkpointing;
     open_all(&o, kinds);
-    if (!t->file.tensors.in_place) model_file_close(&t->file);
     return c->error.status;
 }
 

@@ -34,6 +34,7 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
                      .ema_decay = s->ema_decay,
                      .ema_warmup = s->ema_warmup,
                      .max_grad_norm = s->max_grad_norm,
+                     .l2_sp = s->l2_sp,
                      .fused = s->fused_backward_pass};
     if (power_lengths_read(o->power_length, &set->power_count, s->ema_power, &c->error) != DT_OK)
         return c->error.status;
@@ -80,9 +81,22 @@ static void update_row(const ctx *c, const optimizer *o, const train_row *r, con
         c->engine.average(r->power[i], t->data, tensor_count(t), k->power_share[i]);
 }
 
+static void pull_row(ctx *c, const optimizer *o, const train_row *r)
+{
+    real *gradient = r->anchor ? tensor_grad(c, r->tensor) : NULL;
+    if (gradient)
+        c->engine.add_difference(gradient, r->tensor->data, r->anchor, (real)o->l2_sp, tensor_count(r->tensor));
+}
+
+void optimizer_pull(ctx *c, const optimizer *o)
+{
+    for (int i = 0; i < o->set->count && !o->fused; i++) pull_row(c, o, &o->set->row[i]);
+}
+
 static void update_weight(ctx *c, void *user, tensor *weight)
 {
     optimizer *o = user;
+    pull_row(c, o, &o->set->row[weight->row - 1]);
     const real *gradient = tensor_grad(c, weight);
     if (!gradient) return;
     const int64_t count = tensor_count(weight);

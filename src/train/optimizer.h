@@ -25,6 +25,7 @@ typedef struct optimizer {
     rate_law rate;
     double beta1, beta2, epsilon, weight_decay, ema_decay, max_grad_norm;
     bool ema_warmup;
+    double l2_sp; /* weight of L2-SP: rows with an anchor get l2_sp (w - anchor) added to their gradients */
     double power_length[POWER_LENGTHS_MAX], power_exponent[POWER_LENGTHS_MAX]; /* of the set's power_count averages */
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
     double fused_squares; /* of this step's gradients so far */
@@ -38,6 +39,10 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
 /* Before the passes of a step. When fused, each weight is updated in the backward pass as soon as its gradient is complete;
  * one whose gradient is not finite keeps its value, though others may have been updated by then. */
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate);
+
+/* After the passes of a step and before the norm: adds the gradient of L2-SP (Li, Grandvalet, Davoine 2018),
+ * l2_sp / 2 |w - anchor|^2. When fused, that is done weight by weight already. */
+void optimizer_pull(ctx *c, const optimizer *o);
 
 /* Norm of the whole gradient; not finite when any element is not. */
 double optimizer_grad_norm(ctx *c, const optimizer *o);

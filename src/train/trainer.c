@@ -85,6 +85,7 @@ void trainer_rehearse(trainer *t)
         tape_clear(c);
     }
     arena_release(&c->step, mark);
+    optimizer_pull(c, &t->optimizer);
     optimizer_grad_norm(c, &t->optimizer);
     optimizer_end(c, &t->optimizer, 0, 0, false);
 }
@@ -94,6 +95,7 @@ bool trainer_step(trainer *t, step_result *r)
     *r = (step_result){.learning_rate = rate_at(&t->optimizer.rate, t->step)};
     optimizer_begin(t->c, &t->optimizer, r->learning_rate);
     for (int64_t micro = 0; micro < t->plan.accumulation; micro++) accumulate_micro_batch(t, micro, r);
+    optimizer_pull(t->c, &t->optimizer);
     r->grad_norm = optimizer_grad_norm(t->c, &t->optimizer);
     r->finite = is_usable(t, r);
     optimizer_end(t->c, &t->optimizer, r->learning_rate, r->grad_norm, r->finite && !ctx_failed(t->c));

@@ -38,7 +38,8 @@ typedef struct trainer {
     /* what is trained */
     denoiser model;
     model_info base; /* of the pre-trained model; empty when pre-training */
-    model_file file; /* open while frozen weights lie in it, which every process on this machine shares; else empty */
+    model_file file; /* of the base: what the run starts with; frozen weights may lie in it, which every process shares */
+    bool relabelled; /* the table of classes did not start as the base's */
     adapter adapter; /* what trains of it; kind none: all of it */
     trainset set;
     optimizer optimizer;
@@ -68,6 +69,10 @@ typedef struct step_result {
 /* Reads everything s names into *t: model (of one of these kinds), data, bank, method. Nothing is written. */
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds);
 void trainer_close(trainer *t);
+
+/* Whether the base's file holds what a row that trains started with. New classes' rows start otherwise, an adapter's have no
+ * counterpart. */
+bool trainer_row_is_of_base(const trainer *t, const train_row *r);
 
 /* One optimiser step: accumulation, backward, update. False when the context failed. */
 bool trainer_step(trainer *t, step_result *r);

@@ -106,6 +106,17 @@ dt_status trainset_keep(ctx *c, trainset *set)
     return c->error.status;
 }
 
+bool trainset_keep_anchor(ctx *c, train_row *r, const tensor_entry *e)
+{
+    const bool usable = sizeof(real) == sizeof(float) && !r->param->convolution && !c->engine.memory.backing;
+    r->anchor = usable ? (const real *)tensor_in_place(e, &c->error) : NULL;
+    if (r->anchor || ctx_failed(c)) return false;
+    real *copy = numbers_alloc(c, &c->model, tensor_bytes(r->tensor));
+    if (copy) c->engine.memory.copy(copy, r->tensor->data, tensor_bytes(r->tensor));
+    r->anchor = copy;
+    return true;
+}
+
 int64_t trainset_values(const trainset *set)
 {
     int64_t values = 0;

@@ -23,6 +23,7 @@ typedef struct train_row {
     real *power[POWER_LENGTHS_MAX]; /* its power-function averages (average/power.h): as many as the set has */
     real *start;                    /* what a row that was made its own was before; NULL: it was not */
     void *start_copy;               /* narrow, of that: none, while the row trains */
+    const real *anchor;             /* what the weight is pulled to (L2-SP); NULL: nothing */
 } train_row;
 
 /* Everything lies in the model arena. */
@@ -54,6 +55,10 @@ dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients);
 
 /* Zero moments, and averages that are copies of the weights; of power-function averages as many as set->power_count. */
 dt_status trainset_keep(ctx *c, trainset *set);
+
+/* Keeps what the row holds now as its anchor: where it lies in the base's file, whose entry `e` it was read from and which stays
+ * open, or as a copy. True: as a copy. */
+bool trainset_keep_anchor(ctx *c, train_row *r, const tensor_entry *e);
 
 /* Whether every row of `table` that is no fixed one trains. */
 bool trainset_has_all(const trainset *set, const params *table);
