@@ -125,8 +125,11 @@ static inline dt_status gaussian_load(ctx *c, denoiser *d, const tensor_file *f,
     return c->error.status;
 }
 
-static const model_kind gaussian_kind = {
-    .fits = gaussian_fits, .view = gaussian_view, .class_count = gaussian_class_count, .load = gaussian_load, .names = ""};
+static const model_kind gaussian_kind = {.fits = gaussian_fits,
+                                         .view = gaussian_view,
+                                         .class_count = gaussian_class_count,
+                                         .load = gaussian_load,
+                                         .names = ""};
 
 static const model_kind *const gaussian_kinds[] = {&gaussian_kind, NULL};
 

@@ -783,7 +783,7 @@ static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
     s.validation_count = 2;
     fixture_train_to_the_end(&s);
     int count = read_metrics("once", once, 64);
-    assert_int_equal(count, 6 + 2 * 3); /* six steps; images and bank at steps 0, 3 and 6 */
+    assert_int_equal(count, 6 + 3 * 3); /* six steps; images, bank and distance of the weights at steps 0, 3 and 6 */
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("often"));
     static const int64_t stops[] = {0, 0, 1, 2, 1};
     for (int i = 0; i < 5; i++) assert_int_equal(fixture_train(&s, stops[i]), DT_ERR_INTERRUPTED);

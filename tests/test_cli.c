@@ -157,7 +157,9 @@ static void the_example_of_the_overview_works(void **state)
         "--validation-count 4",
         "--bank-size 4 --num-inference-steps 2",
         "--max-train-steps 2 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
-        "--num-samples 4 --num-inference-steps 2", "", ""};
+        "--num-samples 4 --num-inference-steps 2",
+        "",
+        ""};
     dt_error err = {0};
     int count = 0;
     char command[4096];

@@ -39,7 +39,8 @@ static void intervals_are_those_of_the_jackknife(void **state)
     gap_measure(&g, a, b, PAIRS);
     for (int band = 0; band < GAP_BANDS; band++) {
         double sum_a = 0, sum_b = 0, left[PAIRS], mean = 0, squares = 0;
-        for (int i = 0; i < PAIRS; i++) sum_a += (double)a[i * GAP_BANDS + band], sum_b += (double)b[i * GAP_BANDS + band];
+        for (int i = 0; i < PAIRS; i++)
+            sum_a += (double)a[i * GAP_BANDS + band], sum_b += (double)b[i * GAP_BANDS + band];
         for (int i = 0; i < PAIRS; i++) {
             left[i] = log((sum_a - (double)a[i * GAP_BANDS + band]) / (sum_b - (double)b[i * GAP_BANDS + band]));
             mean += left[i] / PAIRS;
@@ -123,7 +124,8 @@ static void rules_follow_the_facts(void **state)
         d.own = made_gap(cases[i].own, 0, 0.05);
         const advice a = advice_of(&d);
         if (a.premise != cases[i].premise || a.method != cases[i].method || a.retention != cases[i].retention)
-            fail_msg("case %d: %s, method %d, retention %d", (int)i, advice_premise_word(a.premise), a.method, a.retention);
+            fail_msg("case %d: %s, method %d, retention %d", (int)i, advice_premise_word(a.premise), a.method,
+                     a.retention);
         assert_int_equal(a.psi, a.method == DT_METHOD_FINETUNE ? ADVICE_PSI_FLAT : ADVICE_PSI_POWER);
     }
 }
@@ -291,7 +293,8 @@ static void the_same_bits_come_out_again_over_an_earlier_diagnosis(void **state)
     json_t *found = json_file_read(temp_path("out/diagnosis.json"), &(dt_error){0});
     assert_int_equal(json_integer_value(json_object_get(found, "pictures")), 12);
     assert_true(json_is_real(json_object_get(found, "own_kernel_distance")));
-    assert_int_equal(json_array_size(json_object_get(json_object_get(found, "own_against_source"), "bands")), GAP_BANDS);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(found, "own_against_source"), "bands")),
+                     GAP_BANDS);
     json_decref(found);
 }
 

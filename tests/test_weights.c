@@ -16,11 +16,16 @@ static void names_tell_layers_and_blocks(void **state)
         const char *name, *kind;
         int block;
     } rows[] = {
-        {"x_embedder.proj.weight", "embedding", -1},      {"pos_embed", "embedding", -1},
-        {"blocks.0.attn.qkv.weight", "attention", 0},     {"blocks.11.mlp.fc2.bias", "mlp", 11},
-        {"blocks.3.adaLN_modulation.1.weight", "modulation", 3}, {"final_layer.adaLN_modulation.1.bias", "final", -1},
-        {"blocks.2.attn.proj.lora_A.weight", "attention", 2}, {"blocks.2.gamma1", "adapter", 2},
-        {"blocks.99999999999999999999.mlp.fc1.bias", "mlp", -1}, {"down.0.weight", "other", -1},
+        {"x_embedder.proj.weight", "embedding", -1},
+        {"pos_embed", "embedding", -1},
+        {"blocks.0.attn.qkv.weight", "attention", 0},
+        {"blocks.11.mlp.fc2.bias", "mlp", 11},
+        {"blocks.3.adaLN_modulation.1.weight", "modulation", 3},
+        {"final_layer.adaLN_modulation.1.bias", "final", -1},
+        {"blocks.2.attn.proj.lora_A.weight", "attention", 2},
+        {"blocks.2.gamma1", "adapter", 2},
+        {"blocks.99999999999999999999.mlp.fc1.bias", "mlp", -1},
+        {"down.0.weight", "other", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const layer l = layer_of(rows[i].name, rules);
@@ -61,8 +66,8 @@ static void expect_start(dt_settings s, int64_t left_out)
 static void at_its_start_every_run_is_where_it_started(void **state)
 {
     (void)state;
-    const dt_adapter adapters[] = {DT_ADAPTER_NONE, DT_ADAPTER_BITFIT, DT_ADAPTER_DIFFFIT, DT_ADAPTER_LORA,
-                                   DT_ADAPTER_VPT_DEEP, DT_ADAPTER_ADAPTFORMER};
+    const dt_adapter adapters[] = {DT_ADAPTER_NONE, DT_ADAPTER_BITFIT,   DT_ADAPTER_DIFFFIT,
+                                   DT_ADAPTER_LORA, DT_ADAPTER_VPT_DEEP, DT_ADAPTER_ADAPTFORMER};
     for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++) {
         dt_settings s = fixture_settings("run");
         s.adapter = adapters[i];
@@ -328,18 +333,12 @@ static void what_cannot_be_pulled_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_tell_layers_and_blocks),
-        WORLD(every_row_of_a_dit_is_of_a_layer),
-        WORLD(at_its_start_every_run_is_where_it_started),
-        WORLD(rows_of_new_classes_are_left_out),
-        WORLD(a_run_and_its_files_say_the_same),
-        WORLD(a_resumed_run_records_the_same),
-        WORLD(files_without_common_weights_are_refused),
-        WORLD(the_pull_is_the_gradient_of_the_penalty),
-        WORLD(a_stronger_pull_keeps_weights_nearer),
-        WORLD(fused_and_resumed_runs_have_the_same_bits),
-        WORLD(a_copied_start_is_one_in_the_file),
-        WORLD(without_it_a_run_is_known_as_before),
+        cmocka_unit_test(names_tell_layers_and_blocks),    WORLD(every_row_of_a_dit_is_of_a_layer),
+        WORLD(at_its_start_every_run_is_where_it_started), WORLD(rows_of_new_classes_are_left_out),
+        WORLD(a_run_and_its_files_say_the_same),           WORLD(a_resumed_run_records_the_same),
+        WORLD(files_without_common_weights_are_refused),   WORLD(the_pull_is_the_gradient_of_the_penalty),
+        WORLD(a_stronger_pull_keeps_weights_nearer),       WORLD(fused_and_resumed_runs_have_the_same_bits),
+        WORLD(a_copied_start_is_one_in_the_file),          WORLD(without_it_a_run_is_known_as_before),
         WORLD(what_cannot_be_pulled_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,8 +6,9 @@
 
 static void print_part(const char *name, const json_t *part)
 {
-    printf("%-14s %14" JSON_INTEGER_FORMAT " %14.6g %14.6g\n", name, json_integer_value(json_object_get(part, "values")),
-           json_number_value(json_object_get(part, "distance")), json_number_value(json_object_get(part, "per_value")));
+    printf("%-14s %14" JSON_INTEGER_FORMAT " %14.6g %14.6g\n", name,
+           json_integer_value(json_object_get(part, "values")), json_number_value(json_object_get(part, "distance")),
+           json_number_value(json_object_get(part, "per_value")));
 }
 
 /* A line for the whole, for each kind of layer and for each block. */

@@ -35,7 +35,7 @@ typedef struct diagnosing {
     schedule schedule;
     float *null_context;
     examples examples[SETS];
-    int64_t count[SETS]; /* that are measured */
+    int64_t count[SETS];  /* that are measured */
     int32_t *order[SETS]; /* [count]: which; every beginning of it is a random part of the set */
     real *loss[SETS];     /* [count][GAP_BANDS] */
     int32_t *t[SETS];     /* likewise */
@@ -119,8 +119,7 @@ static dt_status open_sets(diagnosing *k)
     ctx *c = k->c;
     const examples_options o = options_of(k, false);
     examples *e = k->examples;
-    if (open_target(k) != DT_OK ||
-        (has_source(k) && examples_open(c, &e[SOURCE], k->s->source_data, &o) != DT_OK) ||
+    if (open_target(k) != DT_OK || (has_source(k) && examples_open(c, &e[SOURCE], k->s->source_data, &o) != DT_OK) ||
         (has_bank(k) && bank_open(c, &e[OWN], k->s->bank, &k->model, k->info.sha256, &o) != DT_OK))
         return c->error.status;
     const int64_t wanted = k->s->validation_count, few = least(wanted, DRAWN_MAX);
@@ -164,8 +163,7 @@ static dt_status draw_own(diagnosing *k)
     s.clip_sample = pixels;
     *e = (examples){.kind = EXAMPLES_VALUES, .count = k->count[OWN], .shape = k->model.shape, .codec = &k->codec};
     e->x = malloc((size_t)(e->count * sample_values(e->shape)) * sizeof *e->x);
-    if (!e->x)
-        return error_set(&c->error, DT_ERR_MEMORY, "diagnose: no memory for %lld samples", (long long)e->count);
+    if (!e->x) return error_set(&c->error, DT_ERR_MEMORY, "diagnose: no memory for %lld samples", (long long)e->count);
     if (class_list_one(&null, c, denoiser_null_class(&k->model)) != DT_OK ||
         sampler_open(&d.sampler, &k->model, &s, &c->error) != DT_OK)
         return c->error.status;
@@ -214,11 +212,8 @@ static dt_status ask_about(diagnosing *k, asked_set set)
     item_taker taker = {k, set};
     const band_asker asker = {
         c, &k->model, &k->schedule, k->null_context, (uint64_t)k->s->seed, k->s->sample_batch_size};
-    const band_items items = {.set = &k->examples[set],
-                              .examples = n,
-                              .bands = GAP_BANDS,
-                              .example_at = example_at,
-                              .user = order};
+    const band_items items = {
+        .set = &k->examples[set], .examples = n, .bands = GAP_BANDS, .example_at = example_at, .user = order};
     if (bands_ask(&asker, &items, keep_item, &taker) == DT_OK && n % TELL_EVERY) tell_done(k, n % TELL_EVERY);
     return c->error.status;
 }
@@ -306,8 +301,8 @@ static dt_status count_trained(diagnosing *k)
         trainset_add_tuned(c, &rows, &k->model, &a, false);
     k->d->trained = trainset_values(&rows);
     k->d->pictures = k->pictures;
-    k->d->passes = (double)s->max_train_steps * (double)s->train_batch_size *
-                   (double)s->gradient_accumulation_steps / (double)k->pictures;
+    k->d->passes = (double)s->max_train_steps * (double)s->train_batch_size * (double)s->gradient_accumulation_steps /
+                   (double)k->pictures;
     return c->error.status;
 }
 
@@ -352,8 +347,10 @@ dt_status diagnose(ctx *c, diagnosis *d, advice *a, const dt_settings *s, const 
         *a = advice_of(d);
         for (int i = 0; i < a->lines; i++) say(observer->log, observer->user, "%s", a->line[i]);
         if (write_all(&k, a) == DT_OK)
-            say(observer->log, observer->user, "wrote %s/train.yaml: difftune train --config %s/train.yaml "
-                "--output-dir RUN", s->output_dir, s->output_dir);
+            say(observer->log, observer->user,
+                "wrote %s/train.yaml: difftune train --config %s/train.yaml "
+                "--output-dir RUN",
+                s->output_dir, s->output_dir);
     }
     for (int set = 0; set < SETS; set++) examples_close(&k.examples[set]);
     model_info_free(&k.info);

@@ -25,9 +25,10 @@ static json_t *describe_gap(const gap *g)
     json_t *bands = json_array();
     for (int i = 0; i < GAP_BANDS; i++) {
         const int width = SCHEDULE_STEPS / GAP_BANDS;
-        json_add(&bands, JSON_OBJECT({"t_first", json_integer(i * width)}, {"t_last", json_integer((i + 1) * width - 1)},
-                                     {"loss", run_log_number(g->a[i])}, {"against", run_log_number(g->b[i])},
-                                     {"absolute", interval(&g->absolute[i])}, {"relative", interval(&g->relative[i])}));
+        json_add(&bands,
+                 JSON_OBJECT({"t_first", json_integer(i * width)}, {"t_last", json_integer((i + 1) * width - 1)},
+                             {"loss", run_log_number(g->a[i])}, {"against", run_log_number(g->b[i])},
+                             {"absolute", interval(&g->absolute[i])}, {"relative", interval(&g->relative[i])}));
     }
     return JSON_OBJECT({"pictures", json_integer(g->pictures)}, {"whole", interval(&g->whole)},
                        {"clean", interval(&g->clean)}, {"noisy", interval(&g->noisy)}, {"rise", interval(&g->rise)},
@@ -41,25 +42,22 @@ static json_t *describe_advice(const advice *a, const dt_settings *s)
     double value;
     for (int i = 0; i < a->lines; i++) json_add(&lines, json_string(a->line[i]));
     for (int i = 0; advice_limit(i, &name, &value); i++) json_put(&limits, name, json_real(value));
-    return JSON_OBJECT({"premise", json_string(advice_premise_word(a->premise))},
-                       {"bank", json_string(advice_bank_word(a->bank))},
-                       {"length", json_string(advice_length_word(a->length))},
-                       {"method", json_string(settings_word(s, "method"))},
-                       {"retention", json_string(settings_word(s, "retention"))},
-                       {"psi", json_string(advice_psi_word(a->psi))}, {"tau", json_real(a->tau)}, {"lines", lines},
-                       {"limits", limits});
+    return JSON_OBJECT(
+        {"premise", json_string(advice_premise_word(a->premise))}, {"bank", json_string(advice_bank_word(a->bank))},
+        {"length", json_string(advice_length_word(a->length))}, {"method", json_string(settings_word(s, "method"))},
+        {"retention", json_string(settings_word(s, "retention"))}, {"psi", json_string(advice_psi_word(a->psi))},
+        {"tau", json_real(a->tau)}, {"lines", lines}, {"limits", limits});
 }
 
 static json_t *describe(const diagnosis *d, const advice *a, const diagnosis_origin *from, const dt_settings *s)
 {
-    json_t *out = JSON_OBJECT({"format", json_string("difftune diagnosis 1")},
-                              {"tool", json_string("difftune " DT_VERSION)},
-                              {"base_sha256", json_string(from->base_sha256)},
-                              {"data_sha256", json_string(from->data_sha256)}, {"drew_samples", json_boolean(from->drew)},
-                              {"pictures", json_integer(d->pictures)}, {"trained_values", json_integer(d->trained)},
-                              {"pictures_per_value", json_real((double)d->pictures / (double)d->trained)},
-                              {"passes", json_real(d->passes)}, {"advice", describe_advice(a, s)},
-                              {"target_against_own", describe_gap(&d->of_own)});
+    json_t *out = JSON_OBJECT(
+        {"format", json_string("difftune diagnosis 1")}, {"tool", json_string("difftune " DT_VERSION)},
+        {"base_sha256", json_string(from->base_sha256)}, {"data_sha256", json_string(from->data_sha256)},
+        {"drew_samples", json_boolean(from->drew)}, {"pictures", json_integer(d->pictures)},
+        {"trained_values", json_integer(d->trained)},
+        {"pictures_per_value", json_real((double)d->pictures / (double)d->trained)}, {"passes", json_real(d->passes)},
+        {"advice", describe_advice(a, s)}, {"target_against_own", describe_gap(&d->of_own)});
     if (!d->has_source) return out;
     json_put(&out, "target_against_source", describe_gap(&d->of_source));
     json_put(&out, "own_against_source", describe_gap(&d->own));

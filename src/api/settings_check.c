@@ -187,7 +187,8 @@ static void check_train(const dt_settings *s, dt_error *err)
         check_new_model(s, err);
     else
         RULE(!s->pretrained_model[0], "train needs pretrained_model, unless method is pretrain");
-    RULE(s->l2_sp > 0 && s->method == DT_METHOD_PRETRAIN, "l2_sp pulls to the base's weights; method pretrain has no base");
+    RULE(s->l2_sp > 0 && s->method == DT_METHOD_PRETRAIN,
+         "l2_sp pulls to the base's weights; method pretrain has no base");
     check_method(s, err);
     check_adapter(s, err);
     check_averages(s, err);

@@ -52,7 +52,7 @@ typedef struct examples_options {
     int64_t memory_limit_bytes; /* as in dataset_options */
     char *const *class_name;
     int64_t class_count;
-    bool held_out;      /* as in dataset_options, as is */
+    bool held_out; /* as in dataset_options, as is */
     int64_t at_most;
     data_watcher watch; /* is told what was found, and what was passed over */
 } examples_options;

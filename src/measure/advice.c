@@ -87,9 +87,11 @@ typedef struct rule {
 
 static const rule rules[] = {
     {IS(PREMISE_NO_GAP), ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning, and little of it",
-     "the base fits these pictures as well as its own: there is nothing to transfer, and a long run can only copy them"},
+     "the base fits these pictures as well as its own: there is nothing to transfer, and a long run can only copy "
+     "them"},
     {IS(PREMISE_FAILS), ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
-     "the clean steps have to be learned, which Diff-Tuning holds where they are; where this was measured (two targets, "
+     "the clean steps have to be learned, which Diff-Tuning holds where they are; where this was measured (two "
+     "targets, "
      "to 6,000 steps) plain fine-tuning was ahead throughout"},
     {IS(PREMISE_HOLDS), IS(BANK_LIKE_SOURCE), ANY, DT_METHOD_DIFF_TUNING, DT_RETENTION_BANK, true,
      "Diff-Tuning with the memory bank, psi after the gap",
@@ -100,7 +102,8 @@ static const rule rules[] = {
      "many passes over few pictures over-fit, and a frozen base on your own pictures had the lowest held-out loss; "
      "a Frechet distance may still prefer plain fine-tuning, because it rewards copies"},
     {IS(PREMISE_HOLDS), ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
-     "the gap rises with t, but there are pictures enough for this plan: plain fine-tuning was ahead in distance and in "
+     "the gap rises with t, but there are pictures enough for this plan: plain fine-tuning was ahead in distance and "
+     "in "
      "held-out loss where this was measured"},
     {ANY, ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
      "nothing that was found argues for anything else; more pictures would say more"},
@@ -188,8 +191,9 @@ static void tell_bank(advice *a, const diagnosis *d)
         [BANK_UNLIKE_SOURCE] = "they are not as pictures are, and a bank of them would teach that",
     };
     if (!d->has_source)
-        tell(a, "Whether the base's samples are as good as its source is not known without source_data. Samples of a weak "
-                "base are easier than pictures, which makes the gap at small t look larger.");
+        tell(a,
+             "Whether the base's samples are as good as its source is not known without source_data. Samples of a weak "
+             "base are easier than pictures, which makes the gap at small t look larger.");
     else
         tell(a, "The base's own samples against its source at t < 100: loss %s; %s.", percent(&d->own.relative[0]).text,
              words[a->bank]);
@@ -223,8 +227,10 @@ advice advice_of(const diagnosis *d)
 
 const char *advice_premise_word(advice_premise p)
 {
-    static const char *const words[] = {
-        [PREMISE_UNKNOWN] = "unknown", [PREMISE_HOLDS] = "holds", [PREMISE_FAILS] = "fails", [PREMISE_NO_GAP] = "no-gap"};
+    static const char *const words[] = {[PREMISE_UNKNOWN] = "unknown",
+                                        [PREMISE_HOLDS] = "holds",
+                                        [PREMISE_FAILS] = "fails",
+                                        [PREMISE_NO_GAP] = "no-gap"};
     return words[p];
 }
 

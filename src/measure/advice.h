@@ -13,7 +13,8 @@ typedef struct diagnosis {
     gap of_source; /* the target against the base's source pictures, where there are any */
     gap own;       /* the base's own samples against its source pictures */
     bool has_source;
-    double kernel, kernel_std;  /* kernel distance of own samples and source in features of the base; NaN: not measured */
+    double kernel,
+        kernel_std; /* kernel distance of own samples and source in features of the base; NaN: not measured */
     int64_t pictures, trained;  /* training pictures; values that train */
     double passes;              /* over the training pictures, that the plan makes */
     bool psi_fits;              /* the gap rises somewhere: */
@@ -34,7 +35,7 @@ typedef struct advice {
     dt_method method;
     dt_retention retention;
     advice_psi psi;
-    double tau; /* of ADVICE_PSI_POWER */
+    double tau;                               /* of ADVICE_PSI_POWER */
     char line[ADVICE_LINES][ADVICE_LINE_MAX]; /* sentences: the gap, the bank, the plan, what to do and why */
     int lines;
 } advice;

@@ -22,7 +22,7 @@ typedef struct band_items {
     const examples *set;
     int64_t examples;
     int bands;
-    bool told; /* what they say; else nothing */
+    bool told;                                          /* what they say; else nothing */
     int64_t (*example_at)(const void *user, int64_t i); /* of the set, for 0 <= i < examples */
     const void *user;
 } band_items;
