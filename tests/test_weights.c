@@ -73,6 +73,10 @@ static void at_its_start_every_run_is_where_it_started(void **state)
         s.adapter = adapters[i];
         expect_start(s, 0);
     }
+    dt_settings dora = fixture_settings("run"); /* whose magnitudes are lengths of the base's rows: left out */
+    dora.adapter = DT_ADAPTER_LORA;
+    dora.use_dora = true;
+    expect_start(dora, 3 * fixture_config().hidden * fixture_config().depth);
     dt_settings new = fixture_settings("run");
     new.method = DT_METHOD_PRETRAIN;
     new.pretrained_model[0] = new.bank[0] = '\0';
