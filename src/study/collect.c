@@ -163,8 +163,8 @@ dt_status study_collect(study_collection *out, const settings_study *file, const
     *out = (study_collection){.table = {.tool = "difftune " DT_VERSION, .measure = ""}};
     study_table *t = &out->table;
     const bool named = take_names(&t->arm, &grid->arms, "") && take_names(&t->data, &file->data, "data") &&
-                       take_names(&t->seed, &file->seeds, "as set") &&
-                       take_names(&t->way, &file->draw, "as set") && take_axes(t, file, grid);
+                       take_names(&t->seed, &file->seeds, "as set") && take_names(&t->way, &file->draw, "as set") &&
+                       take_axes(t, file, grid);
     if (named) {
         t->row_count = t->arm.count * t->data.count * t->seed.count * t->way.count;
         t->row = calloc((size_t)t->row_count, sizeof *t->row);
