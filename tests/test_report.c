@@ -360,6 +360,7 @@ static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
     add_run(f, "dt", "diff-tuning", 100, 15);
     assert_says(make_page(f, ""), "<li>It fails.</li>");
     assert_says(f->text, "What came out");
+    assert_says(f->text, "The diagnosis before any training: It fails.");
 }
 
 static void a_diagnosis_that_is_none_is_refused_by_name(void **state)

@@ -215,6 +215,17 @@ static void state_forgetting(html *out, const report *r)
     if (!first) html_markup(out, ".</li>\n");
 }
 
+/* What was foreseen: the last line of a diagnosis is what it recommends. */
+static void state_foreseen(html *out, const report *r)
+{
+    for (int64_t i = 0; i < r->diagnosis_count; i++) {
+        const json_t *lines = json_object_get(json_object_get(r->diagnoses[i].found, "advice"), "lines");
+        const json_t *last = json_array_get(lines, json_array_size(lines) - 1);
+        if (json_is_string(last))
+            html_element(out, "<li>The diagnosis before any training: ", json_string_value(last), "</li>\n");
+    }
+}
+
 void page_verdict(html *out, const report *r)
 {
     const report_run *baseline = find_baseline(r);
@@ -228,6 +239,7 @@ void page_verdict(html *out, const report *r)
             if (&r->runs[i] != baseline) compare(out, &r->runs[i], baseline, r->measures[m]);
     }
     html_markup(out, "<ul>\n");
+    state_foreseen(out, r);
     state_budget(out, r);
     state_differences(out, r);
     for (int64_t m = 0; m < r->measure_count; m++) {
