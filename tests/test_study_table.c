@@ -50,7 +50,7 @@ static void assert_near(double value, double expected)
     if (!(fabs(value - expected) <= 1e-9 * fabs(expected) + 1e-12)) fail_msg("%.12g, not %.12g", value, expected);
 }
 
-/* 4.303 is the quantile of Student's t at two degrees of freedom, 12.706 that at one. */
+/* 4.3027 is the quantile of Student's t at two degrees of freedom, 12.7062 that at one. */
 static void intervals_are_those_of_student(void **state)
 {
     (void)state;
@@ -58,11 +58,11 @@ static void intervals_are_those_of_student(void **state)
     assert_int_equal(s.count, 3);
     assert_near(s.mean, 12);
     assert_near(s.sd, 2);
-    assert_near(s.high - s.mean, 4.303 * 2 / sqrt(3));
+    assert_near(s.high - s.mean, 4.3027 * 2 / sqrt(3));
     s = study_over_seeds(&table, STUDY_FRECHET, 1, 1, 0);
     assert_int_equal(s.count, 2);
     assert_near(s.mean, 85);
-    assert_near(s.mean - s.low, 12.706 * sqrt(50) / sqrt(2));
+    assert_near(s.mean - s.low, 12.7062 * sqrt(50) / sqrt(2));
     s = study_summarise((const double[]){7}, 1);
     assert_true(s.mean == 7 && isnan(s.sd) && isnan(s.low));
     s = study_summarise((const double[]){NAN, INFINITY}, 2);

@@ -2,16 +2,7 @@
 
 #include <math.h>
 
-double gap_student(int64_t freedom)
-{
-    static const double few[] = {12.7062, 4.3027, 3.1824, 2.7764};
-    const double z = 1.9599639845, n = (double)freedom, z2 = z * z;
-    if (freedom < 1) return (double)INFINITY;
-    if (freedom <= 4) return few[freedom - 1];
-    /* Abramowitz and Stegun 26.7.5 */
-    return z + z * (z2 + 1) / (4 * n) + z * ((5 * z2 + 16) * z2 + 3) / (96 * n * n) +
-           z * (((3 * z2 + 19) * z2 + 17) * z2 - 15) / (384 * n * n * n);
-}
+#include "base/student.h"
 
 /* ---- sums over pairs ---- */
 
@@ -25,7 +16,7 @@ static double half_width(const estimate *e)
 {
     if (e->count < 2) return (double)INFINITY;
     const double n = (double)e->count;
-    return gap_student(e->count - 1) * sqrt(e->squares / (n - 1) / n);
+    return student_95(e->count - 1) * sqrt(e->squares / (n - 1) / n);
 }
 
 static gap_interval plain_interval(const estimate *e)

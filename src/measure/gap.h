@@ -32,7 +32,4 @@ typedef struct gap {
 /* Of the losses a[pictures][GAP_BANDS] and b, all above 0. */
 void gap_measure(gap *g, const real *a, const real *b, int64_t pictures);
 
-/* So many standard errors to either side hold 95 %, with `freedom` degrees of freedom; infinite for none. */
-double gap_student(int64_t freedom);
-
 #endif

@@ -3,15 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The 97.5 % quantile of Student's t; above 30 degrees of freedom by its first terms, right to 0.003. */
-static double t_quantile(int degrees)
-{
-    static const double small[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                   2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                   2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-    enum { SMALL = sizeof small / sizeof *small };
-    return degrees <= SMALL ? small[degrees - 1] : 1.95996 + 2.3722 / degrees + 2.82 / ((double)degrees * degrees);
-}
+#include "base/student.h"
 
 study_summary study_summarise(const double value[], int count)
 {
@@ -28,7 +20,7 @@ study_summary study_summarise(const double value[], int count)
         if (isfinite(value[i])) squares += (value[i] - s.mean) * (value[i] - s.mean);
     if (s.count < 2) return s;
     s.sd = sqrt(squares / (s.count - 1));
-    const double half = t_quantile(s.count - 1) * s.sd / sqrt(s.count);
+    const double half = student_95(s.count - 1) * s.sd / sqrt(s.count);
     s.low = s.mean - half;
     s.high = s.mean + half;
     return s;
