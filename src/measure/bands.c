@@ -15,15 +15,22 @@ static void fill_row(const band_asker *a, batch *b, int64_t row, const band_item
         b->label[row] = e->pictures.label[index];
 }
 
+int32_t bands_t(rng_key *key, uint64_t seed, int64_t k, int bands)
+{
+    const int64_t width = SCHEDULE_STEPS / bands;
+    *key = (rng_key){seed, RNG_VALIDATION, 0, (uint32_t)k};
+    return (int32_t)(k % bands * width + (int64_t)rng_below(*key, 1 << 20, (uint64_t)width));
+}
+
 /* The terms of each sample are what is wanted, not their weighted sum. */
 static void fill_items(const band_asker *a, batch *b, int64_t first, const band_items *items)
 {
-    const int64_t size = sample_values(a->model->shape), width = SCHEDULE_STEPS / items->bands;
+    const int64_t size = sample_values(a->model->shape);
     for (int64_t i = 0; i < b->count; i++) {
         const int64_t item = first + i;
-        const rng_key key = {a->seed, RNG_VALIDATION, 0, (uint32_t)item};
+        rng_key key;
         fill_row(a, b, i, items, item / items->bands);
-        b->t[i] = (int32_t)(item % items->bands * width + (int64_t)rng_below(key, 1 << 20, (uint64_t)width));
+        b->t[i] = bands_t(&key, a->seed, item, items->bands);
         b->weight[i] = 0;
         rng_normal(b->noise_values + i * size, size, key);
     }

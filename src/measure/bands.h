@@ -3,6 +3,7 @@
 #ifndef MEASURE_BANDS_H
 #define MEASURE_BANDS_H
 
+#include "base/rng.h"
 #include "data/examples.h"
 #include "diffusion/denoiser.h"
 
@@ -26,6 +27,9 @@ typedef struct band_items {
     int64_t (*example_at)(const void *user, int64_t i); /* of the set, for 0 <= i < examples */
     const void *user;
 } band_items;
+
+/* The t of item k, and in *key what its noise is drawn by. */
+int32_t bands_t(rng_key *key, uint64_t seed, int64_t k, int bands);
 
 /* Takes the terms of item k, in order. */
 typedef void band_taker(void *user, int64_t k, int32_t t, real mse, real vb);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "diffusion/flow.h"
+#include "measure/bands.h"
 #include "model/ideal/ideal.h"
 
 /* A batch of noised pictures and what is said of them, all [n,D] in the step arena. */
@@ -45,16 +46,15 @@ static void diffuse(const ideal_plan *p, const noised *b)
     }
 }
 
-/* Item k is example k / bands at a t in band k % bands, as in measure_bands; fixed >= 0: at that t. */
+/* Items as in measure/bands.h; fixed >= 0: all at that t. */
 static void fill(const ideal_plan *p, noised *b, int64_t first, int bands, int32_t fixed)
 {
-    const int64_t width = SCHEDULE_STEPS / bands;
     for (int64_t i = 0; i < b->n; i++) {
         const int64_t item = first + i;
-        const rng_key key = {p->seed, RNG_VALIDATION, 0, (uint32_t)item};
+        rng_key key;
+        const int32_t t = bands_t(&key, p->seed, item, bands);
         p->set->get(p->set->user, b->x0 + i * b->each, measure_spread(item / bands, p->examples, p->set->count));
-        b->t[i] =
-            fixed >= 0 ? fixed : (int32_t)(item % bands * width + (int64_t)rng_below(key, 1 << 20, (uint64_t)width));
+        b->t[i] = fixed >= 0 ? fixed : t;
         rng_normal(b->noise + i * b->each, b->each, key);
     }
     diffuse(p, b);
