@@ -1,9 +1,8 @@
 /* How far the weights of each run went from where they started: figure 5 of the paper. */
 #include "report/page.h"
-#include "report/chart.h"
+#include "report/plot.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double get_squares(const run_weights *w)
@@ -22,80 +21,43 @@ static const run_weights *last_of(const report_run *r)
     return count ? &r->run.weights[count - 1] : NULL;
 }
 
-/* What the lines of a chart lie in: one for each run that has points. */
-typedef struct lines {
-    chart_series *series;
-    double *points;
-    int64_t count, used;
-} lines;
-
-static bool lines_open(lines *l, const report *r, int64_t points)
+/* Room for a line of a run: x first, y behind; NULL when memory is out. */
+static double *add_line(plot *p, const report_run *r, int64_t count)
 {
-    const size_t runs = r->count > 0 ? (size_t)r->count : 0, room = points > 0 ? 2 * (size_t)points : 0;
-    *l = (lines){.series = calloc(runs + 1, sizeof *l->series), .points = calloc(room + 1, sizeof *l->points)};
-    return l->series && l->points;
-}
-
-/* Room for a line of `count` points: x first, y behind. */
-static double *lines_add(lines *l, const report_run *r, int64_t count)
-{
-    double *x = l->points + l->used;
-    l->series[l->count++] = (chart_series){.label = r->label,
-                                           .colour = r->colour,
-                                           .dashed = r->dashed,
-                                           .markers = true,
-                                           .count = count,
-                                           .x = x,
-                                           .y = x + count};
-    l->used += 2 * count;
+    double *x = plot_add(p, r->label, r->colour, r->dashed, count);
+    if (x) plot_newest(p)->markers = true;
     return x;
-}
-
-static void lines_write(html *out, lines *l, chart c)
-{
-    c.series = l->series;
-    c.series_count = l->count;
-    if (l->count > 0) chart_write(out, &c);
-    free(l->series);
-    free(l->points);
 }
 
 static void over_steps(html *out, const report *r, const char *title, double (*get)(const run_weights *))
 {
-    lines l;
-    int64_t points = 0;
-    for (int64_t i = 0; i < r->count; i++) points += r->runs[i].run.weights_count;
-    if (lines_open(&l, r, points))
-        for (int64_t i = 0; i < r->count; i++) {
-            const run *one = &r->runs[i].run;
-            if (one->weights_count == 0) continue;
-            double *x = lines_add(&l, &r->runs[i], one->weights_count), *y = x + one->weights_count;
-            for (int64_t k = 0; k < one->weights_count; k++) {
-                x[k] = one->weights[k].step;
-                y[k] = get(&one->weights[k]);
-            }
+    plot p = {.chart = {.title = title, .x_label = "step", .y_label = "squared distance"}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        double *x = one->weights_count > 0 ? add_line(&p, &r->runs[i], one->weights_count) : NULL;
+        for (int64_t k = 0; x && k < one->weights_count; k++) {
+            x[k] = one->weights[k].step;
+            x[one->weights_count + k] = get(&one->weights[k]);
         }
-    lines_write(out, &l, (chart){.title = title, .x_label = "step", .y_label = "squared distance"});
+    }
+    plot_write(out, &p);
 }
 
 static void over_blocks(html *out, const report *r)
 {
-    lines l;
-    int64_t points = 0, most = 1;
-    for (int64_t i = 0; i < r->count; i++) points += last_of(&r->runs[i]) ? last_of(&r->runs[i])->blocks : 0;
-    if (lines_open(&l, r, points))
-        for (int64_t i = 0; i < r->count; i++) {
-            const run_weights *last = last_of(&r->runs[i]);
-            if (!last || last->blocks == 0) continue;
-            double *x = lines_add(&l, &r->runs[i], last->blocks), *y = x + last->blocks;
-            for (int b = 0; b < last->blocks; b++) x[b] = b, y[b] = last->block[b];
-            if (last->blocks > most) most = last->blocks;
-        }
-    lines_write(out, &l,
-                (chart){.title = "For each trained value, by block, at the end",
+    plot p = {.chart = {.title = "For each trained value, by block, at the end",
                         .x_label = "block (0: nearest to the input)",
-                        .y_label = "squared distance",
-                        .x_high = (double)most - 1});
+                        .y_label = "squared distance"}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const run_weights *last = last_of(&r->runs[i]);
+        double *x = last && last->blocks > 0 ? add_line(&p, &r->runs[i], last->blocks) : NULL;
+        for (int b = 0; x && b < last->blocks; b++) {
+            x[b] = b;
+            x[last->blocks + b] = last->block[b];
+            p.chart.x_high = fmax(p.chart.x_high, b);
+        }
+    }
+    plot_write(out, &p);
 }
 
 static double of_kind(const run_weights *w, const char *kind)
