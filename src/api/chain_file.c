@@ -1,44 +1,23 @@
 #include "api/chain_file.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/text.h"
-#include "base/text_stream.h"
-#include "run/run_log.h"
+#include "file/text_file.h"
 
 /* ---- shares ---- */
 
 /* Closer ones would have one name. */
 #define SHARES_APART 1e-4
 
-static bool read_share(double *share, const char **at)
-{
-    char *end;
-    *share = strtod(*at, &end);
-    if (end == *at || !(*share >= 0 && *share <= 1)) return false;
-    *at = end;
-    return true;
-}
-
 int64_t chain_read_tails(double shares[DT_CHAIN_POINTS_MAX], const char *text, dt_error *err)
 {
-    text_c_numbers numbers;
-    const char *at = text;
-    int64_t count = 0;
-    bool good = true;
-    text_enter_c_numbers(&numbers);
-    while (good && count < DT_CHAIN_POINTS_MAX) {
-        good = read_share(&shares[count], &at) && (count == 0 || shares[count] >= shares[count - 1] + SHARES_APART);
-        count++;
-        if (*at != ',') break;
-        at++;
-    }
-    text_leave_c_numbers(&numbers);
-    if (good && !*at) return count;
+    const int count = text_read_numbers(shares, DT_CHAIN_POINTS_MAX, text);
+    bool good = count > 0 && count <= DT_CHAIN_POINTS_MAX;
+    for (int i = 0; good && i < count; i++)
+        good = shares[i] >= 0 && shares[i] <= 1 && (i == 0 || shares[i] >= shares[i - 1] + SHARES_APART);
+    if (good) return count;
     error_set(err, DT_ERR_ARG, "tails must be at most %d rising numbers from 0 to 1, as in 0,0.05,0.1,1, not '%.200s'",
               DT_CHAIN_POINTS_MAX, text);
     return 0;
@@ -79,7 +58,7 @@ static json_t *point_json(const dt_chain_point *p)
     chain_point_name(name, p->tail);
     json_t *out = JSON_OBJECT({"tail", json_real(p->tail)}, {"tail_steps", json_integer(p->tail_steps)},
                               {"folder", json_string(name)});
-    for (int i = 0; i < COLUMNS; i++) json_put(&out, columns[i].name, run_log_number(value_of(p, i)));
+    for (int i = 0; i < COLUMNS; i++) json_put(&out, columns[i].name, json_number(value_of(p, i)));
     return out;
 }
 
@@ -94,39 +73,25 @@ static dt_status write_json(const char *folder, json_t *about, const dt_chain_re
     return json_file_write(path, about, NULL, err);
 }
 
-static void print_rows(text_stream *out, const dt_chain_result *r)
+static void print_rows(FILE *out, const void *user)
 {
-    fputs("tail,tail_steps", out->out);
-    for (int i = 0; i < COLUMNS; i++) fprintf(out->out, ",%s", columns[i].name);
-    fputc('\n', out->out);
+    const dt_chain_result *r = user;
+    fputs("tail,tail_steps", out);
+    for (int i = 0; i < COLUMNS; i++) fprintf(out, ",%s", columns[i].name);
+    fputc('\n', out);
     for (int64_t k = 0; k < r->count; k++) {
-        fprintf(out->out, "%.9g,%" PRId64, r->point[k].tail, r->point[k].tail_steps);
+        fprintf(out, "%.9g,%" PRId64, r->point[k].tail, r->point[k].tail_steps);
         for (int i = 0; i < COLUMNS; i++) {
-            fputc(',', out->out);
-            if (isfinite(value_of(&r->point[k], i))) fprintf(out->out, "%.9g", value_of(&r->point[k], i));
+            fputc(',', out);
+            text_file_number(out, value_of(&r->point[k], i));
         }
-        fputc('\n', out->out);
+        fputc('\n', out);
     }
-}
-
-static dt_status write_csv(const char *folder, const dt_chain_result *r, dt_error *err)
-{
-    char path[DT_PATH_MAX];
-    text_stream text;
-    text_c_numbers numbers;
-    text_enter_c_numbers(&numbers);
-    if (text_stream_open(&text)) print_rows(&text, r);
-    text_leave_c_numbers(&numbers);
-    file_join(path, folder, "chain.csv");
-    if (text_stream_end(&text))
-        file_write_atomic(path, text.text, text.size, err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: no memory for it", path);
-    text_stream_free(&text);
-    return err->status;
 }
 
 dt_status chain_write(const char *folder, json_t *about, const dt_chain_result *r, dt_error *err)
 {
-    return write_json(folder, about, r, err) == DT_OK ? write_csv(folder, r, err) : err->status;
+    char path[DT_PATH_MAX];
+    file_join(path, folder, "chain.csv");
+    return write_json(folder, about, r, err) == DT_OK ? text_file_write(path, print_rows, r, err) : err->status;
 }

@@ -317,9 +317,13 @@ static dt_status measure_all(diagnosing *k)
 }
 
 /* An earlier diagnosis in the folder is replaced. */
+static dt_status check_folder(const diagnosing *k)
+{
+    return file_check_own_folder(k->s->output_dir, "diagnosis.json", "diagnosis", &k->c->error);
+}
+
 static dt_status write_all(const diagnosing *k, const advice *a)
 {
-    char path[DT_PATH_MAX];
     file_lock lock = {0};
     dt_error *err = &k->c->error;
     const char *folder = k->s->output_dir;
@@ -327,10 +331,7 @@ static dt_status write_all(const diagnosing *k, const advice *a)
                                    .data_sha256 = k->examples[TARGET].sha256,
                                    .drew = !has_bank(k),
                                    .sees_pixels = k->codec.kind == CODEC_PIXELS};
-    file_join(path, folder, "diagnosis.json");
-    if (!file_exists(path) &&
-        (file_check_free_folder(folder, "diagnosis", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
-        return err->status;
+    if (check_folder(k) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
     if (file_lock_folder(&lock, folder, err) == DT_OK) diagnosis_write(k->d, a, &from, k->s, err);
     file_unlock(&lock);
     return err->status;
@@ -342,8 +343,8 @@ dt_status diagnose(ctx *c, diagnosis *d, advice *a, const dt_settings *s, const 
     diagnosing k = {.c = c, .s = s, .d = d, .watch = {observer, "diagnose", clock_s()}};
     *d = (diagnosis){0};
     *a = (advice){0};
-    if (open_model(&k, kinds) == DT_OK && open_sets(&k) == DT_OK && (has_bank(&k) || draw_own(&k) == DT_OK) &&
-        measure_all(&k) == DT_OK) {
+    if (check_folder(&k) == DT_OK && open_model(&k, kinds) == DT_OK && open_sets(&k) == DT_OK &&
+        (has_bank(&k) || draw_own(&k) == DT_OK) && measure_all(&k) == DT_OK) {
         *a = advice_of(d);
         for (int i = 0; i < a->lines; i++) say(observer->log, observer->user, "%s", a->line[i]);
         if (write_all(&k, a) == DT_OK)

@@ -6,18 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text_stream.h"
 #include "file/json_file.h"
 #include "file/numbers_file.h"
-#include "run/run_log.h"
+#include "file/text_file.h"
 #include "settings/settings.h"
 
 /* ---- diagnosis.json ---- */
 
 static json_t *interval(const gap_interval *g)
 {
-    return JSON_OBJECT({"value", run_log_number(g->value)}, {"low", run_log_number(g->low)},
-                       {"high", run_log_number(g->high)});
+    return JSON_OBJECT({"value", json_number(g->value)}, {"low", json_number(g->low)}, {"high", json_number(g->high)});
 }
 
 static json_t *describe_gap(const gap *g)
@@ -27,7 +25,7 @@ static json_t *describe_gap(const gap *g)
         const int width = SCHEDULE_STEPS / GAP_BANDS;
         json_add(&bands,
                  JSON_OBJECT({"t_first", json_integer(i * width)}, {"t_last", json_integer((i + 1) * width - 1)},
-                             {"loss", run_log_number(g->a[i])}, {"against", run_log_number(g->b[i])},
+                             {"loss", json_number(g->a[i])}, {"against", json_number(g->b[i])},
                              {"absolute", interval(&g->absolute[i])}, {"relative", interval(&g->relative[i])}));
     }
     return JSON_OBJECT({"pictures", json_integer(g->pictures)}, {"whole", interval(&g->whole)},
@@ -61,8 +59,8 @@ static json_t *describe(const diagnosis *d, const advice *a, const diagnosis_ori
     if (!d->has_source) return out;
     json_put(&out, "target_against_source", describe_gap(&d->of_source));
     json_put(&out, "own_against_source", describe_gap(&d->own));
-    json_put(&out, "own_kernel_distance", run_log_number(d->kernel));
-    json_put(&out, "own_kernel_distance_std", run_log_number(d->kernel_std));
+    json_put(&out, "own_kernel_distance", json_number(d->kernel));
+    json_put(&out, "own_kernel_distance_std", json_number(d->kernel_std));
     return out;
 }
 
@@ -140,29 +138,25 @@ static void write_comment(FILE *out, const char *line)
     fputc('\n', out);
 }
 
-static dt_status write_settings(const dt_settings *train, const advice *a, const diagnosis_origin *from,
-                                const char *path, dt_error *err)
+typedef struct train_file {
+    const dt_settings *s;
+    const advice *a;
+    const diagnosis_origin *from;
+} train_file;
+
+static void print_train_file(FILE *out, const void *user)
 {
-    text_stream text;
-    bool good = text_stream_open(&text);
-    if (good) {
-        for (int i = 0; i < a->lines; i++) write_comment(text.out, a->line[i]);
-        if (from->drew && a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK)
-            write_comment(text.out, "The bank is still to be drawn: difftune bank --config with this file.");
-        for (int i = 0; i < settings_key_count; i++) {
-            if (!is_written(train, &settings_keys[i])) continue;
-            fprintf(text.out, "%s: ", settings_keys[i].name);
-            write_value(text.out, train, &settings_keys[i]);
-            fputc('\n', text.out);
-        }
-        good = text_stream_end(&text);
+    const train_file *f = user;
+    const advice *a = f->a;
+    for (int i = 0; i < a->lines; i++) write_comment(out, a->line[i]);
+    if (f->from->drew && a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK)
+        write_comment(out, "The bank is still to be drawn: difftune bank --config with this file.");
+    for (int i = 0; i < settings_key_count; i++) {
+        if (!is_written(f->s, &settings_keys[i])) continue;
+        fprintf(out, "%s: ", settings_keys[i].name);
+        write_value(out, f->s, &settings_keys[i]);
+        fputc('\n', out);
     }
-    if (good)
-        file_write_atomic(path, text.text, text.size, err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-    text_stream_free(&text);
-    return err->status;
 }
 
 /* ---- the whole ---- */
@@ -177,7 +171,7 @@ dt_status diagnosis_write(const diagnosis *d, const advice *a, const diagnosis_o
     if (a->psi == ADVICE_PSI_TABLE && numbers_file_write(d->psi, SCHEDULE_STEPS, path, err) != DT_OK)
         return err->status;
     file_join(path, s->output_dir, "train.yaml");
-    if (write_settings(&train, a, from, path, err) != DT_OK) return err->status;
+    if (text_file_write(path, print_train_file, &(train_file){&train, a, from}, err) != DT_OK) return err->status;
     file_join(path, s->output_dir, "diagnosis.json");
     return json_file_write(path, describe(d, a, from, &train), NULL, err);
 }

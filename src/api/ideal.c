@@ -291,8 +291,8 @@ dt_status dt_ideal(dt_context *c, const dt_settings *s, const dt_observer *obser
     p.watch = (watch){.observer = api_observer(observer), .task = "cache", .started_s = clock_s()};
     *result = (dt_ideal_result){0};
     if (api_enter(c, s, SETTINGS_IDEAL, p.watch.observer) != DT_OK) return api_leave(c);
-    if (ideal_claim(s->output_dir, &c->error) == DT_OK && open_model(&p) == DT_OK && open_sets(&p) == DT_OK &&
-        open_ideal(&p) == DT_OK && tell_need(&p) == DT_OK)
+    if (file_check_own_folder(s->output_dir, "ideal.json", "ideal denoiser", &c->error) == DT_OK &&
+        open_model(&p) == DT_OK && open_sets(&p) == DT_OK && open_ideal(&p) == DT_OK && tell_need(&p) == DT_OK)
         run(&p, result);
     file_unlock(&p.lock);
     close_source(&p.known);

@@ -3,10 +3,8 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "base/text.h"
-#include "base/text_stream.h"
 #include "file/json_file.h"
-#include "run/run_log.h"
+#include "file/text_file.h"
 
 enum { BAND_STEPS = 1000 / DT_IDEAL_BANDS };
 
@@ -28,20 +26,13 @@ static double value_of(const dt_ideal_result *r, const dt_ideal_band *b, int col
     return *(const double *)((const char *)b + columns[column].offset);
 }
 
-dt_status ideal_claim(const char *folder, dt_error *err)
-{
-    char path[DT_PATH_MAX];
-    file_join(path, folder, "ideal.json");
-    return file_exists(path) ? DT_OK : file_check_free_folder(folder, "ideal denoiser", err);
-}
-
 static json_t *bands_json(const dt_ideal_result *r, const dt_ideal_band bands[DT_IDEAL_BANDS])
 {
     json_t *out = json_array();
     for (int i = 0; i < DT_IDEAL_BANDS; i++) {
         json_t *band =
             JSON_OBJECT({"t_first", json_integer(i * BAND_STEPS)}, {"t_last", json_integer((i + 1) * BAND_STEPS - 1)});
-        for (int k = 0; k < COLUMNS; k++) json_put(&band, columns[k].name, run_log_number(value_of(r, &bands[i], k)));
+        for (int k = 0; k < COLUMNS; k++) json_put(&band, columns[k].name, json_number(value_of(r, &bands[i], k)));
         json_add(&out, band);
     }
     return out;
@@ -53,8 +44,8 @@ static dt_status write_json(const dt_settings *s, const char *model_sha256, cons
     json_t *all = JSON_OBJECT({"format", json_string("difftune ideal 1")}, {"known", json_string(s->train_data)},
                               {"pictures", json_integer(r->count)}, {"seed", json_integer(s->seed)},
                               {"examples", json_integer(s->validation_count)},
-                              {"nearest_at_first", run_log_number(r->nearest_at_first)},
-                              {"mean_at_last", run_log_number(r->mean_at_last)});
+                              {"nearest_at_first", json_number(r->nearest_at_first)},
+                              {"mean_at_last", json_number(r->mean_at_last)});
     if (r->has_model) {
         json_put(&all, "model", json_string(s->pretrained_model));
         json_put(&all, "model_sha256", json_string(model_sha256));
@@ -73,38 +64,26 @@ static void print_bands(FILE *out, const char *set, const dt_ideal_result *r, co
     for (int i = 0; i < DT_IDEAL_BANDS; i++) {
         fprintf(out, "%s,%d,%d", set, i * BAND_STEPS, (i + 1) * BAND_STEPS - 1);
         for (int k = 0; k < COLUMNS; k++) {
-            const double value = value_of(r, &bands[i], k);
             fputc(',', out);
-            if (isfinite(value)) fprintf(out, "%.9g", value);
+            text_file_number(out, value_of(r, &bands[i], k));
         }
         fputc('\n', out);
     }
 }
 
-static dt_status write_csv(const dt_settings *s, const dt_ideal_result *r, dt_error *err)
+static void print_table(FILE *out, const void *user)
 {
-    char path[DT_PATH_MAX];
-    text_stream text;
-    text_c_numbers numbers;
-    text_enter_c_numbers(&numbers);
-    if (text_stream_open(&text)) {
-        fputs("set,t_first,t_last", text.out);
-        for (int k = 0; k < COLUMNS; k++) fprintf(text.out, ",%s", columns[k].name);
-        fputc('\n', text.out);
-        print_bands(text.out, "known", r, r->known);
-        if (r->has_other) print_bands(text.out, "other", r, r->other);
-    }
-    text_leave_c_numbers(&numbers);
-    file_join(path, s->output_dir, "ideal.csv");
-    if (text_stream_end(&text))
-        file_write_atomic(path, text.text, text.size, err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: no memory for it", path);
-    text_stream_free(&text);
-    return err->status;
+    const dt_ideal_result *r = user;
+    fputs("set,t_first,t_last", out);
+    for (int k = 0; k < COLUMNS; k++) fprintf(out, ",%s", columns[k].name);
+    fputc('\n', out);
+    print_bands(out, "known", r, r->known);
+    if (r->has_other) print_bands(out, "other", r, r->other);
 }
 
 dt_status ideal_write(const dt_settings *s, const char *model_sha256, const dt_ideal_result *r, dt_error *err)
 {
-    return write_csv(s, r, err) == DT_OK ? write_json(s, model_sha256, r, err) : err->status;
+    char path[DT_PATH_MAX];
+    file_join(path, s->output_dir, "ideal.csv");
+    return text_file_write(path, print_table, r, err) == DT_OK ? write_json(s, model_sha256, r, err) : err->status;
 }

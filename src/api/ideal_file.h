@@ -4,10 +4,6 @@
 
 #include "base/error.h"
 
-/* DT_ERR_CONFLICT where the folder holds anything and no ideal.json: it is somebody else's. One of an earlier call is written
- * anew. */
-dt_status ideal_claim(const char *folder, dt_error *err);
-
 /* Writes both into s->output_dir; model_sha256 is empty where there is no model. */
 dt_status ideal_write(const dt_settings *s, const char *model_sha256, const dt_ideal_result *r, dt_error *err);
 

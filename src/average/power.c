@@ -27,37 +27,33 @@ double power_share(double exponent, int64_t update)
     return -expm1((exponent + 1) * log1p(-1 / (double)update));
 }
 
-static bool is_near_another(const double lengths[], int count)
+/* Whether length i of the list stands before it too. */
+static bool stands_twice(const double lengths[], int i)
 {
-    for (int i = 0; i < count; i++)
-        if (fabs(lengths[i] - lengths[count]) < 1e-6) return true;
+    for (int k = 0; k < i; k++)
+        if (fabs(lengths[k] - lengths[i]) < 1e-6) return true;
     return false;
+}
+
+static dt_status check_lengths(const double lengths[], int count, const char *text, dt_error *err)
+{
+    bool good = count >= 0;
+    if (count > POWER_LENGTHS_MAX)
+        return error_set(err, DT_ERR_ARG, "ema_power %.200s: more than %d lengths", text, POWER_LENGTHS_MAX);
+    for (int i = 0; i < count; i++) good = good && lengths[i] >= POWER_LENGTH_MIN && lengths[i] <= POWER_LENGTH_MAX;
+    if (!good)
+        return error_set(err, DT_ERR_ARG, "ema_power %.200s: lengths from %g to %g expected, separated by commas", text,
+                         POWER_LENGTH_MIN, POWER_LENGTH_MAX);
+    for (int i = 0; i < count; i++)
+        if (stands_twice(lengths, i))
+            return error_set(err, DT_ERR_ARG, "ema_power %.200s: %g stands there twice", text, lengths[i]);
+    return DT_OK;
 }
 
 dt_status power_lengths_read(double lengths[POWER_LENGTHS_MAX], int *count, const char *text, dt_error *err)
 {
-    text_c_numbers numbers;
-    const char *rest = text;
-    *count = 0;
-    text_enter_c_numbers(&numbers);
-    while (*rest && err->status == DT_OK) {
-        char *end;
-        const double length = strtod(rest, &end);
-        if (end == rest || (*end && *end != ',') || (*end && !end[1]) ||
-            !(length >= POWER_LENGTH_MIN && length <= POWER_LENGTH_MAX)) {
-            error_set(err, DT_ERR_ARG, "ema_power %.200s: lengths from %g to %g expected, separated by commas", text,
-                      POWER_LENGTH_MIN, POWER_LENGTH_MAX);
-        } else if (*count == POWER_LENGTHS_MAX) {
-            error_set(err, DT_ERR_ARG, "ema_power %.200s: more than %d lengths", text, POWER_LENGTHS_MAX);
-        } else {
-            lengths[*count] = length;
-            if (is_near_another(lengths, *count))
-                error_set(err, DT_ERR_ARG, "ema_power %.200s: %g stands there twice", text, length);
-            ++*count;
-        }
-        rest = *end ? end + 1 : end;
-    }
-    text_leave_c_numbers(&numbers);
+    *count = text_read_numbers(lengths, POWER_LENGTHS_MAX, text);
+    if (check_lengths(lengths, *count, text, err) != DT_OK) *count = 0;
     return err->status;
 }
 

@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LENGTH_MAX = 1024, WIDTH_MAX = 127 };
@@ -102,4 +103,23 @@ void text_leave_c_numbers(text_c_numbers *n)
     if (!n->plain) return;
     uselocale(n->callers);
     freelocale(n->plain);
+}
+
+int text_read_numbers(double number[], int room, const char *text)
+{
+    text_c_numbers numbers;
+    int count = 0;
+    bool more = *text;
+    text_enter_c_numbers(&numbers);
+    while (more && count >= 0) {
+        char *end;
+        const double value = strtod(text, &end);
+        const bool good = end != text && (!*end || *end == ',');
+        if (good && count < room) number[count] = value;
+        count = good ? count + 1 : -1;
+        more = *end;
+        text = end + 1;
+    }
+    text_leave_c_numbers(&numbers);
+    return count;
 }

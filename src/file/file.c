@@ -605,3 +605,10 @@ dt_status file_check_free_folder(const char *folder, const char *purpose, dt_err
     file_names_free(&names);
     return err->status;
 }
+
+dt_status file_check_own_folder(const char *folder, const char *mark, const char *purpose, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, mark);
+    return file_exists(path) ? DT_OK : file_check_free_folder(folder, purpose, err);
+}

@@ -177,4 +177,7 @@ bool file_is_temporary(const char *name, long *process);
  * processes that died left aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
 dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);
 
+/* The same of a folder that is not known, by a file `mark` in it, as one of an earlier call: its files are written anew. */
+dt_status file_check_own_folder(const char *folder, const char *mark, const char *purpose, dt_error *err);
+
 #endif

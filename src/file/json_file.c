@@ -1,6 +1,7 @@
 #include "file/json_file.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,17 @@ void json_add(json_t **array, json_t *value)
     if (json_array_append_new(*array, value) == 0) return;
     json_decref(*array);
     *array = NULL;
+}
+
+json_t *json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+double json_number_at(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
 char *json_text_of(const json_t *value, size_t flags)

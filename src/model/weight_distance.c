@@ -36,17 +36,12 @@ void weight_distance_add(weight_distance *d, const char *name, double squares, i
     add(&d->block[l.block], squares, values);
 }
 
-/* Weights may be finite and their squares not, which JSON has no number for. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
+/* Weights may be finite and their squares not. */
 static json_t *part_json(const distance_part *p)
 {
     const double each = p->values ? p->squares / (double)p->values : 0;
-    return JSON_OBJECT({"squares", number(p->squares)}, {"distance", number(sqrt(p->squares))},
-                       {"values", json_integer(p->values)}, {"per_value", number(each)});
+    return JSON_OBJECT({"squares", json_number(p->squares)}, {"distance", json_number(sqrt(p->squares))},
+                       {"values", json_integer(p->values)}, {"per_value", json_number(each)});
 }
 
 json_t *weight_distance_json(const weight_distance *d)

@@ -13,12 +13,6 @@ static const double TIE = 0.02;
 
 /* ---- reading ---- */
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 static const char *text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
@@ -30,10 +24,10 @@ static bool read_point(report_chain *c, const json_t *from)
 {
     report_chain_point *p = &c->point[c->count];
     const char *folder = text_of(from, "folder");
-    p->tail = number_of(from, "tail");
-    p->frechet_distance = number_of(from, "frechet_distance");
-    p->kernel_distance = number_of(from, "kernel_distance");
-    p->kernel_distance_std = number_of(from, "kernel_distance_std");
+    p->tail = json_number_at(from, "tail");
+    p->frechet_distance = json_number_at(from, "frechet_distance");
+    p->kernel_distance = json_number_at(from, "kernel_distance");
+    p->kernel_distance_std = json_number_at(from, "kernel_distance_std");
     if (!(p->tail >= 0 && p->tail <= 1) || !*folder || *folder == '.' || strchr(folder, '/') ||
         strlen(folder) >= sizeof p->folder)
         return false;
@@ -161,8 +155,8 @@ static dt_status write_chain(html *out, const report *r, const report_chain *c, 
                  " in the tuned model&rsquo;s place (figure 1 of the paper). Where the line falls at small shares, the "
                  "tuned model has forgotten what the base still knows of nearly clean pictures; where it rises, the "
                  "base does not know these pictures. ");
-    html_markup(out, "%.0f samples of each share, %.0f images to compare with.", number_of(c->info, "samples"),
-                number_of(c->info, "reference_count"));
+    html_markup(out, "%.0f samples of each share, %.0f images to compare with.", json_number_at(c->info, "samples"),
+                json_number_at(c->info, "reference_count"));
     html_element(out, " In its steps the base is told ", text_of(c->info, "tail_is_told"), ".</p>\n");
     write_verdict(out, c);
     html_markup(out, "<div class=\"charts\">\n");

@@ -1,33 +1,23 @@
 /* The transfer gap: what difftune diagnose found before a run, or else what a run's first validation says of it. */
 #include "report/page.h"
-#include "report/chart.h"
+#include "report/plot.h"
 
-#include <math.h>
-#include <stdlib.h>
+#include "file/json_file.h"
 
 enum { BANDS = RUN_BANDS };
-
-static double number(const json_t *from, const char *key)
-{
-    const json_t *value = json_object_get(from, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
 
 static double band_middle(int band)
 {
     return RUN_BAND_STEPS * (band + 0.5);
 }
 
-static void write_chart(html *out, const char *title, const chart_series *series, int64_t count)
+static chart gap_axes(const char *title)
 {
-    const chart c = {.title = title,
-                     .x_label = "t (0: clean, 999: noise)",
-                     .y_label = "loss above the other's, in %",
-                     .x_high = BANDS * RUN_BAND_STEPS,
-                     .zero_line = true,
-                     .series_count = count,
-                     .series = series};
-    chart_write(out, &c);
+    return (chart){.title = title,
+                   .x_label = "t (0: clean, 999: noise)",
+                   .y_label = "loss above the other's, in %",
+                   .x_high = BANDS * RUN_BAND_STEPS,
+                   .zero_line = true};
 }
 
 /* ---- of a diagnosis ---- */
@@ -44,7 +34,7 @@ static void gap_chart(html *out, const char *title, const json_t *gap)
         for (int b = 0; b < BANDS; b++) {
             const json_t *relative = json_object_get(json_array_get(bands, (size_t)b), "relative");
             x[b] = band_middle(b);
-            y[k][b] = 100 * number(relative, ends[k]);
+            y[k][b] = 100 * json_number_at(relative, ends[k]);
         }
         series[k] = (chart_series){.label = k == 0   ? "gap"
                                             : k == 1 ? "95 % interval"
@@ -56,7 +46,10 @@ static void gap_chart(html *out, const char *title, const json_t *gap)
                                    .x = x,
                                    .y = y[k]};
     }
-    write_chart(out, title, series, 3);
+    chart axes = gap_axes(title);
+    axes.series_count = 3;
+    axes.series = series;
+    chart_write(out, &axes);
 }
 
 static void write_lines(html *out, const json_t *lines)
@@ -96,35 +89,25 @@ static bool has_both(const report_run *r)
 
 static void first_chart(html *out, const report *r)
 {
-    const size_t runs = r->count > 0 ? (size_t)r->count : 0;
-    double(*points)[2][BANDS] = calloc(runs + 1, sizeof *points);
-    chart_series *series = calloc(runs + 1, sizeof *series);
-    int64_t count = 0;
-    for (size_t i = 0; points && series && i < runs; i++) {
+    plot p = {.chart = gap_axes("Target images against the memory bank, step 0")};
+    for (int64_t i = 0; i < r->count; i++) {
         const report_run *one = &r->runs[i];
         if (one->run.diagnosis || !has_both(one)) continue;
-        double *x = points[count][0], *y = points[count][1];
+        double *x = plot_add(&p, one->label, one->colour, one->dashed, BANDS);
+        if (!x) continue;
+        plot_newest(&p)->markers = true;
         for (int b = 0; b < BANDS; b++) {
             x[b] = band_middle(b);
-            y[b] = 100 * (first_validation(&one->run, RUN_TARGET)->band_mse[b] /
-                              first_validation(&one->run, RUN_BANK)->band_mse[b] -
-                          1);
+            x[BANDS + b] = 100 * (first_validation(&one->run, RUN_TARGET)->band_mse[b] /
+                                      first_validation(&one->run, RUN_BANK)->band_mse[b] -
+                                  1);
         }
-        series[count++] = (chart_series){.label = one->label,
-                                         .colour = one->colour,
-                                         .markers = true,
-                                         .dashed = one->dashed,
-                                         .count = BANDS,
-                                         .x = x,
-                                         .y = y};
     }
     html_markup(out, "<p>From the first validation, before any step: the loss on the target images above that on the "
                      "memory bank, without intervals. difftune diagnose measures it with them.</p>\n"
                      "<div class=\"charts\">\n");
-    write_chart(out, "Target images against the memory bank, step 0", series, count);
+    plot_write(out, &p);
     html_markup(out, "</div>\n");
-    free(series);
-    free(points);
 }
 
 /* ---- the section ---- */

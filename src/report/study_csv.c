@@ -1,11 +1,7 @@
 /* A study's tables as comma-separated values: RFC 4180, a point in numbers, nothing where nothing was measured. */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "base/text.h"
-#include "base/text_stream.h"
-#include "file/file.h"
+#include "file/text_file.h"
 #include "report/study_table.h"
 
 static const char *const names[STUDY_LOSS_BAND] = {
@@ -35,25 +31,10 @@ void study_measure_name(char name[RUN_NAME_MAX], study_measure measure)
                  band * RUN_BAND_STEPS);
 }
 
-/* Quoted where it must be. */
-static void put_text(FILE *out, const char *text)
-{
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
-
 static void put_number(FILE *out, double value)
 {
     fputc(',', out);
-    if (isfinite(value)) fprintf(out, "%.9g", value);
+    text_file_number(out, value);
 }
 
 static void put_head(FILE *out, const study_table *t)
@@ -61,22 +42,22 @@ static void put_head(FILE *out, const study_table *t)
     fputs("arm", out);
     for (int i = 0; i < t->axis.count; i++) {
         fputc(',', out);
-        put_text(out, t->axis.name[i]);
+        text_file_text(out, t->axis.name[i]);
     }
     fputs(",data,seed,draw", out);
 }
 
 static void put_place(FILE *out, const study_table *t, const study_row *row)
 {
-    put_text(out, t->arm.name[row->arm]);
+    text_file_text(out, t->arm.name[row->arm]);
     for (int i = 0; i < t->axis.count; i++) {
         fputc(',', out);
-        put_text(out, t->axis_text[row->arm][i]);
+        text_file_text(out, t->axis_text[row->arm][i]);
     }
     const char *const rest[] = {t->data.name[row->data], t->seed.name[row->seed], t->way.name[row->way]};
     for (int i = 0; i < 3; i++) {
         fputc(',', out);
-        put_text(out, rest[i]);
+        text_file_text(out, rest[i]);
     }
 }
 
@@ -85,8 +66,9 @@ static const char *state_of(const study_row *row)
     return row->measured ? "measured" : row->failure ? "failed" : "open";
 }
 
-static void put_measures(FILE *out, const study_table *t)
+static void put_measures(FILE *out, const void *user)
 {
+    const study_table *t = user;
     put_head(out, t);
     fputs(",state,measure", out);
     for (int m = 0; m < STUDY_MEASURES; m++) {
@@ -98,14 +80,15 @@ static void put_measures(FILE *out, const study_table *t)
     for (const study_row *row = t->row; row < t->row + t->row_count; row++) {
         put_place(out, t, row);
         fprintf(out, ",%s,", state_of(row));
-        put_text(out, t->measure);
+        text_file_text(out, t->measure);
         for (int m = 0; m < STUDY_MEASURES; m++) put_number(out, row->value[m]);
         fputc('\n', out);
     }
 }
 
-static void put_times(FILE *out, const study_table *t)
+static void put_times(FILE *out, const void *user)
 {
+    const study_table *t = user;
     put_head(out, t);
     fputs(",training_s,drawing_s,measuring_s\n", out);
     for (const study_row *row = t->row; row < t->row + t->row_count; row++) {
@@ -115,27 +98,12 @@ static void put_times(FILE *out, const study_table *t)
     }
 }
 
-static dt_status write(const study_table *t, const char *path, void (*put)(FILE *, const study_table *), dt_error *err)
-{
-    text_stream text;
-    text_c_numbers numbers;
-    bool good = false;
-    if (text_enter_c_numbers(&numbers) && text_stream_open(&text)) {
-        put(text.out, t);
-        good = text_stream_end(&text);
-        if (good) file_write_atomic(path, text.text, text.size, err);
-        text_stream_free(&text);
-    }
-    text_leave_c_numbers(&numbers);
-    return good ? err->status : error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-}
-
 dt_status study_csv_write(const study_table *t, const char *path, dt_error *err)
 {
-    return write(t, path, put_measures, err);
+    return text_file_write(path, put_measures, t, err);
 }
 
 dt_status study_times_write(const study_table *t, const char *path, dt_error *err)
 {
-    return write(t, path, put_times, err);
+    return text_file_write(path, put_times, t, err);
 }

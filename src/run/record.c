@@ -23,16 +23,15 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
     } curve[] = {{"loss/target", step->loss_target},     {"loss/bank", step->loss_bank},
                  {"loss/retained", step->loss_retained}, {"grad_norm", step->grad_norm},
                  {"learning_rate", step->learning_rate}, {"samples_per_second", samples_per_second}};
-    run_log_write(&r->log,
-                  JSON_OBJECT({"kind", json_string("train")}, {"step", json_integer(t->step)},
-                              {"loss_target", run_log_number(step->loss_target)},
-                              {"loss_bank", run_log_number(step->loss_bank)},
-                              {"loss_retained", run_log_number(step->loss_retained)},
-                              {"grad_norm", run_log_number(step->grad_norm)}, {"lr", json_real(step->learning_rate)},
-                              {"samples_per_second", run_log_number(samples_per_second)},
-                              {"time_s", json_real(run_log_seconds(&r->log))},
-                              {"memory_bytes", json_integer(process_memory())}, {"skipped", json_integer(t->skipped)}),
-                  error_of(r));
+    run_log_write(
+        &r->log,
+        JSON_OBJECT({"kind", json_string("train")}, {"step", json_integer(t->step)},
+                    {"loss_target", json_number(step->loss_target)}, {"loss_bank", json_number(step->loss_bank)},
+                    {"loss_retained", json_number(step->loss_retained)}, {"grad_norm", json_number(step->grad_norm)},
+                    {"lr", json_real(step->learning_rate)}, {"samples_per_second", json_number(samples_per_second)},
+                    {"time_s", json_real(run_log_seconds(&r->log))}, {"memory_bytes", json_integer(process_memory())},
+                    {"skipped", json_integer(t->skipped)}),
+        error_of(r));
     for (size_t i = 0; i < sizeof curve / sizeof *curve; i++)
         run_log_scalar(&r->log, curve[i].tag, t->step, curve[i].value, error_of(r));
     return error_of(r)->status;
@@ -79,7 +78,7 @@ static bool is_at_recorded_step(const training *r)
 static json_t *describe_band(const band_losses *l, int i)
 {
     return JSON_OBJECT({"t_first", json_integer(i * BAND_WIDTH)}, {"t_last", json_integer((i + 1) * BAND_WIDTH - 1)},
-                       {"loss", run_log_number(l->loss[i])}, {"mse", run_log_number(l->mse[i])});
+                       {"loss", json_number(l->loss[i])}, {"mse", json_number(l->mse[i])});
 }
 
 static dt_status write_bands(training *r, const band_losses *l, const char *set)
@@ -98,7 +97,7 @@ static dt_status write_bands(training *r, const band_losses *l, const char *set)
         trainer_log(t, "step %lld: loss on training images %.4f (no validation_data)", (long long)t->step, l->mean);
     return run_log_write(&r->log,
                          JSON_OBJECT({"kind", json_string("validation")}, {"step", json_integer(t->step)},
-                                     {"set", json_string(set)}, {"loss", run_log_number(l->mean)}, {"bands", bands}),
+                                     {"set", json_string(set)}, {"loss", json_number(l->mean)}, {"bands", bands}),
                          error_of(r));
 }
 

@@ -30,11 +30,6 @@ double run_log_seconds(const run_log *l)
     return clock_s() - l->started_s;
 }
 
-json_t *run_log_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 dt_status run_log_write(run_log *l, json_t *line, dt_error *err)
 {
     if (!line) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write a line", l->metrics.path);

@@ -20,9 +20,6 @@ void run_log_close(run_log *l);
 /* Seconds this call has run. */
 double run_log_seconds(const run_log *l);
 
-/* A JSON number, or null for what JSON cannot say (NaN, infinities). */
-json_t *run_log_number(double value);
-
 /* Appends one line to metrics.jsonl; the reference is taken. */
 dt_status run_log_write(run_log *l, json_t *line, dt_error *err);
 /* To the event file, where there is one. A value that is not finite is left out. */

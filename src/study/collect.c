@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/file.h"
+#include "file/json_file.h"
 
 /* ---- names ---- */
 
@@ -53,12 +53,6 @@ static bool is_done(const experiment *e, const study_stage *stage)
     return json_object_get(e->stages, stage->name) != NULL;
 }
 
-static double number_of(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 static void take_result(study_row *row, const json_t *result)
 {
     static const struct {
@@ -75,7 +69,7 @@ static void take_result(study_row *row, const json_t *result)
                 {STUDY_COPIED_HELD_OUT, "copied_held_out"},
                 {STUDY_NEAREST_RATIO, "nearest_ratio"}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        row->value[keys[i].measure] = number_of(result, keys[i].key);
+        row->value[keys[i].measure] = json_number_at(result, keys[i].key);
 }
 
 /* Validation losses of a finished training, before its first step and after its last. */
@@ -105,7 +99,7 @@ static study_row *row_of(const study_collection *s, const study_grid *grid, cons
 /* The training is the same of all ways to draw. */
 static void take_training(study_row *row, const experiment *e, const study_stage *stage, const run *r)
 {
-    row->seconds[0] = number_of(e->seconds, stage->name);
+    row->seconds[0] = json_number_at(e->seconds, stage->name);
     row->run = r->info ? r : NULL;
     if (row->run && is_done(e, stage)) take_losses(row, r);
 }
@@ -118,12 +112,12 @@ static void take_stage(study_collection *s, const study_grid *grid, const study_
         for (int way = 0; way < plan->way_count; way++)
             take_training(row_of(s, grid, plan, stage, way), e, stage, &s->runs[stage->arm - plan->arm]);
     } else if (stage->kind == STUDY_SAMPLES) {
-        row_of(s, grid, plan, stage, stage->way)->seconds[1] = number_of(e->seconds, stage->name);
+        row_of(s, grid, plan, stage, stage->way)->seconds[1] = json_number_at(e->seconds, stage->name);
     } else if (stage->kind == STUDY_DISTANCE) {
         study_row *row = row_of(s, grid, plan, stage, stage->way);
         const json_t *result = json_object_get(e->results, stage->name);
         const char *measure = json_string_value(json_object_get(result, "measure"));
-        row->seconds[2] = number_of(e->seconds, stage->name);
+        row->seconds[2] = json_number_at(e->seconds, stage->name);
         row->measured = is_done(e, stage) && result;
         if (row->measured) take_result(row, result);
         if (row->measured && measure) t->measure = measure;
