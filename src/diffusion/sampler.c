@@ -301,7 +301,7 @@ static void settle(const sampler *s, real *said, const real *x, int64_t at, real
 }
 
 /* Lets the solver go on from what the network said at level `at` of the way from level i to i - 1. */
-static void move(const sampler *s, const travellers *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
+static void move(const sampler *s, const trajectories *b, int64_t i, int64_t at, real *out, int64_t stride, real *noise)
 {
     const solver *v = solver_for(s);
     solver_move *const go = at == i ? v->step : v->correct;
@@ -326,7 +326,7 @@ static void move(const sampler *s, const travellers *b, int64_t i, int64_t at, r
 }
 
 /* One evaluation at level `at` (i, or i - 1 for the solver's correction) of the way from level i to i - 1. */
-static void evaluate(ctx *c, const sampler *s, const travellers *b, const condition *k, int64_t i, int64_t at)
+static void evaluate(ctx *c, const sampler *s, const trajectories *b, const condition *k, int64_t i, int64_t at)
 {
     const arena_place mark = arena_mark(&c->step);
     int64_t stride = 0;
@@ -344,14 +344,14 @@ static size_t kept_values(const sampler *s, int64_t n)
     return (size_t)(n * solver_for(s)->kept * sample_values(s->shape));
 }
 
-dt_status sampler_begin(ctx *c, const sampler *s, travellers *b, real *x, const uint32_t index[], int64_t n)
+dt_status sampler_begin(ctx *c, const sampler *s, trajectories *b, real *x, const uint32_t index[], int64_t n)
 {
-    *b = (travellers){.x = x, .index = index, .n = n, .left = s->schedule.count};
+    *b = (trajectories){.x = x, .index = index, .n = n, .left = s->schedule.count};
     b->kept = arena_alloc(&c->step, kept_values(s, n) * sizeof *x, &c->error);
     return c->error.status;
 }
 
-dt_status sampler_part(ctx *c, const sampler *s, travellers *twin, const travellers *b, real *x)
+dt_status sampler_fork(ctx *c, const sampler *s, trajectories *twin, const trajectories *b, real *x)
 {
     const size_t kept = kept_values(s, b->n) * sizeof *x;
     *twin = *b;
@@ -363,13 +363,13 @@ dt_status sampler_part(ctx *c, const sampler *s, travellers *twin, const travell
     return c->error.status;
 }
 
-static void take_step(ctx *c, const sampler *s, const travellers *b, const condition *k, int64_t i)
+static void take_step(ctx *c, const sampler *s, const trajectories *b, const condition *k, int64_t i)
 {
     evaluate(c, s, b, k, i, i);
     if (corrects(s, i) && ctx_go_on(c)) evaluate(c, s, b, k, i, i - 1);
 }
 
-dt_status sampler_go_on(ctx *c, const sampler *s, travellers *b, const condition *k, int64_t left)
+dt_status sampler_go_on(ctx *c, const sampler *s, trajectories *b, const condition *k, int64_t left)
 {
     c->recording = false;
     while (b->left > left && ctx_go_on(c)) take_step(c, s, b, k, --b->left);
@@ -378,7 +378,7 @@ dt_status sampler_go_on(ctx *c, const sampler *s, travellers *b, const condition
 
 dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k, const uint32_t index[], int64_t n)
 {
-    travellers b;
+    trajectories b;
     const arena_place mark = arena_mark(&c->step);
     if (sampler_begin(c, s, &b, x, index, n) == DT_OK) sampler_go_on(c, s, &b, k, 0);
     arena_release(&c->step, mark);

@@ -89,22 +89,22 @@ dt_status sampler_continue(ctx *c, const sampler *s, real *x, const condition *k
 /* ---- in parts ---- */
 
 /* Samples on their way, between two steps. */
-typedef struct travellers {
+typedef struct trajectories {
     real *x; /* [n][C,H,W] */
     const uint32_t *index;
     int64_t n;
     real *kept;   /* [n][rows][C,H,W], what the solver remembers */
     int64_t left; /* steps still to be made */
-} travellers;
+} trajectories;
 
 /* From given starting noise in x. What the solver keeps is in the step arena. */
-dt_status sampler_begin(ctx *c, const sampler *s, travellers *b, real *x, const uint32_t index[], int64_t n);
+dt_status sampler_begin(ctx *c, const sampler *s, trajectories *b, real *x, const uint32_t index[], int64_t n);
 
 /* Makes the steps until `left` are left. In parts or at once, by one sampler or by several that make these steps alike: the same
  * bits. */
-dt_status sampler_go_on(ctx *c, const sampler *s, travellers *b, const condition *k, int64_t left);
+dt_status sampler_go_on(ctx *c, const sampler *s, trajectories *b, const condition *k, int64_t left);
 
 /* The same samples once more, in x[n,..], with what the solver remembers of them: who goes on with one leaves the other. */
-dt_status sampler_part(ctx *c, const sampler *s, travellers *twin, const travellers *b, real *x);
+dt_status sampler_fork(ctx *c, const sampler *s, trajectories *twin, const trajectories *b, real *x);
 
 #endif

@@ -50,7 +50,7 @@ static dt_status check_finite(ctx *c, const drawn *b, const float *values, int64
 
 /* A batch on its way: its samples, and what they are told. */
 typedef struct batch_way {
-    travellers at;
+    trajectories at;
     condition told;
 } batch_way;
 
@@ -124,7 +124,7 @@ static bool draw_end(ctx *c, const drawing *d, const drawn *b, const batch_way *
     if (end->first >= b->first + b->n) return true;
     const arena_place mark = arena_mark(&c->step);
     bool go_on = false;
-    if (batch_alloc(c, d, &own) == DT_OK && sampler_part(c, end->sampler, &twin.at, &w->at, own.x) == DT_OK &&
+    if (batch_alloc(c, d, &own) == DT_OK && sampler_fork(c, end->sampler, &twin.at, &w->at, own.x) == DT_OK &&
         sampler_go_on(c, end->sampler, &twin.at, &w->told, 0) == DT_OK && batch_decode(c, d, &own) == DT_OK)
         go_on = check_batch(c, d, &own) == DT_OK && take(end->user, &own);
     arena_release(&c->step, mark);
