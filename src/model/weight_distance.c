@@ -4,10 +4,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
-#include "model/dit/dit_layers.h"
-
-/* Of every kind of network that the maker knows. */
-static const layer_rules *const all_layers[] = {&dit_layers, NULL};
+#include "model/maker.h"
 
 static void add(distance_part *p, double squares, int64_t values)
 {
@@ -25,9 +22,18 @@ static distance_part *part_of(weight_distance *d, const char *kind)
     return &d->kind[i];
 }
 
+/* By the rules of the first kind of network that knows the name. */
+static layer layer_of(const char *name)
+{
+    layer found = {"other", -1};
+    for (int i = 0; model_kinds_all[i]; i++)
+        if (model_kinds_all[i]->layers && layer_find(&found, name, model_kinds_all[i]->layers)) break;
+    return found;
+}
+
 void weight_distance_add(weight_distance *d, const char *name, double squares, int64_t values)
 {
-    const layer l = layer_of(name, all_layers);
+    const layer l = layer_of(name);
     distance_part *kind = part_of(d, l.kind);
     add(&d->whole, squares, values);
     if (kind) add(kind, squares, values);
@@ -36,12 +42,16 @@ void weight_distance_add(weight_distance *d, const char *name, double squares, i
     add(&d->block[l.block], squares, values);
 }
 
+double distance_per_value(const distance_part *p)
+{
+    return p->values ? p->squares / (double)p->values : 0;
+}
+
 /* Weights may be finite and their squares not. */
 static json_t *part_json(const distance_part *p)
 {
-    const double each = p->values ? p->squares / (double)p->values : 0;
     return JSON_OBJECT({"squares", json_number(p->squares)}, {"distance", json_number(sqrt(p->squares))},
-                       {"values", json_integer(p->values)}, {"per_value", json_number(each)});
+                       {"values", json_integer(p->values)}, {"per_value", json_number(distance_per_value(p))});
 }
 
 json_t *weight_distance_json(const weight_distance *d)

@@ -23,7 +23,10 @@ typedef struct weight_distance {
 /* Adds a row of that name. */
 void weight_distance_add(weight_distance *d, const char *name, double squares, int64_t values);
 
-/* {"squares", "distance" (the root), "values", "per_value" (squares / values), "left_out", "kinds": {"attention": {..}, ..},
+/* Squares over values; 0 of none. */
+double distance_per_value(const distance_part *p);
+
+/* {"squares", "distance" (the root), "values", "per_value", "left_out", "kinds": {"attention": {..}, ..},
  * "blocks": [{..}, ..]}; NULL when memory is short. */
 json_t *weight_distance_json(const weight_distance *d);
 

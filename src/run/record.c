@@ -107,14 +107,13 @@ static dt_status write_weights(training *r, const weight_distance *d)
     const int64_t step = r->trainer.step;
     json_t *line = JSON_OBJECT({"kind", json_string("weights")}, {"step", json_integer(step)}),
            *distance = weight_distance_json(d);
-    const double each = d->whole.values ? d->whole.squares / (double)d->whole.values : 0;
     if (line && distance && json_object_update(line, distance) != 0) {
         json_decref(line);
         line = NULL;
     }
     json_decref(distance);
     run_log_scalar(&r->log, "weights/squared_distance", step, d->whole.squares, error_of(r));
-    run_log_scalar(&r->log, "weights/squared_distance_per_value", step, each, error_of(r));
+    run_log_scalar(&r->log, "weights/squared_distance_per_value", step, distance_per_value(&d->whole), error_of(r));
     return run_log_write(&r->log, distance ? line : NULL, error_of(r));
 }
 

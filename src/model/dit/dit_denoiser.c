@@ -5,6 +5,7 @@
 #include "diffusion/flow.h"
 #include "model/dit/dit_diffusers.h"
 #include "model/dit/dit_file.h"
+#include "model/dit/dit_layers.h"
 
 /* ---- as a denoiser ---- */
 
@@ -124,4 +125,5 @@ const model_kind dit_kind = {.fits = fits,
                              .knows = knows,
                              .make = make,
                              .other_names = &dit_diffusers_names,
+                             .layers = &dit_layers,
                              .names = "custom or one of DiT-{S,B,L,XL}/{2,4,8}"};

@@ -4,6 +4,7 @@
 
 #include "diffusion/denoiser.h"
 #include "model/file/label_table.h"
+#include "model/file/layers.h"
 
 /* Names in diffusers' folders. */
 #define DIFFUSERS_CONFIG  "config.json"
@@ -61,8 +62,9 @@ typedef struct model_kind {
     /* Makes it, filled by the rules of its table with this seed. */
     dt_status (*make)(ctx *c, denoiser *d, const model_size *size, uint64_t seed);
     const char *names; /* of new networks, for messages */
-    const struct alias_table
-        *other_names; /* another program's for the same network (model/file/aliases.h); NULL: none */
+    /* Another program's names for the same network (model/file/aliases.h); NULL: none. */
+    const struct alias_table *other_names;
+    const layer_rules *layers; /* NULL: its rows are told apart by nothing */
 } model_kind;
 
 #endif

@@ -15,10 +15,13 @@ static int block_of(const char *name, const char *blocks)
     return number < BLOCKS_MAX ? (int)number : -1;
 }
 
-layer layer_of(const char *name, const layer_rules *const rules[])
+bool layer_find(layer *found, const char *name, const layer_rules *rules)
 {
-    for (int i = 0; rules[i]; i++)
-        for (const layer_rule *r = rules[i]->rule; r->pattern; r++)
-            if (fnmatch(r->pattern, name, 0) == 0) return (layer){r->kind, block_of(name, rules[i]->blocks)};
-    return (layer){"other", -1};
+    *found = (layer){"other", -1};
+    for (const layer_rule *r = rules->rule; r->pattern; r++) {
+        if (fnmatch(r->pattern, name, 0) != 0) continue;
+        *found = (layer){r->kind, block_of(name, rules->blocks)};
+        return true;
+    }
+    return false;
 }

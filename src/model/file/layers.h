@@ -20,7 +20,7 @@ typedef struct layer {
     int block;        /* from 0; negative: in none */
 } layer;
 
-/* By the first of these rules (ending with NULL) that know the name. */
-layer layer_of(const char *name, const layer_rules *const rules[]);
+/* *found, where these rules know the name; false and "other" where they do not. */
+bool layer_find(layer *found, const char *name, const layer_rules *rules);
 
 #endif
