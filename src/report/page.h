@@ -52,6 +52,9 @@ typedef struct report {
 
 extern const char report_style[]; /* the page's CSS */
 
+/* What a page begins with, this program's other ones too: up to the heading, in an open <header>. */
+void page_begin(html *out, const char *heading);
+
 /* verdict.c: what came out, in sentences made from the numbers. */
 void page_verdict(html *out, const report *r);
 

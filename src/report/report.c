@@ -200,8 +200,7 @@ static void write_notes(html *out)
         "<li><b>FD-squeezenet</b>, where shown, is the same distance in features of SqueezeNet v1.1. It is not FID "
         "either.</li>\n"
         "<li><b>KID</b>, where shown, is the kernel distance in the same features, over subsets; &plusmn; is the "
-        "standard "
-        "deviation over these subsets, not over seeds.</li>\n"
+        "standard deviation over these subsets, not over seeds.</li>\n"
         "<li>A dash is a value that was not recorded or was not finite.</li>\n"
         "</ul></section>\n");
 }
@@ -247,13 +246,7 @@ static dt_status write_sections(html *out, const report *r, dt_error *err)
 static dt_status write_page(html *out, const report *r, const char *title, dt_error *err)
 {
     const char *heading = *title ? title : "Diff-Tuning report";
-    html_element(out,
-                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                 "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
-                 heading, "</title>\n<style>\n");
-    html_markup(out, "%s", report_style);
-    html_element(out, "</style></head><body><main>\n<header><h1>", heading, "</h1>\n");
+    page_begin(out, heading);
     write_origin(out, r);
     html_markup(out, "</header>\n");
     const dt_status status = write_sections(out, r, err);

@@ -85,15 +85,12 @@ static double value_at(const run *r, read_record *read, double wanted)
 
 static study_summary over_runs(const study_table *t, int arm, int data, read_record *read, double step)
 {
-    double *value = calloc((size_t)t->seed.count, sizeof *value);
-    if (!value) return study_summarise(NULL, 0);
+    double value[STUDY_SEEDS_MAX];
     for (int seed = 0; seed < t->seed.count; seed++) {
         const run *r = study_row_at(t, arm, data, seed, 0)->run;
         value[seed] = r ? value_at(r, read, step) : NAN;
     }
-    const study_summary s = study_summarise(value, t->seed.count);
-    free(value);
-    return s;
+    return study_summarise(value, t->seed.count);
 }
 
 /* Steps are those of the arm's run that has the most of them; an arm with fewer than two points has no curve. */
@@ -135,15 +132,12 @@ static void curves(html *out, const study_table *t, int data, const char *title,
 /* By how many percent the held-out loss of a band of t changed by tuning, over seeds. */
 static study_summary band_change(const study_table *t, int arm, int data, int band)
 {
-    double *value = calloc((size_t)t->seed.count, sizeof *value);
-    if (!value) return study_summarise(NULL, 0);
+    double value[STUDY_SEEDS_MAX];
     for (int seed = 0; seed < t->seed.count; seed++) {
         const study_row *row = study_row_at(t, arm, data, seed, 0);
         value[seed] = 100 * (row->value[STUDY_LOSS_BAND + band] / row->value[STUDY_LOSS_BAND_BEFORE + band] - 1);
     }
-    const study_summary s = study_summarise(value, t->seed.count);
-    free(value);
-    return s;
+    return study_summarise(value, t->seed.count);
 }
 
 static void band_chart(html *out, const study_table *t, int data)

@@ -74,8 +74,7 @@ static void write_notes(html *out)
         "<li>A distance (FD, KID) is between samples and held-out pictures, lower is better; it rewards copies of the "
         "training pictures and cannot tell them. FD depends on the number of pictures.</li>\n"
         "<li><b>Held-out loss</b> is the denoising loss on held-out pictures, <b>loss on the bank</b> that on the "
-        "base's "
-        "own samples: what it rises by is forgotten. Arms with banks of their own are measured on those.</li>\n"
+        "base's own samples: what it rises by is forgotten. Arms with banks of their own are measured on those.</li>\n"
         "<li><b>Copied</b> is the share of samples that are no farther from their nearest training picture than that "
         "picture is from its own nearest other one; of held-out pictures, which nobody copied, that share stands in "
         "the row below the arms. <b>Nearest ratio</b> is the mean distance to the nearest training picture, of samples "
@@ -86,13 +85,7 @@ static void write_notes(html *out)
 
 static void write_all(html *out, const study_table *t)
 {
-    html_element(out,
-                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                 "<meta name=\"color-scheme\" content=\"light dark\">\n<title>",
-                 t->title, "</title>\n<style>\n");
-    html_markup(out, "%s", report_style);
-    html_element(out, "</style></head><body><main>\n<header><h1>", t->title, "</h1>\n");
+    page_begin(out, t->title);
     html_element(out, "<p class=\"quiet\">", t->tool, "</p></header>\n");
     write_summary(out, t);
     study_page_failures(out, t);

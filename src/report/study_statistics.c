@@ -28,13 +28,10 @@ study_summary study_summarise(const double value[], int count)
 
 study_summary study_over_seeds(const study_table *t, study_measure measure, int arm, int data, int way)
 {
-    double *value = calloc((size_t)t->seed.count, sizeof *value);
-    if (!value) return study_summarise(NULL, 0);
+    double value[STUDY_SEEDS_MAX];
     for (int seed = 0; seed < t->seed.count; seed++)
         value[seed] = study_row_at(t, arm, data, seed, way)->value[measure];
-    const study_summary s = study_summarise(value, t->seed.count);
-    free(value);
-    return s;
+    return study_summarise(value, t->seed.count);
 }
 
 static double difference(const study_row *row, const study_row *other, study_measure measure, study_difference how)

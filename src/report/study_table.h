@@ -4,6 +4,7 @@
 #define REPORT_STUDY_TABLE_H
 
 #include "report/run.h"
+#include "settings/settings.h"
 
 typedef enum study_measure {
     STUDY_FRECHET,
@@ -25,7 +26,7 @@ typedef enum study_measure {
     STUDY_MEASURES = STUDY_LOSS_BAND_BEFORE + RUN_BANDS
 } study_measure;
 
-enum { STUDY_AXES_MAX = 8, STUDY_TIMES = 3 };
+enum { STUDY_AXES_MAX = SETTINGS_AXES_MAX, STUDY_SEEDS_MAX = SETTINGS_ARMS_MAX, STUDY_TIMES = 3 };
 
 typedef struct study_row {
     int arm, data, seed, way;
@@ -46,8 +47,8 @@ typedef struct study_table {
     const char *settings; /* of all arms, as YAML */
     const char *measure;  /* "FD-squeezenet"; "" while nothing is measured */
     study_names arm, data, seed, way, axis;
-    const char *(
-        *axis_text)[STUDY_AXES_MAX]; /* of each arm: its value on each axis; "" where the grid has no part in it */
+    /* Of each arm: its value on each axis; "" where the grid has no part in it. */
+    const char *(*axis_text)[STUDY_AXES_MAX];
     bool axis_is_number[STUDY_AXES_MAX];
     study_row *row; /* arms outermost, then data sets, seeds, ways */
     int row_count;

@@ -72,11 +72,9 @@ static double seconds_of(const study_row *row)
 
 static study_summary summarise_seconds(const study_table *t, int arm, int data, int way)
 {
-    enum { MOST = 256 };
-    double value[MOST];
-    const int count = t->seed.count < MOST ? t->seed.count : MOST;
-    for (int seed = 0; seed < count; seed++) value[seed] = seconds_of(study_row_at(t, arm, data, seed, way));
-    return study_summarise(value, count);
+    double value[STUDY_SEEDS_MAX];
+    for (int seed = 0; seed < t->seed.count; seed++) value[seed] = seconds_of(study_row_at(t, arm, data, seed, way));
+    return study_summarise(value, t->seed.count);
 }
 
 /* KID has a spread over subsets of pictures beside that over seeds. */
