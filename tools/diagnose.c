@@ -14,8 +14,7 @@ const verb diagnose_verb = {
         "Asks the frozen model of --pretrained-model how well it denoises the images of --validation-data, or else of "
         "--train-data, over t, beside samples of its own: those of --bank, or a few that it draws. With --source-data, "
         "images like those the model was trained on, it also tells whether its samples are good enough for a bank. "
-        "Says "
-        "in words what follows for this many steps and images, with 95 % intervals, and writes diagnosis.json and "
+        "Says in words what follows for this many steps and images, with 95 % intervals, and writes diagnosis.json and "
         "train.yaml, settings for difftune train --config, into --output-dir.",
     .example =
         "  difftune diagnose --pretrained-model base.safetensors --train-data my_images --output-dir diagnosis\n",

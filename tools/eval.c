@@ -28,15 +28,14 @@ const verb eval_verb = {
     .description =
         "Compares the images of --candidate with those of --reference in the features of a network; lower distances "
         "are better. Each side is a folder, a tar, a zip, or an .npz of statistics (pytorch-fid's and ADM's too) or of "
-        "ADM's "
-        "stack of samples. --feature base, the default, takes the middle of the network of --pretrained-model: a "
+        "ADM's stack of samples. --feature base, the default, takes the middle of the network of --pretrained-model: a "
         "distance of our own, FD-base, which is no FID and needs no download. --feature inception gives FID, sFID, "
         "Inception Score, KID, precision and recall as published, from pictures cropped to --resolution or, without "
         "it, at their own sizes; it needs the file of weights that pytorch-fid publishes, and no --pretrained-model. "
         "Numbers that need images are left out where there are only statistics. With --trained-on, the pictures that "
-        "the "
-        "candidate's model was trained on, it tells how many of the candidates are copies of them, which no distance "
-        "sees: the share that is no farther from its nearest training picture than that is from its own nearest one.",
+        "the candidate's model was trained on, it tells how many of the candidates are copies of them, which no "
+        "distance sees: the share that is no farther from its nearest training picture than that is from its own "
+        "nearest one.",
     .example = "  difftune eval --reference held_out --candidate samples --pretrained-model base.safetensors\n"
                "  difftune eval --reference held_out --candidate samples --resolution 256 --feature inception \\\n"
                "      --feature-weights pt_inception-2015-12-05-6726825d.pth\n",

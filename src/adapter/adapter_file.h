@@ -59,7 +59,8 @@ dt_status adapter_files_check_base(const adapter_files *j, const char *base, con
 dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_table *names, dt_error *err);
 
 /* Makes every tensor of `base` the share (1 - share) of itself and `share` of that of `other`, both viewed. Of a table of other
- * classes the null class's row, the last, is mixed alone; a null time that `other` lacks stays as it is. DT_ERR_SHAPE naming what differs. */
+ * classes the null class's row, the last, is mixed alone; a null time that `other` lacks stays as it is. DT_ERR_SHAPE naming what
+ * differs. */
 dt_status adapter_files_blend(adapter_files *j, tensor_file *base, const tensor_file *other, double share,
                               dt_error *err);
 

@@ -98,8 +98,8 @@ const char *tensor_file_metadata(const tensor_file *f, const char *key);
 enum { TENSOR_SHAPE_TEXT = 96 };
 void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[]);
 
-/* All of a tensor as float, row-major. The first reading of bytes under a checksum checks it: DT_ERR_FORMAT. F16, BF16, F32 and F64 (rounded to nearest even). Other types are DT_ERR_SHAPE.
- * Values that are not finite are read as they are. */
+/* All of a tensor as float, row-major: F16, BF16, F32 and F64 (rounded to nearest even); other types are DT_ERR_SHAPE. The first
+ * reading of bytes under a checksum checks it: DT_ERR_FORMAT. Values that are not finite are read as they are. */
 dt_status tensor_read_f32(float *out, const tensor_entry *e, dt_error *err);
 
 /* The same for values that must be finite, as weights and samples are: DT_ERR_FORMAT names the tensor and the value. */

@@ -36,8 +36,8 @@ char *json_text_of(const json_t *value, size_t flags);
 /* A parsed value takes some 100 bytes; a safetensors header of 100,000 tensors has about 1.5 million. */
 enum { JSON_VALUES_MAX = 1 << 22, JSON_DEPTH_MAX = 64 };
 
-/* A JSON text without repeated keys and within these bounds. NULL for anything else, with the place in `where`; *err is set only where memory is out, which
- * jansson does not tell from damage. `path` is for the message. */
+/* A JSON text without repeated keys and within these bounds. NULL for anything else, with the place in `where`; *err is set only
+ * where memory is out, which jansson does not tell from damage. `path` is for the message. */
 json_t *json_text_read(const char *text, size_t size, json_error_t *where, const char *path, dt_error *err);
 
 /* The object in the file, or NULL with an error: DT_ERR_IO, or DT_ERR_FORMAT for a file longer than 64 MiB and for anything but

@@ -91,8 +91,7 @@ static const rule rules[] = {
      "them"},
     {IS(PREMISE_FAILS), ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
      "the clean steps have to be learned, which Diff-Tuning holds where they are; where this was measured (two "
-     "targets, "
-     "to 6,000 steps) plain fine-tuning was ahead throughout"},
+     "targets, to 6,000 steps) plain fine-tuning was ahead throughout"},
     {IS(PREMISE_HOLDS), IS(BANK_LIKE_SOURCE), ANY, DT_METHOD_DIFF_TUNING, DT_RETENTION_BANK, true,
      "Diff-Tuning with the memory bank, psi after the gap",
      "this is the paper's own setting: the gap rises with t and the base's samples are as good as its source; it was "
@@ -103,8 +102,7 @@ static const rule rules[] = {
      "a Frechet distance may still prefer plain fine-tuning, because it rewards copies"},
     {IS(PREMISE_HOLDS), ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
      "the gap rises with t, but there are pictures enough for this plan: plain fine-tuning was ahead in distance and "
-     "in "
-     "held-out loss where this was measured"},
+     "in held-out loss where this was measured"},
     {ANY, ANY, ANY, DT_METHOD_FINETUNE, DT_RETENTION_NONE, false, "plain fine-tuning",
      "nothing that was found argues for anything else; more pictures would say more"},
 };

@@ -13,8 +13,7 @@ typedef struct diagnosis {
     gap of_source; /* the target against the base's source pictures, where there are any */
     gap own;       /* the base's own samples against its source pictures */
     bool has_source;
-    double kernel,
-        kernel_std; /* kernel distance of own samples and source in features of the base; NaN: not measured */
+    double kernel, kernel_std;  /* distance of own samples and source in the base's features; NaN: not measured */
     int64_t pictures, trained;  /* training pictures; values that train */
     double passes;              /* over the training pictures, that the plan makes */
     bool psi_fits;              /* the gap rises somewhere: */

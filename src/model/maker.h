@@ -39,15 +39,17 @@ typedef struct model_file {
 } model_file;
 
 /* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), those of the base of an
- * adapter (PEFT's adapter_config.json in it or in final/ says where), the averaged weights of a checkpoint of a run, or diffusers' file in it or in its folder transformer/ (a pipeline): the file, the index of its
- * shards, or its only variant (".fp16."). DT_ERR_IO when there is none of them. */
+ * adapter (PEFT's adapter_config.json in it or in final/ says where), the averaged weights of a checkpoint of a run, or
+ * diffusers' file in it or in its folder transformer/ (a pipeline): the file, the index of its shards, or its only variant
+ * (".fp16."). DT_ERR_IO when there is none of them. */
 dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
 
 /* Opens `model` as model_path finds it and narrows it to its network: past the names that trainers and wrappers put before
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
- * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice. DT_ERR_ARG where there are no
- * such weights, where the file states other heads or another process, and where its name says that it is a SiT and nothing else
- * tells, or where an average of a length is asked of what kept none. Then `blend` is mixed in. On failure *f is empty and may be closed. */
+ * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice; then `blend` is mixed in.
+ * DT_ERR_ARG where there are no such weights, where the file states other heads or another process, where its name says that it is
+ * a SiT and nothing else tells, and where an average of a length is asked of what kept none. On failure *f is empty and may be
+ * closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
 /* The averaged weights where there are any, as DiT's own loader has it; nothing is told. */

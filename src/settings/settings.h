@@ -24,8 +24,8 @@ typedef enum settings_verb {
     SETTINGS_RUN = 512,
     SETTINGS_STUDY = 1024,
     SETTINGS_CHAIN = 2048,
-    SETTINGS_IDEAL = 8192,
     SETTINGS_DIAGNOSE = 4096,
+    SETTINGS_IDEAL = 8192,
     SETTINGS_INSPECT = 16384,
 } settings_verb;
 
@@ -143,8 +143,8 @@ typedef struct settings_arms {
 } settings_arms;
 
 /* Reads the mapping `arms` of a YAML file, whose other keys are checked and passed over. DT_ERR_ARG with the line: as
- * settings_load, more than SETTINGS_ARMS_MAX arms, a name that is none or is there twice, a key that an arm cannot set; parts of a study beside the arms. On failure *arms is
- * empty. */
+ * settings_load, more than SETTINGS_ARMS_MAX arms, a name that is none or is there twice, a key that an arm cannot set, parts of
+ * a study beside the arms. On failure *arms is empty. */
 dt_status settings_arms_load(settings_arms *arms, const char *path, dt_error *err);
 void settings_arms_free(settings_arms *arms);
 

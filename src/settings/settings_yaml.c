@@ -1,5 +1,6 @@
 /* Settings as a YAML file: a mapping of keys to single values, and in a recipe the mapping `arms`, of names to such
- * mappings; a study has more of the kind. Every value is text and goes through settings_set, so that files and flags obey the same rules. */
+ * mappings; a study has more of the kind. Every value is text and goes through settings_set, so that files and flags obey the
+ * same rules. */
 #include "settings/settings.h"
 
 #include <ctype.h>

@@ -21,7 +21,8 @@ typedef struct study_grid {
 } study_grid;
 
 /* Where the file has neither arms nor a grid the arms are the usual two. DT_ERR_ARG: an arm that sets a key twice, by itself, its
- * axes, its data set or the list of seeds; a name that is too long or is there twice; more than STUDY_CASES_MAX cases. On failure *g is closed. */
+ * axes, its data set or the list of seeds; a name that is too long or is there twice; more than STUDY_CASES_MAX cases. On failure
+ * *g is closed. */
 dt_status study_grid_open(study_grid *g, const settings_study *file, dt_error *err);
 void study_grid_close(study_grid *g);
 

@@ -113,8 +113,8 @@ static void shape_bank(dt_settings *s, const dt_settings *recipe)
 static const struct {
     const char *name, *title;
     settings_verb verb;
-    void (*shape)(dt_settings *s,
-                  const dt_settings *recipe); /* makes an arm's settings those of the stage, but for its place */
+    /* Makes an arm's settings those of the stage, but for its place. */
+    void (*shape)(dt_settings *s, const dt_settings *recipe);
 } shared_kinds[] = {
     [STUDY_REFERENCE] = {"reference", "features of the reference images", SETTINGS_EVAL, shape_reference},
     [STUDY_TRAINING] = {"training", "features of the training images", SETTINGS_EVAL, shape_training},

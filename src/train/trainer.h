@@ -38,8 +38,7 @@ typedef struct trainer {
     /* what is trained */
     denoiser model;
     model_info base; /* of the pre-trained model; empty when pre-training */
-    model_file
-        file; /* of the base: what the run starts with; frozen weights may lie in it, which every process shares */
+    model_file file; /* of the base; frozen weights may be used where they lie in it, which every process shares */
     bool relabelled; /* the table of classes did not start as the base's */
     adapter adapter; /* what trains of it; kind none: all of it */
     trainset set;
