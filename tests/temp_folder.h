@@ -52,6 +52,16 @@ static inline const char *temp_path(const char *name)
     return path;
 }
 
+/* The same of a name in a folder of it; the four latest results stay valid. */
+static inline const char *temp_path_in(const char *folder, const char *name)
+{
+    static char paths[4][2048];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", temp_path(folder), name);
+    return path;
+}
+
 static inline void temp_write(const char *name, const void *data, size_t size)
 {
     remove(temp_path(name)); /* a new file: ext4 waits for the disk when an old one is overwritten */
@@ -74,6 +84,24 @@ static inline size_t temp_count(void)
 static inline void assert_says(const char *text, const char *part)
 {
     if (!strstr(text, part)) fail_msg("\"%.4000s\" does not say \"%s\"", text, part);
+}
+
+/* The bytes of a file, with a zero byte behind; the caller frees them. Not inlined: then gcc takes what it returns for a pointer to
+ * its own variable. */
+__attribute__((noinline, unused)) static char *temp_read(const char *name)
+{
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    if (file_read_all(&text, &size, temp_path(name), 1 << 24, &err) != DT_OK) fail_msg("%s", err.message);
+    return text;
+}
+
+static inline void assert_file_says(const char *name, const char *part)
+{
+    char *text = temp_read(name);
+    assert_says(text, part);
+    free(text);
 }
 
 /* From here on a write that makes a file longer than `bytes` fails, as on a full disk. */

@@ -29,15 +29,6 @@ static dt_settings settings_of(const char *output, dt_adapter kind)
     return s;
 }
 
-static const char *in(const char *folder, const char *name)
-{
-    static char path[4][DT_PATH_MAX];
-    static int turn;
-    char *out = path[turn++ % 4];
-    snprintf(out, DT_PATH_MAX, "%s/%s", temp_path(folder), name);
-    return out;
-}
-
 /* ---- predictions ---- */
 
 static void predict_of(ctx *c, const denoiser *d, float out[OUT])
@@ -153,16 +144,16 @@ static void a_run_of_each_kind_is_resumed_and_is_a_model(void **state)
         dt_settings s = settings_of("whole", kinds[k]);
         fixture_train_to_the_end(&s);
         assert_says(fixture_log, "adapter: ");
-        assert_true(file_exists(in("whole", "final/adapter_config.json")));
-        assert_false(file_exists(in("whole", "final/model.safetensors")));
+        assert_true(file_exists(temp_path_in("whole", "final/adapter_config.json")));
+        assert_false(file_exists(temp_path_in("whole", "final/model.safetensors")));
         dt_settings stopped = settings_of("parts", kinds[k]);
         assert_int_equal(fixture_train(&stopped, 1), DT_ERR_INTERRUPTED);
         assert_int_equal(fixture_train(&stopped, 2), DT_ERR_INTERRUPTED);
         fixture_train_to_the_end(&stopped);
-        assert_same_bits(fixture_tensors(in("whole", "final/adapter_model.safetensors")),
-                         fixture_tensors(in("parts", "final/adapter_model.safetensors")));
+        assert_same_bits(fixture_tensors(temp_path_in("whole", "final/adapter_model.safetensors")),
+                         fixture_tensors(temp_path_in("parts", "final/adapter_model.safetensors")));
         predict(s.pretrained_model, NULL, base);
-        predict_unmerged(&s, in("whole", "final/adapter_model.safetensors"), joined);
+        predict_unmerged(&s, temp_path_in("whole", "final/adapter_model.safetensors"), joined);
         predict(temp_path("whole"), NULL, of_run);
         snprintf(list, sizeof list, "%s", temp_path("whole"));
         predict(s.pretrained_model, list, of_list);
@@ -205,12 +196,13 @@ static void only_what_trains_is_kept(void **state)
     dt_error err = {0};
     dt_settings s = settings_of("small", DT_ADAPTER_LORA);
     fixture_train_to_the_end(&s);
-    assert_int_equal(safetensors_open(&f, in("small", "checkpoints/step-00000004/model.safetensors"), &err), DT_OK);
+    assert_int_equal(safetensors_open(&f, temp_path_in("small", "checkpoints/step-00000004/model.safetensors"), &err),
+                     DT_OK);
     assert_int_equal(f.count, 2 * 2 * 2 + 1); /* two maps in each of two blocks, and the classes */
     assert_non_null(tensor_file_find(&f, "blocks.1.mlp.fc1.lora_A.weight"));
     assert_non_null(tensor_file_find(&f, "y_embedder.embedding_table.weight"));
     tensor_file_close(&f);
-    assert_int_equal(safetensors_open(&f, in("small", "final/adapter_model.safetensors"), &err), DT_OK);
+    assert_int_equal(safetensors_open(&f, temp_path_in("small", "final/adapter_model.safetensors"), &err), DT_OK);
     assert_non_null(tensor_file_find(&f, "base_model.model.blocks.1.mlp.fc1.lora_B.weight"));
     assert_string_equal(adapter_kind_of_file(&f), "lora");
     tensor_file_close(&f);
@@ -322,10 +314,10 @@ static void dora_is_merged_as_it_was_trained(void **state)
     assert_says(fixture_log, "with magnitudes (DoRA)");
     assert_int_equal(fixture_train(&stopped, 2), DT_ERR_INTERRUPTED);
     fixture_train_to_the_end(&stopped);
-    assert_same_bits(fixture_tensors(in("dora", "final/adapter_model.safetensors")),
-                     fixture_tensors(in("parts", "final/adapter_model.safetensors")));
+    assert_same_bits(fixture_tensors(temp_path_in("dora", "final/adapter_model.safetensors")),
+                     fixture_tensors(temp_path_in("parts", "final/adapter_model.safetensors")));
     predict(s.pretrained_model, NULL, base);
-    predict_unmerged(&s, in("dora", "final/adapter_model.safetensors"), joined);
+    predict_unmerged(&s, temp_path_in("dora", "final/adapter_model.safetensors"), joined);
     predict(temp_path("dora"), NULL, merged);
     print_message("%.2e from the base, %.2e from the adapter at its sites\n", difference(base, merged),
                   difference(joined, merged));
@@ -341,7 +333,7 @@ static void dora_is_merged_as_it_was_trained(void **state)
     dt_settings k = convert_settings(temp_path("dora"), "merged.safetensors");
     k.merge = true;
     fixture_must(dt_convert, &k);
-    read_tensor(in("dora", "final/adapter_model.safetensors"),
+    read_tensor(temp_path_in("dora", "final/adapter_model.safetensors"),
                 "base_model.model.blocks.1.attn.qkv.lora_magnitude_vector", length, OUTPUTS);
     read_tensor(temp_path("merged.safetensors"), "blocks.1.attn.qkv.weight", w, OUTPUTS * INPUTS);
     for (int o = 0; o < OUTPUTS; o++) {
@@ -374,7 +366,8 @@ static void dora_keeps_its_magnitudes_in_layouts_of_peft(void **state)
             char *text;
             size_t size;
             dt_error err = {0};
-            assert_int_equal(file_read_all(&text, &size, in("other", "adapter_config.json"), 1 << 16, &err), DT_OK);
+            assert_int_equal(file_read_all(&text, &size, temp_path_in("other", "adapter_config.json"), 1 << 16, &err),
+                             DT_OK);
             assert_says(text, "\"use_dora\": true");
             free(text);
         }

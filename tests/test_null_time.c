@@ -28,15 +28,6 @@ static dt_settings settings_of(const char *output, double share)
     return s;
 }
 
-static const char *in(const char *folder, const char *name)
-{
-    static char path[4][DT_PATH_MAX];
-    static int turn;
-    char *out = path[turn++ % 4];
-    snprintf(out, DT_PATH_MAX, "%s/%s", temp_path(folder), name);
-    return out;
-}
-
 /* The row of a file, under this name. */
 static void read_row(const char *path, const char *name, float row[WIDTH])
 {
@@ -329,7 +320,7 @@ static void draw(const char *model, const char *output, double nag, uint8_t rgb[
     image picture = {0};
     const image_options options = {.background = {255, 255, 255}};
     fixture_must(dt_sample, &s);
-    assert_int_equal(file_read_all(&data, &bytes, in(output, "images/000000.png"), 1 << 20, &err), DT_OK);
+    assert_int_equal(file_read_all(&data, &bytes, temp_path_in(output, "images/000000.png"), 1 << 20, &err), DT_OK);
     assert_int_equal(image_decode(&picture, NULL, (const uint8_t *)data, bytes, "picture", &options, &err), DT_OK);
     memcpy(rgb, picture.rgb, VALUES);
     image_close(&picture);
@@ -347,7 +338,7 @@ static void a_run_is_resumed_and_draws_with_what_it_learned(void **state)
     memcpy(start, weights(MODEL_NULL_TIME), sizeof start);
     close_inside();
     fixture_train_to_the_end(&s);
-    const char *model = in("whole", "final/model.safetensors");
+    const char *model = temp_path_in("whole", "final/model.safetensors");
     read_row(model, MODEL_NULL_TIME, row);
     for (int j = 0; j < WIDTH; j++) assert_true(row[j] != start[j]); /* each was trained */
     const file_hash whole = fixture_result("whole");
@@ -365,7 +356,7 @@ static void a_run_is_resumed_and_draws_with_what_it_learned(void **state)
     assert_string_not_equal(whole.hex, fixture_bits(otherwise).hex);
 
     draw(temp_path("whole"), "drawn", 0, plain);
-    draw(in("whole", "final/model.safetensors"), "drawn", 0, none);
+    draw(temp_path_in("whole", "final/model.safetensors"), "drawn", 0, none);
     assert_memory_equal(plain, none, sizeof plain);
     draw(temp_path("whole"), "drawn", 2, aware);
     assert_memory_not_equal(plain, aware, sizeof plain);
@@ -385,7 +376,7 @@ static void it_trains_in_bf16(void **state)
     dt_settings s = settings_of("narrow", 0.5);
     s.mixed_precision = DT_PRECISION_BF16;
     fixture_train_to_the_end(&s);
-    assert_true(has_row(in("narrow", "final/model.safetensors")));
+    assert_true(has_row(temp_path_in("narrow", "final/model.safetensors")));
     fixture_remove("narrow");
 }
 
@@ -398,8 +389,8 @@ static void without_the_setting_nothing_is_other_than_before(void **state)
     dt_error err = {0};
     dt_settings s = settings_of("plain", 0);
     fixture_train_to_the_end(&s);
-    assert_false(has_row(in("plain", "final/model.safetensors")));
-    assert_int_equal(file_read_all(&identity, &size, in("plain", "run.json"), 1 << 16, &err), DT_OK);
+    assert_false(has_row(temp_path_in("plain", "final/model.safetensors")));
+    assert_int_equal(file_read_all(&identity, &size, temp_path_in("plain", "run.json"), 1 << 16, &err), DT_OK);
     assert_null(strstr(identity, "time_dropout"));
     free(identity);
     draw(temp_path("plain"), "drawn", 0, drawn);
@@ -421,13 +412,13 @@ static void a_model_that_has_it_goes_on(void **state)
     char model[DT_PATH_MAX];
     dt_settings s = settings_of("first", 0.5);
     fixture_train_to_the_end(&s);
-    snprintf(model, sizeof model, "%s", in("first", "final/model.safetensors"));
+    snprintf(model, sizeof model, "%s", temp_path_in("first", "final/model.safetensors"));
     read_row(model, MODEL_NULL_TIME, first);
     for (int again = 0; again < 2; again++) {
         s = settings_of("second", again ? 0.5 : 0);
         snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", model);
         fixture_train_to_the_end(&s);
-        read_row(in("second", "final/model.safetensors"), MODEL_NULL_TIME, again ? more : kept);
+        read_row(temp_path_in("second", "final/model.safetensors"), MODEL_NULL_TIME, again ? more : kept);
         fixture_remove("second");
     }
     assert_memory_equal(first, kept, sizeof first);
@@ -484,7 +475,7 @@ static void it_stays_in_a_model_as_far_as_there_is_a_place(void **state)
     float row[WIDTH], other[WIDTH];
     dt_settings s = settings_of("run", 0.5);
     fixture_train_to_the_end(&s);
-    read_row(in("run", "final/model.safetensors"), MODEL_NULL_TIME, row);
+    read_row(temp_path_in("run", "final/model.safetensors"), MODEL_NULL_TIME, row);
     dt_settings k = convert_settings(temp_path("run"), "model.pt");
     k.save_model_as = DT_MODEL_PT;
     fixture_must(dt_convert, &k);
@@ -520,7 +511,7 @@ static void it_trains_beside_an_adapter(void **state)
         fixture_train_to_the_end(&s);
         const adapter_plan plan = adapter_plan_of(&s);
         snprintf(name, sizeof name, "%s" MODEL_NULL_TIME, adapter_prefix(&plan));
-        read_row(in("adapted", "final/" ADAPTER_WEIGHTS), name, row);
+        read_row(temp_path_in("adapted", "final/" ADAPTER_WEIGHTS), name, row);
         draw(temp_path("adapted"), "drawn", 2, joined);
         draw(temp_path("adapted"), "drawn", 0, plain);
         assert_memory_not_equal(joined, plain, sizeof joined);
@@ -546,12 +537,12 @@ static void it_stays_with_a_lora_as_far_as_there_is_a_place(void **state)
     dt_settings s = settings_of("adapted", 0.5);
     s.adapter = DT_ADAPTER_LORA;
     fixture_train_to_the_end(&s);
-    read_row(in("adapted", "final/" ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, row);
+    read_row(temp_path_in("adapted", "final/" ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, row);
     dt_settings k = convert_settings(temp_path("base.safetensors"), "again");
     snprintf(k.adapter_weights, sizeof k.adapter_weights, "%s", temp_path("adapted"));
     fixture_must(dt_convert, &k);
     assert_null(strstr(fixture_log, "no place"));
-    read_row(in("again", ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, other);
+    read_row(temp_path_in("again", ADAPTER_WEIGHTS), "base_model.model." MODEL_NULL_TIME, other);
     assert_memory_equal(row, other, sizeof row);
     snprintf(k.output, sizeof k.output, "%s", temp_path("kohya.safetensors"));
     k.save_adapter_as = DT_ADAPTER_KOHYA;

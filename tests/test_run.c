@@ -41,22 +41,6 @@ static void must_run(const dt_settings *s)
     fixture_must(dt_run, s);
 }
 
-static char *text_of(const char *name)
-{
-    char *text;
-    size_t size;
-    dt_error err = {0};
-    if (file_read_all(&text, &size, temp_path(name), 1 << 24, &err) != DT_OK) fail_msg("%s", err.message);
-    return text;
-}
-
-static void assert_file_says(const char *name, const char *part)
-{
-    char *text = text_of(name);
-    assert_says(text, part);
-    free(text);
-}
-
 static int make(void **state)
 {
     if (fixture_make(state)) return -1;
@@ -101,7 +85,7 @@ static void one_call_leaves_both_runs_and_a_report(void **state)
     assert_file_says("whole/report.html", "5.37");
     assert_file_says("whole/report.html", "does not follow the paper");
     assert_file_says("whole/recipe.yaml", "fid_count: 5");
-    char *plain = text_of("whole/finetune/metrics.jsonl"), *tuned = text_of("whole/diff-tuning/metrics.jsonl");
+    char *plain = temp_read("whole/finetune/metrics.jsonl"), *tuned = temp_read("whole/diff-tuning/metrics.jsonl");
     assert_string_not_equal(plain, tuned);
     free(plain);
     free(tuned);
@@ -112,7 +96,7 @@ static void finished_stages_are_recognised(void **state)
     (void)state;
     dt_settings s = settings_of("whole");
     file_hash before = bits_of("whole");
-    char *experiment = text_of("whole/experiment.json"), *metrics = text_of("whole/finetune/metrics.jsonl");
+    char *experiment = temp_read("whole/experiment.json"), *metrics = temp_read("whole/finetune/metrics.jsonl");
     s.threads = 2; /* speed is no part of a recipe */
     must_run(&s);
     assert_says(fixture_log, "stage 3 of 10, bank: memory bank, finished before");
@@ -169,7 +153,7 @@ static void a_changed_recipe_is_refused_for_what_is_finished(void **state)
 
 static void strip(const char *name, const char *const keys[], int count)
 {
-    char *text = text_of(name), *stripped;
+    char *text = temp_read(name), *stripped;
     dt_error err = {0};
     json_t *all = json_loads(text, 0, NULL), *stage;
     const char *stage_name;
@@ -285,7 +269,7 @@ static void arms_may_draw_with_averages_of_a_length(void **state)
                                                 "long: {ema_power: \"0.05,0.2\", ema_length: 0.1}}\n");
     must_run(&s);
     assert_same_bits(fixture_result("lengths/short"), fixture_result("lengths/long"));
-    char *one = text_of("lengths/short-samples/samples.txt"), *other = text_of("lengths/long-samples/samples.txt");
+    char *one = temp_read("lengths/short-samples/samples.txt"), *other = temp_read("lengths/long-samples/samples.txt");
     assert_string_not_equal(one, other);
     free(one);
     free(other);
@@ -306,7 +290,7 @@ static void an_experiment_can_be_repeated_from_its_recipe_and_grow(void **state)
     assert_says(fixture_log, "steep-distance: their distance, finished before\n");
     assert_says(fixture_log, "half: Diff-Tuning\n");
     assert_file_says("arms/report.html", "</span>half</th></tr>");
-    char *page = text_of("arms/report.html");
+    char *page = temp_read("arms/report.html");
     assert_null(strstr(page, "</span>plain</th>"));
     free(page);
     s = settings_of_arms("arms", "arms: {paper: {tau: 3}}\n");

@@ -45,23 +45,6 @@ static dt_settings usual_settings(const char *folder)
     return settings_of(folder, text);
 }
 
-/* Not inlined: then gcc takes what it returns for a pointer to its own variable. */
-__attribute__((noinline)) static char *text_of(const char *name)
-{
-    char *text;
-    size_t size;
-    dt_error err = {0};
-    if (file_read_all(&text, &size, temp_path(name), 1 << 24, &err) != DT_OK) fail_msg("%s", err.message);
-    return text;
-}
-
-static void assert_file_says(const char *name, const char *part)
-{
-    char *text = text_of(name);
-    assert_says(text, part);
-    free(text);
-}
-
 static int count_of(const char *text, const char *part)
 {
     int count = 0;
@@ -86,7 +69,7 @@ static void a_failed_arm_is_told_and_the_rest_is_measured(void **state)
 {
     (void)state;
     assert_says(fixture_message, "2 of 12 trainings failed; the first for: ");
-    char *csv = text_of("whole/study.csv");
+    char *csv = temp_read("whole/study.csv");
     assert_int_equal(count_of(csv, "\n"), 1 + ROWS);
     assert_int_equal(count_of(csv, ",measured,FD-base,"), ROWS - SEEDS * WAYS);
     assert_int_equal(count_of(csv, ",failed,FD-base,"), SEEDS * WAYS);
@@ -106,7 +89,7 @@ static void arms_share_what_is_the_same_for_them(void **state)
     (void)state;
     assert_true(file_exists(temp_path("whole/reference.npz")) && file_exists(temp_path("whole/training.npz")));
     assert_true(file_exists(temp_path("whole/bank")) && file_exists(temp_path("whole/bank-plain-4")));
-    char *stages = text_of("whole/experiment.json");
+    char *stages = temp_read("whole/experiment.json");
     assert_int_equal(count_of(stages, "\"save_statistics\": \"/reference"), 1);
     assert_int_equal(count_of(stages, "\"save_statistics\": \"/training"), 1);
     assert_int_equal(count_of(stages, "\"bank_shard_size\""), SEEDS);
@@ -139,7 +122,7 @@ static void the_page_has_the_numbers_of_the_table(void **state)
 {
     (void)state;
     enum { FRECHET = 8 };
-    char *csv = text_of("whole/study.csv"), *page = text_of("whole/report.html"), text[128];
+    char *csv = temp_read("whole/study.csv"), *page = temp_read("whole/report.html"), text[128];
     const double a = number_in(csv, "\nplain,,,data,3,usual", FRECHET),
                  b = number_in(csv, "\nplain,,,data,4,usual", FRECHET);
     const double mean = (a + b) / 2, sd = sqrt((a - mean) * (a - mean) + (b - mean) * (b - mean));
@@ -187,7 +170,7 @@ static void a_stopped_study_ends_in_the_same_table(void **state)
     fixture_ask_every = -1;
     assert_int_equal(status, DT_ERR_FORMAT);
     assert_in_range(stops, 5, 199);
-    char *whole = text_of("whole/study.csv"), *again = text_of("stopped/study.csv");
+    char *whole = temp_read("whole/study.csv"), *again = temp_read("stopped/study.csv");
     assert_string_equal(again, whole);
     free(whole);
     free(again);
@@ -199,14 +182,14 @@ static void what_failed_is_tried_again_and_a_study_grows(void **state)
 {
     (void)state;
     dt_settings s = usual_settings("whole");
-    char *before = text_of("whole/study.csv");
+    char *before = temp_read("whole/study.csv");
     dt_error err = {0};
     assert_int_equal(file_remove_tree(temp_path("broken"), &err), DT_OK);
     fixture_images("broken", 1, 9, FIXTURE_SIZE, 9);
     fixture_must(dt_study, &s);
     assert_says(fixture_log, "plain-3: plain fine-tuning, finished before");
     assert_int_equal(count_of(fixture_log, "wrote ") - 1, SEEDS); /* models, and the page */
-    char *after = text_of("whole/study.csv");
+    char *after = temp_read("whole/study.csv");
     assert_null(strstr(after, ",failed,"));
     assert_int_equal(count_of(after, ",measured,"), ROWS);
     const char *kept = strstr(before, "\nbank_fraction");
@@ -251,12 +234,12 @@ static void a_dropped_model_is_made_again_when_it_is_needed(void **state)
     assert_false(file_exists(temp_path("dropped/plain-samples/images")));
     assert_true(file_exists(temp_path("dropped/plain-samples/grid.png")));
     assert_true(file_exists(temp_path("dropped/plain/metrics.jsonl")));
-    char *first = text_of("dropped/study.csv");
+    char *first = temp_read("dropped/study.csv");
     s = settings_of("dropped", two);
     s.keep = DT_KEEP_MODEL;
     fixture_must(dt_study, &s);
     assert_true(file_exists(temp_path("dropped/plain/final/model.safetensors")));
-    char *second = text_of("dropped/study.csv");
+    char *second = temp_read("dropped/study.csv");
     assert_true(number_in(first, "\nplain,data", 6) > 0);
     assert_true(number_in(first, "\nplain,data", 6) == number_in(second, "\nplain,data,as set,a", 6));
     assert_true(number_in(first, "\nplain,data", 6) != number_in(second, "\nplain,data,as set,b", 6));
@@ -286,7 +269,7 @@ static void data_sets_and_banks_are_axes_too(void **state)
     s.eval_steps = 0;
     s.max_train_steps = 2;
     fixture_must(dt_study, &s);
-    char *csv = text_of("sets/study.csv"), *stages = text_of("sets/experiment.json");
+    char *csv = temp_read("sets/study.csv"), *stages = temp_read("sets/experiment.json");
     assert_int_equal(count_of(csv, ",measured,"), 3 * 2 * 2);
     assert_says(csv, "\npictures,pictures,other,1,as set,measured,");
     assert_int_equal(count_of(stages, "\"bank_shard_size\""),

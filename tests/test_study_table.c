@@ -87,16 +87,6 @@ static void differences_are_taken_pair_by_pair(void **state)
     assert_true(s.mean == 0 && s.sd == 0 && s.count == 6);
 }
 
-static void assert_file_says(const char *name, const char *part)
-{
-    char *text = NULL;
-    size_t size;
-    dt_error err = {0};
-    assert_int_equal(file_read_all(&text, &size, temp_path(name), 1 << 20, &err), DT_OK);
-    assert_says(text, part);
-    free(text);
-}
-
 static void text_in_a_table_stays_in_its_cell(void **state)
 {
     (void)state;

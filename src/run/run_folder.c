@@ -22,18 +22,29 @@ static bool may_differ(const dt_settings *s, const settings_key *key)
     return grows || (s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"));
 }
 
-/* Whether a run is known by this setting. What came later than folders that are
- * there and has not been asked for is left out. */
+/* Settings that came later than folders that are there. */
+static const char *const later_keys[] = {"retention", "ema_power", "time_dropout", "use_dora", "l2_sp"};
+
+/* Whether a setting came later and has not been asked for: folders from before it are known without. */
+static bool is_unasked(const dt_settings *s, const settings_key *key)
+{
+    char text[SETTINGS_VALUE_MAX], initial[SETTINGS_VALUE_MAX];
+    dt_settings untouched;
+    bool later = false;
+    if (s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter")) return true;
+    for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++)
+        later = later || !strcmp(key->name, later_keys[i]);
+    if (!later) return false;
+    dt_settings_init(&untouched);
+    settings_text(text, s, key);
+    settings_text(initial, &untouched, key);
+    return !strcmp(text, initial);
+}
+
+/* Whether a run is known by this setting. */
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
-    bool of_none = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
-    bool usual = s->retention == DT_RETENTION_BANK && !strcmp(key->name, "retention");
-    bool one = !s->ema_power[0] && !strcmp(key->name, "ema_power");
-    bool told = s->time_dropout == 0 && !strcmp(key->name, "time_dropout");
-    bool plain = !s->use_dora && !strcmp(key->name, "use_dora");
-    bool loose = s->l2_sp == 0 && !strcmp(key->name, "l2_sp");
-    const bool unasked = of_none || usual || one || told || plain || loose;
-    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !unasked;
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !is_unasked(s, key);
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
