@@ -292,7 +292,7 @@ static void more_shares_and_more_samples_are_added_to_what_is_there(void **state
     }
     s.seed++;
     assert_int_equal(fixture_call_until(chain, &s, -1), DT_ERR_CONFLICT);
-    assert_says(fixture_message, "a chain drawn otherwise");
+    assert_says(fixture_message, "the folder holds samples of a chain drawn otherwise");
     fixture_remove("chain");
     fixture_remove("whole");
 }

@@ -64,6 +64,29 @@ static void help_flag(char flag[128], const settings_key *key)
     for (char *p = flag; *p; p++) *p = *p == '_' ? '-' : *p;
 }
 
+/* No line that was printed is wider than a terminal of 100 columns; all is ASCII. */
+static void assert_narrow(void)
+{
+    for (const char *line = printed; *line; line += strspn(line, "\n")) {
+        size_t columns = strcspn(line, "\n");
+        if (columns > 100) fail_msg("%zu columns: %.*s", columns, (int)columns, line);
+        line += columns;
+    }
+}
+
+static void help_fits_100_columns(void **state)
+{
+    (void)state;
+    assert_int_equal(run("--help"), 0);
+    assert_narrow();
+    for (int v = 0; v < VERB_COUNT; v++) {
+        char command[64];
+        snprintf(command, sizeof command, "%s --help", verb_names[v].name);
+        assert_int_equal(run(command), 0);
+        assert_narrow();
+    }
+}
+
 static void help_of_a_verb_shows_exactly_its_keys_with_help_and_default(void **state)
 {
     (void)state;
@@ -181,6 +204,53 @@ static void the_example_of_the_overview_works(void **state)
     free(lines);
 }
 
+/* Held-out pictures that are the training pictures are at distance 0 from them: no ratio to it is printed. */
+static void a_number_that_eval_lacks_is_left_out(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("left_out"), &err), DT_OK);
+    assert_int_equal(run_in_shell("left_out", "difftune eval --pretrained-model ../base/final/model.safetensors "
+                                              "--reference ../images --candidate ../images --trained-on ../images"),
+                     0);
+    if (file_read_all(&text, &size, temp_path("left_out/out"), 1 << 16, &err) != DT_OK) fail_msg("%s", err.message);
+    assert_says(text, "copied 1.0000 (held-out pictures: 1.0000)  reference ");
+    assert_null(strstr(text, "nan"));
+    free(text);
+}
+
+/* The flags that a help calls needed; how many. */
+static int needed_flags(char flags[8][64])
+{
+    int count = 0;
+    char *rest, *needed = cut_out("\nNeeded:\n");
+    for (char *line = strtok_r(needed, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        assert_in_range(count, 0, 7);
+        if (sscanf(line, "  --%63s", flags[count]) == 1) count++;
+    }
+    free(needed);
+    return count;
+}
+
+/* What is needed only sometimes is not called needed. */
+static void examples_give_what_help_calls_needed(void **state)
+{
+    (void)state;
+    for (int v = 0; v < VERB_COUNT; v++) {
+        const char *name = verb_names[v].name;
+        char command[64], flags[8][64];
+        if (!strcmp(name, "inspect") || !strcmp(name, "study")) continue; /* a path, or a file with settings */
+        snprintf(command, sizeof command, "%s --help", name);
+        assert_int_equal(run(command), 0);
+        char *example = cut_out("\nExample:\n");
+        for (int i = needed_flags(flags) - 1; i >= 0; i--)
+            if (!strstr(example, flags[i])) fail_msg("%s: the example lacks --%s", name, flags[i]);
+        free(example);
+    }
+}
+
 /* A verb takes what its help calls needed, and without one of them says which. */
 static void what_help_calls_needed_is_needed(void **state)
 {
@@ -191,14 +261,11 @@ static void what_help_calls_needed_is_needed(void **state)
         const char *operand = !strcmp(name, "data") ? operands[0] : operands[1];
         if (strcmp(name, "data") != 0 && strcmp(name, "run") != 0 && strcmp(name, "study") != 0) operand = "";
         char command[1024], flags[8][64];
-        int count = 0;
         if (!strcmp(name, "inspect")) continue; /* a path and nothing else */
         temp_write("recipes.yaml", "", 0);
         snprintf(command, sizeof command, "%s --help", name);
         assert_int_equal(run(command), 0);
-        char *rest, *needed = cut_out("\nNeeded:\n");
-        for (char *line = strtok_r(needed, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-            if (sscanf(line, "  --%63s", flags[count]) == 1) count++;
+        const int count = needed_flags(flags);
         assert_in_range(count, 1, 8);
         for (int without = 0; without < count; without++) {
             int n = snprintf(command, sizeof command, "%s %s", name, operand);
@@ -208,7 +275,6 @@ static void what_help_calls_needed_is_needed(void **state)
                                   strcmp(flags[i], "resolution") ? flags[i] : "64");
             assert_refused(command, 2, settings_find(flags[without])->name);
         }
-        free(needed);
     }
 }
 
@@ -516,9 +582,12 @@ int main(void)
         cmocka_unit_test(version_says_what_is_in_use),
         cmocka_unit_test(without_a_verb_the_usage_is_shown_and_it_is_a_mistake),
         cmocka_unit_test(help_lists_every_verb),
+        cmocka_unit_test(help_fits_100_columns),
         cmocka_unit_test(help_of_a_verb_shows_exactly_its_keys_with_help_and_default),
         cmocka_unit_test(examples_are_wrong_in_nothing_but_missing_files),
         cmocka_unit_test(the_example_of_the_overview_works),
+        cmocka_unit_test(a_number_that_eval_lacks_is_left_out),
+        cmocka_unit_test(examples_give_what_help_calls_needed),
         cmocka_unit_test(what_help_calls_needed_is_needed),
         cmocka_unit_test(the_man_page_has_every_verb_and_key_and_each_key_once),
         cmocka_unit_test(mistakes_on_the_command_line_are_one_line_and_status_2),

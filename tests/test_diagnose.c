@@ -132,6 +132,17 @@ static void rules_follow_the_facts(void **state)
     }
 }
 
+static void one_picture_is_told_as_one(void **state)
+{
+    (void)state;
+    diagnosis d = {.pictures = 1, .trained = 100, .passes = 10};
+    d.of_own = made_gap(0.03, 0.30, 0.9);
+    d.of_own.pictures = 1;
+    const advice a = advice_of(&d);
+    assert_says(a.line[0], "1 picture).");
+    assert_says(a.line[2], "over 1 picture, ");
+}
+
 static void tau_is_found_again(void **state)
 {
     (void)state;
@@ -353,6 +364,7 @@ int main(void)
         cmocka_unit_test(what_two_sets_share_leaves_no_uncertainty),
         cmocka_unit_test(one_picture_has_no_interval),
         cmocka_unit_test(rules_follow_the_facts),
+        cmocka_unit_test(one_picture_is_told_as_one),
         cmocka_unit_test(tau_is_found_again),
         MADE(a_target_with_the_same_low_level_statistics_holds),
         MADE(a_damaged_target_fails_at_small_t),

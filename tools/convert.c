@@ -15,9 +15,9 @@ const verb convert_verb = {
         "diffusers) as --output: safetensors with DiT's names, a .pt file that DiT's own sample.py loads, or a folder "
         "that diffusers loads as DiTTransformer2DModel. diffusers computes other time frequencies than DiT, so its "
         "images differ a little; nothing in a file can change that. Metadata go along unless --no-metadata.",
-    .example =
-        "  difftune convert --pretrained-model run --save-model-as pt --output DiT-cars.pt\n"
-        "  difftune convert --pretrained-model DiT-XL-2-256x256.pt --save-model-as diffusers --output transformer\n",
+    .example = "  difftune convert --pretrained-model run --save-model-as pt --output DiT-cars.pt\n"
+               "  difftune convert --pretrained-model DiT-XL-2-256x256.pt --save-model-as diffusers \\\n"
+               "      --output transformer\n",
     .needs = "pretrained_model output",
     .often = "save_model_as save_dtype",
     .keys = SETTINGS_CONVERT,

@@ -16,8 +16,8 @@ const verb diagnose_verb = {
         "images like those the model was trained on, it also tells whether its samples are good enough for a bank. "
         "Says in words what follows for this many steps and images, with 95 % intervals, and writes diagnosis.json and "
         "train.yaml, settings for difftune train --config, into --output-dir.",
-    .example =
-        "  difftune diagnose --pretrained-model base.safetensors --train-data my_images --output-dir diagnosis\n",
+    .example = "  difftune diagnose --pretrained-model base.safetensors --train-data my_images \\\n"
+               "      --output-dir diagnosis\n",
     .needs = "pretrained_model train_data output_dir",
     .often = "validation_data source_data bank vae max_train_steps train_batch_size validation_count device",
     .keys = SETTINGS_DIAGNOSE,

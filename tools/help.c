@@ -148,9 +148,7 @@ void help_overview(FILE *out)
         if (v == verbs || (*v)->section != v[-1]->section) fprintf(out, "\n%s:\n", headings[(*v)->section]);
         fprintf(out, "  %-10s%s\n", (*v)->name, (*v)->summary);
     }
-    fputs("\nExample, with a model of pixels (the sources have one, demo/base.safetensors) and folders of class "
-          "folders:\n",
-          out);
+    fputs("\nExample, with a model of pixels (the sources have one, demo/base.safetensors) and class folders:\n", out);
     for (const verb *const *v = verbs; *v; v++)
         if ((*v)->section == VERB_STEP) print_first_command(out, (*v)->example);
     fputs("\n  difftune VERB --help   what the verb does, an example, what it needs, its settings and defaults\n"

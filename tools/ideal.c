@@ -33,17 +33,17 @@ const verb ideal_verb = {
     .summary = "shows the ideal denoiser of a set of pictures, and how far a model is from it",
     .description =
         "Computes what a denoiser would say that had learned the pictures of --train-data perfectly (theorem 1 of the "
-        "paper): the mean of all, each weighted by how probable it is under the noise. With little noise that is the "
+        "paper), at the size of --pretrained-model or else --resolution: the mean of all, each weighted by how "
+        "probable it is under the noise. With little noise that is the "
         "nearest picture, with much their mean; both limits are printed. Over ten bands of t, on these pictures and on "
         "those of --validation-data: mean squares between the ideal and the nearest picture and the mean, the loss of "
         "the ideal and of --pretrained-model, which is told nothing, and how far the two are apart, in noise and in "
         "pictures. Writes ideal.json, ideal.csv and grid.png, where noised pictures stand above what the ideal makes "
         "of them. The pictures lie on disk while it works, so that 100,000 of them take little memory.",
-    .example =
-        "  difftune ideal --train-data source --validation-data my_images --pretrained-model base.safetensors \\\n"
-        "      --output-dir ideal\n",
-    .needs = "train_data output_dir resolution",
-    .often = "pretrained_model validation_data validation_count vae device",
+    .example = "  difftune ideal --train-data source --validation-data my_images \\\n"
+               "      --pretrained-model base.safetensors --output-dir ideal\n",
+    .needs = "train_data output_dir",
+    .often = "pretrained_model resolution validation_data validation_count vae device",
     .keys = SETTINGS_IDEAL,
     .run = run,
 };

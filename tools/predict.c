@@ -15,8 +15,8 @@ const verb predict_verb = {
                    "and writes the prediction into --output. With x0 and noise instead of x it also writes the terms "
                    "of the training loss and, with --gradients, every parameter's gradient. For debugging, and for "
                    "comparison with other implementations.",
-    .example =
-        "  difftune predict --pretrained-model base.safetensors --input in.safetensors --output out.safetensors\n",
+    .example = "  difftune predict --pretrained-model base.safetensors --input in.safetensors \\\n"
+               "      --output out.safetensors\n",
     .needs = "pretrained_model input output",
     .often = "gradients",
     .keys = SETTINGS_PREDICT,

@@ -9,7 +9,7 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
 const verb study_verb = {
     .section = VERB_WHOLE,
     .name = "study",
-    .summary = "does many experiments as one: a grid of arms on data sets with seeds, and what follows from it",
+    .summary = "does many experiments as one: a grid of arms on data sets with seeds",
     .description = "Does what the file STUDY describes, in one folder, with the stages of run: the product of its arms "
                    "(the mapping 'arms', or 'grid' with axes), its data sets ('data') and its seeds ('seeds'), each "
                    "tuned once, drawn from in every way of 'draw', and measured. All else in the file are settings for "

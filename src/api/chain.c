@@ -109,7 +109,7 @@ static dt_status claim(chain *h)
     const size_t used = strlen(text);
     snprintf(text + used, sizeof text - used, ", tails by %s told %s, features %s", h->with.tail_info.sha256,
              h->with.tail_told ? "the same" : "nothing", h->meter.features.identity);
-    return sample_folder_claim(&h->lock, h->s->output_dir, "chain.txt", "a chain", text, &h->c->error);
+    return sample_folder_claim(&h->lock, h->s->output_dir, "chain.txt", "samples of a chain", text, &h->c->error);
 }
 
 static dt_status open_points(chain *h)

@@ -138,7 +138,7 @@ static dt_status compare_sides(ctx *c, const meter *m, eval_input *in, const dt_
     if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])
         keep_reference(c, s, &reference);
     if (!ctx_failed(c) && !watch_progress(observer, "eval", 1, 2, 0))
-        error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped");
+        error_set(&c->error, DT_ERR_INTERRUPTED, "eval: stopped; the same command begins anew");
     if (!ctx_failed(c) && !s->candidate[0])
         result->reference_count = reference.count;
     else if (!ctx_failed(c) && open_side(c, m, in, s, &candidate, s->candidate) == DT_OK)

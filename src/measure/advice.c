@@ -176,9 +176,9 @@ static void tell_premise(advice *a, const diagnosis *d)
     const gap *g = gap_of(d);
     tell(a,
          "%s The base's loss on your pictures against that on %s: %s at t < 200, %s at t >= 500 (95 %% intervals, %lld "
-         "pictures).",
+         "picture%s).",
          words[a->premise], d->has_source ? "its source" : "its own samples", percent(&g->clean).text,
-         percent(&g->noisy).text, (long long)g->pictures);
+         percent(&g->noisy).text, (long long)g->pictures, g->pictures == 1 ? "" : "s");
 }
 
 static void tell_bank(advice *a, const diagnosis *d)
@@ -199,9 +199,9 @@ static void tell_bank(advice *a, const diagnosis *d)
 
 static void tell_plan(advice *a, const diagnosis *d)
 {
-    tell(a, "The plan makes %.*f passes over %lld pictures, and trains %.0f values for each of them: %s.",
-         d->passes < 10 ? 1 : 0, d->passes, (long long)d->pictures, (double)d->trained / (double)d->pictures,
-         a->length == LENGTH_LONG ? "long enough to over-fit" : "short");
+    tell(a, "The plan makes %.*f passes over %lld picture%s, and trains %.0f values for each of them: %s.",
+         d->passes < 10 ? 1 : 0, d->passes, (long long)d->pictures, d->pictures == 1 ? "" : "s",
+         (double)d->trained / (double)d->pictures, a->length == LENGTH_LONG ? "long enough to over-fit" : "short");
 }
 
 static void tell_rule(advice *a, const rule *r)

@@ -158,7 +158,9 @@ static dt_status measure(const ideal_plan *p, int bands, int32_t fixed, dt_ideal
         const int64_t n = items - first < p->batch ? items - first : p->batch;
         if (measure_batch(p, first, n, bands, fixed, out) != DT_OK) break;
         first += n;
-        if (!p->told(p->user, n)) error_set(&c->error, DT_ERR_INTERRUPTED, "ideal: stopped");
+        if (!p->told(p->user, n))
+            error_set(&c->error, DT_ERR_INTERRUPTED,
+                      "ideal: stopped; nothing was written, the same command begins anew");
     }
     for (int i = 0; i < bands; i++) divide(&out[i], (double)p->examples);
     return c->error.status;
