@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <nettle/base64.h>
 
@@ -363,13 +364,40 @@ static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
     assert_says(f->text, "The diagnosis before any training: It fails.");
 }
 
+static void what_is_named_twice_stands_once(void **state)
+{
+    fixture *f = *state;
+    char runs[2048];
+    add_folder(f, "diagnosis");
+    add_diagnosis_file(f, "diagnosis", "It fails.");
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    char *once = strdup(make_page(f, ""));
+    snprintf(runs, sizeof runs, "%s,%s/dt/,%s/./diagnosis", f->runs, f->root, f->root);
+    assert_int_equal(report_write(f->page, runs, "", &f->err), DT_OK);
+    char *text;
+    size_t size;
+    assert_int_equal(file_read_all(&text, &size, f->page, 1 << 24, &f->err), DT_OK);
+    assert_string_equal(text, once);
+    free(text);
+    free(once);
+}
+
 static void a_diagnosis_that_is_none_is_refused_by_name(void **state)
 {
     fixture *f = *state;
     add_run(f, "dt", "diff-tuning", 100, 15);
-    write_file(f, "dt", "diagnosis.json", "{\"format\":\"another\"}");
-    assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
-    assert_says(f->err.message, "diagnosis.json: not a \"difftune diagnosis 1\"");
+    static const char *const bad[] = {
+        "{\"format\":\"another\"}", "{\"format\":\"difftune diagnosis 1\"}",
+        "{\"format\":\"difftune diagnosis 1\",\"advice\":{\"lines\":[\"x\"]},\"target_against_own\":{\"bands\":[1]}}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/dt/diagnosis.json", f->root);
+        unlink(path); /* write_file appends */
+        write_file(f, "dt", "diagnosis.json", bad[i]);
+        f->err = (dt_error){0};
+        assert_int_equal(report_write(f->page, f->runs, "", &f->err), DT_ERR_FORMAT);
+        assert_says(f->err.message, "diagnosis.json: not what difftune diagnose writes");
+    }
 }
 
 /* ---- how far weights went ---- */
@@ -462,7 +490,7 @@ static void folders_that_are_no_runs_are_refused_by_name(void **state)
     f->runs[0] = '\0';
     add_folder(f, "empty");
     error_clear(&f->err);
-    assert_refused(f, DT_ERR_IO, "empty': has no run.json");
+    assert_refused(f, DT_ERR_IO, "empty': has no run.json, chain.json or diagnosis.json");
     write_file(f, "empty", "run.json", "{\"method\":\"finetune\"}");
     error_clear(&f->err);
     assert_refused(f, DT_ERR_IO, "empty': has no metrics.jsonl");
@@ -901,6 +929,7 @@ int main(void)
         REPORT_TEST(a_first_validation_shows_the_gap),
         REPORT_TEST(a_diagnosis_in_the_run_is_told_in_its_place),
         REPORT_TEST(a_folder_of_a_diagnosis_stands_beside_runs_or_alone),
+        REPORT_TEST(what_is_named_twice_stands_once),
         REPORT_TEST(a_diagnosis_that_is_none_is_refused_by_name),
         cmocka_unit_test(thinning_keeps_means_and_gaps),
         cmocka_unit_test(smoothing_has_no_bias_at_the_start),

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "file/file.h"
 
@@ -66,13 +65,6 @@ static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *na
     }
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    if (!strcmp(a, b)) return true;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* Whether `path` is in `folder`, or in a folder that a link below it leads to. *left folders more are looked at: links may
  * lead in circles. */
 static bool is_reached_from(const char *path, const char *folder, int depth, int *left)
@@ -98,7 +90,7 @@ static void check_input(const char *out_key, const char *out, int in, const dt_s
     int left = FOLDERS_MAX;
     path_of(path, s, uses[in].key, verb);
     if (!path[0]) return;
-    if (same_file(out, path))
+    if (file_is_same(out, path))
         error_set(err, DT_ERR_ARG, "%s must not be the %s of %s", out_key, file_is_folder(path) ? "folder" : "file",
                   uses[in].key);
     else if (uses[in].pictures && file_is_folder(path) && is_reached_from(out, path, 0, &left))
@@ -116,7 +108,7 @@ dt_status settings_check_paths(const dt_settings *s, settings_verb verb, dt_erro
             if (uses[in].read & verb) check_input(uses[out].key, path, in, s, verb, err);
             if (!(uses[in].written & verb) || in <= out) continue;
             path_of(other, s, uses[in].key, verb);
-            if (other[0] && same_file(path, other))
+            if (other[0] && file_is_same(path, other))
                 error_set(err, DT_ERR_ARG, "%s must not be the same as %s", uses[out].key, uses[in].key);
         }
     }

@@ -373,6 +373,13 @@ bool file_exists(const char *path)
     return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+bool file_is_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    if (!strcmp(a, b)) return true;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 bool file_is_inside(const char *path, const char *folder)
 {
     char start[DT_PATH_MAX], real[PATH_MAX], real_folder[PATH_MAX];

@@ -121,6 +121,9 @@ bool file_has_extension(const char *path, const char *extension);
 /* Anything of that name; links are followed. Also true where a folder on the way may not be searched: using the file then
  * tells why not. */
 bool file_exists(const char *path);
+
+/* Whether two paths are equal or lead to one file or folder, through links too. */
+bool file_is_same(const char *a, const char *b);
 bool file_is_folder(const char *path);
 
 /* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */

@@ -64,8 +64,19 @@ static void find_measures(report *r)
 
 /* ---- which runs ---- */
 
+/* What is named twice, or belongs to a run that is named too, stands on the page once. */
+static bool is_there(const report *r, const char *folder)
+{
+    bool found = false;
+    for (int64_t i = 0; i < r->count; i++) found = found || file_is_same(r->runs[i].run.folder, folder);
+    for (int64_t i = 0; i < r->chain_count; i++) found = found || file_is_same(r->chains[i].folder, folder);
+    for (int64_t i = 0; i < r->diagnosis_count; i++) found = found || file_is_same(r->diagnoses[i].folder, folder);
+    return found;
+}
+
 static dt_status add_chain(report *r, const char *folder, int64_t run_number, dt_error *err)
 {
+    if (is_there(r, folder)) return DT_OK;
     report_chain *grown = realloc(r->chains, (size_t)(r->chain_count + 1) * sizeof *grown);
     if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its chains");
     r->chains = grown;
@@ -87,6 +98,7 @@ static bool has_file(const char *folder, const char *name)
 /* A chain that was measured into the run's folder belongs to it. */
 static dt_status add_run(report *r, const char *folder, const char *arm, dt_error *err)
 {
+    if (is_there(r, folder)) return DT_OK;
     report_run *grown = realloc(r->runs, (size_t)(r->count + 1) * sizeof *grown);
     if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its runs");
     r->runs = grown;
@@ -138,6 +150,7 @@ static dt_status add_experiment(report *r, const char *folder, const char *path,
 
 static dt_status add_diagnosis(report *r, const char *folder, const char *path, dt_error *err)
 {
+    if (is_there(r, folder)) return DT_OK;
     report_diagnosis *grown = realloc(r->diagnoses, (size_t)(r->diagnosis_count + 1) * sizeof *grown);
     if (!grown) return error_set(err, DT_ERR_MEMORY, "report: not enough memory for its diagnoses");
     r->diagnoses = grown;

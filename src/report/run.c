@@ -25,20 +25,31 @@ static dt_status read_descriptions(run *r, dt_error *err)
     char path[DT_PATH_MAX];
     dt_status status = file_in_run(path, r, "run.json", err);
     if (status == DT_OK && !file_exists(path))
-        status = error_set(err, DT_ERR_IO,
-                           "run folder '%s': has no run.json; is it the --output-dir of a training run?", r->folder);
+        status =
+            error_set(err, DT_ERR_IO,
+                      "run folder '%s': has no run.json, chain.json or diagnosis.json; is it the --output-dir of a "
+                      "training run, of chain or of diagnose?",
+                      r->folder);
     if (status == DT_OK && !(r->info = json_file_read(path, err))) status = err->status;
     if (status == DT_OK) status = file_in_run(path, r, "data_report.json", err);
     if (status == DT_OK && file_exists(path) && !(r->data_report = json_file_read(path, err))) status = err->status;
     return status;
 }
 
+/* With sentences, and ten bands of the one gap that each diagnosis has. */
+static bool is_diagnosis(const json_t *found)
+{
+    const char *format = json_string_value(json_object_get(found, "format"));
+    const json_t *bands = json_object_get(json_object_get(found, "target_against_own"), "bands");
+    return format && !strcmp(format, "difftune diagnosis 1") && json_array_size(bands) == RUN_BANDS &&
+           json_array_size(json_object_get(json_object_get(found, "advice"), "lines")) > 0;
+}
+
 json_t *run_read_diagnosis(const char *path, dt_error *err)
 {
     json_t *found = json_file_read(path, err);
-    const char *format = json_string_value(json_object_get(found, "format"));
-    if (!found || (format && !strcmp(format, "difftune diagnosis 1"))) return found;
-    error_set(err, DT_ERR_FORMAT, "%s: not a \"difftune diagnosis 1\"", path);
+    if (!found || is_diagnosis(found)) return found;
+    error_set(err, DT_ERR_FORMAT, "%s: not what difftune diagnose writes (\"difftune diagnosis 1\")", path);
     json_decref(found);
     return NULL;
 }
