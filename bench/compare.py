@@ -61,7 +61,8 @@ ADAPTERS = {"none": {}, "lora": {"adapter": "lora"}, "difffit": {"adapter": "dif
 ADAPTED = {"S": dict(batch=16, steps=1, rounds=5, passes=1, together=True),
            "XL": dict(batch=4, steps=1, rounds=2, passes=2, together=False)}
 ADAPTED_WANTED = {("lora", "XL"): (0.72, 0.45)}  # at most: of the full step's time and memory
-ROWS = ["start", "growth", "demo", "S", "B", "XL", "sampling", "memory", "adapters"]
+GUIDED = {"none": {"guidance-scale": 1}, "its own branch": {}, "another model": {"guidance-model": "another"}}
+ROWS = ["start", "growth", "demo", "S", "B", "XL", "sampling", "memory", "adapters", "guidance"]
 
 
 # ---- contenders: two programs with one protocol ----
@@ -242,6 +243,15 @@ def adapters_row(args, results):
         results["adapters"][shape] = take_turns(contenders, plan)
 
 
+def guidance_row(args, results):
+    """A sampling step without guidance, with the model's own unconditional branch, and with another model's."""
+    contenders = []
+    for who, settings in GUIDED.items():
+        contenders.append(difftune(args, "sample", "S", SAMPLING["S"], args.precision[-1], settings))
+        contenders[-1].name = who
+    results["guidance"] = take_turns(contenders, SAMPLING["S"])
+
+
 def per_sample_formula(shape, precision):
     """Bytes that one more sample costs in training without checkpointing. docs/performance.md explains the counts."""
     width, depth, heads, tokens, patch, channels_in, channels_out = {"demo": (192, 6, 3, 64, 4, 3, 3),
@@ -365,6 +375,15 @@ def adapter_lines(results):
     return lines if len(lines) > 2 else []
 
 
+def guidance_lines(results):
+    row = results.get("guidance", {})
+    lines = [f"| sampling, DiT-S/2, batch {SAMPLING['S']['batch']}, guided by | ms a step | of its own branch's |", "|---|---|---|"]
+    for who, r in row.items():
+        share = r["seconds_per_step"] / row["its own branch"]["seconds_per_step"]
+        lines.append(f"| {who}{' *' if r['disturbed'] else ''} | {1e3 * r['seconds_per_step']:.0f} | {share:.2f} |")
+    return lines if row else []
+
+
 def growth_lines(results):
     rows = results.get("growth")
     if not rows:
@@ -393,7 +412,7 @@ def table(results):
         f" PyTorch's bf16 matrix product takes {machine['pytorch_bf16_slowdown']:.0f} times as long as its f32 one here, so its f32 stands beside difftune's bf16 too."
     head = f"{machine['date']}, {machine['processor']}, {machine['threads']} threads, isa {machine['isa']}; difftune {machine['difftune']}, " \
         f"PyTorch {machine['torch']}, {machine['system']}. An asterisk marks rows that other processes disturbed.{slow}"
-    parts = [[head], speed_lines(results), memory_lines(results), adapter_lines(results), growth_lines(results), start_lines(results)]
+    parts = [[head], speed_lines(results), memory_lines(results), adapter_lines(results), guidance_lines(results), growth_lines(results), start_lines(results)]
     return "\n\n".join("\n".join(p) for p in parts if p)
 
 
@@ -457,7 +476,8 @@ def parse():
 
 def jobs(args):
     measured = {}  # by this run
-    single = {"start": start_row, "growth": growth_row, "memory": memory_row, "adapters": adapters_row}
+    single = {"start": start_row, "growth": growth_row, "memory": memory_row, "adapters": adapters_row,
+              "guidance": guidance_row}
     for row in args.rows:
         if row in single:
             yield row, lambda results, f=single[row]: f(args, results)

@@ -5,8 +5,9 @@
  *                [--warmup N] [--rounds N] [--steps N] [--wait] [--SETTING VALUE ..]
  *
  * SETTING is any setting of the program: train-batch-size, gradient-accumulation-steps, mixed-precision, threads, isa,
- * gradient-checkpointing, fused-backward-pass, adapter, sample-batch-size .. Shape "demo" takes pixels of 32x32, the named ones latents
- * of 32x32x4 and 1000 classes, "custom" what hidden-size, depth, num-heads, patch-size, in-channels and resolution say.
+ * gradient-checkpointing, fused-backward-pass, adapter, sample-batch-size .. guidance-model takes any word and stands for another
+ * DiT of the shape. Shape "demo" takes pixels of 32x32, the named ones latents of 32x32x4 and 1000 classes, "custom" what
+ * hidden-size, depth, num-heads, patch-size, in-channels and resolution say.
  *
  * Prints one JSON object per line: {"ready": ..} after warming up, each round, and a summary. With --wait each round waits
  * for a line on standard input, and the end of input ends the run: so two programs can take turns. A sampling step is one
@@ -40,8 +41,9 @@ typedef struct options {
 typedef struct rig {
     ctx c;
     const options *o;
-    dit model;
+    dit model, guide;
     denoiser denoiser;   /* the same */
+    denoiser other;      /* of sampling with guidance-model: the guide */
     adapter adapter;     /* of training: of the settings' kind */
     trainset set;        /* of training */
     optimizer optimizer; /* of training */
@@ -124,11 +126,20 @@ static void fill_weights(ctx *c, dit *m)
     params_round(c, &m->params);
 }
 
+static bool open_guide(rig *r)
+{
+    if (dit_open(&r->c, &r->guide, &r->model.config) != DT_OK) return false;
+    dit_denoiser(&r->other, &r->guide);
+    fill_weights(&r->c, &r->guide);
+    return sampler_guide_by(&r->sampler, &r->other, false, "another", &r->c.error) == DT_OK;
+}
+
 static void open_sampler(rig *r)
 {
     const dt_settings *s = &r->o->settings;
     ctx *c = &r->c;
     if (sampler_open(&r->sampler, &r->denoiser, s, &c->error) != DT_OK) return;
+    if (s->guidance_model[0] && !open_guide(r)) return;
     if (r->o->steps < r->sampler.schedule.count) r->sampler.schedule.count = r->o->steps;
     size_t n = (size_t)s->sample_batch_size;
     r->x = arena_alloc(&c->model, n * (size_t)sample_values(r->sampler.shape) * sizeof(real), &c->error);
