@@ -367,7 +367,7 @@ static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
 static void what_is_named_twice_stands_once(void **state)
 {
     fixture *f = *state;
-    char runs[2048];
+    char runs[sizeof f->runs + 1024];
     add_folder(f, "diagnosis");
     add_diagnosis_file(f, "diagnosis", "It fails.");
     add_run(f, "dt", "diff-tuning", 100, 15);
