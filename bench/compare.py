@@ -119,13 +119,13 @@ def _alarm(seconds, process):
     return timer
 
 
-def difftune(args, task, shape, plan, precision, settings):
+def difftune(args, task, shape, plan, precision, settings, name=None):
     batch = {"train-batch-size" if task == "train" else "sample-batch-size": plan["batch"]}
     flags = {"task": task, "shape": SHAPES[shape], "threads": args.threads, "isa": args.isa, "steps": plan["steps"],
              "warmup": plan.get("warmup", 1), "mixed-precision": "bf16" if precision == "bf16" else "no",
              "num-inference-steps": SAMPLING_STEPS, "guidance-scale": 1.5, **batch, **settings}
     command = [args.build / "bench" / "bench_step", "--wait"]
-    return Contender(f"difftune {precision}", [*command, *(str(w) for k, v in flags.items() for w in (f"--{k}", v))], {})
+    return Contender(name or f"difftune {precision}", [*command, *(str(w) for k, v in flags.items() for w in (f"--{k}", v))], {})
 
 
 def pytorch(args, task, shape, plan, precision, variant, keep_memory=True):
@@ -208,8 +208,8 @@ def memory_row(args, results):
     plan = dict(batch=4, steps=1, rounds=0, passes=1, together=False, warmup=1)
     contenders = [difftune(args, "train", "XL", plan, p, TRAINING_SETTINGS) for p in args.precision]
     contenders += [pytorch(args, "train", "XL", plan, "f32", "eager", keep_memory=False)]
-    accumulated = difftune(args, "train", "XL", plan, args.precision[-1], ACCUMULATION_SETTINGS)
-    accumulated.name += " batch 32"
+    accumulated = difftune(args, "train", "XL", plan, args.precision[-1], ACCUMULATION_SETTINGS,
+                           f"difftune {args.precision[-1]} batch 32")
     results["memory"] = take_turns([*contenders, accumulated], plan)
 
 
@@ -219,11 +219,7 @@ def growth_row(args, results):
     for shape, batches, precision in (("demo", (8, 16, 32, 64, 128), "f32"), ("S", (8, 16, 32), "f32"), ("S", (8, 16, 32), "bf16")):
         plans = [dict(batch=n, steps=max(1, 192 // n if shape == "demo" else 16 // n), rounds=3, passes=1, together=True)
                  for n in batches]
-        contenders = []
-        for plan in plans:
-            contender = difftune(args, "train", shape, plan, precision, {})
-            contender.name = f"batch {plan['batch']}"
-            contenders.append(contender)
+        contenders = [difftune(args, "train", shape, plan, precision, {}, f"batch {plan['batch']}") for plan in plans]
         for name, r in take_turns(contenders, plans[0]).items():
             batch = int(name.split()[1])
             rows.append(dict(shape=shape, batch=batch, precision=precision, seconds_per_sample=r["seconds_per_step"] / batch,
@@ -236,19 +232,15 @@ def adapters_row(args, results):
     """A step of tuning all weights, LoRA and DiffFit with their default settings, in the last precision named."""
     results["adapters"] = {}
     for shape, plan in ADAPTED.items():
-        contenders = []
-        for kind, settings in ADAPTERS.items():
-            contenders.append(difftune(args, "train", shape, plan, args.precision[-1], {**TRAINING_SETTINGS, **settings}))
-            contenders[-1].name = kind
+        contenders = [difftune(args, "train", shape, plan, args.precision[-1], {**TRAINING_SETTINGS, **settings}, kind)
+                      for kind, settings in ADAPTERS.items()]
         results["adapters"][shape] = take_turns(contenders, plan)
 
 
 def guidance_row(args, results):
     """A sampling step without guidance, with the model's own unconditional branch, and with another model's."""
-    contenders = []
-    for who, settings in GUIDED.items():
-        contenders.append(difftune(args, "sample", "S", SAMPLING["S"], args.precision[-1], settings))
-        contenders[-1].name = who
+    contenders = [difftune(args, "sample", "S", SAMPLING["S"], args.precision[-1], settings, who)
+                  for who, settings in GUIDED.items()]
     results["guidance"] = take_turns(contenders, SAMPLING["S"])
 
 
@@ -362,14 +354,15 @@ def memory_lines(results):
 
 
 def adapter_lines(results):
-    lines = ["| training, what trains | values that train | their file, MB | ms a step | of all weights' | peak memory | of all weights' |",
-             "|---|---|---|---|---|---|---|"]
+    lines = ["| training, what trains | values that train | their file, MB | ms a step | of all weights' | peak memory | "
+             "of all weights' |", "|---|---|---|---|---|---|---|"]
     for shape, row in results.get("adapters", {}).items():
         for kind, r in row.items():
             time = r["seconds_per_step"] / row["none"]["seconds_per_step"]
             memory = r["peak_memory_bytes"] / row["none"]["peak_memory_bytes"]
-            wanted = ADAPTED_WANTED.get((kind, shape), (None, None))
-            lines.append(f"| {SHAPES[shape]}, batch {ADAPTED[shape]['batch']}{' *' if r['disturbed'] else ''}, {kind if kind != 'none' else 'all weights'} | "
+            wanted, what = ADAPTED_WANTED.get((kind, shape), (None, None)), "all weights" if kind == "none" else kind
+            star = " *" if r["disturbed"] else ""
+            lines.append(f"| {SHAPES[shape]}, batch {ADAPTED[shape]['batch']}{star}, {what} | "
                          f"{r['trained']:,} | {4e-6 * r['trained']:.1f} | {1e3 * r['seconds_per_step']:.0f} | "
                          f"{at_most(time, wanted[0])} | {r['peak_memory_bytes'] / GIB:.2f} GiB | {at_most(memory, wanted[1])} |")
     return lines if len(lines) > 2 else []
@@ -412,7 +405,7 @@ def table(results):
         f" PyTorch's bf16 matrix product takes {machine['pytorch_bf16_slowdown']:.0f} times as long as its f32 one here, so its f32 stands beside difftune's bf16 too."
     head = f"{machine['date']}, {machine['processor']}, {machine['threads']} threads, isa {machine['isa']}; difftune {machine['difftune']}, " \
         f"PyTorch {machine['torch']}, {machine['system']}. An asterisk marks rows that other processes disturbed.{slow}"
-    parts = [[head], speed_lines(results), memory_lines(results), adapter_lines(results), guidance_lines(results), growth_lines(results), start_lines(results)]
+    parts = [[head], *(part(results) for part in (speed_lines, memory_lines, adapter_lines, guidance_lines, growth_lines, start_lines))]
     return "\n\n".join("\n".join(p) for p in parts if p)
 
 

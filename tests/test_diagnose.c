@@ -185,6 +185,15 @@ static void make_law(void)
     gaussian_pictures(&g, temp_path("source"), 128, 1, NULL);
 }
 
+/* Of `count` pictures of this law, damaged or not (NULL). */
+static advice diagnose_target(diagnosis *d, const gaussian *g, int count, gaussian_damage *damage)
+{
+    make_law();
+    gaussian_pictures(g, temp_path("target"), count, 2, damage);
+    const dt_settings s = made_settings("target", "out");
+    return diagnose_made(&s, d);
+}
+
 /* What the pictures show is another, but not how sharp they are: the lowest frequencies vary more. */
 static void a_target_with_the_same_low_level_statistics_holds(void **state)
 {
@@ -193,10 +202,7 @@ static void a_target_with_the_same_low_level_statistics_holds(void **state)
     gaussian g = gaussian_of_pictures();
     for (int k = 0; k < GAUSSIAN_PIXELS; k++)
         if (k / GAUSSIAN_SIDE + k % GAUSSIAN_SIDE < 2) g.variance[k] *= 3;
-    make_law();
-    gaussian_pictures(&g, temp_path("target"), 128, 2, NULL);
-    dt_settings s = made_settings("target", "out");
-    const advice a = diagnose_made(&s, &d);
+    const advice a = diagnose_target(&d, &g, 128, NULL);
     assert_int_equal(a.premise, PREMISE_HOLDS);
     assert_true(d.of_source.clean.value < 0.1 && d.of_source.noisy.value > 0.2);
     assert_true(d.psi_fits && d.psi[100] < 0.3 && d.psi[900] > 0.7);
@@ -219,10 +225,7 @@ static void a_damaged_target_fails_at_small_t(void **state)
     (void)state;
     diagnosis d;
     const gaussian g = gaussian_of_pictures();
-    make_law();
-    gaussian_pictures(&g, temp_path("target"), 128, 2, quantise);
-    dt_settings s = made_settings("target", "out");
-    const advice a = diagnose_made(&s, &d);
+    const advice a = diagnose_target(&d, &g, 128, quantise);
     assert_int_equal(a.premise, PREMISE_FAILS);
     assert_int_equal(a.method, DT_METHOD_FINETUNE);
     assert_true(d.of_source.rise.high < 0);
@@ -234,10 +237,7 @@ static void the_source_itself_as_target_has_no_gap(void **state)
     (void)state;
     diagnosis d;
     const gaussian g = gaussian_of_pictures();
-    make_law();
-    gaussian_pictures(&g, temp_path("target"), 128, 2, NULL);
-    dt_settings s = made_settings("target", "out");
-    const advice a = diagnose_made(&s, &d);
+    const advice a = diagnose_target(&d, &g, 128, NULL);
     assert_int_equal(a.premise, PREMISE_NO_GAP);
     assert_true(d.of_source.whole.low < 0 && d.of_source.whole.high > 0);
     assert_says(fixture_log, "There is no gap to speak of");
@@ -249,10 +249,7 @@ static void three_pictures_are_not_enough_to_say(void **state)
     diagnosis d;
     gaussian g = gaussian_of_pictures();
     g.variance[0] *= 3;
-    make_law();
-    gaussian_pictures(&g, temp_path("target"), 3, 2, NULL);
-    dt_settings s = made_settings("target", "out");
-    const advice a = diagnose_made(&s, &d);
+    const advice a = diagnose_target(&d, &g, 3, NULL);
     assert_int_equal(a.premise, PREMISE_UNKNOWN);
     assert_int_equal(d.of_source.pictures, 3);
     assert_true(d.of_source.noisy.high - d.of_source.noisy.low > 0.5);
