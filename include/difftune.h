@@ -90,6 +90,7 @@ typedef enum dt_retention {
     DT_RETENTION_NONE,
 } dt_retention;
 typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
+typedef enum dt_beta_schedule { DT_BETA_SCALED_LINEAR, DT_BETA_LINEAR } dt_beta_schedule;
 typedef enum dt_process { DT_PROCESS_AUTO, DT_PROCESS_DDPM, DT_PROCESS_SIT } dt_process;
 typedef enum dt_label_init { DT_LABEL_MEAN, DT_LABEL_RANDOM, DT_LABEL_ROWS, DT_LABEL_NEAREST_NAME } dt_label_init;
 typedef enum dt_precision { DT_PRECISION_F32, DT_PRECISION_BF16 } dt_precision;
@@ -141,9 +142,13 @@ typedef struct dt_settings {
     /* model */
     char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
     char vae[DT_PATH_MAX];              /* models of latents: the codec, AutoencoderKL or a tiny autoencoder */
-    char model[DT_TEXT_MAX];            /* pretrain: "DiT-S/2" .. "DiT-XL/8", or "custom" with the widths below */
+    char model[DT_TEXT_MAX]; /* pretrain: "DiT-S/2" .. "DiT-XL/8", "custom" with the widths below, or "UNet" */
     int64_t hidden_size, depth, patch_size, in_channels;
-    int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW */
+    char block_out_channels[DT_TEXT_MAX]; /* pretrain, UNet: widths of its levels, from the largest image on */
+    char down_block_types[DT_TEXT_MAX];   /* CrossAttnDownBlock2D or DownBlock2D for each; empty: the last is plain */
+    int64_t layers_per_block, cross_attention_dim, norm_num_groups; /* as diffusers has them */
+    dt_beta_schedule beta_schedule;                                 /* the noise that a new UNet is trained for */
+    int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW, of a UNet 4 */
     char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
     double ema_length;            /* of a run's folder, the average of this length (ema_power); 0: its result */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */

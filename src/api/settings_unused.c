@@ -19,7 +19,17 @@ static bool pretrains(const dt_settings *s)
 
 static bool makes_named_model(const dt_settings *s)
 {
-    return pretrains(s) && strcmp(s->model, "custom") != 0;
+    return pretrains(s) && strcmp(s->model, "custom") != 0 && strcmp(s->model, "UNet") != 0;
+}
+
+static bool makes_unet(const dt_settings *s)
+{
+    return pretrains(s) && !strcmp(s->model, "UNet");
+}
+
+static bool makes_no_unet(const dt_settings *s)
+{
+    return !makes_unet(s);
 }
 
 static bool makes_latent_model(const dt_settings *s)
@@ -104,6 +114,11 @@ static const unused unused_keys[] = {
      "is for method pretrain; the model that is tuned has its own", true},
     {SETTINGS_TRAIN, makes_named_model, "hidden_size depth patch_size num_heads",
      "is for model custom; a model with a name has its own", true},
+    {SETTINGS_TRAIN, makes_unet, "hidden_size depth patch_size learn_sigma",
+     "is for a DiT; a UNet has block_out_channels and layers_per_block", true},
+    {SETTINGS_TRAIN, makes_no_unet,
+     "block_out_channels down_block_types layers_per_block cross_attention_dim norm_num_groups beta_schedule",
+     "is for method pretrain with model UNet", true},
     {SETTINGS_TRAIN, makes_latent_model, "in_channels", "is for models of pixels; the vae says how many a latent has",
      true},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},

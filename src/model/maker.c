@@ -10,8 +10,9 @@
 #include "container/tensor_open.h"
 #include "file/json_file.h"
 #include "model/dit/dit_denoiser.h"
+#include "model/sd/unet_denoiser.h"
 
-model_kinds model_kinds_all = {&dit_kind, NULL};
+model_kinds model_kinds_all = {&unet_kind, &dit_kind, NULL};
 
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
@@ -92,18 +93,25 @@ static dt_status refuse_folder(const char *model, dt_error *err)
 static dt_status find_weights(char out[DT_PATH_MAX], const model_choice *k, const char *model, bool *beside_averages,
                               dt_error *err)
 {
-    static const char *const inside[] = {"final/model.safetensors", DIFFUSERS_WEIGHTS, DIFFUSERS_PICKLE,
-                                         "transformer/" DIFFUSERS_WEIGHTS, "transformer/" DIFFUSERS_PICKLE};
-    char transformer[DT_PATH_MAX];
+    static const char *const inside[] = {"final/model.safetensors",
+                                         DIFFUSERS_WEIGHTS,
+                                         DIFFUSERS_PICKLE,
+                                         "transformer/" DIFFUSERS_WEIGHTS,
+                                         "transformer/" DIFFUSERS_PICKLE,
+                                         "unet/" DIFFUSERS_WEIGHTS,
+                                         "unet/" DIFFUSERS_PICKLE};
+    static const char *const below[] = {"", "transformer", "unet"};
+    char folder[DT_PATH_MAX];
     *beside_averages = false;
     snprintf(out, DT_PATH_MAX, "%s", model);
     if (!file_is_folder(model)) return DT_OK;
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
         if (find_file(out, model, inside[i])) return DT_OK;
     if (find_checkpoint(out, k, model, beside_averages)) return DT_OK;
-    file_join(transformer, model, "transformer");
-    if (find_variant(out, k, model, err) != DT_OK || out[0]) return err->status;
-    if (find_variant(out, k, transformer, err) != DT_OK || out[0]) return err->status;
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        file_join(folder, model, below[i]);
+        if (find_variant(out, k, below[i][0] ? folder : model, err) != DT_OK || out[0]) return err->status;
+    }
     return refuse_folder(model, err);
 }
 
@@ -430,6 +438,15 @@ dt_status denoiser_load(ctx *c, denoiser *d, model_info *info, const char *model
     return denoiser_load_as(c, d, info, model, &(model_choice){0}, kinds);
 }
 
+static dt_status refuse_name(const char *name, model_kinds kinds, dt_error *err)
+{
+    char names[DT_TEXT_MAX] = "";
+    size_t used = 0;
+    for (int i = 0; kinds[i] && used < sizeof names; i++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", kinds[i]->names);
+    return error_set(err, DT_ERR_ARG, "model %s: %s expected", name, names);
+}
+
 dt_status denoiser_new(ctx *c, denoiser *d, const model_size *size, uint64_t seed, model_kinds kinds)
 {
     int i = 0;
@@ -438,5 +455,5 @@ dt_status denoiser_new(ctx *c, denoiser *d, const model_size *size, uint64_t see
         return error_set(&c->error, DT_ERR_ARG, "model %s: process sit was asked for, but the network is no SiT",
                          size->name);
     if (kinds[i]) return kinds[i]->make(c, d, size, seed);
-    return error_set(&c->error, DT_ERR_ARG, "model %s: %s expected", size->name, kinds[0]->names);
+    return refuse_name(size->name, kinds, &c->error);
 }

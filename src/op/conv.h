@@ -24,6 +24,9 @@ tensor *op_upsample(ctx *c, tensor *x);
 /* y[N,H+1,W+1,C]: a row of zeros below and a column to the right. */
 tensor *op_pad_end(ctx *c, tensor *x);
 
+/* y[N,..,C] = x[N,..,C] + e[N,C] at every position */
+tensor *op_add_channels(ctx *c, tensor *x, tensor *e);
+
 /* y = max(x, 0) */
 tensor *op_relu(ctx *c, tensor *x);
 

@@ -38,6 +38,31 @@ tensor *op_add_row(ctx *c, tensor *x, const tensor *r)
     return y;
 }
 
+/* y = x + e at every position;  de = the sum of dy over a sample's positions */
+static void add_channels_bwd(ctx *c, const tape_record *r)
+{
+    const tensor *e = r->in[1];
+    const int64_t n = e->dim[0], channels = e->dim[1], sample = tensor_count(r->out) / n;
+    real *de = tensor_grad(c, r->in[1]);
+    for (int64_t i = 0; de && i < n; i++)
+        c->engine.bias_bwd(de + i * channels, r->out->grad + i * sample, sample / channels, channels, 0);
+    tensor_grad_pass(c, r->in[0], r->out);
+}
+
+tensor *op_add_channels(ctx *c, tensor *x, tensor *e)
+{
+    if (ctx_failed(c)) return NULL;
+    TENSOR_CHECK(e->dim_count == 2 && e->dim[0] == x->dim[0] && e->dim[1] == x->dim[x->dim_count - 1], x, e);
+    const int64_t n = e->dim[0], channels = e->dim[1], sample = tensor_count(x) / n;
+    tensor *in[] = {x, e}, *y = tensor_new(c, &c->step, x->dim_count, x->dim);
+    if (!y) return NULL;
+    for (int64_t i = 0; i < n; i++)
+        c->engine.add_row_fwd(y->data + i * sample, x->data + i * sample, e->data + i * channels, sample / channels,
+                              channels);
+    if (tape_wants(c, y, in, 2)) tape_push(c, add_channels_bwd, y, in, 2, NULL, 0);
+    return y;
+}
+
 /* y = x sigmoid(x);  dx = dy sigmoid(x) (1 + x (1 - sigmoid(x))), in dy's own memory where x has no gradient yet */
 static void silu_bwd(ctx *c, const tape_record *r)
 {

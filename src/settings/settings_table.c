@@ -35,6 +35,7 @@ static const char *const adapter_words[] = {"none", "bitfit", "difffit", "lora",
 static const char *const difffit_words[] = {"released", "paper", NULL};
 static const char *const adapter_format_words[] = {"peft", "diffusers", "kohya", NULL};
 static const char *const file_weights_words[] = {"auto", "ema", "model", NULL};
+static const char *const beta_words[] = {"scaled_linear", "linear", NULL};
 static const char *const process_words[] = {"auto", "ddpm", "sit", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
@@ -100,13 +101,19 @@ const settings_key settings_keys[] = {
     REAL(model, ema_length, "0", 0, 0.3, SAMPLE | PREDICT | CONVERT | CHAIN, RESULT, 0, "average of this length, of a run with ema_power; 0: its result"),
     ENUM(model, process, "auto", process_words, USES_MODEL | CONVERT, RESULT, 0, "of a file that does not say it; auto: its own, else ddpm (DiT)"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL | CHAIN | IDEAL | DIAGNOSE, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
-    TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8, or custom, with the widths below"),
+    TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8; custom, with the widths below; or UNet"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
     INT(model, depth, "6", 1, 1024, TRAIN, RESULT, TRAIN, "number of blocks; pretrain with model custom"),
-    INT(model, num_heads, "0", 0, 1024, USES_MODEL | CONVERT, RESULT, TRAIN, "heads of a file that does not state them; pretrain custom: 3 unless given"),
+    INT(model, num_heads, "0", 0, 1024, USES_MODEL | CONVERT, RESULT, TRAIN, "of a file that does not state them; pretrain custom: 3, UNet: 4 unless given"),
     INT(model, patch_size, "4", 1, 8, TRAIN, RESULT, TRAIN, "1, 2, 4 or 8; pretrain with model custom"),
     INT(model, in_channels, "3", 1, 1024, TRAIN, RESULT, TRAIN, "channels of an image; pretrain without vae"),
     BOOL(model, learn_sigma, "true", TRAIN, RESULT, TRAIN, "predict the variance too; pretrain"),
+    TEXT(model, block_out_channels, "64,128,256", "LIST", TRAIN, RESULT, TRAIN, "widths of the levels, from the largest image on; pretrain UNet"),
+    TEXT(model, down_block_types, "", "LIST", TRAIN, RESULT, TRAIN, "CrossAttnDownBlock2D or DownBlock2D of each; default: only the last is plain"),
+    INT(model, layers_per_block, "2", 1, 8, TRAIN, RESULT, TRAIN, "layers of each level; pretrain UNet"),
+    INT(model, cross_attention_dim, "128", 1, 16384, TRAIN, RESULT, TRAIN, "width of what is told, here a token of each class; pretrain UNet"),
+    INT(model, norm_num_groups, "32", 1, 1024, TRAIN, RESULT, TRAIN, "groups of the norms; divides every width; pretrain UNet"),
+    ENUM(model, beta_schedule, "scaled_linear", beta_words, TRAIN, RESULT, TRAIN, "noise: Stable Diffusion's, or linear, DiT's; pretrain UNet"),
     REAL(model, class_dropout_prob, "0.1", 0, 1, TRAIN, RESULT, TRAIN, "share of labels replaced by the null class"),
     REAL(model, time_dropout, "0", 0, 1, TRAIN, RESULT, TRAIN, "share of samples that are not told t: what sample's nag_scale needs"),
     ENUM(model, label_init, "mean", label_words, TRAIN, RESULT, TRAIN, "first rows of new classes in the label table"),

@@ -200,12 +200,18 @@ static dt_status new_model(opening *o, model_kinds kinds)
     const model_size size = {.name = s->model,
                              .hidden = s->hidden_size,
                              .depth = s->depth,
-                             .heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW,
+                             .heads = s->num_heads,
                              .patch = s->patch_size,
                              .learned_variance = s->learn_sigma,
                              .flow = s->process == DT_PROCESS_SIT,
                              .shape = {t->codec.channels, side, side},
-                             .class_count = t->train.pictures.class_count};
+                             .class_count = t->train.pictures.class_count,
+                             .unet = {.block_out_channels = s->block_out_channels,
+                                      .down_block_types = s->down_block_types,
+                                      .layers_per_block = s->layers_per_block,
+                                      .cross_attention_dim = s->cross_attention_dim,
+                                      .norm_num_groups = s->norm_num_groups,
+                                      .linear = s->beta_schedule == DT_BETA_LINEAR}};
     return denoiser_new(o->c, &t->model, &size, (uint64_t)s->seed, kinds);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/file/kind.h"
+#include "nn/timestep.h"
 #include "op/op.h"
 
 #define NORM_EPSILON ((real)1e-6)
@@ -190,26 +191,6 @@ dt_status dit_open(ctx *c, dit *m, const dit_config *k)
 
 /* ---- forward ---- */
 
-/* [cos(t f) | sin(t f)], f_i = 10000^(-i/128): cosine first, divided by the half width. In `real` arithmetic as the
- * reference does it: at t = 999 the rounding of f is visible in the fifth digit. */
-static tensor *timestep_embedding(ctx *c, const real t[], int64_t n)
-{
-    const int64_t half = FREQUENCY_WIDTH / 2;
-    tensor *y = tensor_new(c, &c->step, 2, (int64_t[]){n, FREQUENCY_WIDTH});
-    real *values = y ? numbers_prepare(c, &c->step, y->data, tensor_count(y)) : NULL;
-    if (!values) return NULL;
-    for (int64_t i = 0; i < half; i++) {
-        real exponent = (real)-9.210340371976184 * (real)i / (real)half, f = (real)exp(exponent);
-        for (int64_t j = 0; j < n; j++) {
-            real angle = t[j] * f;
-            values[j * FREQUENCY_WIDTH + i] = (real)cos(angle);
-            values[j * FREQUENCY_WIDTH + half + i] = (real)sin(angle);
-        }
-    }
-    numbers_send(c, y->data, values, tensor_count(y));
-    return y;
-}
-
 /* x: [N,S,D] tokens, cond: [N,D]. Returns [N,S,D]. */
 static tensor *dit_block(ctx *c, const void *weights, tensor *x, tensor *cond)
 {
@@ -245,7 +226,7 @@ static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *con
 
 static tensor *embed_time(ctx *c, const dit *m, const real t[], int64_t n)
 {
-    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n), 0); /* [N,D] */
+    tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n, FREQUENCY_WIDTH), 0); /* [N,D] */
     return lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
 }
 

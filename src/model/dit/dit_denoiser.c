@@ -101,7 +101,7 @@ static dt_status make(ctx *c, denoiser *d, const model_size *size, uint64_t seed
                     .channels = size->shape.channels,
                     .hidden = size->hidden,
                     .depth = size->depth,
-                    .heads = size->heads,
+                    .heads = size->heads ? size->heads : DT_HEADS_OF_NEW,
                     .class_count = size->class_count,
                     .learn_sigma = size->learned_variance,
                     .flow = size->flow};

@@ -30,14 +30,23 @@ static inline const char *model_process_said(const tensor_file *f)
     return own ? own : tensor_file_metadata(f, "process");
 }
 
+/* What only a UNet is asked; names as diffusers has them (model/sd/unet_config.h). */
+typedef struct model_unet {
+    const char *block_out_channels, *down_block_types; /* lists with commas */
+    int64_t layers_per_block, cross_attention_dim, norm_num_groups;
+    bool linear; /* DiT's noise; else Stable Diffusion's */
+} model_unet;
+
 /* What a new network is asked to be. */
 typedef struct model_size {
     const char *name; /* settings' `model`: "DiT-S/2", or "custom" with the numbers below */
-    int64_t hidden, depth, heads, patch;
+    int64_t hidden, depth, patch;
+    int64_t heads; /* 0: as the kind has them */
     bool learned_variance;
     bool flow; /* a SiT (diffusion/flow.h) */
     sample_shape shape;
     int64_t class_count;
+    model_unet unet;
 } model_size;
 
 /* One kind of network. */

@@ -1,0 +1,32 @@
+/* Files of a UNet with diffusers' names, in f32, bf16 or f16 (computed in f32): this program's, which state the configuration in
+ * their metadata (MODEL_UNET), and diffusers' folders, which state it in config.json. */
+#ifndef SD_UNET_FILE_H
+#define SD_UNET_FILE_H
+
+#include "diffusion/denoiser.h"
+#include "model/file/kind.h"
+#include "model/file/label_table.h"
+#include "model/file/params_file.h"
+#include "model/sd/unet.h"
+
+/* Whether the file holds a UNet. */
+bool unet_file_fits(const tensor_file *f);
+
+/* Puts the configuration into the file's metadata where it stands elsewhere, and the head count, if all levels have the same, as
+ * MODEL_HEADS. DT_ERR_IO where nothing says it; DT_ERR_SHAPE where the tensors do not fit. */
+dt_status unet_file_view(tensor_file *f, dt_error *err);
+
+/* The configuration of a viewed file. */
+dt_status unet_file_config(unet_config *k, const tensor_file *f, dt_error *err);
+
+/* Classes of a viewed file, the null class left out; 0: it is told a context. */
+int64_t unet_file_classes(const tensor_file *f);
+
+/* Makes the network of a viewed file and fills it. Every tensor of the network must be there with its shape, and every tensor of
+ * the file must be used. With `labels` (may be NULL) the class tokens are those of other classes (model/label_table.h). */
+dt_status unet_load(ctx *c, unet *m, const tensor_file *f, const model_info *info, const label_start *labels);
+
+/* Writes the weights (diffusion/denoiser.h). */
+dt_status unet_write(ctx *c, const unet *m, const denoiser_file *f);
+
+#endif
