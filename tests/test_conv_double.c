@@ -253,6 +253,11 @@ static tensor *build_average_pool(ctx *c, tensor *const in[])
     return op_average_pool(c, in[0], 3);
 }
 
+static tensor *build_add_channels(ctx *c, tensor *const in[])
+{
+    return op_add_channels(c, in[0], in[1]);
+}
+
 static tensor *build_upsample(ctx *c, tensor *const in[])
 {
     return op_upsample(c, in[0]);
@@ -305,6 +310,7 @@ static const grad_case cases[] = {
     {"op_max_pool", 1, {{2, 6, 7, 2}}, {4}, build_max_pool},
     {"op_relu", 1, {{3, 17}}, {2}, build_relu},
     {"op_average_pool", 1, {{2, 5, 4, 2}}, {4}, build_average_pool},
+    {"op_add_channels", 2, {{2, 3, 4, 5}, {2, 5}}, {4, 2}, build_add_channels},
     {"op_upsample", 1, {{2, 3, 4, 2}}, {4}, build_upsample},
     {"op_pad_end", 1, {{2, 3, 4, 2}}, {4}, build_pad_end},
     {"op_soft_clamp", 1, {{3, 17}}, {2}, build_soft_clamp},

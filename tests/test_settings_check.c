@@ -156,6 +156,7 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"eval_steps=5 validation_data=v feature=squeezenet", "feature_weights"},
         {"method=pretrain", "leave out pretrained_model"},
         {"hidden_size=384", "hidden_size 384 is for method pretrain"},
+        {"norm_num_groups=8", "norm_num_groups 8 is for method pretrain with model UNet"},
         {"depth=12", "depth 12"},
         {"patch_size=2 method=finetune", "patch_size 2"},
         {"model=DiT-S/2", "model DiT-S/2 is for method pretrain"},
@@ -195,6 +196,9 @@ static void pretrain_checks_the_widths_of_the_new_network(void **state)
         {"resolution=30", "resolution 30"},
         {"resolution=32 eval_steps=5 validation_data=v", "squeezenet"},
         {"resolution=32 num_heads=5 model=DiT-S/2", "num_heads 5 is for model custom"},
+        {"resolution=32 model=UNet num_heads=2 layers_per_block=1 beta_schedule=linear", NULL},
+        {"resolution=32 model=UNet hidden_size=64", "hidden_size 64 is for a DiT"},
+        {"resolution=32 layers_per_block=1", "layers_per_block 1 is for method pretrain with model UNet"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         assert_check(s, SETTINGS_TRAIN, rules[i][0], rules[i][1]);

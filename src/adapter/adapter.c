@@ -8,9 +8,11 @@ static const struct {
     const char *name;
     void (*join)(ctx *c, adapter *a, denoiser *d); /* NULL: it has no rows of its own */
     bool biases;                                   /* the network's biases train too */
+    bool blocks;                                   /* it joins blocks, whose tokens it changes */
 } kinds[] = {
-    {"none", NULL, false},      {"bitfit", NULL, true},        {"difffit", difffit_join, true},
-    {"lora", lora_join, false}, {"vpt-deep", vpt_join, false}, {"adaptformer", adaptformer_join, false},
+    {"none", NULL, false, false},          {"bitfit", NULL, true, false},
+    {"difffit", difffit_join, true, true}, {"lora", lora_join, false, false},
+    {"vpt-deep", vpt_join, false, true},   {"adaptformer", adaptformer_join, false, true},
 };
 
 adapter_plan adapter_plan_of(const dt_settings *s)
@@ -34,6 +36,10 @@ dt_status adapter_open(ctx *c, adapter *a, denoiser *d, const adapter_plan *plan
     if (plan->kind == DT_ADAPTER_NONE) return c->error.status;
     if (!d->sites)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "adapter %s: a network of kind %s has no place for adapters",
+                         kinds[plan->kind].name, d->ops->kind);
+    if (kinds[plan->kind].blocks && !d->sites->block_count)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED,
+                         "adapter %s: a network of kind %s has no blocks that it could join; lora and bitfit can",
                          kinds[plan->kind].name, d->ops->kind);
     if (kinds[plan->kind].join) kinds[plan->kind].join(c, a, d);
     if (!ctx_failed(c)) params_init(c, &a->params, seed);
