@@ -172,7 +172,7 @@ static void bfloat16_stays_near(void **state)
         walk_back(&x);
         const double worst = gradient_difference(&x);
         print_message("%s in bfloat16: prediction %.1e, gradients %.1e\n", models[i], out, worst);
-        assert_true(out < 3e-2 && worst < 0.1);
+        assert_true(out < 3e-2 && worst < 0.15);
         close_fixture(&x);
     }
 }
