@@ -119,6 +119,15 @@ tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count)
     return t;
 }
 
+tensor *conv_file_matrix(const conv_file *f, const char *name, int64_t rows, int64_t width)
+{
+    const int64_t dims[] = {rows, width};
+    if (ctx_failed(f->c)) return NULL;
+    tensor *t = tensor_new(f->c, &f->c->model, 2, dims);
+    if (t) read_into(f, t->data, name, 2, dims);
+    return t;
+}
+
 void conv_file_rows(const conv_file *f, tensor *weight, tensor *bias, int64_t first, const char *name, int64_t outputs,
                     int64_t inputs)
 {

@@ -32,6 +32,9 @@ void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *
 /* A tensor [count]. */
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count);
 
+/* A tensor [rows,width]. */
+tensor *conv_file_matrix(const conv_file *f, const char *name, int64_t rows, int64_t width);
+
 /* Rows first..first+outputs-1 of weight [..,inputs] and bias [..], from a 1x1 convolution or a linear map `name`. */
 void conv_file_rows(const conv_file *f, tensor *weight, tensor *bias, int64_t first, const char *name, int64_t outputs,
                     int64_t inputs);
