@@ -142,7 +142,9 @@ typedef struct dt_settings {
     /* model */
     char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
     char vae[DT_PATH_MAX];              /* models of latents: the codec, AutoencoderKL or a tiny autoencoder */
-    char model[DT_TEXT_MAX]; /* pretrain: "DiT-S/2" .. "DiT-XL/8", "custom" with the widths below, or "UNet" */
+    char text_encoder[DT_PATH_MAX]; /* models told prompts: diffusers folder or checkpoint; empty: pretrained_model */
+    char tokenizer[DT_PATH_MAX];    /* its vocabulary; empty: that beside it */
+    char model[DT_TEXT_MAX];        /* pretrain: "DiT-S/2" .. "DiT-XL/8", "custom" with the widths below, or "UNet" */
     int64_t hidden_size, depth, patch_size, in_channels;
     char block_out_channels[DT_TEXT_MAX]; /* pretrain, UNet: widths of its levels, from the largest image on */
     char down_block_types[DT_TEXT_MAX];   /* CrossAttnDownBlock2D or DownBlock2D for each; empty: the last is plain */
@@ -244,7 +246,9 @@ typedef struct dt_settings {
     char tail_model[DT_PATH_MAX]; /* sample, chain: makes the last steps in the model's place; empty: nobody */
     double tail;                  /* sample: the share of the steps that it makes, 0 to 1 */
     char tails[DT_TEXT_MAX];      /* chain: the shares that are compared, "0,0.1,1" */
-    char classes[DT_TEXT_MAX];    /* "0,3,7", "0-101" or names; empty: all classes */
+    char prompt[DT_PATH_MAX];     /* models told prompts: the prompt, or a file NAME.txt of one a line, drawn in turn */
+    char negative_prompt[DT_PATH_MAX]; /* what guidance leads away from */
+    char classes[DT_TEXT_MAX];         /* "0,3,7", "0-101" or names; empty: all classes */
     dt_class_order class_order;
     int64_t num_samples, sample_batch_size;
     int64_t save_images;          /* so many of the samples become files; negative: all */

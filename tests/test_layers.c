@@ -46,7 +46,7 @@ static const struct {
     {"prepare", "base file container image data"},
     {"report", "base file settings"},
     {"api", "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
-            "model/ideal "
+            "model/sd model/ideal "
             "model/feature adapter model eval data method train measure run prepare report"},
     {"study", "base file settings tensor run report api"},
     {"tools", "base file settings prepare"},

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/prompts.h"
 #include "base/clock.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
@@ -30,22 +31,24 @@ static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *
 }
 
 /* What an image of the bank depends on besides its index. */
-static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const char *base_sha256)
+static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const char *base_sha256, const examples *told)
 {
     const bool guided = s->bank_labels == DT_BANK_CLASSES;
-    return JSON_OBJECT({"base_sha256", json_string(base_sha256)},
-                       {"mixed_precision", json_string(settings_word(s, "mixed_precision"))},
-                       {"sampler", json_string(settings_word(s, "sampler"))},
-                       {"num_inference_steps", json_integer(s->num_inference_steps)},
-                       {"timestep_spacing", json_string(api_spacing_word(s))}, {"eta", json_real(s->eta)},
-                       {"clip_sample", json_boolean(s->clip_sample)},
-                       {"labels", json_string(settings_word(s, "bank_labels"))},
-                       {"guidance_scale", json_real(guided ? s->guidance_scale : 1)},
-                       {"guidance_channels", json_string(guided ? settings_word(s, "guidance_channels") : "all")},
-                       {"seed", json_integer(s->seed)},
-                       {"shape", json_pack("[I,I,I]", (json_int_t)d->shape.channels, (json_int_t)d->shape.height,
-                                           (json_int_t)d->shape.width)},
-                       {"shard_size", json_integer(s->bank_shard_size)});
+    json_t *all = JSON_OBJECT(
+        {"base_sha256", json_string(base_sha256)},
+        {"mixed_precision", json_string(settings_word(s, "mixed_precision"))},
+        {"sampler", json_string(settings_word(s, "sampler"))},
+        {"num_inference_steps", json_integer(s->num_inference_steps)},
+        {"timestep_spacing", json_string(api_spacing_word(s))}, {"eta", json_real(s->eta)},
+        {"clip_sample", json_boolean(s->clip_sample)}, {"labels", json_string(settings_word(s, "bank_labels"))},
+        {"guidance_scale", json_real(guided ? s->guidance_scale : 1)},
+        {"guidance_channels", json_string(guided ? settings_word(s, "guidance_channels") : "all")},
+        {"seed", json_integer(s->seed)},
+        {"shape",
+         json_pack("[I,I,I]", (json_int_t)d->shape.channels, (json_int_t)d->shape.height, (json_int_t)d->shape.width)},
+        {"shard_size", json_integer(s->bank_shard_size)});
+    if (all && told && told->sha256[0]) json_put(&all, "told_sha256", json_string(told->sha256));
+    return all;
 }
 
 static dt_status check_same_drawing(const json_t *manifest, const json_t *description, const char *folder,
@@ -235,7 +238,7 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
 {
     making k = {.c = c, .s = s, .observer = observer, .started_s = clock_s()};
     if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
-    json_t *description = describe_drawing(s, d, base_sha256);
+    json_t *description = describe_drawing(s, d, base_sha256, told);
     if (description)
         k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
     else
@@ -250,12 +253,15 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     denoiser d;
+    prompts told = {0};
     model_info info = {0};
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_BANK, observer) != DT_OK) return api_leave(c);
     const model_choice choice = model_choice_of(s, observer);
-    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK)
-        bank_make(c, &d, info.sha256, NULL, s, observer);
+    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
+        prompts_open(c, &told, &d, s, s->bank_size, observer) == DT_OK)
+        bank_make(c, &d, info.sha256, told.text ? &told.told : NULL, s, observer);
+    prompts_close(&told);
     model_info_free(&info);
     return api_leave(c);
 }

@@ -91,6 +91,8 @@ static dt_status open_point(chain *h, point *p, double tail)
     if (sampling_end(&h->with, &p->sampler, p->steps) != DT_OK) return h->c->error.status;
     p->folder = (sample_folder){.s = &p->s,
                                 .classes = &h->with.classes,
+                                .prompt = h->with.prompts.text,
+                                .prompt_count = h->with.prompts.count,
                                 .info = &h->with.info,
                                 .channels = shape.channels,
                                 .size = shape.height,
@@ -130,7 +132,7 @@ static dt_status open_points(chain *h)
 
 static dt_status chain_open(chain *h)
 {
-    if (sampling_open(&h->with) != DT_OK ||
+    if (sampling_open(&h->with, h->s->eval_count) != DT_OK ||
         meter_open(h->c, &h->meter, h->s, h->s->tail_model, model_kinds_all) != DT_OK || open_reference(h) != DT_OK)
         return h->c->error.status;
     return open_points(h);

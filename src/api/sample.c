@@ -31,7 +31,7 @@ static int64_t tail_steps(const sample_job *p)
 
 static dt_status open_model(sample_job *p)
 {
-    if (sampling_open(&p->with) != DT_OK) return p->c->error.status;
+    if (sampling_open(&p->with, p->s->num_samples) != DT_OK) return p->c->error.status;
     p->drawing = p->with.drawing;
     return sampling_end(&p->with, &p->drawing.sampler, tail_steps(p));
 }
@@ -49,6 +49,8 @@ static dt_status open_folder(sample_job *p)
     p->folder = (sample_folder){.s = p->s,
                                 .classes = &p->with.classes,
                                 .info = &p->with.info,
+                                .prompt = p->with.prompts.text,
+                                .prompt_count = p->with.prompts.count,
                                 .channels = shape.channels,
                                 .size = shape.height,
                                 .saved = saved < 0 || saved > count ? count : saved,

@@ -94,12 +94,15 @@ void sample_folder_close(sample_folder *f)
 dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t number, dt_error *err)
 {
     char path[DT_PATH_MAX], label[128];
-    int32_t y = class_list_at(f->classes, number);
+    const int32_t y = class_list_at(f->classes, number);
+    const char *prompt = f->prompt ? f->prompt[number % f->prompt_count] : NULL;
     image picture = {0};
     if (number >= f->saved) return DT_OK;
     image_path(path, f, number);
     snprintf(label, sizeof label, "%d %s", (int)y, y < f->info->class_name_count ? f->info->class_name[y] : "");
-    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"class", label}, {"parameters", f->text}};
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION},
+                                {prompt ? "prompt" : "class", prompt ? prompt : label},
+                                {"parameters", f->text}};
     if (image_grid(&picture, x, 1, f->channels, f->size, f->size, 1, err) == DT_OK)
         image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, err);
     image_close(&picture);
@@ -137,20 +140,25 @@ static dt_status load_values(const sample_folder *f, float *x, int64_t number, d
     return DT_OK;
 }
 
-/* Classes in turn have columns; where they are drawn, every picture has its own name. */
+/* Classes in turn have columns, and so have prompts; where classes are drawn, every picture has its own name. */
 static dt_status draw_grid(const sample_folder *f, const float *x, int64_t count, bool *labelled, dt_error *err)
 {
     int32_t class_of[GRID_MAX];
     bool in_turn = f->classes->order == DT_CLASSES_IN_TURN;
     for (int64_t i = 0; i < count; i++) class_of[i] = class_list_at(f->classes, i);
-    const grid_pictures pictures = {.x = x,
-                                    .count = count,
-                                    .channels = f->channels,
-                                    .size = f->size,
-                                    .class_list = in_turn ? f->classes->class : class_of,
-                                    .class_list_count = in_turn ? f->classes->count : count,
-                                    .class_name = f->info->class_name,
-                                    .class_name_count = f->info->class_name_count};
+    grid_pictures pictures = {.x = x,
+                              .count = count,
+                              .channels = f->channels,
+                              .size = f->size,
+                              .class_list = in_turn ? f->classes->class : class_of,
+                              .class_list_count = in_turn ? f->classes->count : count,
+                              .class_name = f->info->class_name,
+                              .class_name_count = f->info->class_name_count};
+    if (f->prompt) {
+        pictures.class_list = NULL;
+        pictures.class_name = (char *const *)f->prompt;
+        pictures.class_list_count = pictures.class_name_count = f->prompt_count;
+    }
     char path[DT_PATH_MAX];
     image picture = {0};
     file_join(path, f->s->output_dir, "grid.png");

@@ -13,6 +13,8 @@ typedef struct sample_folder {
     const dt_settings *s;
     const class_list *classes;
     const model_info *info;
+    const char *const *prompt; /* [prompt_count], drawn in turn; NULL: none */
+    int64_t prompt_count;
     int64_t channels, size;     /* of a picture */
     int64_t saved;              /* so many images become files */
     char text[SAMPLE_TEXT_MAX]; /* what makes an image what it is; part of every PNG */

@@ -46,7 +46,31 @@ static dt_status open_tail(sampling *p)
     return sampling_end(p, &fits, p->drawing.sampler.schedule.count);
 }
 
-dt_status sampling_open(sampling *p)
+/* Who answers beside the model is told the same contexts. */
+static dt_status share_null(const sampling *p, denoiser *other, const char *key, const char *path)
+{
+    const denoiser *d = &p->model;
+    if (!other->ops || (!d->context_tokens && !other->context_tokens)) return p->c->error.status;
+    if (other->context_tokens != d->context_tokens || other->context_width != d->context_width)
+        return error_set(&p->c->error, DT_ERR_SHAPE, "%s %s: is told other contexts than the model", key, path);
+    other->null_context = d->null_context;
+    return p->c->error.status;
+}
+
+/* What the models are told: classes, or prompts. */
+static dt_status open_told(sampling *p, int64_t numbers)
+{
+    const dt_settings *s = p->s;
+    if (prompts_open(p->c, &p->prompts, &p->model, s, numbers, p->observer) != DT_OK) return p->c->error.status;
+    if (p->prompts.text) p->drawing.told = &p->prompts.told;
+    if (!p->model.class_count) p->drawing.labels = NULL;
+    if (share_null(p, &p->guide, "guidance_model", s->guidance_model) != DT_OK ||
+        share_null(p, &p->tail, "tail_model", s->tail_model) != DT_OK)
+        return p->c->error.status;
+    return class_list_read(&p->classes, p->c, s, &p->info, p->model.class_count);
+}
+
+dt_status sampling_open(sampling *p, int64_t numbers)
 {
     ctx *c = p->c;
     const dt_settings *s = p->s;
@@ -58,11 +82,12 @@ dt_status sampling_open(sampling *p)
         open_tail(p) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;
-    return class_list_read(&p->classes, c, s, &p->info, p->model.class_count);
+    return open_told(p, numbers);
 }
 
 void sampling_close(sampling *p)
 {
+    prompts_close(&p->prompts);
     model_info_free(&p->info);
     model_info_free(&p->guide_info);
     model_info_free(&p->tail_info);
@@ -75,6 +100,13 @@ dt_status sampling_end(const sampling *p, sampler *out, int64_t steps)
 }
 
 /* ---- saying ---- */
+
+static size_t add_prompts(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
+{
+    if (!p->prompts.text) return used;
+    snprintf(out + used, SAMPLE_TEXT_MAX - used, ", prompts and their encoder sha256 %s", p->prompts.told.sha256);
+    return strlen(out);
+}
 
 static size_t add_guide(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
 {
@@ -99,7 +131,7 @@ void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TE
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
         s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
-    size_t used = add_guide(p, out, strlen(out));
+    size_t used = add_prompts(p, out, add_guide(p, out, strlen(out)));
     if (s->nag_scale > 0) snprintf(out + used, SAMPLE_TEXT_MAX - used, ", nag_scale %g", s->nag_scale);
     used = strlen(out);
     if (tail_steps)

@@ -3,6 +3,7 @@
 #ifndef API_SAMPLING_H
 #define API_SAMPLING_H
 
+#include "api/prompts.h"
 #include "api/sample_folder.h"
 #include "measure/drawing.h"
 #include "model/maker.h"
@@ -16,12 +17,13 @@ typedef struct sampling {
     bool tail_told; /* the tail's model has the same classes, and is told them */
     codec codec;
     class_list classes;
+    prompts prompts;
     drawing drawing; /* without a tail: see sampling_end */
 } sampling;
 
-/* Opens it all; c, s and observer are filled. Errors as denoiser_load_as, and where the models do not fit each other. Close it in any
- * case. */
-dt_status sampling_open(sampling *p);
+/* Opens it all, for samples of numbers below `numbers`; c, s and observer are filled. Errors as denoiser_load_as and prompts_open, and
+ * where the models do not fit each other. Close it in any case. */
+dt_status sampling_open(sampling *p, int64_t numbers);
 void sampling_close(sampling *p);
 
 /* The drawing's sampler, ended by the tail's model in so many steps (0: not at all). */

@@ -39,6 +39,8 @@ static const struct {
     {"guidance_model", 0, ALL, false},
     {"tail_model", 0, ALL, false},
     {"vae", 0, ALL, false},
+    {"text_encoder", 0, ALL, false},
+    {"tokenizer", 0, ALL, false},
     {"feature_weights", 0, ALL, false},
     {"psi_table", 0, ALL, false},
     {"xi_table", 0, ALL, false},

@@ -135,6 +135,7 @@ dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const mod
 
 int32_t class_list_at(const class_list *l, int64_t number)
 {
+    if (l->count == 0) return 0;
     if (l->order == DT_CLASSES_IN_TURN) return l->class[number % l->count];
     rng_key key = {.seed = l->seed, .purpose = RNG_SAMPLE_CLASS, .sample = (uint32_t)number};
     return l->class[rng_below(key, 0, (uint64_t)l->count)];

@@ -23,7 +23,7 @@ dt_status class_list_all(class_list *l, ctx *c, int64_t class_count);
 /* One class for every sample, e.g. the null class. */
 dt_status class_list_one(class_list *l, ctx *c, int32_t class);
 
-/* The class of sample `number`: the list in turn, or drawn evenly from it, by seed and number alone. */
+/* The class of sample `number`: the list in turn, or drawn evenly from it, by seed and number alone. 0 of an empty one. */
 int32_t class_list_at(const class_list *l, int64_t number);
 
 #endif

@@ -21,6 +21,7 @@ enum {
     STUDY = SETTINGS_STUDY,
     BOTH = RUN | STUDY,
     DRAWS = BANK | TRAIN | SAMPLE | CHAIN,
+    PROMPTED = BANK | SAMPLE | CHAIN,
 };
 
 static const char machine[] = "Machine", model[] = "Model", data[] = "Data", method[] = "Method";
@@ -101,6 +102,8 @@ const settings_key settings_keys[] = {
     REAL(model, ema_length, "0", 0, 0.3, SAMPLE | PREDICT | CONVERT | CHAIN, RESULT, 0, "average of this length, of a run with ema_power; 0: its result"),
     ENUM(model, process, "auto", process_words, USES_MODEL | CONVERT, RESULT, 0, "of a file that does not say it; auto: its own, else ddpm (DiT)"),
     TEXT(model, vae, "", "PATH", CACHE | TRAIN | SAMPLE | EVAL | CHAIN | IDEAL | DIAGNOSE, RESULT, 0, "AutoencoderKL or tiny autoencoder; models of latents"),
+    TEXT(model, text_encoder, "", "PATH", PROMPTED, RESULT, 0, "of prompts: diffusers folder or SD 1.x file; empty: pretrained_model's"),
+    TEXT(model, tokenizer, "", "PATH", PROMPTED, RESULT, 0, "folder, or CLIP's bpe_simple_vocab_16e6.txt.gz; empty: by text_encoder"),
     TEXT(model, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8; custom, with the widths below; or UNet"),
     INT(model, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
     INT(model, depth, "6", 1, 1024, TRAIN, RESULT, TRAIN, "number of blocks; pretrain with model custom"),
@@ -207,6 +210,8 @@ const settings_key settings_keys[] = {
     TEXT(sampling, tail_model, "", "PATH", SAMPLE | CHAIN, RESULT, 0, "makes the last steps in the model's place: the base"),
     REAL(sampling, tail, "0.1", 0, 1, SAMPLE, RESULT, 0, "share of the steps that tail_model makes"),
     TEXT(sampling, tails, "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1", "LIST", CHAIN, RESULT, 0, "shares of the steps that are compared, rising, 0 to 1"),
+    TEXT(sampling, prompt, "", "TEXT", PROMPTED, RESULT, 0, "what is drawn, or a file NAME.txt of prompts, one a line, in turn"),
+    TEXT(sampling, negative_prompt, "", "TEXT", PROMPTED, RESULT, 0, "what guidance leads away from; models told prompts"),
     TEXT(sampling, classes, "", "LIST", SAMPLE | CHAIN, RESULT, 0, "cat,dog or 0,3-9 (numbers unless a class is called by one); empty: all"),
     ENUM(sampling, class_order, "turn", class_order_words, SAMPLE | CHAIN, RESULT, 0, "classes one after the other, or drawn evenly"),
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE | CHAIN, RESULT, 0, "images drawn; train, chain: images of a sample grid"),

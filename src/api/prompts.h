@@ -1,0 +1,27 @@
+/* What a denoiser is told that is told a context: the settings' prompts, encoded, for numbers in turn, and their negative prompt as
+ * its null context. */
+#ifndef API_PROMPTS_H
+#define API_PROMPTS_H
+
+#include "data/examples.h"
+#include "diffusion/denoiser.h"
+#include "prepare/text_table.h"
+
+typedef struct prompts {
+    const char **text; /* [count], in the model arena; NULL: the denoiser is told no context */
+    int64_t count;
+    examples
+        told; /* contexts of the first told.count of them: number i has that of i % told.count. told.sha256 is of the
+                    * encoder and all texts, the negative one among them */
+    text_table lines;
+} prompts;
+
+/* Encodes s->prompt, or the lines of the text file that it names (NAME.txt), as far as the first `numbers` samples need them, and
+ * gives d the context of s->negative_prompt. The encoder's weights are gone then. The observer is told how many prompts are too
+ * long. Of a denoiser without a context nothing is done, and DT_ERR_ARG where the settings speak of prompts. DT_ERR_SHAPE: the
+ * encoder's contexts are not the denoiser's. Close it in any case. */
+dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,
+                       const dt_observer *observer);
+void prompts_close(prompts *p);
+
+#endif
