@@ -1,5 +1,6 @@
 /* CLIP's text encoder and prompts against transformers' (vectors/make_clip_vectors.py): every layout of files, batches, and files
- * that do not fit. */
+ * that do not fit. With a model and a vocabulary as its arguments the program writes the contexts of the lines it reads, as 32-bit
+ * floats: vectors/check_text_encoder.py. */
 #include "context_fixture.h"
 #include "temp_folder.h"
 
@@ -233,8 +234,29 @@ static void a_tokenizer_of_another_encoder_is_refused(void **state)
     assert_non_null(strstr(context.error.message, "bpe_simple_vocab"));
 }
 
-int main(void)
+/* ---- for check_text_encoder.py ---- */
+
+static int write_contexts(const char *model, const char *vocabulary)
 {
+    char *line = NULL;
+    size_t room = 0;
+    if (context_make(NULL)) return 1;
+    const prompt_encoder p = open_encoder(model, vocabulary);
+    float *values = malloc((size_t)(p.tokens * p.width) * sizeof *values);
+    for (ssize_t n; (n = getline(&line, &room, stdin)) > 0;) {
+        const char *text = line;
+        if (line[n - 1] == '\n') line[n - 1] = '\0';
+        if (prompt_encode(&context, &p, values, &text, 1) != DT_OK) fail_msg("%s", context.error.message);
+        fwrite(values, sizeof *values, (size_t)(p.tokens * p.width), stdout);
+    }
+    free(values);
+    free(line);
+    return context_remove(NULL);
+}
+
+int main(int count, char **argument)
+{
+    if (count == 3) return write_contexts(argument[1], argument[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(contexts_are_those_of_transformers, context_make, context_remove),
         cmocka_unit_test_setup_teardown(gelu_is_as_it_is_defined, context_make, context_remove),

@@ -105,6 +105,16 @@ static void classes_are_named_or_numbered(void **state)
     }
 }
 
+static void prompts_are_not_for_models_of_classes(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("prompted");
+    snprintf(s.prompt, sizeof s.prompt, "a cat");
+    assert_int_equal(draw(&s, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "prompt is for models that are told prompts");
+    assert_false(file_exists(temp_path("prompted")));
+}
+
 static void a_folder_of_other_samples_is_refused_and_left_alone(void **state)
 {
     (void)state;
@@ -432,6 +442,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_do_not_depend_on_batches_and_threads),
         cmocka_unit_test(classes_are_named_or_numbered),
+        cmocka_unit_test(prompts_are_not_for_models_of_classes),
         cmocka_unit_test(a_folder_of_other_samples_is_refused_and_left_alone),
         cmocka_unit_test(what_was_stopped_or_failed_can_be_drawn_again),
         cmocka_unit_test(images_that_are_there_are_not_drawn_again),

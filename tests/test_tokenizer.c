@@ -193,6 +193,10 @@ static void broken_vocabularies_are_refused(void **state)
     pair_is_refused("{" ENDS ", \"a\": 2}", "a a a\n", "two parts");
     pair_is_refused("{" ENDS ", \"a\": 2}", "a a\n", "merge 1, \"a a\"");
     pair_is_refused("{" ENDS ", \"a\": 2, \"aa\": 3}", "a a\na a\n", "twice");
+    put_file("pair/tokenizer_config.json", "{\"pad_token\": \"!\"}");
+    refused(temp_path("pair"), DT_ERR_UNSUPPORTED, "Stable Diffusion 2");
+    put_file("pair/tokenizer_config.json", "{\"pad_token\": {\"content\": \"!\"}}");
+    refused(temp_path("pair"), DT_ERR_UNSUPPORTED, "Stable Diffusion 2");
     refused(temp_path("nothing"), DT_ERR_IO, "nothing");
     refused(temp_path(""), DT_ERR_IO, "tokenizer.json");
     put_file("no.gz", "\x1f\x8b\x08 is not packed");

@@ -123,6 +123,8 @@ static const struct {
     {"num_classes", NULL, "the classes are the folders of train_data"},
     {"class_labels", "classes", NULL},
     {"labels", "classes", NULL},
+    {"validation_prompt", "prompt", NULL},
+    {"prompts", "prompt", NULL},
     {"n_samples", "num_samples", NULL},
     {"num_images", "num_samples", NULL},
     {"num_fid_samples", "num_samples", NULL},

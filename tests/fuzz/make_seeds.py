@@ -296,6 +296,10 @@ def small():
     seed("cgroup", "second", "0::/g\n", "200000 100000\n", "", "")
     seed("cgroup", "infinite", "0::/g\n", "inf inf\n", "", "")
     seed("cgroup", "first", "4:cpu,cpuacct:/g\n", "", "150000\n", "100000\n")
+    names = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"]
+    words = json.dumps({name: i for i, name in enumerate(names)})
+    seed("tokenizer", "pair", words, "#version: 0.2\na b</w>\n", "ab a<|endoftext|>b <|STARTOFTEXT|> it's \u00e9\u0301 12")
+    seed("tokenizer", "list", "", "heading\na b</w>\n\u00c3 \u00a9\n", "ab \u0130 &amp; \u4f60")
     for name, text in {
         "number": "learning-rate=1e-4",
         "word": "method=finetune",

@@ -123,12 +123,12 @@ static void put_word(output *o, const uint8_t *bytes, int64_t count)
     const arena_place mark = arena_mark(&c->scratch);
     w.symbol = arena_alloc(&c->scratch, (size_t)count * sizeof *w.symbol, &c->error);
     w.heap = arena_alloc(&c->scratch, (size_t)(3 * count) * sizeof *w.heap, &c->error);
-    if (ctx_failed(c)) return;
+    if (ctx_failed(c)) count = 0;
     for (int32_t i = 0; i < count; i++)
         w.symbol[i] = (symbol){o->t->byte[i + 1 == count][bytes[i]], i - 1, i + 1 < count ? i + 1 : -1};
     for (int32_t i = 0; i < count; i++) consider(o->t, &w, i);
     merge(o->t, &w);
-    for (int32_t i = 0; i >= 0; i = w.symbol[i].next) put(o, w.symbol[i].id);
+    for (int32_t i = count ? 0 : -1; i >= 0; i = w.symbol[i].next) put(o, w.symbol[i].id);
     arena_release(&c->scratch, mark);
 }
 

@@ -11,6 +11,7 @@
 #define VOCABULARY "vocab.json"
 #define MERGES     "merges.txt"
 #define WHOLE      "tokenizer.json"
+#define CONFIG     "tokenizer_config.json"
 #define OPENAI     "bpe_simple_vocab_16e6.txt.gz"
 #define WORD_END   "</w>"
 
@@ -357,8 +358,26 @@ static bool has_pair(const char *folder)
     return has(folder, VOCABULARY) && has(folder, MERGES);
 }
 
+/* OpenCLIP's vocabulary is the same, but it fills up with "!", which gives other contexts. */
+static dt_status check_filling(reading *r, const char *folder)
+{
+    if (!has(folder, CONFIG)) return DT_OK;
+    file_join(r->path, folder, CONFIG);
+    json_t *config = json_file_read(r->path, &r->c->error);
+    const json_t *pad = json_object_get(config, "pad_token");
+    const char *text = json_string_value(json_is_object(pad) ? json_object_get(pad, "content") : pad);
+    if (text && strcmp(text, "<|endoftext|>") != 0)
+        error_set(&r->c->error, DT_ERR_UNSUPPORTED,
+                  "%s: pad_token <|endoftext|> expected, as Stable Diffusion 1.x has it, found %.40s (that of Stable "
+                  "Diffusion 2 and XL is !)",
+                  r->path, text);
+    json_decref(config);
+    return r->c->error.status;
+}
+
 static dt_status read_folder(reading *r, const char *folder)
 {
+    if (check_filling(r, folder) != DT_OK) return r->c->error.status;
     if (has_pair(folder)) return read_pair(r, folder);
     if (has(folder, WHOLE)) return read_whole(r, folder);
     return error_set(&r->c->error, DT_ERR_IO, "%s: " VOCABULARY " and " MERGES ", or " WHOLE ", expected in the folder",
