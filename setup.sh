@@ -1,8 +1,8 @@
 # Sourced by demo.sh and test.sh: installs what is missing (Debian 12 or later) and builds.
 
 packages=(build-essential cmake ninja-build pkg-config zlib1g-dev libjpeg62-turbo-dev libpng-dev libwebp-dev
-          libtiff-dev libgif-dev libavif-dev libarchive-dev libyaml-dev libjansson-dev libutf8proc-dev nettle-dev libopenblas-dev
-          liblapacke-dev libcmocka-dev libfreetype-dev libfontconfig-dev libharfbuzz-dev fonts-dejavu-core fonts-noto-color-emoji unicode-data)
+          libtiff-dev libgif-dev libavif-dev libarchive-dev libyaml-dev libjansson-dev libutf8proc-dev nettle-dev
+          libopenblas-dev liblapacke-dev libcmocka-dev libfreetype-dev libfontconfig-dev libharfbuzz-dev fonts-dejavu-core fonts-noto-color-emoji unicode-data)
 
 install_missing_packages() {
     local missing=() package sudo=()

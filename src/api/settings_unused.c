@@ -99,6 +99,11 @@ static bool draws_without_classes(const dt_settings *s)
     return s->bank_labels == DT_BANK_NULL;
 }
 
+static bool draws_unguided(const dt_settings *s)
+{
+    return s->guidance_scale == 1;
+}
+
 /* ---- what ---- */
 
 typedef struct unused {
@@ -130,7 +135,9 @@ static const unused unused_keys[] = {
      false},
     {SETTINGS_TRAIN, measures_no_distance, "feature feature_weights inception_resize inception_score_parts eval_count",
      "eval_steps", false},
-    {SETTINGS_BANK, draws_without_classes, "guidance_scale guidance_channels", "bank_labels classes", false},
+    {SETTINGS_BANK, draws_without_classes, "guidance_scale guidance_channels negative_prompt", "bank_labels classes",
+     false},
+    {SETTINGS_SAMPLE | SETTINGS_CHAIN, draws_unguided, "negative_prompt", "guidance_scale other than 1", false},
     {SETTINGS_SAMPLE, keeps_no_statistics, "feature feature_weights inception_resize", "save_statistics", false},
     {SETTINGS_SAMPLE, has_no_tail, "tail", "tail_model", false},
     {SETTINGS_EVAL | SETTINGS_CHAIN, has_no_inception, "inception_resize inception_score_parts", "feature inception",

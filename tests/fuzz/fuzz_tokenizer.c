@@ -1,7 +1,8 @@
 /* libFuzzer target: vocab.json and merges.txt, or where the first is empty openai's list of merges, and a text. What is accepted gives
  * ids that are its own. */
-#include "fuzz_context.h"
 #include "fuzz_folder.h"
+
+#include "fuzz_context.h"
 #include "model/sd/tokenizer.h"
 
 enum { LENGTH = 32 };

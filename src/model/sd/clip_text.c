@@ -26,7 +26,7 @@ dt_status clip_text_enter(tensor_file *f, dt_error *err)
         "cond_stage_model.transformer.",
         "state_dict.cond_stage_model.transformer.",
     };
-    if (holds(f, "conditioner.embedders.") || holds(f, "text_projection.weight"))
+    if (holds(f, "conditioner.embedders.") || (holds(f, "text_projection.weight") && !holds(f, "vision_model.")))
         return error_set(err, DT_ERR_UNSUPPORTED,
                          "%s: the text encoders of Stable Diffusion XL; that of Stable Diffusion 1.x expected",
                          f->path);

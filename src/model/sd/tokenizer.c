@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 
+static const char start_token[] = "<|startoftext|>", end_token[] = "<|endoftext|>";
+
 /* Text on its way: code points in scratch. */
 typedef struct letters {
     const int32_t *at;
@@ -197,9 +199,8 @@ static letters behind(letters l, int64_t count)
 
 static void put_words(output *o, letters l)
 {
-    static const char end[] = "<|endoftext|>"; /* in capitals in the text: no special token, but three words */
     for (int64_t length; l.count && !ctx_failed(o->c); l = behind(l, length)) {
-        if (begins_with(l, end)) {
+        if (begins_with(l, end_token)) { /* in capitals in the text: no special token, but three words */
             put_letters(o, first_of(l, 2));
             put_letters(o, first_of(behind(l, 2), 9));
             put_letters(o, first_of(behind(l, 11), 2));
@@ -216,11 +217,10 @@ static void put_words(output *o, letters l)
 /* Lower-case text between special tokens "<|startoftext|>". */
 static void put_part(output *o, letters l)
 {
-    static const char start[] = "<|startoftext|>";
-    const int64_t length = (int64_t)strlen(start);
+    const int64_t length = (int64_t)strlen(start_token);
     while (l.count && !ctx_failed(o->c)) {
         int64_t i = 0;
-        while (i < l.count && !begins_with(behind(l, i), start)) i++;
+        while (i < l.count && !begins_with(behind(l, i), start_token)) i++;
         put_words(o, first_of(l, i));
         l = behind(l, i);
         if (!l.count) break;
@@ -270,11 +270,10 @@ static dt_status check_text(const char *text, dt_error *err)
 
 dt_status tokenizer_encode(ctx *c, const tokenizer *t, int32_t ids[], int64_t length, const char *text, int64_t *wanted)
 {
-    static const char end[] = "<|endoftext|>";
     output o = {.c = c, .t = t, .ids = ids, .length = length - 1};
     if (ctx_failed(c) || check_text(text, &c->error) != DT_OK) return c->error.status;
     put(&o, t->start);
-    for (const char *at; (at = strstr(text, end)); text = at + strlen(end)) {
+    for (const char *at; (at = strstr(text, end_token)); text = at + strlen(end_token)) {
         put_text(&o, text, at - text);
         put(&o, t->end);
     }
