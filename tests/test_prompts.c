@@ -1,9 +1,12 @@
-/* Drawing by prompts: a denoiser that is told a context and knows no classes, with the text encoder of vectors/clip. */
+/* Drawing by prompts, with the text encoder of vectors/clip: of a denoiser that is told a context and knows no classes, and of a
+ * small UNet by the verbs sample and bank. */
 #include "run_fixture.h"
 
 #include "api/prompts.h"
 #include "measure/drawing.h"
 #include "model/sd/prompt.h"
+#include "model/sd/unet_denoiser.h"
+#include "model/sd/unet_file.h"
 #include "op/op.h"
 
 enum { SIDE = 4, PIXELS = SIDE * SIDE, TOKENS = 77, COUNT = 7, CLIP_WIDTH = 16 };
@@ -190,6 +193,114 @@ static void what_cannot_be_is_refused(void **state)
     refused(&d, &s, DT_ERR_ARG, "negative_prompt");
 }
 
+/* ---- the verbs ---- */
+
+/* A UNet of random weights that is told contexts of the text encoder's width. */
+static void write_unet(const char *name)
+{
+    const unet_config k = {.input_size = 8,
+                           .in_channels = 3,
+                           .out_channels = 3,
+                           .level_count = 2,
+                           .width = {8, 8},
+                           .heads = {2, 2},
+                           .down_attends = {true, false},
+                           .up_attends = {true, false},
+                           .layers = 1,
+                           .context_width = CLIP_WIDTH,
+                           .groups = 4,
+                           .epsilon = 1e-5,
+                           .noise = NOISE_SCALED_LINEAR};
+    unet m = {0};
+    assert_int_equal(unet_open(&c, &m, &k), DT_OK);
+    params_init(&c, &m.params, 3);
+    for (int i = 0; i < m.params.count; i++) {
+        tensor *t = m.params.row[i].tensor;
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] += 0.1F * (real)sin(1 + 0.7 * (double)j + i);
+    }
+    const denoiser_file f = {.path = temp_path(name)};
+    if (unet_write(&c, &m, &f) != DT_OK) fail_msg("%s", c.error.message);
+}
+
+static dt_settings verb_settings(const char *prompt)
+{
+    dt_settings s = settings_of(prompt, "blurred");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("unet.safetensors"));
+    snprintf(s.text_encoder, sizeof s.text_encoder, "vectors/clip");
+    s.num_samples = 4;
+    s.bank_size = 4;
+    s.bank_shard_size = 2;
+    return s;
+}
+
+/* Whether a PNG of a folder says this. */
+static bool picture_says(const char *folder, int number, const char *text)
+{
+    char name[64], *data;
+    size_t size;
+    snprintf(name, sizeof name, "%s/images/%06d.png", folder, number);
+    assert_int_equal(file_read_all(&data, &size, temp_path(name), 1 << 20, &c.error), DT_OK);
+    const bool says = memmem(data, size, text, strlen(text)) != NULL;
+    free(data);
+    return says;
+}
+
+static dt_settings sampled(const char *folder, const char *prompt)
+{
+    dt_settings s = verb_settings(prompt);
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(folder));
+    return s;
+}
+
+static void check_same_file(const char *a, const char *b)
+{
+    file_hash hash[2];
+    assert_int_equal(file_sha256(&hash[0], temp_path(a), &c.error), DT_OK);
+    assert_int_equal(file_sha256(&hash[1], temp_path(b), &c.error), DT_OK);
+    assert_string_equal(hash[0].hex, hash[1].hex);
+}
+
+static void samples_are_drawn_by_prompts(void **state)
+{
+    (void)state;
+    write_unet("unet.safetensors");
+    put_file("two.txt", "a cat\ntwo dogs, in the snow\n");
+    const dt_settings all = sampled("all", temp_path("two.txt")), other = sampled("all", "a cat");
+    fixture_must(dt_sample, &all);
+    assert_true(picture_says("all", 2, "a cat") && picture_says("all", 3, "two dogs, in the snow"));
+    assert_false(picture_says("all", 3, "a cat"));
+    assert_true(file_exists(temp_path("all/grid.png")));
+    assert_int_equal(fixture_call_until(dt_sample, &other, -1), DT_ERR_CONFLICT);
+    dt_settings part = sampled("part", temp_path("two.txt"));
+    part.num_samples = part.sample_batch_size = 1; /* one prompt is encoded, then both */
+    fixture_must(dt_sample, &part);
+    part.num_samples = 4;
+    fixture_must(dt_sample, &part);
+    for (int i = 0; i < 4; i++) {
+        char name[2][64];
+        for (int k = 0; k < 2; k++) snprintf(name[k], sizeof name[k], "%s/images/%06d.png", k ? "part" : "all", i);
+        check_same_file(name[0], name[1]);
+    }
+}
+
+static void a_bank_is_drawn_by_prompts(void **state)
+{
+    (void)state;
+    write_unet("unet.safetensors");
+    put_file("two.txt", "a cat\ntwo dogs, in the snow\n");
+    dt_settings s = verb_settings(temp_path("two.txt"));
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
+    fixture_must(dt_bank, &s);
+    tensor_file f;
+    assert_int_equal(safetensors_open(&f, temp_path("bank/shard-00001.safetensors"), &c.error), DT_OK);
+    const tensor_entry *context = tensor_file_find(&f, "context");
+    assert_true(context && context->dims[0] == 2 && context->dims[1] == TOKENS && context->dims[2] == CLIP_WIDTH);
+    tensor_file_close(&f);
+    snprintf(s.prompt, sizeof s.prompt, "mars");
+    assert_int_equal(fixture_call_until(dt_bank, &s, -1), DT_ERR_CONFLICT);
+    assert_non_null(strstr(fixture_message, "told_sha256"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_null_context_of_nothing_is_that_of_the_empty_prompt, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_cut_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(samples_are_drawn_by_prompts, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bank_is_drawn_by_prompts, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }
