@@ -35,6 +35,7 @@ static const struct {
     {"model/sd", "base file container tensor op nn diffusion model/file"},
     {"model/ideal", "base tensor diffusion"},
     {"model/feature", "base container image tensor op nn diffusion model/file"},
+    {"model/annotate", "base file container image tensor op nn diffusion model/file"},
     {"adapter", "base file container tensor op nn diffusion model/file"},
     {"model", "base file container average tensor diffusion model/file model/dit model/sd adapter"},
     {"eval", "base file container tensor"},
@@ -47,7 +48,7 @@ static const struct {
     {"report", "base file settings"},
     {"api", "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
             "model/sd model/ideal "
-            "model/feature adapter model eval data method train measure run prepare report"},
+            "model/feature model/annotate adapter model eval data method train measure run prepare report"},
     {"study", "base file settings tensor run report api"},
     {"tools", "base file settings prepare"},
 };

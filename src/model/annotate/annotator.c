@@ -1,0 +1,81 @@
+#include "model/annotate/annotator.h"
+
+#include <string.h>
+
+#include "container/tensor_open.h"
+#include "model/annotate/canny.h"
+
+/* One kind. */
+typedef struct kind_row {
+    const char *name;     /* NULL: not built */
+    const char *weights;  /* the published file; NULL: none */
+    const char *settings; /* annotator.settings */
+    int64_t channels, side_min;
+    /* Reads the file's tensors into *net, which it takes from the model arena; NULL without weights. */
+    dt_status (*open)(ctx *c, const void **net, tensor_file *file);
+    /* annotate(), for sides of side_min at least. */
+    dt_status (*annotate)(ctx *c, const void *net, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width);
+} kind_row;
+
+static const kind_row kinds[ANNOTATOR_KINDS] = {
+    [ANNOTATE_CANNY] = {"canny", NULL, CANNY_SETTINGS, 1, 1, NULL, canny_annotate},
+};
+
+const char *annotator_name(annotator_kind kind)
+{
+    return kinds[kind].name;
+}
+
+annotator_kind annotator_named(const char *name)
+{
+    annotator_kind kind = 0;
+    while (kind < ANNOTATOR_KINDS && !(kinds[kind].name && strcmp(kinds[kind].name, name) == 0)) kind++;
+    return kind;
+}
+
+const char *annotator_weights_name(annotator_kind kind)
+{
+    return kinds[kind].weights;
+}
+
+static dt_status read_weights(ctx *c, annotator *a, const kind_row *row, const char *path)
+{
+    tensor_file file;
+    file_hash hash;
+    if (tensor_file_open(&file, path, &c->error) == DT_OK) {
+        tensor_file_sha256(&hash, &file);
+        memcpy(a->sha256, hash.hex, sizeof a->sha256);
+        row->open(c, &a->net, &file);
+    }
+    tensor_file_close(&file);
+    return c->error.status;
+}
+
+dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *weights)
+{
+    const kind_row *row = &kinds[kind];
+    const bool given = weights && weights[0];
+    *a = (annotator){.kind = kind, .channels = row->channels, .side_min = row->side_min, .settings = row->settings};
+    if (ctx_failed(c)) return c->error.status;
+    if (!row->name)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED, "annotator number %d is not part of this build", (int)kind);
+    if (row->weights && !given)
+        return error_set(&c->error, DT_ERR_ARG, "annotator_weights: %s needs a file of weights, such as %s", row->name,
+                         row->weights);
+    if (!row->weights && given)
+        return error_set(&c->error, DT_ERR_ARG, "annotator_weights: %s has no weights, given %s", row->name, weights);
+    return row->weights ? read_weights(c, a, row, weights) : DT_OK;
+}
+
+dt_status annotate(ctx *c, const annotator *a, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width)
+{
+    if (ctx_failed(c)) return c->error.status;
+    if (height < a->side_min || width < a->side_min)
+        return error_set(&c->error, DT_ERR_SHAPE, "a picture of %lldx%lld pixels: %s needs %lldx%lld at least",
+                         (long long)width, (long long)height, kinds[a->kind].name, (long long)a->side_min,
+                         (long long)a->side_min);
+    const int precision = ctx_set_precision(c, 0);
+    kinds[a->kind].annotate(c, a->net, map, rgb, height, width);
+    ctx_set_precision(c, precision);
+    return c->error.status;
+}

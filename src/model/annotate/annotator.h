@@ -1,0 +1,49 @@
+/* Annotators: what makes a control picture of a picture, as the demos of ControlNet (lllyasviel/ControlNet, annotator/) make theirs.
+ * The rest of the program knows an annotator by this file alone; a new kind is a row of the table in annotator.c and a
+ * file of its own.
+ *
+ * A map has the size of its picture, and depends on nothing but the picture, the kind and the weights. Networks compute in f32,
+ * whatever the context trains in. */
+#ifndef ANNOTATE_ANNOTATOR_H
+#define ANNOTATE_ANNOTATOR_H
+
+#include "tensor/context.h"
+
+typedef enum annotator_kind {
+    ANNOTATE_CANNY,
+    ANNOTATE_HED,
+    ANNOTATE_SKETCH,
+    ANNOTATE_PIDINET,
+    ANNOTATE_DEPTH,
+    ANNOTATE_NORMAL,
+    ANNOTATE_SEG,
+    ANNOTATOR_KINDS,
+} annotator_kind;
+
+typedef struct annotator {
+    annotator_kind kind;
+    int64_t channels;     /* of a map: 1 or 3 */
+    int64_t side_min;     /* a picture with a shorter side has no map */
+    char sha256[65];      /* of the weights' file; empty without one */
+    const char *settings; /* every constant that shapes a map beside the weights: together they are its identity */
+    const void *net;      /* the weights, in the model arena; NULL without */
+} annotator;
+
+/* "canny", "hed" and so on, as settings and messages name them; NULL for a kind that is not built. */
+const char *annotator_name(annotator_kind kind);
+
+/* The kind of that name; ANNOTATOR_KINDS for none. */
+annotator_kind annotator_named(const char *name);
+
+/* The file of weights that a kind is published with, for messages; NULL: it needs none. */
+const char *annotator_weights_name(annotator_kind kind);
+
+/* Reads `weights` (any container of container/tensor_open.h; empty or NULL where the kind needs none). DT_ERR_ARG: weights are
+ * missing, or given to a kind without; DT_ERR_SHAPE names file, tensor, expected and found; DT_ERR_UNSUPPORTED: a kind
+ * that is not built. */
+dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *weights);
+
+/* map[height,width,channels] of rgb[height,width,3], both bytes. DT_ERR_SHAPE for a side below side_min, with `map` untouched. */
+dt_status annotate(ctx *c, const annotator *a, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width);
+
+#endif
