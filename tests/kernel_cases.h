@@ -558,6 +558,14 @@ static void run_average_pool_bwd(work *w, const engine *e, dims z)
     CALL(w, e->average_pool_bwd(dx, dy, s));
 }
 
+static void run_depthwise_fwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 3, 1, 1);
+    float *y = output(w, s.n * s.out_h * s.out_w * s.c, 1e-5), *x = input(w, s.n * s.h * s.w * s.c);
+    float *weight = input(w, 9 * s.c), *bias = z.extreme ? NULL : input(w, s.c);
+    CALL(w, e->depthwise_fwd(y, x, weight, bias, s));
+}
+
 static void run_upsample_fwd(work *w, const engine *e, dims z)
 {
     float *y = output(w, 4 * z.n * z.s * 3 * z.d, 1e-9), *x = input(w, z.n * z.s * 3 * z.d);
@@ -668,6 +676,7 @@ static const check checks[] = {
     ENTRY(relu_bwd),
     ENTRY(average_pool_fwd),
     ENTRY(average_pool_bwd),
+    ENTRY(depthwise_fwd),
     ENTRY(upsample_fwd),
     ENTRY(upsample_bwd),
     ENTRY(pad_end_fwd),

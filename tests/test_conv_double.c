@@ -76,6 +76,25 @@ static void windows_need_not_be_square(void **state)
     }
 }
 
+/* The same as a convolution whose weights between different channels are zero. */
+static void depthwise_convolutions_keep_channels_apart(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][4] = {{3, 3, 1, 1}, {5, 5, 1, 2}, {3, 3, 2, 1}, {1, 1, 1, 0}, {3, 3, 2, 0}};
+    for (int i = 0; i < 5; i++) {
+        const int64_t *s = shapes[i];
+        tensor *x = random_image(2, 8, 9, 3), *bias = i % 2 ? NULL : random_tensor(1, (int64_t[]){3}, 1);
+        tensor *w = random_tensor(3, (int64_t[]){s[0], s[1], 3}, i);
+        tensor *full = tensor_zeros(&context, &context.step, 4, (int64_t[]){3, s[0], s[1], 3});
+        for (int64_t c = 0; c < 3; c++)
+            for (int64_t k = 0; k < s[0] * s[1]; k++) full->data[(c * s[0] * s[1] + k) * 3 + c] = w->data[k * 3 + c];
+        const tensor *y = op_depthwise(&context, x, w, bias, s[2], s[3]);
+        const tensor *expected = op_conv2d(&context, x, full, bias, s[2], s[3]);
+        assert_memory_equal(y->dim, expected->dim, 4 * sizeof *y->dim);
+        for (int64_t k = 0; k < tensor_count(y); k++) assert_true(fabs(y->data[k] - expected->data[k]) < 1e-12);
+    }
+}
+
 /* Each image alone fills the scratch for rows, so that three chunks are needed. */
 static void large_images_are_convolved_in_chunks(void **state)
 {
@@ -361,6 +380,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(convolution_is_the_sum_of_its_definition, setup, teardown),
+        cmocka_unit_test_setup_teardown(depthwise_convolutions_keep_channels_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(large_images_are_convolved_in_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(max_pooling_reaches_over_the_edge_when_it_must, setup, teardown),
         cmocka_unit_test_setup_teardown(windows_need_not_be_square, setup, teardown),

@@ -148,6 +148,32 @@ static void average_pool_bwd(real *dx, const real *dy, window_sizes z)
             }
 }
 
+/* What a window (which begins at row `top`, column `left`, maybe outside) gives, channel by channel. */
+static void depthwise_window(real *y, const real *x, const real *w, window_sizes z, window_part p, int64_t top,
+                             int64_t left)
+{
+    for (int64_t row = p.top; row < p.bottom; row++)
+        for (int64_t column = p.left; column < p.right; column++) {
+            const real *value = pixel(x, z, p.n, row, column);
+            const real *weight = w + ((row - top) * z.side_w + column - left) * z.c;
+            for (int64_t c = 0; c < z.c; c++) y[c] += value[c] * weight[c];
+        }
+}
+
+static void depthwise_fwd(real *y, const real *x, const real *w, const real *bias, window_sizes z)
+{
+    const size_t pixel_bytes = (size_t)z.c * sizeof(real);
+#pragma omp parallel for schedule(static)
+    for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
+        if (bias)
+            memcpy(y + window * z.c, bias, pixel_bytes);
+        else
+            memset(y + window * z.c, 0, pixel_bytes);
+        depthwise_window(y + window * z.c, x, w, z, part_inside(z, window),
+                         window / z.out_w % z.out_h * z.stride - z.pad_h, window % z.out_w * z.stride - z.pad_w);
+    }
+}
+
 static void relu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
@@ -168,6 +194,7 @@ void CPU_FN(cpu_register_conv)(engine *e)
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;
     e->average_pool_bwd = average_pool_bwd;
+    e->depthwise_fwd = depthwise_fwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
 }

@@ -243,6 +243,28 @@ static void average_pool_bwd(real *dx, const real *dy, window_sizes z)
     CUDA_LAUNCHED("average_pool_back");
 }
 
+static __global__ void depthwise(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t count)
+{
+    int64_t i = thread_of_grid();
+    if (i >= count) return;
+    int64_t window = i / z.c, c = i % z.c;
+    int64_t top = window / z.out_w % z.out_h * z.stride - z.pad_h, left = window % z.out_w * z.stride - z.pad_w;
+    window_part p = part_inside(z, window);
+    real sum = bias ? bias[c] : 0;
+    for (int64_t row = p.top; row < p.bottom; row++)
+        for (int64_t column = p.left; column < p.right; column++)
+            sum += x[pixel(z, p.n, row, column) + c] * w[((row - top) * z.side_w + column - left) * z.c + c];
+    y[i] = sum;
+}
+
+static void depthwise_fwd(real *y, const real *x, const real *w, const real *bias, window_sizes z)
+{
+    int64_t count = window_count(z) * z.c;
+    if (count <= 0) return;
+    depthwise<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(y, x, w, bias, z, count);
+    CUDA_LAUNCHED("depthwise");
+}
+
 /* ---- rectifier ---- */
 
 static __global__ void relu(real *y, const real *x, int64_t count)
@@ -279,6 +301,7 @@ void cuda_register_conv(engine *e)
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;
     e->average_pool_bwd = average_pool_bwd;
+    e->depthwise_fwd = depthwise_fwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
 }

@@ -18,6 +18,10 @@ tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad
 /* y[N,H,W,C]: mean over the side x side pixels (side odd) around each one, those outside the image not counted. */
 tensor *op_average_pool(ctx *c, tensor *x, int64_t side);
 
+/* y[N,OH,OW,C]: each channel of x correlated with its own weights w[side_h,side_w,C], plus bias[C] (may be NULL), over a border of
+ * `pad` zeros; OH as of op_conv2d. For frozen networks: nothing it is given may need a gradient. */
+tensor *op_depthwise(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
+
 /* y[N,2H,2W,C]: nearest neighbour. */
 tensor *op_upsample(ctx *c, tensor *x);
 

@@ -229,6 +229,9 @@ typedef struct engine {
     /* y[N,OH,OW,C] = mean of x under each window, what lies outside the image left out of sum and number */
     void (*average_pool_fwd)(real *y, const real *x, window_sizes z);
     void (*average_pool_bwd)(real *dx, const real *dy, window_sizes z);
+    /* y[N,OH,OW,C] = correlation of each channel of x with its own w[side_h,side_w,C], plus bias[C] (may be NULL); 0 outside the
+     * image */
+    void (*depthwise_fwd)(real *y, const real *x, const real *w, const real *bias, window_sizes z);
     /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
     void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
     void (*upsample_bwd)(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c);
