@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "context_fixture.h"
+#include "formula.h"
 #include "temp_folder.h"
 
 #include "container/safetensors.h"
@@ -14,22 +15,6 @@
 enum { PIXELS = INCEPTION_SIDE * INCEPTION_SIDE * 3, TENSORS = 5 * INCEPTION_CONVOLUTIONS + 2 };
 
 /* ---- what inception_reference.py makes ---- */
-
-static double noise(uint64_t seed, int64_t index)
-{
-    uint64_t x = seed + (uint64_t)index + 0x9E3779B97F4A7C15;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
-    x ^= x >> 31;
-    return (double)(x >> 32) / 0x1p31 - 1;
-}
-
-static uint64_t seed_of(const char *name)
-{
-    uint64_t value = 0xCBF29CE484222325;
-    for (; *name; name++) value = (value ^ (uint8_t)*name) * 0x100000001B3;
-    return value;
-}
 
 typedef struct made_tensor {
     char name[64];
@@ -85,20 +70,6 @@ static void write_weights(const char *path, int count)
                                      .values = made[i].values};
     if (safetensors_write(path, sources, (size_t)count, NULL, 0, NULL, &context.error) != DT_OK)
         fail_msg("%s", context.error.message);
-}
-
-static image picture(const char *name, int64_t width, int64_t height)
-{
-    image im;
-    assert_int_equal(image_alloc(&im, width, height, &context.error), DT_OK);
-    uint64_t seed = seed_of(name);
-    for (int64_t i = 0; i < width * height * 3; i++) {
-        int64_t c = i % 3, x = i / 3 % width, y = i / 3 / width;
-        int64_t rough = (int64_t)((noise(seed, i) + 1) * 128);
-        int64_t smooth = (x * 200 / width + y * 50 / height + c * 20) % 256;
-        im.rgb[i] = (uint8_t)((x * 4 / width + y * 4 / height) % 2 == 0 ? rough : smooth);
-    }
-    return im;
 }
 
 /* ---- the tests ---- */

@@ -4,6 +4,9 @@
 
 #include "container/tensor_open.h"
 #include "model/annotate/canny.h"
+#include "model/annotate/hed.h"
+#include "model/annotate/pidinet.h"
+#include "model/annotate/sketch.h"
 
 /* One kind. */
 typedef struct kind_row {
@@ -19,6 +22,10 @@ typedef struct kind_row {
 
 static const kind_row kinds[ANNOTATOR_KINDS] = {
     [ANNOTATE_CANNY] = {"canny", NULL, CANNY_SETTINGS, 1, 1, NULL, canny_annotate},
+    [ANNOTATE_HED] = {"hed", "ControlNetHED.pth", HED_SETTINGS, 1, HED_SIDE_MIN, hed_open, hed_annotate},
+    [ANNOTATE_SKETCH] = {"sketch", "ControlNetHED.pth", SKETCH_SETTINGS, 1, HED_SIDE_MIN, hed_open, sketch_annotate},
+    [ANNOTATE_PIDINET] = {"pidinet", "table5_pidinet.pth", PIDINET_SETTINGS, 1, PIDINET_SIDE_MIN, pidinet_open,
+                          pidinet_annotate},
 };
 
 const char *annotator_name(annotator_kind kind)

@@ -16,8 +16,7 @@ static bool same_shape(const tensor_entry *e, int dim_count, const int64_t dims[
     return e->dim_count >= 1;
 }
 
-/* The values of a tensor that must have this shape, in scratch; NULL after a failure. */
-static float *read_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[])
+float *conv_file_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[])
 {
     dt_error *err = &f->c->error;
     char expected[TENSOR_SHAPE_TEXT], found[TENSOR_SHAPE_TEXT] = "none";
@@ -40,7 +39,7 @@ static void read_into(const conv_file *f, real *out, const char *name, int dim_c
 {
     ctx *c = f->c;
     const arena_place mark = arena_mark(&c->scratch);
-    const float *values = ctx_failed(c) ? NULL : read_values(f, name, dim_count, dims);
+    const float *values = ctx_failed(c) ? NULL : conv_file_values(f, name, dim_count, dims);
     int64_t positions = dim_count == 4 ? dims[2] * dims[3] : 1, inputs = dim_count > 1 ? dims[1] : 1;
     real *turned = numbers_prepare(c, &c->scratch, out, dims[0] * inputs * positions);
     if (turned) params_channels_last(turned, values, dims[0], inputs, positions);

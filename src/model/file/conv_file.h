@@ -29,6 +29,9 @@ void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64
 void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
                                double epsilon);
 
+/* The values of a tensor of this shape in the order of the file, in the scratch arena; NULL after a failure. */
+float *conv_file_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[]);
+
 /* A tensor [count]. */
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count);
 
