@@ -170,8 +170,9 @@ typedef struct dt_settings {
     char cache_dir[DT_PATH_MAX];       /* models of latents: where encoded pictures are kept */
     int64_t resolution;                /* of the pictures; 0: the model's */
     bool random_flip;
-    char background[DT_TEXT_MAX]; /* colour behind transparent pixels, "#rrggbb" */
-    bool strict;                  /* a broken image is an error instead of a skipped and listed file */
+    char background[DT_TEXT_MAX];        /* colour behind transparent pixels, "#rrggbb" */
+    bool strict;                         /* a broken image is an error instead of a skipped and listed file */
+    char annotator_weights[DT_PATH_MAX]; /* of the network that makes control pictures; canny has none */
 
     /* method */
     dt_method method;
@@ -365,6 +366,20 @@ typedef struct dt_prepared {
  * Nothing in `folder` is changed or copied. */
 dt_status dt_data_prepare(dt_context *ctx, const char *name, const char *folder, const dt_settings *s,
                           const dt_observer *observer, dt_prepared *result);
+
+/* Name of annotator number 0, 1, .. ("canny", "hed", ..); NULL behind the last one. */
+const char *dt_annotator_name(int64_t number);
+
+typedef struct dt_annotated {
+    int64_t made, found, passed_over; /* maps made now, maps that were there, pictures without one */
+} dt_annotated;
+
+/* Makes control pictures: the map that annotator `kind` makes of each picture of `input` (a picture, or a folder with its sub-folders,
+ * tar or zip of them), as PNG: `output` is the file of one picture's map (.png), else a folder in which each map has its picture's
+ * name. s->resolution 0 keeps the pictures' sizes, else they are cropped as training pictures are. Goes on where an earlier
+ * call stopped. */
+dt_status dt_annotate(dt_context *ctx, const char *kind, const char *input, const char *output, const dt_settings *s,
+                      const dt_observer *observer, dt_annotated *result);
 
 /* Draws s->bank_size samples of the unconditional branch of s->pretrained_model into s->bank (safetensors shards and
  * manifest.json). Goes on where an earlier call stopped; the same bits however often it was interrupted. */

@@ -17,6 +17,7 @@ static const struct {
                   {"predict", SETTINGS_PREDICT},
                   {"convert", SETTINGS_CONVERT},
                   {"inspect", SETTINGS_INSPECT},
+                  {"annotate", SETTINGS_ANNOTATE},
                   {"run", RUN_KEYS},
                   {"chain", SETTINGS_CHAIN},
                   {"ideal", SETTINGS_IDEAL},

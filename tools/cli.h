@@ -24,7 +24,7 @@ typedef struct verb {
 } verb;
 
 extern const verb data_verb, diagnose_verb, bank_verb, cache_verb, train_verb, sample_verb, eval_verb, predict_verb,
-    convert_verb, inspect_verb, report_verb, run_verb, study_verb, chain_verb, ideal_verb;
+    convert_verb, inspect_verb, report_verb, run_verb, study_verb, chain_verb, ideal_verb, annotate_verb;
 extern const verb *const verbs[]; /* ends with NULL */
 
 /* NULL for an unknown name. */

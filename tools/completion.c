@@ -15,11 +15,8 @@ static value_kind kind_of_placeholder(const char *text, size_t length)
     static const struct {
         const char *placeholder;
         value_kind kind;
-    } kinds[] = {{"DIR", VALUE_FOLDER},
-                 {"DIRS", VALUE_FOLDER},
-                 {"PATH", VALUE_FILE},
-                 {"FILE", VALUE_FILE},
-                 {"RECIPE", VALUE_FILE}};
+    } kinds[] = {{"DIR", VALUE_FOLDER}, {"DIRS", VALUE_FOLDER}, {"PATH", VALUE_FILE},  {"FILE", VALUE_FILE},
+                 {"IN", VALUE_FILE},    {"OUT", VALUE_FILE},    {"RECIPE", VALUE_FILE}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].placeholder) == length && !memcmp(kinds[i].placeholder, text, length)) return kinds[i].kind;
     return VALUE_FREE;
@@ -46,6 +43,26 @@ static void print_words(FILE *out, const settings_key *key)
 static void print_published(FILE *out)
 {
     for (int i = 0; i < published_set_count; i++) fprintf(out, "%s%s", i ? " " : "", published_sets[i].name);
+}
+
+static void print_annotators(FILE *out)
+{
+    for (int64_t i = 0; dt_annotator_name(i); i++) fprintf(out, "%s%s", i ? " " : "", dt_annotator_name(i));
+}
+
+/* Operands of which there are few. */
+static const struct {
+    const char *placeholder;
+    void (*print)(FILE *out);
+} listed[] = {{"NAME", print_published}, {"KIND", print_annotators}};
+
+/* What prints the words for a placeholder; NULL: it is none of those. */
+static void (*words_of(const char *text, size_t length))(FILE *out)
+{
+    for (size_t i = 0; i < sizeof listed / sizeof *listed; i++)
+        if (strlen(listed[i].placeholder) == length && !memcmp(listed[i].placeholder, text, length))
+            return listed[i].print;
+    return NULL;
 }
 
 static bool is_used(const settings_key *key)
@@ -112,9 +129,9 @@ static void bash_operands(FILE *out, const verb *v)
         fprintf(out, "        %s/%d) ", v->name, place);
         if (islower((unsigned char)word[0])) {
             fprintf(out, "words=%.*s", (int)length, word);
-        } else if (length == 4 && !memcmp(word, "NAME", 4)) {
+        } else if (words_of(word, length)) {
             fputs("words='", out);
-            print_published(out);
+            words_of(word, length)(out);
             fputs("'", out);
         } else {
             fprintf(out, "paths=%s", kind_of_placeholder(word, length) == VALUE_FOLDER ? "folders" : "files");
@@ -233,9 +250,9 @@ static void zsh_operands(FILE *out, const verb *v)
         fprintf(out, " \\\n                '%d:%.*s:", place, (int)length, word);
         if (islower((unsigned char)word[0])) {
             fprintf(out, "(%.*s)", (int)length, word);
-        } else if (length == 4 && !memcmp(word, "NAME", 4)) {
+        } else if (words_of(word, length)) {
             fputs("(", out);
-            print_published(out);
+            words_of(word, length)(out);
             fputs(")", out);
         } else {
             zsh_action(out, kind_of_placeholder(word, length));

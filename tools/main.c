@@ -8,9 +8,9 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
 
-const verb *const verbs[] = {&diagnose_verb, &bank_verb,    &train_verb,   &sample_verb, &eval_verb,  &report_verb,
-                             &data_verb,     &run_verb,     &study_verb,   &chain_verb,  &ideal_verb, &cache_verb,
-                             &inspect_verb,  &convert_verb, &predict_verb, NULL};
+const verb *const verbs[] = {&diagnose_verb, &bank_verb,    &train_verb,   &sample_verb,  &eval_verb,  &report_verb,
+                             &data_verb,     &run_verb,     &study_verb,   &chain_verb,   &ideal_verb, &cache_verb,
+                             &annotate_verb, &inspect_verb, &convert_verb, &predict_verb, NULL};
 
 const verb *verb_find(const char *name)
 {

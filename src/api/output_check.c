@@ -45,7 +45,8 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
     case SETTINGS_CONVERT:
         if (s->save_model_as == DT_MODEL_DIFFUSERS || is_adapter_folder(s)) return file_check_folder(s->output, err);
         return check_file(s->output, err);
-    case SETTINGS_INSPECT: return err->status;
+    case SETTINGS_INSPECT:
+    case SETTINGS_ANNOTATE: return err->status; /* its output is no setting */
     case SETTINGS_PREDICT:
     case SETTINGS_REPORT: return check_file(s->output, err);
     }

@@ -31,7 +31,7 @@ dt_status sample_folder_claim(file_lock *lock, const char *folder, const char *n
     if (file_lock_folder(lock, folder, err) != DT_OK) return err->status;
     if (file_exists(path)) {
         if (file_read_all(&found, &size, path, 1 << 16, err) == DT_OK && strcmp(found, text))
-            error_set(err, DT_ERR_CONFLICT, "%s: the folder holds %s drawn otherwise (%s); choose another output_dir",
+            error_set(err, DT_ERR_CONFLICT, "%s: the folder holds %s drawn otherwise (%s); choose another folder",
                       folder, purpose, found);
         free(found);
     } else {

@@ -346,6 +346,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_IDEAL: check_ideal(s, err); break;
     case SETTINGS_DIAGNOSE: check_diagnose(s, err); break;
     case SETTINGS_INSPECT: break;
+    case SETTINGS_ANNOTATE: check_background(s, err); break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);

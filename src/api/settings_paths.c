@@ -42,6 +42,7 @@ static const struct {
     {"text_encoder", 0, ALL, false},
     {"tokenizer", 0, ALL, false},
     {"feature_weights", 0, ALL, false},
+    {"annotator_weights", 0, ALL, false},
     {"psi_table", 0, ALL, false},
     {"xi_table", 0, ALL, false},
     {"input", 0, ALL, false},

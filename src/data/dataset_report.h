@@ -7,6 +7,8 @@
 
 /* What `data prepare` leaves beside the splits; no picture, and not listed as passed over. */
 #define DATASET_DESCRIPTION "data_set.json"
+/* What `annotate` leaves beside maps; neither is this. */
+#define DATASET_MAPS "maps.txt"
 
 typedef struct dataset_skip {
     char *file, *reason;

@@ -175,7 +175,8 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
 {
     char *name = tidy_name(path);
     if (!name) return no_memory(err);
-    if (!strcmp(name, DATASET_DESCRIPTION) || !strcmp(name, FILE_LOCK_NAME)) return free(name), DT_OK;
+    if (!strcmp(name, DATASET_DESCRIPTION) || !strcmp(name, DATASET_MAPS) || !strcmp(name, FILE_LOCK_NAME))
+        return free(name), DT_OK;
     const char *why, *last = file_base_name(name);
     size_t hidden = hidden_length(&why, name, is_folder);
     if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);

@@ -14,17 +14,59 @@ static int compare_ordinals(const void *left, const void *right, void *files)
     return (a > b) - (a < b);
 }
 
+/* The order in which the files are read. */
+static dt_status order_files(picture_stream *s, const char *path, dt_error *err)
+{
+    size_t count = (size_t)s->source.file_count;
+    s->order = calloc(count + 1, sizeof *s->order);
+    if (!s->order) return error_set(err, DT_ERR_MEMORY, "no memory to list the images of %s", path);
+    for (size_t i = 0; i < count; i++) s->order[i] = (int64_t)i;
+    if (s->source.is_archive) qsort_r(s->order, count, sizeof *s->order, compare_ordinals, s->source.file);
+    return DT_OK;
+}
+
 static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
 {
     if (source_open(&s->source, &s->report, path, err) != DT_OK ||
         class_plan_make(&s->plan, &s->source, &s->report, &(class_plan_options){0}, err) != DT_OK)
         return err->status;
-    size_t count = (size_t)s->source.file_count;
-    s->order = calloc(count, sizeof *s->order);
-    if (!s->order) return error_set(err, DT_ERR_MEMORY, "no memory to list the images of %s", path);
-    for (size_t i = 0; i < count; i++) s->order[i] = (int64_t)i;
-    if (s->source.is_archive) qsort_r(s->order, count, sizeof *s->order, compare_ordinals, s->source.file);
-    return DT_OK;
+    return order_files(s, path, err);
+}
+
+/* By name without the extension, then by all of it. */
+static int compare_stems(const void *left, const void *right)
+{
+    const char *a = ((const source_file *)left)->name, *b = ((const source_file *)right)->name;
+    const size_t length_a = (size_t)(strrchr(a, '.') - a), length_b = (size_t)(strrchr(b, '.') - b);
+    const int order = memcmp(a, b, length_a < length_b ? length_a : length_b);
+    if (order) return order;
+    return length_a == length_b ? strcmp(a, b) : length_a < length_b ? -1 : 1;
+}
+
+static dt_status list_all_files(picture_stream *s, const char *path, const picture_choice *choice, dt_error *err)
+{
+    source *from = &s->source;
+    if (source_open(from, &s->report, path, err) != DT_OK) return err->status;
+    if (from->split[0])
+        return error_set(err, DT_ERR_ARG, "%s: all pictures are taken, not the split %s", from->path, from->split);
+    if (from->file_count == 0) return error_set(err, DT_ERR_FORMAT, "%s: no " IMAGE_EXTENSIONS " files", path);
+    qsort(from->file, (size_t)from->file_count, sizeof *from->file, compare_stems);
+    int64_t kept = 0;
+    for (int64_t i = 0; i < from->file_count; i++)
+        if (choice->wants(choice->user, from->file[i].name, &s->report, err))
+            from->file[kept++] = from->file[i];
+        else
+            free(from->file[i].name);
+    from->file_count = kept;
+    return err->status == DT_OK ? order_files(s, path, err) : err->status;
+}
+
+dt_status picture_stream_open_all(picture_stream *s, const char *path, int64_t resolution, const char *background,
+                                  bool strict, const picture_choice *choice, dt_error *err)
+{
+    *s = (picture_stream){.resolution = resolution, .strict = strict};
+    if (image_parse_colour(s->decode.background, background, err) != DT_OK) return err->status;
+    return list_all_files(s, path, choice, err);
 }
 
 dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
@@ -140,7 +182,9 @@ dt_status picture_stream_next(picture_stream *s, image pictures[], int64_t most,
         for (int64_t i = 0; i < fetched; i++) decode(s, &items[i]);
         for (int64_t i = 0; i < fetched; i++) {
             judge(s, &items[i], err);
-            if (items[i].picture.rgb) pictures[(*count)++] = items[i].picture;
+            if (!items[i].picture.rgb) continue;
+            pictures[(*count)++] = items[i].picture;
+            s->latest = items[i].name;
         }
     }
     free(items);

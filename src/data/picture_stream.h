@@ -6,8 +6,16 @@
 #include "data/dataset_plan.h"
 #include "data/sample_stack.h"
 
+/* Whether a file is wanted, by its name below the path; asked once of each, those of one name but for the extension one after the
+ * other. May list files as passed over. */
+typedef struct picture_choice {
+    void *user;
+    bool (*wants)(void *user, const char *name, dataset_report *report, dt_error *err);
+} picture_choice;
+
 typedef struct picture_stream {
     dataset_report report; /* only which files were passed over, and why */
+    const char *latest;    /* name below the path of the picture given last */
     /* owned */
     bool is_stack, strict;
     int64_t resolution;
@@ -29,6 +37,11 @@ typedef struct picture_stream {
  * ADM does. strict: a broken file is an error, else it is passed over and listed. On failure *s may be closed. */
 dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
                               bool strict, dt_error *err);
+
+/* The same of every picture of a folder, tar or zip, whatever splits there are, that `choice` wants; a stack is none. DT_ERR_FORMAT
+ * where there is no picture at all. */
+dt_status picture_stream_open_all(picture_stream *s, const char *path, int64_t resolution, const char *background,
+                                  bool strict, const picture_choice *choice, dt_error *err);
 void picture_stream_close(picture_stream *s);
 
 /* The next pictures, at most `most` and fewer where they are large, each to be freed with image_close; *count 0 at the end.

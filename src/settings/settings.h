@@ -27,6 +27,7 @@ typedef enum settings_verb {
     SETTINGS_DIAGNOSE = 4096,
     SETTINGS_IDEAL = 8192,
     SETTINGS_INSPECT = 16384,
+    SETTINGS_ANNOTATE = 32768,
 } settings_verb;
 
 typedef enum settings_type {

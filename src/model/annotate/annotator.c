@@ -18,14 +18,16 @@ typedef struct kind_row {
     dt_status (*open)(ctx *c, const void **net, tensor_file *file);
     /* annotate(), for sides of side_min at least. */
     dt_status (*annotate)(ctx *c, const void *net, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width);
+    int64_t bytes_per_pixel; /* annotator.bytes_per_pixel */
 } kind_row;
 
 static const kind_row kinds[ANNOTATOR_KINDS] = {
-    [ANNOTATE_CANNY] = {"canny", NULL, CANNY_SETTINGS, 1, 1, NULL, canny_annotate},
-    [ANNOTATE_HED] = {"hed", "ControlNetHED.pth", HED_SETTINGS, 1, HED_SIDE_MIN, hed_open, hed_annotate},
-    [ANNOTATE_SKETCH] = {"sketch", "ControlNetHED.pth", SKETCH_SETTINGS, 1, HED_SIDE_MIN, hed_open, sketch_annotate},
+    [ANNOTATE_CANNY] = {"canny", NULL, CANNY_SETTINGS, 1, 1, NULL, canny_annotate, 16},
+    [ANNOTATE_HED] = {"hed", "ControlNetHED.pth", HED_SETTINGS, 1, HED_SIDE_MIN, hed_open, hed_annotate, 4000},
+    [ANNOTATE_SKETCH] = {"sketch", "ControlNetHED.pth", SKETCH_SETTINGS, 1, HED_SIDE_MIN, hed_open, sketch_annotate,
+                         4000},
     [ANNOTATE_PIDINET] = {"pidinet", "table5_pidinet.pth", PIDINET_SETTINGS, 1, PIDINET_SIDE_MIN, pidinet_open,
-                          pidinet_annotate},
+                          pidinet_annotate, 4000},
 };
 
 const char *annotator_name(annotator_kind kind)
@@ -62,7 +64,11 @@ dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *
 {
     const kind_row *row = &kinds[kind];
     const bool given = weights && weights[0];
-    *a = (annotator){.kind = kind, .channels = row->channels, .side_min = row->side_min, .settings = row->settings};
+    *a = (annotator){.kind = kind,
+                     .channels = row->channels,
+                     .side_min = row->side_min,
+                     .bytes_per_pixel = row->bytes_per_pixel,
+                     .settings = row->settings};
     if (ctx_failed(c)) return c->error.status;
     if (!row->name)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "annotator number %d is not part of this build", (int)kind);

@@ -22,11 +22,12 @@ typedef enum annotator_kind {
 
 typedef struct annotator {
     annotator_kind kind;
-    int64_t channels;     /* of a map: 1 or 3 */
-    int64_t side_min;     /* a picture with a shorter side has no map */
-    char sha256[65];      /* of the weights' file; empty without one */
-    const char *settings; /* every constant that shapes a map beside the weights: together they are its identity */
-    const void *net;      /* the weights, in the model arena; NULL without */
+    int64_t channels;        /* of a map: 1 or 3 */
+    int64_t side_min;        /* a picture with a shorter side has no map */
+    char sha256[65];         /* of the weights' file; empty without one */
+    const char *settings;    /* every constant that shapes a map beside the weights: together they are its identity */
+    const void *net;         /* the weights, in the model arena; NULL without */
+    int64_t bytes_per_pixel; /* about what making a map takes of memory; 0: not known */
 } annotator;
 
 /* "canny", "hed" and so on, as settings and messages name them; NULL for a kind that is not built. */

@@ -1,0 +1,229 @@
+/* Control pictures of pictures. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "api/sample_folder.h"
+#include "base/clock.h"
+#include "base/process.h"
+#include "base/say.h"
+#include "data/picture_stream.h"
+#include "data/watch.h"
+#include "file/file.h"
+#include "image/resample.h"
+#include "model/annotate/annotator.h"
+
+enum { FILE_BYTES_MAX = 1 << 30 };
+
+typedef struct annotation {
+    ctx *c;
+    const dt_settings *s;
+    annotator a;
+    const char *output;
+    char text[SAMPLE_TEXT_MAX]; /* what makes a map what it is; part of every PNG */
+    char previous[DT_PATH_MAX]; /* the map of the file that was looked at last */
+    int64_t listed;             /* pictures that were found */
+    dt_annotated *result;
+    watch watch;
+} annotation;
+
+const char *dt_annotator_name(int64_t number)
+{
+    for (annotator_kind kind = 0; kind < ANNOTATOR_KINDS; kind++)
+        if (annotator_name(kind) && number-- == 0) return annotator_name(kind);
+    return NULL;
+}
+
+static dt_status open_kind(annotation *n, const char *name)
+{
+    char names[DT_TEXT_MAX] = "";
+    const annotator_kind kind = annotator_named(name);
+    for (int64_t i = 0, used = 0; dt_annotator_name(i); i++)
+        used += snprintf(names + used, sizeof names - (size_t)used, "%s%s", i ? ", " : "", dt_annotator_name(i));
+    if (kind == ANNOTATOR_KINDS)
+        return error_set(&n->c->error, DT_ERR_ARG, "annotate: there is no kind \"%s\"; there are %s", name, names);
+    if (annotator_open(n->c, &n->a, kind, n->s->annotator_weights) != DT_OK) return n->c->error.status;
+    snprintf(n->text, sizeof n->text, "%s (%s), weights %s, resolution %lld, background %s", name, n->a.settings,
+             n->a.sha256[0] ? n->a.sha256 : "none", (long long)n->s->resolution, n->s->background);
+    return DT_OK;
+}
+
+/* ---- one map ---- */
+
+/* A picture that would take more memory than there is, is refused before the system ends the process. */
+static dt_status check_memory(const annotation *n, const image *picture, dt_error *err)
+{
+    const int64_t need = n->a.bytes_per_pixel * picture->width * picture->height;
+    const int64_t available = process_available_memory();
+    if (available < 0 || need < available + process_own_memory()) return DT_OK;
+    return error_set(err, DT_ERR_SHAPE, "%s of %lldx%lld pixels takes about %.0f GiB; a resolution makes it less",
+                     annotator_name(n->a.kind), (long long)picture->width, (long long)picture->height,
+                     (double)need / (1 << 30));
+}
+
+/* rgb[pixels,3] of map[pixels,channels], which begin at the same place. */
+static void spread(uint8_t *rgb, int64_t pixels, int64_t channels)
+{
+    for (int64_t i = pixels - 1; i >= 0 && channels == 1; i--) memset(rgb + 3 * i, rgb[i], 3);
+}
+
+/* Makes the map and writes it. A picture that cannot have one is DT_ERR_SHAPE. */
+static dt_status make_map(annotation *n, const image *picture, const char *path)
+{
+    ctx *c = n->c;
+    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", n->text}};
+    image map;
+    if (check_memory(n, picture, &c->error) != DT_OK ||
+        image_alloc(&map, picture->width, picture->height, &c->error) != DT_OK)
+        return c->error.status;
+    if (annotate(c, &n->a, map.rgb, picture->rgb, picture->height, picture->width) == DT_OK) {
+        spread(map.rgb, map.width * map.height, n->a.channels);
+        image_write_png(path, map.rgb, map.width, map.height, texts, 2, &c->error);
+    }
+    image_close(&map);
+    return c->error.status;
+}
+
+/* ---- a set of pictures ---- */
+
+/* output/NAME with .png in place of the extension; false where that is too long for a path. */
+static bool path_of(char path[DT_PATH_MAX], const annotation *n, const char *name)
+{
+    const size_t stem = (size_t)(strrchr(name, '.') - name);
+    return snprintf(path, DT_PATH_MAX, "%s/%.*s.png", n->output, (int)stem, name) < DT_PATH_MAX;
+}
+
+/* Of two files whose maps would have one name, the first has one; what has its map already is not read again. */
+static bool wants(void *user, const char *name, dataset_report *report, dt_error *err)
+{
+    annotation *n = user;
+    char path[DT_PATH_MAX];
+    n->listed++;
+    const bool fits = path_of(path, n, name), doubled = fits && !strcmp(path, n->previous);
+    if (!fits || doubled) {
+        report_skip(report, name, fits ? "another picture has this name" : "the path of its map is too long", err);
+        return false;
+    }
+    snprintf(n->previous, sizeof n->previous, "%s", path);
+    if (!file_exists(path)) return true;
+    n->result->found++;
+    return false;
+}
+
+static dt_status make_parent(const char *path, dt_error *err)
+{
+    char folder[DT_PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", (int)(file_base_name(path) - path - 1), path);
+    return file_make_dirs(folder, err);
+}
+
+static dt_status take_picture(annotation *n, picture_stream *stream, const image *picture)
+{
+    char path[DT_PATH_MAX];
+    dt_error *err = &n->c->error;
+    if (!path_of(path, n, stream->latest) || make_parent(path, err) != DT_OK) return err->status;
+    if (make_map(n, picture, path) == DT_OK) {
+        n->result->made++;
+    } else if (err->status == DT_ERR_SHAPE && !n->s->strict) {
+        const dt_error why = *err;
+        error_clear(err);
+        report_skip(&stream->report, stream->latest, why.message, err);
+    }
+    return err->status;
+}
+
+static dt_status take_all(annotation *n, picture_stream *stream)
+{
+    dt_error *err = &n->c->error;
+    const int64_t count = stream->source.file_count;
+    image picture;
+    int64_t given = 1;
+    while (ctx_go_on(n->c) && picture_stream_next(stream, &picture, 1, &given, err) == DT_OK && given > 0) {
+        take_picture(n, stream, &picture);
+        image_close(&picture);
+        if (err->status == DT_OK && !watch_go_on(&n->watch, stream->next, count))
+            error_set(err, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld pictures; the same command goes on",
+                      n->output, (long long)stream->next, (long long)count);
+    }
+    return err->status;
+}
+
+static dt_status annotate_set(annotation *n, const char *input)
+{
+    dt_error *err = &n->c->error;
+    file_lock lock = {0};
+    picture_stream stream = {0};
+    const picture_choice choice = {n, wants};
+    const dt_observer *observer = n->watch.observer;
+    if (file_is_folder(input) && file_is_inside(n->output, input))
+        return error_set(err, DT_ERR_ARG, "annotate: the maps' folder %s must not be in the pictures' folder %s",
+                         n->output, input);
+    if (sample_folder_claim(&lock, n->output, DATASET_MAPS, "maps", n->text, err) == DT_OK &&
+        picture_stream_open_all(&stream, input, n->s->resolution, n->s->background, n->s->strict, &choice, err) ==
+            DT_OK)
+        take_all(n, &stream);
+    report_tell_skips(&stream.report, observer->log, observer->user);
+    picture_stream_close(&stream);
+    file_unlock(&lock);
+    n->result->passed_over = n->listed - n->result->made - n->result->found;
+    return err->status;
+}
+
+/* ---- one picture ---- */
+
+static dt_status read_picture(const annotation *n, image *picture, const char *path)
+{
+    dt_error *err = &n->c->error;
+    image_options options = {0};
+    image square;
+    char *data;
+    size_t size;
+    if (image_parse_colour(options.background, n->s->background, err) != DT_OK ||
+        file_read_all(&data, &size, path, FILE_BYTES_MAX, err) != DT_OK)
+        return err->status;
+    image_decode(picture, NULL, (const uint8_t *)data, size, path, &options, err);
+    free(data);
+    if (err->status != DT_OK || n->s->resolution == 0) return err->status;
+    resample_centre_crop(&square, picture, n->s->resolution, err);
+    image_close(picture);
+    *picture = square;
+    return err->status;
+}
+
+static dt_status annotate_one(annotation *n, const char *input)
+{
+    char path[DT_PATH_MAX];
+    dt_error *err = &n->c->error;
+    image picture = {0};
+    if (file_has_extension(n->output, "png") && !file_is_folder(n->output))
+        snprintf(path, sizeof path, "%s", n->output);
+    else if (!path_of(path, n, file_base_name(input)))
+        return error_set(err, DT_ERR_ARG, "annotate: the path %s is too long", n->output);
+    else if (file_make_dirs(n->output, err) != DT_OK)
+        return err->status;
+    if (file_is_same(path, input))
+        return error_set(err, DT_ERR_ARG, "annotate: the map must not be the picture %s itself", input);
+    if (file_check_writable(path, err) == DT_OK && read_picture(n, &picture, input) == DT_OK &&
+        make_map(n, &picture, path) == DT_OK)
+        n->result->made = 1;
+    image_close(&picture);
+    return err->status;
+}
+
+dt_status dt_annotate(dt_context *c, const char *kind, const char *input, const char *output, const dt_settings *s,
+                      const dt_observer *observer, dt_annotated *result)
+{
+    annotation n = {.c = c, .s = s, .output = output, .result = result};
+    n.watch = (watch){api_observer(observer), "annotate", clock_s()};
+    *result = (dt_annotated){0};
+    if (api_enter(c, s, SETTINGS_ANNOTATE, n.watch.observer) != DT_OK || open_kind(&n, kind) != DT_OK)
+        return api_leave(c);
+    if (strlen(output) > FILE_FOLDER_MAX)
+        error_set(&c->error, DT_ERR_ARG, "annotate: the path %s is too long", output);
+    else if (image_has_extension(input) && !file_is_folder(input))
+        annotate_one(&n, input);
+    else
+        annotate_set(&n, input);
+    return api_leave(c);
+}
