@@ -122,6 +122,17 @@ static dt_status call_ideal(dt_context *c, const dt_settings *s, const dt_observ
     return dt_ideal(c, s, observer, &r);
 }
 
+static void shape_maps(dt_settings *s)
+{
+    (void)s;
+}
+
+static dt_status call_maps(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_annotated r;
+    return dt_annotate(c, "canny", temp_path("data"), temp_path("out"), s, observer, &r);
+}
+
 static void shape_cache(dt_settings *s)
 {
     snprintf(s->cache_dir, sizeof s->cache_dir, "%s", temp_path("out"));
@@ -167,6 +178,7 @@ static const work works[] = {
     {"ideal", call_ideal, shape_ideal, false, false},
     {"ideal of latents", call_ideal, shape_ideal, true, false},
     {"cache", dt_cache, shape_cache, true, false},
+    {"maps", call_maps, shape_maps, false, false},
     {"study", dt_run, shape_study, false, true},
     {"study of latents", dt_run, shape_latent_study, true, true},
 };

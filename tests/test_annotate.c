@@ -1,0 +1,183 @@
+/* The verb annotate: which pictures get a map, under which name, and what is refused. */
+#include "dataset_fixture.h"
+
+static dt_annotated result;
+static char message[2048], told[1 << 14];
+
+static void hear(void *user, const char *line)
+{
+    (void)user;
+    const size_t used = strlen(told);
+    snprintf(told + used, sizeof told - used, "%s\n", line);
+}
+
+static dt_settings settings(void)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    s.threads = 1;
+    return s;
+}
+
+/* Names are those in the temporary folder. */
+static dt_status call(const char *kind, const char *in, const char *out, const dt_settings *s)
+{
+    dt_context *c = NULL;
+    const dt_observer observer = {.log = hear};
+    told[0] = '\0';
+    assert_int_equal(dt_open(&c, s), DT_OK);
+    const dt_status status = dt_annotate(c, kind, temp_path(in), temp_path(out), s, &observer, &result);
+    snprintf(message, sizeof message, "%s", dt_message(c));
+    dt_close(c);
+    return status;
+}
+
+static void assert_made(const char *in, const char *out, const dt_settings *s, int64_t made, int64_t found,
+                        int64_t passed_over)
+{
+    if (call("canny", in, out, s) != DT_OK) fail_msg("%s", message);
+    assert_int_equal(result.made, made);
+    assert_int_equal(result.found, found);
+    assert_int_equal(result.passed_over, passed_over);
+}
+
+static void assert_refused(const char *kind, const char *in, const char *out, dt_status status, const char *says)
+{
+    const dt_settings s = settings();
+    assert_int_equal(call(kind, in, out, &s), status);
+    assert_says(message, says);
+}
+
+/* A PNG of a white square on black, whose edges Canny finds. */
+static bytes square(int width, int height)
+{
+    uint8_t *rgb = calloc((size_t)(width * height), 3);
+    assert_non_null(rgb);
+    for (int y = height / 4; y < 3 * height / 4; y++)
+        memset(rgb + 3 * (y * width + width / 4), 255, (size_t)(width / 2) * 3);
+    bytes file = make_png(rgb, (size_t)width * 3, width, height, (png_recipe){.type = PNG_COLOR_TYPE_RGB, .depth = 8});
+    free(rgb);
+    return file;
+}
+
+/* The map is grey, of that size, and holds black and white alone. */
+static void assert_map(const char *name, int64_t width, int64_t height)
+{
+    char *data;
+    size_t size;
+    int64_t white = 0;
+    image im;
+    dt_error err = {0};
+    if (file_read_all(&data, &size, temp_path(name), 1 << 20, &err) != DT_OK ||
+        image_decode(&im, NULL, (uint8_t *)data, size, name, &(image_options){0}, &err) != DT_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(im.width, width);
+    assert_int_equal(im.height, height);
+    for (int64_t i = 0; i < 3 * width * height; i++) {
+        assert_int_equal(im.rgb[i], im.rgb[i / 3 * 3]);
+        assert_true(im.rgb[i] == 0 || im.rgb[i] == 255);
+        white += im.rgb[i] == 255;
+    }
+    assert_true(white > 0);
+    image_close(&im);
+    free(data);
+}
+
+static void maps_have_the_names_and_sizes_of_their_pictures(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("in/top.png", square(40, 20));
+    put("in/train/a/one.PNG", square(16, 24));
+    put("in/other/one.two.png", square(12, 12));
+    put("in/notes.txt", text_file("no picture"));
+    assert_made("in", "out", &s, 3, 0, 0);
+    assert_map("out/top.png", 40, 20);
+    assert_map("out/train/a/one.png", 16, 24);
+    assert_map("out/other/one.two.png", 12, 12);
+    assert_file_says("out/maps.txt", "canny (");
+    s.resolution = 16;
+    assert_made("in", "cropped", &s, 3, 0, 0);
+    assert_map("cropped/top.png", 16, 16);
+}
+
+static void maps_that_are_there_are_not_made_again(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("in/a.png", square(16, 16));
+    put("in/b.png", square(16, 16));
+    assert_made("in", "out", &s, 2, 0, 0);
+    temp_write("out/a.png", "mark", 4);
+    put("in/c.png", square(16, 16));
+    assert_made("in", "out", &s, 1, 2, 0);
+    assert_file_says("out/a.png", "mark");
+    s.resolution = 8; /* other maps: another folder */
+    assert_int_equal(call("canny", "in", "out", &s), DT_ERR_CONFLICT);
+    assert_says(message, "the folder holds maps drawn otherwise (canny");
+    assert_refused("canny", "in", "in", DT_ERR_ARG, "must not be in the pictures' folder");
+    assert_refused("canny", "in", "in/maps", DT_ERR_ARG, "must not be in the pictures' folder");
+    put("mine/file", text_file("x"));
+    assert_refused("canny", "in", "mine", DT_ERR_CONFLICT, "holds");
+}
+
+static void what_has_no_map_is_told_and_passed_over(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("in/broken.png", text_file("\x89PNG\r\n\x1a\n"));
+    put("in/good.png", square(16, 16));
+    put("in/same.jpg", text_file("never read"));
+    put("in/same.png", square(16, 16));
+    assert_made("in", "out", &s, 1, 0, 3);
+    assert_says(told, "same.png");
+    assert_says(told, "another picture has this name");
+    assert_says(told, "broken.png");
+    assert_int_equal(call("canny", "in", "strict", &(dt_settings){0}), DT_ERR_ARG); /* settings that are none */
+    s.strict = true;
+    assert_int_equal(call("canny", "in", "strict", &s), DT_ERR_FORMAT);
+}
+
+static void archives_and_single_pictures_are_taken(void **state)
+{
+    (void)state;
+    const dt_settings s = settings();
+    struct archive *a = begin_tar("set.tar.gz", GZIP);
+    add_to_tar(a, "set/z.png", square(16, 16));
+    add_to_tar(a, "set/deep/a.png", square(20, 16));
+    end_tar(a);
+    assert_made("set.tar.gz", "out", &s, 2, 0, 0);
+    assert_map("out/set/z.png", 16, 16);
+    assert_map("out/set/deep/a.png", 20, 16);
+    put("cat.png", square(18, 16));
+    assert_made("cat.png", "edges.png", &s, 1, 0, 0);
+    assert_map("edges.png", 18, 16);
+    assert_made("cat.png", "folder", &s, 1, 0, 0);
+    assert_map("folder/cat.png", 18, 16);
+    assert_refused("canny", "cat.png", "cat.png", DT_ERR_ARG, "must not be the picture");
+}
+
+static void what_cannot_be_is_refused_before_anything_is_written(void **state)
+{
+    (void)state;
+    put("in/a.png", square(16, 16));
+    put("empty/notes.txt", text_file("no picture"));
+    assert_refused("edges", "in", "out", DT_ERR_ARG,
+                   "there is no kind \"edges\"; there are canny, hed, sketch, pidinet");
+    assert_refused("hed", "in", "out", DT_ERR_ARG, "hed needs a file of weights, such as ControlNetHED.pth");
+    assert_refused("canny", "missing", "other", DT_ERR_IO, "missing");
+    assert_refused("canny", "empty", "another", DT_ERR_FORMAT, "no .jpg");
+    assert_false(file_exists(temp_path("out")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_DISK(maps_have_the_names_and_sizes_of_their_pictures),
+        ON_DISK(maps_that_are_there_are_not_made_again),
+        ON_DISK(what_has_no_map_is_told_and_passed_over),
+        ON_DISK(archives_and_single_pictures_are_taken),
+        ON_DISK(what_cannot_be_is_refused_before_anything_is_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
