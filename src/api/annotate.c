@@ -159,9 +159,9 @@ static dt_status annotate_set(annotation *n, const char *input)
     if (file_is_folder(input) && file_is_inside(n->output, input))
         return error_set(err, DT_ERR_ARG, "annotate: the maps' folder %s must not be in the pictures' folder %s",
                          n->output, input);
-    if (sample_folder_claim(&lock, n->output, DATASET_MAPS, "maps", n->text, err) == DT_OK &&
-        picture_stream_open_all(&stream, input, n->s->resolution, n->s->background, n->s->strict, &choice, err) ==
-            DT_OK)
+    if (picture_stream_open_all(&stream, input, n->s->resolution, n->s->background, n->s->strict, &choice, err) ==
+            DT_OK &&
+        sample_folder_claim(&lock, n->output, DATASET_MAPS, "maps", n->text, err) == DT_OK)
         take_all(n, &stream);
     report_tell_skips(&stream.report, observer->log, observer->user);
     picture_stream_close(&stream);

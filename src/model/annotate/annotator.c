@@ -27,7 +27,7 @@ static const kind_row kinds[ANNOTATOR_KINDS] = {
     [ANNOTATE_SKETCH] = {"sketch", "ControlNetHED.pth", SKETCH_SETTINGS, 1, HED_SIDE_MIN, hed_open, sketch_annotate,
                          4000},
     [ANNOTATE_PIDINET] = {"pidinet", "table5_pidinet.pth", PIDINET_SETTINGS, 1, PIDINET_SIDE_MIN, pidinet_open,
-                          pidinet_annotate, 4000},
+                          pidinet_annotate, 1600},
 };
 
 const char *annotator_name(annotator_kind kind)
