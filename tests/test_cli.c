@@ -235,6 +235,12 @@ static int needed_flags(char flags[8][64])
     return count;
 }
 
+/* Verbs that work on paths, without any flag. */
+static bool needs_no_flag(const char *name)
+{
+    return !strcmp(name, "inspect") || !strcmp(name, "annotate");
+}
+
 /* What is needed only sometimes is not called needed. */
 static void examples_give_what_help_calls_needed(void **state)
 {
@@ -242,7 +248,7 @@ static void examples_give_what_help_calls_needed(void **state)
     for (int v = 0; v < VERB_COUNT; v++) {
         const char *name = verb_names[v].name;
         char command[64], flags[8][64];
-        if (!strcmp(name, "inspect") || !strcmp(name, "study")) continue; /* a path, or a file with settings */
+        if (needs_no_flag(name) || !strcmp(name, "study")) continue; /* a study has a file with settings */
         snprintf(command, sizeof command, "%s --help", name);
         assert_int_equal(run(command), 0);
         char *example = cut_out("\nExample:\n");
@@ -262,7 +268,7 @@ static void what_help_calls_needed_is_needed(void **state)
         const char *operand = !strcmp(name, "data") ? operands[0] : operands[1];
         if (strcmp(name, "data") != 0 && strcmp(name, "run") != 0 && strcmp(name, "study") != 0) operand = "";
         char command[1024], flags[8][64];
-        if (!strcmp(name, "inspect")) continue; /* a path and nothing else */
+        if (needs_no_flag(name)) continue;
         temp_write("recipes.yaml", "", 0);
         snprintf(command, sizeof command, "%s --help", name);
         assert_int_equal(run(command), 0);
@@ -331,6 +337,7 @@ static void mistakes_on_the_command_line_are_one_line_and_status_2(void **state)
         {"sample --learning-rate 1", "--learning-rate is not used by sample"},
         {"inspect", "inspect needs PATH"},
         {"inspect a b", "unexpected argument 'b'"},
+        {"annotate canny a", "annotate needs KIND IN OUT"},
         {"inspect --seed 1 a", "--seed is not used by inspect"},
         {"train --config", "--config needs a file"},
         {"train --config a --config b", "--config is given twice"},
