@@ -497,6 +497,7 @@ static void more_work_has_no_more_between_two_places(void **state)
     fixture_images("more", FIXTURE_CLASSES, 12, LATENT_PICTURE, 0);
     fixture_images("more_held", FIXTURE_CLASSES, 6, LATENT_PICTURE, 5);
     for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        if (works[i].verb == call_maps) continue; /* Canny has no products of matrices */
         dt_settings s = settings_of(&works[i]);
         s.sample_batch_size = 2;
         const int64_t some = most_work_between_places(&works[i], &s);
