@@ -48,7 +48,7 @@ bank_noticed() {
 }
 cache_noticed() {
     if cache 2>log; then
-        grep -q 'out/latents/.*; its pictures are encoded again' log || { miss "it was used"; return; }
+        grep -q 'out/latents/.*; its encoded pictures are made again' log || { miss "it was used"; return; }
         diff -r out before/cache >difference || miss "another cache"
     else
         grep -q '^difftune: out/latents/' log || miss "its files are not named"

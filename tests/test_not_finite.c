@@ -287,7 +287,7 @@ static void latents_of_a_cache(void **state)
         }
         fixture_remove("out");
         fixture_train_to_the_end(&s);
-        assert_says(fixture_log, "latents that are not finite; its pictures are encoded again");
+        assert_says(fixture_log, "latents that are not finite; its encoded pictures are made again");
         assert_same_bits(fixture_result("out"), expected);
     }
     fixture_remove("out");

@@ -8,7 +8,7 @@
 static void tell(const dt_observer *observer, const latent_cache *cache, const examples *e, const char *path)
 {
     say(observer->log, observer->user, "%s: %lld pictures encoded; %s holds %lld", path, (long long)e->count,
-        cache->folder, (long long)cache->picture_count);
+        cache->shards.folder, (long long)cache->shards.row_count);
 }
 
 static dt_status encode_set(ctx *c, const examples_options *o, const dt_observer *observer, const char *path)

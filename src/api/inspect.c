@@ -6,7 +6,7 @@
 #include "adapter/adapter_file.h"
 #include "api/api.h"
 #include "container/tensor_open.h"
-#include "data/latent_cache.h"
+#include "data/shard_cache.h"
 #include "file/json_file.h"
 #include "model/maker.h"
 #include "model/weight_distance.h"
@@ -65,8 +65,8 @@ static json_t *describe(const char *path, dt_error *err)
     if (!file_is_folder(path)) return describe_weights(path, err);
     if (has(path, ADAPTER_WEIGHTS, inside)) return describe_weights(inside, err);
     if (has(path, "run.json", inside)) return describe_run(path, inside, err);
-    json_t *latents = latent_cache_describe(path, err);
-    if (latents) return latents;
+    json_t *cached = shard_cache_describe(path, err);
+    if (cached) return cached;
     if (has(path, "manifest.json", inside))
         return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest",
                          json_file_read(inside, err));

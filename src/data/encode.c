@@ -85,8 +85,8 @@ static bool cache_knows(void *user, dataset_file *file)
 static dt_status check_room(encoder *e, const dataset_file *file, dt_error *err)
 {
     const latent_cache *k = e->cache;
-    const int64_t new = file->count - k->picture_count, each = k->picture_values *(int64_t)sizeof(float);
-    if (!e->has_room && new > 0) file_check_space(k->folder, new *each, "encoded pictures", err);
+    const int64_t new = file->count - k->shards.row_count, each = k->picture_values *(int64_t)sizeof(float);
+    if (!e->has_room && new > 0) file_check_space(k->shards.folder, new *each, "encoded pictures", err);
     e->has_room = true;
     return err->status;
 }

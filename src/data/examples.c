@@ -69,7 +69,7 @@ dt_status examples_open(ctx *c, examples *e, const char *path, const examples_op
 /* What the cache holds already is taken for pictures of this set: where it is not, the cache grows less than it might. */
 static void measure_cached(ctx *c, examples_size *size, const dataset_size *d, const examples_options *o)
 {
-    const int64_t new = d->files - o->cache->picture_count;
+    const int64_t new = d->files - o->cache->shards.row_count;
     size->opening_bytes = d->reading_bytes;
     if (new <= 0) return;
     size->opening_bytes += d->window_bytes + latent_cache_growing_bytes(o->cache, new);

@@ -2,7 +2,7 @@
 #ifndef DATA_WATCH_H
 #define DATA_WATCH_H
 
-#include "data/latent_cache.h"
+#include "data/shard_cache.h"
 
 /* Tells how far `task` has come after so many seconds; false when the observer asks to stop. */
 bool watch_progress(const dt_observer *observer, const char *task, int64_t done, int64_t count, double seconds);
