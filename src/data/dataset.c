@@ -8,7 +8,9 @@
 #include <nettle/sha2.h>
 #include <sys/stat.h>
 
+#include "data/dataset_controls.h"
 #include "data/dataset_plan.h"
+#include "data/dataset_told.h"
 #include "file/file.h"
 #include "image/resample.h"
 
@@ -40,6 +42,9 @@ typedef struct loader {
     uint8_t *window;                     /* [batch_files] squares of one batch */
     int64_t handed_over;
     int64_t batch_files; /* files of a batch at most */
+    /* where control pictures are wanted: their loader, and the number of each file's among its files; -1: none */
+    struct loader *controls;
+    const int64_t *control_of;
 } loader;
 
 typedef struct raw_file {
@@ -155,6 +160,7 @@ static dt_status read_batch(loader *l, raw_file *batch, int64_t *count, int64_t 
     while (*next < l->source->file_count && *count < l->batch_files && bytes < BATCH_BYTES) {
         raw_file raw = {.index = l->order[(*next)++]};
         char *reason;
+        if (l->outcome[raw.index].status != DT_OK) continue; /* it has no control picture */
         dt_status status = source_read(&raw.data, &raw.size, &reason, l->source, &l->source->file[raw.index], err);
         if (status == DT_OK && reason) {
             l->outcome[raw.index].reason = reason;
@@ -250,10 +256,14 @@ static dt_status take_memory(loader *l, dt_error *err)
     bool squares = take_squares(l, count);
     d->name = calloc(count, sizeof *d->name);
     d->label = calloc(count, sizeof *d->label);
-    d->class_size = calloc((size_t)d->class_count, sizeof *d->class_size);
+    d->class_size = calloc((size_t)d->class_count + 1, sizeof *d->class_size);
     l->outcome = calloc(count, sizeof *l->outcome);
     l->order = calloc(count, sizeof *l->order);
-    if (!squares || !d->name || !d->label || !d->class_size || !l->outcome || !l->order) {
+    const dataset_wants *wants = l->options->wants;
+    if (wants && wants->default_prompt) d->caption_first = calloc(count + 1, sizeof *d->caption_first);
+    if (l->controls) d->control = calloc(count, sizeof *d->control);
+    if ((wants && wants->default_prompt && !d->caption_first) || (l->controls && !d->control) || !squares || !d->name ||
+        !d->label || !d->class_size || !l->outcome || !l->order) {
         return error_set(err, DT_ERR_MEMORY, "image data %s: no memory for %zu images", d->path, count);
     }
     for (size_t i = 0; i < count; i++) l->order[i] = (int64_t)i;
@@ -263,6 +273,102 @@ static dt_status take_memory(loader *l, dt_error *err)
         l->decode.pixel_limit = left / BYTES_PER_DECODED_PIXEL + 1;
     }
     return DT_OK;
+}
+
+/* ---- control pictures ---- */
+
+/* A picture that cannot be had with its control picture is as a broken one. */
+static dt_status refuse_picture(loader *l, int64_t i, const char *what, const char *control, const char *why,
+                                dt_error *err)
+{
+    char reason[2 * DT_PATH_MAX];
+    snprintf(reason, sizeof reason, "%s%s%s%s", what, control, control[0] ? ": " : "", why);
+    l->outcome[i].status = DT_ERR_FORMAT;
+    l->outcome[i].reason = strdup(reason);
+    if (!l->outcome[i].reason) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
+    if (!l->options->strict) return DT_OK;
+    return error_set(err, DT_ERR_FORMAT, "image data %s: %s: %s", l->d->path, l->source->file[i].name, reason);
+}
+
+/* Reads the control pictures, all before their pictures. */
+static dt_status load_controls(loader *l, dt_error *err)
+{
+    loader *k = l->controls;
+    dt_status status = take_memory(k, err);
+    if (status == DT_OK) status = decode_all(k, err);
+    for (int64_t i = 0; status == DT_OK && i < l->source->file_count; i++) {
+        const int64_t of = l->control_of[i];
+        const outcome *result = of < 0 ? NULL : &k->outcome[of];
+        if (!result)
+            status = refuse_picture(l, i, "has no control picture", "", "", err);
+        else if (result->status != DT_OK)
+            status = refuse_picture(l, i, "its control picture ", k->source->file[of].name,
+                                    result->reason ? result->reason : "", err);
+    }
+    return status;
+}
+
+/* A crop of both shows the same part of them where their sides have one ratio, within a pixel. */
+static bool same_ratio(const dataset_origin *a, const dataset_origin *b)
+{
+    const int64_t off = a->width * b->height - b->width * a->height, side = a->width + a->height,
+                  other = b->width + b->height;
+    return 2 * (off < 0 ? -off : off) <= (side > other ? side : other);
+}
+
+static dt_status compare_controls(loader *l, dt_error *err)
+{
+    dt_status status = DT_OK;
+    for (int64_t i = 0; status == DT_OK && i < l->source->file_count; i++) {
+        if (l->outcome[i].status != DT_OK) continue;
+        const dataset_origin *picture = &l->outcome[i].origin,
+                             *control = &l->controls->outcome[l->control_of[i]].origin;
+        char sides[128];
+        snprintf(sides, sizeof sides, "%lldx%lld for a picture of %lldx%lld: another ratio of its sides",
+                 (long long)control->width, (long long)control->height, (long long)picture->width,
+                 (long long)picture->height);
+        if (!same_ratio(picture, control))
+            status = refuse_picture(l, i, "its control picture ", l->controls->source->file[l->control_of[i]].name,
+                                    sides, err);
+    }
+    return status;
+}
+
+/* ---- captions ---- */
+
+/* The captions of file i become those of the data set's last picture. */
+static bool keep_captions(loader *l, int64_t i)
+{
+    dataset *d = l->d;
+    source_file *file = &l->source->file[i];
+    int64_t at = d->caption_first[d->count - 1];
+    const int64_t own = file->caption_count;
+    for (int64_t k = 0; k < (own ? own : 1); k++) {
+        char **list = grow_array(d->caption, at, sizeof *list);
+        if (!list) return false;
+        d->caption = list;
+        list[at] = own ? file->caption[k] : strdup(l->options->wants->default_prompt);
+        if (own) file->caption[k] = NULL;
+        if (!list[at]) return false;
+        d->caption_first[d->count] = ++at;
+    }
+    d->captioned += own > 0;
+    return true;
+}
+
+/* Where some have captions, one that has none was forgotten. */
+static dt_status check_captions(const loader *l, dt_error *err)
+{
+    const source *s = l->source;
+    int64_t with = 0, without = -1;
+    if (!l->options->strict || !l->d->caption_first) return DT_OK;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        with += s->file[i].caption_count > 0;
+        if (!s->file[i].caption_count && without < 0) without = i;
+    }
+    if (with == 0 || without < 0) return DT_OK;
+    return error_set(err, DT_ERR_FORMAT, "image data %s: %s has no caption, and others have", l->d->path,
+                     s->file[without].name);
 }
 
 /* ---- bringing it together ---- */
@@ -282,10 +388,13 @@ static dt_status keep_decoded(loader *l, size_t prefix, dt_error *err)
         if (d->pixels && d->count < i)
             memcpy(d->pixels + (size_t)d->count * bytes, d->pixels + (size_t)i * bytes, bytes);
         if (d->content) memcpy(d->content[d->count], l->content[i], sizeof d->content[0]);
+        if (d->control) memcpy(d->control[d->count], l->controls->content[l->control_of[i]], sizeof d->control[0]);
         d->label[d->count] = (int32_t)file->label;
         d->class_size[file->label]++;
         d->name[d->count] = strdup(file->name + prefix);
-        if (!d->name[d->count++]) status = error_set(err, DT_ERR_MEMORY, "no memory for file names");
+        const bool named = d->name[d->count++] != NULL;
+        if (!named || (d->caption_first && !keep_captions(l, i)))
+            status = error_set(err, DT_ERR_MEMORY, "no memory for file names and captions");
     }
     return status;
 }
@@ -315,6 +424,9 @@ static void hash_content(dataset *d)
         if (d->pixels) sha256_update(&hash, image_bytes(d), d->pixels + (size_t)i * image_bytes(d));
         if (d->content) sha256_update(&hash, sizeof d->content[i], d->content[i]);
     }
+    for (int64_t i = 0; d->caption_first && i < d->caption_first[d->count]; i++)
+        sha256_update(&hash, strlen(d->caption[i]) + 1, (const uint8_t *)d->caption[i]);
+    for (int64_t i = 0; d->control && i < d->count; i++) sha256_update(&hash, sizeof d->control[i], d->control[i]);
     sha256_digest(&hash, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(d->sha256 + 2 * i, 3, "%02x", digest[i]);
 }
@@ -381,7 +493,7 @@ static void thin_out(source *s, int64_t at_most)
         if ((i + 1) * at_most / count > i * at_most / count)
             s->file[kept++] = s->file[i];
         else
-            free(s->file[i].name);
+            source_file_close(&s->file[i]);
     s->file_count = kept;
 }
 
@@ -390,7 +502,10 @@ static dt_status list_files(const loader *l, size_t *prefix, const char *path, d
 {
     dataset *d = l->d;
     class_plan plan;
-    if (source_open(l->source, &d->report, path, err) != DT_OK) return err->status;
+    const bool captions = l->options->wants && l->options->wants->default_prompt;
+    if (source_open(l->source, &d->report, path, captions, err) != DT_OK ||
+        told_find(l->source, &d->report, captions, l->options->strict, err) != DT_OK)
+        return err->status;
     const class_plan_options how = {l->options->class_name, l->options->class_count, l->options->held_out};
     class_plan_make(&plan, l->source, &d->report, &how, err);
     d->class_name = plan.class_name, d->class_count = plan.class_count;
@@ -401,17 +516,60 @@ static dt_status list_files(const loader *l, size_t *prefix, const char *path, d
     return err->status;
 }
 
-static dt_status load(loader *l, const char *path, dt_error *err)
+/* All that follows from the list of files. */
+static dt_status load_listed(loader *l, size_t prefix, dt_error *err)
 {
-    size_t prefix = 0;
-    dt_status status = list_files(l, &prefix, path, err);
-    if (status == DT_OK) status = take_memory(l, err);
+    dt_status status = take_memory(l, err);
+    if (status == DT_OK) status = check_captions(l, err);
+    if (status == DT_OK && l->controls) status = load_controls(l, err);
     if (status == DT_OK) status = decode_all(l, err);
+    if (status == DT_OK && l->controls) status = compare_controls(l, err);
     if (status == DT_OK) status = keep_decoded(l, prefix, err);
     if (status == DT_OK) status = refuse_broken_classes(l, err);
     if (status == DT_OK) status = fill_report(l, err);
     if (status == DT_OK) hash_content(l->d);
     return status;
+}
+
+static void free_loader(loader *l)
+{
+    for (int64_t i = 0; l->outcome && i < l->source->file_count; i++) free(l->outcome[i].reason);
+    free(l->outcome);
+    free(l->order);
+    free(l->content);
+    free(l->window);
+}
+
+/* The same with a loader of control pictures beside it, which are a data set of their own while they are read. */
+static dt_status load_with_controls(loader *l, size_t prefix, dt_error *err)
+{
+    const dataset_wants *wants = l->options->wants;
+    control_plan plan;
+    dataset d = {.resolution = l->d->resolution};
+    dataset_options how = *l->options;
+    loader k = {.d = &d, .source = &plan.from, .options = &how, .decode = l->decode, .threads = l->threads};
+    how.taker = wants->control_taker;
+    how.wants = NULL;
+    how.strict = false; /* the picture that it belongs to is refused */
+    if (control_plan_make(&plan, l->source, prefix, wants->control_folder, &l->d->report, err) == DT_OK) {
+        memcpy(d.path, plan.from.path, sizeof d.path);
+        l->controls = &k;
+        l->control_of = plan.of;
+        load_listed(l, prefix, err);
+        l->controls = NULL;
+    }
+    free_loader(&k);
+    dataset_close(&d);
+    control_plan_close(&plan);
+    return err->status;
+}
+
+static dt_status load(loader *l, const char *path, dt_error *err)
+{
+    const dataset_wants *wants = l->options->wants;
+    size_t prefix = 0;
+    if (list_files(l, &prefix, path, err) != DT_OK) return err->status;
+    return wants && wants->control_taker ? load_with_controls(l, prefix, err) : load_listed(l, prefix, err);
 }
 
 /* Bytes of the first files that are read together, those of a tar as its share of it. */
@@ -467,11 +625,7 @@ dt_status dataset_open(dataset *d, const char *path, const dataset_options *opti
         snprintf(d->path, sizeof d->path, "%s", path);
         status = load(&l, path, err);
     }
-    for (int64_t i = 0; l.outcome && i < files.file_count; i++) free(l.outcome[i].reason);
-    free(l.outcome);
-    free(l.order);
-    free(l.content);
-    free(l.window);
+    free_loader(&l);
     source_close(&files);
     if (status != DT_OK) dataset_close(d);
     return status;
@@ -481,7 +635,11 @@ void dataset_close(dataset *d)
 {
     for (int64_t i = 0; i < d->class_count; i++) free(d->class_name[i]);
     for (int64_t i = 0; i < d->count; i++) free(d->name[i]);
+    for (int64_t i = 0; d->caption_first && i < d->caption_first[d->count]; i++) free(d->caption[i]);
     report_close(&d->report);
+    free(d->caption);
+    free(d->caption_first);
+    free(d->control);
     free(d->class_name);
     free(d->class_size);
     free(d->name);

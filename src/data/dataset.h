@@ -45,6 +45,16 @@ typedef struct dataset_taker {
     dt_status (*take)(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err);
 } dataset_taker;
 
+/* What else is wanted of a data set than pictures and classes: the rules are told in dataset_told.h. */
+typedef struct dataset_wants {
+    const char *default_prompt; /* for pictures without a caption; NULL: captions are not wanted */
+    /* Takes the control pictures, before the pictures and cropped as they are: its file's number counts control pictures. NULL: they are
+     * not wanted. */
+    const dataset_taker *control_taker;
+    const char
+        *control_folder; /* of pictures of the same names; empty or NULL: the data set itself says which they are */
+} dataset_wants;
+
 typedef struct dataset_options {
     int64_t resolution;         /* side of the square that each image is cropped to, 1..16384 */
     const char *background;     /* "#rrggbb", behind transparent pixels */
@@ -58,6 +68,7 @@ typedef struct dataset_options {
     bool held_out;              /* of splits, where none is asked for, the one for validation */
     int64_t at_most;            /* so many of the files, spread evenly over the list; 0: all */
     const dataset_taker *taker; /* NULL: the pixels are kept */
+    const dataset_wants *wants; /* NULL: no captions, no control pictures */
     /* Asked between batches of some hundred files; false ends the opening with DT_ERR_INTERRUPTED. NULL: never. */
     bool (*go_on)(void *user);
     void *go_on_user;
@@ -71,10 +82,17 @@ typedef struct dataset {
     int32_t *label;                      /* [count], 0..class_count-1 */
     uint8_t *pixels;                     /* [count, resolution, resolution, 3]; NULL: a taker had them */
     uint8_t (*content)[DATASET_CONTENT]; /* [count], SHA-256 of the files' bytes; NULL without a taker */
+    /* Captions of picture i, its own or the default prompt, are number caption_first[i] to caption_first[i + 1] - 1; NULL where
+     * they were not wanted. */
+    char **caption;
+    int64_t *caption_first;              /* [count + 1] */
+    int64_t captioned;                   /* pictures with captions of their own */
+    uint8_t (*control)[DATASET_CONTENT]; /* [count], SHA-256 of the control pictures' files; NULL: not wanted */
     int64_t listed;                      /* files of pictures that were found, taken or not */
     char path[DT_PATH_MAX];              /* as opened */
     char split[16];                      /* the split taken, "" where there are none */
-    char sha256[65]; /* hex, over resolution, names and pixels (contents, with a taker) in order: the identity */
+    /* hex, over resolution, names and pixels (contents, with a taker) in order, then captions and control pictures: the identity */
+    char sha256[65];
     dataset_report report;
 } dataset;
 
@@ -90,7 +108,9 @@ typedef struct dataset_size {
 /* Lists the files that dataset_open would read. Its errors. */
 dt_status dataset_measure(dataset_size *size, const char *path, const dataset_options *options, dt_error *err);
 
-/* Reads everything. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no images; a class folder without a
+/* Reads everything. Where control pictures are wanted, a picture without one that can be read and has its sides' ratio is passed
+ * over as broken ones are. Under `strict` captions that cannot be read, lists that name what is not there, and pictures without a caption among
+ * others that have one are errors too. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no images; a class folder without a
  * readable image, as ImageFolder; a broken archive; a broken image under `strict`), DT_ERR_ARG (bad option, unknown
  * split or class), DT_ERR_MEMORY (the limit, checked before memory is taken). On failure *d is empty. No file is
  * written or changed. */

@@ -61,14 +61,28 @@ static json_t *skip_list(const dataset_report *report)
     return list;
 }
 
+/* Only what was asked for. */
+static void put_told(json_t **out, const dataset *d)
+{
+    if (d->caption_first) {
+        const int64_t without = d->count - d->captioned;
+        json_put(out, "captions",
+                 JSON_OBJECT({"captions", json_integer(d->caption_first[d->count] - without)},
+                             {"images", json_integer(d->captioned)}, {"default_prompt", json_integer(without)}));
+    }
+    if (d->control) json_put(out, "controls", json_integer(d->count));
+}
+
 json_t *dataset_report_json(const dataset *d)
 {
     const dataset_report *report = &d->report;
     json_t *short_side = side(report->short_min, report->short_median, report->short_max);
     json_t *long_side = side(report->long_min, report->long_median, report->long_max);
-    return JSON_OBJECT({"path", any_string(d->path)}, {"split", json_string(d->split)},
-                       {"resolution", json_integer(d->resolution)}, {"images", json_integer(d->count)},
-                       {"sha256", json_string(d->sha256)}, {"classes", class_list(d)}, {"short_side", short_side},
-                       {"long_side", long_side}, {"formats", format_counts(report)},
-                       {"converted", converted_counts(report)}, {"skipped", skip_list(report)});
+    json_t *out = JSON_OBJECT({"path", any_string(d->path)}, {"split", json_string(d->split)},
+                              {"resolution", json_integer(d->resolution)}, {"images", json_integer(d->count)},
+                              {"sha256", json_string(d->sha256)}, {"classes", class_list(d)},
+                              {"short_side", short_side}, {"long_side", long_side}, {"formats", format_counts(report)},
+                              {"converted", converted_counts(report)}, {"skipped", skip_list(report)});
+    put_told(&out, d);
+    return out;
 }

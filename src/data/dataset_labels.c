@@ -4,51 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/file.h"
-
-static int compare_keys(const char *a, size_t a_length, const char *b, size_t b_length)
-{
-    const int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
-    return order ? order : (a_length > b_length) - (a_length < b_length);
-}
-
-/* Of the name of a label: all before ".cls". */
-static size_t key_length(const source_label *label)
-{
-    return strlen(label->name) - strlen(".cls");
-}
-
-static int compare_labels(const void *left, const void *right)
-{
-    const source_label *a = left, *b = right;
-    const int order = compare_keys(a->name, key_length(a), b->name, key_length(b));
-    return order ? order : (a->ordinal > b->ordinal) - (a->ordinal < b->ordinal);
-}
-
-/* The text for the first `length` characters of a name; of several in one archive that of the last. NULL: none. */
-static const char *find_text(const source *s, const char *name, size_t length)
-{
-    int64_t low = 0, high = s->label_count;
-    while (low < high) { /* the first label behind this key */
-        const int64_t middle = (low + high) / 2;
-        const source_label *label = &s->label[middle];
-        if (compare_keys(label->name, key_length(label), name, length) <= 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const source_label *label = low > 0 ? &s->label[low - 1] : NULL;
-    return label && !compare_keys(label->name, key_length(label), name, length) ? label->text : NULL;
-}
-
-/* WebDataset's key ends at the first dot of a file's name ("7.left.jpg" is of "7"); other writers mean the last. */
-static const char *text_of(const source *s, const char *name)
-{
-    const char *base = file_base_name(name), *last = strrchr(base, '.');
-    const char *text = find_text(s, name, (size_t)(last - name));
-    return text ? text : find_text(s, name, (size_t)(strchr(base, '.') - name));
-}
-
 static bool is_number(const char *text)
 {
     return text[strspn(text, "0123456789")] == '\0' && strlen(text) < 18;
@@ -102,13 +57,14 @@ static dt_status keep_labelled(const char **text, source *s, dataset_report *rep
 {
     int64_t kept = 0;
     for (int64_t i = 0; i < s->file_count; i++) {
-        text[kept] = text_of(s, s->file[i].name);
+        const source_text *found = source_find_text(s->label, s->label_count, s->file[i].name);
+        text[kept] = found ? found->text : NULL;
         if (text[kept]) {
             s->file[kept++] = s->file[i];
             continue;
         }
         if (err->status == DT_OK) report_skip(report, s->file[i].name, "has no .cls file beside it", err);
-        free(s->file[i].name);
+        source_file_close(&s->file[i]);
     }
     s->file_count = kept;
     return err->status;
@@ -121,7 +77,7 @@ dt_status label_files_by_text(char ***class_name, int64_t *class_count, source *
     *class_name = NULL;
     *class_count = 0;
     if (!text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
-    qsort(s->label, (size_t)s->label_count, sizeof *s->label, compare_labels);
+    source_sort_texts(s->label, s->label_count);
     keep_labelled(text, s, report, err);
     const int64_t count = s->file_count;
     text_order *order = order_of(text, count);

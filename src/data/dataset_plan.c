@@ -40,7 +40,7 @@ static dt_status descend(source *s, dataset_report *report, size_t *prefix, cons
         if (status == DT_OK && first_folder(rest) == 0) {
             status = report_skip(report, s->file[i].name, "not inside a class folder", err);
         }
-        free(s->file[i].name);
+        source_file_close(&s->file[i]);
     }
     s->file_count = kept;
     *prefix += length;
@@ -259,7 +259,7 @@ static void drop_overwritten(source *s)
     int64_t kept = 0;
     for (int64_t i = 0; i < s->file_count; i++) {
         if (i + 1 < s->file_count && strcmp(s->file[i].name, s->file[i + 1].name) == 0) {
-            free(s->file[i].name);
+            source_file_close(&s->file[i]);
         } else {
             s->file[kept++] = s->file[i];
         }
@@ -308,7 +308,7 @@ static dt_status label_files(class_plan *p, source *s, dataset_report *report, d
         size_t length = first_folder(rest);
         if (length == 0) {
             if (status == DT_OK) status = report_skip(report, file.name, "not inside a class folder", err);
-            free(file.name);
+            source_file_close(&file);
             continue;
         }
         const char *last = p->class_count ? p->class_name[p->class_count - 1] : "";

@@ -12,7 +12,11 @@
 #include "base/text.h"
 #include "file/file.h"
 
-enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26, LABEL_BYTES_MAX = 256 };
+enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
+enum { LABEL_BYTES_MAX = 256, CAPTION_BYTES_MAX = 1 << 20, LIST_BYTES_MAX = 1 << 28 };
+
+/* Lists of captions, by their names. */
+static const char *const list_names[] = {"metadata.jsonl", "metadata.csv", "prompt.json"};
 
 static dt_status no_memory(dt_error *err)
 {
@@ -65,13 +69,25 @@ static bool is_label(const char *name)
     return file_has_extension(name, "cls");
 }
 
+/* What may hold captions: a list of them, or the text of one picture. */
+static bool is_list(const char *name)
+{
+    return is_one_of(list_names, sizeof list_names / sizeof *list_names, name, strlen(name));
+}
+
+static bool is_caption(const char *name)
+{
+    return is_list(name) || file_has_extension(name, "txt") || file_has_extension(name, "caption") ||
+           file_has_extension(name, "json");
+}
+
 /* The same for a file. "._cat.png" holds what macOS knows of cat.png. */
 static const char *why_not_file(const char *name)
 {
     if (!strncmp(name, "._", 2) ||
         is_one_of(system_files, sizeof system_files / sizeof *system_files, name, strlen(name)))
         return "a file of the operating system";
-    return is_label(name) || image_has_extension(name) ? NULL : "not a " IMAGE_EXTENSIONS " file";
+    return is_label(name) || is_caption(name) || image_has_extension(name) ? NULL : "not a " IMAGE_EXTENSIONS " file";
 }
 
 /* Length of `name` up to the end of its first folder that is passed over, 0 if none; a last component counts if it is a
@@ -119,15 +135,15 @@ static dt_status add_file(source *s, char *name, int64_t ordinal, dt_error *err)
 }
 
 /* Its text is filled in by who reads it. */
-static dt_status add_label(source *s, char *name, int64_t ordinal, dt_error *err)
+static dt_status add_text(source_text **list, int64_t *count, char *name, int64_t ordinal, dt_error *err)
 {
-    source_label *label = s->label_count < FILES_MAX ? grow_array(s->label, s->label_count, sizeof *label) : NULL;
-    if (!label) {
+    source_text *text = *count < FILES_MAX ? grow_array(*list, *count, sizeof *text) : NULL;
+    if (!text) {
         free(name);
         return no_memory(err);
     }
-    s->label = label;
-    label[s->label_count++] = (source_label){name, NULL, ordinal};
+    *list = text;
+    text[(*count)++] = (source_text){name, NULL, ordinal, false};
     return DT_OK;
 }
 
@@ -135,7 +151,7 @@ static dt_status add_label(source *s, char *name, int64_t ordinal, dt_error *err
  * goes. */
 static dt_status fill_label(source *s, dataset_report *report, const char *text, size_t size, dt_error *err)
 {
-    source_label *label = &s->label[s->label_count - 1];
+    source_text *label = &s->label[s->label_count - 1];
     while (size > 0 && isspace((unsigned char)*text)) text++, size--;
     while (size > 0 && isspace((unsigned char)text[size - 1])) size--;
     label->text = strndup(text, size);
@@ -148,23 +164,61 @@ static dt_status fill_label(source *s, dataset_report *report, const char *text,
     return status;
 }
 
-static dt_status read_label_in_folder(source *s, dataset_report *report, const char *path, dt_error *err)
+/* The same of the latest caption, whose text stays as it is; one that cannot be text goes. */
+static dt_status fill_caption(source *s, dataset_report *report, const char *text, size_t size, const char *trouble,
+                              dt_error *err)
 {
-    char *text;
-    size_t size = 0;
-    dt_error why = {0};
-    if (file_read_all(&text, &size, path, LABEL_BYTES_MAX, &why) != DT_OK) return fill_label(s, report, "", 0, err);
-    const dt_status status = fill_label(s, report, text, size, err);
-    free(text);
+    source_text *caption = &s->caption[s->caption_count - 1];
+    if (!trouble && memchr(text, '\0', size)) trouble = "holds bytes that are no text";
+    caption->text = trouble ? NULL : strndup(text, size);
+    if (caption->text) return DT_OK;
+    if (!trouble) return no_memory(err);
+    const dt_status status = report_skip(report, caption->name, trouble, err);
+    free(caption->name);
+    s->caption_count--;
     return status;
 }
 
-static dt_status read_label_in_archive(source *s, dataset_report *report, int64_t size, dt_error *err)
+/* A text that was just listed. */
+typedef struct new_text {
+    bool label;
+    int64_t most; /* bytes; 0: there is no new text that is to be read */
+} new_text;
+
+static new_text latest_text(const source *s, int64_t labels, int64_t captions, bool wanted)
+{
+    if (s->label_count > labels) return (new_text){true, LABEL_BYTES_MAX};
+    if (s->caption_count == captions) return (new_text){0};
+    if (source_is_list(&s->caption[captions])) return (new_text){false, LIST_BYTES_MAX};
+    return (new_text){false, wanted ? CAPTION_BYTES_MAX : 0};
+}
+
+static dt_status fill_text(source *s, dataset_report *report, const new_text *t, const char *text, size_t size,
+                           const char *trouble, dt_error *err)
+{
+    return t->label ? fill_label(s, report, trouble ? "" : text, trouble ? 0 : size, err)
+                    : fill_caption(s, report, text, size, trouble, err);
+}
+
+static dt_status read_text_in_folder(source *s, dataset_report *report, const new_text *t, const char *path,
+                                     dt_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    dt_error why = {0};
+    file_read_all(&text, &size, path, (size_t)t->most, &why);
+    if (error_is_of_machine(&why)) return error_set(err, why.status, "%s", why.message);
+    const dt_status status = fill_text(s, report, t, text, size, why.status == DT_OK ? NULL : why.message, err);
+    if (why.status == DT_OK) free(text);
+    return status;
+}
+
+static dt_status read_text_in_archive(source *s, dataset_report *report, const new_text *t, int64_t size, dt_error *err)
 {
     uint8_t *text;
-    if (size < 0 || size > LABEL_BYTES_MAX) return fill_label(s, report, "", 0, err);
+    if (size < 0 || size > t->most) return fill_text(s, report, t, "", 0, "too large to be text", err);
     if (archive_file_read(&text, &s->archive, (size_t)size, err) != DT_OK) return err->status;
-    const dt_status status = fill_label(s, report, (const char *)text, (size_t)size, err);
+    const dt_status status = fill_text(s, report, t, (const char *)text, (size_t)size, NULL, err);
     free(text);
     return status;
 }
@@ -181,16 +235,20 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     size_t hidden = hidden_length(&why, name, is_folder);
     if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);
     if (!why && is_folder) return add_folder(s, name, err);
-    if (!why) return is_label(last) ? add_label(s, name, ordinal, err) : add_file(s, name, ordinal, err);
+    if (!why && is_label(last)) return add_text(&s->label, &s->label_count, name, ordinal, err);
+    if (!why && is_caption(last)) return add_text(&s->caption, &s->caption_count, name, ordinal, err);
+    if (!why) return add_file(s, name, ordinal, err);
     dt_status status = hidden > 0 ? note_hidden(report, name, hidden, why, err) : report_skip(report, name, why, err);
     free(name);
     return status;
 }
 
-static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, FTSENT *entry, dt_error *err)
+static dt_status add_folder_entry(source *s, dataset_report *report, bool captions, FTS *walk, FTSENT *entry,
+                                  dt_error *err)
 {
     const char *name = entry->fts_path + strlen(s->path);
-    const int64_t labels = s->label_count;
+    const int64_t label_count = s->label_count, caption_count = s->caption_count;
+    new_text text;
     switch (entry->fts_info) {
     case FTS_DP: return DT_OK; /* a folder on the way back */
     case FTS_D:
@@ -198,9 +256,9 @@ static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, 
         if (why_not_folder(entry->fts_name, strlen(entry->fts_name))) fts_set(walk, entry, FTS_SKIP);
         return add_entry(s, report, name, s->file_count, true, NULL, err);
     case FTS_F:
-        if (add_entry(s, report, name, s->file_count, false, NULL, err) != DT_OK || s->label_count == labels)
-            return err->status;
-        return read_label_in_folder(s, report, entry->fts_path, err);
+        if (add_entry(s, report, name, s->file_count, false, NULL, err) != DT_OK) return err->status;
+        text = latest_text(s, label_count, caption_count, captions);
+        return text.most ? read_text_in_folder(s, report, &text, entry->fts_path, err) : DT_OK;
     case FTS_DC: return add_entry(s, report, name, 0, false, "a link back to a folder above it", err);
     case FTS_SLNONE: return add_entry(s, report, name, 0, false, "a link to nothing", err);
     case FTS_DNR:
@@ -210,7 +268,7 @@ static dt_status add_folder_entry(source *s, dataset_report *report, FTS *walk, 
     }
 }
 
-static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
+static dt_status list_folder(source *s, dataset_report *report, bool captions, dt_error *err)
 {
     char *roots[] = {s->path, NULL};
     FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
@@ -219,7 +277,7 @@ static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
     FTSENT *entry;
     errno = 0;
     while (status == DT_OK && (entry = fts_read(walk))) {
-        status = add_folder_entry(s, report, walk, entry, err);
+        status = add_folder_entry(s, report, captions, walk, entry, err);
         errno = 0;
     }
     if (status == DT_OK && errno != 0) status = error_set_errno(err, "%s", s->path);
@@ -229,17 +287,19 @@ static dt_status list_folder(source *s, dataset_report *report, dt_error *err)
 
 /* ---- archives ---- */
 
-static dt_status list_archive(source *s, dataset_report *report, dt_error *err)
+static dt_status list_archive(source *s, dataset_report *report, bool captions, dt_error *err)
 {
     archive_item item;
     dt_status status = archive_file_open(&s->archive, s->path, err);
     while (status == DT_OK) {
-        const int64_t labels = s->label_count;
+        const int64_t label_count = s->label_count, caption_count = s->caption_count;
         status = archive_file_next(&item, &s->archive, err);
         if (status != DT_OK || !item.name) break;
         const int64_t ordinal = s->archive.position - 1;
         status = add_entry(s, report, item.name, ordinal, item.is_folder, item.trouble, err);
-        if (status == DT_OK && s->label_count > labels) status = read_label_in_archive(s, report, item.size, err);
+        if (status != DT_OK) break;
+        const new_text text = latest_text(s, label_count, caption_count, captions);
+        if (text.most) status = read_text_in_archive(s, report, &text, item.size, err);
     }
     archive_file_close(&s->archive);
     return status;
@@ -264,7 +324,7 @@ static dt_status part_path(source *s, struct stat *info, const char *path, dt_er
     return error_set_errno(err, "image data %s", path);
 }
 
-dt_status source_open(source *s, dataset_report *report, const char *path, dt_error *err)
+dt_status source_open(source *s, dataset_report *report, const char *path, bool captions, dt_error *err)
 {
     *s = (source){0};
     struct stat info;
@@ -274,20 +334,37 @@ dt_status source_open(source *s, dataset_report *report, const char *path, dt_er
     if (!s->is_archive && !S_ISDIR(info.st_mode)) {
         return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar or zip file", path);
     }
-    return s->is_archive ? list_archive(s, report, err) : list_folder(s, report, err);
+    return s->is_archive ? list_archive(s, report, captions, err) : list_folder(s, report, captions, err);
+}
+
+void source_file_close(source_file *file)
+{
+    for (int64_t i = 0; i < file->caption_count; i++) free(file->caption[i]);
+    free(file->caption);
+    free(file->control);
+    free(file->name);
+    *file = (source_file){0};
+}
+
+static void free_texts(source_text *text, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        free(text[i].name);
+        free(text[i].text);
+    }
+    free(text);
 }
 
 void source_close(source *s)
 {
     archive_file_close(&s->archive);
-    for (int64_t i = 0; i < s->label_count; i++) {
-        free(s->label[i].name);
-        free(s->label[i].text);
-    }
-    free(s->label);
-    for (int64_t i = 0; i < s->file_count; i++) free(s->file[i].name);
+    free_texts(s->label, s->label_count);
+    free_texts(s->caption, s->caption_count);
+    for (int64_t i = 0; i < s->file_count; i++) source_file_close(&s->file[i]);
+    for (int64_t i = 0; i < s->control_count; i++) source_file_close(&s->control[i]);
     for (int64_t i = 0; i < s->folder_count; i++) free(s->folder[i]);
     free(s->file);
+    free(s->control);
     free(s->folder);
     *s = (source){0};
 }
@@ -340,4 +417,75 @@ dt_status source_read(uint8_t **data, size_t *size, char **reason, source *s, co
     *size = 0;
     if (s->is_archive) return read_from_archive(data, size, reason, s, file, err);
     return read_from_folder(data, size, reason, s, file->name, err);
+}
+
+/* ---- texts of pictures ---- */
+
+bool source_is_list(const source_text *text)
+{
+    return is_list(file_base_name(text->name));
+}
+
+static int compare_keys(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    const int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    return order ? order : (a_length > b_length) - (a_length < b_length);
+}
+
+/* Of the name of a text: all before its extension. */
+static size_t key_length(const source_text *text)
+{
+    return (size_t)(strrchr(text->name, '.') - text->name);
+}
+
+/* Of one key the more trusted comes later. */
+static int rank_of(const source_text *text)
+{
+    return file_has_extension(text->name, "txt") ? 2 : file_has_extension(text->name, "caption");
+}
+
+static int compare_texts(const void *left, const void *right)
+{
+    const source_text *a = left, *b = right;
+    int order = compare_keys(a->name, key_length(a), b->name, key_length(b));
+    if (!order) order = rank_of(a) - rank_of(b);
+    return order ? order : (a->ordinal > b->ordinal) - (a->ordinal < b->ordinal);
+}
+
+void source_sort_texts(source_text *text, int64_t count)
+{
+    if (count) qsort(text, (size_t)count, sizeof *text, compare_texts);
+}
+
+/* The last text for the first `length` characters of a name. */
+static source_text *find_key(source_text *text, int64_t count, const char *name, size_t length)
+{
+    int64_t low = 0, high = count;
+    while (low < high) { /* the first text behind this key */
+        const int64_t middle = (low + high) / 2;
+        if (compare_keys(text[middle].name, key_length(&text[middle]), name, length) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    source_text *last = low > 0 ? &text[low - 1] : NULL;
+    return last && !compare_keys(last->name, key_length(last), name, length) ? last : NULL;
+}
+
+source_text *source_find_text(source_text *text, int64_t count, const char *name)
+{
+    const char *base = file_base_name(name), *last = strrchr(base, '.');
+    source_text *found = find_key(text, count, name, (size_t)(last - name));
+    return found ? found : find_key(text, count, name, (size_t)(strchr(base, '.') - name));
+}
+
+char *source_join(const char *folder, size_t folder_length, const char *name)
+{
+    const size_t length = folder_length + strlen(name) + 2;
+    char *path = malloc(length), *tidy;
+    if (!path) return NULL;
+    snprintf(path, length, "%.*s/%s", (int)folder_length, folder, name);
+    tidy = tidy_name(path);
+    free(path);
+    return tidy;
 }

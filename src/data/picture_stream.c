@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/dataset_told.h"
 #include "file/file.h"
 #include "image/resample.h"
 
@@ -27,7 +28,8 @@ static dt_status order_files(picture_stream *s, const char *path, dt_error *err)
 
 static dt_status list_files(picture_stream *s, const char *path, dt_error *err)
 {
-    if (source_open(&s->source, &s->report, path, err) != DT_OK ||
+    if (source_open(&s->source, &s->report, path, false, err) != DT_OK ||
+        told_find(&s->source, &s->report, false, s->strict, err) != DT_OK ||
         class_plan_make(&s->plan, &s->source, &s->report, &(class_plan_options){0}, err) != DT_OK)
         return err->status;
     return order_files(s, path, err);

@@ -1,0 +1,277 @@
+#include "data/dataset_told.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "file/json_file.h"
+
+typedef struct finder {
+    source *s;
+    dataset_report *report;
+    bool captions, strict;
+    source_file **by_name; /* [s->file_count], of s->file */
+    bool *is_control;      /* [s->file_count], in the order of s->file; so is the next */
+    bool *is_named;        /* as a picture with a control */
+    dt_error *err;
+} finder;
+
+static dt_status no_memory(finder *f)
+{
+    return error_set(f->err, DT_ERR_MEMORY, "no memory for the captions");
+}
+
+static void object_to(finder *f, const char *name, const char *reason)
+{
+    if (f->err->status != DT_OK) return;
+    if (f->strict)
+        error_set(f->err, DT_ERR_FORMAT, "image data %s: %s: %s", f->s->path, name, reason);
+    else
+        report_skip(f->report, name, reason, f->err);
+}
+
+/* ---- captions of one picture ---- */
+
+/* Adds a caption without the white space around it; one that is blank is none. */
+static void add_caption(finder *f, source_file *file, const char *text, size_t length)
+{
+    while (length > 0 && isspace((unsigned char)*text)) text++, length--;
+    while (length > 0 && isspace((unsigned char)text[length - 1])) length--;
+    if (length == 0) return;
+    char **list = grow_array(file->caption, file->caption_count, sizeof *list), *copy = strndup(text, length);
+    if (list) file->caption = list;
+    if (list && copy) {
+        list[file->caption_count++] = copy;
+        return;
+    }
+    free(copy);
+    no_memory(f);
+}
+
+static void add_lines(finder *f, source_file *file, const source_text *text)
+{
+    const char *line = text->text;
+    if (!strncmp(line, "\xEF\xBB\xBF", 3)) line += 3; /* a byte order mark */
+    if (!text_is_utf8(line)) return object_to(f, text->name, "a caption that is not UTF-8");
+    while (*line) {
+        const size_t length = strcspn(line, "\n");
+        add_caption(f, file, line, length);
+        line += length + (line[length] == '\n');
+    }
+    if (file->caption_count == 0) object_to(f, text->name, "an empty caption");
+}
+
+static json_t *first_of(const json_t *object, const char *const keys[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        json_t *value = json_object_get(object, keys[i]);
+        if (value && !json_is_null(value)) return value;
+    }
+    return NULL;
+}
+
+/* One caption or an array of them. False where they are anything else; none at all is no mistake. */
+static bool add_described(finder *f, source_file *file, const json_t *object)
+{
+    static const char *const keys[] = {"text", "caption", "prompt"};
+    const json_t *value = first_of(object, keys, sizeof keys / sizeof *keys), *one;
+    size_t i;
+    if (json_is_string(value)) add_caption(f, file, json_string_value(value), json_string_length(value));
+    json_array_foreach(value, i, one)
+    {
+        if (!json_is_string(one)) return false;
+        add_caption(f, file, json_string_value(one), json_string_length(one));
+    }
+    return !value || json_is_string(value) || json_is_array(value);
+}
+
+static void add_object(finder *f, source_file *file, const source_text *text)
+{
+    json_error_t where;
+    json_t *object = json_text_read(text->text, strlen(text->text), &where, text->name, f->err);
+    if (f->err->status != DT_OK) return;
+    if (!json_is_object(object))
+        object_to(f, text->name, "no JSON object that could hold a caption");
+    else if (!add_described(f, file, object))
+        object_to(f, text->name, "its caption is neither a text nor an array of texts");
+    json_decref(object);
+}
+
+/* ---- lists ---- */
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp((*(source_file *const *)left)->name, (*(source_file *const *)right)->name);
+}
+
+/* The file of that name below the list's folder; NULL where there is none. */
+static source_file *find_file(finder *f, const source_text *list, const char *name)
+{
+    const size_t folder = (size_t)(file_base_name(list->name) - list->name);
+    source_file wanted = {.name = source_join(list->name, folder, name)}, *key = &wanted;
+    if (!wanted.name) return no_memory(f), NULL;
+    source_file **found = bsearch(&key, f->by_name, (size_t)f->s->file_count, sizeof *f->by_name, compare_names);
+    free(wanted.name);
+    return found ? *found : NULL;
+}
+
+/* What went wrong in a list: how often, and where first. */
+typedef struct list_faults {
+    int64_t bad, missing, first_bad;
+    char first_missing[DT_TEXT_MAX];
+} list_faults;
+
+static void note_missing(list_faults *faults, const char *name)
+{
+    if (faults->missing++ > 0) return;
+    snprintf(faults->first_missing, sizeof faults->first_missing, "%s", name);
+    text_make_printable(faults->first_missing);
+}
+
+static void set_control(finder *f, source_file *picture, source_file *control)
+{
+    f->is_control[control - f->s->file] = true;
+    f->is_named[picture - f->s->file] = true;
+    free(picture->control);
+    picture->control = strdup(control->name);
+    if (!picture->control) no_memory(f);
+}
+
+/* One line of a list. False where it is none. */
+static bool read_entry(finder *f, const source_text *list, const json_t *entry, list_faults *faults)
+{
+    static const char *const pictures[] = {"file_name", "target"};
+    static const char *const controls[] = {"conditioning_image", "conditioning_image_file_name", "source"};
+    const char *name = json_string_value(first_of(entry, pictures, 2));
+    const json_t *said = first_of(entry, controls, 3);
+    const char *control_name = json_string_value(said);
+    if (!name || (said && !control_name)) return false;
+    source_file *picture = find_file(f, list, name);
+    if (!picture) note_missing(faults, name);
+    if (!picture) return true;
+    source_file *control = control_name ? find_file(f, list, control_name) : NULL;
+    if (control) set_control(f, picture, control);
+    if (control_name && !control) note_missing(faults, control_name);
+    return !f->captions || add_described(f, picture, entry);
+}
+
+static void tell_faults(finder *f, const source_text *list, const list_faults *faults)
+{
+    char reason[2 * DT_TEXT_MAX];
+    if (faults->bad) {
+        snprintf(reason, sizeof reason, "%lld of its lines, line %lld first, are no object with the name of a picture",
+                 (long long)faults->bad, (long long)faults->first_bad);
+        object_to(f, list->name, reason);
+    }
+    if (faults->missing) {
+        snprintf(reason, sizeof reason, "names %lld pictures that are not there, %s first", (long long)faults->missing,
+                 faults->first_missing);
+        object_to(f, list->name, reason);
+    }
+}
+
+static void read_list(finder *f, source_text *list)
+{
+    list_faults faults = {0};
+    const char *line = list->text;
+    for (int64_t number = 1; *line && f->err->status == DT_OK; number++) {
+        const size_t length = strcspn(line, "\n");
+        json_error_t where;
+        if (strspn(line, " \t\r") < length) {
+            json_t *entry = json_text_read(line, length, &where, list->name, f->err);
+            const bool good = json_is_object(entry) && read_entry(f, list, entry, &faults);
+            if (!good && faults.bad++ == 0) faults.first_bad = number;
+            json_decref(entry);
+        }
+        line += length + (line[length] == '\n');
+    }
+    list->used = true;
+    tell_faults(f, list, &faults);
+}
+
+/* Of two of one name in an archive the later one counts. */
+static void read_lists(finder *f)
+{
+    for (int64_t i = 0; i < f->s->caption_count && f->err->status == DT_OK; i++) {
+        source_text *text = &f->s->caption[i];
+        const bool last = i + 1 == f->s->caption_count || strcmp(text->name, text[1].name) != 0;
+        if (!source_is_list(text) || !text->text) continue;
+        if (file_has_extension(text->name, "csv"))
+            text->used = true, object_to(f, text->name, "a table: captions are read from metadata.jsonl");
+        else if (last)
+            read_list(f, text);
+    }
+}
+
+static void read_texts(finder *f)
+{
+    for (int64_t i = 0; i < f->s->file_count && f->err->status == DT_OK; i++) {
+        source_file *file = &f->s->file[i];
+        source_text *text = source_find_text(f->s->caption, f->s->caption_count, file->name);
+        if (!text || source_is_list(text)) continue;
+        text->used = true;
+        if (!f->captions || file->caption_count || !text->text) continue;
+        if (file_has_extension(text->name, "json"))
+            add_object(f, file, text);
+        else
+            add_lines(f, file, text);
+    }
+}
+
+/* ---- the whole ---- */
+
+/* Moves the control pictures of others, which are no pictures of the set. */
+static void part_controls(finder *f)
+{
+    source *s = f->s;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < s->file_count; i++) {
+        if (!f->is_control[i] || f->is_named[i]) {
+            s->file[kept++] = s->file[i];
+            continue;
+        }
+        source_file *list = grow_array(s->control, s->control_count, sizeof *list);
+        if (list) s->control = list;
+        if (list)
+            list[s->control_count++] = s->file[i];
+        else
+            source_file_close(&s->file[i]), no_memory(f);
+    }
+    s->file_count = kept;
+}
+
+static void tell_others(finder *f)
+{
+    for (int64_t i = 0; i < f->s->caption_count && f->err->status == DT_OK; i++) {
+        const source_text *text = &f->s->caption[i];
+        if (text->used && (f->captions || source_is_list(text))) continue;
+        report_skip(f->report, text->name,
+                    text->used ? "a caption, which is not used" : "not a " IMAGE_EXTENSIONS " file", f->err);
+    }
+}
+
+dt_status told_find(source *s, dataset_report *report, bool captions, bool strict, dt_error *err)
+{
+    const size_t count = (size_t)s->file_count;
+    finder f = {.s = s, .report = report, .captions = captions, .strict = strict && captions, .err = err};
+    if (s->caption_count == 0) return DT_OK;
+    f.by_name = calloc(count + 1, sizeof *f.by_name);
+    f.is_control = calloc(2 * count + 1, sizeof *f.is_control);
+    if (f.by_name && f.is_control) {
+        f.is_named = f.is_control + count;
+        for (size_t i = 0; i < count; i++) f.by_name[i] = &s->file[i];
+        qsort(f.by_name, count, sizeof *f.by_name, compare_names);
+        source_sort_texts(s->caption, s->caption_count);
+        read_lists(&f);
+        read_texts(&f);
+        part_controls(&f);
+        tell_others(&f);
+    } else {
+        no_memory(&f);
+    }
+    free(f.by_name);
+    free(f.is_control);
+    return err->status;
+}
