@@ -343,8 +343,8 @@ static void labels_of_web_dataset_are_classes_in_folders_and_archives(void **sta
         assert_skipped(&d, "0005.jpg", "no .cls file");
         assert_skipped(&d, "0006.jpg", "no .cls file");
         assert_skipped(&d, "0006.cls", "no name of a class");
-        assert_skipped(&d, "0001.json", "not a .jpg");
-        assert_skipped(&d, "0002.txt", "not a .jpg");
+        assert_skipped(&d, "0001.json", "a caption");
+        assert_skipped(&d, "0002.txt", "a caption");
         dataset_close(&d);
     }
 }

@@ -16,10 +16,12 @@ static const model_kind *const kinds[] = {&tiny_kind, &dit_kind, NULL};
 static example_table table_of(int64_t count, int dim_count, const int64_t dim[], float first)
 {
     example_table t = {.dim_count = dim_count};
+    dt_error err = {0};
     int64_t values = count;
     for (int i = 0; i < dim_count; i++) values *= t.dim[i] = dim[i];
-    t.values = malloc((size_t)values * sizeof *t.values);
-    for (int64_t i = 0; i < values; i++) t.values[i] = 0.5F * (float)sin((double)first + 0.37 * (double)i);
+    float *rows = malloc((size_t)values * sizeof *rows);
+    for (int64_t i = 0; i < values; i++) rows[i] = 0.5F * (float)sin((double)first + 0.37 * (double)i);
+    assert_int_equal(example_table_own(&t, rows, count, &err), DT_OK);
     return t;
 }
 
@@ -276,10 +278,9 @@ static void its_bank_holds_what_the_samples_were_told(void **state)
     assert_int_equal(b.count, 10);
     const int64_t pixel_count = example_table_values(&told.control), words = example_table_values(&told.context);
     for (int64_t i = 0; i < 10; i++) {
-        assert_memory_equal(b.control.values + i * pixel_count, told.control.values + i % 6 * pixel_count,
+        assert_memory_equal(b.control.row[i], told.control.values + i % 6 * pixel_count,
                             (size_t)pixel_count * sizeof(float));
-        assert_memory_equal(b.context.values + i * words, told.context.values + i % 6 * words,
-                            (size_t)words * sizeof(float));
+        assert_memory_equal(b.context.row[i], told.context.values + i % 6 * words, (size_t)words * sizeof(float));
     }
     for (int64_t i = 0; i < 10 * sample_values(d.shape); i++) assert_true(isfinite(b.x[i]));
     examples_close(&b);

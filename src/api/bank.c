@@ -111,33 +111,41 @@ static bool keep_batch(void *user, drawn *b)
     return !k->stop;
 }
 
+/* What samples number first.. were told of one kind, as it lies: floats, or maps of bytes. False where there is none. */
+static bool list_table(tensor_source *out, int64_t dims[4], const making *k, const char *name, const example_table *t,
+                       int64_t first, int64_t n)
+{
+    const int64_t count = k->drawing.told->count;
+    const size_t bytes = example_table_row_bytes(t);
+    uint8_t *rows = t->row ? arena_alloc(&k->c->scratch, (size_t)n * bytes, &k->c->error) : NULL;
+    if (!rows) return false;
+    for (int64_t i = first; i < first + n; i++)
+        memcpy(rows + (size_t)(i - first) * bytes, example_table_row(t, i % count, i / count), bytes);
+    const int64_t map[] = {t->dim[1], t->dim[2], t->map_channels};
+    const bool maps = t->map_channels > 0;
+    dims[0] = n;
+    memcpy(dims + 1, maps ? map : t->dim, (size_t)t->dim_count * sizeof *dims);
+    *out = (tensor_source){.name = name,
+                           .dtype = maps ? SAFETENSORS_U8 : SAFETENSORS_F32,
+                           .dim_count = t->dim_count + 1,
+                           .dims = dims,
+                           .values = maps ? NULL : (const float *)rows,
+                           .data = maps ? rows : NULL,
+                           .finite = !maps};
+    return true;
+}
+
 /* The tensors of a shard: x, and what else the samples were told. */
-static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const making *k, int64_t first, int64_t n,
-                           float *told[2])
+static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const making *k, int64_t first, int64_t n)
 {
     const sample_shape *shape = &k->drawing.sampler.shape;
     const examples *e = k->drawing.told;
-    const example_table *table[] = {e ? &e->context : NULL, e ? &e->control : NULL};
-    static const char *const name[] = {"context", "control"};
     size_t count = 1;
     memcpy(dims[0], (int64_t[]){n, shape->channels, shape->height, shape->width}, sizeof dims[0]);
     out[0] = (tensor_source){
         .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims[0], .values = k->x, .finite = true};
-    for (int i = 0; i < 2; i++) {
-        const int64_t each = table[i] ? example_table_values(table[i]) : 0;
-        if (!each || !(told[i] = arena_alloc(&k->c->scratch, (size_t)(n * each) * sizeof(float), &k->c->error)))
-            continue;
-        for (int64_t j = 0; j < n; j++) example_table_get(told[i] + j * each, table[i], (first + j) % e->count, false);
-        dims[count][0] = n;
-        memcpy(dims[count] + 1, table[i]->dim, (size_t)table[i]->dim_count * sizeof dims[0][0]);
-        out[count] = (tensor_source){.name = name[i],
-                                     .dtype = SAFETENSORS_F32,
-                                     .dim_count = table[i]->dim_count + 1,
-                                     .dims = dims[count],
-                                     .values = told[i],
-                                     .finite = true};
-        count++;
-    }
+    if (e && list_table(&out[count], dims[count], k, "context", &e->context, first, n)) count++;
+    if (e && list_table(&out[count], dims[count], k, "control", &e->control, first, n)) count++;
     return count;
 }
 
@@ -147,12 +155,11 @@ static dt_status write_shard(const making *k, int64_t shard, int64_t first, int6
     file_hash hash;
     tensor_source source[3];
     int64_t dims[3][4];
-    float *told[2];
     dt_error *err = &k->c->error;
     const arena_place mark = arena_mark(&k->c->scratch);
     shard_name(name, shard);
     file_join(path, k->s->bank, name);
-    const size_t count = list_tensors(source, dims, k, first, n, told);
+    const size_t count = list_tensors(source, dims, k, first, n);
     if (err->status == DT_OK) safetensors_write(path, source, count, NULL, 0, &hash, err);
     arena_release(&k->c->scratch, mark);
     if (err->status != DT_OK) return err->status;

@@ -27,7 +27,8 @@ typedef enum rng_purpose {
     RNG_LABEL_ROWS = 15,
     RNG_LATENT = 16, /* the latent drawn from a picture's moments; step and sample as RNG_FLIP */
     RNG_SAMPLE_CLASS = 17,
-    RNG_TIME_DROP = 18, /* step and sample as RNG_FLIP */
+    RNG_TIME_DROP = 18, /* step and sample as RNG_FLIP; so is the next */
+    RNG_CAPTION = 19,   /* which of a picture's captions */
 } rng_purpose;
 
 typedef struct rng_key {

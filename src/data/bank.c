@@ -24,9 +24,9 @@ json_t *bank_manifest_read(const char *folder, dt_error *err)
 
 /* ---- shards ---- */
 
-static bool has_shape(const tensor_entry *e, int dim_count, const int64_t dim[])
+static bool has_shape(const tensor_entry *e, safetensors_dtype dtype, int dim_count, const int64_t dim[])
 {
-    bool same = e->dim_count == dim_count + 1 && e->dtype == SAFETENSORS_F32;
+    bool same = e->dim_count == dim_count + 1 && e->dtype == dtype;
     for (int i = 0; same && i < dim_count; i++) same = e->dims[i + 1] == dim[i];
     return same;
 }
@@ -40,7 +40,7 @@ static dt_status append(float **values, int64_t count, const tensor_file *f, con
     for (int i = 0; i < dim_count; i++) each *= dim[i];
     tensor_describe_shape(shape, dim_count, dim);
     const tensor_entry *e = tensor_file_find(f, name), *x = tensor_file_find(f, "x");
-    if (!e || !has_shape(e, dim_count, dim) || e->dims[0] != x->dims[0])
+    if (!e || !has_shape(e, SAFETENSORS_F32, dim_count, dim) || e->dims[0] != x->dims[0])
         return error_set(err, DT_ERR_SHAPE, "%s: a tensor %s [n,%s of F32 is expected", f->path, name, shape + 1);
     float *grown = realloc(*values, (size_t)((count + e->dims[0]) * each) * sizeof *grown);
     if (!grown)
@@ -50,9 +50,35 @@ static dt_status append(float **values, int64_t count, const tensor_file *f, con
     return tensor_read_finite(grown + count * each, e, err);
 }
 
+/* Rows of a table stay in their file. A control may be kept as maps of bytes [n,H,W,C], in all shards or in none. */
 static dt_status append_table(example_table *t, int64_t count, const tensor_file *f, const char *name, dt_error *err)
 {
-    return t->dim_count ? append(&t->values, count, f, name, t->dim_count, t->dim, err) : DT_OK;
+    const tensor_entry *e = tensor_file_find(f, name), *x = tensor_file_find(f, "x");
+    char shape[TENSOR_SHAPE_TEXT];
+    if (!t->dim_count) return DT_OK;
+    tensor_describe_shape(shape, t->dim_count, t->dim);
+    if (e && count == 0 && e->dtype == SAFETENSORS_U8 && t->dim_count == 3 && e->dim_count == 4)
+        t->map_channels = e->dims[3] == 1 ? 1 : t->dim[0];
+    const int64_t map[] = {t->dim[1], t->dim[2], t->map_channels};
+    const bool maps = t->map_channels > 0;
+    const void *rows = NULL;
+    if (e && e->dims[0] == x->dims[0] &&
+        has_shape(e, maps ? SAFETENSORS_U8 : SAFETENSORS_F32, t->dim_count, maps ? map : t->dim))
+        rows = maps ? e->data : tensor_in_place(e, err);
+    if (err->status == DT_OK && !rows)
+        error_set(err, DT_ERR_SHAPE, "%s: a tensor %s [n,%s of F32 is expected", f->path, name, shape + 1);
+    return rows ? example_table_append(t, rows, e->dims[0], example_table_row_bytes(t), err) : err->status;
+}
+
+/* Tables point into it. */
+static dt_status keep_shard(examples *b, tensor_file *f, dt_error *err)
+{
+    tensor_file *list = grow_array(b->shard, b->shard_count, sizeof *list);
+    if (!list) return error_set(err, DT_ERR_MEMORY, "%s: no memory to keep it open", f->path);
+    b->shard = list;
+    list[b->shard_count++] = *f;
+    *f = (tensor_file){0};
+    return DT_OK;
 }
 
 static dt_status append_shard(examples *b, const char *folder, const json_t *shard, dt_error *err)
@@ -74,6 +100,7 @@ static dt_status append_shard(examples *b, const char *folder, const json_t *sha
              append_table(&b->context, b->count, &f, "context", err) == DT_OK &&
              append_table(&b->control, b->count, &f, "control", err) == DT_OK)
         b->count += tensor_file_find(&f, "x")->dims[0];
+    if (err->status == DT_OK && (b->context.dim_count || b->control.dim_count)) keep_shard(b, &f, err);
     tensor_file_close(&f);
     return err->status;
 }
@@ -137,7 +164,7 @@ static dt_status open_pictures(ctx *c, examples *b, const char *path, const deno
     if (o->codec->channels != d->shape.channels)
         return error_set(&c->error, DT_ERR_SHAPE, "%s: a bank of pictures has %lld channels for a model of %lld", path,
                          (long long)o->codec->channels, (long long)d->shape.channels);
-    if (d->context_tokens || d->control.channels)
+    if ((d->context_tokens || d->control.channels) && !o->told)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: pictures alone are no bank for a %s, which is told more",
                          path, d->ops->kind);
     return examples_open(c, b, path, &unlabelled);

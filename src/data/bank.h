@@ -2,9 +2,10 @@
  * retention trains. api/bank.c makes it, this file reads it.
  *
  * A bank folder holds shard-00000.safetensors, .. and manifest.json, which names the base model by hash, the way of drawing,
- * and each finished shard with its SHA-256. A shard is a table of named tensors with one row for each sample, all F32: "x"
- * [n,C,H,W], and where the model is told more "context" [n,S,W] and "control" [n,C,H,W]. The bank of a model of latents holds
- * latents. A folder (or tar) of pictures is a bank as well: that is what the released code uses. */
+ * and each finished shard with its SHA-256. A shard is a table of named tensors with one row for each sample: "x"
+ * [n,C,H,W] F32, and where the model is told more "context" [n,S,W] F32 and "control", [n,C,H,W] F32 or maps [n,H,W,C] U8 that stand for
+ * [0,1] (one channel is told C times). The bank of a model of latents holds latents; what its samples were told stays in the mapped
+ * files. A folder (or tar) of pictures is a bank as well: that is what the released code uses. */
 #ifndef DATA_BANK_H
 #define DATA_BANK_H
 

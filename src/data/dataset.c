@@ -343,6 +343,7 @@ static bool keep_captions(loader *l, int64_t i)
     source_file *file = &l->source->file[i];
     int64_t at = d->caption_first[d->count - 1];
     const int64_t own = file->caption_count;
+    d->caption_first[d->count] = at;
     for (int64_t k = 0; k < (own ? own : 1); k++) {
         char **list = grow_array(d->caption, at, sizeof *list);
         if (!list) return false;

@@ -14,6 +14,7 @@ typedef struct encoder {
     const char *path;
     int64_t resolution;
     latent_cache *cache;
+    control_cache *controls;
     bool has_room; /* on the disk of the cache, for what is certainly new */
 } encoder;
 
@@ -78,7 +79,9 @@ static dt_status go_on(const encoder *e, int64_t done, int64_t count, dt_error *
 static bool cache_knows(void *user, dataset_file *file)
 {
     const encoder *e = user;
-    return latent_cache_find(e->cache, file->content, &file->origin);
+    dataset_file same = *file;
+    return latent_cache_find(e->cache, file->content, &file->origin) &&
+           (!e->controls || control_cache_find(e->controls, &same));
 }
 
 /* Of all files of the set at most those that the cache holds are known. */
@@ -91,30 +94,44 @@ static dt_status check_room(encoder *e, const dataset_file *file, dt_error *err)
     return err->status;
 }
 
-static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err)
+static dt_status add_moments(encoder *e, const dataset_file *file, const uint8_t *rgb, dt_error *err)
 {
-    encoder *e = user;
     ctx *c = e->c;
     if (check_room(e, file, err) != DT_OK) return err->status;
-    if (latent_cache_find(e->cache, file->content, NULL)) return DT_OK; /* the same picture twice in one batch */
     const arena_place mark = arena_mark(&c->scratch);
     float *moments = arena_alloc(&c->scratch, (size_t)e->cache->picture_values * sizeof *moments, &c->error);
     if (moments && encode_picture(e, moments, rgb, file->number, 2) == DT_OK)
         latent_cache_add(e->cache, file, moments, err);
     arena_release(&c->scratch, mark);
-    return err->status == DT_OK ? go_on(e, file->number + 1, file->count, err) : err->status;
+    return err->status;
 }
 
-dt_status encode_into_cache(ctx *c, dataset *d, latent_cache *cache, const char *path, const dataset_options *options,
-                            const codec *vae, const data_watcher *watch)
+/* One of the two caches may have it, from before or because the same picture is twice in one batch. */
+static dt_status cache_takes(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err)
 {
-    encoder e = {.c = c, .codec = vae, .watch = watch, .path = path, .resolution = options->resolution, .cache = cache};
+    encoder *e = user;
+    const bool encoded = latent_cache_find(e->cache, file->content, NULL);
+    if (!encoded && add_moments(e, file, rgb, err) != DT_OK) return err->status;
+    if (e->controls && control_cache_take(e->c, e->controls, file, rgb) != DT_OK) return err->status;
+    return encoded && !e->controls ? DT_OK : go_on(e, file->number + 1, file->count, err);
+}
+
+dt_status encode_into_cache(ctx *c, dataset *d, const encode_caches *caches, const char *path,
+                            const dataset_options *options, const codec *vae, const data_watcher *watch)
+{
+    encoder e = {.c = c,
+                 .codec = vae,
+                 .watch = watch,
+                 .path = path,
+                 .resolution = options->resolution,
+                 .cache = caches->latents,
+                 .controls = caches->controls};
     const dataset_taker taker = {.user = &e, .knows = cache_knows, .take = cache_takes};
     dataset_options how = *options;
     how.taker = &taker;
     if (dataset_open(d, path, &how, &c->error) == DT_ERR_INTERRUPTED) {
         dt_error ignored = {0}; /* what could not be kept is encoded again */
-        latent_cache_finish(cache, &ignored);
+        latent_cache_finish(caches->latents, &ignored);
     }
     return c->error.status;
 }

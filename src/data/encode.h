@@ -2,13 +2,20 @@
 #ifndef DATA_ENCODE_H
 #define DATA_ENCODE_H
 
+#include "data/control_cache.h"
 #include "data/latent_cache.h"
 
-/* Lists the data set in *d (without pixels) and encodes every picture that the cache lacks, with its mirror image; no more
+/* Where what is made of pictures is kept. */
+typedef struct encode_caches {
+    latent_cache *latents;
+    control_cache *controls; /* maps made of the pictures; NULL: none */
+} encode_caches;
+
+/* Lists the data set in *d (without pixels) and encodes every picture that a cache lacks, with its mirror image; no more
  * than one batch of files is in memory. What was encoded before a call ends stays, but for the last minute where the
  * process dies or the disk is full. */
-dt_status encode_into_cache(ctx *c, dataset *d, latent_cache *cache, const char *path, const dataset_options *options,
-                            const codec *vae, const data_watcher *watch);
+dt_status encode_into_cache(ctx *c, dataset *d, const encode_caches *caches, const char *path,
+                            const dataset_options *options, const codec *vae, const data_watcher *watch);
 
 /* Pictures that a cache lacks. */
 typedef struct stand_in {

@@ -13,17 +13,12 @@
 
 #include "base/rng.h"
 #include "data/encode.h"
+#include "data/example_table.h"
 #include "data/latent_cache.h"
 #include "diffusion/condition.h"
+#include "diffusion/context_encoder.h"
 
 typedef enum examples_kind { EXAMPLES_PIXELS, EXAMPLES_LATENTS, EXAMPLES_VALUES } examples_kind;
-
-/* What a denoiser is told beside x and the label: a row of values for each example. */
-typedef struct example_table {
-    float *values; /* [count, ..]; NULL: none */
-    int dim_count;
-    int64_t dim[3]; /* of one: context [S,W], control [C,H,W] */
-} example_table;
 
 typedef struct examples {
     examples_kind kind;
@@ -35,9 +30,20 @@ typedef struct examples {
     const latent_cache *cache; /* LATENTS: borrowed */
     float *x;                  /* VALUES: [count, C, H, W], owned */
     stand_in stand_in;         /* of a rehearsal: with pictures missing, x is one example for all */
-    example_table context;     /* owned, by malloc, as is */
+    example_table context;     /* owned, as is the next */
     example_table control;
+    tensor_file *shard; /* [shard_count], open: where the rows of a bank's tables lie */
+    int64_t shard_count;
 } examples;
+
+/* What examples are to say beside the label, and where that is kept. */
+typedef struct examples_told {
+    const context_encoder *encoder; /* of the captions; NULL: no contexts */
+    shard_cache *contexts;          /* data/context_cache.h */
+    const char *default_prompt;     /* of pictures without a caption */
+    control_cache *controls;    /* NULL: no control maps. Made of the pictures, or read where its maker makes none */
+    const char *control_folder; /* as in dataset_wants */
+} examples_told;
 
 /* How a set of pictures becomes examples. */
 typedef struct examples_options {
@@ -45,7 +51,9 @@ typedef struct examples_options {
     /* Where latents are kept. NULL: they are encoded into memory, by mode and without mirror images. A codec of pixels needs
      * neither. */
     latent_cache *cache;
-    bool rehearsal;     /* the cache is only looked at: one picture that it lacks stands in for all */
+    const examples_told *told; /* NULL: nothing; with latents it needs the cache */
+    bool
+        rehearsal; /* the caches are only looked at: one picture that they lack stands in for all, and zeros for what is told */
     int64_t resolution; /* of the pictures */
     const char *background;
     bool strict;
@@ -60,6 +68,10 @@ typedef struct examples_options {
 /* Reads the folder or tar of pictures `path`; encodes those that the cache lacks. Errors as dataset_open, those of the
  * cache, and DT_ERR_INTERRUPTED when the watcher stopped it: what was encoded stays, the same call goes on. */
 dt_status examples_open(ctx *c, examples *e, const char *path, const examples_options *options);
+
+/* Finds the rows of its tables where they lie in the caches of `told`, which have been finished. Before that nothing may ask for them. */
+dt_status examples_settle(examples *e, const examples_told *told, dt_error *err);
+
 /* What examples_open would take of memory, as far as that is known before a picture was read; what of it lies in the arenas is
  * rehearsed (tensor/rehearsal.h). */
 typedef struct examples_size {
@@ -78,10 +90,7 @@ int64_t examples_memory(void);
  * NULL: its mode. */
 void examples_get(float *x, const examples *e, int64_t i, bool mirrored, const rng_key *noise);
 
-/* Values of one row of a table; 0 where there is none. */
-int64_t example_table_values(const example_table *t);
-
-/* Writes row i of a table, each line of a control picture turned round where it is mirrored. */
-void example_table_get(float *row, const example_table *t, int64_t i, bool mirrored);
+/* Whether example i is mirrored where that is asked for: what it is told has to be, too. */
+bool examples_can_mirror(const examples *e);
 
 #endif

@@ -8,7 +8,7 @@ static void fill_row(const band_asker *a, batch *b, int64_t row, const band_item
     const examples *e = items->set;
     const int64_t index = items->example_at(items->user, i);
     examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
-    feed_told(b, row, e, index, false);
+    feed_told(b, row, e, index, NULL, false);
     if (!items->told)
         feed_null(a->model, a->null_context, b, row);
     else if (b->label)

@@ -13,7 +13,7 @@ sample_shape drawing_picture_shape(const drawing *d)
     return (sample_shape){codec_picture_channels(d->codec), s->height * d->codec->factor, s->width * d->codec->factor};
 }
 
-/* Rows number first.. of a table as a tensor [n, ..] in the step arena. */
+/* What samples number first.. are told of a table as a tensor [n, ..] in the step arena. */
 static tensor *rows_of(ctx *c, const example_table *t, int64_t count, int64_t first, int64_t n)
 {
     int64_t dim[TENSOR_DIM_MAX] = {n};
@@ -21,7 +21,8 @@ static tensor *rows_of(ctx *c, const example_table *t, int64_t count, int64_t fi
     memcpy(dim + 1, t->dim, (size_t)t->dim_count * sizeof *dim);
     tensor *rows = tensor_new(c, &c->step, t->dim_count + 1, dim);
     real *prepared = rows ? numbers_prepare(c, &c->step, rows->data, n * values) : NULL;
-    for (int64_t i = 0; prepared && i < n; i++) example_table_get(prepared + i * values, t, (first + i) % count, false);
+    for (int64_t i = 0; prepared && i < n; i++)
+        example_table_get(prepared + i * values, t, (first + i) % count, (first + i) / count, false);
     if (prepared) numbers_send(c, rows->data, prepared, n * values);
     return rows;
 }
@@ -32,8 +33,8 @@ static condition condition_of(ctx *c, const drawing *d, int64_t first, int64_t n
     int32_t *label = d->labels ? arena_alloc(&c->step, (size_t)n * sizeof *label, &c->error) : NULL;
     for (int64_t i = 0; label && i < n; i++) label[i] = class_list_at(d->labels, first + i);
     k.label = label;
-    if (d->told && d->told->context.values) k.context = rows_of(c, &d->told->context, d->told->count, first, n);
-    if (d->told && d->told->control.values) k.control = rows_of(c, &d->told->control, d->told->count, first, n);
+    if (d->told && d->told->context.row) k.context = rows_of(c, &d->told->context, d->told->count, first, n);
+    if (d->told && d->told->control.row) k.control = rows_of(c, &d->told->control, d->told->count, first, n);
     return k;
 }
 

@@ -11,9 +11,10 @@
 typedef struct drawing {
     sampler sampler;
     const class_list *labels; /* of each number; NULL: the denoiser takes none */
-    const examples *told;     /* contexts and controls, example number % count; NULL: the denoiser takes none */
-    const codec *codec;       /* of the pictures; NULL: nobody wants pictures */
-    int64_t batch;            /* so many at a time */
+    const examples *
+        told; /* contexts and controls, example number % count, caption number / count; NULL: the denoiser takes none */
+    const codec *codec; /* of the pictures; NULL: nobody wants pictures */
+    int64_t batch;      /* so many at a time */
 } drawing;
 
 /* A batch of samples, in the step arena until the next one. */

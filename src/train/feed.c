@@ -38,15 +38,17 @@ void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i
     for (int64_t j = 0; j < values; j++) b->context_values[i * values + j] = null_context ? (real)null_context[j] : 0;
 }
 
-static void feed_table(real *rows, int64_t i, const example_table *table, int64_t index, bool mirrored)
+static void feed_table(real *rows, int64_t i, const example_table *table, int64_t index, int64_t choice, bool mirrored)
 {
-    if (rows) example_table_get(rows + i * example_table_values(table), table, index, mirrored);
+    if (rows) example_table_get(rows + i * example_table_values(table), table, index, choice, mirrored);
 }
 
-void feed_told(batch *b, int64_t i, const examples *from, int64_t index, bool mirrored)
+void feed_told(batch *b, int64_t i, const examples *from, int64_t index, const rng_key *caption, bool mirrored)
 {
-    feed_table(b->context_values, i, &from->context, index, mirrored);
-    feed_table(b->control_values, i, &from->control, index, mirrored);
+    const int64_t choices = b->context_values ? example_table_choices(&from->context, index) : 1;
+    const int64_t choice = caption && choices > 1 ? (int64_t)rng_below(*caption, 0, (uint64_t)choices) : 0;
+    feed_table(b->context_values, i, &from->context, index, choice, mirrored);
+    feed_table(b->control_values, i, &from->control, index, 0, mirrored);
 }
 
 /* ---- the two halves ---- */
@@ -60,10 +62,11 @@ static rng_key key_of(const trainer *t, rng_purpose purpose, int64_t sample)
 /* Example `index` of a set becomes row i of the batch, which is sample number `sample` of the step. */
 static void feed_example(const trainer *t, batch *b, int64_t i, const examples *from, int64_t index, int64_t sample)
 {
-    const rng_key noise = key_of(t, RNG_LATENT, sample);
-    const bool mirrored = t->plan.flips && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
+    const rng_key noise = key_of(t, RNG_LATENT, sample), caption = key_of(t, RNG_CAPTION, sample);
+    const bool mirrored =
+        t->plan.flips && examples_can_mirror(from) && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
     examples_get(b->x0_values + i * sample_values(from->shape), from, index, mirrored, &noise);
-    feed_told(b, i, from, index, mirrored);
+    feed_told(b, i, from, index, &caption, mirrored);
 }
 
 /* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, and its time by

@@ -16,7 +16,7 @@ static void read_all(const examples *b)
         float x[4], told[2];
         examples_get(x, b, i, false, NULL);
         assert(x[0] == x[0]);
-        example_table_get(told, &b->context, i, false);
+        example_table_get(told, &b->context, i, 0, false);
         assert(told[1] == told[1]);
     }
 }
