@@ -167,7 +167,9 @@ typedef struct dt_settings {
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar or zip of them */
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
     char source_data[DT_PATH_MAX];     /* diagnose: pictures like those the base was trained on; empty: none */
-    char cache_dir[DT_PATH_MAX];       /* models of latents: where encoded pictures are kept */
+    char cache_dir[DT_PATH_MAX];       /* where encoded pictures and prompts, and control maps, are kept */
+    char control[DT_PATH_MAX];         /* control pictures named as the pictures; empty: those that the data names */
+    char default_prompt[DT_TEXT_MAX];  /* of pictures without a caption */
     int64_t resolution;                /* of the pictures; 0: the model's */
     bool random_flip;
     char background[DT_TEXT_MAX];        /* colour behind transparent pixels, "#rrggbb" */

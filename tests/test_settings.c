@@ -123,6 +123,8 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
                                             "vae",
                                             "inception_score_parts",
                                             "cache_dir",
+                                            "control",
+                                            "default_prompt",
                                             "train_data",
                                             "validation_data",
                                             "bank",

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "average/power.h"
+#include "base/text.h"
 #include "diffusion/sampler.h"
 #include "image/image.h"
 #include "file/file.h"
@@ -197,6 +198,8 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_diagnosis(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
+    RULE(s->control[0] && !s->cache_dir[0], "control needs cache_dir, where control maps are kept");
+    RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
          s->lr_warmup_steps, s->max_train_steps);
     if (s->eval_steps == 0) return;

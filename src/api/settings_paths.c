@@ -30,6 +30,7 @@ static const struct {
     {"train_data", 0, ALL, true},
     {"validation_data", 0, ALL, true},
     {"source_data", 0, ALL, true},
+    {"control", 0, ALL, true},
     {"reference", 0, ALL, true},
     {"candidate", 0, ALL, true},
     {"trained_on", 0, ALL, true},
@@ -56,7 +57,7 @@ enum { USES = sizeof uses / sizeof *uses };
 static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *name, settings_verb verb)
 {
     const settings_key *key = settings_find(name);
-    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0]; /* it has a default */
+    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0] && !s->control[0]; /* it has a default */
     const bool experiment = verb == SETTINGS_RUN || verb == SETTINGS_STUDY;
     const unsigned verbs = experiment ? ~0u : verb; /* all stages' */
     const char *value = (key->verbs & verbs) && !unused ? (const char *)s + key->offset : "";

@@ -49,9 +49,9 @@ static bool has_no_power(const dt_settings *s)
     return !is_plain(s) && s->psi != DT_PSI_POWER && !(mirrors && s->tau_retention < 0);
 }
 
-static bool sees_pixels(const dt_settings *s)
+static bool keeps_nothing(const dt_settings *s)
 {
-    return !s->vae[0];
+    return !s->vae[0] && !s->control[0];
 }
 
 static bool measures_no_distance(const dt_settings *s)
@@ -129,7 +129,7 @@ static const unused unused_keys[] = {
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
     {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
-    {SETTINGS_TRAIN | SETTINGS_IDEAL, sees_pixels, "cache_dir", "vae", false},
+    {SETTINGS_TRAIN | SETTINGS_IDEAL, keeps_nothing, "cache_dir", "vae", false},
     {SETTINGS_IDEAL, has_model, "resolution", "is for an ideal without pretrained_model, which has its own", true},
     {SETTINGS_IDEAL, has_no_model, "file_weights num_heads adapter_weights mixed_precision device", "pretrained_model",
      false},

@@ -10,6 +10,7 @@ typedef struct context_encoder {
     void *user;
     /* context[n,tokens,width] of n texts, the host's; each text's is the same whatever it stands beside */
     dt_status (*encode)(ctx *c, void *user, float *context, const char *const text[], int64_t n);
+    void (*close)(void *user); /* what it holds outside the arenas; NULL: nothing */
 } context_encoder;
 
 #endif

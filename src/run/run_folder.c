@@ -65,6 +65,9 @@ static json_t *identity_of(const training *r)
     json_put(&identity, "data_sha256", json_string(r->trainer.train.sha256));
     json_put(&identity, "base_sha256", json_string(r->trainer.base.sha256));
     json_put(&identity, "bank_sha256", json_string(r->trainer.bank.sha256));
+    const told_data *told = &r->trainer.told;
+    if (told->has_contexts) json_put(&identity, "encoder_sha256", json_string(told->encoder_sha256));
+    if (told->has_controls) json_put(&identity, "control_maker", json_string(told->controls.maker.identity));
     if (r->trainer.codec.kind != CODEC_PIXELS) json_put(&identity, "vae_sha256", json_string(r->trainer.codec.sha256));
     return identity;
 }

@@ -129,6 +129,8 @@ const settings_key settings_keys[] = {
     TEXT(data, validation_data, "", "PATH", CACHE | TRAIN | IDEAL | DIAGNOSE, RESULT, 0, "held-out images in the same layout, PATH or PATH:SPLIT; empty: none"),
     TEXT(data, source_data, "", "PATH", DIAGNOSE, RESULT, 0, "pictures that the base was trained on, or others of their kind; empty: none"),
     TEXT(data, cache_dir, "latents", "DIR", CACHE | TRAIN | IDEAL, RESULT, 0, "where encoded images are kept; models of latents"),
+    TEXT(data, control, "", "PATH", TRAIN, RESULT, 0, "control pictures named as the images; empty: those that train_data names"),
+    TEXT(data, default_prompt, "a high-quality, detailed, and professional image", "TEXT", TRAIN, RESULT, 0, "what images without a caption are told; networks that are told prompts"),
     INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL | IDEAL | ANNOTATE, RESULT, TRAIN, "edge of the images; 0: the model's, squeezenet: 64, inception, annotate: own"),
     BOOL(data, random_flip, "true", TRAIN, RESULT, TRAIN, "mirror half of the training images"),
     TEXT(data, background, "#ffffff", "COLOUR", CACHE | TRAIN | EVAL | CHAIN | IDEAL | DIAGNOSE | ANNOTATE, RESULT, TRAIN, "#rrggbb behind transparent pixels"),

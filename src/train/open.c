@@ -134,12 +134,27 @@ static dt_status tell_shared(trainer *t, const char *path)
     return DT_OK;
 }
 
-static dt_status open_data(opening *o)
+/* What the data says beside classes; a new network is told none of it. */
+static dt_status open_told(opening *o)
+{
+    trainer *t = o->t;
+    const examples_options k = options_of(o);
+    if (pretrains(o)) {
+        if (o->s->control[0])
+            error_set(&o->c->error, DT_ERR_UNSUPPORTED,
+                      "control: a network of method pretrain is told no control picture");
+        return o->c->error.status;
+    }
+    return told_open(&t->told, o->c, o->s, &t->file, &k);
+}
+
+static dt_status open_sets(opening *o)
 {
     trainer *t = o->t;
     const dt_settings *s = o->s;
     examples_options k = options_of(o);
-    if (open_cache(o) != DT_OK || examples_open(o->c, &t->train, s->train_data, &k) != DT_OK) return o->c->error.status;
+    k.told = told_options(&t->told);
+    if (examples_open(o->c, &t->train, s->train_data, &k) != DT_OK) return o->c->error.status;
     log_missing(t, s->train_data, &t->train);
     k.class_name = t->train.pictures.class_name;
     k.class_count = t->train.pictures.class_count;
@@ -148,6 +163,13 @@ static dt_status open_data(opening *o)
         return o->c->error.status;
     log_missing(t, s->validation_data, &t->validation);
     return tell_shared(t, s->validation_data);
+}
+
+static dt_status open_data(opening *o)
+{
+    trainer *t = o->t;
+    if (open_cache(o) != DT_OK || open_told(o) != DT_OK || open_sets(o) != DT_OK) return o->c->error.status;
+    return pretrains(o) ? DT_OK : told_finish(&t->told, (examples *[]){&t->train, &t->validation}, 2);
 }
 
 /* A bank that is not trained on is read only to measure on it what is forgotten. */
@@ -251,6 +273,7 @@ static dt_status open_model(opening *o, model_kinds kinds)
 {
     trainer *t = o->t;
     if ((pretrains(o) ? new_model(o, kinds) : tuned_model(o)) != DT_OK) return o->c->error.status;
+    if (!pretrains(o) && told_check(&t->told, &t->train, &t->model) != DT_OK) return o->c->error.status;
     if (open_null_time(o) != DT_OK) return o->c->error.status;
     schedule_full(&t->schedule, t->model.process.noise);
     const adapter_plan plan = adapter_plan_of(o->s);
@@ -379,6 +402,7 @@ void trainer_close(trainer *t)
     examples_close(&t->bank);
     teacher_close(&t->teacher);
     latent_cache_close(&t->cache);
+    told_close(&t->told);
     model_info_free(&t->base);
     model_file_close(&t->file);
 }

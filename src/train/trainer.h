@@ -10,6 +10,7 @@
 #include "model/maker.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
+#include "train/told.h"
 
 /* A shuffled walk through `count` items, epoch after epoch, kept for one epoch at a time. */
 typedef struct shuffled {
@@ -47,6 +48,7 @@ typedef struct trainer {
     int64_t resolution; /* side of the pictures */
     /* what with */
     latent_cache cache;         /* models of latents: the encoded pictures */
+    told_data told;             /* captions and control pictures */
     examples train, validation; /* validation.count 0: none given */
     examples bank;              /* count 0: none */
     float *null_context;        /* the model's, for the host; NULL: zeros, or none */

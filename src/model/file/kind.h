@@ -2,6 +2,7 @@
 #ifndef FILE_KIND_H
 #define FILE_KIND_H
 
+#include "diffusion/context_encoder.h"
 #include "diffusion/denoiser.h"
 #include "model/file/label_table.h"
 #include "model/file/layers.h"
@@ -70,6 +71,11 @@ typedef struct model_kind {
     bool (*knows)(const char *name);
     /* Makes it, filled by the rules of its table with this seed. */
     dt_status (*make)(ctx *c, denoiser *d, const model_size *size, uint64_t seed);
+    /* Opens, in the model arena, what encodes the prompts that the network of a viewed file is told; `model` is the path as it was given.
+     * Leaves e->encode NULL for a network that is told no context. NULL: none is. */
+    dt_status (*open_encoder)(ctx *c, context_encoder *e, const tensor_file *f, const char *model);
+    /* Whether the network of a viewed file is told a control picture. NULL: none is. */
+    bool (*is_controlled)(const tensor_file *f);
     const char *names; /* of new networks, for messages */
     /* Another program's names for the same network (model/file/aliases.h); NULL: none. */
     const struct alias_table *other_names;

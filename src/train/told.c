@@ -1,0 +1,92 @@
+#include "train/told.h"
+
+#include <string.h>
+
+#include "data/context_cache.h"
+
+/* ---- opening ---- */
+
+static dt_status open_contexts(told_data *d, const dt_settings *s, const model_file *file, const examples_options *o)
+{
+    const model_kind *kind = file->kind;
+    dt_error *err = &d->c->error;
+    if (kind->open_encoder) kind->open_encoder(d->c, &d->encoder, &file->tensors, s->pretrained_model);
+    if (err->status != DT_OK || !d->encoder.encode) return err->status;
+    d->has_contexts = true;
+    memcpy(d->encoder_sha256, d->encoder.sha256, sizeof d->encoder_sha256);
+    d->told.encoder = &d->encoder;
+    d->told.contexts = &d->contexts;
+    d->told.default_prompt = s->default_prompt;
+    return (o->rehearsal ? context_cache_look : context_cache_open)(&d->contexts, s->cache_dir, &d->encoder, &o->watch,
+                                                                    err);
+}
+
+static dt_status open_controls(told_data *d, const dt_settings *s, const model_file *file, const examples_options *o)
+{
+    dt_error *err = &d->c->error;
+    const control_maker maker = control_of_pictures();
+    d->has_controls = file->kind->is_controlled && file->kind->is_controlled(&file->tensors);
+    if (s->control[0] && !d->has_controls)
+        return error_set(err, DT_ERR_UNSUPPORTED, "control %s: the network of %s is told no control picture",
+                         s->control, s->pretrained_model);
+    if (!d->has_controls) return DT_OK;
+    d->told.controls = &d->controls;
+    d->told.control_folder = s->control;
+    return (o->rehearsal ? control_cache_look : control_cache_open)(&d->controls, s->cache_dir, &maker, o->resolution,
+                                                                    o->background, &o->watch, err);
+}
+
+dt_status told_open(told_data *d, ctx *c, const dt_settings *s, const model_file *file, const examples_options *options)
+{
+    *d = (told_data){.c = c, .mark = arena_mark(&c->model)};
+    if (open_contexts(d, s, file, options) == DT_OK) open_controls(d, s, file, options);
+    return c->error.status;
+}
+
+const examples_told *told_options(const told_data *d)
+{
+    return d->has_contexts || d->has_controls ? &d->told : NULL;
+}
+
+/* ---- when the data is open ---- */
+
+static void close_encoder(told_data *d)
+{
+    if (d->encoder.close) d->encoder.close(d->encoder.user);
+    d->encoder = (context_encoder){0};
+}
+
+dt_status told_finish(told_data *d, examples *const sets[], int count)
+{
+    dt_error *err = &d->c->error;
+    if (!told_options(d)) return err->status;
+    close_encoder(d);
+    arena_release(&d->c->model, d->mark);
+    if (d->has_contexts && shard_cache_finish(&d->contexts, err) != DT_OK) return err->status;
+    if (d->has_controls && shard_cache_finish(&d->controls.shards, err) != DT_OK) return err->status;
+    for (int i = 0; i < count && err->status == DT_OK; i++) examples_settle(sets[i], &d->told, err);
+    return err->status;
+}
+
+dt_status told_check(const told_data *d, const examples *set, const denoiser *model)
+{
+    const int64_t *context = set->context.dim, *control = set->control.dim;
+    const sample_shape *k = &model->control;
+    dt_error *err = &d->c->error;
+    if (d->has_contexts && (context[0] != model->context_tokens || context[1] != model->context_width))
+        error_set(err, DT_ERR_SHAPE, "the text encoder makes contexts of %lld x %lld, the network takes %lld x %lld",
+                  (long long)context[0], (long long)context[1], (long long)model->context_tokens,
+                  (long long)model->context_width);
+    if (d->has_controls && (control[0] != k->channels || control[1] != k->height || control[2] != k->width))
+        error_set(err, DT_ERR_SHAPE, "control pictures are %lldx%lldx%lld, the network takes %lldx%lldx%lld",
+                  (long long)control[0], (long long)control[1], (long long)control[2], (long long)k->channels,
+                  (long long)k->height, (long long)k->width);
+    return err->status;
+}
+
+void told_close(told_data *d)
+{
+    close_encoder(d);
+    shard_cache_close(&d->contexts);
+    control_cache_close(&d->controls);
+}
