@@ -242,6 +242,33 @@ static void part_controls(finder *f)
     s->file_count = kept;
 }
 
+static bool is_below(const char *name, const char *folder, size_t length)
+{
+    return !strncmp(name, folder, length) && name[length] == '/';
+}
+
+static bool holds_any(const source_file *file, int64_t count, const char *folder)
+{
+    const size_t length = strlen(folder);
+    for (int64_t i = 0; i < count; i++)
+        if (is_below(file[i].name, folder, length)) return true;
+    return false;
+}
+
+/* A folder of nothing but control pictures is no class without pictures. */
+static void drop_control_folders(source *s)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < s->folder_count; i++) {
+        char *folder = s->folder[i];
+        if (holds_any(s->control, s->control_count, folder) && !holds_any(s->file, s->file_count, folder))
+            free(folder);
+        else
+            s->folder[kept++] = folder;
+    }
+    s->folder_count = kept;
+}
+
 static void tell_others(finder *f)
 {
     for (int64_t i = 0; i < f->s->caption_count && f->err->status == DT_OK; i++) {
@@ -267,6 +294,7 @@ dt_status told_find(source *s, dataset_report *report, bool captions, bool stric
         read_lists(&f);
         read_texts(&f);
         part_controls(&f);
+        drop_control_folders(s);
         tell_others(&f);
     } else {
         no_memory(&f);
