@@ -200,6 +200,11 @@ def folders():
         )
     )
     seed("metrics_log", "lines", log + '{"step": 6}\n{"cut')
+    entry = {"file_name": "a.png", "text": ["a cat", "an animal"], "conditioning_image": "edges/a.png"}
+    seed("captions", "list", "m" + json.dumps(entry) + "\n" + json.dumps({"file_name": "no.png"}) + "\n[]\n")
+    seed("captions", "controlnet", "p" + json.dumps({"source": "edges/a.png", "target": "a.png", "prompt": "a cat"}))
+    seed("captions", "object", "j" + json.dumps({"caption": "a cat", "width": 2}))
+    seed("captions", "lines", "ta cat\n\n another \xe9\n")
     run = json.dumps(
         {
             "tool": "difftune",
