@@ -212,6 +212,14 @@ static bool make_shard(making *k, int64_t shard, int64_t first, int64_t n)
     return !(k->stop && k->drawn < first + n) && write_shard(k, shard, first, n) == DT_OK;
 }
 
+/* Of a sample in a shard, beside x. */
+static int64_t told_bytes(const making *k)
+{
+    const examples *e = k->drawing.told;
+    const size_t context = e && e->context.row ? example_table_row_bytes(&e->context) : 0;
+    return (int64_t)(context + (e && e->control.row ? example_table_row_bytes(&e->control) : 0));
+}
+
 /* Shards are full but for the last one, which a larger bank_size draws again to its new length: sample i does not change.
  * A shard that is not whole any more is drawn again too. */
 static dt_status fill_bank(making *k)
@@ -219,9 +227,9 @@ static dt_status fill_bank(making *k)
     ctx *c = k->c;
     const json_t *shards = json_object_get(k->manifest, "shards");
     const int64_t total = k->s->bank_size, size = k->s->bank_shard_size, largest = size < total ? size : total;
-    const int64_t each = sample_values(k->drawing.sampler.shape) * (int64_t)sizeof *k->x;
+    const int64_t each = sample_values(k->drawing.sampler.shape) * (int64_t)sizeof *k->x, told = told_bytes(k);
     const int64_t missing = total - (int64_t)json_array_size(shards) * size;
-    if (missing > 0 && file_check_space(k->s->bank, missing * each, "the bank", &c->error) != DT_OK)
+    if (missing > 0 && file_check_space(k->s->bank, missing * (each + told), "the bank", &c->error) != DT_OK)
         return c->error.status;
     const arena_place mark = arena_mark(&c->model);
     k->x = arena_alloc(&c->model, (size_t)(largest * each), &c->error);

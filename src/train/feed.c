@@ -40,7 +40,7 @@ void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i
 
 static void feed_table(real *rows, int64_t i, const example_table *table, int64_t index, int64_t choice, bool mirrored)
 {
-    if (rows) example_table_get(rows + i * example_table_values(table), table, index, choice, mirrored);
+    if (rows && table->row) example_table_get(rows + i * example_table_values(table), table, index, choice, mirrored);
 }
 
 void feed_told(batch *b, int64_t i, const examples *from, int64_t index, const rng_key *caption, bool mirrored)

@@ -395,6 +395,16 @@ dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observ
     return c->error.status;
 }
 
+dt_status trainer_check_told(const trainer *t)
+{
+    const denoiser *d = &t->model;
+    const bool context = d->context_tokens && !t->train.context.row;
+    if (!context && (!d->control.channels || t->train.control.row)) return t->c->error.status;
+    return error_set(&t->c->error, DT_ERR_UNSUPPORTED,
+                     "a network of kind %s is told %s, which there is no way to give it", d->ops->kind,
+                     context ? "prompts" : "control pictures");
+}
+
 void trainer_close(trainer *t)
 {
     examples_close(&t->train);

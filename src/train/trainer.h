@@ -72,6 +72,9 @@ typedef struct step_result {
 dt_status trainer_open(trainer *t, ctx *c, const dt_settings *s, const dt_observer *observer, model_kinds kinds);
 void trainer_close(trainer *t);
 
+/* Whether the examples say all that the model takes. DT_ERR_UNSUPPORTED: its kind has no text encoder, or no door for controls. */
+dt_status trainer_check_told(const trainer *t);
+
 /* Whether the base's file holds what a row that trains started with. New classes' rows start otherwise, an adapter's have no
  * counterpart. */
 bool trainer_row_is_of_base(const trainer *t, const train_row *r);
