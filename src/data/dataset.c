@@ -296,6 +296,8 @@ static dt_status load_controls(loader *l, dt_error *err)
     loader *k = l->controls;
     dt_status status = take_memory(k, err);
     if (status == DT_OK) status = decode_all(k, err);
+    free(k->window);
+    k->window = NULL;
     for (int64_t i = 0; status == DT_OK && i < l->source->file_count; i++) {
         const int64_t of = l->control_of[i];
         const outcome *result = of < 0 ? NULL : &k->outcome[of];

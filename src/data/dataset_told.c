@@ -23,9 +23,10 @@ static dt_status no_memory(finder *f)
     return error_set(f->err, DT_ERR_MEMORY, "no memory for the captions");
 }
 
+/* Who asks for no captions is told of no mistakes in them. */
 static void object_to(finder *f, const char *name, const char *reason)
 {
-    if (f->err->status != DT_OK) return;
+    if (f->err->status != DT_OK || !f->captions) return;
     if (f->strict)
         error_set(f->err, DT_ERR_FORMAT, "image data %s: %s: %s", f->s->path, name, reason);
     else
@@ -273,16 +274,19 @@ static void tell_others(finder *f)
 {
     for (int64_t i = 0; i < f->s->caption_count && f->err->status == DT_OK; i++) {
         const source_text *text = &f->s->caption[i];
-        if (text->used && (f->captions || source_is_list(text))) continue;
+        if (text->used && f->captions) continue;
         report_skip(f->report, text->name,
-                    text->used ? "a caption, which is not used" : "not a " IMAGE_EXTENSIONS " file", f->err);
+                    !text->used            ? "not a " IMAGE_EXTENSIONS " file"
+                    : source_is_list(text) ? "a list of captions, which are not used"
+                                           : "a caption, which is not used",
+                    f->err);
     }
 }
 
 dt_status told_find(source *s, dataset_report *report, bool captions, bool strict, dt_error *err)
 {
     const size_t count = (size_t)s->file_count;
-    finder f = {.s = s, .report = report, .captions = captions, .strict = strict && captions, .err = err};
+    finder f = {.s = s, .report = report, .captions = captions, .strict = strict, .err = err};
     if (s->caption_count == 0) return DT_OK;
     f.by_name = calloc(count + 1, sizeof *f.by_name);
     f.is_control = calloc(2 * count + 1, sizeof *f.is_control);
