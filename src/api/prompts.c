@@ -71,9 +71,9 @@ static dt_status make_room(ctx *c, prompts *p, const prompt_encoder *e, int64_t 
         return error_set(&c->error, DT_ERR_MEMORY, "%lld prompts take %lld bytes of memory, which are not there",
                          (long long)count, (long long)(count * each));
     p->told = (examples){.count = count};
-    p->told.context =
-        (example_table){.values = malloc((size_t)(count * each)), .dim_count = 2, .dim = {e->tokens, e->width}};
-    if (p->told.context.values) return DT_OK;
+    p->told.context = (example_table){.dim_count = 2, .dim = {e->tokens, e->width}};
+    float *rows = malloc((size_t)(count * each));
+    if (rows) return example_table_own(&p->told.context, rows, count, &c->error);
     return error_set(&c->error, DT_ERR_MEMORY, "no memory for %lld prompts", (long long)count);
 }
 
@@ -128,7 +128,7 @@ dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, in
 
 void prompts_close(prompts *p)
 {
-    free(p->told.context.values);
+    example_table_close(&p->told.context);
     text_table_close(&p->lines);
     *p = (prompts){0};
 }
