@@ -48,7 +48,7 @@ static int compare_stems(const void *left, const void *right)
 static dt_status list_all_files(picture_stream *s, const char *path, const picture_choice *choice, dt_error *err)
 {
     source *from = &s->source;
-    if (source_open(from, &s->report, path, err) != DT_OK) return err->status;
+    if (source_open(from, &s->report, path, false, err) != DT_OK) return err->status;
     if (from->split[0])
         return error_set(err, DT_ERR_ARG, "%s: all pictures are taken, not the split %s", from->path, from->split);
     if (from->file_count == 0) return error_set(err, DT_ERR_FORMAT, "%s: no " IMAGE_EXTENSIONS " files", path);
@@ -58,7 +58,7 @@ static dt_status list_all_files(picture_stream *s, const char *path, const pictu
         if (choice->wants(choice->user, from->file[i].name, &s->report, err))
             from->file[kept++] = from->file[i];
         else
-            free(from->file[i].name);
+            source_file_close(&from->file[i]);
     from->file_count = kept;
     return err->status == DT_OK ? order_files(s, path, err) : err->status;
 }
