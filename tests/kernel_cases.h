@@ -129,6 +129,21 @@ static void run_geglu_bwd(work *w, const engine *e, dims z)
     CALL(w, e->geglu_bwd(dx, dy, x, m, z.d, z.s % 2, narrow_flag(w)));
 }
 
+static void run_exact_gelu_fwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *y = narrowed(w, output(w, count, 1e-6)), *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->exact_gelu_fwd(y, x, count, narrow_flag(w)));
+}
+
+static void run_exact_gelu_bwd(work *w, const engine *e, dims z)
+{
+    int64_t count = z.n * z.s * z.d;
+    float *dx = narrowed(w, updated(w, count, 2e-6)), *dy = narrowed(w, input(w, count));
+    float *x = narrowed(w, activations(w, z, count));
+    CALL(w, e->exact_gelu_bwd(dx, dy, x, count, z.s % 2, narrow_flag(w)));
+}
+
 static void run_soft_clamp_fwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
@@ -566,6 +581,15 @@ static void run_depthwise_fwd(work *w, const engine *e, dims z)
     CALL(w, e->depthwise_fwd(y, x, weight, bias, s));
 }
 
+static void run_depthwise_bwd(work *w, const engine *e, dims z)
+{
+    window_sizes s = windows_of(z, 5, 1, 2);
+    float *dx = updated(w, s.n * s.h * s.w * s.c, 2e-6), *dw = updated(w, 15 * s.c, 4e-5);
+    float *dy = input(w, s.n * s.out_h * s.out_w * s.c), *x = input(w, s.n * s.h * s.w * s.c);
+    float *factor = input(w, 15 * s.c);
+    CALL(w, e->depthwise_bwd(z.extreme ? NULL : dx, dw, dy, x, factor, s));
+}
+
 static void run_upsample_fwd(work *w, const engine *e, dims z)
 {
     float *y = output(w, 4 * z.n * z.s * 3 * z.d, 1e-9), *x = input(w, z.n * z.s * 3 * z.d);
@@ -643,6 +667,8 @@ static const check checks[] = {
     NARROW_ENTRY(quick_gelu_bwd),
     NARROW_ENTRY(geglu_fwd),
     NARROW_ENTRY(geglu_bwd),
+    NARROW_ENTRY(exact_gelu_fwd),
+    NARROW_ENTRY(exact_gelu_bwd),
     ENTRY(soft_clamp_fwd),
     ENTRY(soft_clamp_bwd),
     NARROW_ENTRY(layer_norm_fwd),
@@ -677,6 +703,7 @@ static const check checks[] = {
     ENTRY(average_pool_fwd),
     ENTRY(average_pool_bwd),
     ENTRY(depthwise_fwd),
+    ENTRY(depthwise_bwd),
     ENTRY(upsample_fwd),
     ENTRY(upsample_bwd),
     ENTRY(pad_end_fwd),

@@ -103,6 +103,21 @@ static void large_images_are_convolved_in_chunks(void **state)
     check_conv(x, w, NULL, 1, 1, (int64_t[]){64, 66});
 }
 
+static void pixels_are_mixed_along_both_sides(void **state)
+{
+    (void)state;
+    tensor *x = random_image(2, 3, 4, 2), *rows = random_tensor(2, (int64_t[]){5, 3}, 1);
+    tensor *columns = random_tensor(2, (int64_t[]){6, 4}, 2);
+    const tensor *y = op_mix_pixels(&context, x, rows, columns);
+    for (int64_t i = 0; i < tensor_count(y); i++) {
+        int64_t n = i / 60, row = i / 12 % 5, column = i / 2 % 6, channel = i % 2;
+        double sum = 0;
+        for (int64_t k = 0; k < 12; k++)
+            sum += rows->data[row * 3 + k / 4] * columns->data[column * 4 + k % 4] * at(x, n, k / 4, k % 4, channel);
+        assert_true(fabs(y->data[i] - sum) < 1e-12);
+    }
+}
+
 static void max_pooling_reaches_over_the_edge_when_it_must(void **state)
 {
     (void)state;
@@ -277,6 +292,26 @@ static tensor *build_add_channels(ctx *c, tensor *const in[])
     return op_add_channels(c, in[0], in[1]);
 }
 
+static tensor *build_depthwise(ctx *c, tensor *const in[])
+{
+    return op_depthwise(c, in[0], in[1], in[2], 1, 1);
+}
+
+static tensor *build_strided_depthwise(ctx *c, tensor *const in[])
+{
+    return op_depthwise(c, in[0], in[1], NULL, 2, 0);
+}
+
+/* 3 rows become 5, 4 columns 2. */
+static tensor *build_mix_pixels(ctx *c, tensor *const in[])
+{
+    tensor *rows = tensor_new(c, &c->step, 2, (int64_t[]){5, 3}),
+           *columns = tensor_new(c, &c->step, 2, (int64_t[]){2, 4});
+    for (int i = 0; i < 15; i++) rows->data[i] = sin(1.0 + i);
+    for (int i = 0; i < 8; i++) columns->data[i] = cos(2.0 * i);
+    return op_mix_pixels(c, in[0], rows, columns);
+}
+
 static tensor *build_upsample(ctx *c, tensor *const in[])
 {
     return op_upsample(c, in[0]);
@@ -330,6 +365,9 @@ static const grad_case cases[] = {
     {"op_relu", 1, {{3, 17}}, {2}, build_relu},
     {"op_average_pool", 1, {{2, 5, 4, 2}}, {4}, build_average_pool},
     {"op_add_channels", 2, {{2, 3, 4, 5}, {2, 5}}, {4, 2}, build_add_channels},
+    {"op_depthwise", 3, {{2, 5, 4, 3}, {3, 3, 3}, {3}}, {4, 3, 1}, build_depthwise},
+    {"op_depthwise, stride 2", 2, {{2, 6, 5, 2}, {3, 3, 2}}, {4, 3}, build_strided_depthwise},
+    {"op_mix_pixels", 1, {{2, 3, 4, 2}}, {4}, build_mix_pixels},
     {"op_upsample", 1, {{2, 3, 4, 2}}, {4}, build_upsample},
     {"op_pad_end", 1, {{2, 3, 4, 2}}, {4}, build_pad_end},
     {"op_soft_clamp", 1, {{3, 17}}, {2}, build_soft_clamp},
@@ -384,6 +422,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(large_images_are_convolved_in_chunks, setup, teardown),
         cmocka_unit_test_setup_teardown(max_pooling_reaches_over_the_edge_when_it_must, setup, teardown),
         cmocka_unit_test_setup_teardown(windows_need_not_be_square, setup, teardown),
+        cmocka_unit_test_setup_teardown(pixels_are_mixed_along_both_sides, setup, teardown),
         cmocka_unit_test_setup_teardown(pooling_with_a_border_leaves_the_border_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_a_number_stays_visible, setup, teardown),
         cmocka_unit_test_setup_teardown(concatenation_puts_channels_side_by_side, setup, teardown),

@@ -51,6 +51,11 @@ static tensor *build_gelu(ctx *c, tensor *const in[])
     return op_gelu(c, in[0]);
 }
 
+static tensor *build_exact_gelu(ctx *c, tensor *const in[])
+{
+    return op_exact_gelu(c, in[0]);
+}
+
 static tensor *build_quick_gelu(ctx *c, tensor *const in[])
 {
     return op_quick_gelu(c, in[0]);
@@ -216,6 +221,7 @@ static const grad_case cases[] = {
     {"op_silu", 1, {{3, 11}}, {2}, build_silu},
     {"op_gelu", 1, {{3, 11}}, {2}, build_gelu},
     {"op_quick_gelu", 1, {{3, 11}}, {2}, build_quick_gelu},
+    {"op_exact_gelu", 1, {{3, 11}}, {2}, build_exact_gelu},
     {"op_geglu", 1, {{2, 3, 10}}, {3}, build_geglu},
     {"op_layer_norm", 3, {{2, 3, 5}, {5}, {5}}, {3, 1, 1}, build_layer_norm},
     {"op_norm_modulate", 2, {{2, 3, 5}, {2, 15}}, {3, 2}, build_norm_modulate},

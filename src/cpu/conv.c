@@ -174,6 +174,43 @@ static void depthwise_fwd(real *y, const real *x, const real *w, const real *bia
     }
 }
 
+/* A pixel collects from the windows that hold it. */
+static void depthwise_data_bwd(real *dx, const real *dy, const real *w, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t line = 0; line < z.n * z.h; line++)
+        for (int64_t column = 0; column < z.w; column++)
+            for (int64_t place = 0; place < z.side_h * z.side_w; place++) {
+                int64_t i = window_with(line % z.h, place / z.side_w, z.stride, z.pad_h, z.out_h);
+                int64_t j = window_with(column, place % z.side_w, z.stride, z.pad_w, z.out_w);
+                if (i < 0 || j < 0) continue;
+                const real *from = dy + ((line / z.h * z.out_h + i) * z.out_w + j) * z.c, *factor = w + place * z.c;
+                real *to = dx + (line * z.w + column) * z.c;
+                for (int64_t c = 0; c < z.c; c++) to[c] += from[c] * factor[c];
+            }
+}
+
+/* A place of the window collects from all windows. */
+static void depthwise_weight_bwd(real *dw, const real *dy, const real *x, window_sizes z)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t place = 0; place < z.side_h * z.side_w; place++)
+        for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
+            int64_t row = window / z.out_w % z.out_h * z.stride - z.pad_h + place / z.side_w;
+            int64_t column = window % z.out_w * z.stride - z.pad_w + place % z.side_w;
+            if (!inside(z, row, column)) continue;
+            const real *from = dy + window * z.c, *value = pixel(x, z, window / (z.out_h * z.out_w), row, column);
+            real *to = dw + place * z.c;
+            for (int64_t c = 0; c < z.c; c++) to[c] += from[c] * value[c];
+        }
+}
+
+static void depthwise_bwd(real *dx, real *dw, const real *dy, const real *x, const real *w, window_sizes z)
+{
+    if (dx) depthwise_data_bwd(dx, dy, w, z);
+    if (dw) depthwise_weight_bwd(dw, dy, x, z);
+}
+
 static void relu_fwd(real *y, const real *x, int64_t count)
 {
 #pragma omp parallel for simd schedule(static)
@@ -195,6 +232,7 @@ void CPU_FN(cpu_register_conv)(engine *e)
     e->average_pool_fwd = average_pool_fwd;
     e->average_pool_bwd = average_pool_bwd;
     e->depthwise_fwd = depthwise_fwd;
+    e->depthwise_bwd = depthwise_bwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
 }

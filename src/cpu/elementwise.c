@@ -120,12 +120,26 @@ static void quick_gelu_bwd(real *dx, const real *dy, const real *x, int64_t coun
         WITH_KIND(flags & NARROW, apply_slopes, dx, dy, x, first, least(first + BLOCK, count), quick_gelu_slope, add);
 }
 
+static void exact_gelu_fwd(real *y, const real *x, int64_t count, int flags)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, apply_numbers, y, x, first, least(first + BLOCK, count), exact_gelu);
+}
+
+static void exact_gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, apply_slopes, dx, dy, x, first, least(first + BLOCK, count), exact_gelu_slope, add);
+}
+
 /* One row: y = a gelu(b), with a beside b in x. */
 ONE_KIND void geglu_row(void *y, const void *x, int64_t d, bool narrow)
 {
 #pragma omp simd
     for (int64_t j = 0; j < d; j++) {
-        real slope, gate = exact_gelu(&slope, read_number(x, d + j, narrow));
+        real gate = exact_gelu(read_number(x, d + j, narrow));
         write_number(y, j, read_number(x, j, narrow) * gate, narrow);
     }
 }
@@ -142,7 +156,7 @@ ONE_KIND void geglu_row_bwd(void *dx, const void *dy, const void *x, int64_t d, 
 {
 #pragma omp simd
     for (int64_t j = 0; j < d; j++) {
-        real slope, gate = exact_gelu(&slope, read_number(x, d + j, narrow)), g = read_number(dy, j, narrow);
+        real slope, gate = exact_gelu_and_slope(&slope, read_number(x, d + j, narrow)), g = read_number(dy, j, narrow);
         real da = g * gate, db = g * read_number(x, j, narrow) * slope;
         write_number(dx, j, add ? read_number(dx, j, narrow) + da : da, narrow);
         write_number(dx, d + j, add ? read_number(dx, d + j, narrow) + db : db, narrow);
@@ -192,6 +206,8 @@ void CPU_FN(cpu_register_elementwise)(engine *e)
     e->quick_gelu_bwd = quick_gelu_bwd;
     e->geglu_fwd = geglu_fwd;
     e->geglu_bwd = geglu_bwd;
+    e->exact_gelu_fwd = exact_gelu_fwd;
+    e->exact_gelu_bwd = exact_gelu_bwd;
     e->soft_clamp_fwd = soft_clamp_fwd;
     e->soft_clamp_bwd = soft_clamp_bwd;
 }

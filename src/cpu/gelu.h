@@ -36,11 +36,24 @@ static inline real quick_gelu_slope(real x)
 }
 
 /* As it is defined, with the slope F(x) + x F'(x). */
-static inline real exact_gelu(real *slope, real x)
+static inline real exact_gelu_and_slope(real *slope, real x)
 {
     real density, below = vector_normal(&density, x);
     *slope = below + x * density;
     return x * below;
+}
+
+static inline real exact_gelu(real x)
+{
+    real slope;
+    return exact_gelu_and_slope(&slope, x);
+}
+
+static inline real exact_gelu_slope(real x)
+{
+    real slope;
+    exact_gelu_and_slope(&slope, x);
+    return slope;
 }
 
 #endif

@@ -265,6 +265,52 @@ static void depthwise_fwd(real *y, const real *x, const real *w, const real *bia
     CUDA_LAUNCHED("depthwise");
 }
 
+static __global__ void depthwise_data_back(real *dx, const real *dy, const real *w, window_sizes z, int64_t count)
+{
+    int64_t number = thread_of_grid();
+    if (number >= count) return;
+    int64_t place = number / z.c, c = number % z.c, line = place / z.w, column = place % z.w;
+    int64_t n = line / z.h, row = line % z.h;
+    real sum = dx[number];
+    for (int64_t k = 0; k < z.side_h * z.side_w; k++) {
+        int64_t i = window_with(row, k / z.side_w, z.stride, z.pad_h, z.out_h);
+        int64_t j = window_with(column, k % z.side_w, z.stride, z.pad_w, z.out_w);
+        if (i >= 0 && j >= 0) sum += dy[((n * z.out_h + i) * z.out_w + j) * z.c + c] * w[k * z.c + c];
+    }
+    dx[number] = sum;
+}
+
+/* A thread has one weight and walks all windows. */
+static __global__ void depthwise_weight_back(real *dw, const real *dy, const real *x, window_sizes z, int64_t count)
+{
+    int64_t number = thread_of_grid();
+    if (number >= count) return;
+    int64_t place = number / z.c, c = number % z.c;
+    real sum = dw[number];
+    for (int64_t window = 0; window < z.n * z.out_h * z.out_w; window++) {
+        int64_t row = window / z.out_w % z.out_h * z.stride - z.pad_h + place / z.side_w;
+        int64_t column = window % z.out_w * z.stride - z.pad_w + place % z.side_w;
+        if (inside(z, row, column))
+            sum += dy[window * z.c + c] * x[pixel(z, window / (z.out_h * z.out_w), row, column) + c];
+    }
+    dw[number] = sum;
+}
+
+static void depthwise_bwd(real *dx, real *dw, const real *dy, const real *x, const real *w, window_sizes z)
+{
+    int64_t pixels = image_count(z), weights = z.side_h * z.side_w * z.c;
+    if (pixels <= 0) return;
+    if (dx) {
+        depthwise_data_back<<<cuda_blocks(pixels, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dy, w, z, pixels);
+        CUDA_LAUNCHED("depthwise_data_back");
+    }
+    if (dw) {
+        depthwise_weight_back<<<cuda_blocks(weights, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dw, dy, x, z,
+                                                                                                    weights);
+        CUDA_LAUNCHED("depthwise_weight_back");
+    }
+}
+
 /* ---- rectifier ---- */
 
 static __global__ void relu(real *y, const real *x, int64_t count)
@@ -302,6 +348,7 @@ void cuda_register_conv(engine *e)
     e->average_pool_fwd = average_pool_fwd;
     e->average_pool_bwd = average_pool_bwd;
     e->depthwise_fwd = depthwise_fwd;
+    e->depthwise_bwd = depthwise_bwd;
     e->relu_fwd = relu_fwd;
     e->relu_bwd = relu_bwd;
 }

@@ -232,6 +232,19 @@ struct quick_gelu {
     }
 };
 
+/* GELU as it is defined: x F(x), F the normal distribution function. */
+struct exact_gelu {
+    static __device__ real value(real x)
+    {
+        return x * normcdff(x);
+    }
+    static __device__ real slope(real x)
+    {
+        real density = (real)0.398942280 * expf((real)-0.5 * x * x);
+        return normcdff(x) + x * density;
+    }
+};
+
 template <class F, class T> struct activation {
     T *y;
     const T *x;
@@ -304,8 +317,7 @@ template <class T> static __global__ void geglu(T *y, const T *x, int64_t count,
     int64_t i = thread_of_grid();
     if (i >= count) return;
     const T *row = x + i / d * 2 * d + i % d;
-    real b = (real)row[d];
-    y[i] = (T)((real)row[0] * (b * normcdff(b)));
+    y[i] = (T)((real)row[0] * exact_gelu::value((real)row[d]));
 }
 
 template <class T> static void geglu_fwd_of(T *y, const T *x, int64_t m, int64_t d)
@@ -328,9 +340,8 @@ template <class T> static __global__ void geglu_back(T *dx, const T *dy, const T
     int64_t i = thread_of_grid();
     if (i >= count) return;
     const int64_t at = i / d * 2 * d + i % d;
-    real a = (real)x[at], b = (real)x[at + d], g = (real)dy[i], below = normcdff(b);
-    real density = (real)0.398942280 * expf((real)-0.5 * b * b);
-    real da = g * (b * below), db = g * a * (below + b * density);
+    real a = (real)x[at], b = (real)x[at + d], g = (real)dy[i];
+    real da = g * exact_gelu::value(b), db = g * a * exact_gelu::slope(b);
     dx[at] = (T)(add ? (real)dx[at] + da : da);
     dx[at + d] = (T)(add ? (real)dx[at + d] + db : db);
 }
@@ -392,6 +403,8 @@ void cuda_register_elementwise(engine *e)
     e->quick_gelu_bwd = gelu_bwd<quick_gelu>;
     e->geglu_fwd = geglu_fwd;
     e->geglu_bwd = geglu_bwd;
+    e->exact_gelu_fwd = gelu_fwd<exact_gelu>;
+    e->exact_gelu_bwd = gelu_bwd<exact_gelu>;
     e->soft_clamp_fwd = soft_clamp_fwd;
     e->soft_clamp_bwd = soft_clamp_bwd;
 }

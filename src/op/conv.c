@@ -166,13 +166,22 @@ tensor *op_average_pool(ctx *c, tensor *x, int64_t side)
     return y;
 }
 
+static void depthwise_bwd(ctx *c, const tape_record *r)
+{
+    const window_sizes *z = r->saved;
+    const tensor *x = r->in[0], *w = r->in[1];
+    real *dx = tensor_grad(c, r->in[0]), *dw = tensor_grad(c, r->in[1]), *db = tensor_grad(c, r->in[2]);
+    if (ctx_failed(c)) return;
+    c->engine.depthwise_bwd(dx, dw, r->out->grad, x->data, w->data, *z);
+    if (db) c->engine.bias_bwd(db, r->out->grad, z->n * z->out_h * z->out_w, z->c, 0);
+}
+
 tensor *op_depthwise(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad)
 {
     if (ctx_failed(c)) return NULL;
     TENSOR_CHECK(x->dim_count == 4 && w->dim_count == 3 && w->dim[2] == x->dim[3], x, w);
     TENSOR_CHECK(x->dim[1] + 2 * pad >= w->dim[0] && x->dim[2] + 2 * pad >= w->dim[1], x, w);
     TENSOR_CHECK(!bias || (bias->dim_count == 1 && bias->dim[0] == w->dim[2]), w, bias);
-    TENSOR_CHECK(!tape_records(c, (tensor *[]){x, w, bias}, 3), x, w);
     window_sizes z = {.n = x->dim[0], .h = x->dim[1], .w = x->dim[2], .c = x->dim[3]};
     z.side_h = w->dim[0];
     z.side_w = w->dim[1];
@@ -180,8 +189,10 @@ tensor *op_depthwise(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride,
     z.pad_h = z.pad_w = pad;
     z.out_h = (z.h + 2 * pad - z.side_h) / stride + 1;
     z.out_w = (z.w + 2 * pad - z.side_w) / stride + 1;
-    tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, z.c});
-    if (y) c->engine.depthwise_fwd(y->data, x->data, w->data, bias ? bias->data : NULL, z);
+    tensor *in[] = {x, w, bias}, *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, z.c});
+    if (!y) return NULL;
+    c->engine.depthwise_fwd(y->data, x->data, w->data, bias ? bias->data : NULL, z);
+    if (tape_wants(c, y, in, 3)) tape_push(c, depthwise_bwd, y, in, 3, &z, sizeof z);
     return y;
 }
 

@@ -19,11 +19,15 @@ tensor *op_max_pool(ctx *c, tensor *x, int64_t side, int64_t stride, int64_t pad
 tensor *op_average_pool(ctx *c, tensor *x, int64_t side);
 
 /* y[N,OH,OW,C]: each channel of x correlated with its own weights w[side_h,side_w,C], plus bias[C] (may be NULL), over a border of
- * `pad` zeros; OH as of op_conv2d. For frozen networks: nothing it is given may need a gradient. */
+ * `pad` zeros; OH as of op_conv2d. */
 tensor *op_depthwise(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
 
 /* y[N,2H,2W,C]: nearest neighbour. */
 tensor *op_upsample(ctx *c, tensor *x);
+
+/* y[N,OH,OW,C]: each row of pixels a sum of x's rows by rows[OH,H], then each column one of columns by columns[OW,W]; the two take
+ * no gradient. Bilinear resizing and pooling into a fixed number of cells are of this kind. Always in f32. */
+tensor *op_mix_pixels(ctx *c, tensor *x, const tensor *rows, const tensor *columns);
 
 /* y[N,H+1,W+1,C]: a row of zeros below and a column to the right. */
 tensor *op_pad_end(ctx *c, tensor *x);

@@ -146,6 +146,33 @@ tensor *op_quick_gelu(ctx *c, tensor *x)
     return y;
 }
 
+/* y = x F(x), F the normal distribution function;  dx = dy (F(x) + x F'(x)), in the same way */
+static void exact_gelu_bwd(ctx *c, const tape_record *r)
+{
+    tensor *x = r->in[0];
+    const real *dy = r->out->grad;
+    const bool add = !tensor_grad_take(x, r->out);
+    c->engine.exact_gelu_bwd(x->grad, dy, x->data, tensor_count(x), add, x->narrow ? NARROW : 0);
+}
+
+static void exact_gelu_remake(ctx *c, const tape_record *r)
+{
+    const tensor *x = r->in[0];
+    c->engine.exact_gelu_fwd(r->out->data, x->data, tensor_count(x), x->narrow ? NARROW : 0);
+}
+
+tensor *op_exact_gelu(ctx *c, tensor *x)
+{
+    if (ctx_failed(c)) return NULL;
+    tensor *y = tensor_new_droppable(c, x->dim_count, x->dim, x->narrow, tape_records(c, &x, 1));
+    if (!y) return NULL;
+    c->engine.exact_gelu_fwd(y->data, x->data, tensor_count(x), x->narrow ? NARROW : 0);
+    if (!tape_wants(c, y, &x, 1)) return y;
+    tape_push(c, exact_gelu_bwd, y, &x, 1, NULL, 0);
+    tape_remake(c, exact_gelu_remake);
+    return y;
+}
+
 /* y = a b F(b);  da = dy b F(b),  db = dy a (F(b) + b F'(b)) */
 static void geglu_bwd(ctx *c, const tape_record *r)
 {

@@ -24,6 +24,8 @@ tensor *op_gelu(ctx *c, tensor *x);
 
 /* x sigmoid(1.702 x): CLIP's approximation of GELU. */
 tensor *op_quick_gelu(ctx *c, tensor *x);
+/* GELU as it is defined, without an approximation. */
+tensor *op_exact_gelu(ctx *c, tensor *x);
 /* y[..,D] of x[..,2D], whose rows are a beside b: a times the GELU of b as it is defined, without an approximation. */
 tensor *op_geglu(ctx *c, tensor *x);
 

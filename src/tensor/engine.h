@@ -147,6 +147,9 @@ typedef struct engine {
      * as a gate; NARROW: all */
     void (*geglu_fwd)(real *y, const real *x, int64_t m, int64_t d, int flags);
     void (*geglu_bwd)(real *dx, const real *dy, const real *x, int64_t m, int64_t d, bool add, int flags);
+    /* y = x F(x): GELU as it is defined; NARROW: all */
+    void (*exact_gelu_fwd)(real *y, const real *x, int64_t count, int flags);
+    void (*exact_gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags); /* dx may be dy */
     /* y = limit tanh(x / limit) */
     void (*soft_clamp_fwd)(real *y, const real *x, real limit, int64_t count);
     void (*soft_clamp_bwd)(real *dx, const real *dy, const real *x, real limit, int64_t count);
@@ -232,6 +235,7 @@ typedef struct engine {
     /* y[N,OH,OW,C] = correlation of each channel of x with its own w[side_h,side_w,C], plus bias[C] (may be NULL); 0 outside the
      * image */
     void (*depthwise_fwd)(real *y, const real *x, const real *w, const real *bias, window_sizes z);
+    void (*depthwise_bwd)(real *dx, real *dw, const real *dy, const real *x, const real *w, window_sizes z);
     /* y[N,2H,2W,C]: each pixel of x[N,H,W,C] four times */
     void (*upsample_fwd)(real *y, const real *x, int64_t n, int64_t h, int64_t w, int64_t c);
     void (*upsample_bwd)(real *dx, const real *dy, int64_t n, int64_t h, int64_t w, int64_t c);
