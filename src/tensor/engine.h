@@ -149,7 +149,8 @@ typedef struct engine {
     void (*geglu_bwd)(real *dx, const real *dy, const real *x, int64_t m, int64_t d, bool add, int flags);
     /* y = x F(x): GELU as it is defined; NARROW: all */
     void (*exact_gelu_fwd)(real *y, const real *x, int64_t count, int flags);
-    void (*exact_gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags); /* dx may be dy */
+    void (*exact_gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add,
+                           int flags); /* dx may be dy */
     /* y = limit tanh(x / limit) */
     void (*soft_clamp_fwd)(real *y, const real *x, real limit, int64_t count);
     void (*soft_clamp_bwd)(real *dx, const real *dy, const real *x, real limit, int64_t count);

@@ -5,8 +5,12 @@
 #include "container/tensor_open.h"
 #include "model/annotate/canny.h"
 #include "model/annotate/hed.h"
+#include "model/annotate/normal.h"
 #include "model/annotate/pidinet.h"
 #include "model/annotate/sketch.h"
+#include "model/annotate/upernet.h"
+
+#define MIDAS_FILE "dpt_hybrid-midas-501f0c75.pt"
 
 /* One kind. */
 typedef struct kind_row {
@@ -28,6 +32,9 @@ static const kind_row kinds[ANNOTATOR_KINDS] = {
                          4000},
     [ANNOTATE_PIDINET] = {"pidinet", "table5_pidinet.pth", PIDINET_SETTINGS, 1, PIDINET_SIDE_MIN, pidinet_open,
                           pidinet_annotate, 1600},
+    [ANNOTATE_DEPTH] = {"depth", MIDAS_FILE, MIDAS_SETTINGS, 1, 1, midas_open, midas_annotate, MIDAS_PIXEL_BYTES},
+    [ANNOTATE_NORMAL] = {"normal", MIDAS_FILE, NORMAL_SETTINGS, 3, 1, midas_open, normal_annotate, MIDAS_PIXEL_BYTES},
+    [ANNOTATE_SEG] = {"seg", "upernet_global_small.pth", UPERNET_SETTINGS, 3, 1, upernet_open, upernet_annotate, 0},
 };
 
 const char *annotator_name(annotator_kind kind)
@@ -91,4 +98,12 @@ dt_status annotate(ctx *c, const annotator *a, uint8_t *map, const uint8_t *rgb,
     kinds[a->kind].annotate(c, a->net, map, rgb, height, width);
     ctx_set_precision(c, precision);
     return c->error.status;
+}
+
+dt_status annotate_labels(ctx *c, const annotator *a, uint8_t *label, const uint8_t *rgb, int64_t height, int64_t width)
+{
+    if (ctx_failed(c)) return c->error.status;
+    if (a->kind != ANNOTATE_SEG)
+        return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s has no labels, only seg has", kinds[a->kind].name);
+    return upernet_labels(c, a->net, label, rgb, height, width);
 }

@@ -47,4 +47,9 @@ dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *
 /* map[height,width,channels] of rgb[height,width,3], both bytes. DT_ERR_SHAPE for a side below side_min, with `map` untouched. */
 dt_status annotate(ctx *c, const annotator *a, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width);
 
+/* label[height,width] of a picture, where the map shows classes in colours: ANNOTATE_SEG only, from 0 to 149. Colours cannot be turned
+ * back into labels, for two classes have the same one. DT_ERR_UNSUPPORTED for other kinds. */
+dt_status annotate_labels(ctx *c, const annotator *a, uint8_t *label, const uint8_t *rgb, int64_t height,
+                          int64_t width);
+
 #endif

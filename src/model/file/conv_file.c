@@ -6,7 +6,7 @@
 
 #include "model/file/params_file.h"
 
-enum { NAME_MAX_BYTES = 128 };
+enum { NAME_MAX_BYTES = 128, WIDTH_MAX = 8192 };
 
 /* The same dimensions but for ones at the end: a linear map is a 1x1 convolution. */
 static bool same_shape(const tensor_entry *e, int dim_count, const int64_t dims[])
@@ -67,47 +67,140 @@ void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64
     if (bias) k->bias = conv_file_vector(f, full, outputs);
 }
 
-/* With s = gamma / sqrt(variance + epsilon): w' = s w, b' = beta - s mean. */
-static void fold(const conv_file *f, conv_weights *k, const char *name, const tensor *const norm[4], double epsilon)
+/* scale[count] = gamma / sqrt(variance + epsilon) and shift[count] = beta - scale mean of a batch norm `name`. */
+static void read_batch_norm(const conv_file *f, double *scale, double *shift, const char *name, int64_t count,
+                            double epsilon)
 {
-    ctx *c = f->c;
-    const int64_t outputs = k->weight->dim[0], count = tensor_count(k->weight), each = count / outputs;
-    const real *part[4];
-    const arena_place mark = arena_mark(&c->scratch);
-    for (int i = 0; i < 4; i++) part[i] = numbers_read(c, &c->scratch, norm[i]->data, outputs);
-    const real *gamma = part[0], *beta = part[1], *mean = part[2], *variance = part[3];
-    real *weight = numbers_read(c, &c->scratch, k->weight->data, count);
-    real *bias = numbers_prepare(c, &c->scratch, k->bias->data, outputs);
-    for (int64_t o = 0; o < outputs && !ctx_failed(c); o++) {
-        if (!(variance[o] >= 0))
-            error_set(&c->error, DT_ERR_FORMAT, "%s: tensor %s.bn.running_var: value %lld is %g, not a variance",
-                      f->file->path, name, (long long)o, (double)variance[o]);
-        double scale = (double)gamma[o] / sqrt((double)variance[o] + epsilon);
-        for (int64_t i = o * each; i < (o + 1) * each; i++) weight[i] = (real)(scale * (double)weight[i]);
-        bias[o] = (real)((double)beta[o] - scale * (double)mean[o]);
+    static const char *const parts[4] = {"weight", "bias", "running_mean", "running_var"};
+    const float *value[4] = {0};
+    char full[NAME_MAX_BYTES];
+    for (int i = 0; i < 4; i++) {
+        snprintf(full, sizeof full, "%s.%s", name, parts[i]);
+        if (!ctx_failed(f->c)) value[i] = conv_file_values(f, full, 1, &count);
     }
-    numbers_send(c, k->weight->data, weight, count);
-    numbers_send(c, k->bias->data, bias, outputs);
-    arena_release(&c->scratch, mark);
+    for (int64_t i = 0; i < count && !ctx_failed(f->c); i++) {
+        const float gamma = value[0][i], beta = value[1][i], mean = value[2][i], variance = value[3][i];
+        if (!(variance >= 0))
+            error_set(&f->c->error, DT_ERR_FORMAT, "%s: tensor %s.running_var: value %lld is %g, not a variance",
+                      f->file->path, name, (long long)i, (double)variance);
+        scale[i] = (double)gamma / sqrt((double)variance + epsilon);
+        shift[i] = (double)beta - scale[i] * (double)mean;
+    }
+}
+
+void conv_file_read_norm(const conv_file *f, norm_weights *n, const char *name, int64_t channels)
+{
+    char full[NAME_MAX_BYTES];
+    snprintf(full, sizeof full, "%s.weight", name);
+    n->weight = conv_file_vector(f, full, channels);
+    snprintf(full, sizeof full, "%s.bias", name);
+    n->bias = conv_file_vector(f, full, channels);
+}
+
+static double *scales(const conv_file *f, int64_t count)
+{
+    return arena_alloc(&f->c->scratch, (size_t)count * sizeof(double), &f->c->error);
 }
 
 void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *name, const int64_t shape[4],
                                double epsilon)
 {
-    static const char *const parts[4] = {"weight", "bias", "running_mean", "running_var"};
+    ctx *c = f->c;
+    const int64_t outputs = shape[0], each = shape[1] * shape[2] * shape[3];
     char full[NAME_MAX_BYTES];
-    const tensor *norm[4];
     *k = (conv_weights){0};
     snprintf(full, sizeof full, "%s.conv.weight", name);
     k->weight = read_kernel(f, full, shape);
-    if (!ctx_failed(f->c)) k->bias = tensor_new(f->c, &f->c->model, 1, shape);
-    const arena_place mark = arena_mark(&f->c->model); /* what is folded in is not kept */
-    for (int i = 0; i < 4; i++) {
-        snprintf(full, sizeof full, "%s.bn.%s", name, parts[i]);
-        norm[i] = conv_file_vector(f, full, shape[0]);
+    if (!ctx_failed(c)) k->bias = tensor_new(c, &c->model, 1, shape);
+    if (ctx_failed(c)) return;
+    const arena_place mark = arena_mark(&c->scratch);
+    double *scale = scales(f, outputs), *shift = scales(f, outputs);
+    snprintf(full, sizeof full, "%s.bn", name);
+    read_batch_norm(f, scale, shift, full, outputs, epsilon);
+    real *weight = numbers_read(c, &c->scratch, k->weight->data, outputs * each);
+    real *bias = numbers_prepare(c, &c->scratch, k->bias->data, outputs);
+    for (int64_t o = 0; o < outputs && !ctx_failed(c); o++) {
+        for (int64_t i = o * each; i < (o + 1) * each; i++) weight[i] = (real)(scale[o] * (double)weight[i]);
+        bias[o] = (real)shift[o];
     }
-    if (!ctx_failed(f->c)) fold(f, k, name, norm, epsilon);
-    arena_release(&f->c->model, mark);
+    numbers_send(c, k->weight->data, weight, outputs * each);
+    numbers_send(c, k->bias->data, bias, outputs);
+    arena_release(&c->scratch, mark);
+}
+
+void conv_file_read_behind(const conv_file *f, conv_weights *k, const char *name, const char *norm, int64_t outputs,
+                           int64_t inputs, double epsilon)
+{
+    ctx *c = f->c;
+    conv_file_read(f, k, name, outputs, inputs, 1, true);
+    if (ctx_failed(c)) return;
+    const arena_place mark = arena_mark(&c->scratch);
+    double *scale = scales(f, inputs), *shift = scales(f, inputs);
+    read_batch_norm(f, scale, shift, norm, inputs, epsilon);
+    real *weight = numbers_read(c, &c->scratch, k->weight->data, outputs * inputs);
+    real *bias = numbers_read(c, &c->scratch, k->bias->data, outputs);
+    for (int64_t o = 0; o < outputs && !ctx_failed(c); o++) {
+        real *w = weight + o * inputs;
+        double sum = (double)bias[o];
+        for (int64_t i = 0; i < inputs; i++) {
+            sum += (double)w[i] * shift[i];
+            w[i] = (real)(scale[i] * (double)w[i]);
+        }
+        bias[o] = (real)sum;
+    }
+    numbers_send(c, k->weight->data, weight, outputs * inputs);
+    numbers_send(c, k->bias->data, bias, outputs);
+    arena_release(&c->scratch, mark);
+}
+
+void conv_file_read_depthwise(const conv_file *f, conv_weights *k, const char *name, int64_t channels, int64_t side)
+{
+    ctx *c = f->c;
+    const int64_t positions = side * side;
+    char full[NAME_MAX_BYTES];
+    *k = (conv_weights){0};
+    snprintf(full, sizeof full, "%s.bias", name);
+    k->bias = conv_file_vector(f, full, channels);
+    if (!ctx_failed(c)) k->weight = tensor_new(c, &c->model, 3, (int64_t[]){side, side, channels});
+    snprintf(full, sizeof full, "%s.weight", name);
+    const arena_place mark = arena_mark(&c->scratch);
+    const float *values = ctx_failed(c) ? NULL : conv_file_values(f, full, 4, (int64_t[]){channels, 1, side, side});
+    real *turned = values ? numbers_prepare(c, &c->scratch, k->weight->data, channels * positions) : NULL;
+    if (turned) {
+        params_channels_last(turned, values, 1, channels, positions);
+        numbers_send(c, k->weight->data, turned, channels * positions);
+    }
+    arena_release(&c->scratch, mark);
+}
+
+int64_t conv_file_width(const conv_file *f, const char *name, int dim, conv_file_steps width)
+{
+    char found[TENSOR_SHAPE_TEXT] = "none";
+    const tensor_entry *e = tensor_file_find(f->file, name);
+    const int64_t size = e && dim < e->dim_count ? e->dims[dim] : 0;
+    if (size > 0 && size <= WIDTH_MAX && size % width.step == 0) return size;
+    if (e) tensor_describe_shape(found, e->dim_count, e->dims);
+    if (!ctx_failed(f->c))
+        error_set(&f->c->error, DT_ERR_SHAPE,
+                  "%s: tensor %s: a multiple of %lld (such as %lld) expected as dimension %d (%s), found %s",
+                  f->file->path, name, (long long)width.step, (long long)width.published, dim + 1, f->net, found);
+    return width.published;
+}
+
+tensor *conv_file_tensor(const conv_file *f, const char *name, int dim_count, const int64_t dims[])
+{
+    ctx *c = f->c;
+    if (ctx_failed(c)) return NULL;
+    tensor *t = tensor_new(c, &c->model, dim_count, dims);
+    const arena_place mark = arena_mark(&c->scratch);
+    const float *values = t ? conv_file_values(f, name, dim_count, dims) : NULL;
+    real *numbers = values ? numbers_prepare(c, &c->scratch, t->data, tensor_count(t)) : NULL;
+    if (numbers) {
+        for (int64_t i = 0; i < tensor_count(t); i++) numbers[i] = (real)values[i];
+        numbers_send(c, t->data, numbers, tensor_count(t));
+    }
+    arena_release(&c->scratch, mark);
+    return t;
 }
 
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count)

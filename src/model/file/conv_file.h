@@ -19,6 +19,14 @@ typedef struct conv_weights {
     tensor *bias;   /* [O]; NULL: none */
 } conv_weights;
 
+/* Of a group or layer norm. */
+typedef struct norm_weights {
+    tensor *weight, *bias; /* [C] */
+} norm_weights;
+
+/* Reads `name`.weight and `name`.bias. */
+void conv_file_read_norm(const conv_file *f, norm_weights *n, const char *name, int64_t channels);
+
 /* Reads `name`.weight and, with `bias`, `name`.bias. */
 void conv_file_read(const conv_file *f, conv_weights *k, const char *name, int64_t outputs, int64_t inputs,
                     int64_t side, bool bias);
@@ -31,6 +39,25 @@ void conv_file_read_normalised(const conv_file *f, conv_weights *k, const char *
 
 /* The values of a tensor of this shape in the order of the file, in the scratch arena; NULL after a failure. */
 float *conv_file_values(const conv_file *f, const char *name, int dim_count, const int64_t dims[]);
+
+/* The same of a 1x1 convolution or linear map `name`, with a bias, behind a batch norm `norm`: w' = w s, b' = b + w (beta - s mean). */
+void conv_file_read_behind(const conv_file *f, conv_weights *k, const char *name, const char *norm, int64_t outputs,
+                           int64_t inputs, double epsilon);
+
+/* Reads `name`.weight [C,1,side,side] and `name`.bias of op_depthwise: the weight becomes [side,side,C]. */
+void conv_file_read_depthwise(const conv_file *f, conv_weights *k, const char *name, int64_t channels, int64_t side);
+
+/* A width as the network needs it: a multiple of `step`, and what it is in the published file. */
+typedef struct conv_file_steps {
+    int64_t step, published;
+} conv_file_steps;
+
+/* Dimension `dim` (from 0) of the tensor `name`, which must be a multiple of the step from 1 to 8192; else DT_ERR_SHAPE, and the published
+ * one. */
+int64_t conv_file_width(const conv_file *f, const char *name, int dim, conv_file_steps width);
+
+/* A tensor as it stands in the file, of at most 4 dimensions. */
+tensor *conv_file_tensor(const conv_file *f, const char *name, int dim_count, const int64_t dims[]);
 
 /* A tensor [count]. */
 tensor *conv_file_vector(const conv_file *f, const char *name, int64_t count);
