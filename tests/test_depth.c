@@ -66,7 +66,6 @@ static void pictures_of_a_depth_are_numpy_s_and_opencv_s(void **state)
     tensor_file f = open_vectors("midas.safetensors");
     for (int i = 0; i < 4; i++) {
         const tensor_entry *e = find_vector(&f, names[i], ".depth");
-        if (!e) skip(); /* vectors of the published widths have the network's only */
         const float *depth = vector_values(e);
         uint8_t *map = arena_alloc(&context.model, (size_t)(3 * e->count), &context.error);
         normal_of_depth(map, depth, e->dims[0], e->dims[1]);
@@ -146,6 +145,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_depth_that_is_no_number_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(files_that_do_not_fit_are_refused, setup, teardown),
     };
-    if (argc > 1) vectors_folder = argv[1];
+    if (argc > 1) {
+        vectors_folder = argv[1];
+        cmocka_set_test_filter("depths_agree_*");
+    }
     return cmocka_run_group_tests_name("test_depth", tests, NULL, NULL);
 }

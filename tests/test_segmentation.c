@@ -112,7 +112,6 @@ static void bytes_are_resized_as_opencv_does(void **state)
     for (int i = 0; i < 3; i++) {
         char name[32];
         const tensor_entry *e = find_vector(&f, cases[i].name, ".bytes");
-        if (!e) skip(); /* vectors of the published widths have the network's only */
         snprintf(name, sizeof name, "bytes %s", cases[i].name);
         image im = picture(name, cases[i].width, cases[i].height);
         uint8_t *out = arena_alloc(&context.model, (size_t)e->count, &context.error);
@@ -182,6 +181,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_picture_too_narrow_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(files_that_do_not_fit_are_refused, setup, teardown),
     };
-    if (argc > 1) vectors_folder = argv[1];
+    if (argc > 1) {
+        vectors_folder = argv[1];
+        cmocka_set_test_filter("segmentations_agree_*");
+    }
     return cmocka_run_group_tests_name("test_segmentation", tests, NULL, NULL);
 }
