@@ -118,7 +118,7 @@ typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_o
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
-typedef enum dt_model_format { DT_MODEL_SAFETENSORS, DT_MODEL_PT, DT_MODEL_DIFFUSERS } dt_model_format;
+typedef enum dt_model_format { DT_MODEL_SAFETENSORS, DT_MODEL_PT, DT_MODEL_DIFFUSERS, DT_MODEL_ORIGINAL } dt_model_format;
 typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET, DT_FEATURE_INCEPTION } dt_feature;
 typedef enum dt_inception_resize {
     DT_INCEPTION_TF1,         /* as the graph of the ADM evaluator, and torch-fidelity */
@@ -160,6 +160,8 @@ typedef struct dt_settings {
     double time_dropout;           /* share of samples that are not told their t, which nag_scale needs */
     dt_label_init label_init;      /* new classes' first rows in the label table */
     dt_model_format save_model_as; /* convert: what is written; train: beside final/model.safetensors */
+    char original_checkpoint[DT_PATH_MAX]; /* convert: whose copy the UNet is put into; empty: it is written alone */
+    char transfer_from[DT_PATH_MAX], transfer_to[DT_PATH_MAX]; /* convert: adds what the second has and the first not */
     dt_file_dtype save_dtype;
     bool metadata; /* written models say what they were made from */
 

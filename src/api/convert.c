@@ -8,6 +8,7 @@
 #include "file/file.h"
 #include "file/left_overs.h"
 #include "file/json_file.h"
+#include "model/file/params_file.h"
 #include "model/maker.h"
 
 /* The source's metadata, and what was made of what by whom. */
@@ -33,6 +34,7 @@ static dt_status write(ctx *c, const denoiser *d, model_info *info, const dt_set
     const denoiser_file file = {.path = s->output,
                                 .format = s->save_model_as,
                                 .dtype = s->save_dtype,
+                                .checkpoint = s->original_checkpoint[0] ? s->original_checkpoint : NULL,
                                 .metadata = pair,
                                 .metadata_count = count,
                                 .stops = true};
@@ -67,6 +69,48 @@ static dt_status convert_adapter(ctx *c, const dt_settings *s, const dt_observer
     return err->status;
 }
 
+/* A row of the model in two other networks. */
+static dt_status move_row(ctx *c, const param *row, const model_file *from, const model_file *to)
+{
+    const int64_t count = tensor_count(row->tensor);
+    const arena_place mark = arena_mark(&c->scratch);
+    real *old = arena_alloc(&c->scratch, (size_t)count * sizeof *old, &c->error);
+    real *new = arena_alloc(&c->scratch, (size_t)count * sizeof *new, &c->error);
+    if (!ctx_failed(c) && params_read_values(c, old, row, &from->tensors, row->name) == DT_OK &&
+        params_read_values(c, new, row, &to->tensors, row->name) == DT_OK)
+        for (int64_t i = 0; i < count; i++)
+            row->tensor->data[i] = (real)((double)row->tensor->data[i] - (double)old[i] + (double)new[i]);
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+/* What was tuned on one base, on another (ControlNet's tool_transfer_control.py): each weight that all three have, less the old
+ * base's, and the new one's added. */
+static dt_status transfer(ctx *c, const denoiser *d, const dt_settings *s, const dt_observer *observer)
+{
+    model_file from = {0}, to = {0};
+    int moved = 0;
+    const model_choice choice = {0};
+    if (!s->transfer_from[0]) return DT_OK;
+    if (model_file_open_as(&from, s->transfer_from, &choice, model_kinds_all, &c->error) == DT_OK)
+        model_file_open_as(&to, s->transfer_to, &choice, model_kinds_all, &c->error);
+    for (int i = 0; i < d->params->count && !ctx_failed(c); i++) {
+        const param *row = &d->params->row[i];
+        if (!tensor_file_find(&from.tensors, row->name) || !tensor_file_find(&to.tensors, row->name)) continue;
+        move_row(c, row, &from, &to);
+        moved++;
+    }
+    if (!ctx_failed(c) && !moved)
+        error_set(&c->error, DT_ERR_ARG, "transfer_from %.300s: no weight of the model is in it and in transfer_to",
+                  s->transfer_from);
+    else if (!ctx_failed(c))
+        say(observer->log, observer->user, "%d of %d weights moved from %.300s to %.300s", moved, d->params->count,
+            from.path, to.path);
+    model_file_close(&from);
+    model_file_close(&to);
+    return c->error.status;
+}
+
 /* The model, with its adapters merged into it. */
 static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *observer)
 {
@@ -83,7 +127,8 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
                   adapter_kind_of_file(&beside->tensors));
     else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c)) {
         need_tell(c, observer, 0); /* rows are written one after the other */
-        if (write(c, &d, &info, s) == DT_OK) say(observer->log, observer->user, "wrote %s", s->output);
+        if (transfer(c, &d, s, observer) == DT_OK && write(c, &d, &info, s) == DT_OK)
+            say(observer->log, observer->user, "wrote %s", s->output);
     }
     model_info_free(&info);
     model_file_close(&f);

@@ -178,6 +178,17 @@ static void check_diagnosis(const dt_settings *s, dt_error *err)
          s->diagnosis);
 }
 
+/* An adapter by itself is no whole model. */
+static void check_convert(const dt_settings *s, dt_error *err)
+{
+    const bool alone = s->adapter_weights[0] && !s->merge;
+    RULE(s->original_checkpoint[0] && s->save_model_as != DT_MODEL_ORIGINAL,
+         "original_checkpoint is for save_model_as original");
+    RULE(!s->transfer_from[0] != !s->transfer_to[0], "transfer_from and transfer_to are given together");
+    RULE(alone && s->transfer_from[0], "transfer_from is for whole models; an adapter's need merge");
+    RULE(alone && s->original_checkpoint[0], "original_checkpoint is for whole models; an adapter's need merge");
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     RULE(s->time_dropout > 0 && s->save_model_as == DT_MODEL_DIFFUSERS,
@@ -354,6 +365,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);
         require(s->output, "output", "convert", err);
+        check_convert(s, err);
         RULE(s->merge && !s->adapter_weights[0], "merge needs adapter_weights");
         RULE(s->ema_length > 0 && s->adapter_weights[0] && !s->merge,
              "ema_length is about pretrained_model, of which an adapter by itself takes nothing; leave it out");

@@ -273,3 +273,12 @@ const float *tensor_in_place(const tensor_entry *e, dt_error *err)
     if (e->dtype != SAFETENSORS_F32 || e->strides || (uintptr_t)values % _Alignof(float)) return NULL;
     return check_seal(e, err) == DT_OK && check_finite(values, e, err) == DT_OK ? values : NULL;
 }
+
+const void *tensor_stored(const tensor_entry *e, dt_error *err)
+{
+    if (e->strides)
+        error_set(err, DT_ERR_UNSUPPORTED, "%s: tensor %s is stored with gaps: save it contiguous", e->path, e->name);
+    else
+        check_seal(e, err);
+    return err->status == DT_OK ? e->data : NULL;
+}

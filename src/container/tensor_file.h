@@ -109,6 +109,9 @@ dt_status tensor_read_finite(float *out, const tensor_entry *e, dt_error *err);
  * failure. They are not to be written to. */
 const float *tensor_in_place(const tensor_entry *e, dt_error *err);
 
+/* Its stored bytes, of any type, with their checksum looked at; DT_ERR_UNSUPPORTED where they do not lie one after the other. */
+const void *tensor_stored(const tensor_entry *e, dt_error *err);
+
 /* Integers and BOOL, row-major; U64 above INT64_MAX is DT_ERR_FORMAT, other types are DT_ERR_SHAPE. */
 dt_status tensor_read_i64(int64_t *out, const tensor_entry *e, dt_error *err);
 

@@ -21,6 +21,8 @@ typedef struct denoiser_file {
     const metadata_pair *metadata;
     size_t metadata_count;
     file_hash *hash; /* receives that of a safetensors file; NULL: not wanted */
+    /* DT_MODEL_ORIGINAL: a whole checkpoint in whose copy the network takes the old one's place; NULL: the network alone. */
+    const char *checkpoint;
     bool stops;      /* the caller may ask for a stop between two weights (ctx_go_on), which leaves nothing */
 } denoiser_file;
 
@@ -32,6 +34,9 @@ typedef struct denoiser_ops {
     tensor *(*features)(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k);
     /* Writes all weights for this program or another. DT_ERR_UNSUPPORTED for a format that has no place for this network. */
     dt_status (*write)(ctx *c, const denoiser *d, const denoiser_file *f);
+    /* The same before there is anything to write; `path` is for messages. NULL: every format has a place for it. */
+    dt_status (*check_format)(const denoiser *d, dt_model_format format, const char *path, dt_error *err);
+    const char *diffusers_folder; /* "transformer": its folder in a pipeline of diffusers */
     /* Gives a network without a null time one: a last row in its table, which starts as the mean of what stands for a time over
      * all 1000 steps. NULL: it has no place for one. */
     dt_status (*start_null_time)(ctx *c, denoiser *d);

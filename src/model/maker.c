@@ -234,7 +234,14 @@ static bool is_ema_file(const char *path)
     return !strcmp(file_base_name(path), "ema.safetensors");
 }
 
-/* Goes down to the network: past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model,
+static void take_trained(model_file *f, const model_choice *k, bool trained)
+{
+    f->beside_averages = trained;
+    tell(k, "%.700s: the %s weights are taken, of averaged ones and those they are averages of (file_weights)", f->path,
+         trained ? "trained" : "averaged");
+}
+
+/* Goes down to the network: into a checkpoint of a whole pipeline, whose weights are taken unless averages are asked for; past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model,
  * ema, opt, args}), DistributedDataParallel and torch.compile. */
 static dt_status enter_network(model_file *f, const model_choice *k, model_kinds kinds, dt_error *err)
 {
@@ -245,17 +252,19 @@ static dt_status enter_network(model_file *f, const model_choice *k, model_kinds
     static const char *const wrappers[] = {"state_dict.", "model_state_dict.", "module.",
                                            "_orig_mod.",  "params.",           NULL};
     enum { DEEPEST = 12 };
-    bool averaged = f->beside_averages || is_ema_file(f->path);
+    bool both = false, averaged = f->beside_averages || is_ema_file(f->path);
+    for (int i = 0; kinds[i] && !both; i++)
+        if (kinds[i]->enter && kinds[i]->enter(&f->tensors, k->weights, &both, err) != DT_OK) return err->status;
+    if (both) {
+        averaged = true;
+        take_trained(f, k, k->weights != DT_FILE_WEIGHTS_EMA);
+    }
     for (int depth = 0; depth < DEEPEST && !is_network(&f->tensors, kinds); depth++) {
         const bool has_averages = has_prefix(&f->tensors, averages),
                    has_weights = has_prefix(&f->tensors, weights) ||
                                  has_prefix(&f->tensors, (const char *const[]){"model_state_dict.", NULL});
         averaged = averaged || has_averages;
-        if (has_averages && has_weights) {
-            f->beside_averages = k->weights == DT_FILE_WEIGHTS_MODEL;
-            tell(k, "%.700s: the %s weights are taken, of averaged ones and those they are averages of (file_weights)",
-                 f->path, f->beside_averages ? "trained" : "averaged");
-        }
+        if (has_averages && has_weights) take_trained(f, k, k->weights == DT_FILE_WEIGHTS_MODEL);
         if (has_averages && !f->beside_averages && enter_one(&f->tensors, averages)) continue;
         if (!enter_one(&f->tensors, weights) && !enter_one(&f->tensors, wrappers)) break;
     }

@@ -242,15 +242,19 @@ dt_status run_folder_look(const training *r, dt_error *err)
 /* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
 static dt_status write_models(training *r, train_values values, const weights_note *n)
 {
-    static const char *const name[] = {FINAL_MODEL, "final/model.pt", "final/transformer"};
-    const dt_error *err = &r->trainer.c->error;
-    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && err->status == DT_OK; format++) {
-        char path[DT_PATH_MAX];
-        if (format != DT_MODEL_SAFETENSORS && format != (int)r->s->save_model_as) continue;
-        file_join(path, r->folder, name[format]);
-        weights_write_model(r, path, values, (dt_model_format)format, r->s->save_dtype, n);
+    static const char *const name[] = {FINAL_MODEL, "final/model.pt", "final", "final/original.safetensors"};
+    const dt_model_format other = r->s->save_model_as;
+    char path[DT_PATH_MAX], folder[DT_PATH_MAX];
+    file_join(path, r->folder, name[DT_MODEL_SAFETENSORS]);
+    if (weights_write_model(r, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n) != DT_OK ||
+        other == DT_MODEL_SAFETENSORS)
+        return r->trainer.c->error.status;
+    file_join(path, r->folder, name[other]);
+    if (other == DT_MODEL_DIFFUSERS) {
+        snprintf(folder, sizeof folder, "%s", path);
+        file_join(path, folder, r->trainer.model.ops->diffusers_folder);
     }
-    return err->status;
+    return weights_write_model(r, path, values, other, r->s->save_dtype, n);
 }
 
 /* The rows that trained, as an adapter's file with PEFT's description beside it. */

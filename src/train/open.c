@@ -277,6 +277,9 @@ static dt_status open_model(opening *o, model_kinds kinds)
     if (open_null_time(o) != DT_OK) return o->c->error.status;
     schedule_full(&t->schedule, t->model.process.noise);
     const adapter_plan plan = adapter_plan_of(o->s);
+    if (t->model.ops->check_format &&
+        t->model.ops->check_format(&t->model, o->s->save_model_as, "save_model_as", &o->c->error) != DT_OK)
+        return o->c->error.status;
     if (adapter_open(o->c, &t->adapter, &t->model, &plan, (uint64_t)o->s->seed) != DT_OK) return o->c->error.status;
     t->null_context = feed_null_context(o->c, &t->model);
     return o->c->error.status;

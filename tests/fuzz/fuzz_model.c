@@ -10,8 +10,8 @@ enum { BYTES_MAX = 1 << 21 };
 
 static void write_formats(ctx *c, const denoiser *d)
 {
-    static const char *const names[] = {"out.safetensors", "out.pt", "out"};
-    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_DIFFUSERS && !ctx_failed(c); format++) {
+    static const char *const names[] = {"out.safetensors", "out.pt", "out", "original.safetensors"};
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_ORIGINAL && !ctx_failed(c); format++) {
         const denoiser_file file = {.path = fuzz_path(names[format]), .format = (dt_model_format)format};
         d->ops->write(c, d, &file);
     }

@@ -25,6 +25,11 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
     return dit_write(c, d->self, f);
 }
 
+static dt_status check_format(const denoiser *d, dt_model_format format, const char *path, dt_error *err)
+{
+    return dit_check_format(d->self, format, path, err);
+}
+
 /* Over all steps, of a flow over the middles of all levels. */
 static dt_status start_null_time(ctx *c, denoiser *d)
 {
@@ -41,11 +46,15 @@ void dit_denoiser(denoiser *d, dit *m)
                                      .forward = forward,
                                      .features = middle_features,
                                      .write = write,
+                                     .check_format = check_format,
+                                     .diffusers_folder = "transformer",
                                      .start_null_time = start_null_time},
                               flow_ops = {.kind = "SiT",
                                           .forward = forward,
                                           .features = middle_features,
                                           .write = write,
+                                          .check_format = check_format,
+                                          .diffusers_folder = "transformer",
                                           .start_null_time = start_null_time};
     static const process flow = {NOISE_STRAIGHT, PREDICTS_VELOCITY, false};
     const dit_config *k = &m->config;

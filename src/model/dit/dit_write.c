@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "container/pytorch.h"
 #include "container/safetensors.h"
 #include "model/dit/dit_diffusers.h"
 #include "model/dit/dit_file.h"
+#include "model/file/diffusers_folder.h"
 #include "model/file/kind.h"
 
 /* Positions stored in 16 bits are that far from what they round; diffusers has them exactly. */
@@ -68,83 +68,56 @@ static dt_status check_positions(ctx *c, const dit *m, const char *path)
     return DT_OK;
 }
 
-static dt_status write_diffusers_weights(ctx *c, const dit *m, const contents *k, const char *folder)
+static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const char *path)
 {
-    char path[DT_PATH_MAX];
-    size_t count = (size_t)alias_count(&dit_diffusers_names, m->config.depth);
+    const size_t count = (size_t)alias_count(&dit_diffusers_names, m->config.depth);
+    if (diffusers_folder_check(path, &c->error) != DT_OK || check_positions(c, m, path) != DT_OK)
+        return c->error.status;
     tensor_source *source = arena_alloc(&c->scratch, count * sizeof *source, &c->error);
     alias_name *name = arena_alloc(&c->scratch, count * sizeof *name, &c->error);
     int64_t(*dims)[4] = arena_alloc(&c->scratch, count * sizeof *dims, &c->error);
     if (ctx_failed(c)) return c->error.status;
     alias_sources(source, name, dims, &dit_diffusers_names, k->source, k->source_count, m->config.depth);
-    file_join(path, folder, DIFFUSERS_WEIGHTS);
-    return safetensors_write(path, source, count, k->pair, k->pair_count, NULL, &c->error);
-}
-
-static dt_status write_diffusers_config(const dit *m, const char *folder, dt_error *err)
-{
-    char path[DT_PATH_MAX], *text = dit_diffusers_config(&m->config);
-    file_join(path, folder, DIFFUSERS_CONFIG);
-    if (text)
-        file_write_atomic(path, text, strlen(text), err);
-    else
-        error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-    free(text);
-    return err->status;
-}
-
-/* A folder that holds anything but an earlier model of this layout is somebody else's. */
-static dt_status check_replaceable(const char *folder, dt_error *err)
-{
-    file_names names;
-    if (!file_exists(folder)) return DT_OK;
-    if (file_list(&names, folder, err) == DT_OK)
-        for (size_t i = 0; i < names.count; i++)
-            if (strcmp(names.name[i], DIFFUSERS_CONFIG) && strcmp(names.name[i], DIFFUSERS_WEIGHTS))
-                error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another", folder,
-                          names.name[i]);
-    file_names_free(&names);
-    return err->status;
-}
-
-/* Made beside and renamed, so that the folder is never there by halves. */
-static dt_status write_diffusers(ctx *c, const dit *m, const contents *k, const char *path)
-{
-    char made[DT_PATH_MAX];
-    dt_error ignored = {0};
-    if (m->config.flow)
-        return error_set(&c->error, DT_ERR_UNSUPPORTED,
-                         "%s: diffusers has no SiT: as a DiT of its own the model would draw noise", path);
-    if (m->config.null_time)
-        return error_set(&c->error, DT_ERR_UNSUPPORTED,
-                         "%s: the model has a null time (" MODEL_NULL_TIME
-                         ", of time_dropout), for which diffusers' format has no place",
-                         path);
-    if (strlen(path) > FILE_FOLDER_MAX)
-        return error_set(&c->error, DT_ERR_IO, "cannot write %s: the path is too long", path);
-    if (check_replaceable(path, &c->error) != DT_OK || check_positions(c, m, path) != DT_OK) return c->error.status;
-    snprintf(made, sizeof made, "%s.tmp-%ld", path, (long)getpid());
-    if (file_exists(made)) file_remove_tree(made, &ignored); /* left by a dead process that had our number */
-    if (file_make_dirs(made, &c->error) == DT_OK && write_diffusers_weights(c, m, k, made) == DT_OK &&
-        write_diffusers_config(m, made, &c->error) == DT_OK)
-        file_replace_folder(made, path, &c->error);
-    if (ctx_failed(c) && file_exists(made)) file_remove_tree(made, &ignored);
+    char *config = dit_diffusers_config(&m->config);
+    diffusers_folder_write(path, config, source, count, k->pair, k->pair_count, &c->error);
+    free(config);
     return c->error.status;
 }
 
 /* ---- all formats ---- */
+
+dt_status dit_check_format(const dit *m, dt_model_format format, const char *path, dt_error *err)
+{
+    if (format == DT_MODEL_ORIGINAL)
+        return error_set(
+            err, DT_ERR_UNSUPPORTED,
+            "%s: the original layout is for networks of Stable Diffusion; a DiT has its own as safetensors "
+            "or pt",
+            path);
+    if (format != DT_MODEL_DIFFUSERS) return err->status;
+    if (m->config.flow)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s: diffusers has no SiT: as a DiT of its own the model would draw noise", path);
+    if (m->config.null_time)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s: the model has a null time (" MODEL_NULL_TIME
+                         ", of time_dropout), for which diffusers' format has no place",
+                         path);
+    return err->status;
+}
 
 dt_status dit_write(ctx *c, const dit *m, const denoiser_file *f)
 {
     contents k;
     dt_error *err = &c->error;
     const arena_place mark = arena_mark(&c->scratch);
-    if (gather(&k, c, m, f) == DT_OK) switch (f->format) {
+    if (dit_check_format(m, f->format, f->path, err) == DT_OK && gather(&k, c, m, f) == DT_OK) switch (f->format) {
         case DT_MODEL_SAFETENSORS:
             safetensors_write(f->path, k.source, k.source_count, k.pair, k.pair_count, f->hash, err);
             break;
         case DT_MODEL_PT: pytorch_write(f->path, k.source, k.source_count, k.pair, k.pair_count, f->hash, err); break;
         case DT_MODEL_DIFFUSERS: write_diffusers(c, m, &k, f->path); break;
+        case DT_MODEL_ORIGINAL: break; /* refused */
         }
     arena_release(&c->scratch, mark);
     return err->status;

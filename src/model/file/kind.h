@@ -52,6 +52,9 @@ typedef struct model_size {
 
 /* One kind of network. */
 typedef struct model_kind {
+    /* Narrows a file that holds such a network among others to it, and of averaged weights and those they are averages of to what
+     * is asked for; *both: it has both. Other files stay as they are. NULL: there are none that wrappers' names do not tell. */
+    dt_status (*enter)(tensor_file *f, dt_file_weights weights, bool *both, dt_error *err);
     /* Whether a file holds one, in one of the layouts that `view` knows. */
     bool (*fits)(const tensor_file *f);
     /* Gives the file's tensors the names of this program and says the shape of x. */

@@ -272,6 +272,35 @@ dt_status unet_config_parse(unet_config *k, const char *text, const char *path, 
     return err->status;
 }
 
+/* Keys of a scheduler that say what the network was trained for; others are the sampler's. */
+static const struct {
+    const char *key, *scaled_linear, *linear;
+} scheduler_keys[] = {
+    {"num_train_timesteps", "1000", "1000"},
+    {"beta_start", "0.00085", "0.0001"},
+    {"beta_end", "0.012", "0.02"},
+    {"trained_betas", "null", "null"},
+    {"prediction_type", "\"epsilon\"", "\"epsilon\""},
+    {"rescale_betas_zero_snr", "false", "false"},
+};
+
+dt_status unet_config_read_scheduler(unet_config *k, const json_t *object, const char *path, dt_error *err)
+{
+    const config_reader r = {object, path, err};
+    read_noise(&r, &k->noise);
+    for (size_t i = 0; i < sizeof scheduler_keys / sizeof *scheduler_keys; i++) {
+        const char *expected = k->noise == NOISE_LINEAR ? scheduler_keys[i].linear : scheduler_keys[i].scaled_linear;
+        const json_t *value = json_object_get(object, scheduler_keys[i].key);
+        json_t *wanted = json_loads(expected, JSON_DECODE_ANY, NULL);
+        if (!wanted)
+            error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", path);
+        else if (!is_as_expected(value, wanted))
+            refuse(path, scheduler_keys[i].key, value, expected, err);
+        json_decref(wanted);
+    }
+    return err->status;
+}
+
 /* ---- writing ---- */
 
 static json_t *list_of(const int64_t numbers[], int64_t count)

@@ -23,6 +23,10 @@ dt_status unet_config_read(unet_config *k, const json_t *object, const char *pat
 /* The same of a text. */
 dt_status unet_config_parse(unet_config *k, const char *text, const char *path, dt_error *err);
 
+/* Reads a pipeline's scheduler_config.json: the noise. DT_ERR_UNSUPPORTED naming the key of a process that is not Stable Diffusion
+ * 1's (v prediction, other betas, no signal at the end). */
+dt_status unet_config_read_scheduler(unet_config *k, const json_t *object, const char *path, dt_error *err);
+
 /* The object, with "beta_schedule" where `own`; NULL when memory is out. */
 json_t *unet_config_json(const unet_config *k, bool own);
 

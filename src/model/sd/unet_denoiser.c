@@ -4,8 +4,11 @@
 
 #include "model/sd/unet_config.h"
 #include "model/sd/unet_file.h"
+#include "model/sd/unet_original.h"
 
 #define UNET_NAME "UNet"
+
+enum { INPAINTING = 9 }; /* channels in: the latents, a mask and what it leaves */
 
 /* ---- as a denoiser ---- */
 
@@ -24,9 +27,19 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
     return unet_write(c, d->self, f);
 }
 
+static dt_status check_format(const denoiser *d, dt_model_format format, const char *path, dt_error *err)
+{
+    return unet_check_format(d->self, format, path, err);
+}
+
 void unet_denoiser(denoiser *d, unet *m)
 {
-    static const denoiser_ops ops = {.kind = UNET_NAME, .forward = forward, .features = features, .write = write};
+    static const denoiser_ops ops = {.kind = UNET_NAME,
+                                     .forward = forward,
+                                     .features = features,
+                                     .write = write,
+                                     .check_format = check_format,
+                                     .diffusers_folder = "unet"};
     const unet_config *k = &m->config;
     *d = (denoiser){.ops = &ops,
                     .self = m,
@@ -47,8 +60,9 @@ static dt_status view(tensor_file *f, sample_shape *shape, dt_error *err)
     unet_config k;
     if (unet_file_view(f, err) != DT_OK || unet_file_config(&k, f, err) != DT_OK) return err->status;
     if (k.out_channels != k.in_channels)
-        return error_set(err, DT_ERR_UNSUPPORTED, "%s: %lld channels in and %lld out: only as many are known here",
-                         f->path, (long long)k.in_channels, (long long)k.out_channels);
+        return error_set(err, DT_ERR_UNSUPPORTED, "%s: %lld channels in and %lld out%s: only as many are known here",
+                         f->path, (long long)k.in_channels, (long long)k.out_channels,
+                         k.in_channels == INPAINTING ? ", a UNet for inpainting" : "");
     *shape = (sample_shape){k.in_channels, k.input_size, k.input_size};
     return err->status;
 }
@@ -86,7 +100,9 @@ static const layer_rule rules[] = {
 
 static const layer_rules layers = {.blocks = "down_blocks.", .rule = rules};
 
-const model_kind unet_kind = {.fits = unet_file_fits,
+const model_kind unet_kind = {.enter = unet_original_enter,
+                              .fits = unet_file_fits,
+                              .guess = unet_file_guess,
                               .view = view,
                               .load = load,
                               .class_count = unet_file_classes,

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "container/safetensors.h"
 #include "file/json_file.h"
 #include "model/sd/unet_config.h"
+#include "model/sd/unet_names.h"
+#include "model/sd/unet_original.h"
 
 #define CLASS_TOKENS "class_tokens.weight"
 
@@ -14,7 +15,16 @@ static const params_words words = {"a UNet with diffusers' names", "a UNet of th
 
 bool unet_file_fits(const tensor_file *f)
 {
-    return tensor_file_find(f, "time_embedding.linear_1.weight") && tensor_file_find(f, "conv_out.weight");
+    const bool own = tensor_file_find(f, "time_embedding.linear_1.weight") && tensor_file_find(f, "conv_out.weight");
+    return own || (unet_original_fits(f) && tensor_file_find(f, "out.2.weight"));
+}
+
+void unet_file_guess(const tensor_file *f, char text[DT_TEXT_MAX])
+{
+    text[0] = '\0';
+    if (unet_original_fits(f) && !tensor_file_metadata(f, MODEL_UNET) && !tensor_file_metadata(f, MODEL_HEADS))
+        snprintf(text, DT_TEXT_MAX,
+                 "does not say its number of heads: 8 are taken, as Stable Diffusion 1 has (num_heads)");
 }
 
 /* ---- configuration ---- */
@@ -47,6 +57,18 @@ static dt_status put_heads(tensor_file *f, const unet_config *k, dt_error *err)
     return put_metadata(f, MODEL_HEADS, json_string(number), err);
 }
 
+/* Of a pipeline: what its scheduler says of the noise that the network was trained for. */
+static dt_status read_scheduler(unet_config *k, const tensor_file *f, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_beside(path, f->path, "../scheduler/scheduler_config.json");
+    if (!file_exists(path)) return err->status;
+    json_t *object = json_file_read(path, err);
+    if (object) unet_config_read_scheduler(k, object, path, err);
+    json_decref(object);
+    return err->status;
+}
+
 static dt_status read_beside(unet_config *k, const tensor_file *f, dt_error *err)
 {
     char path[DT_PATH_MAX];
@@ -58,14 +80,23 @@ static dt_status read_beside(unet_config *k, const tensor_file *f, dt_error *err
     json_t *object = json_file_read(path, err);
     if (object) unet_config_read(k, object, path, err);
     json_decref(object);
-    return err->status;
+    return err->status == DT_OK ? read_scheduler(k, f, err) : err->status;
 }
 
 dt_status unet_file_view(tensor_file *f, dt_error *err)
 {
     unet_config k;
+    const bool original = unet_original_fits(f);
     const char *said = tensor_file_metadata(f, MODEL_UNET);
-    if ((said ? unet_config_parse(&k, said, f->path, err) : read_beside(&k, f, err)) != DT_OK) return err->status;
+    if (said)
+        unet_config_parse(&k, said, f->path, err);
+    else if (original)
+        unet_original_config(&k, f, false, err);
+    else
+        read_beside(&k, f, err);
+    if (err->status != DT_OK || (original && (unet_config_check(&k, f->path, err) != DT_OK ||
+                                              unet_original_rename(f, &k, false, err) != DT_OK)))
+        return err->status;
     if (!said && put_config(f, &k, err) != DT_OK) return err->status;
     if (put_heads(f, &k, err) == DT_OK) unet_file_config(&k, f, err);
     return err->status;
@@ -91,13 +122,30 @@ dt_status unet_file_config(unet_config *k, const tensor_file *f, dt_error *err)
 
 /* ---- reading ---- */
 
+/* By both names: the file may have had the other one. */
+static dt_status check_complete(const unet *m, const tensor_file *f, dt_error *err)
+{
+    unet_names names;
+    alias_name original;
+    unet_names_open(&names, &m->config, false);
+    for (int i = 0; i < m->params.count; i++) {
+        const char *name = m->params.row[i].name;
+        if (tensor_file_find(f, name)) continue;
+        const bool both = unet_names_original(original, &names, name);
+        return error_set(err, DT_ERR_SHAPE, "%s: tensor %s%s%s%s is missing; %s is expected", f->path, name,
+                         both ? " (" : "", both ? original : "", both ? ")" : "", words.network);
+    }
+    return err->status;
+}
+
 dt_status unet_load(ctx *c, unet *m, const tensor_file *f, const model_info *info, const label_start *labels)
 {
     unet_config k;
     if (unet_file_config(&k, f, &c->error) != DT_OK) return c->error.status;
     const bool relabel = k.class_count && labels && !label_table_fits(labels, info, k.class_count);
     if (relabel) k.class_count = labels->class_count;
-    if (unet_open(c, m, &k) != DT_OK || params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK)
+    if (unet_open(c, m, &k) != DT_OK || params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK ||
+        check_complete(m, f, &c->error) != DT_OK)
         return c->error.status;
     for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
         const param *row = &m->params.row[i];
@@ -107,52 +155,5 @@ dt_status unet_load(ctx *c, unet *m, const tensor_file *f, const model_info *inf
             params_read_row(c, row, f, &words);
     }
     params_round(c, &m->params);
-    return c->error.status;
-}
-
-/* ---- writing ---- */
-
-/* What a file is made from; lives in the scratch arena. */
-typedef struct contents {
-    tensor_source *source;
-    size_t source_count;
-    metadata_pair *pair;
-    size_t pair_count;
-    char *config; /* freed */
-} contents;
-
-static bool is_ours(const char *key)
-{
-    return !strcmp(key, MODEL_UNET) || !strcmp(key, MODEL_HEADS);
-}
-
-static dt_status gather(contents *k, ctx *c, const unet *m, const denoiser_file *f)
-{
-    *k = (contents){.source_count = (size_t)m->params.count};
-    k->source = arena_alloc_zeroed(&c->scratch, k->source_count * sizeof *k->source, &c->error);
-    k->pair = arena_alloc(&c->scratch, (f->metadata_count + 1) * sizeof *k->pair, &c->error);
-    if (ctx_failed(c) ||
-        params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype), f->stops) != DT_OK)
-        return c->error.status;
-    json_t *object = unet_config_json(&m->config, true);
-    k->config = json_text_of(object, JSON_COMPACT);
-    json_decref(object);
-    if (!k->config) return error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to write it", f->path);
-    for (size_t i = 0; i < f->metadata_count; i++)
-        if (!is_ours(f->metadata[i].key)) k->pair[k->pair_count++] = f->metadata[i];
-    k->pair[k->pair_count++] = (metadata_pair){MODEL_UNET, k->config};
-    return DT_OK;
-}
-
-dt_status unet_write(ctx *c, const unet *m, const denoiser_file *f)
-{
-    contents k;
-    const arena_place mark = arena_mark(&c->scratch);
-    if (f->format != DT_MODEL_SAFETENSORS)
-        return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a UNet is written as safetensors only", f->path);
-    if (gather(&k, c, m, f) == DT_OK)
-        safetensors_write(f->path, k.source, k.source_count, k.pair, k.pair_count, f->hash, &c->error);
-    free(k.config);
-    arena_release(&c->scratch, mark);
     return c->error.status;
 }

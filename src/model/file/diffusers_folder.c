@@ -1,0 +1,48 @@
+#include "model/file/diffusers_folder.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "container/safetensors.h"
+#include "file/file.h"
+#include "model/file/kind.h"
+
+dt_status diffusers_folder_check(const char *path, dt_error *err)
+{
+    file_names names;
+    if (strlen(path) > FILE_FOLDER_MAX) return error_set(err, DT_ERR_IO, "cannot write %s: the path is too long", path);
+    if (!file_exists(path)) return DT_OK;
+    if (file_list(&names, path, err) == DT_OK)
+        for (size_t i = 0; i < names.count; i++)
+            if (strcmp(names.name[i], DIFFUSERS_CONFIG) && strcmp(names.name[i], DIFFUSERS_WEIGHTS))
+                error_set(err, DT_ERR_CONFLICT, "%s: the folder holds other things (%s); choose another", path,
+                          names.name[i]);
+    file_names_free(&names);
+    return err->status;
+}
+
+static dt_status write_config(const char *folder, const char *config, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, DIFFUSERS_CONFIG);
+    if (config) return file_write_atomic(path, config, strlen(config), err);
+    return error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
+}
+
+dt_status diffusers_folder_write(const char *path, const char *config, const tensor_source sources[], size_t count,
+                                 const metadata_pair metadata[], size_t metadata_count, dt_error *err)
+{
+    char made[DT_PATH_MAX], weights[DT_PATH_MAX];
+    dt_error ignored = {0};
+    if (diffusers_folder_check(path, err) != DT_OK) return err->status;
+    snprintf(made, sizeof made, "%s.tmp-%ld", path, (long)getpid());
+    file_join(weights, made, DIFFUSERS_WEIGHTS);
+    if (file_exists(made)) file_remove_tree(made, &ignored); /* left by a dead process that had our number */
+    if (file_make_dirs(made, err) == DT_OK &&
+        safetensors_write(weights, sources, count, metadata, metadata_count, NULL, err) == DT_OK &&
+        write_config(made, config, err) == DT_OK)
+        file_replace_folder(made, path, err);
+    if (err->status != DT_OK && file_exists(made)) file_remove_tree(made, &ignored);
+    return err->status;
+}

@@ -1,0 +1,523 @@
+/* Files of UNets: the names of Stable Diffusion's original code, its checkpoints, diffusers' folders; what comes back, and what is
+ * refused by name. */
+#include "context_fixture.h"
+#include "run_fixture.h"
+
+#include <jansson.h>
+
+#include "container/tensor_open.h"
+#include "model/sd/unet_config.h"
+#include "model/sd/unet_denoiser.h"
+#include "model/sd/unet_names.h"
+#include "model/sd/unet_original.h"
+
+static void no_failure(void)
+{
+    if (ctx_failed(&context)) fail_msg("%s", context.error.message);
+}
+
+static void assert_refused(dt_status status, const char *said)
+{
+    if (context.error.status != status || !strstr(context.error.message, said))
+        fail_msg("%d: %s", context.error.status, context.error.message);
+    error_clear(&context.error);
+}
+
+/* ---- names ---- */
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* SHA-256 of "own original shape" lines in byte order: vectors/make_unet_names.py makes the same with diffusers. */
+static void all_names_are_those_of_diffusers_conversion(void **state)
+{
+    (void)state;
+    enum { NAMES = 686 };
+    unet m;
+    unet_names names;
+    char *line[NAMES], text[NAMES * 200] = "";
+    size_t used = 0;
+    const unet_config k = unet_config_sd15();
+    unet_open(&context, &m, &k);
+    no_failure();
+    assert_int_equal(m.params.count, NAMES);
+    assert_int_equal(params_count(&m.params, false), 859520964);
+    unet_names_open(&names, &k, false);
+    for (int i = 0; i < NAMES; i++) {
+        alias_name original, back;
+        char shape[TENSOR_SHAPE_TEXT];
+        const param *row = &m.params.row[i];
+        assert_true(unet_names_original(original, &names, row->name));
+        assert_true(unet_names_own(back, &names, original));
+        assert_string_equal(back, row->name);
+        tensor_describe_shape(shape, row->file_dim_count, row->file_dim);
+        line[i] = arena_alloc(&context.scratch, 3 * ALIAS_NAME_MAX, &context.error);
+        snprintf(line[i], 3 * ALIAS_NAME_MAX, "%s %s %s\n", row->name, original, shape);
+    }
+    qsort(line, NAMES, sizeof *line, compare_lines);
+    for (int i = 0; i < NAMES; i++) used += (size_t)snprintf(text + used, sizeof text - used, "%s", line[i]);
+    file_hash hash;
+    file_sha256_bytes(&hash, text, used);
+    assert_string_equal(hash.hex, "4bc58ac9bb5f41a2660c425cb6f576022d93ef63875238d40093c275ac87e877");
+}
+
+static void what_is_no_part_has_no_other_name(void **state)
+{
+    (void)state;
+    static const char *const strangers[] = {"class_tokens.weight",
+                                            "down_blocks.0.resnets.0.conv3.weight",
+                                            "down_blocks.4.resnets.0.conv1.weight",
+                                            "conv_in",
+                                            "conv_inn.weight",
+                                            "down_blocks.3.attentions.0.norm.weight",
+                                            ""};
+    unet_names names, control;
+    alias_name out;
+    const unet_config k = unet_config_sd15();
+    unet_names_open(&names, &k, false);
+    unet_names_open(&control, &k, true);
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
+        assert_false(unet_names_original(out, &names, strangers[i]));
+    assert_false(unet_names_own(out, &names, "zero_convs.0.0.weight"));
+    assert_true(unet_names_own(out, &control, "zero_convs.11.0.weight"));
+    assert_string_equal(out, "controlnet_down_blocks.11.weight");
+    assert_false(unet_names_own(out, &control, "zero_convs.12.0.weight"));
+    assert_true(unet_names_own(out, &control, "input_hint_block.14.bias"));
+    assert_string_equal(out, "controlnet_cond_embedding.conv_out.bias");
+    assert_true(unet_names_original(out, &control, "controlnet_mid_block.weight"));
+    assert_string_equal(out, "middle_block_out.0.weight");
+    assert_false(unet_names_own(out, &control, "out.2.weight"));
+}
+
+/* ---- a small network in every format ---- */
+
+static unet_config small(void)
+{
+    return (unet_config){.input_size = 64, /* as Stable Diffusion 1: no shape shows it */
+                         .in_channels = 4,
+                         .out_channels = 4,
+                         .level_count = 3,
+                         .width = {32, 64, 64},
+                         .heads = {8, 8, 8},
+                         .down_attends = {true, false, true},
+                         .up_attends = {true, false, false},
+                         .layers = 1,
+                         .context_width = 12,
+                         .groups = 32,
+                         .epsilon = 1e-5,
+                         .noise = NOISE_SCALED_LINEAR};
+}
+
+static void make(unet *m, const unet_config *k, uint64_t seed)
+{
+    unet_open(&context, m, k);
+    params_init(&context, &m->params, seed);
+    for (int i = 0; i < m->params.count; i++) {
+        const param *row = &m->params.row[i];
+        if (row->init != PARAM_ZERO) continue;
+        rng_normal(row->tensor->data, tensor_count(row->tensor),
+                   (rng_key){.seed = seed, .purpose = RNG_INIT, .step = 1000 + (uint32_t)i});
+    }
+    no_failure();
+}
+
+static dt_status export(const unet *m, const char *name, dt_model_format format, const char *checkpoint)
+{
+    denoiser d;
+    char path[DT_PATH_MAX];
+    unet_denoiser(&d, (unet *)m);
+    if (checkpoint) snprintf(path, sizeof path, "%s", temp_path(checkpoint));
+    const denoiser_file file = {.path = temp_path(name), .format = format, .checkpoint = checkpoint ? path : NULL};
+    return d.ops->write(&context, &d, &file);
+}
+
+static unet *load_as(const char *name, const model_choice *choice)
+{
+    denoiser d;
+    if (denoiser_load_as(&context, &d, NULL, temp_path(name), choice, model_kinds_all) != DT_OK) return NULL;
+    assert_string_equal(d.ops->kind, "UNet");
+    return d.self;
+}
+
+static unet *load(const char *name)
+{
+    return load_as(name, &(model_choice){0});
+}
+
+static void assert_same(const unet *a, const unet *b)
+{
+    no_failure();
+    assert_non_null(b);
+    assert_memory_equal(&a->config, &b->config, sizeof a->config);
+    assert_int_equal(a->params.count, b->params.count);
+    for (int i = 0; i < a->params.count; i++) {
+        const param *p = &a->params.row[i], *q = &b->params.row[i];
+        assert_string_equal(p->name, q->name);
+        assert_memory_equal(p->tensor->data, q->tensor->data, (size_t)tensor_count(p->tensor) * sizeof(real));
+    }
+}
+
+static void every_format_comes_back(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"u.safetensors", "u.pt", "u_diffusers", "u_original.safetensors"};
+    unet m;
+    unet_config k = small();
+    k.noise = NOISE_LINEAR;
+    k.heads[1] = 4;
+    make(&m, &k, 1);
+    for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_ORIGINAL; format++) {
+        assert_int_equal(export(&m, names[format], (dt_model_format)format, NULL), DT_OK);
+        assert_same(&m, load(names[format]));
+    }
+}
+
+/* ---- checkpoints of others ---- */
+
+typedef struct file_tensor {
+    const char *name;
+    int dim_count;
+    int64_t dims[4];
+    const float *values;
+} file_tensor;
+
+/* The tensors of a file, without metadata, each name begun with `prefix`; less one and with others. */
+static void rewrite(const char *from, const char *to, const char *prefix, const char *without, const file_tensor more[],
+                    size_t count)
+{
+    tensor_file f;
+    tensor_file_open(&f, temp_path(from), &context.error);
+    no_failure();
+    tensor_source *source = test_calloc(f.count + count, sizeof *source);
+    char(*name)[256] = test_calloc(f.count, sizeof *name);
+    size_t used = 0;
+    for (size_t i = 0; i < f.count; i++) {
+        const tensor_entry *e = &f.entries[i];
+        if (without && !strcmp(e->name, without)) continue;
+        snprintf(name[i], sizeof name[i], "%s%s", prefix, e->name);
+        source[used++] = (tensor_source){
+            .name = name[i], .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
+    }
+    for (size_t i = 0; i < count; i++)
+        source[used++] = (tensor_source){.name = more[i].name,
+                                         .dtype = SAFETENSORS_F32,
+                                         .dim_count = more[i].dim_count,
+                                         .dims = more[i].dims,
+                                         .values = more[i].values};
+    safetensors_write(temp_path(to), source, used, NULL, 0, NULL, &context.error);
+    no_failure();
+    test_free(source);
+    test_free(name);
+    tensor_file_close(&f);
+}
+
+static const float one[] = {0.5f};
+
+static void what_no_metadata_says_is_inferred(void **state)
+{
+    (void)state;
+    unet m;
+    const unet_config k = small();
+    const model_choice heads = {.heads = 4}, averages = {.weights = DT_FILE_WEIGHTS_EMA};
+    const file_tensor beside[] = {{"first_stage_model.x", 1, {1}, one}, {"betas", 1, {1}, one}};
+    make(&m, &k, 2);
+    assert_int_equal(export(&m, "plain.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    rewrite("plain.safetensors", "bare.safetensors", "", NULL, beside, 2);
+    assert_same(&m, load("bare.safetensors"));
+    rewrite("plain.safetensors", "wrapped.safetensors", "state_dict.", NULL, beside, 2);
+    assert_same(&m, load("wrapped.safetensors"));
+    const unet *other = load_as("bare.safetensors", &heads);
+    no_failure();
+    assert_int_equal(other->config.heads[2], 4);
+    assert_null(load_as("bare.safetensors", &averages));
+    assert_refused(DT_ERR_ARG, "does not tell averaged weights from others");
+}
+
+/* "model_ema." and names without dots, beside the weights. */
+static void averages_are_taken_where_they_are_asked_for(void **state)
+{
+    (void)state;
+    unet m, average;
+    const unet_config k = small();
+    tensor_file f;
+    const model_choice ema = {.weights = DT_FILE_WEIGHTS_EMA}, plain = {.weights = DT_FILE_WEIGHTS_MODEL};
+    make(&m, &k, 3);
+    make(&average, &k, 4);
+    assert_int_equal(export(&m, "m.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    assert_int_equal(export(&average, "a.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    tensor_file_open(&f, temp_path("a.safetensors"), &context.error);
+    no_failure();
+    file_tensor *more = test_calloc(f.count, sizeof *more);
+    char(*name)[256] = test_calloc(f.count, sizeof *name);
+    for (size_t i = 0; i < f.count; i++) {
+        const tensor_entry *e = &f.entries[i];
+        size_t used = (size_t)snprintf(name[i], sizeof name[i], "model_ema.");
+        for (const char *at = e->name + strlen("model."); *at; at++)
+            if (*at != '.') name[i][used++] = *at;
+        more[i] = (file_tensor){.name = name[i], .dim_count = e->dim_count, .values = e->data};
+        memcpy(more[i].dims, e->dims, (size_t)e->dim_count * sizeof e->dims[0]);
+    }
+    rewrite("m.safetensors", "both.safetensors", "", NULL, more, f.count);
+    assert_same(&m, load("both.safetensors"));
+    assert_same(&m, load_as("both.safetensors", &plain));
+    assert_same(&average, load_as("both.safetensors", &ema));
+    rewrite("m.safetensors", "less.safetensors", "", NULL, more, f.count - 1);
+    assert_null(load_as("less.safetensors", &ema));
+    assert_refused(DT_ERR_SHAPE, "tensor model_ema.diffusion_modeltime_embed2weight is missing");
+    test_free(more);
+    test_free(name);
+    tensor_file_close(&f);
+}
+
+static void checkpoints_of_other_networks_are_refused_by_name(void **state)
+{
+    (void)state;
+    static float flat[1000];
+    static const struct {
+        const char *without;
+        file_tensor more;
+        dt_status status;
+        const char *said;
+    } wrong[] = {
+        {NULL, {"conditioner.embedders.0.x", 1, {1}, one}, DT_ERR_UNSUPPORTED, "a checkpoint of SDXL"},
+        {NULL, {"cond_stage_model.model.x", 1, {1}, one}, DT_ERR_UNSUPPORTED, "of Stable Diffusion 2"},
+        {NULL, {"v_pred", 1, {1}, one}, DT_ERR_UNSUPPORTED, "predicts v"},
+        {NULL, {"ztsnr", 1, {1}, one}, DT_ERR_UNSUPPORTED, "no signal"},
+        {NULL, {"alphas_cumprod", 1, {1000}, flat}, DT_ERR_UNSUPPORTED, "alphas_cumprod is not the noise"},
+        {NULL, {"alphas_cumprod", 1, {1}, one}, DT_ERR_UNSUPPORTED, "alphas_cumprod is not the noise"},
+        {NULL, {"model.diffusion_model.label_emb.0.0.weight", 1, {1}, one}, DT_ERR_UNSUPPORTED, "a UNet of SDXL"},
+        {NULL, {"model.diffusion_model.more.weight", 1, {1}, one}, DT_ERR_SHAPE, "tensor more.weight is not part of"},
+        {"model.diffusion_model.out.0.bias",
+         {"x", 1, {1}, one},
+         DT_ERR_SHAPE,
+         "tensor conv_norm_out.bias (out.0.bias) is missing"},
+        {"model.diffusion_model.out.0.bias",
+         {"model.diffusion_model.out.0.bias", 1, {1}, one},
+         DT_ERR_SHAPE,
+         "tensor conv_norm_out.bias: shape [32] expected, found [1]"},
+        {"model.diffusion_model.middle_block.1.proj_in.weight",
+         {"model.diffusion_model.middle_block.1.proj_in.weight", 2, {1, 1}, one},
+         DT_ERR_UNSUPPORTED,
+         "a UNet of Stable Diffusion 2"},
+        {"model.diffusion_model.input_blocks.3.0.in_layers.0.weight",
+         {"x", 1, {1}, one},
+         DT_ERR_SHAPE,
+         "(input_blocks.3.0.in_layers.0.weight) is missing"},
+        {"model.diffusion_model.input_blocks.3.0.out_layers.3.weight",
+         {"x", 1, {1}, one},
+         DT_ERR_SHAPE,
+         "tensors input_blocks.3..: up to 8 levels"},
+        {"model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+         {"x", 1, {1}, one},
+         DT_ERR_SHAPE,
+         "attn2.to_k.weight is missing"},
+    };
+    unet m;
+    const unet_config k = small();
+    make(&m, &k, 5);
+    assert_int_equal(export(&m, "sound.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        rewrite("sound.safetensors", "wrong.safetensors", "", wrong[i].without, &wrong[i].more, 1);
+        assert_null(load("wrong.safetensors"));
+        assert_refused(wrong[i].status, wrong[i].said);
+    }
+    unet_config nine = k;
+    nine.in_channels = 9;
+    make(&m, &nine, 5);
+    assert_int_equal(export(&m, "nine.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    assert_null(load("nine.safetensors"));
+    assert_refused(DT_ERR_UNSUPPORTED, "a UNet for inpainting");
+}
+
+/* ---- into a whole checkpoint ---- */
+
+static void the_rest_of_a_checkpoint_keeps_its_bits(void **state)
+{
+    (void)state;
+    static const float values[] = {1.5f, -0.0f, INFINITY, 3e-45f};
+    static const file_tensor rest[] = {{"first_stage_model.post_quant_conv.weight", 2, {2, 2}, values},
+                                       {"cond_stage_model.transformer.x", 1, {4}, values},
+                                       {"model_ema.diffusion_modelx", 1, {1}, values}};
+    unet old, tuned, wider;
+    tensor_file f;
+    unet_config k = small();
+    make(&old, &k, 6);
+    make(&tuned, &k, 7);
+    assert_int_equal(export(&old, "old.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
+    for (int wrapped = 0; wrapped < 2; wrapped++) {
+        rewrite("old.safetensors", "whole.safetensors", "", NULL, rest, 3);
+        if (wrapped) rewrite("whole.safetensors", "wrapped.safetensors", "state_dict.", NULL, NULL, 0);
+        const char *whole = wrapped ? "wrapped.safetensors" : "whole.safetensors";
+        assert_int_equal(export(&tuned, "new.safetensors", DT_MODEL_ORIGINAL, whole), DT_OK);
+        assert_same(&tuned, load("new.safetensors"));
+        tensor_file_open(&f, temp_path("new.safetensors"), &context.error);
+        no_failure();
+        assert_int_equal(f.count, tuned.params.count + 2);
+        for (int i = 0; i < 2; i++) {
+            const tensor_entry *e = tensor_file_find(&f, rest[i].name);
+            assert_non_null(e);
+            assert_int_equal(e->dim_count, rest[i].dim_count);
+            assert_memory_equal(e->data, values, sizeof values);
+        }
+        tensor_file_close(&f);
+    }
+    k.width[1] = 96;
+    make(&wider, &k, 8);
+    export(&wider, "never.safetensors", DT_MODEL_ORIGINAL, "whole.safetensors");
+    assert_refused(DT_ERR_SHAPE, "whole.safetensors: tensor model.diffusion_model.input_blocks.3.0.in_layers.2.weight");
+    export(&tuned, "never.safetensors", DT_MODEL_ORIGINAL, "u_diffusers");
+    assert_true(ctx_failed(&context));
+    error_clear(&context.error);
+    rewrite("old.safetensors", "more.safetensors", "", NULL,
+            &(file_tensor){"model.diffusion_model.more", 1, {1}, values}, 1);
+    export(&tuned, "never.safetensors", DT_MODEL_ORIGINAL, "more.safetensors");
+    assert_refused(DT_ERR_SHAPE, "its UNet has");
+    assert_false(file_exists(temp_path("never.safetensors")));
+}
+
+/* ---- folders of diffusers ---- */
+
+static void put_text(const char *name, const char *text)
+{
+    file_write_atomic(temp_path(name), text, strlen(text), &context.error);
+    no_failure();
+}
+
+/* A pipeline as diffusers writes it: nothing but config.json and the scheduler's file say what it is. */
+static void a_pipelines_scheduler_says_the_noise(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *said;
+    } cases[] = {
+        {"{\"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"beta_end\": 0.012, \"trained_betas\": "
+         "null, "
+         "\"num_train_timesteps\": 1000, \"steps_offset\": 1}",
+         NULL},
+        {"{\"beta_schedule\": \"linear\", \"beta_start\": 0.0001, \"beta_end\": 0.02}", NULL},
+        {"{\"beta_schedule\": \"scaled_linear\", \"prediction_type\": \"v_prediction\"}", "prediction_type is"},
+        {"{\"beta_schedule\": \"scaled_linear\", \"beta_end\": 0.02}", "beta_end is 0.02"},
+        {"{\"beta_schedule\": \"linear\", \"beta_start\": 0.00085}", "beta_start is"},
+        {"{\"beta_schedule\": \"squaredcos_cap_v2\"}", "beta_schedule: scaled_linear or linear"},
+        {"{\"num_train_timesteps\": 100}", "num_train_timesteps is 100"},
+        {"{\"rescale_betas_zero_snr\": true}", "rescale_betas_zero_snr is true"},
+        {"{\"trained_betas\": [0.1]}", "trained_betas is"},
+        {"[", "scheduler_config.json"},
+    };
+    unet m;
+    const unet_config k = small();
+    make(&m, &k, 11);
+    assert_int_equal(file_make_dirs(temp_path("pipeline/scheduler"), &context.error), DT_OK);
+    assert_int_equal(export(&m, "pipeline/unet", DT_MODEL_DIFFUSERS, NULL), DT_OK);
+    rewrite("pipeline/unet/" DIFFUSERS_WEIGHTS, "bare.safetensors", "", NULL, NULL, 0);
+    file_rename(temp_path("bare.safetensors"), temp_path("pipeline/unet/" DIFFUSERS_STEM ".fp16.safetensors"),
+                &context.error);
+    assert_int_equal(remove(temp_path("pipeline/unet/" DIFFUSERS_WEIGHTS)), 0);
+    assert_same(&m, load("pipeline"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_text("pipeline/scheduler/scheduler_config.json", cases[i].text);
+        const unet *found = load("pipeline");
+        if (cases[i].said) {
+            assert_null(found);
+            assert_true(strstr(context.error.message, cases[i].said) != NULL);
+            error_clear(&context.error);
+        } else {
+            no_failure();
+            assert_int_equal(found->config.noise, i == 0 ? NOISE_SCALED_LINEAR : NOISE_LINEAR);
+        }
+    }
+}
+
+/* ---- convert and train ---- */
+
+static dt_settings convert_settings(const char *model, const char *output)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path(model));
+    snprintf(s.output, sizeof s.output, "%s", temp_path(output));
+    s.threads = 1;
+    return s;
+}
+
+/* model - from + to: exactly `to` where the model is `from`. */
+static void a_network_is_moved_to_another_base(void **state)
+{
+    (void)state;
+    unet from, to;
+    const unet_config k = small();
+    make(&from, &k, 9);
+    make(&to, &k, 10);
+    export(&from, "from.safetensors", DT_MODEL_ORIGINAL, NULL);
+    export(&to, "to.safetensors", DT_MODEL_SAFETENSORS, NULL);
+    dt_settings s = convert_settings("from.safetensors", "moved.safetensors");
+    snprintf(s.transfer_from, sizeof s.transfer_from, "%s", temp_path("from.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &s, NULL), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "given together"));
+    snprintf(s.transfer_to, sizeof s.transfer_to, "%s", temp_path("to.safetensors"));
+    fixture_must(dt_convert, &s);
+    assert_same(&to, load("moved.safetensors"));
+    snprintf(s.transfer_to, sizeof s.transfer_to, "%s", temp_path("base.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &s, NULL), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "no weight of the model is in it"));
+}
+
+static void settings_that_make_no_file_are_refused(void **state)
+{
+    (void)state;
+    dt_settings s = convert_settings("base.safetensors", "never");
+    snprintf(s.original_checkpoint, sizeof s.original_checkpoint, "%s", temp_path("old.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &s, NULL), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "original_checkpoint is for save_model_as original"));
+    s = convert_settings("base.safetensors", "never");
+    s.save_model_as = DT_MODEL_ORIGINAL;
+    assert_int_equal(fixture_call(dt_convert, &s, NULL), DT_ERR_UNSUPPORTED);
+    assert_non_null(strstr(fixture_message, "a DiT has its own"));
+    assert_false(file_exists(temp_path("never")));
+}
+
+/* Before the first step, not behind the last. */
+static void training_refuses_a_format_that_has_no_place_for_classes(void **state)
+{
+    (void)state;
+    for (int format = DT_MODEL_PT; format <= DT_MODEL_ORIGINAL; format++) {
+        dt_settings s = fixture_settings("trained");
+        s.method = DT_METHOD_PRETRAIN;
+        s.pretrained_model[0] = s.bank[0] = '\0';
+        snprintf(s.model, sizeof s.model, "UNet");
+        snprintf(s.block_out_channels, sizeof s.block_out_channels, "8,16");
+        s.norm_num_groups = 4;
+        s.resolution = FIXTURE_SIZE;
+        s.save_model_as = (dt_model_format)format;
+        if (format == DT_MODEL_PT) {
+            fixture_train_to_the_end(&s);
+            assert_true(file_exists(temp_path("trained/final/model.pt")));
+            fixture_remove("trained");
+            continue;
+        }
+        assert_int_equal(fixture_train(&s, -1), DT_ERR_UNSUPPORTED);
+        assert_non_null(strstr(fixture_message, "save_model_as: the UNet is told classes"));
+        assert_false(file_exists(temp_path("trained/final")));
+    }
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, context_make, context_remove)
+    const struct CMUnitTest tests[] = {
+        TEST(all_names_are_those_of_diffusers_conversion),
+        TEST(what_is_no_part_has_no_other_name),
+        TEST(every_format_comes_back),
+        TEST(what_no_metadata_says_is_inferred),
+        TEST(averages_are_taken_where_they_are_asked_for),
+        TEST(checkpoints_of_other_networks_are_refused_by_name),
+        TEST(the_rest_of_a_checkpoint_keeps_its_bits),
+        TEST(a_pipelines_scheduler_says_the_noise),
+        TEST(a_network_is_moved_to_another_base),
+        TEST(settings_that_make_no_file_are_refused),
+        TEST(training_refuses_a_format_that_has_no_place_for_classes),
+    };
+    return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The SHA-256 that tests/test_unet_files.c expects of Stable Diffusion 1.5's names: lines "diffusers original shape" in byte order.
+
+    python3 make_unet_names.py
+
+Needs torch and diffusers (made with 0.42.1). The original names are those of openaimodel.py, laid out here by its loops; which
+is which says diffusers' own conversion, given each name as its own value. Nothing is downloaded.
+"""
+
+import hashlib
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+LAYERS, ATTENDS = 2, [True, True, True, False]
+CONFIG = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+RESNET = ["in_layers.0", "in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3", "skip_connection"]
+BLOCK = ["norm1", "norm2", "norm3", "attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "attn2.to_q", "attn2.to_k",
+         "attn2.to_v", "attn2.to_out.0", "ff.net.0.proj", "ff.net.2"]
+ATTENTION = ["norm", "proj_in", "proj_out"] + [f"transformer_blocks.0.{name}" for name in BLOCK]
+
+
+def original_parts():
+    """Every part that might have weights; the conversion takes those that diffusers' network has."""
+    parts = ["time_embed.0", "time_embed.2", "input_blocks.0.0", "out.0", "out.2"]
+    levels, at = len(ATTENDS), 1
+    for level in range(levels):
+        for _ in range(LAYERS):
+            parts += [f"input_blocks.{at}.0.{p}" for p in RESNET]
+            parts += [f"input_blocks.{at}.1.{p}" for p in ATTENTION if ATTENDS[level]]
+            at += 1
+        parts += [f"input_blocks.{at}.0.op"] if level < levels - 1 else []
+        at += 1
+    parts += [f"middle_block.{i}.{p}" for i in (0, 2) for p in RESNET] + [f"middle_block.1.{p}" for p in ATTENTION]
+    for at in range(levels * (LAYERS + 1)):
+        level = levels - 1 - at // (LAYERS + 1)
+        parts += [f"output_blocks.{at}.0.{p}" for p in RESNET]
+        parts += [f"output_blocks.{at}.1.{p}" for p in ATTENTION if ATTENDS[level]]
+        if level and at % (LAYERS + 1) == LAYERS:
+            parts += [f"output_blocks.{at}.{2 if ATTENDS[level] else 1}.conv"]
+    return parts
+
+
+def main():
+    with torch.device("meta"):
+        model = UNet2DConditionModel(**CONFIG)
+    shapes = {name: list(p.shape) for name, p in model.named_parameters()}
+    names = [f"{part}.{kind}" for part in original_parts() for kind in ("weight", "bias")]
+    converted = convert_ldm_unet_checkpoint({f"model.diffusion_model.{n}": n for n in names}, dict(model.config))
+    lines = sorted(f"{name} {converted[name]} [{','.join(map(str, shape))}]\n" for name, shape in shapes.items())
+    print(len(lines), "names,", sum(p.numel() for p in model.parameters()), "parameters")
+    print(hashlib.sha256("".join(lines).encode()).hexdigest())
+
+
+if __name__ == "__main__":
+    main()
