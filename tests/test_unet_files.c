@@ -150,7 +150,10 @@ static void assert_same(const unet *a, const unet *b)
 {
     no_failure();
     assert_non_null(b);
-    assert_memory_equal(&a->config, &b->config, sizeof a->config);
+    json_t *of_a = unet_config_json(&a->config, true), *of_b = unet_config_json(&b->config, true);
+    assert_true(json_equal(of_a, of_b));
+    json_decref(of_a);
+    json_decref(of_b);
     assert_int_equal(a->params.count, b->params.count);
     for (int i = 0; i < a->params.count; i++) {
         const param *p = &a->params.row[i], *q = &b->params.row[i];

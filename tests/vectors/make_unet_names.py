@@ -21,24 +21,25 @@ BLOCK = ["norm1", "norm2", "norm3", "attn1.to_q", "attn1.to_k", "attn1.to_v", "a
 ATTENTION = ["norm", "proj_in", "proj_out"] + [f"transformer_blocks.0.{name}" for name in BLOCK]
 
 
-def original_parts():
-    """Every part that might have weights; the conversion takes those that diffusers' network has."""
+def original_parts(layers, down_attends, up_attends):
+    """Every part that might have weights; the conversion takes those that diffusers' network has. up_attends is in diffusers'
+    order, from the smallest image on."""
     parts = ["time_embed.0", "time_embed.2", "input_blocks.0.0", "out.0", "out.2"]
-    levels, at = len(ATTENDS), 1
+    levels, at = len(down_attends), 1
     for level in range(levels):
-        for _ in range(LAYERS):
+        for _ in range(layers):
             parts += [f"input_blocks.{at}.0.{p}" for p in RESNET]
-            parts += [f"input_blocks.{at}.1.{p}" for p in ATTENTION if ATTENDS[level]]
+            parts += [f"input_blocks.{at}.1.{p}" for p in ATTENTION if down_attends[level]]
             at += 1
         parts += [f"input_blocks.{at}.0.op"] if level < levels - 1 else []
         at += 1
     parts += [f"middle_block.{i}.{p}" for i in (0, 2) for p in RESNET] + [f"middle_block.1.{p}" for p in ATTENTION]
-    for at in range(levels * (LAYERS + 1)):
-        level = levels - 1 - at // (LAYERS + 1)
+    for at in range(levels * (layers + 1)):
+        level = at // (layers + 1)
         parts += [f"output_blocks.{at}.0.{p}" for p in RESNET]
-        parts += [f"output_blocks.{at}.1.{p}" for p in ATTENTION if ATTENDS[level]]
-        if level and at % (LAYERS + 1) == LAYERS:
-            parts += [f"output_blocks.{at}.{2 if ATTENDS[level] else 1}.conv"]
+        parts += [f"output_blocks.{at}.1.{p}" for p in ATTENTION if up_attends[level]]
+        if level < levels - 1 and at % (layers + 1) == layers:
+            parts += [f"output_blocks.{at}.{2 if up_attends[level] else 1}.conv"]
     return parts
 
 
@@ -46,7 +47,7 @@ def main():
     with torch.device("meta"):
         model = UNet2DConditionModel(**CONFIG)
     shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-    names = [f"{part}.{kind}" for part in original_parts() for kind in ("weight", "bias")]
+    names = [f"{part}.{kind}" for part in original_parts(LAYERS, ATTENDS, ATTENDS[::-1]) for kind in ("weight", "bias")]
     converted = convert_ldm_unet_checkpoint({f"model.diffusion_model.{n}": n for n in names}, dict(model.config))
     lines = sorted(f"{name} {converted[name]} [{','.join(map(str, shape))}]\n" for name, shape in shapes.items())
     print(len(lines), "names,", sum(p.numel() for p in model.parameters()), "parameters")
