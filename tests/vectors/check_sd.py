@@ -166,7 +166,7 @@ def check_lora(check, folder, model):
                             folder / f"{layout}.safetensors", "--merge")
         found = safetensors.torch.load_file(out / "diffusion_pytorch_model.safetensors")
         far = max((found[k] - wanted[k]).abs().max().item() for k in wanted)
-        check(f"LoRA in {layout}'s layout, merged (bound 1e-5)", far <= 1e-5, f"{far:.1e}")
+        check(f"LoRA in the layout of {layout}, merged (bound 1e-5)", far <= 1e-5, f"{far:.1e}")
     check.difftune("convert", "--pretrained-model", folder / "model.ckpt", "--adapter-weights",
                    folder / "diffusers.safetensors", "--save-adapter-as", "kohya", "--output", folder / "back.safetensors")
     back = safetensors.torch.load_file(folder / "back.safetensors")
@@ -230,7 +230,7 @@ def check_pictures(check, folder):
         with_text, without = model(x, t, told).sample, model(x, t, nothing).sample
         x = scheduler.step(without + scale * (with_text - without), t, x).prev_sample
     wanted = (127.5 * x + 127.5).round().clip(0, 255).permute(0, 2, 3, 1)
-    files = sorted((folder / "out").rglob("*.png"))
+    files = sorted(f for f in (folder / "out").rglob("*.png") if "grid" not in f.name)
     found = torch.stack([torch.from_numpy(np.array(Image.open(f).convert("RGB"))) for f in files]).float()
     inside = ((wanted > 0) & (wanted < 255)).float().mean().item()
     far = (found - wanted).abs().max().item()
