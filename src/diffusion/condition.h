@@ -23,7 +23,7 @@ static inline bool sample_shape_same(sample_shape a, sample_shape b)
 typedef struct condition {
     const int32_t *label;  /* [N], the host's */
     tensor *context;       /* [N,S,W], e.g. an encoded prompt */
-    tensor *control;       /* [N,C,H,W] in [-1,1], e.g. an edge picture */
+    tensor *control;       /* [N,C,H,W] in [0,1], e.g. an edge picture */
     const bool *null_time; /* [N], the host's: which samples are not told t (denoiser.null_time); NULL: all are told */
 } condition;
 

@@ -46,6 +46,7 @@ struct denoiser {
     const denoiser_ops *ops;
     void *self;                 /* the network, in the model arena */
     params *params;             /* its weights */
+    const denoiser *base;       /* the frozen network that it is when it is told no control; NULL: it has none */
     const network_sites *sites; /* where adapters can join it; NULL: nowhere */
     sample_shape shape;
     process process;

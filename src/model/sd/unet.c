@@ -197,8 +197,7 @@ tensor *unet_decode(ctx *c, const unet *m, const unet_inner *inner, tensor *time
     return op_unpatchify(c, x, 1, channels, height, width); /* [N,Cout,H,W] */
 }
 
-/* Both ways begin alike. */
-static unet_inner encode(ctx *c, const unet *m, tensor *x, tensor *time, tensor *context)
+unet_inner unet_look(ctx *c, const unet *m, tensor *x, tensor *time, tensor *context)
 {
     unet_inner inner = {0};
     tensor *h = unet_convolve(c, &m->encoder.conv_in, unet_pixels(c, x)); /* [N,H,W,width[0]] */
@@ -211,7 +210,7 @@ tensor *unet_forward(ctx *c, const unet *m, tensor *x, const real t[], const con
     if (ctx_failed(c)) return NULL;
     tensor *time = unet_embed_time(c, &m->encoder, t, x->dim[0]); /* [N,T] */
     tensor *context = unet_context(c, m, k, x->dim[0]);           /* [N,S,W] */
-    const unet_inner inner = encode(c, m, x, time, context);
+    const unet_inner inner = unet_look(c, m, x, time, context);
     return unet_decode(c, m, &inner, time, context);
 }
 
@@ -220,7 +219,7 @@ tensor *unet_features(ctx *c, const unet *m, tensor *x, const real t[], const co
     if (ctx_failed(c)) return NULL;
     tensor *time = unet_embed_time(c, &m->encoder, t, x->dim[0]);
     tensor *context = unet_context(c, m, k, x->dim[0]);
-    tensor *h = encode(c, m, x, time, context).middle; /* [N,h,w,C] */
+    tensor *h = unet_look(c, m, x, time, context).middle; /* [N,h,w,C] */
     if (ctx_failed(c)) return NULL;
     return op_mean_tokens(c, op_reshape(c, h, 3, (int64_t[]){h->dim[0], h->dim[1] * h->dim[2], h->dim[3]}));
 }

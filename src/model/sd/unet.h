@@ -87,6 +87,8 @@ int unet_skip_count(const unet_config *k);
 /* x[N,H,W,width[0]] is what comes behind conv_in. */
 void unet_encode(ctx *c, const unet_encoder *e, const unet_config *k, unet_inner *inner, tensor *x, tensor *time,
                  tensor *context);
+/* The way down and the middle of x[N,C,H,W]. */
+unet_inner unet_look(ctx *c, const unet *m, tensor *x, tensor *time, tensor *context);
 /* out[N,Cout,H,W] */
 tensor *unet_decode(ctx *c, const unet *m, const unet_inner *inner, tensor *time, tensor *context);
 

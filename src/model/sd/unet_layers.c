@@ -118,7 +118,7 @@ void unet_add_layer(unet_maker *k, unet_layer *l, int64_t out, int64_t in, int64
 
 /* ---- forward ---- */
 
-static tensor *run(ctx *c, tape_function *f, const void *weights, tensor *const in[], int in_count)
+tensor *unet_run(ctx *c, tape_function *f, const void *weights, tensor *const in[], int in_count)
 {
     tensor *out[1] = {NULL};
     if (ctx_failed(c)) return NULL;
@@ -147,7 +147,7 @@ static void resnet_on_tape(ctx *c, const void *weights, tensor *const in[], tens
 
 tensor *unet_run_resnet(ctx *c, const unet_resnet *w, tensor *x, tensor *beside, tensor *time)
 {
-    return run(c, resnet_on_tape, w, (tensor *[]){x, beside, time}, 3);
+    return unet_run(c, resnet_on_tape, w, (tensor *[]){x, beside, time}, 3);
 }
 
 static tensor *normed(ctx *c, const unet_norm *w, tensor *x)
@@ -185,7 +185,7 @@ static void transformer_on_tape(ctx *c, const void *weights, tensor *const in[],
 
 tensor *unet_run_transformer(ctx *c, const unet_transformer *w, tensor *x, tensor *context)
 {
-    return run(c, transformer_on_tape, w, (tensor *[]){x, context}, 2);
+    return unet_run(c, transformer_on_tape, w, (tensor *[]){x, context}, 2);
 }
 
 tensor *unet_run_layer(ctx *c, const unet_layer *l, tensor *x, tensor *beside, tensor *time, tensor *context)
@@ -211,5 +211,5 @@ static void upsample_on_tape(ctx *c, const void *weights, tensor *const in[], te
 
 tensor *unet_upsample(ctx *c, const unet_conv *w, tensor *x)
 {
-    return run(c, upsample_on_tape, w, &x, 1);
+    return unet_run(c, upsample_on_tape, w, &x, 1);
 }
