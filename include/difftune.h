@@ -152,6 +152,10 @@ typedef struct dt_settings {
     dt_beta_schedule beta_schedule;                                 /* the noise that a new UNet is trained for */
     int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW, of a UNet 4 */
     char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
+    char controlnet_model[DT_PATH_MAX]; /* a ControlNet on pretrained_model; train: empty and a control: a new one */
+    char conditioning_embedding_out_channels[DT_TEXT_MAX]; /* of a new one's stem, with commas; empty: as published */
+    double controlnet_conditioning_scale;                  /* of what it tells */
+    bool sd_unlocked;             /* the base's way up trains with it */
     double ema_length;            /* of a run's folder, the average of this length (ema_power); 0: its result */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
     dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
@@ -170,7 +174,9 @@ typedef struct dt_settings {
     char validation_data[DT_PATH_MAX]; /* held-out images, same layout; empty: none */
     char source_data[DT_PATH_MAX];     /* diagnose: pictures like those the base was trained on; empty: none */
     char cache_dir[DT_PATH_MAX];       /* where encoded pictures and prompts, and control maps, are kept */
-    char control[DT_PATH_MAX];         /* control pictures named as the pictures; empty: those that the data names */
+    char control[DT_PATH_MAX]; /* train: control pictures named as the pictures, or "given": those that the data names;
+                                * sample: "given", control_data holds control pictures */
+    char control_data[DT_PATH_MAX];    /* sample: what control pictures are made of, or themselves */
     char default_prompt[DT_TEXT_MAX];  /* of pictures without a caption */
     int64_t resolution;                /* of the pictures; 0: the model's */
     bool random_flip;

@@ -129,6 +129,7 @@ dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, in
 void prompts_close(prompts *p)
 {
     example_table_close(&p->told.context);
+    example_table_close(&p->told.control);
     text_table_close(&p->lines);
     *p = (prompts){0};
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/controls.h"
 #include "base/say.h"
 
 /* ---- opening ---- */
@@ -62,7 +63,8 @@ static dt_status open_told(sampling *p, int64_t numbers)
 {
     const dt_settings *s = p->s;
     if (prompts_open(p->c, &p->prompts, &p->model, s, numbers, p->observer) != DT_OK) return p->c->error.status;
-    if (p->prompts.text) p->drawing.told = &p->prompts.told;
+    if (controls_open(p->c, &p->prompts.told, &p->model, s, numbers, p->observer) != DT_OK) return p->c->error.status;
+    if (p->prompts.told.count) p->drawing.told = &p->prompts.told;
     if (!p->model.class_count) p->drawing.labels = NULL;
     if (share_null(p, &p->guide, "guidance_model", s->guidance_model) != DT_OK ||
         share_null(p, &p->tail, "tail_model", s->tail_model) != DT_OK)
@@ -70,16 +72,29 @@ static dt_status open_told(sampling *p, int64_t numbers)
     return class_list_read(&p->classes, p->c, s, &p->info, p->model.class_count);
 }
 
+/* The model, and the ControlNet's hash. */
+static dt_status open_model(sampling *p)
+{
+    model_file f;
+    ctx *c = p->c;
+    model_choice choice = model_choice_of(p->s, p->observer);
+    choice.length = p->s->ema_length;
+    choice.control = control_choice_of(p->s);
+    if (model_file_open_as(&f, p->s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
+        return c->error.status;
+    model_file_load(c, &p->model, &p->info, &f, NULL);
+    memcpy(p->control_sha256, f.control.hash.hex, sizeof p->control_sha256);
+    model_file_close(&f);
+    return c->error.status;
+}
+
 dt_status sampling_open(sampling *p, int64_t numbers)
 {
     ctx *c = p->c;
     const dt_settings *s = p->s;
     p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
-    model_choice choice = model_choice_of(s, p->observer);
-    choice.length = s->ema_length;
-    if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK ||
-        sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK || open_guide(p) != DT_OK ||
-        open_tail(p) != DT_OK ||
+    if (open_model(p) != DT_OK || sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
+        open_guide(p) != DT_OK || open_tail(p) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;
     return open_told(p, numbers);
@@ -132,6 +147,10 @@ void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TE
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
         s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
     size_t used = add_prompts(p, out, add_guide(p, out, strlen(out)));
+    if (p->control_sha256[0])
+        snprintf(out + used, SAMPLE_TEXT_MAX - used, ", controlnet sha256 %s, scale %g, control %s", p->control_sha256,
+                 s->controlnet_conditioning_scale, p->prompts.told.sha256);
+    used = strlen(out);
     if (s->nag_scale > 0) snprintf(out + used, SAMPLE_TEXT_MAX - used, ", nag_scale %g", s->nag_scale);
     used = strlen(out);
     if (tail_steps)

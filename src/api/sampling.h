@@ -17,6 +17,7 @@ typedef struct sampling {
     bool tail_told; /* the tail's model has the same classes, and is told them */
     codec codec;
     class_list classes;
+    char control_sha256[65]; /* of the ControlNet's file; empty: there is none */
     prompts prompts;
     drawing drawing; /* without a tail: see sampling_end */
 } sampling;

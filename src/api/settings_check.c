@@ -209,7 +209,11 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_diagnosis(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
-    RULE(s->control[0] && !s->cache_dir[0], "control needs cache_dir, where control maps are kept");
+    RULE((s->control[0] || s->controlnet_model[0]) && !s->cache_dir[0],
+         "control needs cache_dir, where control maps are kept");
+    RULE((s->control[0] || s->controlnet_model[0]) && s->adapter != DT_ADAPTER_NONE,
+         "a ControlNet trains as a whole: leave out adapter");
+    RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
          s->lr_warmup_steps, s->max_train_steps);
@@ -266,6 +270,11 @@ static void check_sample(const dt_settings *s, dt_error *err)
     check_sampler(s, err);
     check_length(s, err);
     check_guidance(s, err);
+    RULE((s->control[0] || s->control_data[0]) && !s->controlnet_model[0], "control needs controlnet_model");
+    RULE(s->controlnet_model[0] && !s->control_data[0],
+         "controlnet_model needs control_data, the pictures that it is told");
+    RULE(s->control[0] && strcmp(s->control, "given") != 0, "control %s: given expected: control_data as it is",
+         s->control);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
     RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,

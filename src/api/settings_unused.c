@@ -49,9 +49,19 @@ static bool has_no_power(const dt_settings *s)
     return !is_plain(s) && s->psi != DT_PSI_POWER && !(mirrors && s->tau_retention < 0);
 }
 
+static bool tells_no_control(const dt_settings *s)
+{
+    return !s->controlnet_model[0] && !s->control[0];
+}
+
 static bool keeps_nothing(const dt_settings *s)
 {
-    return !s->vae[0] && !s->control[0];
+    return !s->vae[0] && tells_no_control(s);
+}
+
+static bool has_a_controlnet(const dt_settings *s)
+{
+    return s->controlnet_model[0] != '\0';
 }
 
 static bool measures_no_distance(const dt_settings *s)
@@ -126,6 +136,13 @@ static const unused unused_keys[] = {
      "is for method pretrain with model UNet", true},
     {SETTINGS_TRAIN, makes_latent_model, "in_channels", "is for models of pixels; the vae says how many a latent has",
      true},
+    {SETTINGS_TRAIN, pretrains, "controlnet_model conditioning_embedding_out_channels sd_unlocked",
+     "is for a ControlNet, which is tuned on a base", true},
+    {SETTINGS_TRAIN | SETTINGS_SAMPLE, tells_no_control,
+     "conditioning_embedding_out_channels controlnet_conditioning_scale sd_unlocked control_data",
+     "is for a ControlNet: control or controlnet_model", true},
+    {SETTINGS_TRAIN, has_a_controlnet, "conditioning_embedding_out_channels",
+     "is for a new ControlNet; controlnet_model has its own", true},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
     {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},

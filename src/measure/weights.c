@@ -37,7 +37,7 @@ static const real *start_of(trainer *t, const train_row *r, const row_room *room
     if (made)
         params_start(t->c, room->start, made, (int)(r->param - made->row), t->plan.seed);
     else if (trainer_row_is_of_base(t, r))
-        params_read_values(t->c, room->start, r->param, &t->file.tensors, r->param->name);
+        params_read_values(t->c, room->start, r->param, trainer_start_file(t, r->param), r->param->name);
     else
         return NULL;
     return room->start;

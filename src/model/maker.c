@@ -24,6 +24,15 @@ model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
                           .observer = observer};
 }
 
+control_choice control_choice_of(const dt_settings *s)
+{
+    return (control_choice){.wanted = s->controlnet_model[0] || s->control[0],
+                            .path = s->controlnet_model,
+                            .scale = s->controlnet_conditioning_scale,
+                            .stem = s->conditioning_embedding_out_channels,
+                            .seed = (uint64_t)s->seed};
+}
+
 static void tell(const model_choice *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void tell(const model_choice *k, const char *format, ...)
 {
@@ -336,6 +345,28 @@ static void tell_apart(char sha256[65], const model_file *f, const char *adapter
     memcpy(sha256, hash.hex, sizeof hash.hex);
 }
 
+/* ---- a ControlNet beside it ---- */
+
+static dt_status open_control(model_file *f, const model_choice *k, dt_error *err)
+{
+    char path[DT_PATH_MAX];
+    bool averages;
+    const char *model = k->control.path ? k->control.path : "";
+    if (!k->control.wanted || (f->kind->is_controlled && f->kind->is_controlled(&f->tensors))) return err->status;
+    if (f->kind != &unet_kind)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s: a ControlNet tells UNets of Stable Diffusion what to draw, and this is none", f->path);
+    if (model[0] && find_weights(path, k, model, &averages, err) != DT_OK) return err->status;
+    if (control_part_open(&f->control, &k->control, model[0] ? path : "", &f->tensors, err) != DT_OK || !model[0])
+        return err->status;
+    const char *said = control_part_base(&f->control);
+    if (!f->hash.hex[0] && said) tensor_file_sha256(&f->hash, &f->tensors);
+    if (said && strcmp(said, f->hash.hex) != 0)
+        tell(k, "%.600s was made for another base (sha256 %.12s..) than %.600s (%.12s..)", path, said, f->path,
+             f->hash.hex);
+    return err->status;
+}
+
 /* ---- opening ---- */
 
 /* Their base is looked at first: what would not fit was most likely made for another one. */
@@ -399,6 +430,7 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
     if (err->status == DT_OK && open_adapters(&f->adapters, &chain, choice, err) == DT_OK)
         join_adapters(f, choice, err);
     if (err->status == DT_OK && choice->blend && choice->blend[0]) blend(f, choice, kinds, err);
+    if (err->status == DT_OK) open_control(f, choice, err);
     if (err->status != DT_OK)
         model_file_close(f);
     else if (guess[0])
@@ -415,6 +447,7 @@ void model_file_close(model_file *f)
 {
     tensor_file_close(&f->tensors);
     adapter_files_close(&f->adapters);
+    control_part_close(&f->control);
     *f = (model_file){0};
 }
 
@@ -427,6 +460,7 @@ dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_fil
         if (info && known) memcpy(info->sha256, f->hash.hex, sizeof info->sha256);
         tell_apart(kept->sha256, f, f->adapters.identity);
         if (f->kind->load(c, d, &f->tensors, kept, labels) == DT_OK) adapter_files_join(c, &f->adapters, d);
+        if (f->control.choice.wanted && !ctx_failed(c)) control_part_join(c, d, &f->control, kept->sha256);
     }
     model_info_free(&own);
     return c->error.status;

@@ -4,6 +4,7 @@
 
 #include "adapter/adapter_file.h"
 #include "diffusion/denoiser.h"
+#include "model/control_part.h"
 #include "model/file/kind.h"
 
 /* All kinds, ending with NULL. The last one tells what is wrong with a file that fits none. */
@@ -17,12 +18,17 @@ typedef struct model_choice {
     dt_process process;
     const char *blend;           /* "PATH:SHARE" of another model to mix in; NULL or empty: none */
     double length;               /* of a run's folder, the average of this length (average/); 0: its result */
+    control_choice control;      /* of a ControlNet that tells the model a control; by default none does */
     const char *adapters;        /* a list of adapter files (adapter/adapter_file.h); NULL: none */
     const dt_observer *observer; /* may be NULL */
 } model_choice;
 
-/* As the settings have it, but for the length: that is for verbs that take ema_length of the model they are about. */
+/* As the settings have it, but for the length and the control: those are for verbs that take ema_length or a ControlNet of the model
+ * they are about. */
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer);
+
+/* The ControlNet of the settings: one that is named, or with `control` a new one. */
+control_choice control_choice_of(const dt_settings *s);
 
 /* An open model file. */
 typedef struct model_file {
@@ -35,6 +41,7 @@ typedef struct model_file {
     int64_t added_heads;  /* said by the choice, not by the file; 0: none */
     bool added_flow;      /* likewise */
     adapter_files adapters;
+    control_part control; /* its factor is for whoever opened the codec to say */
     file_hash hash; /* of the file's bytes, where adapters asked for it; else empty */
 } model_file;
 
@@ -48,7 +55,8 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
  * (state_dict., module., _orig_mod. and others), and of averaged weights and those they are averages of (ema., model.), to
  * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice; then `blend` is mixed in.
  * DT_ERR_ARG where there are no such weights, where the file states other heads or another process, where its name says that it is
- * a SiT and nothing else tells, and where an average of a length is asked of what kept none. On failure *f is empty and may be
+ * a SiT and nothing else tells, and where an average of a length is asked of what kept none. A ControlNet that is asked for
+ * is opened beside it; one of another base is told, one that does not fit is DT_ERR_SHAPE. On failure *f is empty and may be
  * closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);
@@ -57,7 +65,7 @@ dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, d
 void model_file_close(model_file *f);
 
 /* Makes the denoiser of an open file. Every tensor of the network must be there with its shape, and every tensor of the file
- * must be used. `labels` may be NULL; `info` too: its hash takes a pass over the file. The caller frees *info, also after a
+ * must be used. With a control it is the denoiser of both (model/sd/controlled.h). `labels` may be NULL; `info` too: its hash takes a pass over the file. The caller frees *info, also after a
  * failure. */
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels);
 

@@ -42,7 +42,7 @@ static dt_status save_weights(training *r, const char *path, train_values values
     trainer *t = &r->trainer;
     ctx *c = t->c;
     const denoiser *d = &t->model;
-    if (!trainset_has_all(&t->set, d->params))
+    if (t->set.table_count > 1 || !trainset_has_all(&t->set, d->params))
         return trainset_write(c, &t->set, path, &values, &(const char *){""}, 1, hash);
     const arena_place mark = arena_mark(&c->scratch);
     const denoiser_file file = {.path = path,
@@ -296,7 +296,7 @@ int64_t checkpoint_disk_bytes(const training *r)
     const trainer *t = &r->trainer;
     const int64_t value = (int64_t)sizeof(float), trained = trainset_values(&t->set) * value;
     const int64_t model = params_count(t->model.params, true) * value;
-    const int64_t weights = trainset_has_all(&t->set, t->model.params) ? model : trained;
+    const int64_t weights = t->set.table_count == 1 && trainset_has_all(&t->set, t->model.params) ? model : trained;
     const int64_t made = r->checkpointing_steps > 0 ? r->step_count / r->checkpointing_steps : 0;
     const int64_t kept = r->checkpoints_kept > 0 && made > r->checkpoints_kept ? r->checkpoints_kept : made;
     const int64_t results = r->s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;

@@ -12,6 +12,7 @@
 #include "settings/settings.h"
 
 #define FINAL_MODEL   "final/model.safetensors"
+#define FINAL_BASE    "final/unet.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
 
 /* With a constant rate a run may be made longer: the steps it has made stay what they are. And base_sha256 tells the heads of what is
@@ -66,6 +67,8 @@ static json_t *identity_of(const training *r)
     json_put(&identity, "base_sha256", json_string(r->trainer.base.sha256));
     json_put(&identity, "bank_sha256", json_string(r->trainer.bank.sha256));
     const told_data *told = &r->trainer.told;
+    const file_hash *control = &r->trainer.file.control.hash;
+    if (control->hex[0]) json_put(&identity, "controlnet_sha256", json_string(control->hex));
     if (told->has_contexts) json_put(&identity, "encoder_sha256", json_string(told->encoder_sha256));
     if (told->has_controls) json_put(&identity, "control_maker", json_string(told->controls.maker.identity));
     if (r->trainer.codec.kind != CODEC_PIXELS) json_put(&identity, "vae_sha256", json_string(r->trainer.codec.sha256));
@@ -239,22 +242,37 @@ dt_status run_folder_look(const training *r, dt_error *err)
 
 /* ---- the result ---- */
 
-/* final/model.safetensors always, which this program looks for, and beside it what another program wants. */
-static dt_status write_models(training *r, train_values values, const weights_note *n)
+/* Beside a ControlNet the base, where rows of it trained too. */
+static dt_status write_base(training *r, train_values values, const weights_note *n)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, r->folder, FINAL_BASE);
+    return weights_write_network(r, r->trainer.model.base, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n);
+}
+
+/* What another program wants beside it. */
+static dt_status write_other(training *r, train_values values, const weights_note *n)
 {
     static const char *const name[] = {FINAL_MODEL, "final/model.pt", "final", "final/original.safetensors"};
     const dt_model_format other = r->s->save_model_as;
     char path[DT_PATH_MAX], folder[DT_PATH_MAX];
-    file_join(path, r->folder, name[DT_MODEL_SAFETENSORS]);
-    if (weights_write_model(r, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n) != DT_OK ||
-        other == DT_MODEL_SAFETENSORS)
-        return r->trainer.c->error.status;
     file_join(path, r->folder, name[other]);
     if (other == DT_MODEL_DIFFUSERS) {
         snprintf(folder, sizeof folder, "%s", path);
         file_join(path, folder, r->trainer.model.ops->diffusers_folder);
     }
     return weights_write_model(r, path, values, other, r->s->save_dtype, n);
+}
+
+/* final/model.safetensors always, which this program looks for. */
+static dt_status write_models(training *r, train_values values, const weights_note *n)
+{
+    char path[DT_PATH_MAX];
+    const dt_error *err = &r->trainer.c->error;
+    file_join(path, r->folder, FINAL_MODEL);
+    weights_write_model(r, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n);
+    if (err->status == DT_OK && r->s->save_model_as != DT_MODEL_SAFETENSORS) write_other(r, values, n);
+    return err->status == DT_OK && r->s->sd_unlocked ? write_base(r, values, n) : err->status;
 }
 
 /* The rows that trained, as an adapter's file with PEFT's description beside it. */

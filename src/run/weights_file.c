@@ -89,9 +89,14 @@ void weights_note_close(weights_note *n)
 dt_status weights_write_model(training *r, const char *path, train_values values, dt_model_format format,
                               dt_file_dtype dtype, const weights_note *n)
 {
+    return weights_write_network(r, &r->trainer.model, path, values, format, dtype, n);
+}
+
+dt_status weights_write_network(training *r, const denoiser *d, const char *path, train_values values,
+                                dt_model_format format, dt_file_dtype dtype, const weights_note *n)
+{
     trainer *t = &r->trainer;
     ctx *c = t->c;
-    const denoiser *d = &t->model;
     const arena_place mark = arena_mark(&c->scratch);
     const denoiser_file file = {.path = path,
                                 .format = format,

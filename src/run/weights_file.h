@@ -29,6 +29,10 @@ bool weights_adapt(const training *r);
 /* The whole network with these values in a file of this format, or the rows that train as an adapter's. Either tells the log. */
 dt_status weights_write_model(training *r, const char *path, train_values values, dt_model_format format,
                               dt_file_dtype dtype, const weights_note *n);
+/* The same of one of its networks: the model, or the base of a ControlNet. */
+dt_status weights_write_network(training *r, const denoiser *d, const char *path, train_values values,
+                                dt_model_format format, dt_file_dtype dtype, const weights_note *n);
+
 dt_status weights_write_adapter(training *r, const char *path, train_values values, dt_file_dtype dtype,
                                 const weights_note *n);
 

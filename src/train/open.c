@@ -48,7 +48,8 @@ static dt_status open_codec_of_tuned(opening *o, model_kinds kinds)
     trainer *t = o->t;
     const dt_settings *s = o->s;
     dt_error *err = &o->c->error;
-    const model_choice choice = model_choice_of(s, t->observer);
+    model_choice choice = model_choice_of(s, t->observer);
+    choice.control = control_choice_of(s);
     if (model_file_open_as(&t->file, s->pretrained_model, &choice, kinds, err) != DT_OK ||
         codec_open_for(o->c, &t->codec, s->vae, t->file.path, t->file.shape.channels) != DT_OK)
         return err->status;
@@ -246,9 +247,20 @@ static dt_status tuned_model(opening *o)
                                 .seed = (uint64_t)o->s->seed,
                                 .user = t->observer->user,
                                 .log = t->observer->log};
-    t->file.tensors.in_place = o->s->adapter != DT_ADAPTER_NONE; /* what is frozen is used where it lies */
+    const bool controlled = t->file.control.choice.wanted;
+    /* What is frozen is used where it lies. */
+    t->file.tensors.in_place = o->s->adapter != DT_ADAPTER_NONE || (controlled && !o->s->sd_unlocked);
+    t->file.control.factor = t->codec.factor;
     if (model_file_load(o->c, &t->model, &t->base, &t->file, &labels) != DT_OK) return o->c->error.status;
     t->relabelled = !label_table_fits(&labels, &t->base, t->file.kind->class_count(&t->file.tensors));
+    if (controlled && t->relabelled)
+        return error_set(&o->c->error, DT_ERR_SHAPE,
+                         "%s: a ControlNet's base is frozen, and its classes are not those of %s", t->file.path,
+                         o->s->train_data);
+    if (controlled)
+        trainer_log(t, "ControlNet: %s; %s is frozen%s",
+                    t->file.control.path[0] ? t->file.control.path : "a new one, a copy of the base's way down",
+                    t->file.path, o->s->sd_unlocked ? " but for its way up" : "");
     if (codec_is_another(&t->codec, t->base.metadata))
         trainer_log(t, "%s was trained on latents of another codec than %s", t->file.path, o->s->vae);
     return DT_OK;
@@ -289,13 +301,24 @@ static dt_status open_model(opening *o, model_kinds kinds)
 
 static dt_status choose_rows(opening *o)
 {
+    static const train_rule way_up[] = {
+        {"*", false}, {"up_blocks.*", true}, {"conv_norm_out.*", true}, {"conv_out.*", true}};
     trainer *t = o->t;
     char text[DT_TEXT_MAX];
     if (t->adapter.plan.kind != DT_ADAPTER_NONE) {
         adapter_describe(text, &t->adapter.plan);
         trainer_log(t, "adapter: %s", text);
     }
-    return trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter, t->plan.time_dropout > 0);
+    if (trainset_add_tuned(o->c, &t->set, &t->model, &t->adapter, t->plan.time_dropout > 0) == DT_OK &&
+        o->s->sd_unlocked)
+        trainset_add(o->c, &t->set, t->model.base->params, way_up, (int)(sizeof way_up / sizeof *way_up));
+    return o->c->error.status;
+}
+
+const tensor_file *trainer_start_file(const trainer *t, const param *row)
+{
+    const tensor_file *control = &t->file.control.tensors;
+    return tensor_file_find(control, row->name) ? control : &t->file.tensors;
 }
 
 bool trainer_row_is_of_base(const trainer *t, const train_row *r)
@@ -303,7 +326,7 @@ bool trainer_row_is_of_base(const trainer *t, const train_row *r)
     const param *p = r->param;
     const network_sites *sites = t->model.sites;
     const bool of_classes = sites && sites->label_rows && fnmatch(sites->label_rows, p->name, 0) == 0;
-    const tensor_entry *e = t->file.path[0] ? tensor_file_find(&t->file.tensors, p->name) : NULL;
+    const tensor_entry *e = t->file.path[0] ? tensor_file_find(trainer_start_file(t, p), p->name) : NULL;
     bool same = e && e->dim_count == p->file_dim_count && !(of_classes && t->relabelled);
     for (int i = 0; same && i < p->file_dim_count; i++) same = e->dims[i] == p->file_dim[i];
     return same;

@@ -25,13 +25,14 @@ static dt_status open_controls(told_data *d, const dt_settings *s, const model_f
 {
     dt_error *err = &d->c->error;
     const control_maker maker = control_of_pictures();
-    d->has_controls = file->kind->is_controlled && file->kind->is_controlled(&file->tensors);
+    d->has_controls =
+        file->control.choice.wanted || (file->kind->is_controlled && file->kind->is_controlled(&file->tensors));
     if (s->control[0] && !d->has_controls)
         return error_set(err, DT_ERR_UNSUPPORTED, "control %s: the network of %s is told no control picture",
                          s->control, s->pretrained_model);
     if (!d->has_controls) return DT_OK;
     d->told.controls = &d->controls;
-    d->told.control_folder = s->control;
+    d->told.control_folder = strcmp(s->control, CONTROL_GIVEN) != 0 ? s->control : "";
     return (o->rehearsal ? control_cache_look : control_cache_open)(&d->controls, s->cache_dir, &maker, o->resolution,
                                                                     o->background, &o->watch, err);
 }

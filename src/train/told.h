@@ -3,6 +3,7 @@
 #define TRAIN_TOLD_H
 
 #include "data/examples.h"
+#include "model/annotate/annotator.h"
 #include "model/maker.h"
 
 typedef struct told_data {
@@ -13,6 +14,8 @@ typedef struct told_data {
     arena_place mark; /* of the model arena before it */
     shard_cache contexts;
     control_cache controls;
+    annotator annotator;        /* while data is opened, where maps are made */
+    char maker_identity[DT_TEXT_MAX + 80];
     examples_told told; /* for the data's opening */
 } told_data;
 

@@ -75,6 +75,9 @@ void trainer_close(trainer *t);
 /* Whether the examples say all that the model takes. DT_ERR_UNSUPPORTED: its kind has no text encoder, or no door for controls. */
 dt_status trainer_check_told(const trainer *t);
 
+/* The file that a row starts from, if from one: the ControlNet's that was given, or the base's. */
+const tensor_file *trainer_start_file(const trainer *t, const param *row);
+
 /* Whether the base's file holds what a row that trains started with. New classes' rows start otherwise, an adapter's have no
  * counterpart. */
 bool trainer_row_is_of_base(const trainer *t, const train_row *r);

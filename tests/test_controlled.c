@@ -1,0 +1,286 @@
+/* A ControlNet on a small UNet told a class, through the verbs: it is trained, stopped and resumed, written and read, drawn from, and told
+ * that it is for another base. */
+#include "run_fixture.h"
+
+#include "engine/open.h"
+#include "image/image_codec.h"
+#include "model/sd/controlnet_file.h"
+
+static dt_settings base_settings(const char *output, const char *widths)
+{
+    dt_settings s = fixture_settings(output);
+    s.method = DT_METHOD_PRETRAIN;
+    s.pretrained_model[0] = s.bank[0] = '\0';
+    snprintf(s.model, sizeof s.model, "UNet");
+    snprintf(s.block_out_channels, sizeof s.block_out_channels, "%s", widths);
+    s.layers_per_block = 1;
+    s.norm_num_groups = 4;
+    s.num_heads = 2;
+    s.cross_attention_dim = 12;
+    s.resolution = FIXTURE_SIZE;
+    return s;
+}
+
+/* base and wide: UNets of two shapes; other: one of the first's with other weights; edges/: a control for each picture. */
+static int make(void **state)
+{
+    if (fixture_make(state)) return -1;
+    fixture_images("edges", FIXTURE_CLASSES, 4, FIXTURE_SIZE, 3);
+    dt_settings s = base_settings("base", "8,16");
+    fixture_train_to_the_end(&s);
+    s = base_settings("other", "8,16");
+    s.seed = 7;
+    fixture_train_to_the_end(&s);
+    s = base_settings("wide", "12,16");
+    fixture_train_to_the_end(&s);
+    return 0;
+}
+
+static dt_settings control_settings(const char *output)
+{
+    dt_settings s = fixture_settings(output);
+    s.bank[0] = '\0';
+    s.method = DT_METHOD_FINETUNE;
+    s.train_batch_size = 3;
+    s.max_train_steps = 4;
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base"));
+    snprintf(s.control, sizeof s.control, "%s", temp_path("edges"));
+    snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("cache"));
+    return s;
+}
+
+static file_hash file_of(const char *name)
+{
+    file_hash hash;
+    dt_error err = {0};
+    if (file_sha256(&hash, temp_path(name), &err) != DT_OK) fail_msg("%s", err.message);
+    return hash;
+}
+
+static void open_result(tensor_file *f, const char *name)
+{
+    dt_error err = {0};
+    if (safetensors_open(f, temp_path(name), &err) != DT_OK) fail_msg("%s", err.message);
+}
+
+/* ---- training ---- */
+
+static void a_new_one_is_trained_on_a_frozen_base(void **state)
+{
+    (void)state;
+    tensor_file f;
+    const file_hash before = file_of("base/final/model.safetensors");
+    dt_settings s = control_settings("first");
+    fixture_train_to_the_end(&s);
+    assert_non_null(strstr(fixture_log, "a copy of the base's way down"));
+    assert_string_equal(file_of("base/final/model.safetensors").hex, before.hex);
+    open_result(&f, "first/final/model.safetensors");
+    assert_true(controlnet_file_fits(&f));
+    assert_string_equal(tensor_file_metadata(&f, CONTROLNET_BASE), before.hex);
+    const tensor_entry *zero = tensor_file_find(&f, "controlnet_mid_block.weight");
+    float weights[16 * 16];
+    double sum = 0;
+    dt_error err = {0};
+    assert_int_equal(tensor_read_f32(weights, zero, &err), DT_OK);
+    for (int i = 0; i < 16 * 16; i++) sum += fabs((double)weights[i]);
+    assert_true(sum > 0);
+    tensor_file_close(&f);
+}
+
+/* Stopped and resumed, checkpointed or not, with more threads: the same weights; with the way up unlocked too, whose base stands
+ * beside. */
+static void a_run_does_not_depend_on_how_it_was_made(void **state)
+{
+    (void)state;
+    for (int unlocked = 0; unlocked < 2; unlocked++) {
+        dt_settings s = control_settings("plain");
+        s.sd_unlocked = unlocked;
+        const file_hash plain = fixture_bits(s);
+        s.gradient_checkpointing = true;
+        s.threads = 2;
+        assert_string_equal(fixture_bits(s).hex, plain.hex);
+        s = control_settings(unlocked ? "stopped-unlocked" : "stopped");
+        s.sd_unlocked = unlocked;
+        assert_int_equal(fixture_train(&s, 2), DT_ERR_INTERRUPTED);
+        fixture_train_to_the_end(&s);
+        assert_string_equal(fixture_result(unlocked ? "stopped-unlocked" : "stopped").hex, plain.hex);
+    }
+}
+
+/* Of the base only the way up is another one. */
+static void unlocked_the_way_up_trains_too(void **state)
+{
+    (void)state;
+    tensor_file before, after;
+    dt_settings s = control_settings("unlocked");
+    s.sd_unlocked = true;
+    fixture_train_to_the_end(&s);
+    open_result(&before, "base/final/model.safetensors");
+    open_result(&after, "unlocked/final/unet.safetensors");
+    assert_int_equal(before.count, after.count);
+    for (size_t i = 0; i < before.count; i++) {
+        const tensor_entry *a = &before.entries[i], *b = tensor_file_find(&after, a->name);
+        const bool up = !strncmp(a->name, "up_blocks.", 10) || !strncmp(a->name, "conv_out.", 9) ||
+                        !strncmp(a->name, "conv_norm_out.", 14);
+        assert_non_null(b);
+        if (!up && memcmp(a->data, b->data, (size_t)a->bytes)) fail_msg("%s has changed", a->name);
+        if (!strcmp(a->name, "conv_out.weight")) assert_memory_not_equal(a->data, b->data, (size_t)a->bytes);
+    }
+    tensor_file_close(&before);
+    tensor_file_close(&after);
+}
+
+static void it_goes_on_from_one_that_is_there(void **state)
+{
+    (void)state;
+    dt_settings s = control_settings("again");
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("first"));
+    fixture_train_to_the_end(&s);
+    assert_null(strstr(fixture_log, "another base"));
+    assert_string_not_equal(fixture_result("again").hex, fixture_result("first").hex);
+}
+
+/* What the frozen base says without a control is retained. */
+static void the_frozen_base_teaches_it(void **state)
+{
+    (void)state;
+    dt_settings s = control_settings("distilled");
+    s.method = DT_METHOD_DIFF_TUNING;
+    s.retention = DT_RETENTION_TARGET_DISTIL;
+    fixture_train_to_the_end(&s);
+    assert_string_not_equal(fixture_result("distilled").hex, fixture_result("first").hex);
+}
+
+/* ---- drawing ---- */
+
+static dt_settings sample_settings(const char *output)
+{
+    dt_settings s;
+    dt_settings_init(&s);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base"));
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(output));
+    s.threads = 1;
+    s.num_samples = 4;
+    s.sample_batch_size = 2;
+    s.num_inference_steps = 3;
+    s.guidance_scale = 2;
+    return s;
+}
+
+static dt_settings controlled_settings(const char *output, double scale)
+{
+    dt_settings s = sample_settings(output);
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("first"));
+    snprintf(s.control_data, sizeof s.control_data, "%s", temp_path("edges"));
+    s.controlnet_conditioning_scale = scale;
+    return s;
+}
+
+/* Pixels of the second picture of a folder of samples. */
+static void read_pixels(uint8_t rgb[3 * FIXTURE_SIZE * FIXTURE_SIZE], const char *folder)
+{
+    char name[128], *data;
+    size_t size;
+    image picture = {0};
+    dt_error err = {0};
+    const image_options options = {.background = {255, 255, 255}};
+    snprintf(name, sizeof name, "%s/images/000001.png", folder);
+    assert_int_equal(file_read_all(&data, &size, temp_path(name), 1 << 20, &err), DT_OK);
+    assert_int_equal(image_decode(&picture, NULL, (const uint8_t *)data, size, name, &options, &err), DT_OK);
+    memcpy(rgb, picture.rgb, 3 * FIXTURE_SIZE * FIXTURE_SIZE);
+    image_close(&picture);
+    free(data);
+}
+
+static void at_scale_zero_it_draws_what_the_base_draws(void **state)
+{
+    (void)state;
+    static uint8_t alone[3 * FIXTURE_SIZE * FIXTURE_SIZE], silent[sizeof alone], told[sizeof alone];
+    dt_settings s = sample_settings("alone");
+    fixture_must(dt_sample, &s);
+    s = controlled_settings("silent", 0);
+    fixture_must(dt_sample, &s);
+    s = controlled_settings("told", 20);
+    fixture_must(dt_sample, &s);
+    read_pixels(alone, "alone");
+    read_pixels(silent, "silent");
+    read_pixels(told, "told");
+    assert_memory_equal(alone, silent, sizeof alone);
+    assert_memory_not_equal(alone, told, sizeof alone);
+    snprintf(s.control_data, sizeof s.control_data, "%s", temp_path("held"));
+    assert_int_equal(fixture_call_until(dt_sample, &s, -1), DT_ERR_CONFLICT);
+}
+
+static void a_run_draws_grids_of_its_held_out_controls(void **state)
+{
+    (void)state;
+    dt_settings s = control_settings("grids");
+    s.sample_steps = 2;
+    s.validation_steps = 2;
+    s.num_samples = 3;
+    s.sample_batch_size = 2;
+    s.num_inference_steps = 2;
+    snprintf(s.validation_data, sizeof s.validation_data, "%s", temp_path("held"));
+    fixture_train_to_the_end(&s);
+    assert_true(file_exists(temp_path("grids/samples")));
+}
+
+/* ---- what does not fit ---- */
+
+static void another_base_is_told(void **state)
+{
+    (void)state;
+    dt_settings s = controlled_settings("on-another", 1);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other"));
+    fixture_must(dt_sample, &s);
+    assert_non_null(strstr(fixture_log, "was made for another base"));
+}
+
+static void refuse(const dt_settings *s, fixture_verb *verb, dt_status status, const char *said)
+{
+    assert_int_equal(fixture_call_until(verb, s, -1), status);
+    if (!strstr(fixture_message, said)) fail_msg("%s", fixture_message);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    dt_settings s = controlled_settings("refused", 1);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("wide"));
+    refuse(&s, dt_sample, DT_ERR_SHAPE, "block_out_channels is 8, and the model's is 12");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base.safetensors"));
+    refuse(&s, dt_sample, DT_ERR_UNSUPPORTED, "a ControlNet tells UNets of Stable Diffusion");
+    s = controlled_settings("refused", 1);
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("base"));
+    refuse(&s, dt_sample, DT_ERR_FORMAT, "no ControlNet");
+    s = controlled_settings("refused", 1);
+    s.control_data[0] = '\0';
+    refuse(&s, dt_sample, DT_ERR_ARG, "controlnet_model needs control_data");
+    s = control_settings("refused");
+    s.adapter = DT_ADAPTER_LORA;
+    refuse(&s, dt_train, DT_ERR_ARG, "a ControlNet trains as a whole");
+    s = control_settings("refused");
+    snprintf(s.conditioning_embedding_out_channels, sizeof s.conditioning_embedding_out_channels, "4,8");
+    refuse(&s, dt_train, DT_ERR_ARG, "2 entries lead to 1/2");
+    s = control_settings("refused");
+    s.control[0] = '\0';
+    s.sd_unlocked = true;
+    refuse(&s, dt_train, DT_ERR_ARG, "is for a ControlNet");
+    assert_false(file_exists(temp_path("refused")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_one_is_trained_on_a_frozen_base),
+        cmocka_unit_test(a_run_does_not_depend_on_how_it_was_made),
+        cmocka_unit_test(unlocked_the_way_up_trains_too),
+        cmocka_unit_test(it_goes_on_from_one_that_is_there),
+        cmocka_unit_test(the_frozen_base_teaches_it),
+        cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
+        cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
+        cmocka_unit_test(another_base_is_told),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+    return cmocka_run_group_tests(tests, make, temp_folder_remove);
+}
