@@ -135,7 +135,9 @@ static void it_goes_on_from_one_that_is_there(void **state)
     (void)state;
     dt_settings s = control_settings("again");
     snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("first"));
+    s.save_model_as = DT_MODEL_DIFFUSERS;
     fixture_train_to_the_end(&s);
+    assert_true(file_exists(temp_path("again/final/controlnet/config.json")));
     assert_null(strstr(fixture_log, "another base"));
     assert_string_not_equal(fixture_result("again").hex, fixture_result("first").hex);
 }
@@ -149,6 +151,46 @@ static void the_frozen_base_teaches_it(void **state)
     s.retention = DT_RETENTION_TARGET_DISTIL;
     fixture_train_to_the_end(&s);
     assert_string_not_equal(fixture_result("distilled").hex, fixture_result("first").hex);
+}
+
+/* A bank of the base's pictures, each with the map that the annotator makes of it, and a run whose own controls are made by it. */
+static void a_bank_holds_the_control_of_each_picture(void **state)
+{
+    (void)state;
+    static const dt_retention ways[] = {DT_RETENTION_BANK, DT_RETENTION_BANK_DISTIL};
+    tensor_file f;
+    dt_settings b;
+    dt_settings_init(&b);
+    snprintf(b.pretrained_model, sizeof b.pretrained_model, "%s", temp_path("base"));
+    snprintf(b.bank, sizeof b.bank, "%s", temp_path("bank"));
+    snprintf(b.control, sizeof b.control, "canny");
+    b.bank_size = 5;
+    b.bank_shard_size = 3;
+    b.sample_batch_size = 2;
+    b.num_inference_steps = 2;
+    b.threads = 1;
+    assert_int_equal(fixture_call_until(dt_bank, &b, 1), DT_ERR_INTERRUPTED);
+    fixture_must(dt_bank, &b);
+    open_result(&f, "bank/shard-00001.safetensors");
+    const tensor_entry *maps = tensor_file_find(&f, "control"), *x = tensor_file_find(&f, "x");
+    assert_non_null(maps);
+    assert_int_equal(maps->dtype, SAFETENSORS_U8);
+    assert_int_equal(maps->dims[0], x->dims[0]);
+    assert_int_equal(maps->dims[1], FIXTURE_SIZE);
+    for (int64_t i = 0; i < maps->count; i++) {
+        const uint8_t value = ((const uint8_t *)maps->data)[i];
+        assert_true(value == 0 || value == 255);
+    }
+    tensor_file_close(&f);
+    for (int i = 0; i < 2; i++) {
+        dt_settings s = control_settings(i ? "banked-distil" : "banked");
+        s.method = DT_METHOD_DIFF_TUNING;
+        s.retention = ways[i];
+        snprintf(s.control, sizeof s.control, "canny");
+        snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
+        fixture_train_to_the_end(&s);
+    }
+    assert_string_not_equal(fixture_result("banked").hex, fixture_result("banked-distil").hex);
 }
 
 /* ---- drawing ---- */
@@ -172,6 +214,7 @@ static dt_settings controlled_settings(const char *output, double scale)
     dt_settings s = sample_settings(output);
     snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("first"));
     snprintf(s.control_data, sizeof s.control_data, "%s", temp_path("edges"));
+    snprintf(s.control, sizeof s.control, "given");
     s.controlnet_conditioning_scale = scale;
     return s;
 }
@@ -207,8 +250,10 @@ static void at_scale_zero_it_draws_what_the_base_draws(void **state)
     read_pixels(told, "told");
     assert_memory_equal(alone, silent, sizeof alone);
     assert_memory_not_equal(alone, told, sizeof alone);
-    snprintf(s.control_data, sizeof s.control_data, "%s", temp_path("held"));
+    snprintf(s.control, sizeof s.control, "canny");
     assert_int_equal(fixture_call_until(dt_sample, &s, -1), DT_ERR_CONFLICT);
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("annotated"));
+    fixture_must(dt_sample, &s);
 }
 
 static void a_run_draws_grids_of_its_held_out_controls(void **state)
@@ -263,6 +308,9 @@ static void what_does_not_fit_is_refused(void **state)
     snprintf(s.conditioning_embedding_out_channels, sizeof s.conditioning_embedding_out_channels, "4,8");
     refuse(&s, dt_train, DT_ERR_ARG, "2 entries lead to 1/2");
     s = control_settings("refused");
+    s.save_model_as = DT_MODEL_PT;
+    refuse(&s, dt_train, DT_ERR_ARG, "a ControlNet is written as safetensors");
+    s = control_settings("refused");
     s.control[0] = '\0';
     s.sd_unlocked = true;
     refuse(&s, dt_train, DT_ERR_ARG, "is for a ControlNet");
@@ -277,6 +325,7 @@ int main(void)
         cmocka_unit_test(unlocked_the_way_up_trains_too),
         cmocka_unit_test(it_goes_on_from_one_that_is_there),
         cmocka_unit_test(the_frozen_base_teaches_it),
+        cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
         cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
         cmocka_unit_test(another_base_is_told),

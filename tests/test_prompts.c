@@ -301,6 +301,40 @@ static void a_bank_is_drawn_by_prompts(void **state)
     assert_non_null(strstr(fixture_message, "told_sha256"));
 }
 
+/* pipe/: a pipeline's folder whose UNet is trained on captions; pictures without one are told the default prompt. */
+static void a_unet_is_tuned_by_captions_whole_and_by_lora(void **state)
+{
+    (void)state;
+    char clip[2][DT_PATH_MAX];
+    static const char *const part[] = {"text_encoder", "tokenizer"};
+    assert_int_equal(file_make_dirs(temp_path("pipe/unet"), &c.error), DT_OK);
+    write_unet("pipe/unet/diffusion_pytorch_model.safetensors");
+    for (int i = 0; i < 2; i++) {
+        char name[64], from[64];
+        snprintf(from, sizeof from, "vectors/clip/%s", part[i]);
+        snprintf(name, sizeof name, "pipe/%s", part[i]);
+        assert_non_null(realpath(from, clip[i]));
+        assert_int_equal(symlink(clip[i], temp_path(name)), 0);
+    }
+    fixture_images("captioned", 1, 4, 8, 2);
+    put_file("captioned/c0/000.txt", "a cat\n");
+    dt_settings s = fixture_settings("tuned");
+    s.method = DT_METHOD_FINETUNE;
+    s.bank[0] = '\0';
+    s.train_batch_size = 2;
+    s.max_train_steps = 3;
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("pipe"));
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("captioned"));
+    snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("cache"));
+    fixture_train_to_the_end(&s);
+    s.adapter = DT_ADAPTER_LORA;
+    snprintf(s.lora_targets, sizeof s.lora_targets, "to_q,to_v,ff.net.2");
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("lora"));
+    fixture_train_to_the_end(&s);
+    assert_true(file_exists(temp_path("tuned/final/model.safetensors")));
+    assert_true(file_exists(temp_path("lora/final/adapter_model.safetensors")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_are_drawn_by_prompts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bank_is_drawn_by_prompts, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_unet_is_tuned_by_captions_whole_and_by_lora, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

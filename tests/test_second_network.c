@@ -108,7 +108,7 @@ static dt_status make_bank(const dt_settings *s, int64_t stop_at)
     tell(&told, 9);
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     if (denoiser_load(&c, &d, &info, s->pretrained_model, kinds) != DT_OK) fail_msg("%s", c.error.message);
-    const dt_status status = bank_make(&c, &d, info.sha256, &told, s, &observer);
+    const dt_status status = bank_make(&c, &d, info.sha256, &told, NULL, s, &observer);
     snprintf(fixture_message, sizeof fixture_message, "%s", c.error.message);
     examples_close(&told);
     model_info_free(&info);

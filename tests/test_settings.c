@@ -124,6 +124,8 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
                                             "inception_score_parts",
                                             "cache_dir",
                                             "control",
+                                            "controlnet_model",
+                                            "annotator_weights",
                                             "default_prompt",
                                             "train_data",
                                             "validation_data",

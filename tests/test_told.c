@@ -390,7 +390,7 @@ static void a_bank_holds_captions_and_maps(void **state)
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
     ctx_enter(&c);
     assert_int_equal(denoiser_load(&c, &d, &info, s.pretrained_model, kinds), DT_OK);
-    if (bank_make(&c, &d, info.sha256, told, &s, &nobody) != DT_OK) fail_msg("%s", c.error.message);
+    if (bank_make(&c, &d, info.sha256, told, NULL, &s, &nobody) != DT_OK) fail_msg("%s", c.error.message);
     if (bank_open(&c, &b, s.bank, &d, info.sha256, &o) != DT_OK) fail_msg("%s", c.error.message);
     assert_int_equal(b.count, PICTURES + 3);
     assert_int_equal(b.control.map_channels, 3);

@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/controls.h"
 #include "api/prompts.h"
 #include "base/clock.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
 #include "file/lock.h"
+#include "image/image.h"
 #include "measure/drawing.h"
 #include "model/maker.h"
 #include "data/watch.h"
@@ -31,7 +33,8 @@ static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *
 }
 
 /* What an image of the bank depends on besides its index. */
-static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const char *base_sha256, const examples *told)
+static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const char *base_sha256, const examples *told,
+                                const bank_control *control)
 {
     const bool guided = s->bank_labels == DT_BANK_CLASSES;
     json_t *all = JSON_OBJECT(
@@ -48,6 +51,12 @@ static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const c
          json_pack("[I,I,I]", (json_int_t)d->shape.channels, (json_int_t)d->shape.height, (json_int_t)d->shape.width)},
         {"shard_size", json_integer(s->bank_shard_size)});
     if (all && told && told->sha256[0]) json_put(&all, "told_sha256", json_string(told->sha256));
+    if (all && control) {
+        json_put(&all, "control", json_string(s->control));
+        json_put(&all, "control_settings", json_string(control->annotator->settings));
+        json_put(&all, "control_weights", json_string(control->annotator->sha256));
+        json_put(&all, "vae_sha256", json_string(control->codec->sha256));
+    }
     return all;
 }
 
@@ -83,8 +92,10 @@ typedef struct making {
     file_lock lock;
     const dt_observer *observer;
     double started_s;
-    float *x;                   /* of the shard that is being drawn */
-    int64_t shard_first, drawn; /* the shard's first sample, and the one after the last that was drawn */
+    const bank_control *control; /* NULL: none is made */
+    float *x;                    /* of the shard that is being drawn */
+    uint8_t *maps;               /* likewise, of control pictures */
+    int64_t shard_first, drawn;  /* the shard's first sample, and the one after the last that was drawn */
     bool stop;
 } making;
 
@@ -93,7 +104,10 @@ static dt_status prepare_drawing(making *k, const denoiser *d, const examples *t
     ctx *c = k->c;
     const dt_settings *s = k->s;
     const bool null = s->bank_labels == DT_BANK_NULL;
-    k->drawing = (drawing){.labels = d->class_count ? &k->labels : NULL, .told = told, .batch = s->sample_batch_size};
+    k->drawing = (drawing){.labels = d->class_count ? &k->labels : NULL,
+                           .told = told,
+                           .codec = k->control ? k->control->codec : NULL,
+                           .batch = s->sample_batch_size};
     if (sampler_open(&k->drawing.sampler, d, s, &c->error) != DT_OK) return c->error.status;
     k->drawing.sampler.start = RNG_BANK_START;
     k->drawing.sampler.step = RNG_BANK_STEP;
@@ -101,10 +115,34 @@ static dt_status prepare_drawing(making *k, const denoiser *d, const examples *t
     return null ? class_list_one(&k->labels, c, denoiser_null_class(d)) : class_list_all(&k->labels, c, d->class_count);
 }
 
+/* Values of one map. */
+static int64_t map_bytes(const making *k)
+{
+    if (!k->control) return 0;
+    const sample_shape s = drawing_picture_shape(&k->drawing);
+    return s.height * s.width * k->control->annotator->channels;
+}
+
+/* The control of each picture of a batch: the annotator's map of it, as files would show the picture. */
+static void annotate_batch(making *k, const drawn *b)
+{
+    ctx *c = k->c;
+    const sample_shape s = drawing_picture_shape(&k->drawing);
+    for (int64_t i = 0; i < b->n && !ctx_failed(c); i++) {
+        image picture = {0};
+        uint8_t *map = k->maps + (b->first + i - k->shard_first) * map_bytes(k);
+        if (image_grid(&picture, b->pictures + i * sample_values(s), 1, s.channels, s.height, s.width, 1, &c->error) ==
+            DT_OK)
+            annotate(c, k->control->annotator, map, picture.rgb, s.height, s.width);
+        image_close(&picture);
+    }
+}
+
 static bool keep_batch(void *user, drawn *b)
 {
     making *k = user;
     const int64_t each = sample_values(k->drawing.sampler.shape), done = b->first + b->n;
+    if (k->control) annotate_batch(k, b);
     memcpy(k->x + (b->first - k->shard_first) * each, b->x, (size_t)(b->n * each) * sizeof *k->x);
     k->drawn = done;
     k->stop = !watch_progress(k->observer, "bank", done, k->s->bank_size, clock_s() - k->started_s);
@@ -146,6 +184,13 @@ static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const makin
         .name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims[0], .values = k->x, .finite = true};
     if (e && list_table(&out[count], dims[count], k, "context", &e->context, first, n)) count++;
     if (e && list_table(&out[count], dims[count], k, "control", &e->control, first, n)) count++;
+    if (k->control) {
+        const sample_shape s = drawing_picture_shape(&k->drawing);
+        memcpy(dims[count], (int64_t[]){n, s.height, s.width, k->control->annotator->channels}, sizeof dims[count]);
+        out[count] = (tensor_source){
+            .name = "control", .dtype = SAFETENSORS_U8, .dim_count = 4, .dims = dims[count], .data = k->maps};
+        count++;
+    }
     return count;
 }
 
@@ -217,7 +262,7 @@ static int64_t told_bytes(const making *k)
 {
     const examples *e = k->drawing.told;
     const size_t context = e && e->context.row ? example_table_row_bytes(&e->context) : 0;
-    return (int64_t)(context + (e && e->control.row ? example_table_row_bytes(&e->control) : 0));
+    return (int64_t)(context + (e && e->control.row ? example_table_row_bytes(&e->control) : 0)) + map_bytes(k);
 }
 
 /* Shards are full but for the last one, which a larger bank_size draws again to its new length: sample i does not change.
@@ -233,6 +278,7 @@ static dt_status fill_bank(making *k)
         return c->error.status;
     const arena_place mark = arena_mark(&c->model);
     k->x = arena_alloc(&c->model, (size_t)(largest * each), &c->error);
+    k->maps = arena_alloc(&c->model, (size_t)(largest * map_bytes(k)), &c->error);
     if (missing > 0 && k->x) drawing_tell_need(c, &k->drawing, largest, NULL, k->observer, 0);
     int64_t finished = 0;
     while (finished * size < total && !k->stop && ctx_go_on(c)) {
@@ -248,12 +294,12 @@ static dt_status fill_bank(making *k)
     return c->error.status;
 }
 
-dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const examples *told, const dt_settings *s,
-                    const dt_observer *observer)
+dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const examples *told,
+                    const bank_control *control, const dt_settings *s, const dt_observer *observer)
 {
-    making k = {.c = c, .s = s, .observer = observer, .started_s = clock_s()};
+    making k = {.c = c, .s = s, .observer = observer, .control = control, .started_s = clock_s()};
     if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
-    json_t *description = describe_drawing(s, d, base_sha256, told);
+    json_t *description = describe_drawing(s, d, base_sha256, told, control);
     if (description)
         k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
     else
@@ -263,6 +309,19 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
     json_decref(description);
     file_unlock(&k.lock);
     return c->error.status;
+}
+
+/* With `control` an annotator sees what is drawn. */
+static dt_status make_controlled(ctx *c, const denoiser *d, const char *base_sha256, const examples *told,
+                                 const dt_settings *s, const dt_observer *observer)
+{
+    codec pictures;
+    annotator a;
+    bool wanted;
+    if (controls_annotator(c, &a, s, &wanted) != DT_OK) return c->error.status;
+    if (!wanted) return bank_make(c, d, base_sha256, told, NULL, s, observer);
+    if (codec_open_for(c, &pictures, s->vae, s->pretrained_model, d->shape.channels) != DT_OK) return c->error.status;
+    return bank_make(c, d, base_sha256, told, &(bank_control){&a, &pictures}, s, observer);
 }
 
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
@@ -275,7 +334,7 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
     const model_choice choice = model_choice_of(s, observer);
     if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
         prompts_open(c, &told, &d, s, s->bank_size, observer) == DT_OK)
-        bank_make(c, &d, info.sha256, told.text ? &told.told : NULL, s, observer);
+        make_controlled(c, &d, info.sha256, told.text ? &told.told : NULL, s, observer);
     prompts_close(&told);
     model_info_free(&info);
     return api_leave(c);

@@ -6,18 +6,19 @@
 
 #include "data/watch.h"
 
-/* values[n,C,H,W] in [0,1] of pictures in [-1,1]; NULL after a failure. */
-static float *values_of(const examples *pictures, dt_error *err)
+/* One map behind the other: the pictures themselves, or what the annotator makes of them. NULL after a failure. */
+static uint8_t *maps_of(ctx *c, const examples *pictures, const annotator *a, int64_t channels)
 {
-    const int64_t each = sample_values(pictures->shape), count = pictures->count * each;
-    float *values = malloc((size_t)count * sizeof *values);
-    if (!values) {
-        error_set(err, DT_ERR_MEMORY, "no memory for %lld control pictures", (long long)pictures->count);
-        return NULL;
-    }
-    for (int64_t i = 0; i < pictures->count; i++) examples_get(values + i * each, pictures, i, false, NULL);
-    for (int64_t i = 0; i < count; i++) values[i] = (values[i] + 1) / 2;
-    return values;
+    const int64_t side = pictures->shape.height, pixels = side * side;
+    const uint8_t *rgb = pictures->pictures.pixels;
+    uint8_t *maps = malloc((size_t)(pictures->count * pixels * channels));
+    if (!maps) error_set(&c->error, DT_ERR_MEMORY, "no memory for %lld control pictures", (long long)pictures->count);
+    if (maps && !a) memcpy(maps, rgb, (size_t)(pictures->count * pixels * channels));
+    for (int64_t i = 0; maps && a && i < pictures->count && ctx_go_on(c); i++)
+        annotate(c, a, maps + i * pixels * channels, rgb + i * pixels * 3, side, side);
+    if (!ctx_failed(c)) return maps;
+    free(maps);
+    return NULL;
 }
 
 /* So many rows, those that there are in turn. */
@@ -32,35 +33,49 @@ static dt_status repeat(example_table *t, int64_t count, dt_error *err)
     return DT_OK;
 }
 
-/* Both together. */
-static void hash_with(examples *told, const char *pictures)
+/* All together. */
+static void hash_with(examples *told, const char *pictures, const char *control, const annotator *a)
 {
-    char text[2 * 65];
+    char text[DT_TEXT_MAX];
     file_hash hash;
-    const int length = snprintf(text, sizeof text, "%s %s", told->sha256, pictures);
+    const int length = snprintf(text, sizeof text, "%s %s %s %s %s", told->sha256, pictures, control,
+                                a ? a->settings : "", a ? a->sha256 : "");
     file_sha256_bytes(&hash, text, (size_t)length);
     memcpy(told->sha256, hash.hex, sizeof told->sha256);
 }
 
-static dt_status take(examples *told, const examples *pictures, int64_t numbers, dt_error *err)
+static dt_status take(ctx *c, examples *told, const examples *pictures, const annotator *a, int64_t numbers)
 {
     const sample_shape *s = &pictures->shape;
-    float *values = values_of(pictures, err);
-    if (!values) return err->status;
-    told->control = (example_table){.dim_count = 3, .dim = {s->channels, s->height, s->width}};
-    if (example_table_own(&told->control, values, pictures->count, err) != DT_OK) return err->status;
-    hash_with(told, pictures->sha256);
+    const int64_t channels = a ? a->channels : s->channels;
+    uint8_t *maps = maps_of(c, pictures, a, channels);
+    if (!maps) return c->error.status;
+    told->control =
+        (example_table){.dim_count = 3, .dim = {s->channels, s->height, s->width}, .map_channels = channels};
+    if (example_table_own(&told->control, (float *)(void *)maps, pictures->count, &c->error) != DT_OK)
+        return c->error.status;
     if (!told->context.row) {
         told->count = pictures->count;
         return DT_OK;
     }
     told->count = numbers;
-    return repeat(&told->context, numbers, err) == DT_OK ? repeat(&told->control, numbers, err) : err->status;
+    return repeat(&told->context, numbers, &c->error) == DT_OK ? repeat(&told->control, numbers, &c->error)
+                                                               : c->error.status;
+}
+
+dt_status controls_annotator(ctx *c, annotator *a, const dt_settings *s, bool *wanted)
+{
+    const annotator_kind kind = annotator_named(s->control);
+    *wanted = kind != ANNOTATOR_KINDS;
+    if (*wanted) annotator_open(c, a, kind, s->annotator_weights);
+    return c->error.status;
 }
 
 dt_status controls_open(ctx *c, examples *told, const denoiser *d, const dt_settings *s, int64_t numbers,
                         const dt_observer *observer)
 {
+    bool annotates;
+    annotator a;
     examples pictures = {0};
     const codec pixels = codec_of_pixels(3);
     watch w = {.observer = observer, .task = "control"};
@@ -74,7 +89,12 @@ dt_status controls_open(ctx *c, examples *told, const denoiser *d, const dt_sett
     if (d->control.channels != 3)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: is told %lld channels; control pictures have 3",
                          s->controlnet_model, (long long)d->control.channels);
-    if (examples_open(c, &pictures, s->control_data, &options) == DT_OK) take(told, &pictures, numbers, &c->error);
+    const arena_place mark = arena_mark(&c->model);
+    if (controls_annotator(c, &a, s, &annotates) == DT_OK &&
+        examples_open(c, &pictures, s->control_data, &options) == DT_OK &&
+        take(c, told, &pictures, annotates ? &a : NULL, numbers) == DT_OK)
+        hash_with(told, pictures.sha256, s->control, annotates ? &a : NULL);
     examples_close(&pictures);
+    arena_release(&c->model, mark);
     return c->error.status;
 }

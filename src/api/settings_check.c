@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "diffusion/sampler.h"
 #include "image/image.h"
+#include "model/annotate/annotator.h"
+#include "model/control_part.h"
 #include "file/file.h"
 #include "method/difftuning.h"
 
@@ -213,6 +215,8 @@ static void check_train(const dt_settings *s, dt_error *err)
          "control needs cache_dir, where control maps are kept");
     RULE((s->control[0] || s->controlnet_model[0]) && s->adapter != DT_ADAPTER_NONE,
          "a ControlNet trains as a whole: leave out adapter");
+    RULE((s->control[0] || s->controlnet_model[0]) && s->save_model_as == DT_MODEL_PT,
+         "save_model_as pt: a ControlNet is written as safetensors or as diffusers' folder only");
     RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
@@ -263,6 +267,11 @@ static void check_guidance(const dt_settings *s, dt_error *err)
         sampler_read_interval(&first, &last, s->guidance_interval, err);
 }
 
+static bool annotates(const dt_settings *s)
+{
+    return annotator_named(s->control) != ANNOTATOR_KINDS;
+}
+
 static void check_sample(const dt_settings *s, dt_error *err)
 {
     require(s->pretrained_model, "pretrained_model", "sample", err);
@@ -273,8 +282,8 @@ static void check_sample(const dt_settings *s, dt_error *err)
     RULE((s->control[0] || s->control_data[0]) && !s->controlnet_model[0], "control needs controlnet_model");
     RULE(s->controlnet_model[0] && !s->control_data[0],
          "controlnet_model needs control_data, the pictures that it is told");
-    RULE(s->control[0] && strcmp(s->control, "given") != 0, "control %s: given expected: control_data as it is",
-         s->control);
+    RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !annotates(s),
+         "control %s: an annotator expected, or given: control_data holds control pictures", s->control);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
     RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,
@@ -360,6 +369,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->pretrained_model, "pretrained_model", "bank", err);
         require(s->bank, "bank", "bank", err);
         check_sampler(s, err);
+        RULE(s->control[0] && !annotates(s), "control %s: an annotator of what is drawn expected", s->control);
         break;
     case SETTINGS_CACHE: check_cache(s, err); break;
     case SETTINGS_TRAIN: check_train(s, err); break;

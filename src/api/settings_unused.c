@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/say.h"
+#include "model/annotate/annotator.h"
 
 /* ---- when ---- */
 
@@ -57,6 +58,11 @@ static bool tells_no_control(const dt_settings *s)
 static bool keeps_nothing(const dt_settings *s)
 {
     return !s->vae[0] && tells_no_control(s);
+}
+
+static bool annotates_nothing(const dt_settings *s)
+{
+    return annotator_named(s->control) == ANNOTATOR_KINDS;
 }
 
 static bool has_a_controlnet(const dt_settings *s)
@@ -141,6 +147,9 @@ static const unused unused_keys[] = {
     {SETTINGS_TRAIN | SETTINGS_SAMPLE, tells_no_control,
      "conditioning_embedding_out_channels controlnet_conditioning_scale sd_unlocked control_data",
      "is for a ControlNet: control or controlnet_model", true},
+    {SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_BANK, annotates_nothing, "annotator_weights",
+     "is for an annotator: control canny, hed and so on", true},
+    {SETTINGS_BANK, annotates_nothing, "vae", "is for the pictures that control annotates", true},
     {SETTINGS_TRAIN, has_a_controlnet, "conditioning_embedding_out_channels",
      "is for a new ControlNet; controlnet_model has its own", true},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},

@@ -12,6 +12,7 @@
 #include "settings/settings.h"
 
 #define FINAL_MODEL   "final/model.safetensors"
+#define FINAL_CONTROL "final/controlnet"
 #define FINAL_BASE    "final/unet.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
 

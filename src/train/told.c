@@ -1,5 +1,6 @@
 #include "train/told.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "data/context_cache.h"
@@ -21,18 +22,41 @@ static dt_status open_contexts(told_data *d, const dt_settings *s, const model_f
                                                                     err);
 }
 
+static dt_status make_map(ctx *c, void *user, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width)
+{
+    return annotate(c, user, map, rgb, height, width);
+}
+
+/* A kind of annotator makes maps of the pictures themselves; else they are read. */
+static dt_status open_maker(told_data *d, control_maker *maker, const dt_settings *s)
+{
+    const annotator_kind kind = annotator_named(s->control);
+    annotator *a = &d->annotator;
+    *maker = control_of_pictures();
+    d->told.control_folder = "";
+    if (kind == ANNOTATOR_KINDS) {
+        if (strcmp(s->control, CONTROL_GIVEN) != 0) d->told.control_folder = s->control;
+        return d->c->error.status;
+    }
+    if (annotator_open(d->c, a, kind, s->annotator_weights) != DT_OK) return d->c->error.status;
+    snprintf(d->maker_identity, sizeof d->maker_identity, "%s (%s), weights %s", annotator_name(kind), a->settings,
+             a->sha256[0] ? a->sha256 : "none");
+    *maker = (control_maker){.identity = d->maker_identity, .channels = a->channels, .user = a, .make = make_map};
+    return DT_OK;
+}
+
 static dt_status open_controls(told_data *d, const dt_settings *s, const model_file *file, const examples_options *o)
 {
     dt_error *err = &d->c->error;
-    const control_maker maker = control_of_pictures();
+    control_maker maker;
     d->has_controls =
         file->control.choice.wanted || (file->kind->is_controlled && file->kind->is_controlled(&file->tensors));
     if (s->control[0] && !d->has_controls)
         return error_set(err, DT_ERR_UNSUPPORTED, "control %s: the network of %s is told no control picture",
                          s->control, s->pretrained_model);
     if (!d->has_controls) return DT_OK;
+    if (open_maker(d, &maker, s) != DT_OK) return err->status;
     d->told.controls = &d->controls;
-    d->told.control_folder = strcmp(s->control, CONTROL_GIVEN) != 0 ? s->control : "";
     return (o->rehearsal ? control_cache_look : control_cache_open)(&d->controls, s->cache_dir, &maker, o->resolution,
                                                                     o->background, &o->watch, err);
 }

@@ -14,8 +14,8 @@ typedef struct told_data {
     arena_place mark; /* of the model arena before it */
     shard_cache contexts;
     control_cache controls;
-    annotator annotator;        /* while data is opened, where maps are made */
-    char maker_identity[DT_TEXT_MAX + 80];
+    annotator annotator; /* while data is opened, where maps are made */
+    char maker_identity[DT_PATH_MAX];
     examples_told told; /* for the data's opening */
 } told_data;
 

@@ -48,7 +48,11 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
 
 dt_status controlled_denoiser(ctx *c, denoiser *d, const denoiser *base, controlnet *m, const char *base_sha256)
 {
-    static const denoiser_ops ops = {.kind = "ControlNet", .forward = forward, .features = features, .write = write};
+    static const denoiser_ops ops = {.kind = "ControlNet",
+                                     .forward = forward,
+                                     .features = features,
+                                     .write = write,
+                                     .diffusers_folder = "controlnet"};
     const int64_t factor = controlnet_factor(&m->config);
     controlled *s = arena_alloc(&c->model, sizeof *s, &c->error);
     if (!s) return c->error.status;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "model/sd/prompt.h"
 #include "model/sd/unet_config.h"
 #include "model/sd/unet_file.h"
 #include "model/sd/unet_original.h"
@@ -74,6 +75,22 @@ static dt_status load(ctx *c, denoiser *d, const tensor_file *f, const model_inf
     return c->error.status;
 }
 
+static dt_status encode(ctx *c, void *user, float *context, const char *const text[], int64_t n)
+{
+    return prompt_encode(c, user, context, text, n);
+}
+
+static dt_status open_encoder(ctx *c, context_encoder *e, const tensor_file *f, const char *model)
+{
+    *e = (context_encoder){0};
+    if (unet_file_classes(f)) return c->error.status;
+    prompt_encoder *p = arena_alloc(&c->model, sizeof *p, &c->error);
+    if (!p || prompt_encoder_open(c, p, model) != DT_OK) return c->error.status;
+    *e = (context_encoder){.tokens = p->tokens, .width = p->width, .user = p, .encode = encode};
+    memcpy(e->sha256, p->sha256, sizeof e->sha256);
+    return DT_OK;
+}
+
 static bool knows(const char *name)
 {
     return !strcmp(name, UNET_NAME);
@@ -108,5 +125,6 @@ const model_kind unet_kind = {.enter = unet_original_enter,
                               .class_count = unet_file_classes,
                               .knows = knows,
                               .make = make,
+                              .open_encoder = open_encoder,
                               .layers = &layers,
                               .names = UNET_NAME};
