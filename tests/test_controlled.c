@@ -262,6 +262,7 @@ static void a_run_draws_grids_of_its_held_out_controls(void **state)
     dt_settings s = control_settings("grids");
     s.sample_steps = 2;
     s.validation_steps = 2;
+    s.validation_count = 6;
     s.num_samples = 3;
     s.sample_batch_size = 2;
     s.num_inference_steps = 2;
@@ -294,7 +295,7 @@ static void what_does_not_fit_is_refused(void **state)
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("wide"));
     refuse(&s, dt_sample, DT_ERR_SHAPE, "block_out_channels is 8, and the model's is 12");
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base.safetensors"));
-    refuse(&s, dt_sample, DT_ERR_UNSUPPORTED, "a ControlNet tells UNets of Stable Diffusion");
+    refuse(&s, dt_sample, DT_ERR_UNSUPPORTED, "it is told no control picture");
     s = controlled_settings("refused", 1);
     snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("base"));
     refuse(&s, dt_sample, DT_ERR_FORMAT, "no ControlNet");

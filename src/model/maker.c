@@ -354,8 +354,8 @@ static dt_status open_control(model_file *f, const model_choice *k, dt_error *er
     const char *model = k->control.path ? k->control.path : "";
     if (!k->control.wanted || (f->kind->is_controlled && f->kind->is_controlled(&f->tensors))) return err->status;
     if (f->kind != &unet_kind)
-        return error_set(err, DT_ERR_UNSUPPORTED,
-                         "%s: a ControlNet tells UNets of Stable Diffusion what to draw, and this is none", f->path);
+        return error_set(err, DT_ERR_UNSUPPORTED, "%s: no UNet of Stable Diffusion: it is told no control picture",
+                         f->path);
     if (model[0] && find_weights(path, k, model, &averages, err) != DT_OK) return err->status;
     if (control_part_open(&f->control, &k->control, model[0] ? path : "", &f->tensors, err) != DT_OK || !model[0])
         return err->status;

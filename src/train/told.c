@@ -51,9 +51,6 @@ static dt_status open_controls(told_data *d, const dt_settings *s, const model_f
     control_maker maker;
     d->has_controls =
         file->control.choice.wanted || (file->kind->is_controlled && file->kind->is_controlled(&file->tensors));
-    if (s->control[0] && !d->has_controls)
-        return error_set(err, DT_ERR_UNSUPPORTED, "control %s: the network of %s is told no control picture",
-                         s->control, s->pretrained_model);
     if (!d->has_controls) return DT_OK;
     if (open_maker(d, &maker, s) != DT_OK) return err->status;
     d->told.controls = &d->controls;

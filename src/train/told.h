@@ -20,7 +20,7 @@ typedef struct told_data {
 } told_data;
 
 /* Opens the encoder and the caches that the network of `file` needs; `options` says how pictures are read. Nothing else may be put into
- * the model arena before told_finish. DT_ERR_UNSUPPORTED where the settings have something for a network that is not told it. */
+ * the model arena before told_finish. */
 dt_status told_open(told_data *d, ctx *c, const dt_settings *s, const model_file *file,
                     const examples_options *options);
 
