@@ -12,7 +12,6 @@
 #include "settings/settings.h"
 
 #define FINAL_MODEL   "final/model.safetensors"
-#define FINAL_CONTROL "final/controlnet"
 #define FINAL_BASE    "final/unet.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
 

@@ -87,7 +87,7 @@ dt_status controlnet_write(ctx *c, const controlnet *m, const char *base_sha256,
 {
     contents k;
     const arena_place mark = arena_mark(&c->scratch);
-    if (f->format == DT_MODEL_PT)
+    if (f->format == DT_MODEL_PT || f->format == DT_MODEL_ORIGINAL)
         return error_set(&c->error, DT_ERR_UNSUPPORTED,
                          "%s: a ControlNet is written as safetensors or as diffusers' folder only", f->path);
     if (gather(&k, c, m, base_sha256, f) == DT_OK) {
