@@ -211,24 +211,27 @@ def contexts(texts):
 
 @torch.no_grad()
 def check_pictures(check, folder):
-    """Twenty steps of DDIM with guidance, told two prompts and an empty one, from one noise."""
+    """Twenty steps of DDIM with guidance, told two prompts and an empty one, from one noise. The network knows nothing, so that only
+    clipping at each step keeps x from growing, and with it what rounding makes of it."""
     config = dict(sample_size=32, in_channels=3, out_channels=3, block_out_channels=(32, 64), cross_attention_dim=16,
                   down_block_types=(ATTENDS, PLAIN), up_block_types=(UP_PLAIN, UP_ATTENDS), attention_head_dim=4)
-    model, seed, scale = random_unet(config, 4), 42, 3.0
+    model, seed, scale = random_unet(config, 4), 42, 1.5
     model.save_pretrained(folder / "unet")
     prompts = ["a line", "the other line"]
     (folder / "prompts.txt").write_text("\n".join(prompts) + "\n")
     check.difftune("sample", "--pretrained-model", folder, "--text-encoder", CLIP, "--prompt", folder / "prompts.txt",
                    "--num-samples", 2, "--num-inference-steps", 20, "--timestep-spacing", "leading", "--seed", seed,
-                   "--guidance-scale", scale, "--output-dir", folder / "out")
-    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False,
+                   "--guidance-scale", scale, "--clip-sample", "--output-dir", folder / "out")
+    scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=True,
+                              set_alpha_to_one=False,
                               steps_offset=1, timestep_spacing="leading")
     scheduler.set_timesteps(20)
     x = torch.stack([normals(seed, i, 3 * 32 * 32).reshape(3, 32, 32) for i in range(2)])
     told, nothing = contexts(prompts), contexts(["", ""])
     for t in scheduler.timesteps:
         with_text, without = model(x, t, told).sample, model(x, t, nothing).sample
-        x = scheduler.step(without + scale * (with_text - without), t, x).prev_sample
+        noise = without + scale * (with_text - without)
+        x = scheduler.step(noise, t, x, use_clipped_model_output=True).prev_sample
     wanted = (127.5 * x + 127.5).round().clip(0, 255).permute(0, 2, 3, 1)
     files = sorted(f for f in (folder / "out").rglob("*.png") if "grid" not in f.name)
     found = torch.stack([torch.from_numpy(np.array(Image.open(f).convert("RGB"))) for f in files]).float()
