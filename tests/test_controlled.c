@@ -142,6 +142,23 @@ static void it_goes_on_from_one_that_is_there(void **state)
     assert_string_not_equal(fixture_result("again").hex, fixture_result("first").hex);
 }
 
+/* Beside the one that this program reads; what has no place for it is refused before the first step. */
+static void it_is_written_in_another_format_too(void **state)
+{
+    (void)state;
+    dt_settings s = control_settings("formats");
+    s.save_model_as = DT_MODEL_ORIGINAL;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_UNSUPPORTED);
+    assert_non_null(strstr(fixture_message, "save_model_as: the original layout has a ControlNet's stem of 4"));
+    assert_false(file_exists(temp_path("formats/final")));
+    s.save_model_as = DT_MODEL_PT;
+    fixture_train_to_the_end(&s);
+    assert_string_equal(fixture_result("formats").hex, fixture_result("first").hex);
+    s = control_settings("from-pt");
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("formats/final/model.pt"));
+    fixture_train_to_the_end(&s);
+}
+
 /* What the frozen base says without a control is retained. */
 static void the_frozen_base_teaches_it(void **state)
 {
@@ -309,9 +326,6 @@ static void what_does_not_fit_is_refused(void **state)
     snprintf(s.conditioning_embedding_out_channels, sizeof s.conditioning_embedding_out_channels, "4,8");
     refuse(&s, dt_train, DT_ERR_ARG, "2 entries lead to 1/2");
     s = control_settings("refused");
-    s.save_model_as = DT_MODEL_PT;
-    refuse(&s, dt_train, DT_ERR_ARG, "a ControlNet is written as safetensors");
-    s = control_settings("refused");
     s.control[0] = '\0';
     s.sd_unlocked = true;
     refuse(&s, dt_train, DT_ERR_ARG, "is for a ControlNet");
@@ -325,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_run_does_not_depend_on_how_it_was_made),
         cmocka_unit_test(unlocked_the_way_up_trains_too),
         cmocka_unit_test(it_goes_on_from_one_that_is_there),
+        cmocka_unit_test(it_is_written_in_another_format_too),
         cmocka_unit_test(the_frozen_base_teaches_it),
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),

@@ -2,6 +2,7 @@
  * refused by name. */
 #include "context_fixture.h"
 #include "run_fixture.h"
+#include "unet_fixture.h"
 
 #include <jansson.h>
 
@@ -10,18 +11,6 @@
 #include "model/sd/unet_denoiser.h"
 #include "model/sd/unet_names.h"
 #include "model/sd/unet_original.h"
-
-static void no_failure(void)
-{
-    if (ctx_failed(&context)) fail_msg("%s", context.error.message);
-}
-
-static void assert_refused(dt_status status, const char *said)
-{
-    if (context.error.status != status || !strstr(context.error.message, said))
-        fail_msg("%d: %s", context.error.status, context.error.message);
-    error_clear(&context.error);
-}
 
 /* ---- names ---- */
 
@@ -93,36 +82,6 @@ static void what_is_no_part_has_no_other_name(void **state)
 
 /* ---- a small network in every format ---- */
 
-static unet_config small(void)
-{
-    return (unet_config){.input_size = 64, /* as Stable Diffusion 1: no shape shows it */
-                         .in_channels = 4,
-                         .out_channels = 4,
-                         .level_count = 3,
-                         .width = {32, 64, 64},
-                         .heads = {8, 8, 8},
-                         .down_attends = {true, false, true},
-                         .up_attends = {true, false, false},
-                         .layers = 1,
-                         .context_width = 12,
-                         .groups = 32,
-                         .epsilon = 1e-5,
-                         .noise = NOISE_SCALED_LINEAR};
-}
-
-static void make(unet *m, const unet_config *k, uint64_t seed)
-{
-    unet_open(&context, m, k);
-    params_init(&context, &m->params, seed);
-    for (int i = 0; i < m->params.count; i++) {
-        const param *row = &m->params.row[i];
-        if (row->init != PARAM_ZERO) continue;
-        rng_normal(row->tensor->data, tensor_count(row->tensor),
-                   (rng_key){.seed = seed, .purpose = RNG_INIT, .step = 1000 + (uint32_t)i});
-    }
-    no_failure();
-}
-
 static dt_status export(const unet *m, const char *name, dt_model_format format, const char *checkpoint)
 {
     denoiser d;
@@ -167,10 +126,10 @@ static void every_format_comes_back(void **state)
     (void)state;
     static const char *const names[] = {"u.safetensors", "u.pt", "u_diffusers", "u_original.safetensors"};
     unet m;
-    unet_config k = small();
+    unet_config k = unet_small();
     k.noise = NOISE_LINEAR;
     k.heads[1] = 4;
-    make(&m, &k, 1);
+    unet_make(&m, &k, 1);
     for (int format = DT_MODEL_SAFETENSORS; format <= DT_MODEL_ORIGINAL; format++) {
         assert_int_equal(export(&m, names[format], (dt_model_format)format, NULL), DT_OK);
         assert_same(&m, load(names[format]));
@@ -179,53 +138,14 @@ static void every_format_comes_back(void **state)
 
 /* ---- checkpoints of others ---- */
 
-typedef struct file_tensor {
-    const char *name;
-    int dim_count;
-    int64_t dims[4];
-    const float *values;
-} file_tensor;
-
-/* The tensors of a file, without metadata, each name begun with `prefix`; less one and with others. */
-static void rewrite(const char *from, const char *to, const char *prefix, const char *without, const file_tensor more[],
-                    size_t count)
-{
-    tensor_file f;
-    tensor_file_open(&f, temp_path(from), &context.error);
-    no_failure();
-    tensor_source *source = test_calloc(f.count + count, sizeof *source);
-    char(*name)[256] = test_calloc(f.count, sizeof *name);
-    size_t used = 0;
-    for (size_t i = 0; i < f.count; i++) {
-        const tensor_entry *e = &f.entries[i];
-        if (without && !strcmp(e->name, without)) continue;
-        snprintf(name[i], sizeof name[i], "%s%s", prefix, e->name);
-        source[used++] = (tensor_source){
-            .name = name[i], .dtype = e->dtype, .dim_count = e->dim_count, .dims = e->dims, .data = e->data};
-    }
-    for (size_t i = 0; i < count; i++)
-        source[used++] = (tensor_source){.name = more[i].name,
-                                         .dtype = SAFETENSORS_F32,
-                                         .dim_count = more[i].dim_count,
-                                         .dims = more[i].dims,
-                                         .values = more[i].values};
-    safetensors_write(temp_path(to), source, used, NULL, 0, NULL, &context.error);
-    no_failure();
-    test_free(source);
-    test_free(name);
-    tensor_file_close(&f);
-}
-
-static const float one[] = {0.5f};
-
 static void what_no_metadata_says_is_inferred(void **state)
 {
     (void)state;
     unet m;
-    const unet_config k = small();
+    const unet_config k = unet_small();
     const model_choice heads = {.heads = 4}, averages = {.weights = DT_FILE_WEIGHTS_EMA};
     const file_tensor beside[] = {{"first_stage_model.x", 1, {1}, one}, {"betas", 1, {1}, one}};
-    make(&m, &k, 2);
+    unet_make(&m, &k, 2);
     assert_int_equal(export(&m, "plain.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     rewrite("plain.safetensors", "bare.safetensors", "", NULL, beside, 2);
     assert_same(&m, load("bare.safetensors"));
@@ -243,11 +163,11 @@ static void averages_are_taken_where_they_are_asked_for(void **state)
 {
     (void)state;
     unet m, average;
-    const unet_config k = small();
+    const unet_config k = unet_small();
     tensor_file f;
     const model_choice ema = {.weights = DT_FILE_WEIGHTS_EMA}, plain = {.weights = DT_FILE_WEIGHTS_MODEL};
-    make(&m, &k, 3);
-    make(&average, &k, 4);
+    unet_make(&m, &k, 3);
+    unet_make(&average, &k, 4);
     assert_int_equal(export(&m, "m.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     assert_int_equal(export(&average, "a.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     tensor_file_open(&f, temp_path("a.safetensors"), &context.error);
@@ -318,8 +238,8 @@ static void checkpoints_of_other_networks_are_refused_by_name(void **state)
          "attn2.to_k.weight is missing"},
     };
     unet m;
-    const unet_config k = small();
-    make(&m, &k, 5);
+    const unet_config k = unet_small();
+    unet_make(&m, &k, 5);
     assert_int_equal(export(&m, "sound.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         rewrite("sound.safetensors", "wrong.safetensors", "", wrong[i].without, &wrong[i].more, 1);
@@ -328,7 +248,7 @@ static void checkpoints_of_other_networks_are_refused_by_name(void **state)
     }
     unet_config nine = k;
     nine.in_channels = 9;
-    make(&m, &nine, 5);
+    unet_make(&m, &nine, 5);
     assert_int_equal(export(&m, "nine.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     assert_null(load("nine.safetensors"));
     assert_refused(DT_ERR_UNSUPPORTED, "a UNet for inpainting");
@@ -345,9 +265,9 @@ static void the_rest_of_a_checkpoint_keeps_its_bits(void **state)
                                        {"model_ema.diffusion_modelx", 1, {1}, values}};
     unet old, tuned, wider;
     tensor_file f;
-    unet_config k = small();
-    make(&old, &k, 6);
-    make(&tuned, &k, 7);
+    unet_config k = unet_small();
+    unet_make(&old, &k, 6);
+    unet_make(&tuned, &k, 7);
     assert_int_equal(export(&old, "old.safetensors", DT_MODEL_ORIGINAL, NULL), DT_OK);
     for (int wrapped = 0; wrapped < 2; wrapped++) {
         rewrite("old.safetensors", "whole.safetensors", "", NULL, rest, 3);
@@ -367,7 +287,7 @@ static void the_rest_of_a_checkpoint_keeps_its_bits(void **state)
         tensor_file_close(&f);
     }
     k.width[1] = 96;
-    make(&wider, &k, 8);
+    unet_make(&wider, &k, 8);
     export(&wider, "never.safetensors", DT_MODEL_ORIGINAL, "whole.safetensors");
     assert_refused(DT_ERR_SHAPE, "whole.safetensors: tensor model.diffusion_model.input_blocks.3.0.in_layers.2.weight");
     export(&tuned, "never.safetensors", DT_MODEL_ORIGINAL, "u_diffusers");
@@ -410,8 +330,8 @@ static void a_pipelines_scheduler_says_the_noise(void **state)
         {"[", "scheduler_config.json"},
     };
     unet m;
-    const unet_config k = small();
-    make(&m, &k, 11);
+    const unet_config k = unet_small();
+    unet_make(&m, &k, 11);
     assert_int_equal(file_make_dirs(temp_path("pipeline/scheduler"), &context.error), DT_OK);
     assert_int_equal(export(&m, "pipeline/unet", DT_MODEL_DIFFUSERS, NULL), DT_OK);
     rewrite("pipeline/unet/" DIFFUSERS_WEIGHTS, "bare.safetensors", "", NULL, NULL, 0);
@@ -450,9 +370,9 @@ static void a_network_is_moved_to_another_base(void **state)
 {
     (void)state;
     unet from, to;
-    const unet_config k = small();
-    make(&from, &k, 9);
-    make(&to, &k, 10);
+    const unet_config k = unet_small();
+    unet_make(&from, &k, 9);
+    unet_make(&to, &k, 10);
     export(&from, "from.safetensors", DT_MODEL_ORIGINAL, NULL);
     export(&to, "to.safetensors", DT_MODEL_SAFETENSORS, NULL);
     dt_settings s = convert_settings("from.safetensors", "moved.safetensors");

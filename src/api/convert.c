@@ -10,6 +10,7 @@
 #include "file/json_file.h"
 #include "model/file/params_file.h"
 #include "model/maker.h"
+#include "model/sd/controlnet_file.h"
 
 /* The source's metadata, and what was made of what by whom. */
 static size_t list_metadata(metadata_pair pair[], const model_info *info)
@@ -84,9 +85,19 @@ static dt_status move_row(ctx *c, const param *row, const model_file *from, cons
     return c->error.status;
 }
 
+/* A ControlNet that says what base it is for is for another one now. */
+static void name_base(model_info *info, const model_file *base)
+{
+    file_hash hash;
+    if (!json_object_get(info->metadata, CONTROLNET_BASE)) return;
+    tensor_file_sha256(&hash, &base->tensors);
+    json_put(&info->metadata, CONTROLNET_BASE, json_string(hash.hex));
+}
+
 /* What was tuned on one base, on another (ControlNet's tool_transfer_control.py): each weight that all three have, less the old
  * base's, and the new one's added. */
-static dt_status transfer(ctx *c, const denoiser *d, const dt_settings *s, const dt_observer *observer)
+static dt_status transfer(ctx *c, const denoiser *d, model_info *info, const dt_settings *s,
+                          const dt_observer *observer)
 {
     model_file from = {0}, to = {0};
     int moved = 0;
@@ -106,6 +117,7 @@ static dt_status transfer(ctx *c, const denoiser *d, const dt_settings *s, const
     else if (!ctx_failed(c))
         say(observer->log, observer->user, "%d of %d weights moved from %.300s to %.300s", moved, d->params->count,
             from.path, to.path);
+    if (!ctx_failed(c)) name_base(info, &to);
     model_file_close(&from);
     model_file_close(&to);
     return c->error.status;
@@ -119,7 +131,7 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
     model_file f;
     model_choice choice = model_choice_of(s, observer);
     choice.length = s->ema_length;
-    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
+    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_files, &c->error) != DT_OK)
         return c->error.status;
     const adapter_file *beside = adapter_files_unmerged(&f.adapters);
     if (beside)
@@ -127,7 +139,7 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
                   adapter_kind_of_file(&beside->tensors));
     else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c)) {
         need_tell(c, observer, 0); /* rows are written one after the other */
-        if (transfer(c, &d, s, observer) == DT_OK && write(c, &d, &info, s) == DT_OK)
+        if (transfer(c, &d, &info, s, observer) == DT_OK && write(c, &d, &info, s) == DT_OK)
             say(observer->log, observer->user, "wrote %s", s->output);
     }
     model_info_free(&info);

@@ -100,7 +100,7 @@ static dt_status open_weights(model_file *f, const char *path, bool adapters, dt
 {
     char inside[DT_PATH_MAX];
     *f = (model_file){0};
-    if (!adapters) return model_file_open(f, path, model_kinds_all, err);
+    if (!adapters) return model_file_open(f, path, model_kinds_files, err);
     if (!file_is_folder(path) || !adapter_path(inside, path)) snprintf(inside, sizeof inside, "%s", path);
     return tensor_file_open(&f->tensors, inside, err);
 }

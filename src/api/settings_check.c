@@ -215,8 +215,6 @@ static void check_train(const dt_settings *s, dt_error *err)
          "control needs cache_dir, where control maps are kept");
     RULE((s->control[0] || s->controlnet_model[0]) && s->adapter != DT_ADAPTER_NONE,
          "a ControlNet trains as a whole: leave out adapter");
-    RULE((s->control[0] || s->controlnet_model[0]) && s->save_model_as == DT_MODEL_PT,
-         "save_model_as pt: a ControlNet is written as safetensors or as diffusers' folder only");
     RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,

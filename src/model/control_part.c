@@ -7,16 +7,21 @@
 #include "model/sd/controlnet_config.h"
 #include "model/sd/controlnet_file.h"
 #include "model/sd/unet_file.h"
+#include "model/sd/unet_original.h"
 
 static dt_status open_file(control_part *k, const tensor_file *base, dt_error *err)
 {
     unet_config unet_k;
     controlnet_config own;
-    if (tensor_file_open(&k->tensors, k->path, err) != DT_OK) return err->status;
+    if (tensor_file_open(&k->tensors, k->path, err) != DT_OK || control_original_enter(&k->tensors, err) != DT_OK)
+        return err->status;
     if (!controlnet_file_fits(&k->tensors))
         return error_set(err, DT_ERR_FORMAT,
-                         "%s: no ControlNet: it has no tensor controlnet_cond_embedding.conv_in.weight", k->path);
-    if (controlnet_file_config(&own, &k->tensors, err) != DT_OK || unet_file_config(&unet_k, base, err) != DT_OK)
+                         "%s: no ControlNet: it has no tensor controlnet_cond_embedding.conv_in.weight, and none "
+                         "control_model.input_hint_block.0.weight",
+                         k->path);
+    if (unet_file_config(&unet_k, base, err) != DT_OK || controlnet_file_view(&k->tensors, &unet_k, err) != DT_OK ||
+        controlnet_file_config(&own, &k->tensors, err) != DT_OK)
         return err->status;
     tensor_file_sha256(&k->hash, &k->tensors);
     return controlnet_config_fits(&own, &unet_k, k->path, err);

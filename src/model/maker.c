@@ -10,9 +10,13 @@
 #include "container/tensor_open.h"
 #include "file/json_file.h"
 #include "model/dit/dit_denoiser.h"
+#include "model/sd/controlnet_file.h"
+#include "model/sd/controlnet_kind.h"
 #include "model/sd/unet_denoiser.h"
+#include "model/sd/unet_original.h"
 
 model_kinds model_kinds_all = {&unet_kind, &dit_kind, NULL};
+model_kinds model_kinds_files = {&controlnet_kind, &unet_kind, &dit_kind, NULL};
 
 model_choice model_choice_of(const dt_settings *s, const dt_observer *observer)
 {
@@ -283,6 +287,19 @@ static dt_status enter_network(model_file *f, const model_choice *k, model_kinds
     return err->status;
 }
 
+/* Said before the last kind says that the file is none of its own. */
+static dt_status refuse_control(tensor_file *f, model_kinds kinds, dt_error *err)
+{
+    if (is_network(f, kinds)) return err->status;
+    tensor_file_enter(f, CONTROL_ORIGINAL_PREFIX);
+    if (controlnet_file_fits(f))
+        error_set(err, DT_ERR_UNSUPPORTED,
+                  "%s: a ControlNet, no model by itself: give it as controlnet_model, and the model that it tells as "
+                  "pretrained_model",
+                  f->path);
+    return err->status;
+}
+
 static const model_kind *kind_of(const tensor_file *f, model_kinds kinds)
 {
     int i = 0;
@@ -422,7 +439,8 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
     *f = (model_file){0};
     if (follow_adapters(&chain, model, choice->length, err) != DT_OK || open_tensors(f, &chain, choice, err) != DT_OK)
         return err->status;
-    if (enter_network(f, choice, kinds, err) == DT_OK && add_heads(f, choice, err) == DT_OK) {
+    if (enter_network(f, choice, kinds, err) == DT_OK && refuse_control(&f->tensors, kinds, err) == DT_OK &&
+        add_heads(f, choice, err) == DT_OK) {
         f->kind = kind_of(&f->tensors, kinds);
         if (settle_process(f, chain.base, choice, err) == DT_OK && f->kind->guess) f->kind->guess(&f->tensors, guess);
         if (err->status == DT_OK && f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);

@@ -10,6 +10,8 @@
 /* All kinds, ending with NULL. The last one tells what is wrong with a file that fits none. */
 typedef const model_kind *const model_kinds[];
 extern model_kinds model_kinds_all;
+/* Those and what is no model by itself, a ControlNet: for opening files that are read and written, not computed with. */
+extern model_kinds model_kinds_files;
 
 /* What is asked for of a file that leaves a choice, and who is told what was taken or had to be guessed. */
 typedef struct model_choice {
@@ -42,7 +44,7 @@ typedef struct model_file {
     bool added_flow;      /* likewise */
     adapter_files adapters;
     control_part control; /* its factor is for whoever opened the codec to say */
-    file_hash hash; /* of the file's bytes, where adapters asked for it; else empty */
+    file_hash hash;       /* of the file's bytes, where adapters asked for it; else empty */
 } model_file;
 
 /* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), those of the base of an
@@ -56,7 +58,8 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);
  * those that are asked for. Adapters are joined: that of a folder of one, then those of the choice; then `blend` is mixed in.
  * DT_ERR_ARG where there are no such weights, where the file states other heads or another process, where its name says that it is
  * a SiT and nothing else tells, and where an average of a length is asked of what kept none. A ControlNet that is asked for
- * is opened beside it; one of another base is told, one that does not fit is DT_ERR_SHAPE. On failure *f is empty and may be
+ * is opened beside it; one of another base is told, one that does not fit is DT_ERR_SHAPE. A ControlNet in place of a model is
+ * DT_ERR_UNSUPPORTED, unless the kinds have it. On failure *f is empty and may be
  * closed. */
 dt_status model_file_open_as(model_file *f, const char *model, const model_choice *choice, model_kinds kinds,
                              dt_error *err);

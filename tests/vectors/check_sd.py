@@ -5,7 +5,7 @@
 
 Needs torch, transformers and diffusers (made with 0.42.1). Networks of random weights and several configurations are saved by diffusers and,
 under the names that its own conversion knows, as checkpoints of the original layout (.ckpt of Lightning, .safetensors, with
-averages). What `difftune convert` makes of each must hold equal values, and must be loaded by UNet2DConditionModel.from_pretrained
+averages), and a ControlNet likewise. What `difftune convert` makes of each must hold equal values, and must be loaded by from_pretrained
 without a word; what `predict` computes and what `sample` draws by prompts must be what diffusers does. With --full the network of Stable Diffusion 1.5 in float16
 too, whose values are compared (12 GB of memory, 6 GB of disk). Nothing is downloaded.
 """
@@ -21,14 +21,15 @@ import tempfile
 import numpy as np
 import safetensors.torch
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-from make_unet_names import original_parts
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint, convert_ldm_unet_checkpoint
+from make_unet_names import control_parts, original_parts
 from PIL import Image
 from safetensors import safe_open
 from transformers import CLIPTextModel, CLIPTokenizer
 
 PREFIX = "model.diffusion_model."
+CONTROL_PREFIX = "control_model."
 ATTENDS, PLAIN, UP_ATTENDS, UP_PLAIN = "CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"
 CONFIGS = {
     "as Stable Diffusion 1.5, narrow": dict(sample_size=64, block_out_channels=(32, 64, 96, 96), cross_attention_dim=24,
@@ -74,10 +75,10 @@ class Words(logging.Handler):
         self.said.append(record.getMessage())
 
 
-def load_silently(check, what, folder, state, dtype=torch.float32):
+def load_silently(check, what, folder, state, dtype=torch.float32, kind=UNet2DConditionModel):
     words = Words()
     logging.getLogger("diffusers").addHandler(words)
-    model = UNet2DConditionModel.from_pretrained(folder, low_cpu_mem_usage=False, torch_dtype=dtype)
+    model = kind.from_pretrained(folder, low_cpu_mem_usage=False, torch_dtype=dtype)
     logging.getLogger("diffusers").removeHandler(words)
     check(f"{what}: diffusers loads it and says nothing", not words.said, "; ".join(words.said))
     check(f"{what}: equal values", same(model.state_dict(), state))
@@ -144,6 +145,40 @@ def check_files(check, folder, config):
           same(safetensors.torch.load_file(out), original_of(averaged) | rest))
     check_numbers(check, folder, model)
     check_lora(check, folder, model)
+
+
+def original_of_control(model):
+    parts = control_parts(model.config.layers_per_block, [t == ATTENDS for t in model.config.down_block_types])
+    names = {f"{CONTROL_PREFIX}{part}.{kind}": f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
+    names = convert_controlnet_checkpoint(names, dict(model.config))
+    return {CONTROL_PREFIX + names[k]: v for k, v in model.state_dict().items()}
+
+
+def check_control(check, folder, config):
+    """ControlNet's own files (version 1.0 beside a whole Stable Diffusion, 1.1 alone) and diffusers' folder; moved to another base."""
+    base, new = random_unet(config, 6), random_unet(config, 7)
+    model = ControlNetModel.from_unet(base).eval()
+    for p in model.parameters():
+        p.data += 0.02 * torch.randn_like(p)
+    state, original = model.state_dict(), original_of_control(model)
+    model.save_pretrained(folder / "saved")
+    torch.save(original | original_of(base) | {"betas": torch.zeros(3)}, folder / "v10.pth")
+    torch.save({"state_dict": original, "epoch": 3}, folder / "v11.ckpt")
+    safetensors.torch.save_file(original, folder / "v11.safetensors")
+    for source in ("saved", "v10.pth", "v11.ckpt", "v11.safetensors"):
+        out = check.convert(folder / source, folder / "controlnet", "diffusers")
+        load_silently(check, f"ControlNet {source} as diffusers", out, state, kind=ControlNetModel)
+        out = check.convert(folder / source, folder / "original.safetensors", "original")
+        check(f"ControlNet {source} as original: equal values", same(safetensors.torch.load_file(out), original))
+        out = check.convert(folder / source, folder / "model.pt", "pt")
+        check(f"ControlNet {source} as pt: equal values", same(dict(torch.load(out, weights_only=True)), state))
+    base.save_pretrained(folder / "base")
+    new.save_pretrained(folder / "new")
+    out = check.convert(folder / "v10.pth", folder / "moved.safetensors", "safetensors", "--transfer-from", folder / "base",
+                        "--transfer-to", folder / "new")
+    old, other, moved = base.state_dict(), new.state_dict(), safetensors.torch.load_file(out)
+    wanted = {k: (v.double() - old[k] + other[k]).float() if k in old else v for k, v in state.items()}
+    check("ControlNet moved to another base: model - old + new", same(moved, wanted))
 
 
 def check_lora(check, folder, model):
@@ -272,6 +307,8 @@ def main():
         print(name)
         with tempfile.TemporaryDirectory() as folder:
             check_files(check, pathlib.Path(folder), config)
+        with tempfile.TemporaryDirectory() as folder:
+            check_control(check, pathlib.Path(folder), config)
     with tempfile.TemporaryDirectory() as folder:
         check_pictures(check, pathlib.Path(folder))
     if arguments.full:

@@ -46,12 +46,19 @@ static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
     return controlnet_write(c, s->net, s->base_sha256, f);
 }
 
+static dt_status check_format(const denoiser *d, dt_model_format format, const char *path, dt_error *err)
+{
+    const controlled *s = d->self;
+    return controlnet_check_format(s->net, format, path, err);
+}
+
 dt_status controlled_denoiser(ctx *c, denoiser *d, const denoiser *base, controlnet *m, const char *base_sha256)
 {
     static const denoiser_ops ops = {.kind = "ControlNet",
                                      .forward = forward,
                                      .features = features,
                                      .write = write,
+                                     .check_format = check_format,
                                      .diffusers_folder = "controlnet"};
     const int64_t factor = controlnet_factor(&m->config);
     controlled *s = arena_alloc(&c->model, sizeof *s, &c->error);

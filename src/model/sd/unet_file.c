@@ -29,10 +29,10 @@ void unet_file_guess(const tensor_file *f, char text[DT_TEXT_MAX])
 
 /* ---- configuration ---- */
 
-static dt_status put_metadata(tensor_file *f, const char *key, json_t *value, dt_error *err)
+dt_status unet_file_put_text(tensor_file *f, const char *key, json_t *text, dt_error *err)
 {
     if (!f->metadata) f->metadata = json_object();
-    if (json_object_set_new(f->metadata, key, value) != 0)
+    if (json_object_set_new(f->metadata, key, text) != 0)
         error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
     return err->status;
 }
@@ -42,19 +42,19 @@ static dt_status put_config(tensor_file *f, const unet_config *k, dt_error *err)
     json_t *object = unet_config_json(k, true);
     char *text = json_text_of(object, JSON_COMPACT);
     json_decref(object);
-    put_metadata(f, MODEL_UNET, text ? json_string(text) : NULL, err);
+    unet_file_put_text(f, MODEL_UNET, text ? json_string(text) : NULL, err);
     free(text);
     return err->status;
 }
 
 /* Other heads than an asked-for number are found by whoever asked. */
-static dt_status put_heads(tensor_file *f, const unet_config *k, dt_error *err)
+dt_status unet_file_put_heads(tensor_file *f, const unet_config *k, dt_error *err)
 {
     char number[24];
     for (int64_t i = 1; i < k->level_count; i++)
         if (k->heads[i] != k->heads[0]) return err->status;
     snprintf(number, sizeof number, "%lld", (long long)k->heads[0]);
-    return put_metadata(f, MODEL_HEADS, json_string(number), err);
+    return unet_file_put_text(f, MODEL_HEADS, json_string(number), err);
 }
 
 /* Of a pipeline: what its scheduler says of the noise that the network was trained for. */
@@ -98,7 +98,7 @@ dt_status unet_file_view(tensor_file *f, dt_error *err)
                                               unet_original_rename(f, &k, false, err) != DT_OK)))
         return err->status;
     if (!said && put_config(f, &k, err) != DT_OK) return err->status;
-    if (put_heads(f, &k, err) == DT_OK) unet_file_config(&k, f, err);
+    if (unet_file_put_heads(f, &k, err) == DT_OK) unet_file_config(&k, f, err);
     return err->status;
 }
 

@@ -16,6 +16,11 @@ bool unet_file_fits(const tensor_file *f);
 /* Half a sentence on what a file that is not viewed yet leaves open; "" where it says all. */
 void unet_file_guess(const tensor_file *f, char text[DT_TEXT_MAX]);
 
+/* Puts the head count into the metadata, if all levels have the same, as MODEL_HEADS; and a text under any key, which it takes over
+ * (NULL: memory is out). */
+dt_status unet_file_put_heads(tensor_file *f, const unet_config *k, dt_error *err);
+dt_status unet_file_put_text(tensor_file *f, const char *key, json_t *text, dt_error *err);
+
 /* Gives the file's tensors this program's names. Puts the configuration into the file's metadata where it stands elsewhere, and the head count, if all levels have the same, as
  * MODEL_HEADS. DT_ERR_IO where nothing says it; DT_ERR_SHAPE where the tensors do not fit. */
 dt_status unet_file_view(tensor_file *f, dt_error *err);

@@ -14,7 +14,10 @@
 
 enum { HEADS = 8 };
 
-static const params_words words = {"a UNet with Stable Diffusion's original names", "a UNet of Stable Diffusion 1"};
+/* Of a UNet, and of a ControlNet. */
+static const params_words words[] = {
+    {"a UNet with Stable Diffusion's original names", "a UNet of Stable Diffusion 1"},
+    {"a ControlNet with Stable Diffusion's original names", "a ControlNet of Stable Diffusion 1"}};
 
 /* ---- a whole checkpoint ---- */
 
@@ -109,9 +112,23 @@ dt_status unet_original_enter(tensor_file *f, dt_file_weights weights, bool *bot
     return err->status;
 }
 
+dt_status control_original_enter(tensor_file *f, dt_error *err)
+{
+    if (has_prefix(f, "state_dict." CONTROL_ORIGINAL_PREFIX)) tensor_file_enter(f, "state_dict.");
+    if (!has_prefix(f, CONTROL_ORIGINAL_PREFIX)) return err->status;
+    if (refuse_relatives(f, err) == DT_OK && check_noise(f, err) == DT_OK)
+        tensor_file_enter(f, CONTROL_ORIGINAL_PREFIX);
+    return err->status;
+}
+
 bool unet_original_fits(const tensor_file *f)
 {
     return tensor_file_find(f, "input_blocks.0.0.weight") && tensor_file_find(f, "time_embed.0.weight");
+}
+
+bool control_original_fits(const tensor_file *f)
+{
+    return unet_original_fits(f) && tensor_file_find(f, "input_hint_block.0.weight");
 }
 
 /* ---- the configuration ---- */
@@ -153,20 +170,20 @@ static dt_status read_levels(unet_config *k, const tensor_file *f, dt_error *err
     }
 }
 
-static dt_status refuse_shapes(const unet_config *k, const tensor_file *f, dt_error *err)
+static dt_status refuse_shapes(const unet_config *k, const tensor_file *f, bool control, dt_error *err)
 {
+    const char *what = control ? "ControlNet" : "UNet";
     const tensor_entry *in = tensor_file_find(f, "middle_block.1.proj_in.weight");
     if (tensor_file_find(f, "label_emb.0.0.weight"))
         error_set(err, DT_ERR_UNSUPPORTED,
-                  "%s: tensor label_emb.0.0.weight: a UNet of SDXL; only those of Stable "
+                  "%s: tensor label_emb.0.0.weight: a %s of SDXL; only those of Stable "
                   "Diffusion 1 are known here",
-                  f->path);
+                  f->path, what);
     else if (in && in->dim_count == 2)
-        error_set(
-            err, DT_ERR_UNSUPPORTED,
-            "%s: tensor middle_block.1.proj_in.weight has two dimensions: a UNet of Stable Diffusion 2; only those "
-            "of Stable Diffusion 1 are known here",
-            f->path);
+        error_set(err, DT_ERR_UNSUPPORTED,
+                  "%s: tensor middle_block.1.proj_in.weight has two dimensions: a %s of Stable Diffusion 2; only those "
+                  "of Stable Diffusion 1 are known here",
+                  f->path, what);
     else
         unet_config_check(k, f->path, err);
     return err->status;
@@ -175,9 +192,10 @@ static dt_status refuse_shapes(const unet_config *k, const tensor_file *f, dt_er
 dt_status unet_original_config(unet_config *k, const tensor_file *f, bool control, dt_error *err)
 {
     const char *heads = tensor_file_metadata(f, MODEL_HEADS);
-    const tensor_entry *in = params_need(f, "input_blocks.0.0.weight", 4, &words, err);
-    const tensor_entry *out = control ? in : params_need(f, "out.2.weight", 4, &words, err);
-    const tensor_entry *told = params_need(f, "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2, &words, err);
+    const tensor_entry *in = params_need(f, "input_blocks.0.0.weight", 4, &words[control], err);
+    const tensor_entry *out = control ? in : params_need(f, "out.2.weight", 4, &words[control], err);
+    const tensor_entry *told =
+        params_need(f, "middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2, &words[control], err);
     *k = unet_config_sd15();
     if (err->status != DT_OK || read_levels(k, f, err) != DT_OK) return err->status;
     k->in_channels = in->dims[1];
@@ -188,7 +206,7 @@ dt_status unet_original_config(unet_config *k, const tensor_file *f, bool contro
         k->heads[i] = heads ? strtoll(heads, NULL, 10) : HEADS;
         k->up_attends[i] = control ? k->down_attends[i] : find(f, "output_blocks.%d.1.proj_in.weight", first) != NULL;
     }
-    return refuse_shapes(k, f, err);
+    return refuse_shapes(k, f, control, err);
 }
 
 /* ---- names ---- */
@@ -206,7 +224,8 @@ dt_status unet_original_rename(tensor_file *f, const unet_config *k, bool contro
         entries[i] = f->entries[i];
         entries[i].name = own;
         if (own && !unet_names_own(own, &names, f->entries[i].name))
-            error_set(err, DT_ERR_SHAPE, "%s: tensor %s is not part of %s", f->path, f->entries[i].name, words.network);
+            error_set(err, DT_ERR_SHAPE, "%s: tensor %s is not part of %s", f->path, f->entries[i].name,
+                      words[control].network);
     }
     if (err->status == DT_OK) return tensor_file_replace(f, entries, f->count, &memory, err);
     free(entries);

@@ -17,8 +17,12 @@
  * Stable Diffusion 2 or XL, predicts something else or was trained with other noise; DT_ERR_SHAPE the average that is missing. */
 dt_status unet_original_enter(tensor_file *f, dt_file_weights weights, bool *both, dt_error *err);
 
+/* The same for the ControlNet in a file: control_model.*, alone or beside a whole Stable Diffusion (lllyasviel/ControlNet's own files). */
+dt_status control_original_enter(tensor_file *f, dt_error *err);
+
 /* Whether a file, entered, has the original's names. */
 bool unet_original_fits(const tensor_file *f);
+bool control_original_fits(const tensor_file *f);
 
 /* The configuration that the shapes show. What no shape shows is as Stable Diffusion 1 has it: 8 heads unless the metadata says
  * MODEL_HEADS, 32 groups, its noise, latents of 64 x 64. DT_ERR_SHAPE naming a tensor; DT_ERR_UNSUPPORTED as above. With `control`
