@@ -258,7 +258,7 @@ static void files_of_other_networks_are_refused_by_name(void **state)
         {"control_model.zero_convs.1.0.bias",
          {"x", 1, {1}, one},
          DT_ERR_SHAPE,
-         "controlnet_down_blocks.1.bias is missing"},
+         "tensor controlnet_down_blocks.1.bias (zero_convs.1.0.bias) is missing"},
         {"control_model.input_hint_block.0.weight",
          {"x", 1, {1}, one},
          DT_ERR_FORMAT,

@@ -106,7 +106,8 @@ dt_status controlnet_load(ctx *c, controlnet *m, const tensor_file *f)
 {
     controlnet_config k;
     if (controlnet_file_config(&k, f, &c->error) != DT_OK || controlnet_open(c, m, &k) != DT_OK ||
-        params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK)
+        params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK ||
+        unet_file_check_complete(&m->params, &k.unet, true, f, &words, &c->error) != DT_OK)
         return c->error.status;
     for (int i = 0; i < m->params.count && !ctx_failed(c); i++) params_read_row(c, &m->params.row[i], f, &words);
     params_round(c, &m->params);

@@ -122,18 +122,18 @@ dt_status unet_file_config(unet_config *k, const tensor_file *f, dt_error *err)
 
 /* ---- reading ---- */
 
-/* By both names: the file may have had the other one. */
-static dt_status check_complete(const unet *m, const tensor_file *f, dt_error *err)
+dt_status unet_file_check_complete(const params *rows, const unet_config *k, bool control, const tensor_file *f,
+                                   const params_words *what, dt_error *err)
 {
     unet_names names;
     alias_name original;
-    unet_names_open(&names, &m->config, false);
-    for (int i = 0; i < m->params.count; i++) {
-        const char *name = m->params.row[i].name;
+    unet_names_open(&names, k, control);
+    for (int i = 0; i < rows->count; i++) {
+        const char *name = rows->row[i].name;
         if (tensor_file_find(f, name)) continue;
         const bool both = unet_names_original(original, &names, name);
         return error_set(err, DT_ERR_SHAPE, "%s: tensor %s%s%s%s is missing; %s is expected", f->path, name,
-                         both ? " (" : "", both ? original : "", both ? ")" : "", words.network);
+                         both ? " (" : "", both ? original : "", both ? ")" : "", what->network);
     }
     return err->status;
 }
@@ -145,7 +145,7 @@ dt_status unet_load(ctx *c, unet *m, const tensor_file *f, const model_info *inf
     const bool relabel = k.class_count && labels && !label_table_fits(labels, info, k.class_count);
     if (relabel) k.class_count = labels->class_count;
     if (unet_open(c, m, &k) != DT_OK || params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK ||
-        check_complete(m, f, &c->error) != DT_OK)
+        unet_file_check_complete(&m->params, &k, false, f, &words, &c->error) != DT_OK)
         return c->error.status;
     for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
         const param *row = &m->params.row[i];

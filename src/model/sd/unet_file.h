@@ -21,6 +21,11 @@ void unet_file_guess(const tensor_file *f, char text[DT_TEXT_MAX]);
 dt_status unet_file_put_heads(tensor_file *f, const unet_config *k, dt_error *err);
 dt_status unet_file_put_text(tensor_file *f, const char *key, json_t *text, dt_error *err);
 
+/* Whether the file has all rows, of a ControlNet beside a UNet of this configuration with `control`. DT_ERR_SHAPE names the one that is
+ * missing by both of its names: the file may have had the other one. */
+dt_status unet_file_check_complete(const params *rows, const unet_config *k, bool control, const tensor_file *f,
+                                   const params_words *what, dt_error *err);
+
 /* Gives the file's tensors this program's names. Puts the configuration into the file's metadata where it stands elsewhere, and the head count, if all levels have the same, as
  * MODEL_HEADS. DT_ERR_IO where nothing says it; DT_ERR_SHAPE where the tensors do not fit. */
 dt_status unet_file_view(tensor_file *f, dt_error *err);
