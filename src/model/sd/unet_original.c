@@ -218,7 +218,8 @@ dt_status unet_original_rename(tensor_file *f, const unet_config *k, bool contro
     tensor_entry *entries = calloc(f->count, sizeof *entries);
     unet_names_open(&names, k, control);
     if (!entries) return error_set(err, DT_ERR_MEMORY, "%s: no memory to list its tensors", f->path);
-    arena_open(&memory, "tensors' names", f->count * sizeof(alias_name), err);
+    arena_open(&memory, "tensors' names", 2 * f->count * sizeof(alias_name),
+               err); /* blocks may have guards behind them */
     for (size_t i = 0; i < f->count && err->status == DT_OK; i++) {
         char *own = arena_alloc(&memory, sizeof(alias_name), err);
         entries[i] = f->entries[i];
