@@ -285,7 +285,7 @@ static void bench_device(const engine *e)
     bench_attention(e, 8, GEMM_BF16 | NARROW, peak, copy);
     for (int i = 1; i < CHECKS; i++) {
         bool of_images = strstr(checks[i].name, "patchify") || strstr(checks[i].name, "loss");
-        bool of_convolutions = checks[i].offset >= offsetof(engine, im2col_fwd);
+        bool of_convolutions = checks[i].offset >= offsetof(engine, conv_fwd);
         dims z = of_images ? images : of_convolutions ? (dims){8, 64, 192, false} : wide;
         bench_entry(e, &checks[i], z, peak, copy);
     }

@@ -73,15 +73,15 @@ static void run_row_lengths(work *w, const engine *e, dims z)
 static void run_silu_fwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
-    float *y = output(w, count, 1e-6), *x = activations(w, z, count);
-    CALL(w, e->silu_fwd(y, x, count));
+    float *y = narrowed(w, output(w, count, 1e-6)), *x = activations(w, z, count);
+    CALL(w, e->silu_fwd(y, x, count, narrow_flag(w)));
 }
 
 static void run_silu_bwd(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
-    float *dx = updated(w, count, 2e-6), *dy = input(w, count), *x = activations(w, z, count);
-    CALL(w, e->silu_bwd(dx, dy, x, count, z.s % 2));
+    float *dx = updated(w, count, 2e-6), *dy = narrowed(w, input(w, count)), *x = activations(w, z, count);
+    CALL(w, e->silu_bwd(dx, dy, x, count, z.s % 2, narrow_flag(w)));
 }
 
 static void run_gelu_fwd(work *w, const engine *e, dims z)
@@ -513,18 +513,85 @@ static window_sizes windows_of(dims z, int64_t side_w, int64_t pad_h, int64_t pa
     return s;
 }
 
-static void run_im2col_fwd(work *w, const engine *e, dims z)
+/* One convolution, or one of its gradients: one array of three is an output, whose sums have `terms` terms. */
+typedef struct conv_case {
+    window_sizes z;
+    int64_t o;
+    int flags;
+    float *x, *w, *y;
+} conv_case;
+
+typedef enum conv_output { CONV_X, CONV_W, CONV_Y } conv_output;
+
+static float *conv_array(work *w, int64_t count, bool is_output, bool add, int64_t terms)
 {
-    window_sizes s = windows_of(z, 5, 1, 2);
-    float *cols = output(w, s.n * s.out_h * s.out_w * 15 * s.c, 1e-9), *x = input(w, s.n * s.h * s.w * s.c);
-    CALL(w, e->im2col_fwd(cols, x, s));
+    const double tolerance = 1e-6 * sqrt((double)(terms + 16));
+    return !is_output ? input(w, count) : add ? updated(w, count, tolerance) : output(w, count, tolerance);
 }
 
-static void run_im2col_bwd(work *w, const engine *e, dims z)
+static conv_case new_conv_case(work *w, window_sizes z, int64_t o, int flags, conv_output made)
 {
-    window_sizes s = windows_of(z, 5, 1, 2);
-    float *dx = updated(w, s.n * s.h * s.w * s.c, 1e-6), *dcols = input(w, s.n * s.out_h * s.out_w * 15 * s.c);
-    CALL(w, e->im2col_bwd(dx, dcols, s));
+    const bool add = flags & GEMM_ACCUMULATE;
+    const int64_t pixels = z.n * z.h * z.w, windows = z.n * z.out_h * z.out_w, k = z.side_h * z.side_w * z.c;
+    conv_case t = {.z = z, .o = o, .flags = flags | (w->narrow ? GEMM_BF16 : 0)};
+    t.x = narrowed(w, conv_array(w, pixels * z.c, made == CONV_X, add, o * z.side_h * z.side_w));
+    t.w = conv_array(w, o * k, made == CONV_W, add, windows);
+    t.y = narrowed(w, conv_array(w, windows * o, made == CONV_Y, add, k));
+    w->flops = 2.0 * (double)windows * (double)o * (double)k;
+    return t;
+}
+
+/* Output channels, and windows of which some reach over an edge, or are pixels, or leave some out. */
+static conv_case conv_case_of(work *w, dims z, conv_output made)
+{
+    static const int64_t sides[][4] = {{3, 3, 1, 1}, {1, 1, 0, 0}, {2, 5, 0, 2}, {3, 1, 2, 0}}; /* and pads */
+    const int64_t *side = sides[(z.n + z.s + z.d) % 4];
+    window_sizes s = {.n = z.n, .h = (z.s < 30 ? z.s : 30) + 2, .w = 7, .c = z.d};
+    s.side_h = side[0], s.side_w = side[1], s.pad_h = side[2], s.pad_w = side[3];
+    s.stride = 1 + (z.extreme ? 1 + z.d % 2 : 0);
+    s.out_h = (s.h + 2 * s.pad_h - s.side_h) / s.stride + 1;
+    s.out_w = (s.w + 2 * s.pad_w - s.side_w) / s.stride + 1;
+    const int flags = (z.s % 3 == 0 ? GEMM_BF16 : 0) | (made != CONV_Y && z.d % 3 ? GEMM_ACCUMULATE : 0);
+    return new_conv_case(w, s, (z.s < 40 ? z.s : 40) + 3, flags, made);
+}
+
+static int narrow_conv_flags(const work *w, int narrow)
+{
+    return narrow_flag(w) ? narrow : 0;
+}
+
+static void run_conv_fwd_case(work *w, const engine *e, conv_case t)
+{
+    float *bias = input(w, t.o);
+    t.flags |= narrow_conv_flags(w, GEMM_NARROW_A | GEMM_NARROW_C);
+    CALL(w, e->conv_fwd(t.y, t.x, t.w, bias, t.z, t.o, t.flags));
+}
+
+static void run_conv_bwd_x_case(work *w, const engine *e, conv_case t)
+{
+    t.flags |= narrow_conv_flags(w, GEMM_NARROW_A | GEMM_NARROW_C);
+    CALL(w, e->conv_bwd_x(t.x, t.y, t.w, t.z, t.o, t.flags));
+}
+
+static void run_conv_bwd_w_case(work *w, const engine *e, conv_case t)
+{
+    t.flags |= narrow_conv_flags(w, GEMM_NARROW_A | GEMM_NARROW_B);
+    CALL(w, e->conv_bwd_w(t.w, t.y, t.x, t.z, t.o, t.flags));
+}
+
+static void run_conv_fwd(work *w, const engine *e, dims z)
+{
+    run_conv_fwd_case(w, e, conv_case_of(w, z, CONV_Y));
+}
+
+static void run_conv_bwd_x(work *w, const engine *e, dims z)
+{
+    run_conv_bwd_x_case(w, e, conv_case_of(w, z, CONV_X));
+}
+
+static void run_conv_bwd_w(work *w, const engine *e, dims z)
+{
+    run_conv_bwd_w_case(w, e, conv_case_of(w, z, CONV_W));
 }
 
 static void run_max_pool_fwd(work *w, const engine *e, dims z)
@@ -659,8 +726,8 @@ static const check checks[] = {
     ENTRY(add_difference),
     ENTRY(add_row_fwd),
     ENTRY(row_lengths),
-    ENTRY(silu_fwd),
-    ENTRY(silu_bwd),
+    NARROW_ENTRY(silu_fwd),
+    NARROW_ENTRY(silu_bwd),
     NARROW_ENTRY(gelu_fwd),
     NARROW_ENTRY(gelu_bwd),
     NARROW_ENTRY(quick_gelu_fwd),
@@ -694,8 +761,9 @@ static const check checks[] = {
     ENTRY(adamw),
     ENTRY(average),
     ENTRY(sum_squares),
-    ENTRY(im2col_fwd),
-    ENTRY(im2col_bwd),
+    NARROW_ENTRY(conv_fwd),
+    NARROW_ENTRY(conv_bwd_x),
+    NARROW_ENTRY(conv_bwd_w),
     ENTRY(max_pool_fwd),
     ENTRY(max_pool_bwd),
     ENTRY(relu_fwd),

@@ -87,8 +87,8 @@ static void check_underflow(const engine *e)
         dy[i] = (real)0.7;
     }
     feclearexcept(FE_ALL_EXCEPT);
-    e->silu_fwd(y, x, COUNT);
-    e->silu_bwd(y, dy, x, COUNT, false);
+    e->silu_fwd(y, x, COUNT, 0);
+    e->silu_bwd(y, dy, x, COUNT, false, 0);
     e->gelu_fwd(y, x, COUNT, 0);
     e->gelu_bwd(y, dy, x, COUNT, false, 0);
     if (fetestexcept(FE_UNDERFLOW)) fail_msg("%s: something underflows", e->name);

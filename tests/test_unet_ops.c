@@ -79,7 +79,7 @@ static tensor *encode(world *w, tensor *text)
 static tensor *residual(world *w, tensor *x)
 {
     ctx *c = &w->c;
-    tensor *h = op_silu(c, op_group_norm(c, x, vector(w, C, 1), vector(w, C, 0), 4, (real)1e-5));
+    tensor *h = op_group_norm_silu(c, x, vector(w, C, 1), vector(w, C, 0), 4, (real)1e-5);
     return op_add(c, x, op_conv2d(c, h, random_tensor(w, 4, (int64_t[]){C, 3, 3, C}, 0.06, 0), vector(w, C, 0), 1, 1));
 }
 

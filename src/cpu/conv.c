@@ -1,4 +1,4 @@
-/* What a convolution needs beside the matrix product, on images [N,H,W,C]. Channels last: every inner loop runs over
+/* What convolutional networks need beside convolution (gemm.c), on images [N,H,W,C]. Channels last: every inner loop runs over
  * the channels of one pixel, which lie together. */
 #include <string.h>
 
@@ -14,47 +14,11 @@ static inline bool inside(window_sizes z, int64_t row, int64_t column)
     return row >= 0 && row < z.h && column >= 0 && column < z.w;
 }
 
-static void im2col_fwd(real *cols, const real *x, window_sizes z)
-{
-    const size_t pixel_bytes = (size_t)z.c * sizeof(real);
-#pragma omp parallel for schedule(static)
-    for (int64_t line = 0; line < z.n * z.out_h; line++) {
-        int64_t n = line / z.out_h, top = line % z.out_h * z.stride - z.pad_h;
-        real *out = cols + line * z.out_w * z.side_h * z.side_w * z.c;
-        for (int64_t i = 0; i < z.out_w; i++)
-            for (int64_t row = top; row < top + z.side_h; row++)
-                for (int64_t k = 0, column = i * z.stride - z.pad_w; k < z.side_w; k++, column++, out += z.c)
-                    if (inside(z, row, column))
-                        memcpy(out, pixel(x, z, n, row, column), pixel_bytes);
-                    else
-                        memset(out, 0, pixel_bytes);
-    }
-}
-
 /* The index of the window that has `position` at its place k; -1 when there is none. */
 static inline int64_t window_with(int64_t position, int64_t k, int64_t stride, int64_t pad, int64_t count)
 {
     int64_t start = position + pad - k;
     return start >= 0 && start % stride == 0 && start / stride < count ? start / stride : -1;
-}
-
-/* Each pixel collects from the windows that hold it, so threads share no output. */
-static void im2col_bwd(real *dx, const real *dcols, window_sizes z)
-{
-#pragma omp parallel for schedule(static)
-    for (int64_t line = 0; line < z.n * z.h; line++) {
-        int64_t n = line / z.h, row = line % z.h;
-        for (int64_t place = 0; place < z.w * z.side_h * z.side_w; place++) {
-            int64_t column = place / (z.side_h * z.side_w), ky = place / z.side_w % z.side_h, kx = place % z.side_w;
-            int64_t i = window_with(row, ky, z.stride, z.pad_h, z.out_h);
-            int64_t j = window_with(column, kx, z.stride, z.pad_w, z.out_w);
-            if (i < 0 || j < 0) continue;
-            int64_t window = (n * z.out_h + i) * z.out_w + j;
-            const real *from = dcols + ((window * z.side_h + ky) * z.side_w + kx) * z.c;
-            real *to = dx + (line * z.w + column) * z.c;
-            for (int64_t c = 0; c < z.c; c++) to[c] += from[c];
-        }
-    }
 }
 
 /* The pixels of a window that lie inside the image. */
@@ -225,8 +189,6 @@ static void relu_bwd(real *dx, const real *dy, const real *x, int64_t count)
 
 void CPU_FN(cpu_register_conv)(engine *e)
 {
-    e->im2col_fwd = im2col_fwd;
-    e->im2col_bwd = im2col_bwd;
     e->max_pool_fwd = max_pool_fwd;
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;

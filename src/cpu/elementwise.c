@@ -49,22 +49,32 @@ static inline real silu_slope(real x)
     return s * (1 + x * (1 - s));
 }
 
-static void silu_fwd(real *y, const real *x, int64_t count)
+ONE_KIND void silu_numbers(void *y, const real *x, int64_t count, bool narrow)
 {
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) y[i] = silu(x[i]);
+    for (int64_t i = 0; i < count; i++) write_number(y, i, silu(x[i]), narrow);
+}
+
+static void silu_fwd(real *y, const real *x, int64_t count, int flags)
+{
+    WITH_KIND(flags & NARROW, silu_numbers, y, x, count);
 }
 
 /* The choice to add is made outside the loops: inside, it keeps gcc from vectorising them. */
-static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add)
+ONE_KIND void silu_slopes(real *dx, const void *dy, const real *x, int64_t count, bool add, bool narrow)
 {
     if (add) {
 #pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] += dy[i] * silu_slope(x[i]);
+        for (int64_t i = 0; i < count; i++) dx[i] += read_number(dy, i, narrow) * silu_slope(x[i]);
     } else {
 #pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * silu_slope(x[i]);
+        for (int64_t i = 0; i < count; i++) dx[i] = read_number(dy, i, narrow) * silu_slope(x[i]);
     }
+}
+
+static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
+{
+    WITH_KIND(flags & NARROW, silu_slopes, dx, dy, x, count, add);
 }
 
 /* The forms of GELU: numbers [first, end). */

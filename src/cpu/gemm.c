@@ -14,6 +14,9 @@
  * that follow each other in the contraction. The depth of a block is counted in words; everything but the packing and one
  * line of the tile is the same for both. Narrow rows are such pairs as they lie: matrix registers read them in place.
  *
+ * A convolution is a product whose A or B is gathered as it is packed (gemm_rows.h): y = windows of x times w^T, dw = dy^T times
+ * windows of x, and dx = windows of dy times w, whose places are then in reverse order.
+ *
  * Threads share out the rows and columns of C, never the contraction. The value of an element is thus the sum over
  * contraction blocks of sums in order of k, whoever computes it: the same bits for any number of threads. */
 #include "cpu/gemm.h"
@@ -23,6 +26,7 @@
 
 #include "cpu/gelu.h"
 #include "cpu/gemm_amx.h"
+#include "cpu/gemm_image.h"
 #include "cpu/gemm_pack.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/thread_room.h"
@@ -35,6 +39,11 @@ enum {
     SERIAL_LIMIT = 64 * 1024, /* multiplications below which waking another thread costs more than it brings */
 };
 
+/* Of images [N,H,W], every pixel whose row is `top` and whose column is `left` modulo `stride`: [N,high,wide]. */
+typedef struct pixel_grid {
+    int64_t h, w, stride, top, left, high, wide;
+} pixel_grid;
+
 typedef struct product {
     real *c;
     const void *a, *b;
@@ -42,6 +51,10 @@ typedef struct product {
     int64_t m, n, k, lda, ldb, ldc;
     int flags;
     real *gelu; /* of a narrow C, which may be NULL then: its gelu, narrow too; NULL: not wanted */
+    const window_sizes *windows_a, *windows_b; /* A or B, as it is stored, has these rows */
+    const weight_taps *taps_b;                 /* so does B */
+    const pixel_grid *pixels;                  /* the rows of C are these; NULL: they follow each other */
+    int64_t first_i, first_j;                  /* of C's elements, where c points */
 } product;
 
 /* A part of C: rows [i, i + m), columns [j, j + n). */
@@ -79,6 +92,26 @@ static int64_t tile_rows(int flags)
     return GEMM_AMX && (flags & GEMM_BF16) ? AMX_TILE_ROWS : TILE_ROWS;
 }
 
+/* Whether A is read in an image (gemm_image.h), but for a convolution of a wide one, whose sums were cut before and stay so. */
+static bool reads_image(const product *g)
+{
+#if GEMM_AMX
+    const window_sizes *z = g->windows_a;
+    return z && z->stride == 1 && z->c % (2 * AMX_WORDS) == 0 && !g->pixels && (g->flags & GEMM_BF16) &&
+           (g->flags & GEMM_NARROW_A || g->taps_b) && g->k / 2 * TILE_COLUMNS <= ROOM_GEMM_B &&
+           words_of_lines(z, 1) <= ROOM_SUMS;
+#else
+    (void)g;
+    return false;
+#endif
+}
+
+/* Threads share out rows of C by so many. */
+static int64_t share_rows(const product *g)
+{
+    return reads_image(g) ? g->windows_a->out_w : tile_rows(g->flags);
+}
+
 /* Cut number `block` of `blocks` nearly equal ones of [0, k), whole words except at the end. The cuts depend on k alone. */
 static stretch cut_contraction(int64_t k, int64_t block, int64_t blocks, packing kind)
 {
@@ -92,19 +125,34 @@ static int64_t count_blocks(int64_t k, packing kind)
     return k > 0 ? divide_up(packed_words(k, kind), BLOCK_DEPTH) : 0;
 }
 
-/* Rows i.. of op(A), or columns j.. of op(B), over a stretch of the contraction. */
-static strip strip_of_a(const product *g, stretch s, int64_t i, int64_t lanes)
+/* Lanes `lane`.. of a matrix over a stretch of the contraction. */
+static strip cut_strip(row_source rows, bool across, stretch s, int64_t lane, int64_t lanes)
 {
-    const bool across = g->flags & GEMM_TRANS_A, narrow = g->flags & GEMM_NARROW_A;
-    const void *from = number_at(g->a, across ? s.p * g->lda + i : i * g->lda + s.p, narrow);
-    return (strip){from, g->lda, lanes, s.depth, across, narrow};
+    rows.row = across ? s.p : lane, rows.column = across ? lane : s.p;
+    if (!rows.windows && !rows.taps) {
+        rows.numbers = number_at(rows.numbers, rows.row * rows.stride + rows.column, rows.narrow);
+        rows.row = rows.column = 0;
+    }
+    return (strip){rows, lanes, s.depth, across};
 }
 
+/* Rows i.. of op(A) */
+static strip strip_of_a(const product *g, stretch s, int64_t i, int64_t lanes)
+{
+    const row_source rows = {
+        .numbers = g->a, .stride = g->lda, .windows = g->windows_a, .narrow = g->flags & GEMM_NARROW_A};
+    return cut_strip(rows, g->flags & GEMM_TRANS_A, s, i, lanes);
+}
+
+/* Columns j.. of op(B) */
 static strip strip_of_b(const product *g, stretch s, int64_t j, int64_t lanes)
 {
-    const bool across = !(g->flags & GEMM_TRANS_B), narrow = g->flags & GEMM_NARROW_B;
-    const void *from = number_at(g->b, across ? s.p * g->ldb + j : j * g->ldb + s.p, narrow);
-    return (strip){from, g->ldb, lanes, s.depth, across, narrow};
+    const row_source rows = {.numbers = g->b,
+                             .stride = g->ldb,
+                             .windows = g->windows_b,
+                             .taps = g->taps_b,
+                             .narrow = g->flags & GEMM_NARROW_B};
+    return cut_strip(rows, !(g->flags & GEMM_TRANS_B), s, j, lanes);
 }
 
 static void pack_columns(real *out, const product *g, stretch s, int64_t j, int64_t n)
@@ -117,21 +165,29 @@ static void pack_columns(real *out, const product *g, stretch s, int64_t j, int6
 
 static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
 {
-    if (!(g->flags & (GEMM_TRANS_A | GEMM_BF16)) && IN_PLACE)
-        return (block_a){(const real *)g->a + i * g->lda + s.p, g->lda};
+    strip from = strip_of_a(g, s, i, m);
+    if (!(g->flags & (GEMM_TRANS_A | GEMM_BF16)) && IN_PLACE) {
+        if (!g->windows_a) return (block_a){from.rows.numbers, g->lda};
+        pack_rows(thread_room.gemm_a, s.words, &from, PACK_PLAIN);
+        return (block_a){thread_room.gemm_a, s.words};
+    }
 #if GEMM_AMX
     if (g->flags & GEMM_BF16) {
-        strip from = strip_of_a(g, s, i, m);
-        if (is_tiles(&from)) return (block_a){from.numbers, from.stride / 2};
+        if (is_tiles(&from)) return (block_a){from.rows.numbers, from.rows.stride / 2};
         pack_tiles(thread_room.gemm_a, s.words, &from);
         return (block_a){thread_room.gemm_a, s.words};
     }
 #endif
     for (int64_t done = 0; done < m; done += TILE_ROWS) {
-        strip from = strip_of_a(g, s, i + done, least(TILE_ROWS, m - done));
+        from = strip_of_a(g, s, i + done, least(TILE_ROWS, m - done));
         pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, &from, packing_of(g->flags));
     }
     return (block_a){thread_room.gemm_a, 0};
+}
+
+static inline real *element(const product *g, int64_t i, int64_t j)
+{
+    return g->c + (i - g->first_i) * g->ldc + j - g->first_j;
 }
 
 static void multiply_block(const product *g, region block, block_a a, panels b, int64_t words, update u)
@@ -141,9 +197,8 @@ static void multiply_block(const product *g, region block, block_a a, panels b, 
     for (int64_t j = 0; j < block.n; j += TILE_COLUMNS) {
         update of_tile = {u.add_previous, u.bias ? u.bias + j : NULL};
         for (int64_t i = 0; i < block.m; i += height)
-            tile(g->c + (block.i + i) * g->ldc + block.j + j, g->ldc, a.data + i * (a.stride ? a.stride : words),
-                 a.stride, b.data + j * b.pitch, words, least(height, block.m - i), least(TILE_COLUMNS, block.n - j),
-                 of_tile);
+            tile(element(g, block.i + i, block.j + j), g->ldc, a.data + i * (a.stride ? a.stride : words), a.stride,
+                 b.data + j * b.pitch, words, least(height, block.m - i), least(TILE_COLUMNS, block.n - j), of_tile);
     }
 }
 
@@ -164,8 +219,8 @@ static void add_bias_only(const product *g, region span)
 {
     for (int64_t i = span.i; i < span.i + span.m; i++)
         for (int64_t j = span.j; j < span.j + span.n; j++) {
-            real previous = g->flags & GEMM_ACCUMULATE ? g->c[i * g->ldc + j] : 0;
-            g->c[i * g->ldc + j] = g->bias ? previous + g->bias[j] : previous;
+            real *c = element(g, i, j), previous = g->flags & GEMM_ACCUMULATE ? *c : 0;
+            *c = g->bias ? previous + g->bias[j] : previous;
         }
 }
 
@@ -193,33 +248,48 @@ static int64_t span_columns(const product *g)
     return BLOCK_COLUMNS * DEPTH_ROOM / words / TILE_COLUMNS * TILE_COLUMNS;
 }
 
-/* Rows of a narrow C from their sums, and their gelu, taken of the rounded numbers. */
+static int64_t row_of_pixel(const pixel_grid *p, int64_t i)
+{
+    const int64_t line = i / p->wide, n = line / p->high, row = p->top + line % p->high * p->stride;
+    return (n * p->h + row) * p->w + p->left + i % p->wide * p->stride;
+}
+
+/* A row of C becomes its sums, or adds them to what it is. */
+static void finish_row(void *row, const real *sums, int64_t count, int flags)
+{
+    if (flags & GEMM_NARROW_C) {
+        write_row(row, sums, count, flags & GEMM_ACCUMULATE);
+        return;
+    }
+    real *to = row;
+    for (int64_t j = 0; j < count; j++) to[j] = flags & GEMM_ACCUMULATE ? to[j] + sums[j] : sums[j];
+}
+
+/* Rows of C from their sums, and of a narrow C their gelu, taken of the rounded numbers. */
 static void finish_rows(const product *g, region r, const real *sums)
 {
+    const bool narrow = g->flags & GEMM_NARROW_C;
     for (int64_t i = r.i; i < r.i + r.m; i++, sums += r.n) {
-        const int64_t at = i * g->ldc + r.j;
-        if (g->c) write_row(number_at(g->c, at, true), sums, r.n, g->flags & GEMM_ACCUMULATE);
+        const int64_t at = (g->pixels ? row_of_pixel(g->pixels, i) : i) * g->ldc + r.j;
+        if (g->c) finish_row(number_at(g->c, at, narrow), sums, r.n, g->flags);
         if (!g->gelu) continue;
         void *gelus = number_at(g->gelu, at, true);
         for (int64_t j = 0; j < r.n; j++) write_number(gelus, j, gelu(round_bf16(sums[j])), true);
     }
 }
 
-/* The product that makes a part of C, as a matrix of its own. */
+/* The product that makes a part of C in room of its own. */
 static product sums_of(const product *g, region r)
 {
-    const stretch start = {0};
     product sums = *g;
-    sums.a = strip_of_a(g, start, r.i, 0).numbers, sums.b = strip_of_b(g, start, r.j, 0).numbers;
-    sums.bias = g->bias ? g->bias + r.j : NULL;
-    sums.c = thread_room.sums, sums.ldc = r.n, sums.m = r.m, sums.n = r.n;
+    sums.c = thread_room.sums, sums.ldc = r.n, sums.first_i = r.i, sums.first_j = r.j;
     sums.flags &= ~(GEMM_ACCUMULATE | GEMM_NARROW_C);
     return sums;
 }
 
-/* A narrow C is made of sums of full width as soon as all blocks of the contraction are in them: of a block of rows, or when
- * the columns would have to be packed again for each, of as many as there is room for. */
-static void multiply_region_narrow(const product *g, region part)
+/* A C that is narrow or whose rows lie apart is made of sums of full width as soon as all blocks of the contraction are in them:
+ * of a block of rows, or when the columns would have to be packed again for each, of as many as there is room for. */
+static void multiply_region_in_sums(const product *g, region part)
 {
     enum { COLUMNS = 512, MOST_COLUMNS = ROOM_SUMS / BLOCK_ROWS / TILE_COLUMNS * TILE_COLUMNS };
     const bool one_block = count_blocks(g->k, packing_of(g->flags)) == 1;
@@ -229,15 +299,67 @@ static void multiply_region_narrow(const product *g, region part)
         for (int64_t i = part.i; i < part.i + part.m; i += rows) {
             region r = {i, least(rows, part.i + part.m - i), j, least(columns, part.j + part.n - j)};
             product sums = sums_of(g, r);
-            multiply_span(&sums, (region){0, r.m, 0, r.n}, one_block && i > part.i);
+            multiply_span(&sums, r, one_block && i > part.i);
             finish_rows(g, r, sums.c);
         }
 }
 
+#if GEMM_AMX
+
+/* The rows of C that the windows of a part are, from row i on, columns [j, j + n). */
+static void multiply_part(const product *g, const image_part *x, int64_t i, int64_t j, int64_t n, const real *panel)
+{
+    _Alignas(64) real sums[AMX_TILE_ROWS * TILE_COLUMNS];
+    const int64_t sixteens = count_sixteens(x);
+    const bool narrow = g->flags & GEMM_NARROW_C;
+    for (int64_t index = 0; index < sixteens; index += 2) {
+        const int64_t place[] = {place_of_sixteen(x, index), place_of_sixteen(x, least(index + 1, sixteens - 1))};
+        multiply_windows(sums, x, place[0], place[1], panel, n > AMX_WORDS);
+        for (int64_t r = 0; r < (index + 1 < sixteens ? 2 : 1) * AMX_ROWS; r++) {
+            const int64_t at = place[r / AMX_ROWS] + r % AMX_ROWS, line = at / x->pitch, column = at % x->pitch;
+            real *row = sums + r * TILE_COLUMNS;
+            if (column >= x->width || line >= x->lines) continue;
+            for (int64_t q = 0; g->bias && q < n; q++) row[q] += g->bias[j + q];
+            finish_row(number_at(g->c, (i + line * x->width + column) * g->ldc + j, narrow), row, n, g->flags);
+        }
+    }
+}
+
+/* Of whole lines of windows. As many columns at a time as there is room for. */
+static void multiply_region_of_image(const product *g, region part)
+{
+    const window_sizes *z = g->windows_a;
+    const int64_t words = g->k / 2, columns = ROOM_GEMM_B / words / TILE_COLUMNS * TILE_COLUMNS;
+    int64_t most = 1;
+    while (words_of_lines(z, most + 1) <= ROOM_SUMS) most++;
+    amx_begin();
+    for (int64_t j = part.j; j < part.j + part.n; j += columns) {
+        const int64_t n = least(columns, part.j + part.n - j);
+        pack_columns(thread_room.gemm_b, g, (stretch){0, g->k, words}, j, n);
+        for (int64_t i = part.i, lines; i < part.i + part.m; i += lines * z->out_w) {
+            const int64_t first = i / z->out_w % z->out_h;
+            lines = least(most, least(z->out_h - first, (part.i + part.m - i) / z->out_w));
+            const image_part x =
+                copy_lines(thread_room.sums, g->a, g->flags & GEMM_NARROW_A, z, i / z->out_w / z->out_h, first, lines);
+            for (int64_t q = 0; q < n; q += TILE_COLUMNS)
+                multiply_part(g, &x, i, j + q, least(TILE_COLUMNS, n - q), thread_room.gemm_b + q * words);
+        }
+    }
+    amx_end();
+}
+
+#endif
+
 static void multiply_region(const product *g, region part)
 {
-    if (g->flags & GEMM_NARROW_C) {
-        multiply_region_narrow(g, part);
+#if GEMM_AMX
+    if (reads_image(g)) {
+        multiply_region_of_image(g, part);
+        return;
+    }
+#endif
+    if (g->flags & GEMM_NARROW_C || g->pixels) {
+        multiply_region_in_sums(g, part);
         return;
     }
     const int64_t columns = span_columns(g);
@@ -249,10 +371,11 @@ static void multiply_region(const product *g, region part)
  * of A costs, in about the same unit. */
 static int choose_grid_rows(const product *g, int threads)
 {
-    const int64_t height = tile_rows(g->flags);
+    const int64_t height = share_rows(g);
     int best = 1;
     int64_t best_cost = INT64_MAX;
-    int64_t pack_a = g->flags & (GEMM_TRANS_A | GEMM_BF16) || !IN_PLACE ? 6 : 0, pack_b = 6;
+    int64_t pack_a = g->flags & (GEMM_TRANS_A | GEMM_BF16) || g->windows_a || !IN_PLACE ? 6 : 0, pack_b = 6;
+    if (reads_image(g)) pack_a = 1;
     for (int rows = 1; rows <= threads; rows++) {
         int64_t m = divide_up(divide_up(g->m, height), rows) * height;
         int64_t n = divide_up(divide_up(g->n, TILE_COLUMNS), threads / rows) * TILE_COLUMNS;
@@ -273,7 +396,7 @@ static int64_t part_start(int64_t size, int64_t tile, int64_t index, int64_t par
 
 static void multiply_parallel(const product *g, int threads)
 {
-    const int64_t height = tile_rows(g->flags);
+    const int64_t height = share_rows(g);
     int grid_rows = choose_grid_rows(g, threads), grid_columns = threads / grid_rows;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int cell = 0; cell < grid_rows * grid_columns; cell++) {
@@ -303,20 +426,153 @@ static void multiply(const product *g)
 static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
                  int64_t ldb, int64_t ldc, int flags)
 {
-    multiply(&(product){c, a, b, bias, m, n, k, lda, ldb, ldc, flags, NULL});
+    multiply(&(product){.c = c,
+                        .a = a,
+                        .b = b,
+                        .bias = bias,
+                        .m = m,
+                        .n = n,
+                        .k = k,
+                        .lda = lda,
+                        .ldb = ldb,
+                        .ldc = ldc,
+                        .flags = flags});
 }
 
 static void gemm_gelu(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
                       int flags)
 {
     flags |= GEMM_TRANS_B | GEMM_NARROW_A | GEMM_NARROW_C;
-    multiply(&(product){u, x, w, bias, m, o, i, i, i, o, flags, y});
+    multiply(&(product){.c = u,
+                        .a = x,
+                        .b = w,
+                        .bias = bias,
+                        .m = m,
+                        .n = o,
+                        .k = i,
+                        .lda = i,
+                        .ldb = i,
+                        .ldc = o,
+                        .flags = flags,
+                        .gelu = y});
 }
+
+/* ---- convolution ---- */
+
+/* Windows that are the pixels themselves. */
+static bool is_plain(const window_sizes *z)
+{
+    return z->side_h == 1 && z->side_w == 1 && z->stride == 1 && z->pad_h == 0 && z->pad_w == 0;
+}
+
+static void conv_fwd(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t o, int flags)
+{
+    const int64_t k = z.side_h * z.side_w * z.c;
+    multiply(&(product){.c = y,
+                        .a = x,
+                        .b = w,
+                        .bias = bias,
+                        .m = z.n * z.out_h * z.out_w,
+                        .n = o,
+                        .k = k,
+                        .lda = k,
+                        .ldb = k,
+                        .ldc = o,
+                        .flags = flags | GEMM_TRANS_B,
+                        .windows_a = is_plain(&z) ? NULL : &z});
+}
+
+static void conv_bwd_w(real *dw, const real *dy, const real *x, window_sizes z, int64_t o, int flags)
+{
+    const int64_t k = z.side_h * z.side_w * z.c;
+    multiply(&(product){.c = dw,
+                        .a = dy,
+                        .b = x,
+                        .m = o,
+                        .n = k,
+                        .k = z.n * z.out_h * z.out_w,
+                        .lda = o,
+                        .ldb = k,
+                        .ldc = k,
+                        .flags = flags | GEMM_TRANS_A,
+                        .windows_b = is_plain(&z) ? NULL : &z});
+}
+
+/* Of the places [0, side) of a window those that a pixel number `residue` modulo stride can be at, which are `stride` apart: the
+ * last of them, how many, and how far before its own number the pixel's first window is. */
+typedef struct places {
+    int64_t last, count, before;
+} places;
+
+static places places_of(int64_t residue, int64_t side, int64_t stride, int64_t pad)
+{
+    const int64_t first = (residue + pad) % stride, count = first < side ? (side - first + stride - 1) / stride : 0;
+    return (places){first + (count - 1) * stride, count, count - 1 - (residue + pad - first) / stride};
+}
+
+/* Pixels of one residue modulo the stride are in windows that follow each other: windows of dy, of the places that reach them. */
+static void conv_bwd_pixels(real *dx, const real *dy, const real *w, const window_sizes *z, int64_t o, int flags,
+                            pixel_grid pixels)
+{
+    const places down = places_of(pixels.top, z->side_h, z->stride, z->pad_h);
+    const places across = places_of(pixels.left, z->side_w, z->stride, z->pad_w);
+    const window_sizes windows = {.n = z->n,
+                                  .h = z->out_h,
+                                  .w = z->out_w,
+                                  .c = o,
+                                  .side_h = down.count,
+                                  .side_w = across.count,
+                                  .stride = 1,
+                                  .pad_h = down.before,
+                                  .pad_w = across.before,
+                                  .out_h = pixels.high,
+                                  .out_w = pixels.wide};
+    const weight_taps taps = {.outputs = o,
+                              .high = down.count,
+                              .wide = across.count,
+                              .first = (down.last * z->side_w + across.last) * z->c,
+                              .down = z->stride * z->side_w * z->c,
+                              .across = z->stride * z->c};
+    multiply(&(product){.c = dx,
+                        .a = dy,
+                        .b = w,
+                        .m = z->n * pixels.high * pixels.wide,
+                        .n = z->c,
+                        .k = down.count * across.count * o,
+                        .lda = o,
+                        .ldb = z->side_h * z->side_w * z->c,
+                        .ldc = z->c,
+                        .flags = flags,
+                        .windows_a = is_plain(z) ? NULL : &windows,
+                        .taps_b = is_plain(z) ? NULL : &taps,
+                        .pixels = z->stride > 1 ? &pixels : NULL});
+}
+
+static void conv_bwd_x(real *dx, const real *dy, const real *w, window_sizes z, int64_t o, int flags)
+{
+    for (int64_t top = 0; top < least(z.stride, z.h); top++)
+        for (int64_t left = 0; left < least(z.stride, z.w); left++) {
+            const int64_t high = divide_up(z.h - top, z.stride), wide = divide_up(z.w - left, z.stride);
+            conv_bwd_pixels(dx, dy, w, &z, o, flags, (pixel_grid){z.h, z.w, z.stride, top, left, high, wide});
+        }
+}
+
+/* ---- for kernels inside a parallel region ---- */
 
 void CPU_FN(gemm_serial)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k,
                          int64_t lda, int64_t ldb, int64_t ldc, int flags)
 {
-    multiply_serial(&(product){c, a, b, bias, m, n, k, lda, ldb, ldc, flags, NULL});
+    multiply_serial(&(product){.c = c,
+                               .a = a,
+                               .b = b,
+                               .bias = bias,
+                               .m = m,
+                               .n = n,
+                               .k = k,
+                               .lda = lda,
+                               .ldb = ldb,
+                               .ldc = ldc,
+                               .flags = flags});
 }
 
 void CPU_FN(gemm_pack)(real *packed, const void *b, int64_t n, int64_t k, int64_t ldb, int flags)
@@ -349,4 +605,7 @@ void CPU_FN(cpu_register_gemm)(engine *e)
 {
     e->gemm = gemm;
     e->gemm_gelu = gemm_gelu;
+    e->conv_fwd = conv_fwd;
+    e->conv_bwd_x = conv_bwd_x;
+    e->conv_bwd_w = conv_bwd_w;
 }

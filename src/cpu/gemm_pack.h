@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cpu/gemm_amx.h"
+#include "cpu/gemm_rows.h"
 #include "cpu/gemm_tile.h"
 #include "cpu/narrow.h"
 
@@ -21,11 +22,9 @@ typedef enum packing {
 
 /* What becomes a panel: `lanes` lanes of `depth` numbers. */
 typedef struct strip {
-    const void *numbers;
-    int64_t stride; /* between the rows of the source */
+    row_source rows;
     int64_t lanes, depth;
     bool across; /* the lanes lie side by side in each row of the source; else each lane is a row */
-    bool narrow;
 } strip;
 
 enum {
@@ -204,10 +203,19 @@ static void pair_beside(real *to, const real *first, const real *second, int64_t
     for (; done < lanes; done++) to[done] = make_pair(first[done], second[done]);
 }
 
+typedef uint16_t half_words __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t whole_words __attribute__((vector_size(64), aligned(4), may_alias));
+
 /* The same of bfloat16. */
 static void join_beside(uint32_t *to, const narrow_number *first, const narrow_number *second, int64_t lanes)
 {
-    for (int64_t i = 0; i < lanes; i++) to[i] = first[i] | (uint32_t)second[i] << 16;
+    int64_t done = 0;
+    for (; done + 16 <= lanes; done += 16) {
+        const whole_words low = __builtin_convertvector(*(const half_words *)(first + done), whole_words),
+                          high = __builtin_convertvector(*(const half_words *)(second + done), whole_words);
+        *(whole_words *)(to + done) = low | high << 16;
+    }
+    for (; done < lanes; done++) to[done] = first[done] | (uint32_t)second[done] << 16;
 }
 
 #endif
@@ -217,12 +225,11 @@ static inline int64_t numbers_of_word(packing kind)
     return kind == PACK_PAIRS ? 2 : 1;
 }
 
-/* Words of a lane that is a row of the source: of its `count` numbers from p on. */
-static void pack_line(real *to, const strip *x, int64_t lane, int64_t p, int64_t count, packing kind)
+/* Words of `count` numbers that follow each other. */
+static void pack_numbers(real *to, const void *from, int64_t count, bool narrow, packing kind)
 {
-    const void *from = number_at(x->numbers, lane * x->stride + p, x->narrow);
 #if GEMM_PAIRS
-    if (kind == PACK_PAIRS && x->narrow) {
+    if (kind == PACK_PAIRS && narrow) {
         if (count % 2) to[count / 2] = 0;
         memcpy(to, from, (size_t)count * sizeof(narrow_number));
         return;
@@ -233,46 +240,91 @@ static void pack_line(real *to, const strip *x, int64_t lane, int64_t p, int64_t
     }
 #endif
     (void)kind;
-    widen(to, from, count);
+    if (narrow)
+        widen(to, from, count);
+    else
+        memcpy(to, from, (size_t)count * sizeof *to);
 }
 
-/* The word of every lane that number p begins, where the lanes lie across the source. */
-static void pack_across(real *to, const strip *x, int64_t p, packing kind)
+/* Words of a lane that is a row of the source: of its `count` numbers from p on. Pieces of a window are of whole words unless
+ * a pixel has an odd number of channels. */
+static void pack_line(real *to, const row_source *x, const row_place *row, int64_t p, int64_t count, packing kind)
 {
-    const void *first = number_at(x->numbers, p * x->stride, x->narrow);
+    const int64_t each = numbers_of_word(kind);
+    if (x->windows && x->windows->c % each) {
+        real room[2 * NARROW_WORDS];
+        for (int64_t done = 0; done < count; done += 2 * NARROW_WORDS) {
+            const int64_t part = least(2 * NARROW_WORDS, count - done);
+            const void *numbers = numbers_of_row(x, row, p + done, part, room);
+            pack_numbers(to + done / each, numbers, part, x->narrow, kind);
+        }
+        return;
+    }
+    row_piece piece;
+    for (int64_t done = 0; done < count; done += piece.count) {
+        piece = piece_of_row(x, row, p + done, count - done);
+        if (piece.numbers)
+            pack_numbers(to + done / each, piece.numbers, piece.count, x->narrow, kind);
+        else
+            memset(to + done / each, 0, (size_t)divide_up(piece.count, each) * sizeof *to);
+    }
+}
+
+/* Words of every lane, where the lanes lie across two rows of the source, of which the second counts for pairs alone. */
+static void pack_across(real *to, const void *first, const void *second, int64_t lanes, bool narrow, packing kind)
+{
 #if GEMM_PAIRS
-    static const real none[TILE_COLUMNS];
-    const void *second = p + 1 < x->depth ? number_at(first, x->stride, x->narrow) : none;
-    if (kind == PACK_PAIRS && x->narrow) {
-        join_beside((uint32_t *)to, first, second, x->lanes);
+    if (kind == PACK_PAIRS && narrow) {
+        join_beside((uint32_t *)to, first, second, lanes);
         return;
     }
     if (kind == PACK_PAIRS) {
-        pair_beside(to, first, second, x->lanes);
+        pair_beside(to, first, second, lanes);
         return;
     }
 #endif
-    (void)kind;
-    widen(to, first, x->lanes);
+    (void)second;
+    pack_numbers(to, first, lanes, narrow, kind);
 }
 
 /* Words are made of lanes as they stand, a stretch at a time, and then transposed. */
 static void pack_lines(real *panel, int64_t width, const strip *x, packing kind)
 {
     real words[TILE_COLUMNS * NARROW_WORDS];
+    row_place row[TILE_COLUMNS];
     const int64_t each = numbers_of_word(kind);
+    row[0] = find_row(&x->rows, 0);
+    for (int64_t i = 1; i < x->lanes; i++) row[i] = row[i - 1], next_row(&row[i], &x->rows);
     for (int64_t p = 0; p < x->depth; p += each * NARROW_WORDS) {
         int64_t count = least(each * NARROW_WORDS, x->depth - p);
-        for (int64_t i = 0; i < x->lanes; i++) pack_line(words + i * NARROW_WORDS, x, i, p, count, kind);
+        for (int64_t i = 0; i < x->lanes; i++) pack_line(words + i * NARROW_WORDS, &x->rows, &row[i], p, count, kind);
         transpose_matrix(panel + p / each * width, width, words, NARROW_WORDS, x->lanes, divide_up(count, each));
+    }
+}
+
+/* Words of rows [p, p + depth) of the source, whose lanes lie across. */
+static void pack_rows_across(real *panel, int64_t width, const strip *x, packing kind)
+{
+    static const real none[TILE_COLUMNS];
+    real room[2][TILE_COLUMNS];
+    const int64_t each = numbers_of_word(kind);
+    row_place row = find_row(&x->rows, 0);
+    for (int64_t p = 0; p < x->depth; p += each, panel += width) {
+        const void *first = numbers_of_row(&x->rows, &row, 0, x->lanes, room[0]), *second = none;
+        next_row(&row, &x->rows);
+        if (each == 2 && p + 1 < x->depth) {
+            second = numbers_of_row(&x->rows, &row, 0, x->lanes, room[1]);
+            next_row(&row, &x->rows);
+        }
+        pack_across(panel, first, second, x->lanes, x->rows.narrow, kind);
     }
 }
 
 static void pack_words(real *panel, int64_t width, const strip *x, packing kind)
 {
-    const int64_t each = numbers_of_word(kind), words = divide_up(x->depth, each);
+    const int64_t words = divide_up(x->depth, numbers_of_word(kind));
     if (x->across)
-        for (int64_t q = 0; q < words; q++) pack_across(panel + q * width, x, q * each, kind);
+        pack_rows_across(panel, width, x, kind);
     else
         pack_lines(panel, width, x, kind);
     memset(panel + words * width, 0, (size_t)((packed_words(x->depth, kind) - words) * width) * sizeof *panel);
@@ -281,15 +333,25 @@ static void pack_words(real *panel, int64_t width, const strip *x, packing kind)
 /* At most `width` lanes. What lies beside fewer is left as it was: products with it are dropped. */
 static void pack_panel(real *panel, int64_t width, const strip *x, packing kind)
 {
-    if (kind == PACK_PAIRS || x->narrow) {
+    const row_source *from = &x->rows;
+    if (kind == PACK_PAIRS || from->narrow || from->windows || from->taps)
         pack_words(panel, width, x, kind);
-        return;
-    }
-    if (x->across)
-        copy_matrix(panel, width, x->numbers, x->stride, x->depth, x->lanes);
+    else if (x->across)
+        copy_matrix(panel, width, from->numbers, from->stride, x->depth, x->lanes);
     else
-        transpose_matrix(panel, width, x->numbers, x->stride, x->lanes, x->depth);
-    if (kind == PACK_ROUNDED) round_in_place(panel, x->depth * width);
+        transpose_matrix(panel, width, from->numbers, from->stride, x->lanes, x->depth);
+    if (kind == PACK_ROUNDED && !from->narrow) round_in_place(panel, x->depth * width);
+}
+
+/* The lanes, which are rows of the source, as rows of `words` words. */
+static void pack_rows(real *packed, int64_t words, const strip *x, packing kind)
+{
+    const int64_t filled = divide_up(x->depth, numbers_of_word(kind));
+    row_place row = find_row(&x->rows, 0);
+    for (int64_t r = 0; r < x->lanes; r++, packed += words, next_row(&row, &x->rows)) {
+        pack_line(packed, &x->rows, &row, 0, x->depth, kind);
+        memset(packed + filled, 0, (size_t)(words - filled) * sizeof *packed);
+    }
 }
 
 #if GEMM_AMX
@@ -297,29 +359,28 @@ static void pack_panel(real *panel, int64_t width, const strip *x, packing kind)
 /* Whether the lanes already lie as pack_tiles would have them: rows of whole words, of which no tile wants more or longer ones. */
 static inline bool is_tiles(const strip *x)
 {
-    return x->narrow && !x->across && x->stride % 2 == 0 && x->depth % (2 * AMX_WORDS) == 0 && x->lanes % AMX_ROWS == 0;
+    return x->rows.narrow && !x->rows.windows && !x->across && x->rows.stride % 2 == 0 &&
+           x->depth % (2 * AMX_WORDS) == 0 && x->lanes % AMX_ROWS == 0;
 }
 
 /* The lanes as rows of `words` pairs: tiles of A. */
 static void pack_tiles(real *packed, int64_t words, const strip *x)
 {
-    if (!x->across)
-        for (int64_t r = 0; r < x->lanes; r++) pack_line(packed + r * words, x, r, 0, x->depth, PACK_PAIRS);
-    else
-        for (int64_t p = 0; p < x->depth; p += 2 * NARROW_WORDS) {
-            real panel[NARROW_WORDS * TILE_COLUMNS];
-            for (int64_t r = 0; r < x->lanes; r += TILE_COLUMNS) {
-                strip part = {number_at(x->numbers, p * x->stride + r, x->narrow),
-                              x->stride,
-                              least(TILE_COLUMNS, x->lanes - r),
-                              least(2 * NARROW_WORDS, x->depth - p),
-                              true,
-                              x->narrow};
-                int64_t made = divide_up(part.depth, 2);
-                for (int64_t q = 0; q < made; q++) pack_across(panel + q * TILE_COLUMNS, &part, 2 * q, PACK_PAIRS);
-                transpose_matrix(packed + r * words + p / 2, words, panel, TILE_COLUMNS, made, part.lanes);
-            }
+    if (!x->across) {
+        pack_rows(packed, words, x, PACK_PAIRS);
+        return;
+    }
+    for (int64_t p = 0; p < x->depth; p += 2 * NARROW_WORDS) {
+        real panel[NARROW_WORDS * TILE_COLUMNS];
+        for (int64_t r = 0; r < x->lanes; r += TILE_COLUMNS) {
+            strip part = *x;
+            part.rows.row += p, part.rows.column += r;
+            part.lanes = least(TILE_COLUMNS, x->lanes - r), part.depth = least(2 * NARROW_WORDS, x->depth - p);
+            pack_rows_across(panel, TILE_COLUMNS, &part, PACK_PAIRS);
+            transpose_matrix(packed + r * words + p / 2, words, panel, TILE_COLUMNS, divide_up(part.depth, 2),
+                             part.lanes);
         }
+    }
     int64_t filled = divide_up(x->depth, 2);
     for (int64_t r = 0; r < x->lanes; r++)
         memset(packed + r * words + filled, 0, (size_t)(words - filled) * sizeof *packed);

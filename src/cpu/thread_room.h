@@ -7,7 +7,7 @@
 
 enum {
     ROOM_GEMM_A = 40 << 10,                                    /* numbers: a packed block of rows */
-    ROOM_GEMM_B = 320 << 10,                                   /* a packed span of columns */
+    ROOM_GEMM_B = 384 << 10,                                   /* a packed span of columns */
     ROOM_OPERAND = 64 << 10,                                   /* an operand that attention keeps packed for a head */
     ROOM_SCORES = 24 << 10,                                    /* scores of a block of rows */
     ROOM_SLOPES = 64 << 10,                                    /* gradients of the scores of many blocks */

@@ -1,7 +1,13 @@
-/* What a convolution needs beside the matrix product, on images [N,H,W,C]; the walks are those of cpu/conv.c. Channels
- * last: neighbouring threads have neighbouring channels, which lie together. Where windows overlap, a thread has a
- * pixel and collects from the windows that hold it, in their order, so that threads share no output. */
-#include "cuda/device.h"
+/* Convolution and what convolutional networks need beside it, on images [N,H,W,C]; the walks are those of cpu/conv.c.
+ * Channels last: neighbouring threads have neighbouring channels, which lie together. Where windows overlap, a thread has a
+ * pixel and collects from the windows that hold it, in their order, so that threads share no output.
+ *
+ * With the windows of x as rows of a matrix, a convolution is a linear map: y = cols w^T + bias, dcols = dy w, dw = dy^T cols,
+ * and dx collects dcols back into the image. The rows of a few images at a time are made in room: kept, they would be side_h *
+ * side_w times the image. */
+#include "cuda/pack.cuh"
+
+enum { COLS_MAX = 1 << 20 }; /* numbers of room for rows, unless one image alone needs more */
 
 static __device__ int64_t pixel(window_sizes z, int64_t n, int64_t row, int64_t column)
 {
@@ -28,7 +34,7 @@ static int64_t window_count(window_sizes z)
 /* A block has blockDim.y windows; the threads of one share its items, `count` of them. An item is one number or four,
  * and z.c counts items. The items of a window are few enough for 32 bits, in which division is much faster. */
 template <typename item>
-static __global__ void im2col(item *cols, const item *x, window_sizes z, int64_t windows, unsigned count)
+static __global__ void copy_windows(item *cols, const item *x, window_sizes z, int64_t windows, unsigned count)
 {
     const unsigned channels = (unsigned)z.c, side_w = (unsigned)z.side_w;
     int64_t window = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
@@ -51,18 +57,22 @@ template <typename item> static void launch_im2col(item *cols, const item *x, wi
     unsigned count = (unsigned)(z.side_h * z.side_w * z.c), rounds = cuda_blocks(count, CUDA_THREADS);
     unsigned wide = cuda_blocks(count, rounds), high = CUDA_THREADS / wide;
     int64_t windows = window_count(z);
-    im2col<<<cuda_blocks(windows, high), dim3(wide, high), 0, cuda_stream>>>(cols, x, z, windows, count);
+    copy_windows<<<cuda_blocks(windows, high), dim3(wide, high), 0, cuda_stream>>>(cols, x, z, windows, count);
     CUDA_LAUNCHED("im2col");
 }
 
-static void im2col_fwd(real *cols, const real *x, window_sizes z)
+/* cols[N*OH*OW, side_h*side_w*C] (channel fastest): the pixels of x under each window, 0 outside the image. Both are narrow or none. */
+static void im2col(void *cols, const void *x, window_sizes z, bool narrow)
 {
+    const int64_t each = sizeof(float4) / (narrow ? sizeof(bf16) : sizeof(real));
     if (window_count(z) * z.c <= 0) return;
-    if (z.c % 4 == 0 && ((uintptr_t)cols | (uintptr_t)x) % sizeof(float4) == 0) {
-        z.c /= 4;
+    if (z.c % each == 0 && ((uintptr_t)cols | (uintptr_t)x) % sizeof(float4) == 0) {
+        z.c /= each;
         launch_im2col((float4 *)cols, (const float4 *)x, z);
+    } else if (narrow) {
+        launch_im2col((uint16_t *)cols, (const uint16_t *)x, z);
     } else {
-        launch_im2col(cols, x, z);
+        launch_im2col((real *)cols, (const real *)x, z);
     }
 }
 
@@ -73,13 +83,15 @@ static __device__ int64_t window_with(int64_t position, int64_t k, int64_t strid
     return start >= 0 && start % stride == 0 && start / stride < count ? start / stride : -1;
 }
 
-static __global__ void col2im(real *dx, const real *dcols, window_sizes z, int64_t count)
+template <typename number>
+static __global__ void collect_windows(number *dx, const real *dcols, window_sizes z, int64_t count, bool add)
 {
-    int64_t number = thread_of_grid();
-    if (number >= count) return;
-    int64_t place = number / z.c, c = number % z.c, line = place / z.w, column = place % z.w;
+    int64_t at = thread_of_grid();
+    if (at >= count) return;
+    int64_t place = at / z.c, c = at % z.c, line = place / z.w, column = place % z.w;
     int64_t n = line / z.h, row = line % z.h;
-    real sum = dx[number];
+    pack<1> sum = {};
+    if (add) sum = load<1>(dx + at);
     for (int64_t ky = 0; ky < z.side_h; ky++) {
         int64_t i = window_with(row, ky, z.stride, z.pad_h, z.out_h);
         if (i < 0) continue;
@@ -87,18 +99,107 @@ static __global__ void col2im(real *dx, const real *dcols, window_sizes z, int64
             int64_t j = window_with(column, kx, z.stride, z.pad_w, z.out_w);
             if (j < 0) continue;
             int64_t window = (n * z.out_h + i) * z.out_w + j;
-            sum += dcols[((window * z.side_h + ky) * z.side_w + kx) * z.c + c];
+            sum.v[0] += dcols[((window * z.side_h + ky) * z.side_w + kx) * z.c + c];
         }
     }
-    dx[number] = sum;
+    store<1>(dx + at, sum);
 }
 
-static void im2col_bwd(real *dx, const real *dcols, window_sizes z)
+static void col2im(void *dx, const real *dcols, window_sizes z, bool add, bool narrow)
 {
-    int64_t count = image_count(z);
+    const int64_t count = image_count(z);
     if (count <= 0) return;
-    col2im<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dx, dcols, z, count);
-    CUDA_LAUNCHED("col2im");
+    const unsigned blocks = cuda_blocks(count, CUDA_THREADS);
+    if (narrow)
+        collect_windows<<<blocks, CUDA_THREADS, 0, cuda_stream>>>((bf16 *)dx, dcols, z, count, add);
+    else
+        collect_windows<<<blocks, CUDA_THREADS, 0, cuda_stream>>>((real *)dx, dcols, z, count, add);
+    CUDA_LAUNCHED("collect_windows");
+}
+
+/* ---- convolution ---- */
+
+/* Windows that are the pixels themselves. */
+static bool is_plain(window_sizes z)
+{
+    return z.side_h == 1 && z.side_w == 1 && z.stride == 1 && z.pad_h == 0 && z.pad_w == 0;
+}
+
+/* Some images and the matrix of their windows. */
+typedef struct chunk {
+    window_sizes z;
+    int64_t in, out; /* where they start in x and y */
+    int64_t rows, k; /* shape of the matrix */
+} chunk;
+
+/* Splits images from `first` on; false at the end. `o` is the number of channels of y. */
+static bool next_chunk(chunk *part, int64_t *first, window_sizes z, int64_t o)
+{
+    const int64_t image = z.out_h * z.out_w * z.side_h * z.side_w * z.c, left = z.n - *first;
+    const int64_t most = is_plain(z) ? z.n : image < COLS_MAX ? COLS_MAX / (image > 0 ? image : 1) : 1;
+    if (left <= 0) return false;
+    part->z = z;
+    part->z.n = most < left ? most : left;
+    part->in = *first * z.h * z.w * z.c;
+    part->out = *first * z.out_h * z.out_w * o;
+    part->rows = part->z.n * z.out_h * z.out_w;
+    part->k = z.side_h * z.side_w * z.c;
+    *first += part->z.n;
+    return true;
+}
+
+static real *number_at(const real *x, int64_t index, bool narrow)
+{
+    return narrow ? (real *)((bf16 *)x + index) : (real *)x + index;
+}
+
+/* The matrix of a chunk's windows: made in room, or the pixels; NULL after a failure. */
+static const real *windows_of(const real *x, const chunk *part, bool narrow)
+{
+    const real *pixels = number_at(x, part->in, narrow);
+    if (is_plain(part->z)) return pixels;
+    void *cols = cuda_windows_room((size_t)(part->rows * part->k) * (narrow ? sizeof(bf16) : sizeof(real)));
+    if (cols) im2col(cols, pixels, part->z, narrow);
+    return (const real *)cols;
+}
+
+static void conv_fwd(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t o, int flags)
+{
+    chunk part;
+    for (int64_t first = 0; next_chunk(&part, &first, z, o);) {
+        const real *rows = windows_of(x, &part, flags & GEMM_NARROW_A);
+        if (!rows) return;
+        cuda_gemm(number_at(y, part.out, flags & GEMM_NARROW_C), rows, w, bias, part.rows, o, part.k, part.k, part.k, o,
+                  flags | GEMM_TRANS_B);
+    }
+}
+
+static void conv_bwd_x(real *dx, const real *dy, const real *w, window_sizes z, int64_t o, int flags)
+{
+    const bool plain = is_plain(z), narrow = flags & GEMM_NARROW_C, add = flags & GEMM_ACCUMULATE;
+    chunk part;
+    for (int64_t first = 0; next_chunk(&part, &first, z, o);) {
+        real *images = number_at(dx, part.in, narrow), *rows = images;
+        if (!plain) {
+            rows = (real *)cuda_windows_room((size_t)(part.rows * part.k) * sizeof *rows);
+            flags &= ~(GEMM_ACCUMULATE | GEMM_NARROW_C);
+        }
+        if (!rows) return;
+        cuda_gemm(rows, number_at(dy, part.out, flags & GEMM_NARROW_A), w, NULL, part.rows, part.k, o, o, part.k,
+                  part.k, flags);
+        if (!plain) col2im(images, rows, part.z, add, narrow);
+    }
+}
+
+static void conv_bwd_w(real *dw, const real *dy, const real *x, window_sizes z, int64_t o, int flags)
+{
+    chunk part;
+    for (int64_t first = 0; next_chunk(&part, &first, z, o); flags |= GEMM_ACCUMULATE) {
+        const real *rows = windows_of(x, &part, flags & GEMM_NARROW_B);
+        if (!rows) return;
+        cuda_gemm(dw, number_at(dy, part.out, flags & GEMM_NARROW_A), rows, NULL, o, part.k, part.rows, o, part.k,
+                  part.k, flags | GEMM_TRANS_A);
+    }
 }
 
 /* ---- pooling ---- */
@@ -341,8 +442,9 @@ static void relu_bwd(real *dx, const real *dy, const real *x, int64_t count)
 
 void cuda_register_conv(engine *e)
 {
-    e->im2col_fwd = im2col_fwd;
-    e->im2col_bwd = im2col_bwd;
+    e->conv_fwd = conv_fwd;
+    e->conv_bwd_x = conv_bwd_x;
+    e->conv_bwd_w = conv_bwd_w;
     e->max_pool_fwd = max_pool_fwd;
     e->max_pool_bwd = max_pool_bwd;
     e->average_pool_fwd = average_pool_fwd;

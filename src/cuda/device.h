@@ -18,6 +18,12 @@ extern cudaStream_t cuda_stream;
 /* Memory for what one kernel call keeps between its launches; the next call may be given the same. NULL after a failure,
  * which is noted. */
 void *cuda_room(size_t bytes);
+/* The same beside it, for windows of images: what is there stays while a product uses the other. */
+void *cuda_windows_room(size_t bytes);
+
+/* engine.gemm */
+void cuda_gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+               int64_t ldb, int64_t ldc, int flags);
 
 /* Remembers the first failure; whoever waits for the device next reports it (engine_cuda.cu). */
 void cuda_note(cudaError_t status, const char *what);

@@ -245,9 +245,9 @@ struct exact_gelu {
     }
 };
 
-template <class F, class T> struct activation {
-    T *y;
-    const T *x;
+template <class F, class Y, class X> struct activation {
+    Y *y;
+    const X *x;
 
     template <int W> struct inputs {
         pack<W> x;
@@ -263,9 +263,17 @@ template <class F, class T> struct activation {
     }
 };
 
-template <class F, class T> static void activation_fwd(T *y, const T *x, int64_t count)
+template <class F, class Y, class X> static void activation_fwd(Y *y, const X *x, int64_t count)
 {
-    launch_on_all<16 / sizeof(T)>(activation<F, T>{y, x}, count, on_16_bytes(y, x), "activation forward");
+    launch_on_all<16 / sizeof(X)>(activation<F, Y, X>{y, x}, count, on_16_bytes(y, x), "activation forward");
+}
+
+static void silu_fwd(real *y, const real *x, int64_t count, int flags)
+{
+    if (flags & NARROW)
+        activation_fwd<silu>((bf16 *)y, x, count);
+    else
+        activation_fwd<silu>(y, x, count);
 }
 
 template <class F> static void gelu_fwd(real *y, const real *x, int64_t count, int flags)
@@ -276,10 +284,11 @@ template <class F> static void gelu_fwd(real *y, const real *x, int64_t count, i
         activation_fwd<F>(y, x, count);
 }
 
-/* dx may be dy: a thread reads all it needs before it writes. */
-template <class F, class T> struct activation_slope {
-    T *dx;
-    const T *dy, *x;
+/* dx may be dy or x: a thread reads all it needs before it writes. */
+template <class F, class X, class Y> struct activation_slope {
+    X *dx;
+    const Y *dy;
+    const X *x;
     bool add;
 
     template <int W> struct inputs {
@@ -296,10 +305,18 @@ template <class F, class T> struct activation_slope {
     }
 };
 
-template <class F, class T> static void activation_bwd(T *dx, const T *dy, const T *x, int64_t count, bool add)
+template <class F, class X, class Y> static void activation_bwd(X *dx, const Y *dy, const X *x, int64_t count, bool add)
 {
-    launch_on_all<16 / sizeof(T)>(activation_slope<F, T>{dx, dy, x, add}, count, on_16_bytes(dx, dy, x),
+    launch_on_all<16 / sizeof(X)>(activation_slope<F, X, Y>{dx, dy, x, add}, count, on_16_bytes(dx, dy, x),
                                   "activation backward");
+}
+
+static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
+{
+    if (flags & NARROW)
+        activation_bwd<silu>(dx, (const bf16 *)dy, x, count, add);
+    else
+        activation_bwd<silu>(dx, dy, x, count, add);
 }
 
 template <class F> static void gelu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
@@ -395,8 +412,8 @@ void cuda_register_elementwise(engine *e)
     e->accumulate = accumulate;
     e->add_difference = add_difference;
     e->bias_bwd = bias_bwd;
-    e->silu_fwd = activation_fwd<silu, real>;
-    e->silu_bwd = activation_bwd<silu, real>;
+    e->silu_fwd = silu_fwd;
+    e->silu_bwd = silu_bwd;
     e->gelu_fwd = gelu_fwd<gelu>;
     e->gelu_bwd = gelu_bwd<gelu>;
     e->quick_gelu_fwd = gelu_fwd<quick_gelu>;

@@ -18,10 +18,12 @@ static struct {
     const char *what;
 } failure;
 
-static struct {
+typedef struct room {
     unsigned char *memory;
     size_t size;
 } room;
+
+static room for_numbers, for_windows;
 
 static struct {
     unsigned char *memory; /* pinned: copies from it run beside the host */
@@ -35,17 +37,27 @@ void cuda_note(cudaError_t status, const char *what)
     failure.what = what;
 }
 
+static void *at_least(room *r, size_t bytes)
+{
+    if (bytes > r->size) {
+        cuda_note(cudaFree(r->memory), "giving back room");
+        r->memory = NULL;
+        r->size = 0;
+        cudaError_t status = cudaMalloc((void **)&r->memory, bytes);
+        cuda_note(status, "room for intermediate numbers");
+        if (status == cudaSuccess) r->size = bytes;
+    }
+    return r->memory;
+}
+
 void *cuda_room(size_t bytes)
 {
-    if (bytes > room.size) {
-        cuda_note(cudaFree(room.memory), "giving back room");
-        room.memory = NULL;
-        room.size = 0;
-        cudaError_t status = cudaMalloc((void **)&room.memory, bytes);
-        cuda_note(status, "room for intermediate numbers");
-        if (status == cudaSuccess) room.size = bytes;
-    }
-    return room.memory;
+    return at_least(&for_numbers, bytes);
+}
+
+void *cuda_windows_room(size_t bytes)
+{
+    return at_least(&for_windows, bytes);
 }
 
 static dt_status report(dt_error *err)

@@ -214,8 +214,8 @@ static shape shape_of(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
     return s;
 }
 
-static void gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
-                 int64_t ldb, int64_t ldc, int flags)
+void cuda_gemm(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
+               int64_t ldb, int64_t ldc, int flags)
 {
     shape s = shape_of(m, n, k, lda, ldb, ldc, flags, bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
     if (flags & GEMM_BF16) {
@@ -242,7 +242,7 @@ static void round_numbers(void *narrow, const real *x, int64_t count)
 void cuda_register_gemm(engine *e)
 {
     if (!handle) note(cublasLtCreate(&handle), "opening cuBLASLt");
-    e->gemm = gemm;
+    e->gemm = cuda_gemm;
     e->gemm_gelu = gemm_gelu;
     e->round = round_numbers;
 }

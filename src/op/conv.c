@@ -1,87 +1,24 @@
-/* With the windows of x as rows of a matrix, a convolution is a linear map: y = cols W^T + b, dcols = dy W,
- * dW = dy^T cols, and dx collects dcols back into the image. The rows of a few images at a time are made in scratch, in
- * the forward pass and again in the backward pass: kept, they would be side_h * side_w times the image. */
 #include "op/conv.h"
 
-enum { COLS_MAX = 1 << 20 }; /* values of scratch for rows, unless one image alone needs more */
-
-static bool is_plain(window_sizes z)
+static int accumulate(bool add)
 {
-    return z.side_h == 1 && z.side_w == 1 && z.stride == 1 && z.pad_h == 0 &&
-           z.pad_w == 0; /* rows are the pixels themselves */
-}
-
-/* The sizes of the next chunk of images. Chunks do not depend on the number of threads, because the weight gradient is
- * summed over them in order. */
-static window_sizes chunk_of(window_sizes z, int64_t first)
-{
-    int64_t image = z.out_h * z.out_w * z.side_h * z.side_w * z.c;
-    int64_t count = is_plain(z) ? z.n : image < COLS_MAX ? COLS_MAX / image : 1;
-    z.n = count < z.n - first ? count : z.n - first;
-    return z;
-}
-
-typedef struct chunk {
-    window_sizes z;
-    int64_t in, out; /* where its images start in x and y */
-    int64_t rows, k; /* shape of its matrix of windows */
-} chunk;
-
-/* Splits images from `first` on; false at the end. `channels` is that of y. */
-static bool next_chunk(chunk *part, int64_t *first, window_sizes z, int64_t channels)
-{
-    if (*first == z.n) return false;
-    *part = (chunk){.z = chunk_of(z, *first), .k = z.side_h * z.side_w * z.c};
-    part->in = *first * z.h * z.w * z.c;
-    part->out = *first * z.out_h * z.out_w * channels;
-    part->rows = part->z.n * z.out_h * z.out_w;
-    *first += part->z.n;
-    return true;
-}
-
-static real *cols_alloc(ctx *c, window_sizes z)
-{
-    window_sizes most = chunk_of(z, 0);
-    size_t count = is_plain(z) ? 0 : (size_t)(most.n * z.out_h * z.out_w * z.side_h * z.side_w * z.c);
-    return numbers_alloc(c, &c->scratch, count * sizeof(real));
-}
-
-static const real *fill_cols(const ctx *c, real *cols, const tensor *x, chunk part)
-{
-    if (is_plain(part.z)) return x->data + part.in;
-    c->engine.im2col_fwd(cols, x->data + part.in, part.z);
-    return cols;
-}
-
-static void conv_data_bwd(ctx *c, real *dx, real *cols, const real *dy, const real *w, chunk part, int64_t o)
-{
-    bool plain = is_plain(part.z);
-    int flags = c->gemm_flags | (plain ? GEMM_ACCUMULATE : 0);
-    c->engine.gemm(plain ? dx : cols, dy, w, NULL, part.rows, part.k, o, o, part.k, part.k, flags);
-    if (!plain) c->engine.im2col_bwd(dx, cols, part.z);
+    return add ? GEMM_ACCUMULATE : 0;
 }
 
 static void conv2d_bwd(ctx *c, const tape_record *r)
 {
-    const window_sizes *z = r->saved;
+    const window_sizes z = *(const window_sizes *)r->saved;
     tensor *x = r->in[0], *w = r->in[1], *bias = r->in[2];
-    real *dx = tensor_grad(c, x), *dw = tensor_grad(c, w), *db = tensor_grad(c, bias);
-    const arena_place mark = arena_mark(&c->scratch);
-    real *cols = cols_alloc(c, *z);
-    if (ctx_failed(c)) return;
-    chunk part;
     const int64_t o = w->dim[0];
-    for (int64_t first = 0; next_chunk(&part, &first, *z, o);) {
-        const real *dy = r->out->grad + part.out;
-        if (db) c->engine.bias_bwd(db, dy, part.rows, o, 0);
-        if (dw) {
-            const real *rows = fill_cols(c, cols, x, part);
-            c->engine.gemm(dw, dy, rows, NULL, o, part.k, part.rows, o, part.k, part.k,
-                           GEMM_TRANS_A | GEMM_ACCUMULATE | c->gemm_flags);
-        }
-        if (dx) conv_data_bwd(c, dx + part.in, cols, dy, w->data, part, o);
-    }
-    arena_release(&c->scratch, mark);
+    const real *dy = r->out->grad;
+    bool add_x = false, add_w = false;
+    real *dx = tensor_grad_write(c, x, &add_x), *dw = tensor_grad_write(c, w, &add_w), *db = tensor_grad(c, bias);
+    if (ctx_failed(c)) return;
+    const int flags_x = c->gemm_flags | accumulate(add_x) | (x->narrow ? GEMM_NARROW_C : 0);
+    if (dx) c->engine.conv_bwd_x(dx, dy, w->data, z, o, flags_x);
+    const int flags_w = c->gemm_flags | accumulate(add_w) | (x->narrow ? GEMM_NARROW_B : 0);
+    if (dw) c->engine.conv_bwd_w(dw, dy, x->data, z, o, flags_w);
+    if (db) c->engine.bias_bwd(db, dy, z.n * z.out_h * z.out_w, o, 0);
 }
 
 tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad)
@@ -105,14 +42,9 @@ tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t strid
     z.out_h = (z.h + 2 * pad_h - z.side_h) / stride + 1;
     z.out_w = (z.w + 2 * pad_w - z.side_w) / stride + 1;
     tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, o});
-    const arena_place mark = arena_mark(&c->scratch);
-    real *cols = cols_alloc(c, z);
-    if (ctx_failed(c)) return NULL;
-    chunk part;
-    for (int64_t first = 0; next_chunk(&part, &first, z, o);)
-        c->engine.gemm(y->data + part.out, fill_cols(c, cols, x, part), w->data, bias ? bias->data : NULL, part.rows, o,
-                       part.k, part.k, part.k, o, GEMM_TRANS_B | c->gemm_flags);
-    arena_release(&c->scratch, mark);
+    if (!y) return NULL;
+    const int flags = c->gemm_flags | (x->narrow ? GEMM_NARROW_A : 0);
+    c->engine.conv_fwd(y->data, x->data, w->data, bias ? bias->data : NULL, z, o, flags);
     tensor *in[] = {x, w, bias};
     if (tape_wants(c, y, in, 3)) tape_push(c, conv2d_bwd, y, in, 3, &z, sizeof z);
     return y;

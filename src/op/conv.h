@@ -4,7 +4,7 @@
 
 #include "tensor/tensor.h"
 
-/* y[N,OH,OW,O] = correlation of x with w[O,side_h,side_w,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
+/* y[N,OH,OW,O] = correlation of x, which may be narrow, with w[O,side_h,side_w,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
  * OH = (H + 2 pad - side_h) / stride + 1, rounded down. Files keep such weights as [O,C,side_h,side_w]: permute once. */
 tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
 /* The same over pad_h zeros above and below, pad_w left and right. */
@@ -44,5 +44,9 @@ tensor *op_soft_clamp(ctx *c, tensor *x, real limit);
 /* y = (x - mean) / sqrt(variance + epsilon) * weight[C] + bias[C] for x[N,..,C]; mean and variance over all positions of a
  * sample and the C/groups channels of a group. */
 tensor *op_group_norm(ctx *c, tensor *x, tensor *weight, tensor *bias, int64_t groups, real epsilon);
+
+/* op_silu of op_group_norm, inside a residual branch: y is narrow there (tensor_branch_is_narrow), and the norm's result, on which
+ * the gradient depends, is computed again in the backward pass. */
+tensor *op_group_norm_silu(ctx *c, tensor *x, tensor *weight, tensor *bias, int64_t groups, real epsilon);
 
 #endif

@@ -69,7 +69,7 @@ static void silu_bwd(ctx *c, const tape_record *r)
     tensor *x = r->in[0];
     const real *dy = r->out->grad;
     const bool add = !tensor_grad_take(x, r->out);
-    c->engine.silu_bwd(x->grad, dy, x->data, tensor_count(x), add);
+    c->engine.silu_bwd(x->grad, dy, x->data, tensor_count(x), add, 0);
 }
 
 tensor *op_silu(ctx *c, tensor *x)
@@ -77,7 +77,7 @@ tensor *op_silu(ctx *c, tensor *x)
     if (ctx_failed(c)) return NULL;
     tensor *y = tensor_new(c, &c->step, x->dim_count, x->dim);
     if (!y) return NULL;
-    c->engine.silu_fwd(y->data, x->data, tensor_count(y));
+    c->engine.silu_fwd(y->data, x->data, tensor_count(y), 0);
     if (tape_wants(c, y, &x, 1)) tape_push(c, silu_bwd, y, &x, 1, NULL, 0);
     return y;
 }

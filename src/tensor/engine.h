@@ -132,9 +132,10 @@ typedef struct engine {
     void (*row_lengths)(real *minus, real *inverse, const real *w, const real *b, const real *a, real s, int64_t o,
                         int64_t i, int64_t r);
 
-    /* y = x * sigmoid(x) */
-    void (*silu_fwd)(real *y, const real *x, int64_t count);
-    void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add); /* dx may be dy */
+    /* y = x * sigmoid(x); NARROW: y and dy */
+    void (*silu_fwd)(real *y, const real *x, int64_t count, int flags);
+    void (*silu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add,
+                     int flags); /* dx may be a wide dy, or x */
     /* y = 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))); NARROW: all */
     void (*gelu_fwd)(real *y, const real *x, int64_t count, int flags);
     void (*gelu_bwd)(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags); /* dx may be dy */
@@ -220,9 +221,12 @@ typedef struct engine {
     double (*sum_squares)(const real *const x[], const int64_t count[], int64_t arrays);
 
     /* images, channels last */
-    /* cols[N*OH*OW, side_h*side_w*C] (channel fastest): the pixels of x[N,H,W,C] under each window, 0 outside the image */
-    void (*im2col_fwd)(real *cols, const real *x, window_sizes z);
-    void (*im2col_bwd)(real *dx, const real *dcols, window_sizes z);
+    /* y[N,OH,OW,O] = correlation of x[N,H,W,C], 0 outside the image, with w[O,side_h,side_w,C], + bias[O], which may be NULL.
+     * Flags: GEMM_BF16; GEMM_NARROW_A: x; GEMM_NARROW_C: y. */
+    void (*conv_fwd)(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t o, int flags);
+    /* The gradients, overwritten without GEMM_ACCUMULATE. GEMM_NARROW_A: dy; of dx GEMM_NARROW_C: dx; of dw GEMM_NARROW_B: x. */
+    void (*conv_bwd_x)(real *dx, const real *dy, const real *w, window_sizes z, int64_t o, int flags);
+    void (*conv_bwd_w)(real *dw, const real *dy, const real *x, window_sizes z, int64_t o, int flags);
     /* y[N,OH,OW,C] = greatest of x under each window, what lies outside the image left out; NaN wins. The gradient goes
      * to the first greatest pixel in row-major order. */
     void (*max_pool_fwd)(real *y, const real *x, window_sizes z);

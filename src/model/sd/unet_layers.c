@@ -131,7 +131,7 @@ tensor *unet_run(ctx *c, tape_function *f, const void *weights, tensor *const in
 
 static tensor *norm_silu(ctx *c, const unet_resnet *r, const unet_norm *w, tensor *x)
 {
-    return op_silu(c, op_group_norm(c, x, w->weight, w->bias, r->groups, r->epsilon));
+    return op_group_norm_silu(c, x, w->weight, w->bias, r->groups, r->epsilon);
 }
 
 /* in: x [N,H,W,I], what is beside it (may be NULL), time [N,T] */
