@@ -129,6 +129,7 @@ typedef enum dt_keep { DT_KEEP_ALL, DT_KEEP_MODEL, DT_KEEP_MEASURES } dt_keep;
 typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
 /* Contexts on CUDA share one stream of the first GPU and its work space: calls on them must not run at the same time. */
 typedef enum dt_device { DT_DEVICE_CPU, DT_DEVICE_CUDA } dt_device;
+typedef enum dt_ranks { DT_RANKS_AUTO, DT_RANKS_ALONE } dt_ranks;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16, DT_ISA_AMX } dt_isa;
 
 typedef struct dt_settings {
@@ -136,6 +137,7 @@ typedef struct dt_settings {
     int64_t
         threads; /* 0: OMP_NUM_THREADS, or the processors that the process may use, as far as its container lets it */
     dt_device device; /* where the networks run */
+    dt_ranks ranks;   /* whether processes that were started together make one call */
     dt_isa isa;       /* highest instruction set used by the CPU */
     int64_t seed;
 

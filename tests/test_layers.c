@@ -17,6 +17,8 @@ static const struct {
     const char *folder, *may_include;
 } layers[] = {
     {"base", ""},
+    {"rank", "base"},
+    {"mpi", "base rank"},
     {"file", "base"},
     {"settings", "base file"},
     {"container", "base file"},
@@ -42,12 +44,12 @@ static const struct {
     {"data", "base file container image tensor diffusion model/file model/codec"},
     {"method", "base file settings diffusion"},
     {"train",
-     "base file container average tensor op nn diffusion model/file model/annotate adapter model data method"},
-    {"measure", "base file image tensor diffusion model/file model/ideal model/feature model eval data train"},
-    {"run", "base file container average settings model/file adapter data train measure"},
+     "base rank file container average tensor op nn diffusion model/file model/annotate adapter model data method"},
+    {"measure", "base rank file image tensor diffusion model/file model/ideal model/feature model eval data train"},
+    {"run", "base rank file container average settings model/file adapter data train measure"},
     {"prepare", "base file container image data"},
     {"report", "base file settings"},
-    {"api", "base file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
+    {"api", "base rank file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
             "model/sd model/ideal "
             "model/feature model/annotate adapter model eval data method train measure run prepare report"},
     {"study", "base file settings tensor run report api"},

@@ -86,6 +86,7 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
 {
     (void)state;
     static const char *const free_keys[] = {"threads",
+                                            "ranks",
                                             "output_dir",
                                             "checkpointing_steps",
                                             "checkpoints_total_limit",
@@ -147,6 +148,7 @@ static void a_stage_is_recognised_by_what_it_was(void **state)
 {
     (void)state;
     static const char *const free_keys[] = {"threads",
+                                            "ranks",
                                             "checkpointing_steps",
                                             "checkpoints_total_limit",
                                             "ema_snapshot_steps",

@@ -31,7 +31,7 @@ static int exit_code(dt_status status)
 
 static int fail(dt_status status, const char *sentence)
 {
-    fprintf(stderr, "difftune: %s\n", sentence);
+    if (sentence[0]) fprintf(stderr, "difftune: %s\n", sentence); /* of several ranks one speaks for all */
     return exit_code(status);
 }
 

@@ -3,7 +3,9 @@
 #include "api/output_check.h"
 #include "api/settings_check.h"
 #include "api/settings_unused.h"
+#include "api/together.h"
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "diffusion/solver.h"
 
 #include <stdlib.h>
@@ -12,12 +14,21 @@ dt_status dt_open(dt_context **out, const dt_settings *s)
 {
     *out = calloc(1, sizeof **out);
     if (!*out) return DT_ERR_MEMORY;
-    return ctx_open(*out, s->device, (int)s->threads, s->isa);
+    dt_error unreachable = {0};
+    rank_group *all = NULL;
+    int threads = (int)s->threads;
+    if (s->ranks == DT_RANKS_AUTO) ranks_open(&all, &unreachable);
+    if (all && threads == 0) threads = cpus_of_share(all->local_count);
+    ctx_open(*out, s->device, threads, s->isa);
+    (*out)->ranks = all;
+    if (unreachable.status != DT_OK) error_set(&(*out)->error, unreachable.status, "%s", unreachable.message);
+    return (*out)->error.status;
 }
 
 void dt_close(dt_context *c)
 {
     if (!c) return;
+    ranks_close(c->ranks, c->error.status == DT_OK || c->error.status == DT_ERR_INTERRUPTED);
     ctx_close(c);
     free(c);
 }
@@ -48,7 +59,7 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_o
     c->tape = NULL;
     c->recording = false;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
-    if (settings_check(s, verb, &c->error) != DT_OK) return c->error.status;
+    if (settings_check(s, verb, &c->error) != DT_OK || together_check(c, s, verb) != DT_OK) return c->error.status;
     settings_tell_unused(s, verb, observer);
     return output_check(s, verb, &c->error);
 }
@@ -60,6 +71,7 @@ dt_status api_leave(ctx *c)
     arena_clear(&c->model);
     arena_clear(&c->step);
     arena_clear(&c->scratch);
+    together_sign(c);
     return c->error.status;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- control groups ---- */
 
@@ -105,4 +106,12 @@ int cpus_to_use(void)
     int count = limit > 0 && limit < all ? limit : all;
     if (wished > 0 && wished <= INT_MAX) count = (int)wished;
     return count < omp_get_thread_limit() ? count : omp_get_thread_limit();
+}
+
+int cpus_of_share(int processes)
+{
+    const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"), online = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int mine = cpus_to_use(), share = (limit > 0 && limit < online ? limit : online) / processes;
+    if (getenv("OMP_NUM_THREADS") || share >= mine) return mine;
+    return share > 1 ? share : 1;
 }

@@ -6,6 +6,10 @@
  * control groups give it the time of (cpu.max of version 2, cpu.cfs_quota_us of version 1), a part counting as a whole one. */
 int cpus_to_use(void);
 
+/* The same where so many processes share the machine: at most an equal part of its processors and of the groups' time, and at least
+ * one. A process that was given processors of its own keeps them. */
+int cpus_of_share(int processes);
+
 /* Whole processors, rounded up, whose time the control groups named in `groups` (/proc/self/cgroup) leave; `mount` is where
  * they are mounted (/sys/fs/cgroup). A group's limit holds for all below it. 0: no limit, or none is known. */
 int cpus_of_groups(const char *groups, const char *mount);

@@ -20,6 +20,11 @@ static int weight_file_count(const training *r)
 /* No run is longer (the settings' bound), and steps are counted in 32 bits by the random numbers. */
 static const int64_t STEP_MAX = 1000000000;
 
+static void name_of(char name[64], int64_t step)
+{
+    snprintf(name, 64, "step-%08lld", (long long)step);
+}
+
 static void folder_of(char out[DT_PATH_MAX], const training *r, const char *name)
 {
     char inside[96];
@@ -174,7 +179,7 @@ dt_status checkpoint_save(training *r)
 {
     char name[64], folder[DT_PATH_MAX], unfinished[DT_PATH_MAX];
     dt_error *err = &r->trainer.c->error;
-    snprintf(name, sizeof name, "step-%08lld", (long long)r->trainer.step);
+    name_of(name, r->trainer.step);
     folder_of(folder, r, name);
     if (r->saved_step == r->trainer.step) return remove_old(r); /* where a call ended before it had done so */
     folder_of(unfinished, r, "unfinished");
@@ -289,6 +294,14 @@ dt_status checkpoint_resume(training *r)
     }
     file_names_free(&names);
     return r->trainer.c->error.status;
+}
+
+dt_status checkpoint_follow(training *r, int64_t step)
+{
+    char name[64], folder[DT_PATH_MAX];
+    name_of(name, step);
+    folder_of(folder, r, name);
+    return load(r, folder, &r->trainer.c->error);
 }
 
 int64_t checkpoint_disk_bytes(const training *r)

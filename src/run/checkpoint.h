@@ -16,6 +16,9 @@ dt_status checkpoint_save(training *r);
  * named in the log and passed over. */
 dt_status checkpoint_resume(training *r);
 
+/* Of several ranks the others: puts *r where that checkpoint stands, which rank 0 has found to be whole. */
+dt_status checkpoint_follow(training *r, int64_t step);
+
 /* Bytes that the checkpoints and the final model will take on disk at most. */
 int64_t checkpoint_disk_bytes(const training *r);
 

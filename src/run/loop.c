@@ -10,6 +10,7 @@
 #include "run/psi_file.h"
 #include "run/record.h"
 #include "run/run_folder.h"
+#include "train/shared.h"
 
 enum { SKIPPED_IN_ROW_MAX = 5 };
 
@@ -78,7 +79,7 @@ static bool nothing_wanted(void *user)
     const dt_observer *o = r->trainer.observer;
     r->stop_wanted = r->stop_wanted || (o->should_stop && o->should_stop(o->user));
     r->save_wanted = r->save_wanted || (o->should_save && o->should_save(o->user));
-    return !r->stop_wanted && !r->save_wanted;
+    return !r->stop_wanted && !r->save_wanted && !rank_is_lost(context_of(r)->ranks);
 }
 
 /* Makes the checkpoint; a stop is DT_ERR_INTERRUPTED. */
@@ -136,7 +137,10 @@ static dt_status make_steps(training *r)
         if (!nothing_wanted(r) && serve(r) != DT_OK) break;
         step_result step;
         const double before = run_log_seconds(&r->log);
+        if (rank_tell(c->ranks, (rank_order){RANK_STEP, 0, r->saved_step}, &c->error) != DT_OK) break;
         if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
+        r->stop_wanted |= step.stop_wanted;
+        r->save_wanted |= step.save_wanted;
         const double seconds = run_log_seconds(&r->log) - before, now = (double)samples_of_step(r) / seconds;
         if (step_times_add(&times, seconds)) forecast_tell(r, &times, t->step);
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
@@ -149,9 +153,60 @@ static dt_status make_steps(training *r)
     return c->error.status;
 }
 
+/* ---- several ranks ---- */
+
+/* One thing that rank 0 tells. */
+static dt_status obey(training *r, const rank_order *order)
+{
+    trainer *t = &r->trainer;
+    const dt_observer *o = t->observer;
+    step_result step;
+    switch ((rank_what)order->what) {
+    case RANK_LOAD:
+        if (psi_file_take(r) == DT_OK && order->value >= 0) checkpoint_follow(r, order->value);
+        return t->c->error.status;
+    case RANK_COLLECT: return shared_give(t->c, &t->set, order);
+    case RANK_STEP:
+        r->saved_step = order->value;
+        t->stop_wanted = o->should_stop && o->should_stop(o->user);
+        t->save_wanted = o->should_save && o->should_save(o->user);
+        trainer_step(t, &step);
+        return t->c->error.status;
+    default: return error_set(&t->c->error, DT_ERR_UNSUPPORTED, "rank 0 tells %d, which no run does", (int)order->what);
+    }
+}
+
+/* What the ranks but rank 0 do: nothing but what they are told. */
+static dt_status follow(training *r)
+{
+    ctx *c = context_of(r);
+    rank_order order = {0};
+    while (rank_hear(c->ranks, &order, &c->error) == DT_OK && order.what != RANK_END)
+        if (obey(r, &order) != DT_OK) break;
+    if (!ctx_failed(c) && order.number != DT_OK) /* which rank 0 gives the reason of */
+        return error_set(&c->error, (dt_status)order.number, "%s", "");
+    return c->error.status;
+}
+
+/* A rank that has ended is told by the first one that is there, with where the same command goes on. */
+static dt_status tell_lost(training *r)
+{
+    ctx *c = context_of(r);
+    char good[64] = "no checkpoint was made before";
+    if (c->error.status != DT_ERR_IO || !c->ranks || c->ranks->lost < 0) return c->error.status;
+    const int lost = c->ranks->lost, teller = lost == 0 ? 1 : 0;
+    if (r->saved_step >= 0)
+        snprintf(good, sizeof good, "the checkpoint of step %lld is good", (long long)r->saved_step);
+    error_clear(&c->error);
+    if (c->ranks->index != teller) return error_set(&c->error, DT_ERR_IO, "%s", "");
+    return error_set(&c->error, DT_ERR_IO,
+                     "%s: rank %d of %d has ended before the run was done; %s, and the same command goes on from it",
+                     r->folder, lost, c->ranks->count, good);
+}
+
 /* ---- the whole ---- */
 
-dt_status training_through(training *r)
+static dt_status lead(training *r)
 {
     trainer *t = &r->trainer;
     dt_error *err = &t->c->error;
@@ -162,8 +217,20 @@ dt_status training_through(training *r)
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
     if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;
     if (t->step > 0 && record_find(r) != DT_OK) return err->status;
+    if (rank_tell(t->c->ranks, (rank_order){RANK_LOAD, 0, r->saved_step}, err) != DT_OK) return err->status;
     t->c->go_on = nothing_wanted;
     t->c->go_on_user = r;
     if (make_steps(r) != DT_OK || checkpoint_save(r) != DT_OK) return err->status;
     return run_folder_finish(r);
+}
+
+dt_status training_through(training *r)
+{
+    ctx *c = context_of(r);
+    dt_error unreachable = {0};
+    if (rank_follows(c->ranks))
+        follow(r);
+    else
+        rank_tell(c->ranks, (rank_order){RANK_END, lead(r), 0}, &unreachable);
+    return tell_lost(r);
 }

@@ -3,12 +3,14 @@
 #include <stdio.h>
 
 #include "file/file.h"
+#include "rank/rank.h"
 
-/* A folder that is a run's already is known to be taken before anything is read. A dry run takes none. */
-static dt_status lock_early(training *r, dt_error *err)
+/* A folder that is a run's already is known to be taken before anything is read. A dry run takes none, nor do ranks that follow. */
+static dt_status lock_early(training *r, const ctx *c, dt_error *err)
 {
     char path[DT_PATH_MAX];
     file_join(path, r->folder, "run.json");
+    if (rank_follows(c->ranks)) return DT_OK;
     return file_exists(path) && !r->s->dry_run ? file_lock_folder(&r->lock, r->folder, err) : DT_OK;
 }
 
@@ -25,7 +27,8 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
                     .average_steps = s->ema_snapshot_steps ? s->ema_snapshot_steps : s->checkpointing_steps,
                     .saved_step = -1};
     snprintf(r->folder, sizeof r->folder, "%s", s->output_dir);
-    if (lock_early(r, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK)
+    if (lock_early(r, c, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK &&
+        !rank_follows(c->ranks))
         measures_open(&r->measures, &r->trainer, s, kinds);
     return c->error.status;
 }

@@ -32,6 +32,7 @@ static const char bank[] = "Memory bank", measures[] = "Measures", experiment[] 
 
 /* Words stand in the order of the enums in difftune.h. */
 static const char *const device_words[] = {"cpu", "cuda", NULL};
+static const char *const ranks_words[] = {"auto", "alone", NULL};
 static const char *const isa_words[] = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx", NULL};
 static const char *const adapter_words[] = {"none", "bitfit", "difffit", "lora", "vpt-deep", "adaptformer", NULL};
 static const char *const difffit_words[] = {"released", "paper", NULL};
@@ -93,6 +94,7 @@ const char *const settings_method_names[] = {"Diff-Tuning", "plain fine-tuning",
 const settings_key settings_keys[] = {
     INT(machine, threads, "0", 0, 1024, COMPUTES, SPEED, 0, "threads to use; 0: OMP_NUM_THREADS, or what the machine or container gives"),
     ENUM(machine, device, "cpu", device_words, COMPUTES, RESULT, TRAIN, "where the networks run; cuda: an NVIDIA GPU"),
+    ENUM(machine, ranks, "auto", ranks_words, COMPUTES, SPEED, 0, "auto: processes that mpirun or srun started make one call; alone: each its own"),
     ENUM(machine, isa, "auto", isa_words, COMPUTES, RESULT, TRAIN, "highest instruction set used"),
     ENUM(machine, mixed_precision, "no", precision_words, USES_MODEL, RESULT, TRAIN, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL | IDEAL | DIAGNOSE, RESULT, TRAIN, "of all random numbers"),

@@ -10,6 +10,7 @@
 #include "tensor/engine.h"
 
 struct tensor;
+struct rank_group;
 
 /* Sticky failure: once ctx->error is set every op returns NULL and does nothing, so models have no error branches. */
 struct dt_context {
@@ -37,6 +38,7 @@ struct dt_context {
     double ask_every; /* seconds between two questions at the least */
     int gemm_flags;   /* 0, or GEMM_BF16: the precision of matrix products */
     int threads;
+    struct rank_group *ranks; /* that make the call together (rank/rank.h); NULL: this process alone */
 };
 typedef struct dt_context ctx;
 

@@ -131,6 +131,7 @@ static tensor *rows_of(ctx *c, const tensor *t, int64_t first, int64_t n)
 void batch_ask(ctx *c, batch *b, const teacher *k)
 {
     const int64_t first = b->taught_first, n = b->count - first;
+    if (n == 0) return;
     const condition told = {.label = b->label ? b->label + first : NULL,
                             .context = rows_of(c, b->condition.context, first, n),
                             .control = rows_of(c, b->condition.control, first, n)};
@@ -158,6 +159,7 @@ static tensor *taught_loss(ctx *c, batch *b, tensor *out)
 tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
 {
     if (!b->taught) return op_diffusion_loss(c, b->mse, b->vb, out, b->target, b->x0, b->xt, b->coef, b->weight);
+    if (b->target_count == 0) return taught_loss(c, b, out);
     tensor *target = target_loss(c, b, out);
     return op_add(c, target, taught_loss(c, b, out));
 }

@@ -101,16 +101,44 @@ static real weight_of(const trainer *t, double law, bool retained, int64_t count
     return (real)(law * difftuning_share(&t->method, retained, count) / (double)t->plan.accumulation);
 }
 
+/* The retained samples are dealt out from the other end, so that no rank has the larger part of both halves. */
+step_share feed_share(const step_plan *plan, int rank, int ranks)
+{
+    const int64_t targets = plan->batch - plan->retained_count, retained = plan->retained_count, back = ranks - 1 - rank;
+    const int64_t target_first = targets * rank / ranks, retained_first = retained * back / ranks;
+    return (step_share){target_first, targets * (rank + 1) / ranks - target_first, retained_first,
+                        retained * (back + 1) / ranks - retained_first};
+}
+
+static int64_t samples_of_share(const trainer *t)
+{
+    return t->share.target_count + t->share.retained_count;
+}
+
+int64_t feed_rows(const trainer *t)
+{
+    return samples_of_share(t) * (t->plan.noise_count ? 2 : 1);
+}
+
+/* Which sample of a micro-batch, of all ranks together, row i is. */
+static int64_t sample_of_row(const trainer *t, int64_t i)
+{
+    const step_share *s = &t->share;
+    if (i < s->target_count) return s->target_first + i;
+    return t->plan.batch - t->plan.retained_count + s->retained_first + i - s->target_count;
+}
+
 /* Row i, of the target samples or of those to be retained; its loss counts with the weight of its half. */
 static void feed_row(trainer *t, batch *b, int64_t i, int64_t micro)
 {
     const int64_t n = t->plan.batch, retained_count = t->plan.retained_count, target_count = n - retained_count;
-    const int64_t sample = micro * n + i, round = t->step * t->plan.accumulation + micro;
-    const bool retained = i >= target_count;
+    const int64_t place = sample_of_row(t, i), sample = micro * n + place;
+    const int64_t round = t->step * t->plan.accumulation + micro;
+    const bool retained = place >= target_count;
     if (retained)
-        feed_retained(t, b, i, round * retained_count + i - target_count, sample);
+        feed_retained(t, b, i, round * retained_count + place - target_count, sample);
     else
-        feed_target(t, b, i, round * target_count + i, sample);
+        feed_target(t, b, i, round * target_count + place, sample);
     const difftuning_time drawn = difftuning_draw(&t->method, retained, key_of(t, RNG_TIMESTEP, sample));
     b->t[i] = drawn.t;
     if (process_is_flow(&t->model.process)) b->time[i] = (real)flow_time(drawn.t, drawn.within);
@@ -141,8 +169,8 @@ static void feed_noise(const trainer *t, batch *b, int64_t i, int64_t from)
 
 void feed_shape(const trainer *t, batch *b)
 {
-    b->target_count = t->plan.batch - t->plan.retained_count;
-    b->noise_first = t->plan.batch;
+    b->target_count = t->share.target_count;
+    b->noise_first = samples_of_share(t);
     if (difftuning_distils(&t->method)) b->taught_first = t->plan.noise_count ? 0 : b->target_count;
 }
 
@@ -153,7 +181,7 @@ static void feed_taught(const trainer *t, batch *b)
     const bool sdft = t->plan.noise_count > 0;
     for (int64_t i = b->taught_first; i < b->count; i++) {
         const double law = feed_distil_law(t, b, i);
-        b->taught_weight[i] = sdft ? weight_of(t, law, true, b->target_count) : b->weight[i];
+        b->taught_weight[i] = sdft ? weight_of(t, law, true, t->plan.batch - t->plan.retained_count) : b->weight[i];
     }
 }
 
@@ -166,11 +194,12 @@ double feed_distil_law(const trainer *t, const batch *b, int64_t i)
 
 void feed_batch(trainer *t, batch *b, int64_t micro)
 {
-    const int64_t n = t->plan.batch, size = sample_values(t->model.shape);
+    const int64_t n = samples_of_share(t), all = t->plan.batch, size = sample_values(t->model.shape);
     feed_shape(t, b);
     for (int64_t i = 0; i < n; i++) feed_row(t, b, i, micro);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) rng_normal(b->noise_values + i * size, size, key_of(t, RNG_NOISE, micro * n + i));
+    for (int64_t i = 0; i < n; i++)
+        rng_normal(b->noise_values + i * size, size, key_of(t, RNG_NOISE, micro * all + sample_of_row(t, i)));
     for (int64_t i = n; i < b->count; i++) feed_noise(t, b, i, i - n);
     feed_taught(t, b);
     batch_diffuse(t->c, b, &t->model, &t->schedule);

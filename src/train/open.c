@@ -7,6 +7,7 @@
 #include "data/duplicates.h"
 #include "data/watch.h"
 #include "diffusion/sampler.h"
+#include "rank/rank.h"
 
 /* What is needed while a trainer is being opened. */
 typedef struct opening {
@@ -378,6 +379,7 @@ static dt_status open_method(opening *o)
     if (difftuning_open(&t->method, o->s, t->model.process.noise, &o->c->error) != DT_OK) return o->c->error.status;
     trainer_log(t, "%s", t->method.line);
     t->plan = plan_of(o->s, &t->method);
+    t->share = feed_share(&t->plan, rank_index(o->c->ranks), rank_count(o->c->ranks));
     return DT_OK;
 }
 
@@ -405,6 +407,9 @@ static dt_status open_all(opening *o, model_kinds kinds)
     if (open_optimizer(o) != DT_OK) return c->error.status;
     trainer_log(t, "model: %lld parameters, engine %s, %d threads", (long long)params_count(t->model.params, true),
                 c->engine.name, c->threads);
+    if (rank_count(c->ranks) > 1)
+        trainer_log(t, "ranks: %d, on this machine %d; the numbers beside the weights are shared out", c->ranks->count,
+                    c->ranks->local_count);
     trainer_log(t, "training: %lld of them, for which %lld MiB are kept beside the weights",
                 (long long)trainset_values(&t->set), (long long)(trainset_bytes(&t->set, !t->optimizer.fused) >> 20));
     warn_of_average(o);

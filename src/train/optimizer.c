@@ -73,19 +73,23 @@ static optimizer_update update_of(const optimizer *o, double learning_rate, doub
     return k;
 }
 
+/* All of a row, or of several ranks this one's part. */
 static void update_row(const ctx *c, const optimizer *o, const train_row *r, const optimizer_update *k)
 {
-    tensor *t = r->tensor;
-    c->engine.adamw(t->data, r->m, r->v, r->average, t->narrow_copy, t->grad, tensor_count(t), k->adamw);
-    for (int i = 0; i < o->set->power_count; i++)
-        c->engine.average(r->power[i], t->data, tensor_count(t), k->power_share[i]);
+    const tensor *t = r->tensor;
+    real *data = t->data + r->first;
+    uint16_t *narrow = t->narrow_copy ? (uint16_t *)t->narrow_copy + r->first : NULL;
+    if (!r->kept) return;
+    c->engine.adamw(data, r->m, r->v, r->average, narrow, t->grad + r->first, r->kept, k->adamw);
+    for (int i = 0; i < o->set->power_count; i++) c->engine.average(r->power[i], data, r->kept, k->power_share[i]);
 }
 
 static void pull_row(ctx *c, const optimizer *o, const train_row *r)
 {
     real *gradient = r->anchor ? tensor_grad(c, r->tensor) : NULL;
-    if (gradient)
-        c->engine.add_difference(gradient, r->tensor->data, r->anchor, (real)o->l2_sp, tensor_count(r->tensor));
+    if (gradient && r->kept)
+        c->engine.add_difference(gradient + r->first, r->tensor->data + r->first, r->anchor + r->first, (real)o->l2_sp,
+                                 r->kept);
 }
 
 void optimizer_pull(ctx *c, const optimizer *o)
@@ -114,20 +118,26 @@ void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
     c->weight_done_user = o;
 }
 
-double optimizer_grad_norm(ctx *c, const optimizer *o)
+double optimizer_grad_squares(ctx *c, const optimizer *o)
 {
-    if (o->fused) return sqrt(o->fused_squares);
+    if (o->fused) return o->fused_squares;
     const arena_place mark = arena_mark(&c->scratch);
     const real **gradient = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *gradient, &c->error);
     int64_t *count = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *count, &c->error);
     if (ctx_failed(c)) return (double)NAN;
     for (int i = 0; i < o->set->count; i++) {
-        gradient[i] = tensor_grad(c, o->set->row[i].tensor);
-        count[i] = tensor_count(o->set->row[i].tensor);
+        const train_row *r = &o->set->row[i];
+        gradient[i] = tensor_grad(c, r->tensor) + r->first;
+        count[i] = r->kept;
     }
     double sum = c->engine.sum_squares(gradient, count, o->set->count);
     arena_release(&c->scratch, mark);
-    return sqrt(sum);
+    return sum;
+}
+
+double optimizer_grad_norm(ctx *c, const optimizer *o)
+{
+    return sqrt(optimizer_grad_squares(c, o));
 }
 
 static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)

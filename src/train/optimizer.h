@@ -44,8 +44,9 @@ void optimizer_begin(ctx *c, optimizer *o, double learning_rate);
  * l2_sp / 2 |w - anchor|^2. When fused, that is done weight by weight already. */
 void optimizer_pull(ctx *c, const optimizer *o);
 
-/* Norm of the whole gradient; not finite when any element is not. */
+/* Norm of the whole gradient, of several ranks of this one's part; not finite when any element is not. */
 double optimizer_grad_norm(ctx *c, const optimizer *o);
+double optimizer_grad_squares(ctx *c, const optimizer *o); /* its square */
 
 /* After the passes of a step: one update with this rate, the gradient clipped to max_grad_norm when that is > 0, or (not
  * `usable`) none; the gradient is cleared. When fused, what was updated stays. */

@@ -32,10 +32,17 @@ typedef struct step_plan {
     double time_dropout;    /* chance that it is not told the time */
 } step_plan;
 
+/* Which samples of a micro-batch are this rank's; alone all are. */
+typedef struct step_share {
+    int64_t target_first, target_count;     /* of those that are there to be learned */
+    int64_t retained_first, retained_count; /* of those to be retained, counted from the first of them */
+} step_share;
+
 typedef struct trainer {
     ctx *c;
     const dt_observer *observer; /* never NULL */
     step_plan plan;
+    step_share share;
     /* what is trained */
     denoiser model;
     model_info base; /* of the pre-trained model; empty when pre-training */
@@ -59,6 +66,8 @@ typedef struct trainer {
     /* where it stands */
     int64_t step; /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
+    /* What this rank's caller wants, for the others to know: see step_result. Given away by a step. */
+    bool stop_wanted, save_wanted;
 } trainer;
 
 typedef struct step_result {
@@ -66,6 +75,7 @@ typedef struct step_result {
     double loss_retained;          /* mean of the distances to the teacher, each by its law; NaN: there is none */
     double grad_norm, learning_rate;
     bool finite; /* false: the step was skipped */
+    bool stop_wanted, save_wanted; /* by the caller of any rank */
 } step_result;
 
 /* Reads everything s names into *t: model (of one of these kinds), data, bank, method. Nothing is written. */
@@ -82,7 +92,8 @@ const tensor_file *trainer_start_file(const trainer *t, const param *row);
  * counterpart. */
 bool trainer_row_is_of_base(const trainer *t, const train_row *r);
 
-/* One optimiser step: accumulation, backward, update. False when the context failed. */
+/* One optimiser step: accumulation, backward, update. Of several ranks all make it, each of its samples, and are told the same
+ * results. False when the context failed. */
 bool trainer_step(trainer *t, step_result *r);
 
 /* Takes the memory of a step and gives it back, in a rehearsal (tensor/rehearsal.h). */
@@ -97,7 +108,13 @@ void shuffled_open(ctx *c, shuffled *o, int64_t count, uint64_t seed, rng_purpos
 /* Item number `position` of the endless walk. */
 int64_t shuffled_at(shuffled *o, int64_t position);
 
-/* Fills a training batch of all rows of t->plan: micro-batch `micro` of step t->step. */
+/* The samples of one rank among so many: equal parts of either half. */
+step_share feed_share(const step_plan *plan, int rank, int ranks);
+
+/* Rows of a batch of this rank. */
+int64_t feed_rows(const trainer *t);
+
+/* Fills a training batch of this rank's rows of t->plan: micro-batch `micro` of step t->step. */
 void feed_batch(trainer *t, batch *b, int64_t micro);
 
 /* Says which rows of it are what: the part of feed_batch that depends on t->plan only. */

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "model/file/params_file.h"
+#include "rank/rank.h"
+#include "train/shared.h"
 
 /* ---- choosing ---- */
 
@@ -89,19 +91,40 @@ dt_status trainset_want_gradients(ctx *c, trainset *set, bool keep_gradients)
     return c->error.status;
 }
 
+/* The rank's part of all values, in their order over the rows: equal parts, but that a row is parted at whole lines of the cache. */
+static void take_parts(const ctx *c, trainset *set)
+{
+    int64_t at = 0;
+    for (int i = 0; i < set->count; i++) {
+        set->row[i].at = at;
+        at += tensor_count(set->row[i].tensor);
+    }
+    for (int i = 0; i < set->count; i++) {
+        const row_part p = shared_part(set, i, rank_index(c->ranks), rank_count(c->ranks));
+        set->row[i].first = p.first;
+        set->row[i].kept = p.count;
+    }
+}
+
+/* A copy of the rank's part of the weight. */
+static real *copy_part(ctx *c, const train_row *r)
+{
+    const size_t bytes = (size_t)r->kept * sizeof(real);
+    real *copy = r->kept ? numbers_alloc(c, &c->model, bytes) : NULL;
+    if (copy) c->engine.memory.copy(copy, r->tensor->data + r->first, bytes);
+    return copy;
+}
+
 dt_status trainset_keep(ctx *c, trainset *set)
 {
+    take_parts(c, set);
     for (int i = 0; i < set->count && !ctx_failed(c); i++) {
         train_row *r = &set->row[i];
-        const int64_t count = tensor_count(r->tensor);
-        r->m = numbers_zeros(c, &c->model, count);
-        r->v = numbers_zeros(c, &c->model, count);
-        r->average = numbers_alloc(c, &c->model, tensor_bytes(r->tensor));
-        if (!ctx_failed(c)) c->engine.memory.copy(r->average, r->tensor->data, tensor_bytes(r->tensor));
-        for (int k = 0; k < set->power_count && !ctx_failed(c); k++) {
-            r->power[k] = numbers_alloc(c, &c->model, tensor_bytes(r->tensor));
-            if (r->power[k]) c->engine.memory.copy(r->power[k], r->tensor->data, tensor_bytes(r->tensor));
-        }
+        if (!r->kept) continue;
+        r->m = numbers_zeros(c, &c->model, r->kept);
+        r->v = numbers_zeros(c, &c->model, r->kept);
+        r->average = copy_part(c, r);
+        for (int k = 0; k < set->power_count && !ctx_failed(c); k++) r->power[k] = copy_part(c, r);
     }
     return c->error.status;
 }
@@ -126,7 +149,10 @@ int64_t trainset_values(const trainset *set)
 
 int64_t trainset_bytes(const trainset *set, bool keep_gradients)
 {
-    return trainset_values(set) * (int64_t)sizeof(real) * ((keep_gradients ? 4 : 3) + set->power_count);
+    int64_t kept = 0; /* before trainset_keep: what a process alone will keep */
+    for (int i = 0; i < set->count; i++) kept += set->row[i].kept;
+    const int64_t values = trainset_values(set);
+    return ((kept ? kept : values) * (3 + set->power_count) + (keep_gradients ? values : 0)) * (int64_t)sizeof(real);
 }
 
 void trainset_changed(ctx *c, trainset *set)
@@ -134,14 +160,18 @@ void trainset_changed(ctx *c, trainset *set)
     for (int i = 0; i < set->table_count; i++) params_round(c, set->table[i]);
 }
 
+/* Collected averages lie in the gradients' memory, which is as large as the weights'. */
 void trainset_swap_averages(ctx *c, trainset *set)
 {
+    const bool shared = rank_count(c->ranks) > 1;
+    if (shared && !set->swapped) shared_collect(c, set, TRAIN_AVERAGES);
     for (int i = 0; i < set->count; i++) {
         train_row *r = &set->row[i];
-        real *weights = r->tensor->data;
-        r->tensor->data = r->average;
-        r->average = weights;
+        real *weights = r->tensor->data, **average = shared ? &r->tensor->grad : &r->average;
+        r->tensor->data = *average;
+        *average = weights;
     }
+    set->swapped = !set->swapped;
     trainset_changed(c, set);
 }
 
@@ -161,7 +191,7 @@ void trainset_swap_start(trainset *set)
 
 /* ---- files ---- */
 
-static real *values_of(const train_row *r, train_values values)
+real *trainset_values_of(const train_row *r, train_values values)
 {
     real *const of[TRAIN_POWERS] = {[TRAIN_WEIGHTS] = r->tensor->data,
                                     [TRAIN_AVERAGES] = r->average,
@@ -171,12 +201,19 @@ static real *values_of(const train_row *r, train_values values)
     return values >= TRAIN_POWERS ? r->power[values - TRAIN_POWERS] : of[values];
 }
 
-real *const *trainset_values_in(ctx *c, const trainset *set, const params *table, train_values values)
+/* Whether a rank has only its part of such values. */
+static bool is_shared(const ctx *c, train_values values)
+{
+    return rank_count(c->ranks) > 1 && values != TRAIN_WEIGHTS && values != TRAIN_GRADIENTS;
+}
+
+real *const *trainset_values_in(ctx *c, trainset *set, const params *table, train_values values)
 {
     real **found = arena_alloc_zeroed(&c->scratch, (size_t)table->count * sizeof *found, &c->error);
+    if (is_shared(c, values)) shared_collect(c, set, values);
     for (int i = 0; found && i < table->count; i++) {
         const int row = table->row[i].tensor->row;
-        if (row > 0) found[i] = values_of(&set->row[row - 1], values);
+        if (row > 0) found[i] = trainset_values_of(&set->row[row - 1], is_shared(c, values) ? TRAIN_GRADIENTS : values);
     }
     return found;
 }
@@ -197,15 +234,48 @@ static int64_t largest_row(const trainset *set)
     return largest;
 }
 
+/* A row whose parts the ranks have. */
+typedef struct shared_source {
+    ctx *c;
+    const trainset *set;
+    int row;
+    train_values values;
+    real *whole;         /* room for it, shared by all sources of a file */
+    tensor_source inner; /* of that room */
+} shared_source;
+
+static const float *fetch_shared(void *user, dt_error *err)
+{
+    const shared_source *s = user;
+    if (shared_collect_row(s->c, s->set, s->whole, s->row, s->values) != DT_OK) return NULL;
+    return s->inner.fetch ? s->inner.fetch(s->inner.user, err) : s->inner.values;
+}
+
+/* Makes *out, a source of the room `whole`, one of this row. */
+static void source_of_shared(ctx *c, tensor_source *out, const trainset *set, int row, train_values values, real *whole)
+{
+    shared_source *s = arena_alloc(&c->scratch, sizeof *s, &c->error);
+    if (!s) return;
+    *s = (shared_source){c, set, row, values, whole, *out};
+    out->values = NULL;
+    out->fetch = fetch_shared;
+    out->user = s;
+}
+
 dt_status trainset_sources(ctx *c, tensor_source sources[], const trainset *set, const train_values values[],
                            const char *const prefix[], int kinds)
 {
     params_room *room = arena_alloc_zeroed(&c->scratch, sizeof *room, &c->error);
+    real *whole = NULL;
     if (room) room->largest = largest_row(set);
+    if (rank_count(c->ranks) > 1) whole = numbers_alloc(c, &c->scratch, (size_t)largest_row(set) * sizeof *whole);
     for (int i = 0; i < set->count * kinds && !ctx_failed(c); i++) {
         const train_row *r = &set->row[i / kinds];
         const int kind = i % kinds;
-        params_source(c, &sources[i], r->param, values_of(r, values[kind]), SAFETENSORS_F32, room);
+        const bool shared = is_shared(c, values[kind]);
+        params_source(c, &sources[i], r->param, shared ? whole : trainset_values_of(r, values[kind]), SAFETENSORS_F32,
+                      room);
+        if (shared && !ctx_failed(c)) source_of_shared(c, &sources[i], set, i / kinds, values[kind], whole);
         sources[i].name = prefixed(c, prefix[kind], r->param->name);
     }
     return c->error.status;
@@ -236,6 +306,19 @@ static dt_status check_squares(ctx *c, const tensor_file *f, const char *name)
     return DT_OK;
 }
 
+/* One row; of several ranks each keeps its part. */
+static void read_row(ctx *c, const train_row *r, const tensor_file *f, const char *name, train_values values)
+{
+    real *kept = trainset_values_of(r, values);
+    if (!is_shared(c, values)) {
+        params_read_values(c, kept, r->param, f, name);
+        return;
+    }
+    real *whole = numbers_alloc(c, &c->scratch, tensor_bytes(r->tensor));
+    if (whole && params_read_values(c, whole, r->param, f, name) == DT_OK && r->kept)
+        c->engine.memory.copy(kept, whole + r->first, (size_t)r->kept * sizeof *kept);
+}
+
 dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix)
 {
     tensor_file f;
@@ -245,7 +328,7 @@ dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values va
         const train_row *r = &set->row[i];
         const char *name = prefixed(c, prefix, r->param->name);
         if (name && (values != TRAIN_V || check_squares(c, &f, name) == DT_OK))
-            params_read_values(c, values_of(r, values), r->param, &f, name);
+            read_row(c, r, &f, name, values);
         arena_release(&c->scratch, mark);
     }
     tensor_file_close(&f);

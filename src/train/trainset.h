@@ -24,6 +24,10 @@ typedef struct train_row {
     real *start;                    /* what a row that was made its own was before; NULL: it was not */
     void *start_copy;               /* narrow, of that: none, while the row trains */
     const real *anchor;             /* what the weight is pulled to (L2-SP); NULL: nothing */
+    /* Of several ranks (rank/rank.h) each keeps moments and averages of a part of the values: m, v, average and power hold so many
+     * from value number `first` on, NULL where that is none. Alone: all. */
+    int64_t first, kept;
+    int64_t at; /* so many values of the set stand before the row's */
 } train_row;
 
 /* Everything lies in the model arena. */
@@ -33,6 +37,7 @@ typedef struct trainset {
     params **table; /* that rows were chosen from */
     int table_count;
     int power_count; /* power-function averages of each row */
+    bool swapped; /* weights and averages have changed places */
 } trainset;
 
 enum { TRAINSET_TABLES_MAX = 8 };
@@ -66,10 +71,12 @@ bool trainset_has_all(const trainset *set, const params *table);
 /* Values that train. */
 int64_t trainset_values(const trainset *set);
 
-/* Bytes that training keeps for them beside the weights: moments, averages and, unless fused, gradients. */
+/* Bytes that training keeps for them beside the weights: moments, averages (this rank's part of both) and, unless fused,
+ * gradients. */
 int64_t trainset_bytes(const trainset *set, bool keep_gradients);
 
-/* Exchanges the weights with their averages; a second call exchanges them back. */
+/* Exchanges the weights with their averages; a second call exchanges them back. Of several ranks rank 0 does so, and collects the
+ * averages. */
 void trainset_swap_averages(ctx *c, trainset *set);
 
 /* Exchanges rows that were made their own with what they were before; a second call exchanges them back. */
@@ -88,7 +95,7 @@ typedef enum train_values {
 } train_values;
 
 /* values[table->count]: those of each row of `table` that trains, NULL for the others. In scratch. */
-real *const *trainset_values_in(ctx *c, const trainset *set, const params *table, train_values values);
+real *const *trainset_values_in(ctx *c, trainset *set, const params *table, train_values values);
 
 /* sources[kinds * set->count] of values of all rows, kind after kind for each, under their prefix and the weight's name, in f32.
  * Tensors are brought to the host one at a time, when they are written. In scratch. */
@@ -101,6 +108,9 @@ dt_status trainset_write(ctx *c, const trainset *set, const char *path, const tr
 
 /* Fills values of all rows from a file of trainset_write, or of the whole network. DT_ERR_SHAPE naming what is missing. */
 dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix);
+
+/* Values of a row where they lie, as many as `kept` says of moments and averages. */
+real *trainset_values_of(const train_row *r, train_values values);
 
 /* After rows were filled: whatever the engine keeps of weights in another form. */
 void trainset_changed(ctx *c, trainset *set);

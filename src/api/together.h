@@ -1,0 +1,19 @@
+/* A call that several processes make together (rank/rank.h): what each must agree on, and who speaks. */
+#ifndef API_TOGETHER_H
+#define API_TOGETHER_H
+
+#include "rank/rank.h"
+#include "settings/settings.h"
+#include "tensor/context.h"
+
+/* DT_ERR_UNSUPPORTED where this verb, or one of these settings, is made by one process only; DT_ERR_CONFLICT naming the key where ranks
+ * were given different settings. Alone everything is fine. */
+dt_status together_check(ctx *c, const dt_settings *s, settings_verb verb);
+
+/* `observer`; for a rank that follows *quiet, the same without its voice: it may ask for a stop only. */
+const dt_observer *together_observer(const ctx *c, const dt_observer *observer, dt_observer *quiet);
+
+/* Says whose failure the context holds. */
+void together_sign(ctx *c);
+
+#endif

@@ -1,0 +1,204 @@
+#include "rank/rank.h"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "rank/launch.h"
+
+#define MODULE "libdifftune_mpi.so"
+
+static const double WATCH_SECONDS = 20; /* for all ranks to find the first */
+
+/* ---- waiting ---- */
+
+/* The longer one has waited, the less often one looks: at first others are a moment late, later rank 0 measures. */
+static void pause_after(double waited_s)
+{
+    if (waited_s < 2e-3)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = waited_s < 0.05 ? 50000 : waited_s < 1 ? 500000 : 2000000}, NULL);
+}
+
+static dt_status tell_lost(const rank_group *r, dt_error *err)
+{
+    return error_set(err, DT_ERR_IO, "rank %d of %d has ended before the work was done", r->lost, r->count);
+}
+
+bool rank_is_lost(rank_group *r)
+{
+    if (r && r->lost < 0) r->lost = watch_lost(&r->watch);
+    return r && r->lost >= 0;
+}
+
+dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_error *err)
+{
+    const double began_s = clock_s();
+    bool done = false;
+    if (err->status != DT_OK) return err->status;
+    if (r->lost >= 0) return tell_lost(r, err);
+    if (r->wire.begin(r->wire.state, part, count, err) != DT_OK) return err->status;
+    for (;;) {
+        const double waited_s = clock_s() - began_s;
+        if (r->wire.test(r->wire.state, &done, err) != DT_OK || done) return err->status;
+        if (waited_s > 1e-3 && rank_is_lost(r)) return tell_lost(r, err);
+        pause_after(waited_s);
+    }
+}
+
+/* ---- all of them ---- */
+
+/* Room for what is sent to and got from each other rank; NULL after a failure. */
+static rank_part *parts_alloc(int count, dt_error *err)
+{
+    rank_part *part = malloc((size_t)count * sizeof *part);
+    if (!part) error_set(err, DT_ERR_MEMORY, "no memory to list what %d ranks say", count);
+    return part;
+}
+
+dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, dt_error *err)
+{
+    if (rank_count(r) == 1) {
+        memcpy(all, mine, bytes);
+        return err->status;
+    }
+    int count = 0;
+    rank_part *part = parts_alloc(2 * r->count, err);
+    if (!part) return err->status;
+    memcpy((char *)all + (size_t)r->index * bytes, mine, bytes);
+    for (int i = 0; i < r->count; i++) {
+        if (i == r->index) continue;
+        part[count++] = (rank_part){i, true, (void *)(uintptr_t)mine, bytes};
+        part[count++] = (rank_part){i, false, (char *)all + (size_t)i * bytes, bytes};
+    }
+    rank_transfer(r, part, count, err);
+    free(part);
+    return err->status;
+}
+
+dt_status rank_spread(rank_group *r, void *data, size_t bytes, dt_error *err)
+{
+    if (rank_count(r) == 1) return err->status;
+    if (r->index > 0) return rank_transfer(r, &(rank_part){0, false, data, bytes}, 1, err);
+    rank_part *part = parts_alloc(r->count, err);
+    if (!part) return err->status;
+    for (int i = 1; i < r->count; i++) part[i - 1] = (rank_part){i, true, data, bytes};
+    rank_transfer(r, part, r->count - 1, err);
+    free(part);
+    return err->status;
+}
+
+/* ---- orders ---- */
+
+dt_status rank_tell(rank_group *r, rank_order order, dt_error *err)
+{
+    return rank_spread(r, &order, sizeof order, err);
+}
+
+dt_status rank_tell_one(rank_group *r, int peer, rank_order order, dt_error *err)
+{
+    return rank_transfer(r, &(rank_part){peer, true, &order, sizeof order}, 1, err);
+}
+
+dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err)
+{
+    return rank_transfer(r, &(rank_part){0, false, order, sizeof *order}, 1, err);
+}
+
+/* ---- beginning and end ---- */
+
+/* The module is looked for as that of an engine is (engine/device.c). Its MPI looks for parts of its own, which ask for the symbols of
+ * all. */
+static dt_status load(rank_wire *wire, const launch *l, dt_error *err)
+{
+    void *module = dlopen(MODULE, RTLD_NOW | RTLD_GLOBAL);
+    if (!module)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s started %d processes, and this one cannot reach the others: %s; build with -DDT_MPI=ON, or "
+                         "give --ranks alone for calls that have nothing to do with each other",
+                         l->by, l->count, dlerror());
+    dt_status (*fill)(rank_wire *, dt_error *);
+    void *symbol = dlsym(module, "difftune_wire_mpi");
+    if (!symbol) return error_set(err, DT_ERR_UNSUPPORTED, MODULE " is of another version");
+    memcpy(&fill, &symbol, sizeof fill);
+    if (fill(wire, err) != DT_OK) return err->status;
+    if (wire->count == l->count && wire->index == l->index) return DT_OK;
+    error_set(err, DT_ERR_UNSUPPORTED,
+              "%s started this process as rank %d of %d, but MPI takes it for rank %d of %d: it was started by another "
+              "MPI than the program was built with",
+              l->by, l->index, l->count, wire->index, wire->count);
+    wire->close(wire->state, false);
+    return err->status;
+}
+
+dt_status ranks_open(rank_group **out, dt_error *err)
+{
+    const launch l = launch_find();
+    rank_wire wire;
+    *out = NULL;
+    if (l.count == 1) return DT_OK;
+    if (!l.has_mpi)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s started %d processes, which have no way to each other: start them with mpirun or srun; or "
+                         "give --ranks alone for calls that have nothing to do with each other",
+                         l.by, l.count);
+    if (load(&wire, &l, err) != DT_OK) return err->status;
+    return ranks_open_over(out, &wire, err);
+}
+
+/* Where a network lets no connection through, nobody watches, and what started the processes ends them. */
+static dt_status open_watch(rank_group *r, dt_error *err)
+{
+    watch_place place = {0};
+    bool *connected = malloc((size_t)r->count * sizeof *connected), mine;
+    if (!connected) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
+    const bool listens = r->index > 0 || watch_listen(&r->watch, r->count, &place);
+    if (rank_spread(r, &place, sizeof place, err) == DT_OK) {
+        mine = r->index > 0 ? place.port && watch_connect(&r->watch, r->index, &place, WATCH_SECONDS)
+                            : listens && watch_accept(&r->watch, &place, WATCH_SECONDS);
+        rank_gather(r, connected, &mine, sizeof mine, err);
+        for (int i = 0; i < r->count && err->status == DT_OK; i++) mine = mine && connected[i];
+        if (!mine) watch_close(&r->watch, false);
+    }
+    free(connected);
+    return err->status;
+}
+
+/* How many of the ranks are on this machine. */
+static dt_status count_local(rank_group *r, dt_error *err)
+{
+    typedef char host_name[64];
+    host_name *all = calloc((size_t)r->count, sizeof *all), mine = "";
+    if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
+    gethostname(mine, sizeof mine - 1);
+    if (rank_gather(r, all, mine, sizeof mine, err) == DT_OK)
+        for (int i = 0; i < r->count; i++) r->local_count += !strcmp(all[i], mine);
+    free(all);
+    return err->status;
+}
+
+dt_status ranks_open_over(rank_group **out, const rank_wire *wire, dt_error *err)
+{
+    rank_group *r = malloc(sizeof *r);
+    *out = r;
+    if (!r) return error_set(err, DT_ERR_MEMORY, "no memory for the ranks");
+    *r = (rank_group){.index = wire->index, .count = wire->count, .wire = *wire, .lost = -1};
+    return count_local(r, err) == DT_OK ? open_watch(r, err) : err->status;
+}
+
+void ranks_close(rank_group *r, bool together)
+{
+    dt_error ignored = {0};
+    if (!r) return;
+    char *all = together ? malloc((size_t)r->count) : NULL;
+    const bool reached = all && rank_gather(r, all, "", 1, &ignored) == DT_OK;
+    free(all);
+    watch_close(&r->watch, reached);
+    r->wire.close(r->wire.state, reached);
+    free(r);
+}

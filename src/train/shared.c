@@ -1,0 +1,186 @@
+#include "train/shared.h"
+
+#include <string.h>
+
+enum {
+    LINE_VALUES = 16,     /* of a cache's line */
+    WINDOW_VALUES = 1 << 20, /* of a part are added up at a time */
+};
+
+/* ---- parts ---- */
+
+static int64_t values_before(const trainset *set, int rank, int ranks)
+{
+    const train_row *last = &set->row[set->count - 1];
+    return (last->at + tensor_count(last->tensor)) * rank / ranks;
+}
+
+static int64_t within(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/* Where in a row the parts of the ranks before end. */
+static int64_t cut(const trainset *set, int row, int rank, int ranks)
+{
+    const int64_t count = tensor_count(set->row[row].tensor);
+    const int64_t at = within(values_before(set, rank, ranks) - set->row[row].at, 0, count);
+    return at < count ? at - at % LINE_VALUES : count;
+}
+
+row_part shared_part(const trainset *set, int row, int rank, int ranks)
+{
+    const int64_t first = cut(set, row, rank, ranks);
+    return (row_part){first, cut(set, row, rank + 1, ranks) - first};
+}
+
+/* What of a rank's part of a row lies in window number `window` of the `windows` that its part of all values is cut into. */
+static row_part part_in_window(const trainset *set, int row, int rank, int ranks, int64_t window, int64_t windows)
+{
+    const row_part p = shared_part(set, row, rank, ranks);
+    const int64_t begin = values_before(set, rank, ranks) - set->row[row].at + window * WINDOW_VALUES;
+    const int64_t low = window == 0 ? p.first : within(begin, p.first, p.first + p.count);
+    const int64_t end = p.first + p.count;
+    return (row_part){low, (window == windows - 1 ? end : within(begin + WINDOW_VALUES, low, end)) - low};
+}
+
+/* ---- lists of transfers ---- */
+
+typedef struct list {
+    rank_part *part;
+    int count;
+} list;
+
+/* Room in scratch for the rows of one rank to or from every other one, and those of all others from or to it. */
+static bool list_open(ctx *c, const trainset *set, list *l)
+{
+    const size_t ranks = (size_t)c->ranks->count, rows = (size_t)set->count;
+    *l = (list){.part = arena_alloc(&c->scratch, (ranks * rows + rows + ranks) * sizeof *l->part, &c->error)};
+    return l->part != NULL;
+}
+
+static void list_add(list *l, int peer, bool sends, real *values, int64_t count)
+{
+    if (count) l->part[l->count++] = (rank_part){peer, sends, values, (size_t)count * sizeof *values};
+}
+
+/* ---- gradients ---- */
+
+/* One window of every rank's part: each sends the others theirs and adds up its own. */
+static void sum_window(ctx *c, trainset *set, real *room, int64_t window, int64_t windows)
+{
+    const int me = c->ranks->index, ranks = c->ranks->count;
+    list l;
+    if (!list_open(c, set, &l)) return;
+    for (int row = 0; row < set->count; row++)
+        for (int peer = 0; peer < ranks; peer++) {
+            const row_part p = part_in_window(set, row, peer, ranks, window, windows);
+            if (peer != me) list_add(&l, peer, true, set->row[row].tensor->grad + p.first, p.count);
+        }
+    real *to = room;
+    for (int peer = 0; peer < ranks; peer++)
+        for (int row = 0; row < set->count && peer != me; row++) {
+            const row_part p = part_in_window(set, row, me, ranks, window, windows);
+            list_add(&l, peer, false, to, p.count);
+            to += p.count;
+        }
+    if (rank_transfer(c->ranks, l.part, l.count, &c->error) != DT_OK) return;
+    const real *from = room;
+    for (int peer = 0; peer < ranks; peer++)
+        for (int row = 0; row < set->count && peer != me; row++) {
+            const row_part p = part_in_window(set, row, me, ranks, window, windows);
+            if (p.count) c->engine.accumulate(set->row[row].tensor->grad + p.first, from, p.count);
+            from += p.count;
+        }
+}
+
+void shared_sum_gradients(ctx *c, trainset *set)
+{
+    if (rank_count(c->ranks) == 1 || ctx_failed(c)) return;
+    const int64_t largest = values_before(set, 1, c->ranks->count) + 1;
+    const int64_t windows = (largest + WINDOW_VALUES - 1) / WINDOW_VALUES;
+    const int64_t room = (largest < WINDOW_VALUES ? largest : WINDOW_VALUES) + LINE_VALUES;
+    const arena_place mark = arena_mark(&c->scratch);
+    real *received = arena_alloc(&c->scratch, (size_t)(room * (c->ranks->count - 1)) * sizeof *received, &c->error);
+    for (int row = 0; row < set->count; row++) tensor_grad(c, set->row[row].tensor); /* zeros, where no pass came by */
+    for (int64_t window = 0; window < windows && !ctx_failed(c); window++) {
+        const arena_place before = arena_mark(&c->scratch);
+        sum_window(c, set, received, window, windows);
+        arena_release(&c->scratch, before);
+    }
+    arena_release(&c->scratch, mark);
+}
+
+/* ---- weights ---- */
+
+void shared_spread_weights(ctx *c, trainset *set)
+{
+    list l;
+    if (rank_count(c->ranks) == 1 || ctx_failed(c)) return;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (list_open(c, set, &l)) {
+        for (int row = 0; row < set->count; row++)
+            for (int peer = 0; peer < c->ranks->count; peer++) {
+                const train_row *r = &set->row[row];
+                const row_part p = shared_part(set, row, peer, c->ranks->count);
+                if (peer == c->ranks->index) continue;
+                list_add(&l, peer, true, r->tensor->data + r->first, r->kept);
+                list_add(&l, peer, false, r->tensor->data + p.first, p.count);
+            }
+        rank_transfer(c->ranks, l.part, l.count, &c->error);
+    }
+    arena_release(&c->scratch, mark);
+    trainset_changed(c, set);
+}
+
+/* ---- values that are shared out ---- */
+
+static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, int row, train_values values)
+{
+    const train_row *r = &set->row[row];
+    if (r->kept) memcpy(to + r->first, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
+    for (int peer = 1; peer < c->ranks->count; peer++) {
+        const row_part p = shared_part(set, row, peer, c->ranks->count);
+        list_add(l, peer, false, to + p.first, p.count);
+    }
+}
+
+void shared_collect(ctx *c, trainset *set, train_values values)
+{
+    list l;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (list_open(c, set, &l) && rank_tell(c->ranks, (rank_order){RANK_COLLECT, (int)values, -1}, &c->error) == DT_OK) {
+        for (int row = 0; row < set->count; row++)
+            add_from_all(c, set, &l, set->row[row].tensor->grad, row, values);
+        rank_transfer(c->ranks, l.part, l.count, &c->error);
+    }
+    arena_release(&c->scratch, mark);
+}
+
+dt_status shared_collect_row(ctx *c, const trainset *set, real *to, int row, train_values values)
+{
+    list l;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (list_open(c, set, &l) &&
+        rank_tell(c->ranks, (rank_order){RANK_COLLECT, (int)values, row}, &c->error) == DT_OK) {
+        add_from_all(c, set, &l, to, row, values);
+        rank_transfer(c->ranks, l.part, l.count, &c->error);
+    }
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
+
+dt_status shared_give(ctx *c, const trainset *set, const rank_order *order)
+{
+    list l;
+    const arena_place mark = arena_mark(&c->scratch);
+    if (list_open(c, set, &l)) {
+        for (int row = 0; row < set->count; row++)
+            if (order->value < 0 || order->value == row)
+                list_add(&l, 0, true, trainset_values_of(&set->row[row], (train_values)order->number),
+                         set->row[row].kept);
+        rank_transfer(c->ranks, l.part, l.count, &c->error);
+    }
+    arena_release(&c->scratch, mark);
+    return c->error.status;
+}
