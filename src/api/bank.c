@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "api/controls.h"
 #include "api/prompts.h"
+#include "api/together.h"
 #include "base/clock.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
@@ -107,7 +108,8 @@ static dt_status prepare_drawing(making *k, const denoiser *d, const examples *t
     k->drawing = (drawing){.labels = d->class_count ? &k->labels : NULL,
                            .told = told,
                            .codec = k->control ? k->control->codec : NULL,
-                           .batch = s->sample_batch_size};
+                           .batch = s->sample_batch_size,
+                           .shared = true};
     if (sampler_open(&k->drawing.sampler, d, s, &c->error) != DT_OK) return c->error.status;
     k->drawing.sampler.start = RNG_BANK_START;
     k->drawing.sampler.step = RNG_BANK_STEP;
@@ -299,6 +301,7 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
 {
     making k = {.c = c, .s = s, .observer = observer, .control = control, .started_s = clock_s()};
     if (prepare_drawing(&k, d, told) != DT_OK) return c->error.status;
+    if (rank_follows(c->ranks)) return drawing_follow(c, &k.drawing, observer->should_stop, observer->user);
     json_t *description = describe_drawing(s, d, base_sha256, told, control);
     if (description)
         k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
@@ -308,6 +311,7 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
     json_decref(k.manifest);
     json_decref(description);
     file_unlock(&k.lock);
+    rank_tell_end(c->ranks, c->error.status);
     return c->error.status;
 }
 
@@ -329,7 +333,8 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
     denoiser d;
     prompts told = {0};
     model_info info = {0};
-    observer = api_observer(observer);
+    together t;
+    observer = together_observer(&t, c, api_observer(observer));
     if (api_enter(c, s, SETTINGS_BANK, observer) != DT_OK) return api_leave(c);
     const model_choice choice = model_choice_of(s, observer);
     if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&

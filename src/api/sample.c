@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "api/together.h"
 #include "api/sampling.h"
 #include "base/clock.h"
 #include "base/say.h"
@@ -33,6 +34,7 @@ static dt_status open_model(sample_job *p)
 {
     if (sampling_open(&p->with, p->s->num_samples) != DT_OK) return p->c->error.status;
     p->drawing = p->with.drawing;
+    p->drawing.shared = true;
     return sampling_end(&p->with, &p->drawing.sampler, tail_steps(p));
 }
 
@@ -163,16 +165,21 @@ static dt_status finish(sample_job *p)
 
 dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
-    observer = api_observer(observer);
+    together t;
+    observer = together_observer(&t, c, api_observer(observer));
     sample_job p = {.c = c, .s = s, .observer = observer, .with = {.c = c, .s = s, .observer = observer}};
     p.started_s = clock_s();
     if (api_enter(c, s, SETTINGS_SAMPLE, observer) != DT_OK) return api_leave(c);
-    if (open_model(&p) == DT_OK && open_folder(&p) == DT_OK) {
+    const bool opened = open_model(&p) == DT_OK;
+    if (opened && rank_follows(c->ranks)) {
+        drawing_follow(c, &p.drawing, observer->should_stop, observer->user);
+    } else if (opened && open_folder(&p) == DT_OK) {
         sampling_tell(&p.with, tail_steps(&p));
         tell_beyond(&p);
         if (check_space(&p) == DT_OK && tell_need(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }
+    if (opened) rank_tell_end(c->ranks, c->error.status);
     meter_close(&p.meter);
     sampling_close(&p.with);
     return api_leave(c);

@@ -45,12 +45,39 @@ dt_status together_check(ctx *c, const dt_settings *s, settings_verb verb)
     return err->status;
 }
 
-const dt_observer *together_observer(const ctx *c, const dt_observer *observer, dt_observer *quiet)
+/* ---- the observer ---- */
+
+static void progress(void *user, const dt_progress *state)
 {
-    *quiet = *observer;
-    quiet->progress = NULL;
-    quiet->log = NULL;
-    return rank_follows(c->ranks) ? quiet : observer;
+    const together *t = user;
+    if (t->inner->progress && !rank_follows(t->ranks)) t->inner->progress(t->inner->user, state);
+}
+
+static void tell_log(void *user, const char *line)
+{
+    const together *t = user;
+    if (t->inner->log && !rank_follows(t->ranks)) t->inner->log(t->inner->user, line);
+}
+
+static bool should_stop(void *user)
+{
+    const together *t = user;
+    return t->ranks->stop_wanted || (t->inner->should_stop && t->inner->should_stop(t->inner->user));
+}
+
+static bool should_save(void *user)
+{
+    const together *t = user;
+    return t->inner->should_save && t->inner->should_save(t->inner->user);
+}
+
+const dt_observer *together_observer(together *t, const ctx *c, const dt_observer *observer)
+{
+    if (rank_count(c->ranks) == 1) return observer;
+    *t = (together){.inner = observer, .ranks = c->ranks};
+    t->outer = (dt_observer){
+        .user = t, .progress = progress, .log = tell_log, .should_stop = should_stop, .should_save = should_save};
+    return &t->outer;
 }
 
 void together_sign(ctx *c)

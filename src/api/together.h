@@ -10,8 +10,16 @@
  * were given different settings. Alone everything is fine. */
 dt_status together_check(ctx *c, const dt_settings *s, settings_verb verb);
 
-/* `observer`; for a rank that follows *quiet, the same without its voice: it may ask for a stop only. */
-const dt_observer *together_observer(const ctx *c, const dt_observer *observer, dt_observer *quiet);
+/* What several ranks make of an observer. */
+typedef struct together {
+    const dt_observer *inner;
+    rank_group *ranks;
+    dt_observer outer;
+} together;
+
+/* The observer that the call works with, while *t stays: `observer` (never NULL), with what the callers of other ranks want; of a rank
+ * that follows it hears nothing. */
+const dt_observer *together_observer(together *t, const ctx *c, const dt_observer *observer);
 
 /* Says whose failure the context holds. */
 void together_sign(ctx *c);

@@ -5,6 +5,7 @@
 #include "base/finite.h"
 #include "data/need.h"
 #include "image/image.h"
+#include "rank/rank.h"
 #include "tensor/rehearsal.h"
 
 sample_shape drawing_picture_shape(const drawing *d)
@@ -101,9 +102,83 @@ static dt_status check_batch(ctx *c, const drawing *d, const drawn *b)
     return d->codec ? check_finite(c, b, b->pictures, sample_values(drawing_picture_shape(d))) : c->error.status;
 }
 
+/* ---- several ranks ---- */
+
+/* Batch number `i` of the round that begins with sample `first`: the one of rank i. */
+static drawn batch_of_rank(const drawing *d, int64_t first, int64_t last, int i)
+{
+    const int64_t at = first + i * d->batch, left = last - at;
+    return (drawn){.first = at, .n = left < 0 ? 0 : left < d->batch ? left : d->batch};
+}
+
+/* A batch that another rank has drawn, in memory that there is, and whether that rank's caller wants to stop. */
+static dt_status carry_batch(ctx *c, const drawing *d, const drawn *b, int peer, bool sends, bool *stop, dt_error *err)
+{
+    const size_t x = (size_t)(b->n * sample_values(d->sampler.shape)) * sizeof *b->x;
+    const size_t pictures = d->codec ? (size_t)(b->n * sample_values(drawing_picture_shape(d))) * sizeof *b->x : 0;
+    const rank_part part[] = {
+        {peer, sends, stop, sizeof *stop}, {peer, sends, b->x, x}, {peer, sends, b->pictures, pictures}};
+    return rank_transfer(c->ranks, part, d->codec ? 3 : 2, err);
+}
+
+/* What was asked for is taken from its rank in any case, so that it hears what comes next. */
+static bool take_from(ctx *c, const drawing *d, drawn *b, int peer, bool wanted, drawing_taker *take, void *user)
+{
+    dt_error err = {0};
+    const dt_error before = c->error;
+    bool stop = false, go_on = false;
+    const arena_place mark = arena_mark(&c->step);
+    error_clear(&c->error);
+    if (batch_alloc(c, d, b) == DT_OK && carry_batch(c, d, b, peer, false, &stop, &err) == DT_OK) {
+        c->ranks->stop_wanted |= stop;
+        if (before.status == DT_OK && wanted) go_on = check_batch(c, d, b) == DT_OK && take(user, b);
+    }
+    if (before.status != DT_OK) c->error = before;
+    if (err.status != DT_OK) error_set(&c->error, err.status, "%s", err.message);
+    arena_release(&c->step, mark);
+    return go_on;
+}
+
+/* Rounds of as many batches as there are ranks, each of which draws one; they are taken in the order of samples. */
+static dt_status run_shared(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user)
+{
+    bool go_on = true;
+    for (int64_t done = first; done < last && go_on && !ctx_failed(c); done += c->ranks->count * d->batch) {
+        drawn b = batch_of_rank(d, done, last, 0);
+        for (int i = 1; i < c->ranks->count; i++) {
+            const drawn other = batch_of_rank(d, done, last, i);
+            if (other.n) rank_tell_one(c->ranks, i, (rank_order){RANK_DRAW, (int32_t)other.n, other.first}, &c->error);
+        }
+        const arena_place mark = arena_mark(&c->step);
+        go_on = draw_batch(c, d, &b) == DT_OK && check_batch(c, d, &b) == DT_OK && take(user, &b);
+        arena_release(&c->step, mark);
+        for (int i = 1; i < c->ranks->count; i++) {
+            b = batch_of_rank(d, done, last, i);
+            if (b.n) go_on = take_from(c, d, &b, i, go_on, take, user);
+        }
+    }
+    return c->error.status;
+}
+
+dt_status drawing_follow(ctx *c, const drawing *d, bool (*stop_wanted)(void *user), void *user)
+{
+    rank_order order = {0};
+    c->go_on = NULL; /* rank 0 says when it ends */
+    while (rank_hear(c->ranks, &order, &c->error) == DT_OK && order.what == RANK_DRAW) {
+        drawn b = {.first = order.value, .n = order.number};
+        bool stop = stop_wanted && stop_wanted(user);
+        const arena_place mark = arena_mark(&c->step);
+        if (draw_batch(c, d, &b) == DT_OK && check_batch(c, d, &b) == DT_OK)
+            carry_batch(c, d, &b, 0, true, &stop, &c->error);
+        arena_release(&c->step, mark);
+    }
+    return ctx_failed(c) ? c->error.status : rank_heard_end(&order, &c->error);
+}
+
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user)
 {
     bool go_on = true;
+    if (d->shared && rank_count(c->ranks) > 1) return run_shared(c, d, first, last, take, user);
     for (int64_t done = first; done < last && go_on && !ctx_failed(c);) {
         drawn b = {.first = done, .n = last - done < d->batch ? last - done : d->batch};
         const arena_place mark = arena_mark(&c->step);

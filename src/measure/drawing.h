@@ -15,6 +15,7 @@ typedef struct drawing {
         told; /* contexts and controls, example number % count, caption number / count; NULL: the denoiser takes none */
     const codec *codec; /* of the pictures; NULL: nobody wants pictures */
     int64_t batch;      /* so many at a time */
+    bool shared; /* of several ranks each draws its batches: rank 0 by drawing_run, the others by drawing_follow */
 } drawing;
 
 /* A batch of samples, in the step arena until the next one. */
@@ -29,6 +30,10 @@ typedef bool drawing_taker(void *user, drawn *b);
 
 /* Draws samples number first..last-1 and hands them over batch by batch. */
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user);
+
+/* What the other ranks do while rank 0 draws, until it tells them that the call has ended. `stop_wanted` (may be NULL) is asked between
+ * batches, and rank 0 learns of it. */
+dt_status drawing_follow(ctx *c, const drawing *d, bool (*stop_wanted)(void *user), void *user);
 
 /* One of several ways that samples end: who makes their last steps. */
 typedef struct drawing_end {

@@ -110,6 +110,19 @@ dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err)
     return rank_transfer(r, &(rank_part){0, false, order, sizeof *order}, 1, err);
 }
 
+void rank_tell_end(rank_group *r, dt_status status)
+{
+    dt_error unreachable = {0};
+    if (rank_index(r) == 0) rank_tell(r, (rank_order){RANK_END, (int32_t)status, 0}, &unreachable);
+}
+
+dt_status rank_heard_end(const rank_order *order, dt_error *err)
+{
+    if (order->what != RANK_END)
+        return error_set(err, DT_ERR_UNSUPPORTED, "rank 0 tells %d, which is no part of this call", (int)order->what);
+    return order->number == DT_OK ? err->status : error_set(err, (dt_status)order->number, "%s", "");
+}
+
 /* ---- beginning and end ---- */
 
 /* The module is looked for as that of an engine is (engine/device.c). Its MPI looks for parts of its own, which ask for the symbols of

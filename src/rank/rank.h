@@ -19,7 +19,8 @@ typedef struct rank_group {
     int local_count; /* of them on this machine */
     rank_wire wire;
     rank_watch watch;
-    int lost; /* the rank that has ended before its time; -1: none */
+    int lost;         /* the rank that has ended before its time; -1: none */
+    bool stop_wanted; /* of rank 0: by the caller of another one */
 } rank_group;
 
 static inline int rank_count(const rank_group *r)
@@ -83,6 +84,13 @@ dt_status rank_tell(rank_group *r, rank_order order, dt_error *err);
 
 /* Tells one of them. */
 dt_status rank_tell_one(rank_group *r, int peer, rank_order order, dt_error *err);
+
+/* The call has ended on this rank, which leads, with this status: the others are told so. */
+void rank_tell_end(rank_group *r, dt_status status);
+
+/* What a rank that follows ends with after RANK_END: the status of rank 0, which alone gives the reason; DT_ERR_UNSUPPORTED for any
+ * other order. */
+dt_status rank_heard_end(const rank_order *order, dt_error *err);
 
 /* Waits for what rank 0 tells. */
 dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err);

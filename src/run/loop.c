@@ -172,7 +172,7 @@ static dt_status obey(training *r, const rank_order *order)
         t->save_wanted = o->should_save && o->should_save(o->user);
         trainer_step(t, &step);
         return t->c->error.status;
-    default: return error_set(&t->c->error, DT_ERR_UNSUPPORTED, "rank 0 tells %d, which no run does", (int)order->what);
+    default: return rank_heard_end(order, &t->c->error);
     }
 }
 
@@ -183,9 +183,7 @@ static dt_status follow(training *r)
     rank_order order = {0};
     while (rank_hear(c->ranks, &order, &c->error) == DT_OK && order.what != RANK_END)
         if (obey(r, &order) != DT_OK) break;
-    if (!ctx_failed(c) && order.number != DT_OK) /* which rank 0 gives the reason of */
-        return error_set(&c->error, (dt_status)order.number, "%s", "");
-    return c->error.status;
+    return ctx_failed(c) ? c->error.status : rank_heard_end(&order, &c->error);
 }
 
 /* A rank that has ended is told by the first one that is there, with where the same command goes on. */
@@ -227,10 +225,9 @@ static dt_status lead(training *r)
 dt_status training_through(training *r)
 {
     ctx *c = context_of(r);
-    dt_error unreachable = {0};
     if (rank_follows(c->ranks))
         follow(r);
     else
-        rank_tell(c->ranks, (rank_order){RANK_END, lead(r), 0}, &unreachable);
+        rank_tell_end(c->ranks, lead(r));
     return tell_lost(r);
 }
