@@ -27,8 +27,10 @@ static dt_status compare(const ctx *c, const dt_settings *mine, const dt_setting
         settings_text(here, mine, &settings_keys[i]);
         settings_text(there, first, &settings_keys[i]);
         if (strcmp(here, there) != 0)
-            return error_set(err, DT_ERR_CONFLICT, "rank %d has %s %s, rank 0 has %s: processes that make one call need "
-                             "the same settings", c->ranks->index, settings_keys[i].name, here, there);
+            return error_set(err, DT_ERR_CONFLICT,
+                             "rank %d has %s %s, rank 0 has %s: processes that make one call need "
+                             "the same settings",
+                             c->ranks->index, settings_keys[i].name, here, there);
     }
     return err->status;
 }

@@ -110,7 +110,8 @@ int cpus_to_use(void)
 
 int cpus_of_share(int processes)
 {
-    const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"), online = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"),
+              online = (int)sysconf(_SC_NPROCESSORS_ONLN);
     const int mine = cpus_to_use(), share = (limit > 0 && limit < online ? limit : online) / processes;
     if (getenv("OMP_NUM_THREADS") || share >= mine) return mine;
     return share > 1 ? share : 1;

@@ -118,7 +118,8 @@ static dt_status carry_batch(ctx *c, const drawing *d, const drawn *b, int peer,
     const size_t pictures = d->codec ? (size_t)(b->n * sample_values(drawing_picture_shape(d))) * sizeof *b->x : 0;
     const rank_part part[] = {
         {peer, sends, stop, sizeof *stop}, {peer, sends, b->x, x}, {peer, sends, b->pictures, pictures}};
-    return rank_transfer(c->ranks, part, d->codec ? 3 : 2, err);
+    rank_transfer(c->ranks, part, d->codec ? 3 : 2, err);
+    return rank_receipt(c->ranks, peer, sends, err);
 }
 
 /* What was asked for is taken from its rank in any case, so that it hears what comes next. */

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 
 typedef struct launch {
-    const char *by;  /* "mpirun", "srun", "torchrun"; NULL: the process was started alone */
+    const char *by; /* "mpirun", "srun", "torchrun"; NULL: the process was started alone */
     int index, count;
-    bool has_mpi;    /* an MPI started this way finds its other processes */
+    bool has_mpi; /* an MPI started this way finds its other processes */
 } launch;
 
 /* Reads the variables of Open MPI's and MPICH's mpirun, of srun, and of torchrun. */

@@ -51,6 +51,12 @@ dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_err
     }
 }
 
+dt_status rank_receipt(rank_group *r, int peer, bool sends, dt_error *err)
+{
+    char nothing = 0;
+    return rank_transfer(r, &(rank_part){peer, sends, &nothing, sizeof nothing}, 1, err);
+}
+
 /* ---- all of them ---- */
 
 /* Room for what is sent to and got from each other rank; NULL after a failure. */
@@ -131,10 +137,11 @@ static dt_status load(rank_wire *wire, const launch *l, dt_error *err)
 {
     void *module = dlopen(MODULE, RTLD_NOW | RTLD_GLOBAL);
     if (!module)
-        return error_set(err, DT_ERR_UNSUPPORTED,
-                         "%s started %d processes, and this one cannot reach the others: %s; build with -DDT_MPI=ON, or "
-                         "give --ranks alone for calls that have nothing to do with each other",
-                         l->by, l->count, dlerror());
+        return error_set(
+            err, DT_ERR_UNSUPPORTED,
+            "%s started %d processes, and this one cannot reach the others: %s; build with -DDT_MPI=ON, or "
+            "give --ranks alone for calls that have nothing to do with each other",
+            l->by, l->count, dlerror());
     dt_status (*fill)(rank_wire *, dt_error *);
     void *symbol = dlsym(module, "difftune_wire_mpi");
     if (!symbol) return error_set(err, DT_ERR_UNSUPPORTED, MODULE " is of another version");

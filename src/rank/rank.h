@@ -55,6 +55,10 @@ void ranks_close(rank_group *r, bool together);
 /* Makes these transfers, which the other ranks make as well, and waits for them. */
 dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_error *err);
 
+/* Behind a transfer from another rank to this one, and on that rank behind the same transfer: whether it has outlived it. What is written
+ * to files must be known to be whole, and some ways to carry bytes take them from the memory of a process that is dying. */
+dt_status rank_receipt(rank_group *r, int peer, bool sends, dt_error *err);
+
 /* all[count][bytes]: what each rank says, in the order of ranks. */
 dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, dt_error *err);
 
@@ -67,11 +71,11 @@ bool rank_is_lost(rank_group *r);
 /* ---- rank 0 to the others ---- */
 
 typedef enum rank_what {
-    RANK_END,      /* the call has ended, with the status `number` */
-    RANK_LOAD,     /* go on from the checkpoint of step `value`; < 0: from the beginning */
-    RANK_STEP,     /* make a step of training; `value` is that of the newest checkpoint */
-    RANK_COLLECT,  /* give rank 0 the values of kind `number` that are yours, of row `value`, or of all rows (< 0) */
-    RANK_DRAW,     /* draw the `number` samples from number `value` on and give them to rank 0 */
+    RANK_END,     /* the call has ended, with the status `number` */
+    RANK_LOAD,    /* go on from the checkpoint of step `value`; < 0: from the beginning */
+    RANK_STEP,    /* make a step of training; `value` is that of the newest checkpoint */
+    RANK_COLLECT, /* give rank 0 the values of kind `number` that are yours, of row `value`, or of all rows (< 0) */
+    RANK_DRAW,    /* draw the `number` samples from number `value` on and give them to rank 0 */
 } rank_what;
 
 typedef struct rank_order {

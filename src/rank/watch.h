@@ -18,7 +18,8 @@ typedef struct watch_place {
 
 typedef struct rank_watch {
     int index, count;
-    int *fd; /* [count] of rank 0: to each, -1 where there is none; of others the one to rank 0 in fd[0]. NULL: nobody watches */
+    int *
+        fd; /* [count] of rank 0: to each, -1 where there is none; of others the one to rank 0 in fd[0]. NULL: nobody watches */
     int listening;
 } rank_watch;
 

@@ -104,7 +104,8 @@ static real weight_of(const trainer *t, double law, bool retained, int64_t count
 /* The retained samples are dealt out from the other end, so that no rank has the larger part of both halves. */
 step_share feed_share(const step_plan *plan, int rank, int ranks)
 {
-    const int64_t targets = plan->batch - plan->retained_count, retained = plan->retained_count, back = ranks - 1 - rank;
+    const int64_t targets = plan->batch - plan->retained_count, retained = plan->retained_count,
+                  back = ranks - 1 - rank;
     const int64_t target_first = targets * rank / ranks, retained_first = retained * back / ranks;
     return (step_share){target_first, targets * (rank + 1) / ranks - target_first, retained_first,
                         retained * (back + 1) / ranks - retained_first};

@@ -3,7 +3,7 @@
 #include <string.h>
 
 enum {
-    LINE_VALUES = 16,     /* of a cache's line */
+    LINE_VALUES = 16,        /* of a cache's line */
     WINDOW_VALUES = 1 << 20, /* of a part are added up at a time */
 };
 
@@ -135,6 +135,12 @@ void shared_spread_weights(ctx *c, trainset *set)
 
 /* ---- values that are shared out ---- */
 
+static void receive(ctx *c, const list *l)
+{
+    rank_transfer(c->ranks, l->part, l->count, &c->error);
+    for (int peer = 1; peer < c->ranks->count; peer++) rank_receipt(c->ranks, peer, false, &c->error);
+}
+
 static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, int row, train_values values)
 {
     const train_row *r = &set->row[row];
@@ -150,9 +156,8 @@ void shared_collect(ctx *c, trainset *set, train_values values)
     list l;
     const arena_place mark = arena_mark(&c->scratch);
     if (list_open(c, set, &l) && rank_tell(c->ranks, (rank_order){RANK_COLLECT, (int)values, -1}, &c->error) == DT_OK) {
-        for (int row = 0; row < set->count; row++)
-            add_from_all(c, set, &l, set->row[row].tensor->grad, row, values);
-        rank_transfer(c->ranks, l.part, l.count, &c->error);
+        for (int row = 0; row < set->count; row++) add_from_all(c, set, &l, set->row[row].tensor->grad, row, values);
+        receive(c, &l);
     }
     arena_release(&c->scratch, mark);
 }
@@ -164,7 +169,7 @@ dt_status shared_collect_row(ctx *c, const trainset *set, real *to, int row, tra
     if (list_open(c, set, &l) &&
         rank_tell(c->ranks, (rank_order){RANK_COLLECT, (int)values, row}, &c->error) == DT_OK) {
         add_from_all(c, set, &l, to, row, values);
-        rank_transfer(c->ranks, l.part, l.count, &c->error);
+        receive(c, &l);
     }
     arena_release(&c->scratch, mark);
     return c->error.status;
@@ -180,6 +185,7 @@ dt_status shared_give(ctx *c, const trainset *set, const rank_order *order)
                 list_add(&l, 0, true, trainset_values_of(&set->row[row], (train_values)order->number),
                          set->row[row].kept);
         rank_transfer(c->ranks, l.part, l.count, &c->error);
+        rank_receipt(c->ranks, 0, true, &c->error);
     }
     arena_release(&c->scratch, mark);
     return c->error.status;

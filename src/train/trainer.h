@@ -74,7 +74,7 @@ typedef struct step_result {
     double loss_target, loss_bank; /* mean over the step's samples of each half; NaN: no such samples */
     double loss_retained;          /* mean of the distances to the teacher, each by its law; NaN: there is none */
     double grad_norm, learning_rate;
-    bool finite; /* false: the step was skipped */
+    bool finite;                   /* false: the step was skipped */
     bool stop_wanted, save_wanted; /* by the caller of any rank */
 } step_result;
 

@@ -327,8 +327,7 @@ dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values va
     for (int i = 0; i < set->count && !ctx_failed(c); i++) {
         const train_row *r = &set->row[i];
         const char *name = prefixed(c, prefix, r->param->name);
-        if (name && (values != TRAIN_V || check_squares(c, &f, name) == DT_OK))
-            read_row(c, r, &f, name, values);
+        if (name && (values != TRAIN_V || check_squares(c, &f, name) == DT_OK)) read_row(c, r, &f, name, values);
         arena_release(&c->scratch, mark);
     }
     tensor_file_close(&f);

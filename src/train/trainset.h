@@ -37,7 +37,7 @@ typedef struct trainset {
     params **table; /* that rows were chosen from */
     int table_count;
     int power_count; /* power-function averages of each row */
-    bool swapped; /* weights and averages have changed places */
+    bool swapped;    /* weights and averages have changed places */
 } trainset;
 
 enum { TRAINSET_TABLES_MAX = 8 };
