@@ -13,6 +13,7 @@
 #include "engine/device.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
+#include "train/trainset_file.h"
 
 enum { SAMPLES = 6, STEPS = 10, DRAWN = 3 };
 

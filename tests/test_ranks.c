@@ -38,7 +38,7 @@ static int talk(rank_group *g, void *user)
              order.value != -1)
         return 4;
     if (g->local_count != g->count || rank_is_lost(g)) return 5;
-    ranks_close(g, true);
+    ranks_close(g);
     return err.status;
 }
 
@@ -151,7 +151,7 @@ static void every_value_is_kept_by_one_rank(void **state)
         for (int i = 0; i < ROWS; i++) {
             int64_t next = 0;
             for (int rank = 0; rank < count; rank++) {
-                const row_part p = shared_part(&set, i, rank, count);
+                const row_part p = trainset_part(&set, i, rank, count);
                 assert_int_equal(p.first, next);
                 assert_true(p.count >= 0 && (p.first % 16 == 0 || p.first == sizes[i]));
                 next += p.count;
@@ -398,6 +398,7 @@ static int train_with_bad_numbers(rank_group *g, void *user)
         if (g->index == 1) fixture_fill(&r.trainer.train, NAN);
         training_through(&r);
     }
+    rank_tell_end(g, c->error.status);
     const bool none = r.trainer.optimizer.update_count == 0 && r.trainer.skipped == 5;
     const dt_status status = none ? c->error.status : 96;
     training_close(&r);

@@ -4,6 +4,7 @@
 #include "engine/open.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
+#include "train/trainset_file.h"
 
 static ctx c;
 static dit model;

@@ -311,7 +311,6 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
     json_decref(k.manifest);
     json_decref(description);
     file_unlock(&k.lock);
-    rank_tell_end(c->ranks, c->error.status);
     return c->error.status;
 }
 

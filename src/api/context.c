@@ -28,7 +28,7 @@ dt_status dt_open(dt_context **out, const dt_settings *s)
 void dt_close(dt_context *c)
 {
     if (!c) return;
-    ranks_close(c->ranks, c->error.status == DT_OK || c->error.status == DT_ERR_INTERRUPTED);
+    ranks_close(c->ranks);
     ctx_close(c);
     free(c);
 }
@@ -52,7 +52,8 @@ static bool no_stop_wanted(void *user)
 dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer)
 {
     error_clear(&c->error);
-    c->go_on = no_stop_wanted;
+    rank_begin(c->ranks);
+    c->go_on = rank_follows(c->ranks) ? NULL : no_stop_wanted; /* rank 0 says when it ends */
     c->go_on_user = (void *)observer;
     c->asked_s = clock_s();
     ctx_enter(c);
@@ -71,6 +72,7 @@ dt_status api_leave(ctx *c)
     arena_clear(&c->model);
     arena_clear(&c->step);
     arena_clear(&c->scratch);
+    rank_tell_end(c->ranks, c->error.status);
     together_sign(c);
     return c->error.status;
 }

@@ -9,7 +9,7 @@
 #include "diffusion/flow.h"
 #include "model/maker.h"
 #include "train/batch.h"
-#include "train/trainset.h"
+#include "train/trainset_file.h"
 
 typedef struct prediction {
     ctx *c;

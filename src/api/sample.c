@@ -179,7 +179,6 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
         if (check_space(&p) == DT_OK && tell_need(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }
-    if (opened) rank_tell_end(c->ranks, c->error.status);
     meter_close(&p.meter);
     sampling_close(&p.with);
     return api_leave(c);

@@ -64,6 +64,7 @@ static void tell_log(void *user, const char *line)
 static bool should_stop(void *user)
 {
     const together *t = user;
+    if (rank_follows(t->ranks) && !t->ranks->obeys) return false;
     return t->ranks->stop_wanted || (t->inner->should_stop && t->inner->should_stop(t->inner->user));
 }
 

@@ -164,7 +164,7 @@ static dt_status run_shared(ctx *c, const drawing *d, int64_t first, int64_t las
 dt_status drawing_follow(ctx *c, const drawing *d, bool (*stop_wanted)(void *user), void *user)
 {
     rank_order order = {0};
-    c->go_on = NULL; /* rank 0 says when it ends */
+    c->ranks->obeys = true;
     while (rank_hear(c->ranks, &order, &c->error) == DT_OK && order.what == RANK_DRAW) {
         drawn b = {.first = order.value, .n = order.number};
         bool stop = stop_wanted && stop_wanted(user);
@@ -173,7 +173,7 @@ dt_status drawing_follow(ctx *c, const drawing *d, bool (*stop_wanted)(void *use
             carry_batch(c, d, &b, 0, true, &stop, &c->error);
         arena_release(&c->step, mark);
     }
-    return ctx_failed(c) ? c->error.status : rank_heard_end(&order, &c->error);
+    return ctx_failed(c) ? c->error.status : rank_heard_end(c->ranks, &order, &c->error);
 }
 
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user)

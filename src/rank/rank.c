@@ -119,11 +119,18 @@ dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err)
 void rank_tell_end(rank_group *r, dt_status status)
 {
     dt_error unreachable = {0};
-    if (rank_index(r) == 0) rank_tell(r, (rank_order){RANK_END, (int32_t)status, 0}, &unreachable);
+    if (rank_count(r) > 1 && r->index == 0)
+        r->ended = rank_tell(r, (rank_order){RANK_END, (int32_t)status, 0}, &unreachable) == DT_OK;
 }
 
-dt_status rank_heard_end(const rank_order *order, dt_error *err)
+void rank_begin(rank_group *r)
 {
+    if (r) r->ended = r->obeys = r->stop_wanted = false;
+}
+
+dt_status rank_heard_end(rank_group *r, const rank_order *order, dt_error *err)
+{
+    r->ended = order->what == RANK_END;
     if (order->what != RANK_END)
         return error_set(err, DT_ERR_UNSUPPORTED, "rank 0 tells %d, which is no part of this call", (int)order->what);
     return order->number == DT_OK ? err->status : error_set(err, (dt_status)order->number, "%s", "");
@@ -207,15 +214,15 @@ dt_status ranks_open_over(rank_group **out, const rank_wire *wire, dt_error *err
     rank_group *r = malloc(sizeof *r);
     *out = r;
     if (!r) return error_set(err, DT_ERR_MEMORY, "no memory for the ranks");
-    *r = (rank_group){.index = wire->index, .count = wire->count, .wire = *wire, .lost = -1};
+    *r = (rank_group){.index = wire->index, .count = wire->count, .wire = *wire, .lost = -1, .ended = true};
     return count_local(r, err) == DT_OK ? open_watch(r, err) : err->status;
 }
 
-void ranks_close(rank_group *r, bool together)
+void ranks_close(rank_group *r)
 {
     dt_error ignored = {0};
     if (!r) return;
-    char *all = together ? malloc((size_t)r->count) : NULL;
+    char *all = r->ended ? malloc((size_t)r->count) : NULL;
     const bool reached = all && rank_gather(r, all, "", 1, &ignored) == DT_OK;
     free(all);
     watch_close(&r->watch, reached);

@@ -21,6 +21,8 @@ typedef struct rank_group {
     rank_watch watch;
     int lost;         /* the rank that has ended before its time; -1: none */
     bool stop_wanted; /* of rank 0: by the caller of another one */
+    bool obeys;       /* of the others: does what rank 0 tells, which is when its caller's wishes are passed on */
+    bool ended;       /* all know that the call has ended */
 } rank_group;
 
 static inline int rank_count(const rank_group *r)
@@ -47,8 +49,8 @@ dt_status ranks_open(rank_group **out, dt_error *err);
 /* The same over a wire that is there. */
 dt_status ranks_open_over(rank_group **out, const rank_wire *wire, dt_error *err);
 
-/* `together`: the call has ended as it should on this rank, so that it waits for the others. */
-void ranks_close(rank_group *r, bool together);
+/* Where the last call has ended for all of them each waits here for the others. */
+void ranks_close(rank_group *r);
 
 /* ---- all of them ---- */
 
@@ -89,12 +91,15 @@ dt_status rank_tell(rank_group *r, rank_order order, dt_error *err);
 /* Tells one of them. */
 dt_status rank_tell_one(rank_group *r, int peer, rank_order order, dt_error *err);
 
-/* The call has ended on this rank, which leads, with this status: the others are told so. */
+/* A call begins: nobody has ended it. */
+void rank_begin(rank_group *r);
+
+/* The call ends on this rank with this status: rank 0 tells the others so. */
 void rank_tell_end(rank_group *r, dt_status status);
 
 /* What a rank that follows ends with after RANK_END: the status of rank 0, which alone gives the reason; DT_ERR_UNSUPPORTED for any
  * other order. */
-dt_status rank_heard_end(const rank_order *order, dt_error *err);
+dt_status rank_heard_end(rank_group *r, const rank_order *order, dt_error *err);
 
 /* Waits for what rank 0 tells. */
 dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err);

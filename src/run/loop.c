@@ -172,7 +172,7 @@ static dt_status obey(training *r, const rank_order *order)
         t->save_wanted = o->should_save && o->should_save(o->user);
         trainer_step(t, &step);
         return t->c->error.status;
-    default: return rank_heard_end(order, &t->c->error);
+    default: return rank_heard_end(t->c->ranks, order, &t->c->error);
     }
 }
 
@@ -181,9 +181,10 @@ static dt_status follow(training *r)
 {
     ctx *c = context_of(r);
     rank_order order = {0};
+    c->ranks->obeys = true;
     while (rank_hear(c->ranks, &order, &c->error) == DT_OK && order.what != RANK_END)
         if (obey(r, &order) != DT_OK) break;
-    return ctx_failed(c) ? c->error.status : rank_heard_end(&order, &c->error);
+    return ctx_failed(c) ? c->error.status : rank_heard_end(c->ranks, &order, &c->error);
 }
 
 /* A rank that has ended is told by the first one that is there, with where the same command goes on. */
@@ -228,6 +229,6 @@ dt_status training_through(training *r)
     if (rank_follows(c->ranks))
         follow(r);
     else
-        rank_tell_end(c->ranks, lead(r));
+        lead(r);
     return tell_lost(r);
 }

@@ -118,9 +118,9 @@ void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
     c->weight_done_user = o;
 }
 
-double optimizer_grad_squares(ctx *c, const optimizer *o)
+double optimizer_grad_norm(ctx *c, const optimizer *o)
 {
-    if (o->fused) return o->fused_squares;
+    if (o->fused) return sqrt(o->fused_squares);
     const arena_place mark = arena_mark(&c->scratch);
     const real **gradient = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *gradient, &c->error);
     int64_t *count = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *count, &c->error);
@@ -132,12 +132,7 @@ double optimizer_grad_squares(ctx *c, const optimizer *o)
     }
     double sum = c->engine.sum_squares(gradient, count, o->set->count);
     arena_release(&c->scratch, mark);
-    return sum;
-}
-
-double optimizer_grad_norm(ctx *c, const optimizer *o)
-{
-    return sqrt(optimizer_grad_squares(c, o));
+    return sqrt(sum);
 }
 
 static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)

@@ -46,7 +46,6 @@ void optimizer_pull(ctx *c, const optimizer *o);
 
 /* Norm of the whole gradient, of several ranks of this one's part; not finite when any element is not. */
 double optimizer_grad_norm(ctx *c, const optimizer *o);
-double optimizer_grad_squares(ctx *c, const optimizer *o); /* its square */
 
 /* After the passes of a step: one update with this rate, the gradient clipped to max_grad_norm when that is > 0, or (not
  * `usable`) none; the gradient is cleared. When fused, what was updated stays. */

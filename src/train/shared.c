@@ -3,16 +3,18 @@
 #include <string.h>
 
 enum {
-    LINE_VALUES = 16,        /* of a cache's line */
-    WINDOW_VALUES = 1 << 20, /* of a part are added up at a time */
+    WINDOW_MIN = 1 << 16, /* values of a part that are added up at a time */
+    WINDOW_MAX = 1 << 20,
+    ROOM_VALUES = 1 << 22, /* that others' gradients take where it can be kept to */
 };
 
-/* ---- parts ---- */
+/* ---- windows ---- */
 
-static int64_t values_before(const trainset *set, int rank, int ranks)
+/* The more ranks there are, the less of each other's gradients is in memory. */
+static int64_t window_values(int ranks)
 {
-    const train_row *last = &set->row[set->count - 1];
-    return (last->at + tensor_count(last->tensor)) * rank / ranks;
+    const int64_t values = ROOM_VALUES / (ranks - 1);
+    return values < WINDOW_MIN ? WINDOW_MIN : values > WINDOW_MAX ? WINDOW_MAX : values;
 }
 
 static int64_t within(int64_t x, int64_t low, int64_t high)
@@ -20,28 +22,14 @@ static int64_t within(int64_t x, int64_t low, int64_t high)
     return x < low ? low : x > high ? high : x;
 }
 
-/* Where in a row the parts of the ranks before end. */
-static int64_t cut(const trainset *set, int row, int rank, int ranks)
-{
-    const int64_t count = tensor_count(set->row[row].tensor);
-    const int64_t at = within(values_before(set, rank, ranks) - set->row[row].at, 0, count);
-    return at < count ? at - at % LINE_VALUES : count;
-}
-
-row_part shared_part(const trainset *set, int row, int rank, int ranks)
-{
-    const int64_t first = cut(set, row, rank, ranks);
-    return (row_part){first, cut(set, row, rank + 1, ranks) - first};
-}
-
 /* What of a rank's part of a row lies in window number `window` of the `windows` that its part of all values is cut into. */
 static row_part part_in_window(const trainset *set, int row, int rank, int ranks, int64_t window, int64_t windows)
 {
-    const row_part p = shared_part(set, row, rank, ranks);
-    const int64_t begin = values_before(set, rank, ranks) - set->row[row].at + window * WINDOW_VALUES;
+    const row_part p = trainset_part(set, row, rank, ranks);
+    const int64_t begin = trainset_before(set, rank, ranks) - set->row[row].at + window * window_values(ranks);
     const int64_t low = window == 0 ? p.first : within(begin, p.first, p.first + p.count);
     const int64_t end = p.first + p.count;
-    return (row_part){low, (window == windows - 1 ? end : within(begin + WINDOW_VALUES, low, end)) - low};
+    return (row_part){low, (window == windows - 1 ? end : within(begin + window_values(ranks), low, end)) - low};
 }
 
 /* ---- lists of transfers ---- */
@@ -97,9 +85,9 @@ static void sum_window(ctx *c, trainset *set, real *room, int64_t window, int64_
 void shared_sum_gradients(ctx *c, trainset *set)
 {
     if (rank_count(c->ranks) == 1 || ctx_failed(c)) return;
-    const int64_t largest = values_before(set, 1, c->ranks->count) + 1;
-    const int64_t windows = (largest + WINDOW_VALUES - 1) / WINDOW_VALUES;
-    const int64_t room = (largest < WINDOW_VALUES ? largest : WINDOW_VALUES) + LINE_VALUES;
+    const int64_t largest = trainset_before(set, 1, c->ranks->count) + 1;
+    const int64_t each = window_values(c->ranks->count), windows = (largest + each - 1) / each;
+    const int64_t room = (largest < each ? largest : each) + TRAINSET_LINE;
     const arena_place mark = arena_mark(&c->scratch);
     real *received = arena_alloc(&c->scratch, (size_t)(room * (c->ranks->count - 1)) * sizeof *received, &c->error);
     for (int row = 0; row < set->count; row++) tensor_grad(c, set->row[row].tensor); /* zeros, where no pass came by */
@@ -122,7 +110,7 @@ void shared_spread_weights(ctx *c, trainset *set)
         for (int row = 0; row < set->count; row++)
             for (int peer = 0; peer < c->ranks->count; peer++) {
                 const train_row *r = &set->row[row];
-                const row_part p = shared_part(set, row, peer, c->ranks->count);
+                const row_part p = trainset_part(set, row, peer, c->ranks->count);
                 if (peer == c->ranks->index) continue;
                 list_add(&l, peer, true, r->tensor->data + r->first, r->kept);
                 list_add(&l, peer, false, r->tensor->data + p.first, p.count);
@@ -146,7 +134,7 @@ static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, i
     const train_row *r = &set->row[row];
     if (r->kept) memcpy(to + r->first, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
     for (int peer = 1; peer < c->ranks->count; peer++) {
-        const row_part p = shared_part(set, row, peer, c->ranks->count);
+        const row_part p = trainset_part(set, row, peer, c->ranks->count);
         list_add(l, peer, false, to + p.first, p.count);
     }
 }

@@ -10,13 +10,6 @@
 #include "rank/rank.h"
 #include "train/trainset.h"
 
-typedef struct row_part {
-    int64_t first, count;
-} row_part;
-
-/* The part of row number `row` that belongs to one of so many ranks. The rows' `at` is known. */
-row_part shared_part(const trainset *set, int row, int rank, int ranks);
-
 /* Behind the passes of a step: the gradient of each value, where its owner has it, becomes the sum of all ranks'. */
 void shared_sum_gradients(ctx *c, trainset *set);
 

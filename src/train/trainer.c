@@ -107,7 +107,9 @@ static void add_up(trainer *t, step_result *r)
 {
     ctx *c = t->c;
     const int ranks = rank_count(c->ranks);
-    const step_words mine = {r->loss_target, r->loss_bank,  r->loss_retained, optimizer_grad_squares(c, &t->optimizer),
+    r->grad_norm = optimizer_grad_norm(c, &t->optimizer);
+    if (ranks == 1) return;
+    const step_words mine = {r->loss_target, r->loss_bank,  r->loss_retained, r->grad_norm * r->grad_norm,
                              t->stop_wanted, t->save_wanted};
     const arena_place mark = arena_mark(&c->scratch);
     step_words *all = arena_alloc(&c->scratch, (size_t)ranks * sizeof *all, &c->error), sum = {0};

@@ -11,6 +11,7 @@
 #include "train/batch.h"
 #include "train/optimizer.h"
 #include "train/told.h"
+#include "train/trainset_file.h"
 
 /* A shuffled walk through `count` items, epoch after epoch, kept for one epoch at a time. */
 typedef struct shuffled {

@@ -65,6 +65,19 @@ dt_status trainset_keep(ctx *c, trainset *set);
  * open, or as a copy. True: as a copy. */
 bool trainset_keep_anchor(ctx *c, train_row *r, const tensor_entry *e);
 
+typedef struct row_part {
+    int64_t first, count;
+} row_part;
+
+/* The part of row number `row` that one of so many ranks keeps: of all values, in their order over the rows, equal parts, but that a
+ * row is parted at whole lines of the cache. The rows' `at` is known. */
+row_part trainset_part(const trainset *set, int row, int rank, int ranks);
+
+/* Values that stand before a rank's part. */
+int64_t trainset_before(const trainset *set, int rank, int ranks);
+
+enum { TRAINSET_LINE = 16 }; /* values of a line */
+
 /* Whether every row of `table` that is no fixed one trains. */
 bool trainset_has_all(const trainset *set, const params *table);
 
@@ -75,14 +88,10 @@ int64_t trainset_values(const trainset *set);
  * gradients. */
 int64_t trainset_bytes(const trainset *set, bool keep_gradients);
 
-/* Exchanges the weights with their averages; a second call exchanges them back. Of several ranks rank 0 does so, and collects the
- * averages. */
-void trainset_swap_averages(ctx *c, trainset *set);
-
 /* Exchanges rows that were made their own with what they were before; a second call exchanges them back. */
 void trainset_swap_start(trainset *set);
 
-/* ---- files ---- */
+/* ---- values ---- */
 
 typedef enum train_values {
     TRAIN_WEIGHTS,
@@ -93,21 +102,6 @@ typedef enum train_values {
     TRAIN_POWERS, /* and on: the power-function averages, in their order */
     TRAIN_VALUES = TRAIN_POWERS + POWER_LENGTHS_MAX
 } train_values;
-
-/* values[table->count]: those of each row of `table` that trains, NULL for the others. In scratch. */
-real *const *trainset_values_in(ctx *c, trainset *set, const params *table, train_values values);
-
-/* sources[kinds * set->count] of values of all rows, kind after kind for each, under their prefix and the weight's name, in f32.
- * Tensors are brought to the host one at a time, when they are written. In scratch. */
-dt_status trainset_sources(ctx *c, tensor_source sources[], const trainset *set, const train_values values[],
-                           const char *const prefix[], int kinds);
-
-/* Writes those to a file of safetensors. */
-dt_status trainset_write(ctx *c, const trainset *set, const char *path, const train_values values[],
-                         const char *const prefix[], int kinds, file_hash *hash);
-
-/* Fills values of all rows from a file of trainset_write, or of the whole network. DT_ERR_SHAPE naming what is missing. */
-dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix);
 
 /* Values of a row where they lie, as many as `kept` says of moments and averages. */
 real *trainset_values_of(const train_row *r, train_values values);

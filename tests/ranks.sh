@@ -1,0 +1,110 @@
+#!/bin/bash
+# ranks.sh PROGRAM COUNT [SEED]: training by 2, 3 and 4 processes of mpirun, one of which is ended at random moments until COUNT
+# were ended by kill -9, and about as many by SIGTERM; the same command goes on until the run is finished, then the next run begins.
+# Checked after each end: mpirun ends within 30 seconds and leaves no process; no checkpoint that was there is lost, and the next call
+# goes on from the newest; after SIGTERM all ranks stop with a checkpoint and mpirun's status is 75; a rank that is killed while others
+# wait for it is named by one of them, with the newest checkpoint. What is finished has the bytes of the run by as many ranks that was
+# never stopped. Says "skipped" where mpirun or the program's module is missing. Works in a
+# folder of its own under TMPDIR.
+set -eu
+program=$(realpath "$1")
+source=$(realpath "$(dirname "$0")/..")
+count=$2
+RANDOM=${3:-1}
+if ! command -v mpirun >/dev/null || [ ! -e "$(dirname "$program")/libdifftune_mpi.so" ]; then
+    echo "skipped: no mpirun, or a build without -DDT_MPI=ON"
+    exit 77
+fi
+export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+export TMPDIR=$work # of Open MPI's sessions too
+. "$source/tests/faults/world.sh"
+
+kills=0 stops=0 told=0
+fail() {
+    echo "ranks.sh, $ranks ranks, after $kills kills and $stops stops: $*" >&2
+    tail -n 30 log >&2
+    exit 1
+}
+
+# The run in the folder $1 by $ranks ranks; becomes mpirun.
+train() {
+    exec mpirun --oversubscribe --bind-to none -n $ranks "$program" train --method pretrain --train-data pictures --resolution 16 \
+        --patch-size 4 --hidden-size 32 --depth 2 --num-heads 2 --train-batch-size 6 --max-train-steps 24 --checkpointing-steps 2 \
+        --validation-steps 12 --validation-count 2 --sample-steps 12 --num-samples 4 --num-inference-steps 5 --threads 1 \
+        --output-dir "$1"
+}
+
+newest() { find run/checkpoints -name 'step-*' 2>/dev/null | grep -E 'step-[0-9]+$' | sed 's/.*-0*//' | sort -n | tail -1; }
+went_on_from() { sed -n -E 's/^resuming .*step-0*([0-9]+).*/\1/p' log | head -1; }
+
+# Ends one of the ranks of mpirun $1; `signal` is then how, "" where there was none any more.
+end_one() {
+    local pids
+    signal=
+    sleep 0.$(printf %03d $((RANDOM % pause)))
+    mapfile -t pids < <(pgrep -P "$1" -f -- "--output-dir run" || true)
+    [ ${#pids[@]} -gt 0 ] || return 0
+    signal=KILL
+    [ $((RANDOM % 2)) = 0 ] && signal=TERM
+    kill -$signal "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || signal=
+}
+
+check_end() {
+    local status=$1 seconds=$2 now from
+    [ "$seconds" -le 30 ] || fail "it took $seconds s to end"
+    [ -z "$(pgrep -f -- "$work")" ] || fail "processes are left: $(pgrep -f -a -- "$work")"
+    now=$(newest)
+    [ "${now:-0}" -ge "$before" ] || fail "step $before was there, ${now:-0} is the newest"
+    from=$(went_on_from)
+    [ -z "$from" ] || [ "$from" = "$before" ] || fail "went on from $from instead of $before"
+    before=${now:-0}
+    case $status in
+    0) finished=1 ;;
+    75)
+        [ "$signal" = TERM ] || fail "stopped without SIGTERM"
+        grep -q "stopped at step $before with a checkpoint" log || fail "no word of a checkpoint of step $before"
+        stops=$((stops + 1))
+        ;;
+    *)
+        [ -n "$signal" ] || fail "status $status by itself"
+        [ "$signal" = TERM ] || kills=$((kills + 1))
+        if grep -q 'has ended before the run was done' log; then
+            [ "$before" = 0 ] || grep -q "the checkpoint of step $before is good\|no checkpoint was made before" log ||
+                fail "another checkpoint is named than that of step $before"
+            told=$((told + 1))
+        fi
+        ;;
+    esac
+}
+
+declare -A whole
+ranks=no
+make_world >log 2>&1 || fail "no pictures"
+pause=999
+while [ "$kills" -lt "$count" ]; do
+    ranks=$((2 + RANDOM % 3))
+    if [ -z "${whole[$ranks]:-}" ]; then
+        (train whole$ranks) >log 2>&1 || fail "the run that is not stopped"
+        whole[$ranks]=1
+    fi
+    rm -rf run
+    before=0 finished=0
+    while [ $finished = 0 ]; do
+        (train run) >log 2>&1 &
+        pid=$!
+        end_one $pid
+        began=$SECONDS status=0
+        wait $pid || status=$?
+        check_end $status $((SECONDS - began))
+    done
+    cmp run/final/model.safetensors whole$ranks/final/model.safetensors || fail "another result"
+    for file in model ema optimizer; do
+        cmp {run,whole$ranks}/checkpoints/step-00000024/$file.safetensors || fail "another $file"
+    done
+    [ -z "$(find run -name '*.tmp-*')" ] || fail "left over: $(find run -name '*.tmp-*')"
+done
+[ "$told" -gt $((kills / 3)) ] || fail "only $told of the killed ranks were named"
+echo "$kills ranks ended by kill -9, $told of them named by another one; $stops stops; each run has the bytes of what was never stopped"
