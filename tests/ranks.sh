@@ -1,7 +1,7 @@
 #!/bin/bash
 # ranks.sh PROGRAM COUNT [SEED]: training by 2, 3 and 4 processes of mpirun, one of which is ended at random moments until COUNT
 # were ended by kill -9, and about as many by SIGTERM; the same command goes on until the run is finished, then the next run begins.
-# Checked after each end: mpirun ends within 30 seconds and leaves no process; no checkpoint that was there is lost, and the next call
+# Checked after each end: mpirun ends (within 120 seconds, on a machine that others use too) and leaves no process; no checkpoint that was there is lost, and the next call
 # goes on from the newest; after SIGTERM all ranks stop with a checkpoint and mpirun's status is 75; a rank that is killed while others
 # wait for it is named by one of them, with the newest checkpoint. What is finished has the bytes of the run by as many ranks that was
 # never stopped. Says "skipped" where mpirun or the program's module is missing. Works in a
@@ -31,7 +31,7 @@ fail() {
 
 # The run in the folder $1 by $ranks ranks; becomes mpirun.
 train() {
-    exec mpirun --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 20 -n $ranks "$program" train --method pretrain --train-data pictures --resolution 16 \
+    exec mpirun --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 -n $ranks "$program" train --method pretrain --train-data pictures --resolution 16 \
         --patch-size 4 --hidden-size 32 --depth 2 --num-heads 2 --train-batch-size 6 --max-train-steps 24 --checkpointing-steps 2 \
         --validation-steps 12 --validation-count 2 --sample-steps 12 --num-samples 4 --num-inference-steps 5 --threads 1 \
         --output-dir "$1"
@@ -56,7 +56,7 @@ end_one() {
 
 check_end() {
     local status=$1 seconds=$2 now from
-    [ "$seconds" -le 30 ] || fail "it took $seconds s to end"
+    [ "$seconds" -le 120 ] || fail "it took $seconds s to end"
     [ -z "$(pgrep -f -- "$work")" ] || fail "processes are left: $(pgrep -f -a -- "$work")"
     now=$(newest)
     [ "${now:-0}" -ge "$before" ] || fail "step $before was there, ${now:-0} is the newest"
