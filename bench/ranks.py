@@ -19,7 +19,8 @@ import tempfile
 
 ROWS = {
     "demo": (64, "--pretrained-model demo/base.safetensors --method finetune"),
-    "S/2": (16, "--method pretrain --model DiT-S/2 --resolution 32 --mixed-precision bf16"),
+    "S/2": (16, "--method pretrain --model DiT-S/2 --resolution 32"),
+    "S/2 bf16": (16, "--method pretrain --model DiT-S/2 --resolution 32 --mixed-precision bf16"),
 }
 
 
@@ -47,8 +48,8 @@ def run(commands):
 def measure(args, row, work):
     times = {"one": [], "pair": [], "ranks": []}
     for number in range(args.rounds):
-        folder = {name: work / f"{row.replace('/', '')}-{name}-{number}" for name in times}
-        beside = work / f"{row.replace('/', '')}-beside-{number}"
+        folder = {name: work / f"{row.replace('/', '').replace(' ', '-')}-{name}-{number}" for name in times}
+        beside = work / f"{row.replace('/', '').replace(' ', '-')}-beside-{number}"
         run([command(args, row, folder["one"])])
         run([command(args, row, folder["pair"]), command(args, row, beside)])
         run([shlex.split(args.mpirun) + ["-n", str(args.ranks)] + command(args, row, folder["ranks"])])
