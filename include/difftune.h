@@ -241,6 +241,10 @@ typedef struct dt_settings {
     int64_t logging_steps, validation_steps, sample_steps, eval_steps;
     int64_t validation_count; /* images of a validation loss at most */
     int64_t eval_count;       /* samples of a Frechet distance */
+    int64_t convergence_steps;                   /* between measures of how well samples obey their control; 0: never */
+    int64_t convergence_count;                   /* samples of one */
+    char convergence_threshold[DT_TEXT_MAX];     /* "auto", "paper" or a number */
+    bool stop_at_convergence;                    /* the run ends where they do */
     bool tensorboard;
     char diagnosis[DT_PATH_MAX]; /* folder of dt_diagnose, whose findings the run keeps for its report; empty: none */
     bool dry_run; /* dt_train reads everything, makes a few steps, tells what the run needs, and writes nothing */

@@ -288,6 +288,93 @@ static void a_run_draws_grids_of_its_held_out_controls(void **state)
     assert_true(file_exists(temp_path("grids/samples")));
 }
 
+/* ---- obedience ---- */
+
+static dt_settings watched_settings(const char *output)
+{
+    dt_settings s = control_settings(output);
+    snprintf(s.control, sizeof s.control, "canny");
+    s.convergence_steps = 1;
+    s.convergence_count = 3;
+    s.num_inference_steps = 2;
+    s.sample_batch_size = 2;
+    return s;
+}
+
+/* How many lines of a run's metrics have `text`. */
+static int lines_with(const char *run, const char *text)
+{
+    char name[64], *all;
+    size_t size;
+    int count = 0;
+    dt_error err = {0};
+    snprintf(name, sizeof name, "%s/metrics.jsonl", run);
+    assert_int_equal(file_read_all(&all, &size, temp_path(name), 1 << 20, &err), DT_OK);
+    for (const char *at = all; (at = strstr(at, text)); at++) count++;
+    free(all);
+    return count;
+}
+
+static void obedience_is_measured_once_a_step(void **state)
+{
+    (void)state;
+    dt_settings s = watched_settings("watched");
+    assert_int_equal(fixture_train(&s, 2), DT_ERR_INTERRUPTED);
+    fixture_train_to_the_end(&s);
+    assert_int_equal(lines_with("watched", "\"kind\":\"convergence\""), 5);
+    assert_int_equal(lines_with("watched", "\"measure\":\"SSIM\""), 5);
+    assert_int_equal(lines_with("watched", "\"value\":null"), 0);
+    assert_true(file_exists(temp_path("watched/samples/control_00000000.png")));
+    assert_true(file_exists(temp_path("watched/samples/control_00000004.png")));
+    const file_hash watched = fixture_result("watched");
+    s.convergence_steps = 0;
+    assert_string_equal(fixture_bits(s).hex, watched.hex);
+}
+
+/* No measure is below -1: two in a row are there behind the first step. */
+static void a_run_ends_where_samples_obey(void **state)
+{
+    (void)state;
+    dt_settings s = watched_settings("obeys");
+    s.stop_at_convergence = true;
+    snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "-1");
+    fixture_train_to_the_end(&s);
+    assert_non_null(strstr(fixture_log, "step 1: samples obey their controls; the run ends here"));
+    assert_int_equal(lines_with("obeys", "\"kind\":\"convergence\""), 2);
+    assert_int_equal(lines_with("obeys", "\"kind\":\"train\""), 1);
+    const file_hash ended = fixture_result("obeys");
+    fixture_must(dt_train, &s);
+    assert_string_equal(fixture_result("obeys").hex, ended.hex);
+    assert_int_equal(lines_with("obeys", "\"kind\":\"train\""), 1);
+    snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "1.5");
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("never"));
+    fixture_train_to_the_end(&s);
+    assert_int_equal(lines_with("never", "\"kind\":\"convergence\""), 5);
+}
+
+static dt_status write_report(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    (void)observer;
+    return dt_report(c, s);
+}
+
+static void the_report_tells_when(void **state)
+{
+    (void)state;
+    dt_settings s = watched_settings("report.html");
+    char *page;
+    size_t size;
+    dt_error err = {0};
+    snprintf(s.runs, sizeof s.runs, "%s,%s", temp_path("watched"), temp_path("never"));
+    snprintf(s.output, sizeof s.output, "%s", temp_path("report.html"));
+    fixture_must(write_report, &s);
+    assert_int_equal(file_read_all(&page, &size, temp_path("report.html"), 64 << 20, &err), DT_OK);
+    assert_non_null(strstr(page, "When samples obey their control"));
+    assert_non_null(strstr(page, "reached by the plain ControlNet at step 6700"));
+    assert_non_null(strstr(page, "maps of the samples"));
+    free(page);
+}
+
 /* ---- what does not fit ---- */
 
 static void another_base_is_told(void **state)
@@ -330,6 +417,16 @@ static void what_does_not_fit_is_refused(void **state)
     s.sd_unlocked = true;
     refuse(&s, dt_train, DT_ERR_ARG, "is for a ControlNet");
     assert_false(file_exists(temp_path("refused")));
+    s = watched_settings("refused");
+    snprintf(s.control, sizeof s.control, "%s", temp_path("edges"));
+    refuse(&s, dt_train, DT_ERR_ARG, "convergence_steps needs control canny");
+    s = watched_settings("refused");
+    snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "soon");
+    refuse(&s, dt_train, DT_ERR_ARG, "auto, paper or a number expected, found \"soon\"");
+    s = watched_settings("refused");
+    s.convergence_steps = 0;
+    s.stop_at_convergence = true;
+    refuse(&s, dt_train, DT_ERR_ARG, "stop_at_convergence needs convergence_steps");
 }
 
 int main(void)
@@ -344,6 +441,9 @@ int main(void)
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
         cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
+        cmocka_unit_test(obedience_is_measured_once_a_step),
+        cmocka_unit_test(a_run_ends_where_samples_obey),
+        cmocka_unit_test(the_report_tells_when),
         cmocka_unit_test(another_base_is_told),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };

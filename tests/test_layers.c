@@ -45,13 +45,15 @@ static const struct {
     {"method", "base file settings diffusion"},
     {"train",
      "base rank file container average tensor op nn diffusion model/file model/annotate adapter model data method"},
-    {"measure", "base rank file image tensor diffusion model/file model/ideal model/feature model eval data train"},
-    {"run", "base rank file container average settings model/file adapter data train measure"},
+    {"measure",
+     "base rank file image tensor diffusion model/file model/ideal model/feature model/annotate model eval data train"},
+    {"run", "base rank file container average settings model/file model/annotate adapter eval data train measure"},
     {"prepare", "base file container image data"},
-    {"report", "base file settings"},
-    {"api", "base rank file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
-            "model/sd model/ideal "
-            "model/feature model/annotate adapter model eval data method train measure run prepare report"},
+    {"report", "base file settings eval"},
+    {"api",
+     "base rank file settings container average image tensor engine op nn diffusion model/file model/codec model/dit "
+     "model/sd model/ideal "
+     "model/feature model/annotate adapter model eval data method train measure run prepare report"},
     {"study", "base file settings tensor run report api"},
     {"tools", "base file settings prepare"},
 };

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "diffusion/sampler.h"
 #include "image/image.h"
+#include "measure/convergence.h"
 #include "model/annotate/annotator.h"
 #include "model/control_part.h"
 #include "file/file.h"
@@ -107,9 +108,9 @@ static void check_method(const dt_settings *s, dt_error *err)
          "train_batch_size must be at least 2: one image to learn and one to retain");
     RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,
          "ablation retention-only, but nothing is retained: bank_fraction is 0, or tau is 0 with xi one-minus");
-    const bool measures = tunes && s->psi == DT_PSI_MEASURED;
-    RULE(measures && !s->validation_data[0], "psi measured needs validation_data: held-out pictures to measure on");
-    RULE(measures && !s->bank[0],
+    const bool measures_psi = tunes && s->psi == DT_PSI_MEASURED;
+    RULE(measures_psi && !s->validation_data[0], "psi measured needs validation_data: held-out pictures to measure on");
+    RULE(measures_psi && !s->bank[0],
          "psi measured needs bank: samples of the base itself to compare with (difftune bank makes them)");
 }
 
@@ -191,6 +192,21 @@ static void check_convert(const dt_settings *s, dt_error *err)
     RULE(alone && s->original_checkpoint[0], "original_checkpoint is for whole models; an adapter's need merge");
 }
 
+static void check_convergence(const dt_settings *s, dt_error *err)
+{
+    const char *threshold = s->convergence_threshold;
+    const annotator_kind kind = annotator_named(s->control);
+    const bool papers = !strcmp(threshold, "paper");
+    double value;
+    RULE(strcmp(threshold, "auto") != 0 && !papers && text_read_numbers(&value, 1, threshold) != 1,
+         "convergence_threshold: auto, paper or a number expected, found \"%.40s\"", threshold);
+    RULE(s->convergence_steps > 0 && kind == ANNOTATOR_KINDS,
+         "convergence_steps needs control canny, hed or another annotator: it reads what is drawn");
+    RULE(s->convergence_steps > 0 && papers && !(convergence_threshold(s, kind) > 0),
+         "convergence_threshold paper: the paper has none for %s", s->control);
+    RULE(s->stop_at_convergence && s->convergence_steps == 0, "stop_at_convergence needs convergence_steps");
+}
+
 static void check_train(const dt_settings *s, dt_error *err)
 {
     RULE(s->time_dropout > 0 && s->save_model_as == DT_MODEL_DIFFUSERS,
@@ -217,6 +233,7 @@ static void check_train(const dt_settings *s, dt_error *err)
          "a ControlNet trains as a whole: leave out adapter");
     RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
+    check_convergence(s, err);
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
          s->lr_warmup_steps, s->max_train_steps);
     if (s->eval_steps == 0) return;

@@ -75,6 +75,11 @@ static bool measures_no_distance(const dt_settings *s)
     return s->eval_steps == 0;
 }
 
+static bool measures_no_convergence(const dt_settings *s)
+{
+    return s->convergence_steps == 0;
+}
+
 static bool keeps_no_statistics(const dt_settings *s)
 {
     return !s->save_statistics[0];
@@ -161,6 +166,7 @@ static const unused unused_keys[] = {
      false},
     {SETTINGS_TRAIN, measures_no_distance, "feature feature_weights inception_resize inception_score_parts eval_count",
      "eval_steps", false},
+    {SETTINGS_TRAIN, measures_no_convergence, "convergence_count convergence_threshold", "convergence_steps", false},
     {SETTINGS_BANK, draws_without_classes, "guidance_scale guidance_channels negative_prompt", "bank_labels classes",
      false},
     {SETTINGS_SAMPLE | SETTINGS_CHAIN, draws_unguided, "negative_prompt", "guidance_scale other than 1", false},

@@ -79,8 +79,7 @@ dt_status measure_validation(const measures *m, const trainer *t, measured_set s
 
 /* ---- samples ---- */
 
-/* Draws `count` samples with the weights that the run ends in. */
-static dt_status draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user)
+dt_status measure_draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user)
 {
     if (m->averaged) trainset_swap_averages(t->c, &t->set);
     drawing_run(t->c, &m->drawing, 0, count, take, user);
@@ -127,7 +126,7 @@ dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelle
     const arena_place mark = arena_mark(&c->step);
     grid_taker g = {.values = sample_values(drawing_picture_shape(&m->drawing)), .pictures = grid_pictures_alloc(c, m)};
     *labelled = true;
-    if (g.pictures && draw(m, t, m->sample_count, take_pictures, &g) == DT_OK)
+    if (g.pictures && measure_draw(m, t, m->sample_count, take_pictures, &g) == DT_OK)
         draw_grid(m, t, g.pictures, grid, labelled);
     arena_release(&c->step, mark);
     return c->error.status;
@@ -157,7 +156,8 @@ dt_status measure_distance(const measures *m, trainer *t, dt_eval_result *result
     ctx *c = t->c;
     distance_taker k = {.c = c, .m = m};
     if (meter_statistics(c, &m->meter, &k.drawn, true) != DT_OK) return c->error.status;
-    if (draw(m, t, m->distance_count, add_features, &k) == DT_OK && statistics_finish(&k.drawn, &c->error) == DT_OK)
+    if (measure_draw(m, t, m->distance_count, add_features, &k) == DT_OK &&
+        statistics_finish(&k.drawn, &c->error) == DT_OK)
         meter_compare(c, &m->meter, result, &m->meter.reference, &k.drawn, m->seed);
     statistics_close(&k.drawn);
     return c->error.status;
@@ -214,12 +214,13 @@ dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, mod
                     .validation_count = s->validation_count,
                     .sample_count = s->num_samples,
                     .distance_count = s->eval_count,
+                    .obedience_count = s->convergence_steps > 0 ? s->convergence_count : 0,
                     .validates = s->validation_steps > 0 || s->psi == DT_PSI_MEASURED,
                     .draws_grids = s->sample_steps > 0,
                     .measures_distances = s->eval_steps > 0,
                     .averaged = s->weights == DT_WEIGHTS_EMA};
     if (s->eval_steps > 0 && open_meter(m, t, s, kinds) != DT_OK) return t->c->error.status;
-    if (s->eval_steps > 0 || s->sample_steps > 0) open_drawing(m, t, s);
+    if (s->eval_steps > 0 || s->sample_steps > 0 || s->convergence_steps > 0) open_drawing(m, t, s);
     return t->c->error.status;
 }
 
@@ -270,6 +271,7 @@ int64_t measures_rehearse(const measures *m, trainer *t)
     if (m->validates) measure_weights_rehearse(t);
     if (m->draws_grids) grid = rehearse_grid(m, c);
     if (m->measures_distances) distance = rehearse_distance(m, t);
+    if (m->obedience_count) drawing_rehearse(c, &m->drawing, m->obedience_count, NULL);
     rehearsal_end(c, &r);
     return grid > distance ? grid : distance;
 }

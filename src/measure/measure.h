@@ -25,6 +25,7 @@ typedef struct measures {
     uint64_t seed;
     int64_t batch; /* so many at a time */
     int64_t validation_count, sample_count, distance_count;
+    int64_t obedience_count;                         /* samples of measure/convergence.h; 0: none */
     bool validates, draws_grids, measures_distances; /* what is wanted */
     bool averaged;                                   /* samples are drawn with the averages of the weights */
     class_list labels;
@@ -65,6 +66,9 @@ dt_status measure_bands(const measures *m, const trainer *t, const band_plan *pl
 /* A grid of sample_count samples, classes in turn, always from the same noise; free it with image_close. `labelled` is false
  * where no font was found for the names of the classes. */
 dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled);
+
+/* Draws `count` samples with the weights that the run ends in. */
+dt_status measure_draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user);
 
 /* Frechet and kernel distance of distance_count samples to the held-out images. */
 dt_status measure_distance(const measures *m, trainer *t, dt_eval_result *result);

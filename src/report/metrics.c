@@ -1,4 +1,4 @@
-/* metrics.jsonl: one JSON object a line. Four kinds are read; others are left to other readers. */
+/* metrics.jsonl: one JSON object a line. Five kinds are read; others are left to other readers. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,14 +152,19 @@ static dt_status add_weights(run *r, const line *l)
     return status;
 }
 
+static dt_status get_name(char out[RUN_NAME_MAX], const line *l, const char *key)
+{
+    const char *name = json_string_value(json_object_get(l->record, key));
+    if (!name || strlen(name) == 0 || strlen(name) >= RUN_NAME_MAX)
+        return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: expected a '%s' of 1 to %d bytes", l->path, l->number,
+                         key, RUN_NAME_MAX - 1);
+    strcpy(out, name);
+    return DT_OK;
+}
+
 static dt_status add_eval(run *r, const line *l)
 {
     run_eval e = {0};
-    const char *measure = json_string_value(json_object_get(l->record, "measure"));
-    if (!measure || strlen(measure) == 0 || strlen(measure) >= sizeof e.measure)
-        return error_set(l->err, DT_ERR_FORMAT, "%s: line %lld: expected a 'measure' of 1 to %zu bytes", l->path,
-                         l->number, sizeof e.measure - 1);
-    strcpy(e.measure, measure);
     const struct {
         const char *key;
         double *value;
@@ -168,7 +173,8 @@ static dt_status add_eval(run *r, const line *l)
                   {"kernel_distance_std", &e.kernel_distance_std},
                   {"count", &e.count},
                   {"reference_count", &e.reference_count}};
-    dt_status status = get_step(&e.step, l);
+    dt_status status = get_name(e.measure, l, "measure");
+    if (status == DT_OK) status = get_step(&e.step, l);
     for (size_t i = 0; status == DT_OK && i < sizeof fields / sizeof *fields; i++)
         status = get_number(fields[i].value, l, l->record, fields[i].key);
     if (status != DT_OK) return status;
@@ -187,12 +193,32 @@ static dt_status add_eval(run *r, const line *l)
     return status;
 }
 
+static dt_status add_convergence(run *r, const line *l)
+{
+    run_convergence v = {0};
+    dt_status status = get_step(&v.step, l);
+    if (status == DT_OK) status = get_name(v.control, l, "control");
+    if (status == DT_OK) status = get_name(v.measure, l, "measure");
+    if (status == DT_OK) status = get_number(&v.value, l, l->record, "value");
+    if (status == DT_OK) status = get_number(&v.error, l, l->record, "error");
+    if (status == DT_OK) status = get_number(&v.count, l, l->record, "count");
+    if (status != DT_OK) return status;
+    while (r->convergence_count > 0 && r->convergence[r->convergence_count - 1].step >= v.step) r->convergence_count--;
+    status = reserve((void **)&r->convergence, r->convergence_count, sizeof v, l);
+    if (status == DT_OK) r->convergence[r->convergence_count++] = v;
+    return status;
+}
+
 static dt_status add_record(run *r, const line *l)
 {
     static const struct {
         const char *name;
         dt_status (*add)(run *r, const line *l);
-    } kinds[] = {{"train", add_train}, {"validation", add_validation}, {"weights", add_weights}, {"eval", add_eval}};
+    } kinds[] = {{"train", add_train},
+                 {"validation", add_validation},
+                 {"weights", add_weights},
+                 {"eval", add_eval},
+                 {"convergence", add_convergence}};
     if (!json_is_object(l->record)) return refuse(l, "expected a JSON object");
     const char *kind = json_string_value(json_object_get(l->record, "kind"));
     if (!kind) return refuse(l, "expected a 'kind'");

@@ -73,6 +73,9 @@ void page_differences(html *out, const report *r); /* settings that the runs do 
 void page_data(html *out, const report *r);        /* data reports */
 void page_origins(html *out, const report *r);     /* folders, tool, hashes, classes */
 
+/* convergence.c: obedience to controls; nothing where no run has one. DT_ERR_FORMAT as page_grids */
+dt_status page_convergence(html *out, const report *r, dt_error *err);
+
 /* figures.c */
 void page_distance_charts(html *out, const report *r);
 void page_training_charts(html *out, const report *r);

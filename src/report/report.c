@@ -232,6 +232,7 @@ static dt_status write_runs(html *out, const report *r, dt_error *err)
     page_protocol(out, r);
     page_run_table(out, r);
     dt_status status = page_grids(out, r, err);
+    if (status == DT_OK) status = page_convergence(out, r, err);
     page_distance_charts(out, r);
     page_diagnosis(out, r);
     page_forgetting_charts(out, r);

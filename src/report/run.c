@@ -130,12 +130,13 @@ static dt_status read_psi(run *r, dt_error *err)
     return numbers_file_read(r->psi, COUNT, 1, path, err);
 }
 
-/* The step in "step_00000500.png"; -1 for any other name. */
-static int64_t grid_step(const char *name)
+/* The step in "step_00000500.png", where `kind` is "step_"; -1 for any other name. */
+static int64_t picture_step(const char *name, const char *kind)
 {
     char *end = NULL;
-    if (strncmp(name, "step_", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
-    long long step = strtoll(name + 5, &end, 10);
+    const size_t length = strlen(kind);
+    if (strncmp(name, kind, length) != 0 || name[length] < '0' || name[length] > '9') return -1;
+    long long step = strtoll(name + length, &end, 10);
     return strcmp(end, ".png") == 0 && step >= 0 ? (int64_t)step : -1;
 }
 
@@ -143,6 +144,26 @@ static int compare_grids(const void *a, const void *b)
 {
     int64_t left = ((const run_grid *)a)->step, right = ((const run_grid *)b)->step;
     return (left > right) - (left < right);
+}
+
+/* Those of one kind, by step. */
+static dt_status find_pictures(run_grid **list, int64_t *count, const file_names *names, const char *folder,
+                               const char *kind, dt_error *err)
+{
+    *list = calloc(names->count + 1, sizeof **list);
+    if (!*list) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
+    for (size_t i = 0; i < names->count; i++) {
+        run_grid *g = &(*list)[*count];
+        g->step = picture_step(names->name[i], kind);
+        if (g->step < 0) continue;
+        if (asprintf(&g->path, "%s/%s", folder, names->name[i]) < 0) {
+            g->path = NULL;
+            return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
+        }
+        ++*count;
+    }
+    qsort(*list, (size_t)*count, sizeof **list, compare_grids);
+    return DT_OK;
 }
 
 static dt_status find_grids(run *r, dt_error *err)
@@ -155,22 +176,9 @@ static dt_status find_grids(run *r, dt_error *err)
     if (status == DT_OK && names.count > GRIDS_MAX)
         status =
             error_set(err, DT_ERR_FORMAT, "%s: holds %zu files, at most %d are read", folder, names.count, GRIDS_MAX);
-    if (status == DT_OK) {
-        r->grid = calloc(names.count + 1, sizeof *r->grid);
-        if (!r->grid) status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
-    }
-    for (size_t i = 0; status == DT_OK && i < names.count; i++) {
-        run_grid *g = &r->grid[r->grid_count];
-        g->step = grid_step(names.name[i]);
-        if (g->step < 0) continue;
-        if (asprintf(&g->path, "%s/%s", folder, names.name[i]) < 0) {
-            g->path = NULL;
-            status = error_set(err, DT_ERR_MEMORY, "%s: not enough memory", folder);
-        }
-        r->grid_count++;
-    }
+    if (status == DT_OK) status = find_pictures(&r->grid, &r->grid_count, &names, folder, "step_", err);
+    if (status == DT_OK) status = find_pictures(&r->strip, &r->strip_count, &names, folder, "control_", err);
     file_names_free(&names);
-    if (status == DT_OK) qsort(r->grid, (size_t)r->grid_count, sizeof *r->grid, compare_grids);
     return status;
 }
 
@@ -202,14 +210,17 @@ void run_close(run *r)
         free(r->setting[i].value);
     }
     for (int64_t i = 0; i < r->grid_count; i++) free(r->grid[i].path);
+    for (int64_t i = 0; i < r->strip_count; i++) free(r->strip[i].path);
     for (int set = 0; set < RUN_SETS; set++) free(r->validation[set]);
     free(r->psi);
     free(r->setting);
     free(r->config);
     free(r->grid);
+    free(r->strip);
     free(r->train);
     free(r->eval);
     free(r->weights);
+    free(r->convergence);
     *r = (run){0};
 }
 

@@ -3,8 +3,9 @@
  *   run.json           what the run is: tool, method, preset, hashes, classes, one line that states the method
  *   config.yaml        the resolved settings, flat
  *   data_report.json   what was found in the training data
- *   metrics.jsonl      one record a line; the kinds "train", "validation", "weights" and "eval" are read, others passed over
- *   samples/step_N.png sample grids
+ *   metrics.jsonl      one record a line; the kinds "train", "validation", "weights", "eval" and
+ *                      "convergence" are read, others passed over
+ *   samples/step_N.png sample grids; samples/control_N.png: controls, samples and their maps
  *   psi.txt            psi over t, where it was measured
  *   diagnosis.json     what difftune diagnose found before the run, where the run was asked to keep it
  *
@@ -50,6 +51,12 @@ typedef struct run_weights {
     int kinds;
 } run_weights;
 
+/* How well samples obey their control. */
+typedef struct run_convergence {
+    double step, value, error, count;
+    char control[RUN_NAME_MAX], measure[RUN_NAME_MAX]; /* "canny", "SSIM" */
+} run_convergence;
+
 typedef enum run_set { RUN_TARGET, RUN_BANK, RUN_TRAIN, RUN_SETS } run_set;
 
 typedef struct run_grid {
@@ -80,8 +87,10 @@ typedef struct run {
     int64_t eval_count;
     run_weights *weights;
     int64_t weights_count;
-    run_grid *grid; /* by step */
-    int64_t grid_count;
+    run_convergence *convergence;
+    int64_t convergence_count;
+    run_grid *grid, *strip; /* by step */
+    int64_t grid_count, strip_count;
 } run;
 
 /* Reads a run folder. Errors: DT_ERR_IO (no such folder, no run.json or metrics.jsonl), DT_ERR_FORMAT (not JSON, not

@@ -45,7 +45,8 @@ static double passes_of(const training *r, measurement kind)
     switch (kind) {
     case MEASUREMENT_VALIDATION: return sets * (double)(m->validation_count * BAND_COUNT);
     case MEASUREMENT_GRID: return per_sample * (double)m->sample_count;
-    default: return per_sample * (double)m->distance_count;
+    case MEASUREMENT_DISTANCE: return per_sample * (double)m->distance_count;
+    default: return per_sample * (double)r->convergence.count;
     }
 }
 
@@ -64,11 +65,10 @@ static double seconds_of_pass(const training *r, double step_seconds)
  * *guessed: there are some of the latter. */
 static double measuring_seconds(const training *r, double step_seconds, int64_t from, bool *guessed)
 {
-    const int64_t every[MEASUREMENTS] = {r->validation_steps, r->sample_steps, r->distance_steps};
     double sum = 0;
     *guessed = false;
     for (int kind = 0; kind < MEASUREMENTS; kind++) {
-        const double times = times_due(r, every[kind], from), took = r->seconds[kind];
+        const double times = times_due(r, r->measuring_steps[kind], from), took = r->seconds[kind];
         const double each = took > 0 ? took : seconds_of_pass(r, step_seconds) * passes_of(r, (measurement)kind);
         sum += times * each;
         *guessed = *guessed || (times > 0 && took == 0);
@@ -122,7 +122,8 @@ dt_status forecast_disk(const training *r)
 dt_status forecast_memory(training *r)
 {
     ctx *c = r->trainer.c;
-    const int64_t beside = measures_rehearse(&r->measures, &r->trainer);
+    const int64_t beside =
+        measures_rehearse(&r->measures, &r->trainer) + convergence_bytes(&r->convergence, &r->trainer);
     if (c->error.status == DT_OK) need_tell(c, r->trainer.observer, beside);
     return c->error.status;
 }

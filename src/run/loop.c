@@ -114,15 +114,27 @@ static void measure(training *r, measurement kind, dt_status (*record)(training 
 /* True when a kind was made for the first time in this call. */
 static bool measure_when_due(training *r)
 {
-    dt_status (*const record[MEASUREMENTS])(training * r) = {record_validation, record_grid, record_distance};
-    const int64_t every[MEASUREMENTS] = {r->validation_steps, r->sample_steps, r->distance_steps};
+    dt_status (*const record[MEASUREMENTS])(training * r) = {record_validation, record_grid, record_distance,
+                                                             record_convergence};
     bool first = false;
     for (int kind = 0; kind < MEASUREMENTS; kind++) {
-        if (!due(r, every[kind])) continue;
+        if (!due(r, r->measuring_steps[kind])) continue;
         first = first || r->seconds[kind] == 0;
         measure(r, (measurement)kind, record[kind]);
     }
     return first;
+}
+
+/* The run becomes as long as it is now, where that is wanted and reached: what the last step makes is made. */
+static void end_when_converged(training *r)
+{
+    bool converged;
+    if (!r->s->stop_at_convergence || ctx_failed(context_of(r)) ||
+        !due(r, r->measuring_steps[MEASUREMENT_CONVERGENCE]) || record_has_converged(&converged, r) != DT_OK ||
+        !converged || r->trainer.step == r->step_count)
+        return;
+    trainer_log(&r->trainer, "step %lld: samples obey their controls; the run ends here", (long long)r->trainer.step);
+    r->step_count = r->trainer.step;
 }
 
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */
@@ -133,6 +145,7 @@ static dt_status make_steps(training *r)
     double rate = 0;
     step_times times = {0};
     measure_when_due(r); /* but for what was measured here before the last stop */
+    end_when_converged(r);
     while (t->step < r->step_count && !ctx_failed(c)) {
         if (!nothing_wanted(r) && serve(r) != DT_OK) break;
         step_result step;
@@ -149,6 +162,7 @@ static dt_status make_steps(training *r)
         if (due_or_last(r, r->average_steps)) averages_write(r);
         if (due_or_last(r, r->checkpointing_steps) && !ctx_failed(c)) checkpoint_save(r);
         if (measure_when_due(r) && times.known && t->step < r->step_count) forecast_tell(r, &times, t->step);
+        end_when_converged(r);
     }
     return c->error.status;
 }

@@ -113,6 +113,38 @@ dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, cons
     return err->status;
 }
 
+static dt_status append(double **values, int64_t *count, double value, dt_error *err)
+{
+    double *grown = realloc(*values, (size_t)(*count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "no memory for a curve of %lld values", (long long)*count + 1);
+    *values = grown;
+    grown[(*count)++] = value;
+    return DT_OK;
+}
+
+dt_status metrics_log_curve(double **values, int64_t *count, const metrics_log *m, const char *kind, const char *key,
+                            dt_error *err)
+{
+    file_map map;
+    char mark[64];
+    const int marked = snprintf(mark, sizeof mark, "\"kind\":\"%.40s\"", kind);
+    *values = NULL;
+    *count = 0;
+    if (file_map_open(&map, m->path, err) != DT_OK) return err->status;
+    const char *text = (const char *)map.data;
+    for (size_t at = 0, length; at < map.size && err->status == DT_OK; at += length) {
+        length = line_length(text + at, map.size - at);
+        if (!memmem(text + at, length, mark, (size_t)marked)) continue;
+        json_error_t where;
+        json_t *object = json_text_read(text + at, length, &where, m->path, err);
+        const json_t *value = json_object_get(object, key);
+        if (says(object, "kind", kind) && json_is_number(value)) append(values, count, json_number_value(value), err);
+        json_decref(object);
+    }
+    file_map_close(&map);
+    return err->status;
+}
+
 void metrics_log_close(metrics_log *m)
 {
     if (m->fd >= 0) close(m->fd);

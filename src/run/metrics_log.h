@@ -27,6 +27,10 @@ dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err)
 dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, const char *kind, const char *set,
                            dt_error *err);
 
+/* The values under `key` of all lines of a kind, in their order; *values is malloc'ed, or NULL where there are none. */
+dt_status metrics_log_curve(double **values, int64_t *count, const metrics_log *m, const char *kind, const char *key,
+                            dt_error *err);
+
 void metrics_log_close(metrics_log *m);
 
 #endif

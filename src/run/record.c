@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/process.h"
+#include "eval/change_point.h"
 #include "file/json_file.h"
 #include "measure/weights.h"
 #include "run/eval_record.h"
@@ -46,10 +47,11 @@ static const char *set_name(const training *r, int set)
     return r->trainer.validation.count ? "target" : "train";
 }
 
-static void grid_path(char path[DT_PATH_MAX], const training *r)
+/* samples/KIND_STEP.png */
+static void picture_path(char path[DT_PATH_MAX], const training *r, const char *kind)
 {
     char name[64];
-    snprintf(name, sizeof name, "samples/step_%08lld.png", (long long)r->trainer.step);
+    snprintf(name, sizeof name, "samples/%s_%08lld.png", kind, (long long)r->trainer.step);
     file_join(path, r->folder, name);
 }
 
@@ -60,11 +62,12 @@ dt_status record_find(training *r)
     recorded *k = &r->recorded;
     const metrics_log *m = &r->log.metrics;
     k->step = r->trainer.step;
-    grid_path(path, r);
+    picture_path(path, r, "step");
     k->grid = file_exists(path);
     for (int set = 0; set < 2; set++)
         metrics_log_find(&k->validation[set], m, k->step, "validation", set_name(r, set), err);
     metrics_log_find(&k->weights, m, k->step, "weights", NULL, err);
+    metrics_log_find(&k->convergence, m, k->step, "convergence", NULL, err);
     return metrics_log_find(&k->distance, m, k->step, "eval", NULL, err);
 }
 
@@ -136,18 +139,18 @@ dt_status record_validation(training *r)
 
 /* ---- samples ---- */
 
-static dt_status save_grid(training *r, const image *grid)
+static dt_status save_picture(training *r, const image *grid, const char *kind, const char *tag)
 {
     dt_error *err = error_of(r);
     const trainer *t = &r->trainer;
     char path[DT_PATH_MAX];
     uint8_t *png = NULL;
     size_t size = 0;
-    grid_path(path, r);
+    picture_path(path, r, kind);
     const image_text text = {"difftune", t->method.line};
     if (image_encode_png(&png, &size, grid->rgb, grid->width, grid->height, &text, 1, err) == DT_OK &&
         file_write_atomic(path, png, size, err) == DT_OK)
-        run_log_image(&r->log, "samples", t->step, png, size, grid->width, grid->height, err);
+        run_log_image(&r->log, tag, t->step, png, size, grid->width, grid->height, err);
     free(png);
     return err->status;
 }
@@ -158,7 +161,7 @@ dt_status record_grid(training *r)
     image grid = {0};
     bool labelled = true;
     if (ctx_failed(t->c) || (is_at_recorded_step(r) && r->recorded.grid)) return error_of(r)->status;
-    if (measure_grid(&r->measures, t, &grid, &labelled) == DT_OK) save_grid(r, &grid);
+    if (measure_grid(&r->measures, t, &grid, &labelled) == DT_OK) save_picture(r, &grid, "step", "samples");
     if (!labelled)
         trainer_log(t, "step %lld: the sample grid has no class names: fontconfig found no font", (long long)t->step);
     image_close(&grid);
@@ -176,4 +179,51 @@ dt_status record_distance(training *r)
                 (long long)d.candidate_count, (long long)d.reference_count);
     run_log_scalar(&r->log, d.measure, t->step, d.frechet_distance, error_of(r));
     return run_log_write(&r->log, eval_record(&d, t->step), error_of(r));
+}
+
+/* ---- obedience to controls ---- */
+
+dt_status record_convergence(training *r)
+{
+    trainer *t = &r->trainer;
+    const convergence *k = &r->convergence;
+    convergence_value v;
+    image strip = {0};
+    char tag[32];
+    if (ctx_failed(t->c) || (is_at_recorded_step(r) && r->recorded.convergence)) return error_of(r)->status;
+    if (convergence_take(k, &r->measures, t, &v, &strip) == DT_OK) save_picture(r, &strip, "control", "controls");
+    image_close(&strip);
+    if (ctx_failed(t->c)) return error_of(r)->status;
+    const char *name = map_measure_name(k->measure);
+    trainer_log(t, "step %lld: samples and their controls (%s): %s %.4f +- %.4f over %lld", (long long)t->step,
+                annotator_name(k->annotator.kind), name, v.mean, v.error, (long long)k->count);
+    snprintf(tag, sizeof tag, "convergence/%s", name);
+    run_log_scalar(&r->log, tag, t->step, v.mean, error_of(r));
+    return run_log_write(&r->log,
+                         JSON_OBJECT({"kind", json_string("convergence")}, {"step", json_integer(t->step)},
+                                     {"control", json_string(annotator_name(k->annotator.kind))},
+                                     {"measure", json_string(name)}, {"value", json_number(v.mean)},
+                                     {"error", json_number(v.error)}, {"count", json_integer(k->count)}),
+                         error_of(r));
+}
+
+dt_status record_has_converged(bool *converged, const training *r)
+{
+    const convergence *k = &r->convergence;
+    const double threshold = convergence_threshold(r->s, k->annotator.kind);
+    double *curve = NULL;
+    int64_t count = 0;
+    *converged = false;
+    if (metrics_log_curve(&curve, &count, &r->log.metrics, "convergence", "value", error_of(r)) != DT_OK)
+        return error_of(r)->status;
+    if (threshold == threshold) {
+        const int64_t at = threshold_reached(curve, count, threshold, map_measure_grows(k->measure));
+        *converged = at >= 0 && at + 1 < count;
+    } else {
+        const change_point c = change_point_find(curve, count);
+        *converged =
+            c.found && c.most + CONVERGENCE_SETTLED < count && (c.after > c.before) == map_measure_grows(k->measure);
+    }
+    free(curve);
+    return error_of(r)->status;
 }

@@ -12,5 +12,11 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
 dt_status record_validation(training *r);
 dt_status record_grid(training *r);
 dt_status record_distance(training *r);
+dt_status record_convergence(training *r);
+
+/* Whether samples obey their controls, by the curve of metrics.jsonl and s->convergence_threshold: two values in a row at the
+ * threshold, or with none given a jump with CONVERGENCE_SETTLED values behind all places where it may lie. */
+enum { CONVERGENCE_SETTLED = 3 };
+dt_status record_has_converged(bool *converged, const training *r);
 
 #endif

@@ -19,9 +19,7 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
     *r = (training){.s = s,
                     .step_count = s->max_train_steps,
                     .logging_steps = s->logging_steps,
-                    .validation_steps = s->validation_steps,
-                    .sample_steps = s->sample_steps,
-                    .distance_steps = s->eval_steps,
+                    .measuring_steps = {s->validation_steps, s->sample_steps, s->eval_steps, s->convergence_steps},
                     .checkpointing_steps = s->checkpointing_steps,
                     .checkpoints_kept = s->checkpoints_total_limit,
                     .average_steps = s->ema_snapshot_steps ? s->ema_snapshot_steps : s->checkpointing_steps,
@@ -30,6 +28,8 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
     if (lock_early(r, c, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK &&
         !rank_follows(c->ranks))
         measures_open(&r->measures, &r->trainer, s, kinds);
+    if (c->error.status == DT_OK && s->convergence_steps > 0)
+        convergence_open(&r->convergence, &r->measures, &r->trainer, s);
     return c->error.status;
 }
 

@@ -4,26 +4,33 @@
 #define RUN_TRAINING_H
 
 #include "file/lock.h"
-#include "measure/measure.h"
+#include "measure/convergence.h"
 #include "run/run_log.h"
 #include "train/trainer.h"
 
 /* What was written down about the step that is resumed from: none of it is measured a second time. */
 typedef struct recorded {
     int64_t step; /* 0: none */
-    bool validation[2], weights, grid, distance;
+    bool validation[2], weights, grid, distance, convergence;
 } recorded;
 
-typedef enum measurement { MEASUREMENT_VALIDATION, MEASUREMENT_GRID, MEASUREMENT_DISTANCE, MEASUREMENTS } measurement;
+typedef enum measurement {
+    MEASUREMENT_VALIDATION,
+    MEASUREMENT_GRID,
+    MEASUREMENT_DISTANCE,
+    MEASUREMENT_CONVERGENCE,
+    MEASUREMENTS
+} measurement;
 
 typedef struct training {
     trainer trainer;
     measures measures;
+    convergence convergence;
     const dt_settings *s; /* read before the first step and after the last one */
     char folder[DT_PATH_MAX];
     int64_t step_count;
     /* Every so many steps, and at the end; 0: never. */
-    int64_t logging_steps, validation_steps, sample_steps, distance_steps;
+    int64_t logging_steps, measuring_steps[MEASUREMENTS];
     int64_t checkpointing_steps, checkpoints_kept; /* kept 0: all */
     int64_t average_steps;                         /* power-function averages are written; 0: at the end only */
     int64_t saved_step;                            /* of the checkpoint that was loaded or saved last; -1: none */

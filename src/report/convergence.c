@@ -1,0 +1,173 @@
+/* When samples begin to obey their controls (the paper's Appendix C): the measure over steps, where its curve jumps, where it reaches
+ * the threshold, beside the paper's table 4, and what was drawn on the way. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "eval/change_point.h"
+#include "report/page.h"
+#include "report/plot.h"
+
+enum { STRIP_MAX = 6 };
+
+/* Table 4 of the paper, for pictures of 512 pixels; steps of the plain ControlNet and of Diff-Tuning. */
+static const struct {
+    const char *control, *row;
+    double threshold, plain, difftuning;
+} published[] = {
+    {"canny", "Edge", 0.55, 6700, 5300},  {"sketch", "Sketch", 0.75, 3800, 3200},
+    {"depth", "Depth", 0.04, 9900, 8800}, {"normal", "Normal", 0.06, 10300, 7800},
+    {"seg", "Seg-COCO", 0.5, 9200, 6300}, {"seg", "Seg-ADE", 0.4, 13900, 8300},
+};
+enum { PUBLISHED = sizeof published / sizeof *published };
+
+/* Mean square errors fall, the other measures rise. */
+static bool grows(const report_run *r)
+{
+    return strcmp(r->run.convergence[0].measure, "MSE") != 0;
+}
+
+/* The run's own threshold, the paper's for its control where it has none of its own; NaN: neither. */
+static double threshold_of(const report_run *r)
+{
+    double value = NAN;
+    const char *said = run_setting_text(&r->run, "convergence_threshold");
+    if (said && text_read_numbers(&value, 1, said) == 1) return value;
+    for (int i = 0; i < PUBLISHED; i++)
+        if (!strcmp(published[i].control, r->run.convergence[0].control)) return published[i].threshold;
+    return (double)NAN;
+}
+
+static double *values_of(const report_run *r)
+{
+    double *value = calloc((size_t)r->run.convergence_count, sizeof *value);
+    for (int64_t i = 0; value && i < r->run.convergence_count; i++) value[i] = r->run.convergence[i].value;
+    return value;
+}
+
+/* ---- the curve ---- */
+
+static void write_curves(html *out, const report *r)
+{
+    plot p = {.chart = {.title = "Obedience to the control", .x_label = "step", .y_label = "SSIM, MSE or accuracy"}};
+    for (int64_t i = 0; i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        const int64_t n = one->convergence_count;
+        double *x = n ? plot_add(&p, r->runs[i].label, r->runs[i].colour, r->runs[i].dashed, n) : NULL;
+        for (int64_t k = 0; x && k < n; k++) {
+            x[k] = one->convergence[k].step;
+            x[n + k] = one->convergence[k].value;
+            x[2 * n + k] = one->convergence[k].value - 1.96 * one->convergence[k].error;
+            x[3 * n + k] = one->convergence[k].value + 1.96 * one->convergence[k].error;
+        }
+        if (!x) continue;
+        plot_newest(&p)->markers = n <= 50;
+        plot_newest(&p)->low = x + 2 * n;
+        plot_newest(&p)->high = x + 3 * n;
+    }
+    plot_write(out, &p);
+}
+
+/* ---- the table ---- */
+
+static void write_step(html *out, const run *r, int64_t at)
+{
+    html_markup(out, "<td>");
+    html_number(out, at >= 0 ? r->convergence[at].step : (double)NAN);
+    html_markup(out, "</td>");
+}
+
+static void write_row(html *out, const report_run *r)
+{
+    const run *one = &r->run;
+    const run_convergence *last = &one->convergence[one->convergence_count - 1];
+    double *value = values_of(r);
+    if (!value) return;
+    const double threshold = threshold_of(r);
+    const change_point c = change_point_find(value, one->convergence_count);
+    html_element(out, "<tr><th scope=\"row\">", r->label, "</th>");
+    html_element(out, "<td>", last->control, "</td>");
+    html_element(out, "<td>", last->measure, "</td><td>");
+    html_number(out, last->value);
+    html_markup(out, "</td><td>");
+    html_number(out, threshold);
+    html_markup(out, "</td>");
+    write_step(out, one,
+               threshold == threshold ? threshold_reached(value, one->convergence_count, threshold, grows(r)) : -1);
+    write_step(out, one, c.found ? c.first : -1);
+    if (c.found)
+        html_markup(out, "<td>%.0f\xe2\x80\x93%.0f</td><td>%.3g \xe2\x86\x92 %.3g</td></tr>\n",
+                    one->convergence[c.least].step, one->convergence[c.most].step, c.before, c.after);
+    else
+        html_markup(out, "<td>\xe2\x80\x93</td><td>\xe2\x80\x93</td></tr>\n");
+    free(value);
+}
+
+static void write_table(html *out, const report *r)
+{
+    html_markup(out, "<div class=\"wide\"><table><thead><tr><th>Run</th><th>Control</th><th>Measure</th><th>Last</th>"
+                     "<th>Threshold</th><th>Reached at step</th><th>Jump at step</th><th>95 %% of it</th>"
+                     "<th>Before and after</th></tr></thead><tbody>\n");
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->runs[i].run.convergence_count) write_row(out, &r->runs[i]);
+    html_markup(out, "</tbody></table></div>\n");
+}
+
+static bool has_control(const report *r, const char *control)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (r->runs[i].run.convergence_count && !strcmp(r->runs[i].run.convergence[0].control, control)) return true;
+    return false;
+}
+
+static void write_published(html *out, const report *r)
+{
+    for (int i = 0; i < PUBLISHED; i++)
+        if (has_control(r, published[i].control))
+            html_markup(
+                out,
+                "<p class=\"quiet\">The paper, %s at 512 pixels (table 4): threshold %.3g, reached by the plain "
+                "ControlNet at step %.0f, with Diff-Tuning at %.0f.</p>\n",
+                published[i].row, published[i].threshold, published[i].plain, published[i].difftuning);
+}
+
+/* ---- what was drawn ---- */
+
+static dt_status write_strip(html *out, const report_run *r, dt_error *err)
+{
+    dt_status status = DT_OK;
+    const int64_t count = r->run.strip_count, shown = count < STRIP_MAX ? count : STRIP_MAX;
+    html_element(out, "<details><summary>", r->label,
+                 ": controls, samples, maps of the samples</summary><div class=\"grids\">\n");
+    for (int64_t i = 0; status == DT_OK && i < shown; i++) {
+        char caption[48];
+        const run_grid *strip = &r->run.strip[shown > 1 ? i * (count - 1) / (shown - 1) : 0];
+        snprintf(caption, sizeof caption, "step %lld", (long long)strip->step);
+        status = page_grid(out, strip->path, caption, err);
+    }
+    html_markup(out, "</div></details>\n");
+    return status;
+}
+
+dt_status page_convergence(html *out, const report *r, dt_error *err)
+{
+    int64_t total = 0;
+    dt_status status = DT_OK;
+    for (int64_t i = 0; i < r->count; i++) total += r->runs[i].run.convergence_count;
+    if (total == 0) return DT_OK;
+    html_markup(
+        out, "<section class=\"card\"><h2>When samples obey their control</h2>\n"
+             "<p>The annotator that made the controls of held-out pictures reads what is drawn by them, from the same "
+             "noise each time, and its maps are compared with the controls. The paper calls the jump of this curve "
+             "<i>sudden convergence</i>. The jump is where two levels fit the curve best; it is told where they fit "
+             "it clearly better than one.</p>\n<div class=\"charts\">\n");
+    write_curves(out, r);
+    html_markup(out, "</div>\n");
+    write_table(out, r);
+    write_published(out, r);
+    for (int64_t i = 0; status == DT_OK && i < r->count; i++)
+        if (r->runs[i].run.strip_count) status = write_strip(out, &r->runs[i], err);
+    html_markup(out, "</section>\n");
+    return status;
+}
