@@ -154,7 +154,7 @@ static const unused unused_keys[] = {
      "is for a ControlNet: control or controlnet_model", true},
     {SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_BANK, annotates_nothing, "annotator_weights",
      "is for an annotator: control canny, hed and so on", true},
-    {SETTINGS_BANK, annotates_nothing, "vae", "is for the pictures that control annotates", true},
+    {SETTINGS_BANK, annotates_nothing, "vae", "control", false},
     {SETTINGS_TRAIN, has_a_controlnet, "conditioning_embedding_out_channels",
      "is for a new ControlNet; controlnet_model has its own", true},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
