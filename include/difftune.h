@@ -118,7 +118,12 @@ typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_o
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;
 typedef enum dt_bank_labels { DT_BANK_NULL, DT_BANK_CLASSES } dt_bank_labels;
 typedef enum dt_file_dtype { DT_FILE_F32, DT_FILE_BF16, DT_FILE_F16 } dt_file_dtype;
-typedef enum dt_model_format { DT_MODEL_SAFETENSORS, DT_MODEL_PT, DT_MODEL_DIFFUSERS, DT_MODEL_ORIGINAL } dt_model_format;
+typedef enum dt_model_format {
+    DT_MODEL_SAFETENSORS,
+    DT_MODEL_PT,
+    DT_MODEL_DIFFUSERS,
+    DT_MODEL_ORIGINAL
+} dt_model_format;
 typedef enum dt_feature { DT_FEATURE_BASE, DT_FEATURE_SQUEEZENET, DT_FEATURE_INCEPTION } dt_feature;
 typedef enum dt_inception_resize {
     DT_INCEPTION_TF1,         /* as the graph of the ADM evaluator, and torch-fidelity */
@@ -152,20 +157,20 @@ typedef struct dt_settings {
     char down_block_types[DT_TEXT_MAX];   /* CrossAttnDownBlock2D or DownBlock2D for each; empty: the last is plain */
     int64_t layers_per_block, cross_attention_dim, norm_num_groups; /* as diffusers has them */
     dt_beta_schedule beta_schedule;                                 /* the noise that a new UNet is trained for */
-    int64_t num_heads;            /* 0: the file's; pretrain: DT_HEADS_OF_NEW, of a UNet 4 */
-    char blend[DT_PATH_MAX];      /* "PATH:SHARE": weights are so much those of another model of the same shapes */
+    int64_t num_heads;       /* 0: the file's; pretrain: DT_HEADS_OF_NEW, of a UNet 4 */
+    char blend[DT_PATH_MAX]; /* "PATH:SHARE": weights are so much those of another model of the same shapes */
     char controlnet_model[DT_PATH_MAX]; /* a ControlNet on pretrained_model; train: empty and a control: a new one */
     char conditioning_embedding_out_channels[DT_TEXT_MAX]; /* of a new one's stem, with commas; empty: as published */
     double controlnet_conditioning_scale;                  /* of what it tells */
-    bool sd_unlocked;             /* the base's way up trains with it */
+    bool sd_unlocked;                                      /* the base's way up trains with it */
     double ema_length;            /* of a run's folder, the average of this length (ema_power); 0: its result */
     dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
     dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
     bool learn_sigma;
     double class_dropout_prob;
-    double time_dropout;           /* share of samples that are not told their t, which nag_scale needs */
-    dt_label_init label_init;      /* new classes' first rows in the label table */
-    dt_model_format save_model_as; /* convert: what is written; train: beside final/model.safetensors */
+    double time_dropout;                   /* share of samples that are not told their t, which nag_scale needs */
+    dt_label_init label_init;              /* new classes' first rows in the label table */
+    dt_model_format save_model_as;         /* convert: what is written; train: beside final/model.safetensors */
     char original_checkpoint[DT_PATH_MAX]; /* convert: whose copy the UNet is put into; empty: it is written alone */
     char transfer_from[DT_PATH_MAX], transfer_to[DT_PATH_MAX]; /* convert: adds what the second has and the first not */
     dt_file_dtype save_dtype;
@@ -178,9 +183,9 @@ typedef struct dt_settings {
     char cache_dir[DT_PATH_MAX];       /* where encoded pictures and prompts, and control maps, are kept */
     char control[DT_PATH_MAX]; /* train: control pictures named as the pictures, or "given": those that the data names;
                                 * sample: "given", control_data holds control pictures */
-    char control_data[DT_PATH_MAX];    /* sample: what control pictures are made of, or themselves */
-    char default_prompt[DT_TEXT_MAX];  /* of pictures without a caption */
-    int64_t resolution;                /* of the pictures; 0: the model's */
+    char control_data[DT_PATH_MAX];   /* sample: what control pictures are made of, or themselves */
+    char default_prompt[DT_TEXT_MAX]; /* of pictures without a caption */
+    int64_t resolution;               /* of the pictures; 0: the model's */
     bool random_flip;
     char background[DT_TEXT_MAX];        /* colour behind transparent pixels, "#rrggbb" */
     bool strict;                         /* a broken image is an error instead of a skipped and listed file */
@@ -239,12 +244,12 @@ typedef struct dt_settings {
     int64_t checkpoints_total_limit; /* 0: keep all */
     /* every so many steps; 0: never */
     int64_t logging_steps, validation_steps, sample_steps, eval_steps;
-    int64_t validation_count; /* images of a validation loss at most */
-    int64_t eval_count;       /* samples of a Frechet distance */
-    int64_t convergence_steps;                   /* between measures of how well samples obey their control; 0: never */
-    int64_t convergence_count;                   /* samples of one */
-    char convergence_threshold[DT_TEXT_MAX];     /* "auto", "paper" or a number */
-    bool stop_at_convergence;                    /* the run ends where they do */
+    int64_t validation_count;                /* images of a validation loss at most */
+    int64_t eval_count;                      /* samples of a Frechet distance */
+    int64_t convergence_steps;               /* between measures of how well samples obey their control; 0: never */
+    int64_t convergence_count;               /* samples of one */
+    char convergence_threshold[DT_TEXT_MAX]; /* "auto", "paper" or a number */
+    bool stop_at_convergence;                /* the run ends where they do */
     bool tensorboard;
     char diagnosis[DT_PATH_MAX]; /* folder of dt_diagnose, whose findings the run keeps for its report; empty: none */
     bool dry_run; /* dt_train reads everything, makes a few steps, tells what the run needs, and writes nothing */
