@@ -261,7 +261,7 @@ static void hed_is_pytorch_s(void **state)
     assert_int_equal(strlen(a.sha256), 64);
     hed_forward(&context, a.net, logit, im.rgb, HEIGHT, WIDTH);
     for (int b = 0; b < HED_BLOCKS; b++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "hed.logit.%d", b);
         values[b] = numbers_read(&context, &context.step, logit[b]->data, tensor_count(logit[b]));
         assert_int_equal(tensor_count(logit[b]), expected(name)->count);

@@ -332,6 +332,11 @@ static tensor *build_group_norm(ctx *c, tensor *const in[])
     return op_group_norm(c, in[0], in[1], in[2], 3, 1e-5);
 }
 
+static tensor *build_group_norm_silu(ctx *c, tensor *const in[])
+{
+    return op_group_norm_silu(c, in[0], in[1], in[2], 3, 1e-5);
+}
+
 /* Wider than what is summed side by side. */
 static tensor *build_one_group(ctx *c, tensor *const in[])
 {
@@ -372,6 +377,7 @@ static const grad_case cases[] = {
     {"op_pad_end", 1, {{2, 3, 4, 2}}, {4}, build_pad_end},
     {"op_soft_clamp", 1, {{3, 17}}, {2}, build_soft_clamp},
     {"op_group_norm", 3, {{2, 3, 2, 6}, {6}, {6}}, {4, 1, 1}, build_group_norm},
+    {"op_group_norm_silu", 3, {{2, 3, 2, 6}, {6}, {6}}, {4, 1, 1}, build_group_norm_silu},
     {"op_group_norm, one group", 3, {{2, 5, 37}, {37}, {37}}, {3, 1, 1}, build_one_group},
     {"residual block", 4, {{1, 4, 4, 4}, {4}, {4}, {4, 3, 3, 4}}, {4, 1, 1, 4}, build_residual},
     {"fire module", 3, {{1, 5, 6, 3}, {2, 1, 1, 3}, {3, 3, 3, 2}}, {4, 4, 4}, build_fire},

@@ -453,6 +453,12 @@ static void count_gemm_gelu(real *y, real *u, const real *x, const real *w, cons
     counted.gemm_gelu(y, u, x, w, bias, m, o, i, flags);
 }
 
+static void count_conv(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t o, int flags)
+{
+    work_now += z.n * z.out_h * z.out_w * z.side_h * z.side_w * z.c * o;
+    counted.conv_fwd(y, x, w, bias, z, o, flags);
+}
+
 static bool measure_work(void *user)
 {
     (void)user;
@@ -470,6 +476,7 @@ static int64_t most_work_between_places(const work *w, const dt_settings *s)
     counted = c->engine;
     c->engine.gemm = c->host.gemm = count_gemm;
     c->engine.gemm_gelu = c->host.gemm_gelu = count_gemm_gelu;
+    c->engine.conv_fwd = c->host.conv_fwd = count_conv;
     work_now = work_most = 0;
     if (w->verb(c, s, &observer) != DT_OK) fail_msg("%s: %s", w->name, dt_message(c));
     measure_work(NULL);

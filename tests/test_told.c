@@ -69,9 +69,9 @@ static void put_text(const char *path, const char *text)
     assert_int_equal(file_write_atomic(path, text, strlen(text), &err), DT_OK);
 }
 
-static void caption_of(char out[32], int i, int which)
+static void caption_of(char out[40], int i, int which)
 {
-    snprintf(out, 32, "picture %d%s", i, which ? ", another one" : "");
+    snprintf(out, 40, "picture %d%s", i, which ? ", another one" : "");
 }
 
 /* told/ with two captions for each picture but the last, and their control pictures in edges/. */
@@ -86,7 +86,7 @@ static int make(void **state)
     fixture_images("told", FIXTURE_CLASSES, 4, FIXTURE_SIZE, 0);
     fixture_images("edges", FIXTURE_CLASSES, 4, FIXTURE_SIZE, 3);
     for (int i = 0; i + 1 < PICTURES; i++) {
-        char first[32], second[32], text[80];
+        char first[40], second[40], text[100];
         caption_of(first, i, 0);
         caption_of(second, i, 1);
         snprintf(text, sizeof text, "%s\n%s\n", first, second);
@@ -181,7 +181,7 @@ static void a_batch_is_told_what_belongs_to_its_pictures(void **state)
             const int64_t index = shuffled_at(&k->train_order, k->step * 4 + i);
             const int number = atoi(strchr(k->train.pictures.name[index], '/') + 1);
             static float plain_map[MAP], turned[MAP];
-            char text[2][32];
+            char text[2][40];
             for (int which = 0; which < 2; which++) caption_of(text[which], number, which);
             const real *context = b.context_values + i * WORDS, *x0 = b.x0_values + i * MAP;
             if (number == PICTURES - 1) {

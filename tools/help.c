@@ -61,6 +61,7 @@ static void print_key(FILE *out, const settings_key *key)
     flag_text(flag, key);
     help_text(text, key);
     fprintf(out, "%*s%-*s", FLAG_INDENT, "", TEXT_INDENT - FLAG_INDENT, flag);
+    if (strlen(flag) >= TEXT_INDENT - FLAG_INDENT) fprintf(out, "\n%*s", TEXT_INDENT, "");
     print_wrapped(out, text, TEXT_INDENT, TEXT_INDENT);
 }
 
