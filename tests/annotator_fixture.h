@@ -44,7 +44,7 @@ static inline void fill_weight(weight *w)
         offset = 1;
     else if (!strcmp(w->name, "scratch.output_conv.4.bias"))
         offset = 1.5;
-    w->values = malloc((size_t)w->count * sizeof *w->values);
+    w->values = calloc(2 * (size_t)w->count, sizeof *w->values); /* room for a last dimension of 2 in place of 1 */
     assert_non_null(w->values);
     const uint64_t seed = seed_of(w->name);
     for (int64_t i = 0; i < w->count; i++) w->values[i] = (float)(offset + scale * noise(seed, i));
