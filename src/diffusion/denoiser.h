@@ -23,7 +23,7 @@ typedef struct denoiser_file {
     file_hash *hash; /* receives that of a safetensors file; NULL: not wanted */
     /* DT_MODEL_ORIGINAL: a whole checkpoint in whose copy the network takes the old one's place; NULL: the network alone. */
     const char *checkpoint;
-    bool stops;      /* the caller may ask for a stop between two weights (ctx_go_on), which leaves nothing */
+    bool stops; /* the caller may ask for a stop between two weights (ctx_go_on), which leaves nothing */
 } denoiser_file;
 
 typedef struct denoiser_ops {

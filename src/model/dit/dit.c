@@ -227,7 +227,7 @@ static tensor *run_block(ctx *c, const dit *m, int64_t i, tensor *x, tensor *con
 static tensor *embed_time(ctx *c, const dit *m, const real t[], int64_t n)
 {
     tensor *time = lin(c, &m->t_mlp0, timestep_embedding(c, t, n, FREQUENCY_WIDTH), 0); /* [N,D] */
-    return lin(c, &m->t_mlp2, op_silu(c, time), 0);                    /* [N,D] */
+    return lin(c, &m->t_mlp2, op_silu(c, time), 0);                                     /* [N,D] */
 }
 
 /* The null time in place of the rows of those that are not told it: rows of one table of both. */
