@@ -420,6 +420,8 @@ static void what_does_not_fit_is_refused(void **state)
     s = watched_settings("refused");
     snprintf(s.control, sizeof s.control, "%s", temp_path("edges"));
     refuse(&s, dt_train, DT_ERR_ARG, "convergence_steps needs control canny");
+    snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "paper");
+    refuse(&s, dt_train, DT_ERR_ARG, "convergence_steps needs control canny");
     s = watched_settings("refused");
     snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "soon");
     refuse(&s, dt_train, DT_ERR_ARG, "auto, paper or a number expected, found \"soon\"");

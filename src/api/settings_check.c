@@ -202,7 +202,7 @@ static void check_convergence(const dt_settings *s, dt_error *err)
          "convergence_threshold: auto, paper or a number expected, found \"%.40s\"", threshold);
     RULE(s->convergence_steps > 0 && kind == ANNOTATOR_KINDS,
          "convergence_steps needs control canny, hed or another annotator: it reads what is drawn");
-    RULE(s->convergence_steps > 0 && papers && !(convergence_threshold(s, kind) > 0),
+    RULE(s->convergence_steps > 0 && papers && !(convergence_threshold(s) > 0),
          "convergence_threshold paper: the paper has none for %s", s->control);
     RULE(s->stop_at_convergence && s->convergence_steps == 0, "stop_at_convergence needs convergence_steps");
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define WINDOW_DEVIATION 1.5
 
@@ -131,9 +132,24 @@ double map_mse(const uint8_t *a, const uint8_t *b, int64_t count)
     return (double)sum / (255.0 * 255.0) / (double)count;
 }
 
-double map_accuracy(const uint8_t *a, const uint8_t *b, int64_t count)
+double map_accuracy(const uint8_t *a, const uint8_t *b, int64_t pixels, int64_t channels)
 {
     int64_t equal = 0;
-    for (int64_t i = 0; i < count; i++) equal += a[i] == b[i];
-    return (double)equal / (double)count;
+    for (int64_t i = 0; i < pixels; i++) equal += memcmp(a + channels * i, b + channels * i, (size_t)channels) == 0;
+    return (double)equal / (double)pixels;
+}
+
+/* ---- what the paper has ---- */
+
+const map_published map_published_rows[MAP_PUBLISHED] = {
+    {"canny", "Edge", 0.55, 6700, 5300},  {"sketch", "Sketch", 0.75, 3800, 3200},
+    {"depth", "Depth", 0.04, 9900, 8800}, {"normal", "Normal", 0.06, 10300, 7800},
+    {"seg", "Seg-COCO", 0.5, 9200, 6300}, {"seg", "Seg-ADE", 0.4, 13900, 8300},
+};
+
+double map_published_threshold(const char *control)
+{
+    for (int i = 0; i < MAP_PUBLISHED; i++)
+        if (!strcmp(map_published_rows[i].control, control)) return map_published_rows[i].threshold;
+    return (double)NAN;
 }

@@ -39,7 +39,20 @@ dt_status map_ssim(double *out, const uint8_t *a, const uint8_t *b, int64_t heig
 /* Mean square of the difference of count bytes, as numbers in [0,1]. */
 double map_mse(const uint8_t *a, const uint8_t *b, int64_t count);
 
-/* Share of count labels that are equal. */
-double map_accuracy(const uint8_t *a, const uint8_t *b, int64_t count);
+/* Share of `pixels` labels, or colours of `channels` bytes each, that are equal. */
+double map_accuracy(const uint8_t *a, const uint8_t *b, int64_t pixels, int64_t channels);
+
+/* A row of the paper's table 4: for pictures of 512 pixels the threshold, and the steps at which the plain ControlNet and
+ * Diff-Tuning reach it. */
+typedef struct map_published {
+    const char *control, *row; /* "canny", "Edge" */
+    double threshold, plain, difftuning;
+} map_published;
+
+enum { MAP_PUBLISHED = 6 };
+extern const map_published map_published_rows[MAP_PUBLISHED];
+
+/* The first one's threshold for a control of that name; NaN: the paper has none. */
+double map_published_threshold(const char *control);
 
 #endif

@@ -7,29 +7,16 @@
 
 /* ---- what is compared how ---- */
 
-static const struct {
-    map_measure measure;
-    double threshold; /* table 4 of the paper; NaN: a kind that it does not have */
-} kinds[ANNOTATOR_KINDS] = {
-    [ANNOTATE_CANNY] = {MAP_SSIM, 0.55},  [ANNOTATE_HED] = {MAP_SSIM, NAN},   [ANNOTATE_SKETCH] = {MAP_SSIM, 0.75},
-    [ANNOTATE_PIDINET] = {MAP_SSIM, NAN}, [ANNOTATE_DEPTH] = {MAP_MSE, 0.04}, [ANNOTATE_NORMAL] = {MAP_MSE, 0.06},
-    [ANNOTATE_SEG] = {MAP_ACCURACY, 0.5},
+static const map_measure measures_of[ANNOTATOR_KINDS] = {
+    [ANNOTATE_CANNY] = MAP_SSIM,   [ANNOTATE_HED] = MAP_SSIM,  [ANNOTATE_SKETCH] = MAP_SSIM,
+    [ANNOTATE_PIDINET] = MAP_SSIM, [ANNOTATE_DEPTH] = MAP_MSE, [ANNOTATE_NORMAL] = MAP_MSE,
+    [ANNOTATE_SEG] = MAP_ACCURACY,
 };
 
-map_measure convergence_measure_of(annotator_kind kind)
-{
-    return kinds[kind].measure;
-}
-
-double convergence_threshold_of(annotator_kind kind)
-{
-    return kinds[kind].threshold;
-}
-
-double convergence_threshold(const dt_settings *s, annotator_kind kind)
+double convergence_threshold(const dt_settings *s)
 {
     double value = NAN;
-    if (!strcmp(s->convergence_threshold, "paper")) return convergence_threshold_of(kind);
+    if (!strcmp(s->convergence_threshold, "paper")) return map_published_threshold(s->control);
     return text_read_numbers(&value, 1, s->convergence_threshold) == 1 ? value : (double)NAN;
 }
 
@@ -45,7 +32,7 @@ dt_status convergence_open(convergence *k, const measures *m, const trainer *t, 
             &c->error, DT_ERR_ARG,
             "convergence_steps: needs the annotator that makes the controls: control canny, hed and so on");
     if (annotator_open(c, &k->annotator, kind, s->annotator_weights) != DT_OK) return c->error.status;
-    k->measure = convergence_measure_of(kind);
+    k->measure = measures_of[kind];
     k->count = s->convergence_count < m->drawing.told->count ? s->convergence_count : m->drawing.told->count;
     if (k->measure == MAP_SSIM && t->resolution < MAP_SSIM_SIDE)
         return error_set(&c->error, DT_ERR_SHAPE, "convergence_steps: SSIM needs pictures of %d pixels or more",
@@ -77,13 +64,6 @@ static void show_map(float *x, const uint8_t *map, int64_t pixels, int64_t chann
         for (int k = 0; k < 3; k++) x[k * pixels + i] = (float)map[channels * i + (channels == 3 ? k : 0)] / 127.5F - 1;
 }
 
-static double share_of_colours(const uint8_t *a, const uint8_t *b, int64_t pixels)
-{
-    int64_t equal = 0;
-    for (int64_t i = 0; i < pixels; i++) equal += memcmp(a + 3 * i, b + 3 * i, 3) == 0;
-    return (double)equal / (double)pixels;
-}
-
 static double compare(const taker *k, const uint8_t *control, const uint8_t *map)
 {
     const int64_t side = k->side, channels = k->k->annotator.channels;
@@ -91,7 +71,7 @@ static double compare(const taker *k, const uint8_t *control, const uint8_t *map
     switch (k->k->measure) {
     case MAP_SSIM: map_ssim(&value, control, map, side, side, map_blur(side, side), &k->c->error); break;
     case MAP_MSE: value = map_mse(control, map, side * side * channels); break;
-    case MAP_ACCURACY: value = share_of_colours(control, map, side * side); break;
+    case MAP_ACCURACY: value = map_accuracy(control, map, side * side, channels); break;
     }
     return value;
 }
@@ -100,9 +80,9 @@ static void take_one(taker *k, const float *picture, int64_t i)
 {
     const int64_t pixels = k->side * k->side, channels = k->k->annotator.channels;
     const arena_place mark = arena_mark(&k->c->scratch);
-    uint8_t *rgb = arena_alloc(&k->c->scratch, (size_t)(pixels * (3 + channels)), &k->c->error),
-            *map = rgb + 3 * pixels;
+    uint8_t *rgb = arena_alloc(&k->c->scratch, (size_t)(pixels * (3 + channels)), &k->c->error);
     if (!rgb) return;
+    uint8_t *map = rgb + 3 * pixels;
     const uint8_t *control = example_table_row(k->control, i, 0);
     to_bytes(rgb, picture, pixels);
     if (annotate(k->c, &k->k->annotator, map, rgb, k->side, k->side) == DT_OK) {

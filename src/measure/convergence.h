@@ -22,14 +22,8 @@ typedef struct convergence_value {
     double mean, error; /* over the pictures; error: standard error of the mean, NaN for one */
 } convergence_value;
 
-/* In which measure maps of a kind are compared. */
-map_measure convergence_measure_of(annotator_kind kind);
-
-/* The paper's threshold for a kind, read off pictures of 512 pixels; NaN: it has none. */
-double convergence_threshold_of(annotator_kind kind);
-
 /* s->convergence_threshold: a number, the paper's, or NaN for one that is to be found. */
-double convergence_threshold(const dt_settings *s, annotator_kind kind);
+double convergence_threshold(const dt_settings *s);
 
 /* Opens the annotator that s->control names, for s->convergence_count examples of the drawing's. DT_ERR_ARG where it names none. */
 dt_status convergence_open(convergence *k, const measures *m, const trainer *t, const dt_settings *s);

@@ -6,21 +6,11 @@
 
 #include "base/text.h"
 #include "eval/change_point.h"
+#include "eval/map_likeness.h"
 #include "report/page.h"
 #include "report/plot.h"
 
 enum { STRIP_MAX = 6 };
-
-/* Table 4 of the paper, for pictures of 512 pixels; steps of the plain ControlNet and of Diff-Tuning. */
-static const struct {
-    const char *control, *row;
-    double threshold, plain, difftuning;
-} published[] = {
-    {"canny", "Edge", 0.55, 6700, 5300},  {"sketch", "Sketch", 0.75, 3800, 3200},
-    {"depth", "Depth", 0.04, 9900, 8800}, {"normal", "Normal", 0.06, 10300, 7800},
-    {"seg", "Seg-COCO", 0.5, 9200, 6300}, {"seg", "Seg-ADE", 0.4, 13900, 8300},
-};
-enum { PUBLISHED = sizeof published / sizeof *published };
 
 /* Mean square errors fall, the other measures rise. */
 static bool grows(const report_run *r)
@@ -34,9 +24,7 @@ static double threshold_of(const report_run *r)
     double value = NAN;
     const char *said = run_setting_text(&r->run, "convergence_threshold");
     if (said && text_read_numbers(&value, 1, said) == 1) return value;
-    for (int i = 0; i < PUBLISHED; i++)
-        if (!strcmp(published[i].control, r->run.convergence[0].control)) return published[i].threshold;
-    return (double)NAN;
+    return map_published_threshold(r->run.convergence[0].control);
 }
 
 static double *values_of(const report_run *r)
@@ -123,13 +111,13 @@ static bool has_control(const report *r, const char *control)
 
 static void write_published(html *out, const report *r)
 {
-    for (int i = 0; i < PUBLISHED; i++)
-        if (has_control(r, published[i].control))
+    for (const map_published *p = map_published_rows; p < map_published_rows + MAP_PUBLISHED; p++)
+        if (has_control(r, p->control))
             html_markup(
                 out,
                 "<p class=\"quiet\">The paper, %s at 512 pixels (table 4): threshold %.3g, reached by the plain "
                 "ControlNet at step %.0f, with Diff-Tuning at %.0f.</p>\n",
-                published[i].row, published[i].threshold, published[i].plain, published[i].difftuning);
+                p->row, p->threshold, p->plain, p->difftuning);
 }
 
 /* ---- what was drawn ---- */

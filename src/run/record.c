@@ -210,7 +210,7 @@ dt_status record_convergence(training *r)
 dt_status record_has_converged(bool *converged, const training *r)
 {
     const convergence *k = &r->convergence;
-    const double threshold = convergence_threshold(r->s, k->annotator.kind);
+    const double threshold = convergence_threshold(r->s);
     double *curve = NULL;
     int64_t count = 0;
     *converged = false;
