@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
+#include "model/file/diffusers_folder.h"
 #include "model/file/kind.h"
 
 enum { POSITION_VALUES_MAX = 1 << 28 };
@@ -76,13 +77,7 @@ typedef struct config_file {
 static dt_status config_open(config_file *k, const char *weights_path, dt_error *err)
 {
     *k = (config_file){.err = err};
-    file_beside(k->path, weights_path, DIFFUSERS_CONFIG);
-    if (!file_exists(k->path))
-        return error_set(err, DT_ERR_IO,
-                         "%s has diffusers' names, so %s is needed beside it: nothing else says the input "
-                         "size and the head count",
-                         weights_path, k->path);
-    k->object = json_file_read(k->path, err);
+    k->object = diffusers_config_read(k->path, weights_path, "the input size and the head count", err);
     return err->status;
 }
 

@@ -6,7 +6,17 @@
 
 #include "container/safetensors.h"
 #include "file/file.h"
+#include "file/json_file.h"
 #include "model/file/kind.h"
+
+json_t *diffusers_config_read(char path[DT_PATH_MAX], const char *weights, const char *what, dt_error *err)
+{
+    file_beside(path, weights, DIFFUSERS_CONFIG);
+    if (file_exists(path)) return json_file_read(path, err);
+    error_set(err, DT_ERR_IO, "%s has diffusers' names, so %s is needed beside it: nothing else says %s", weights, path,
+              what);
+    return NULL;
+}
 
 dt_status diffusers_folder_check(const char *path, dt_error *err)
 {

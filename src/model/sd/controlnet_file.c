@@ -30,12 +30,7 @@ dt_status controlnet_file_config(controlnet_config *k, const tensor_file *f, dt_
     char path[DT_PATH_MAX];
     const char *said = tensor_file_metadata(f, MODEL_CONTROLNET);
     if (said) return controlnet_config_parse(k, said, f->path, err);
-    file_beside(path, f->path, DIFFUSERS_CONFIG);
-    if (!file_exists(path))
-        return error_set(err, DT_ERR_IO,
-                         "%s has diffusers' names, so %s is needed beside it: nothing else says the configuration",
-                         f->path, path);
-    json_t *object = json_file_read(path, err);
+    json_t *object = diffusers_config_read(path, f->path, "the configuration", err);
     if (object) controlnet_config_read(k, object, path, err);
     json_decref(object);
     return err->status;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
+#include "model/file/diffusers_folder.h"
 #include "model/sd/unet_config.h"
 #include "model/sd/unet_names.h"
 #include "model/sd/unet_original.h"
@@ -72,12 +73,7 @@ static dt_status read_scheduler(unet_config *k, const tensor_file *f, dt_error *
 static dt_status read_beside(unet_config *k, const tensor_file *f, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_beside(path, f->path, DIFFUSERS_CONFIG);
-    if (!file_exists(path))
-        return error_set(err, DT_ERR_IO,
-                         "%s has diffusers' names, so %s is needed beside it: nothing else says the configuration",
-                         f->path, path);
-    json_t *object = json_file_read(path, err);
+    json_t *object = diffusers_config_read(path, f->path, "the configuration", err);
     if (object) unet_config_read(k, object, path, err);
     json_decref(object);
     return err->status == DT_OK ? read_scheduler(k, f, err) : err->status;
