@@ -4,6 +4,7 @@
 
 #include "container/tensor_open.h"
 #include "model/sd/unet.h"
+#include "model/sd/unet_names.h"
 
 static inline void no_failure(void)
 {
@@ -47,6 +48,44 @@ static inline void unet_make(unet *m, const unet_config *k, uint64_t seed)
                    (rng_key){.seed = seed, .purpose = RNG_INIT, .step = 1000 + (uint32_t)i});
     }
     no_failure();
+}
+
+/* ---- names ---- */
+
+static inline int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* SHA-256 of "own original shape" lines of all rows in byte order: vectors/make_unet_names.py makes the same with diffusers. Each
+ * name leads to the other one and back. */
+static inline void assert_names(const params *p, const unet_names *names, const char *sha256)
+{
+    enum { LINE = 3 * ALIAS_NAME_MAX };
+    char **line = test_calloc((size_t)p->count, sizeof *line);
+    char *text = test_calloc((size_t)p->count, LINE);
+    size_t used = 0;
+    for (int i = 0; i < p->count; i++) {
+        alias_name original, back;
+        char shape[TENSOR_SHAPE_TEXT];
+        const param *row = &p->row[i];
+        assert_true(unet_names_original(original, names, row->name));
+        assert_true(unet_names_own(back, names, original));
+        assert_string_equal(back, row->name);
+        tensor_describe_shape(shape, row->file_dim_count, row->file_dim);
+        line[i] = test_calloc(1, LINE);
+        snprintf(line[i], LINE, "%s %s %s\n", row->name, original, shape);
+    }
+    qsort(line, (size_t)p->count, sizeof *line, compare_lines);
+    for (int i = 0; i < p->count; i++) {
+        used += (size_t)snprintf(text + used, LINE, "%s", line[i]);
+        test_free(line[i]);
+    }
+    file_hash hash;
+    file_sha256_bytes(&hash, text, used);
+    assert_string_equal(hash.hex, sha256);
+    test_free(line);
+    test_free(text);
 }
 
 /* ---- files ---- */
