@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "settings/settings.h"
 #include "tensor/engine.h"
 
 static int rounds = 2;
@@ -497,6 +498,40 @@ static void grow(dt_settings *s)
     if (s->reference[0]) snprintf(s->reference, sizeof s->reference, "%s", temp_path("more_held"));
 }
 
+/* Removes from a run's identity the settings that are as they are untouched (`touched` false), or the others. */
+static void forget_settings(const char *path, bool touched)
+{
+    dt_error err = {0};
+    dt_settings untouched;
+    dt_settings_init(&untouched);
+    json_t *run = json_file_read(path, &err);
+    json_t *identity = json_object_get(run, "identity");
+    for (int i = 0; i < settings_key_count; i++) {
+        char initial[SETTINGS_VALUE_MAX];
+        const char *value = json_string_value(json_object_get(identity, settings_keys[i].name));
+        settings_text(initial, &untouched, &settings_keys[i]);
+        if (value && (strcmp(value, initial) != 0) == touched) json_object_del(identity, settings_keys[i].name);
+    }
+    assert_int_equal(json_file_write(path, run, NULL, &err), DT_OK);
+}
+
+/* A program that has learned more settings knows the folders of before: there those are what they are untouched. */
+static void a_folder_from_before_a_setting_goes_on(void **state)
+{
+    (void)state;
+    char path[DT_PATH_MAX];
+    dt_settings s = fixture_settings("out");
+    s.tau = 2;
+    snprintf(path, sizeof path, "%s", temp_path("out/run.json"));
+    fixture_train(&s, 2);
+    forget_settings(path, false);
+    fixture_train_to_the_end(&s);
+    forget_settings(path, true);
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "(unknown), this call has");
+    fixture_remove("out");
+}
+
 /* A stop is served within a batch: however much there is to do, no more lies between two places to stop at. */
 static void more_work_has_no_more_between_two_places(void **state)
 {
@@ -520,8 +555,9 @@ static void more_work_has_no_more_between_two_places(void **state)
 int main(int argc, char **argv)
 {
     enum { WORKS = sizeof works / sizeof *works };
-    struct CMUnitTest tests[WORKS + 2] = {
+    struct CMUnitTest tests[WORKS + 3] = {
         [WORKS] = cmocka_unit_test(a_stopped_conversion_leaves_what_was_there),
+        cmocka_unit_test(a_folder_from_before_a_setting_goes_on),
         cmocka_unit_test(more_work_has_no_more_between_two_places),
     };
     if (argc > 1) rounds = atoi(argv[1]);

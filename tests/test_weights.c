@@ -303,17 +303,6 @@ static void a_copied_start_is_one_in_the_file(void **state)
     assert_same_bits(fixture_bits(narrow), fixture_bits(wide));
 }
 
-/* A run of before there was L2-SP has no such key in its identity, and neither has one without it. */
-static void without_it_a_run_is_known_as_before(void **state)
-{
-    (void)state;
-    dt_settings s = pulled_settings("run", 0);
-    fixture_train_to_the_end(&s);
-    json_t *described = json_file_read(temp_path("run/run.json"), &(dt_error){0});
-    assert_null(json_object_get(json_object_get(described, "identity"), "l2_sp"));
-    json_decref(described);
-}
-
 static void what_cannot_be_pulled_is_refused(void **state)
 {
     (void)state;
@@ -342,8 +331,7 @@ int main(void)
         WORLD(a_run_and_its_files_say_the_same),           WORLD(a_resumed_run_records_the_same),
         WORLD(files_without_common_weights_are_refused),   WORLD(the_pull_is_the_gradient_of_the_penalty),
         WORLD(a_stronger_pull_keeps_weights_nearer),       WORLD(fused_and_resumed_runs_have_the_same_bits),
-        WORLD(a_copied_start_is_one_in_the_file),          WORLD(without_it_a_run_is_known_as_before),
-        WORLD(what_cannot_be_pulled_is_refused),
+        WORLD(a_copied_start_is_one_in_the_file),          WORLD(what_cannot_be_pulled_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

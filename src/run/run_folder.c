@@ -23,29 +23,11 @@ static bool may_differ(const dt_settings *s, const settings_key *key)
     return grows || (s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"));
 }
 
-/* Settings that came later than folders that are there. */
-static const char *const later_keys[] = {"retention", "ema_power", "time_dropout", "use_dora", "l2_sp"};
-
-/* Whether a setting came later and has not been asked for: folders from before it are known without. */
-static bool is_unasked(const dt_settings *s, const settings_key *key)
-{
-    char text[SETTINGS_VALUE_MAX], initial[SETTINGS_VALUE_MAX];
-    dt_settings untouched;
-    bool later = false;
-    if (s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter")) return true;
-    for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++)
-        later = later || !strcmp(key->name, later_keys[i]);
-    if (!later) return false;
-    dt_settings_init(&untouched);
-    settings_text(text, s, key);
-    settings_text(initial, &untouched, key);
-    return !strcmp(text, initial);
-}
-
 /* Whether a run is known by this setting. */
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
-    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !is_unasked(s, key);
+    const bool of_no_adapter = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_no_adapter;
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */
@@ -91,6 +73,25 @@ static json_t *describe_run(const training *r)
                        {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
 }
 
+/* Whether `text` is what a setting is untouched: folders from before there was the setting are known without it. */
+static bool is_initial(const char *name, const char *text)
+{
+    char initial[SETTINGS_VALUE_MAX];
+    dt_settings untouched;
+    const settings_key *key = settings_find(name);
+    dt_settings_init(&untouched);
+    if (key) settings_text(initial, &untouched, key);
+    return key && !strcmp(text, initial);
+}
+
+/* Records that the folder's run and this call have other values of `name`; NULL for one that the folder does not tell. */
+static void tell_difference(const training *r, const char *name, const char *found, const char *mine, dt_error *err)
+{
+    error_set(err, DT_ERR_CONFLICT,
+              "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir", r->folder,
+              name, found ? (*found ? found : "(none)") : "(unknown)", *mine ? mine : "(none)");
+}
+
 /* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */
 static void compare_keys(const training *r, json_t *mine, const json_t *found, bool missing, dt_error *err)
 {
@@ -98,11 +99,9 @@ static void compare_keys(const training *r, json_t *mine, const json_t *found, b
     json_t *value;
     json_object_foreach(mine, key, value)
     {
-        const char *other = json_string_value(json_object_get(found, key));
-        if (missing != !other || (other && !strcmp(other, json_string_value(value)))) continue;
-        error_set(err, DT_ERR_CONFLICT,
-                  "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir", r->folder,
-                  key, other ? other : "(unknown)", json_string_value(value));
+        const char *text = json_string_value(value), *other = json_string_value(json_object_get(found, key));
+        if (missing != !other || (other ? !strcmp(other, text) : is_initial(key, text))) continue;
+        tell_difference(r, key, other, text, err);
     }
 }
 
@@ -117,10 +116,7 @@ static void compare_asked(const training *r, const json_t *mine, json_t *found, 
         const settings_key *key = json_object_get(mine, name) ? NULL : settings_find(name);
         if (!key || !json_is_string(value) || may_differ(r->s, key)) continue;
         settings_text(text, r->s, key);
-        if (strcmp(text, json_string_value(value)))
-            error_set(err, DT_ERR_CONFLICT,
-                      "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir",
-                      r->folder, name, json_string_value(value), text);
+        if (strcmp(text, json_string_value(value))) tell_difference(r, name, json_string_value(value), text, err);
     }
 }
 
