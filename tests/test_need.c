@@ -12,6 +12,8 @@
 
 #include <limits.h>
 
+#include "dataset_fixture.h"
+
 #define MIB ((int64_t)1 << 20)
 
 /* 128 MiB of OpenBLAS for each of its threads, of which there is one however many cores there are, and the stacks of threads. */
@@ -44,29 +46,29 @@ static void write_to_group(const char *name, long long value)
     if (!f || fprintf(f, "%lld", value) < 0 || fclose(f) != 0) fail_msg("cannot write %lld to %s", value, path);
 }
 
-static pid_t start_in_group(const char *command, int64_t bytes)
+static pid_t start_in_group(const char *command, int64_t limit)
 {
     char v2[PATH_MAX];
     snprintf(v2, sizeof v2, "%s/memory.max", getenv("DT_MEMORY_GROUP"));
-    write_to_group(file_exists(v2) ? "memory.max" : "memory.limit_in_bytes", bytes);
+    write_to_group(file_exists(v2) ? "memory.max" : "memory.limit_in_bytes", limit);
     const pid_t child = start(command);
     write_to_group("cgroup.procs", child);
     return child;
 }
 
-static pid_t start_with_little_data(const char *command, int64_t bytes)
+static pid_t start_with_little_data(const char *command, int64_t limit)
 {
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_DATA, &before), 0);
-    assert_int_equal(setrlimit(RLIMIT_DATA, &(struct rlimit){(rlim_t)(bytes + RESERVED), before.rlim_max}), 0);
+    assert_int_equal(setrlimit(RLIMIT_DATA, &(struct rlimit){(rlim_t)(limit + RESERVED), before.rlim_max}), 0);
     const pid_t child = start(command);
     assert_int_equal(setrlimit(RLIMIT_DATA, &before), 0);
     return child;
 }
 
-static pid_t start_limited(const char *command, int64_t bytes)
+static pid_t start_limited(const char *command, int64_t limit)
 {
-    return (getenv("DT_MEMORY_GROUP") ? start_in_group : start_with_little_data)(command, bytes);
+    return (getenv("DT_MEMORY_GROUP") ? start_in_group : start_with_little_data)(command, limit);
 }
 
 /* ---- a verb ---- */
@@ -114,10 +116,10 @@ static void check(const char *verb, const char *arguments)
     forget();
 }
 
-static void check_training(const char *arguments)
+static void check_training(const char *data, const char *arguments)
 {
     char all[1024];
-    snprintf(all, sizeof all, "--train-data data --output-dir run --max-train-steps 2 --threads 2 %s", arguments);
+    snprintf(all, sizeof all, "--train-data %s --output-dir run --max-train-steps 2 --threads 2 %s", data, arguments);
     check("train", all);
 }
 
@@ -138,9 +140,10 @@ static void drawing_takes_what_it_says(void **state)
 static void training_takes_what_it_says(void **state)
 {
     (void)state;
-    check_training(TUNES WATCHES "--method finetune --train-batch-size 4 --eval-steps 2 --eval-count 8");
-    check_training(TUNES WATCHES "--bank bank_images --train-batch-size 16 --mixed-precision bf16");
-    check_training(TUNES WATCHES
+    check_training("data", TUNES WATCHES "--method finetune --train-batch-size 4 --eval-steps 2 --eval-count 8");
+    check_training("photographs", TUNES "--method finetune --train-batch-size 4");
+    check_training("data", TUNES WATCHES "--bank bank_images --train-batch-size 16 --mixed-precision bf16");
+    check_training("data", TUNES WATCHES
                    "--method finetune --train-batch-size 16 --gradient-checkpointing --fused-backward-pass");
 }
 
@@ -148,6 +151,7 @@ static void measuring_takes_what_it_says(void **state)
 {
     (void)state;
     check("eval", "--pretrained-model demo.safetensors --reference data --candidate held --threads 2");
+    check("eval", "--pretrained-model demo.safetensors --reference photographs --candidate held --threads 2");
     check("ideal", "--pretrained-model demo.safetensors --train-data data --validation-data held --output-dir ideal "
                    "--validation-count 16 --threads 2");
 }
@@ -156,6 +160,7 @@ static void files_take_what_they_say(void **state)
 {
     (void)state;
     check("cache", "--vae tiny.safetensors --train-data held --cache-dir latents --resolution 128 --threads 2");
+    check("cache", "--vae tiny.safetensors --train-data photographs --cache-dir latents --resolution 32 --threads 2");
     check("convert", "--pretrained-model demo.safetensors --output model.pt --save-model-as pt");
 }
 
@@ -178,9 +183,9 @@ static void larger_models_take_what_they_say(void **state)
                      "--method pretrain --model DiT-S/2 --resolution 32 --validation-steps 0 --sample-steps 0 "
                      "--train-batch-size %d %s",
                      batches[b], ways[i]);
-            check_training(arguments);
+            check_training("data", arguments);
         }
-    check_training(TUNES "--method finetune --train-batch-size 64 --num-samples 64");
+    check_training("data", TUNES "--method finetune --train-batch-size 64 --num-samples 64");
     check("sample", TUNES "--output-dir samples --num-samples 64 --sample-batch-size 64 --threads 2");
 }
 
@@ -216,6 +221,11 @@ static int make(void **state)
         return -1;
     fixture_images("data", FIXTURE_CLASSES, 24, 32, 0);
     fixture_images("held", FIXTURE_CLASSES, 8, 32, 5);
+    for (int i = 0; i < 2; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "photographs/a/%d.png", i);
+        put(name, picture(i, 5000, 3600));
+    }
     return symlink(demo, temp_path("demo.safetensors")) || symlink(tiny, temp_path("tiny.safetensors"));
 }
 

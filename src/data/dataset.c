@@ -6,18 +6,14 @@
 #include <string.h>
 
 #include <nettle/sha2.h>
-#include <sys/stat.h>
 
 #include "data/dataset_controls.h"
 #include "data/dataset_plan.h"
+#include "data/dataset_reading.h"
 #include "data/dataset_told.h"
-#include "file/file.h"
 #include "image/resample.h"
 
-enum { BATCH_FILES = 512, BATCH_BYTES = 1 << 26, WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
-
-/* Larger pictures are decoded one after the other: of those that are no larger, each thread holds one. */
-#define PIXELS_PER_THREAD ((int64_t)1 << 24)
+enum { WINDOW_BYTES = 1 << 27, RESOLUTION_MAX = 16384 };
 
 /* RGB, the same turned upright or halved, and what a decoder of progressive or transparent pictures keeps. */
 enum { BYTES_PER_DECODED_PIXEL = 12 };
@@ -58,6 +54,11 @@ typedef struct raw_file {
 static size_t image_bytes(const dataset *d)
 {
     return (size_t)(d->resolution * d->resolution * 3);
+}
+
+static int threads_of(const dataset_options *options)
+{
+    return options->threads > 0 && options->threads < 4096 ? (int)options->threads : omp_get_max_threads();
 }
 
 /* ---- decoding ---- */
@@ -141,7 +142,7 @@ static dt_status decode_batch(loader *l, raw_file *batch, int64_t count, dt_erro
     if (l->options->taker) ask_taker(l, batch, count);
 #pragma omp parallel for schedule(dynamic, 4) num_threads(l->threads)
     for (int64_t i = 0; i < count; i++) {
-        batch[i].large = !batch[i].known && image_pixels(batch[i].data, batch[i].size) > PIXELS_PER_THREAD;
+        batch[i].large = !batch[i].known && image_pixels(batch[i].data, batch[i].size) > READING_PIXELS_PER_THREAD;
         if (!batch[i].known && !batch[i].large) decode_one(l, &batch[i], i);
     }
     for (int64_t i = 0; i < count; i++)
@@ -157,7 +158,7 @@ static dt_status read_batch(loader *l, raw_file *batch, int64_t *count, int64_t 
 {
     size_t bytes = 0;
     *count = 0;
-    while (*next < l->source->file_count && *count < l->batch_files && bytes < BATCH_BYTES) {
+    while (*next < l->source->file_count && *count < l->batch_files && bytes < READING_BYTES) {
         raw_file raw = {.index = l->order[(*next)++]};
         char *reason;
         if (l->outcome[raw.index].status != DT_OK) continue; /* it has no control picture */
@@ -183,7 +184,7 @@ static dt_status ask_to_go_on(const loader *l, dt_error *err)
 
 static dt_status decode_all(loader *l, dt_error *err)
 {
-    raw_file *batch = calloc(BATCH_FILES, sizeof *batch);
+    raw_file *batch = calloc(READING_FILES, sizeof *batch);
     if (!batch) return error_set(err, DT_ERR_MEMORY, "no memory to read images");
     dt_status status = DT_OK;
     for (int64_t next = 0; status == DT_OK && next < l->source->file_count;) {
@@ -228,7 +229,7 @@ static int compare_ordinals(const void *left, const void *right, void *files)
 static int64_t files_of_batch(const loader *l)
 {
     const int64_t fitting = (int64_t)((size_t)WINDOW_BYTES / image_bytes(l->d));
-    if (!l->options->taker || fitting >= BATCH_FILES) return BATCH_FILES;
+    if (!l->options->taker || fitting >= READING_FILES) return READING_FILES;
     return fitting > 0 ? fitting : 1;
 }
 
@@ -575,21 +576,6 @@ static dt_status load(loader *l, const char *path, dt_error *err)
     return wants && wants->control_taker ? load_with_controls(l, prefix, err) : load_listed(l, prefix, err);
 }
 
-/* Bytes of the first files that are read together, those of a tar as its share of it. */
-static int64_t batch_bytes(const source *s)
-{
-    const int64_t count = s->file_count < BATCH_FILES ? s->file_count : BATCH_FILES;
-    int64_t bytes = 0;
-    struct stat status;
-    if (s->is_archive && stat(s->path, &status) == 0) bytes = status.st_size / s->file_count * count;
-    for (int64_t i = 0; i < count && !s->is_archive && bytes < BATCH_BYTES; i++) {
-        char path[DT_PATH_MAX];
-        file_join(path, s->path, s->file[i].name);
-        if (stat(path, &status) == 0) bytes += status.st_size;
-    }
-    return bytes < BATCH_BYTES ? bytes : BATCH_BYTES;
-}
-
 static void measure(dataset_size *size, const loader *l)
 {
     enum { NAME_BYTES = 64 }; /* a short name as malloc keeps it, with pointer and label */
@@ -598,7 +584,8 @@ static void measure(dataset_size *size, const loader *l)
     const int64_t batch = files < files_of_batch(l) ? files : files_of_batch(l);
     *size = (dataset_size){.files = files,
                            .kept_bytes = files * ((taken ? 0 : square) + NAME_BYTES),
-                           .reading_bytes = batch_bytes(l->source) + files * (int64_t)sizeof *l->outcome,
+                           .reading_bytes = reading_batch_bytes(l->source) + files * (int64_t)sizeof *l->outcome,
+                           .decoding_bytes = reading_decoding_bytes(l->source, threads_of(l->options)),
                            .window_bytes = taken ? batch * square : 0};
 }
 
@@ -621,7 +608,7 @@ dt_status dataset_open(dataset *d, const char *path, const dataset_options *opti
     *d = (dataset){.resolution = options->resolution};
     source files = {0};
     loader l = {.d = d, .source = &files, .options = options};
-    l.threads = options->threads > 0 && options->threads < 4096 ? (int)options->threads : omp_get_max_threads();
+    l.threads = threads_of(options);
     dt_status status = check_options(options, err);
     if (status == DT_OK) status = image_parse_colour(l.decode.background, options->background, err);
     if (status == DT_OK) {

@@ -96,12 +96,13 @@ typedef struct dataset {
     dataset_report report;
 } dataset;
 
-/* What opening a data set takes, as far as that is known before a file was read. */
+/* What opening a data set takes, as far as that is known before it is done. */
 typedef struct dataset_size {
     int64_t files;
-    int64_t kept_bytes; /* of memory while it is open: pixels, unless a taker has them, and names */
+    int64_t kept_bytes;    /* of memory while it is open: pixels, unless a taker has them, and names */
+    int64_t reading_bytes; /* beside them while it is opened: the files of a batch */
     int64_t
-        reading_bytes; /* beside them while it is opened: the files of a batch; pictures that are being decoded are left out */
+        decoding_bytes; /* and the pictures of them that are decoded at one time, for baseline JPEG and PNG as large as the largest of some */
     int64_t window_bytes; /* beside those for a taker that knows none: the squares of a batch */
 } dataset_size;
 

@@ -212,7 +212,7 @@ static void measure_cached(ctx *c, examples_size *size, const dataset_size *d, c
     const int64_t new = d->files - o->cache->shards.row_count;
     size->opening_bytes = d->reading_bytes;
     if (new <= 0) return;
-    size->opening_bytes += d->window_bytes + latent_cache_growing_bytes(o->cache, new);
+    size->opening_bytes += d->decoding_bytes + d->window_bytes + latent_cache_growing_bytes(o->cache, new);
     encode_rehearse(c, o->codec, o->resolution, 2);
 }
 
@@ -222,7 +222,8 @@ static void measure_encoded(ctx *c, examples_size *size, const dataset_size *d, 
     const int64_t side = o->resolution / o->codec->factor;
     const int64_t latents = d->files * o->codec->channels * side * side * (int64_t)sizeof(float);
     size->kept_bytes += latents;
-    size->opening_bytes = d->reading_bytes > latents ? d->reading_bytes - latents : 0;
+    const int64_t reading = d->reading_bytes + d->decoding_bytes;
+    size->opening_bytes = reading > latents ? reading - latents : 0;
     encode_rehearse(c, o->codec, o->resolution, 1);
 }
 
@@ -244,7 +245,8 @@ dt_status examples_measure(ctx *c, examples_size *size, const char *path, const 
     *size = (examples_size){0};
     if (o->cache) how.taker = &taker;
     if (dataset_measure(&d, path, &how, &c->error) != DT_OK) return c->error.status;
-    *size = (examples_size){.count = d.files, .kept_bytes = d.kept_bytes, .opening_bytes = d.reading_bytes};
+    *size = (examples_size){
+        .count = d.files, .kept_bytes = d.kept_bytes, .opening_bytes = d.reading_bytes + d.decoding_bytes};
     if (o->codec->kind != CODEC_PIXELS) {
         rehearsal_begin(c, &r);
         (o->cache ? measure_cached : measure_encoded)(c, size, &d, o);
