@@ -244,6 +244,7 @@ typedef struct dt_settings {
     int64_t checkpoints_total_limit; /* 0: keep all */
     /* every so many steps; 0: never */
     int64_t logging_steps, validation_steps, sample_steps, eval_steps;
+    char validation_prompt[DT_PATH_MAX];     /* of sample grids, a text or a file NAME.txt; empty: held-out captions */
     int64_t validation_count;                /* images of a validation loss at most */
     int64_t eval_count;                      /* samples of a Frechet distance */
     int64_t convergence_steps;               /* between measures of how well samples obey their control; 0: never */

@@ -8,7 +8,7 @@
 #include "data/dataset.h"
 #include "file/lock.h"
 #include "prepare/published.h"
-#include "prepare/text_table.h"
+#include "file/text_table.h"
 
 static void put(const char *name, const char *text)
 {

@@ -8,6 +8,7 @@
 #include "model/sd/unet_denoiser.h"
 #include "model/sd/unet_file.h"
 #include "op/op.h"
+#include "run/loop.h"
 
 enum { SIDE = 4, PIXELS = SIDE * SIDE, TOKENS = 77, COUNT = 7, CLIP_WIDTH = 16 };
 
@@ -195,8 +196,8 @@ static void what_cannot_be_is_refused(void **state)
 
 /* ---- the verbs ---- */
 
-/* A UNet of random weights that is told contexts of the text encoder's width. */
-static void write_unet(const char *name)
+/* A UNet of random weights that is told contexts of that width. */
+static void write_unet_told(const char *name, int64_t width)
 {
     const unet_config k = {.input_size = 8,
                            .in_channels = 3,
@@ -207,7 +208,7 @@ static void write_unet(const char *name)
                            .down_attends = {true, false},
                            .up_attends = {true, false},
                            .layers = 1,
-                           .context_width = CLIP_WIDTH,
+                           .context_width = width,
                            .groups = 4,
                            .epsilon = 1e-5,
                            .noise = NOISE_SCALED_LINEAR};
@@ -220,6 +221,11 @@ static void write_unet(const char *name)
     }
     const denoiser_file f = {.path = temp_path(name)};
     if (unet_write(&c, &m, &f) != DT_OK) fail_msg("%s", c.error.message);
+}
+
+static void write_unet(const char *name)
+{
+    write_unet_told(name, CLIP_WIDTH);
 }
 
 static dt_settings verb_settings(const char *prompt)
@@ -335,6 +341,151 @@ static void a_unet_is_tuned_by_captions_whole_and_by_lora(void **state)
     assert_true(file_exists(temp_path("lora/final/adapter_model.safetensors")));
 }
 
+/* unet.safetensors on the pictures of captioned/, of which one has a caption; the text encoder is named. */
+static dt_settings captioned_settings(const char *output)
+{
+    dt_settings s = fixture_settings(output);
+    write_unet("unet.safetensors");
+    fixture_images("captioned", 1, 4, 8, 2);
+    put_file("captioned/c0/000.txt", "a cat\n");
+    s.method = DT_METHOD_FINETUNE;
+    s.bank[0] = '\0';
+    s.train_batch_size = 2;
+    s.max_train_steps = 2;
+    s.sample_steps = 2;
+    s.num_samples = 3;
+    s.num_inference_steps = 2;
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("unet.safetensors"));
+    snprintf(s.text_encoder, sizeof s.text_encoder, "vectors/clip/text_encoder");
+    snprintf(s.tokenizer, sizeof s.tokenizer, "vectors/clip/tokenizer");
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("captioned"));
+    snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("cache"));
+    return s;
+}
+
+/* What is told nothing is told the empty text. */
+static void a_unet_is_tuned_with_a_named_text_encoder(void **state)
+{
+    (void)state;
+    enum { WORDS = TOKENS * CLIP_WIDTH };
+    static float expected[2 * WORDS];
+    const char *const text[] = {"", "a cat"};
+    prompt_encoder e;
+    training t;
+    dt_settings s = captioned_settings("named");
+    s.class_dropout_prob = 0.5;
+    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip"), DT_OK);
+    assert_int_equal(prompt_encode(&c, &e, expected, text, 2), DT_OK);
+    if (training_open(&t, &c, &s, &(dt_observer){0}, model_kinds_all) != DT_OK) fail_msg("%s", c.error.message);
+    assert_memory_equal(t.trainer.model.null_context->data, expected, WORDS * sizeof *expected);
+    int empty = 0, cat = 0, other = 0;
+    for (trainer *k = &t.trainer; k->step < 16; k->step++) {
+        batch b;
+        assert_true(batch_new(&c, &b, &k->model, 2));
+        feed_batch(k, &b, 0);
+        for (int i = 0; i < 2; i++) {
+            const real *row = b.context_values + i * WORDS;
+            const bool nothing = !memcmp(row, expected, sizeof expected / 2),
+                       a_cat = !memcmp(row, expected + WORDS, sizeof expected / 2);
+            empty += nothing;
+            cat += a_cat;
+            other += !nothing && !a_cat;
+        }
+        arena_clear(&c.step);
+    }
+    assert_true(empty > 8 && empty < 24 && cat > 1 && other > 4);
+    training_close(&t);
+}
+
+static file_hash grid_of(const char *output)
+{
+    char name[64];
+    file_hash hash;
+    snprintf(name, sizeof name, "%s/samples/step_00000002.png", output);
+    if (file_sha256(&hash, temp_path(name), &c.error) != DT_OK) fail_msg("%s", c.error.message);
+    return hash;
+}
+
+/* Grids show the validation prompts; the training does not know them. */
+static void grids_are_drawn_by_validation_prompts(void **state)
+{
+    (void)state;
+    static const char *const prompt[] = {"", "mars", "two.txt"};
+    file_hash grid[3];
+    put_file("two.txt", "mars\ntwo dogs, in the snow\n");
+    for (int i = 0; i < 3; i++) {
+        char output[16];
+        snprintf(output, sizeof output, "grid%d", i);
+        dt_settings s = captioned_settings(output);
+        snprintf(s.validation_prompt, sizeof s.validation_prompt, "%s", i == 2 ? temp_path(prompt[i]) : prompt[i]);
+        fixture_train_to_the_end(&s);
+        grid[i] = grid_of(output);
+        assert_same_bits(fixture_result(output), fixture_result("grid0"));
+        for (int k = 0; k < i; k++) assert_string_not_equal(grid[i].hex, grid[k].hex);
+    }
+}
+
+static void refused_training(const dt_settings *s, dt_status status, const char *part)
+{
+    assert_int_equal(fixture_call_until(dt_train, s, -1), status);
+    if (!strstr(fixture_message, part)) fail_msg("%s: %s expected", fixture_message, part);
+    assert_false(file_exists(s->output_dir));
+}
+
+/* The vocabulary of an encoder with one more id. */
+static void one_merge_more(const char *name)
+{
+    char *list, *more;
+    size_t size;
+    assert_int_equal(file_read_all(&list, &size, "vectors/clip/bpe.txt", 1 << 20, &c.error), DT_OK);
+    assert_true(asprintf(&more, "%sq q\n", list) > 0);
+    put_file(name, more);
+    free(list);
+    free(more);
+}
+
+static void what_cannot_be_trained_is_refused_before(void **state)
+{
+    (void)state;
+    dt_settings s = captioned_settings("refused");
+    snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("refused_cache"));
+    snprintf(s.validation_prompt, sizeof s.validation_prompt, "%s", temp_path("nowhere.txt"));
+    refused_training(&s, DT_ERR_IO, "nowhere.txt");
+    put_file("empty.txt", "\n");
+    snprintf(s.validation_prompt, sizeof s.validation_prompt, "%s", temp_path("empty.txt"));
+    refused_training(&s, DT_ERR_FORMAT, "prompts expected, one a line; found none");
+    s.validation_prompt[0] = '\0';
+    one_merge_more("many.txt");
+    snprintf(s.tokenizer, sizeof s.tokenizer, "%s", temp_path("many.txt"));
+    refused_training(&s, DT_ERR_SHAPE, "the tokenizer does not fit the text encoder");
+    s = captioned_settings("refused");
+    snprintf(s.text_encoder, sizeof s.text_encoder, "%s", temp_path("nowhere"));
+    refused_training(&s, DT_ERR_IO, "nowhere");
+    s = captioned_settings("refused");
+    write_unet_told("narrow.safetensors", 8);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("narrow.safetensors"));
+    refused_training(&s, DT_ERR_SHAPE, "gives 77 tokens of width 16, but the model is told 77 of width 8");
+    fixture_base("dit.safetensors", fixture_config(), 11);
+    s = captioned_settings("refused");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("dit.safetensors"));
+    refused_training(&s, DT_ERR_ARG, "text_encoder is for models that are told prompts");
+}
+
+static void what_is_cut_of_captions_is_told(void **state)
+{
+    (void)state;
+    char text[100 * 5 + 1] = "";
+    for (int i = 0; i < 100; i++) strcat(text, "mars ");
+    dt_settings s = captioned_settings("cut");
+    snprintf(s.validation_prompt, sizeof s.validation_prompt, "%s", text);
+    s.max_train_steps = 0;
+    put_file("captioned/c0/001.txt", text);
+    fixture_train_to_the_end(&s);
+    assert_non_null(strstr(fixture_log, "1 of 4 captions have more than 77 tokens"));
+    assert_non_null(strstr(fixture_log, "1 of 1 prompts of validation_prompt have more than 77 tokens"));
+    assert_int_equal(unlink(temp_path("captioned/c0/001.txt")), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +497,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(samples_are_drawn_by_prompts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bank_is_drawn_by_prompts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_unet_is_tuned_by_captions_whole_and_by_lora, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_unet_is_tuned_with_a_named_text_encoder, setup, teardown),
+        cmocka_unit_test_setup_teardown(grids_are_drawn_by_validation_prompts, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_trained_is_refused_before, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_cut_of_captions_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

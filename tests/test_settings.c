@@ -132,6 +132,9 @@ static void the_identity_of_a_run_is_what_it_was(void **state)
                                             "controlnet_model",
                                             "annotator_weights",
                                             "default_prompt",
+                                            "text_encoder",
+                                            "tokenizer",
+                                            "validation_prompt",
                                             "train_data",
                                             "validation_data",
                                             "bank",
@@ -166,6 +169,7 @@ static void a_stage_is_recognised_by_what_it_was(void **state)
                                             "eval_steps",
                                             "sample_batch_size",
                                             "eval_count",
+                                            "validation_prompt",
                                             "keep",
                                             "output_dir",
                                             NULL};

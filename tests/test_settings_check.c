@@ -67,7 +67,7 @@ static void settings_that_change_nothing_are_told(void **state)
                 "preset (method diff-tuning), tau (method diff-tuning)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2", "tau (psi power, or xi mirror)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2 xi=mirror", "");
-    assert_told(SETTINGS_TRAIN, "cache_dir=c", "cache_dir (vae)");
+    assert_told(SETTINGS_TRAIN, "cache_dir=c", "cache_dir (vae, control or text_encoder)");
     assert_told(SETTINGS_TRAIN, "cache_dir=c vae=v", "");
     assert_told(SETTINGS_TRAIN, "eval_count=9", "eval_count (eval_steps)");
     assert_told(SETTINGS_BANK, "guidance_scale=4", "guidance_scale (bank_labels classes)");

@@ -338,7 +338,7 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
     const model_choice choice = model_choice_of(s, observer);
     if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
         prompts_open(c, &told, &d, s, s->bank_size, observer) == DT_OK)
-        make_controlled(c, &d, info.sha256, told.text ? &told.told : NULL, s, observer);
+        make_controlled(c, &d, info.sha256, told.list.count ? &told.told : NULL, s, observer);
     prompts_close(&told);
     model_info_free(&info);
     return api_leave(c);

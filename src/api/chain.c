@@ -91,8 +91,8 @@ static dt_status open_point(chain *h, point *p, double tail)
     if (sampling_end(&h->with, &p->sampler, p->steps) != DT_OK) return h->c->error.status;
     p->folder = (sample_folder){.s = &p->s,
                                 .classes = &h->with.classes,
-                                .prompt = h->with.prompts.text,
-                                .prompt_count = h->with.prompts.count,
+                                .prompt = h->with.prompts.list.text,
+                                .prompt_count = h->with.prompts.list.count,
                                 .info = &h->with.info,
                                 .channels = shape.channels,
                                 .size = shape.height,

@@ -24,12 +24,12 @@ static uint8_t *maps_of(ctx *c, const examples *pictures, const annotator *a, in
 /* So many rows, those that there are in turn. */
 static dt_status repeat(example_table *t, int64_t count, dt_error *err)
 {
-    const void **row = malloc((size_t)count * sizeof *row);
-    if (!row) return error_set(err, DT_ERR_MEMORY, "no memory for a table of %lld rows", (long long)count);
-    for (int64_t i = 0; i < count; i++) row[i] = t->row[i % t->row_count];
-    free(t->row);
-    t->row = row;
-    t->row_count = count;
+    example_table all;
+    if (example_table_in_turn(&all, t, t->row_count, count, err) != DT_OK) return err->status;
+    all.values = t->values;
+    t->values = NULL;
+    example_table_close(t);
+    *t = all;
     return DT_OK;
 }
 

@@ -19,26 +19,6 @@ static dt_status refuse_prompts(const denoiser *d, const dt_settings *s, dt_erro
 
 /* ---- texts ---- */
 
-static dt_status read_lines(ctx *c, prompts *p, const char *path)
-{
-    if (text_table_lines(&p->lines, path, 1, &c->error) != DT_OK) return c->error.status;
-    p->count = p->lines.row_count;
-    if (p->count == 0) return error_set(&c->error, DT_ERR_FORMAT, "%s: prompts expected, one a line; found none", path);
-    p->text = arena_alloc(&c->model, (size_t)p->count * sizeof *p->text, &c->error);
-    for (int64_t i = 0; p->text && i < p->count; i++)
-        p->text[i] = p->lines.text + p->lines.field[p->lines.row[i].first];
-    return c->error.status;
-}
-
-static dt_status read_texts(ctx *c, prompts *p, const dt_settings *s)
-{
-    if (file_has_extension(s->prompt, "txt")) return read_lines(c, p, s->prompt);
-    p->count = 1;
-    p->text = arena_alloc(&c->model, sizeof *p->text, &c->error);
-    if (p->text) p->text[0] = s->prompt;
-    return c->error.status;
-}
-
 /* Texts with their zero bytes, behind the encoder's hash. */
 static void hash_all(prompts *p, const char *encoder, const char *negative)
 {
@@ -47,26 +27,18 @@ static void hash_all(prompts *p, const char *encoder, const char *negative)
     sha256_init(&hash);
     sha256_update(&hash, strlen(encoder), (const uint8_t *)encoder);
     sha256_update(&hash, strlen(negative) + 1, (const uint8_t *)negative);
-    for (int64_t i = 0; i < p->count; i++) sha256_update(&hash, strlen(p->text[i]) + 1, (const uint8_t *)p->text[i]);
+    for (int64_t i = 0; i < p->list.count; i++)
+        sha256_update(&hash, strlen(p->list.text[i]) + 1, (const uint8_t *)p->list.text[i]);
     file_hash_finish(&out, &hash);
     memcpy(p->told.sha256, out.hex, sizeof p->told.sha256);
 }
 
 /* ---- contexts ---- */
 
-static dt_status check_fit(const prompt_encoder *e, const denoiser *d, const char *path, dt_error *err)
-{
-    if (e->tokens == d->context_tokens && e->width == d->context_width) return DT_OK;
-    return error_set(err, DT_ERR_SHAPE,
-                     "%s: the text encoder gives %lld tokens of width %lld, but the model is told %lld of width %lld",
-                     path, (long long)e->tokens, (long long)e->width, (long long)d->context_tokens,
-                     (long long)d->context_width);
-}
-
 static dt_status make_room(ctx *c, prompts *p, const prompt_encoder *e, int64_t numbers)
 {
     const int64_t each = e->tokens * e->width * (int64_t)sizeof(float);
-    const int64_t count = p->count < numbers ? p->count : numbers;
+    const int64_t count = p->list.count < numbers ? p->list.count : numbers;
     if (count > examples_memory() / each)
         return error_set(&c->error, DT_ERR_MEMORY, "%lld prompts take %lld bytes of memory, which are not there",
                          (long long)count, (long long)(count * each));
@@ -80,10 +52,10 @@ static dt_status make_room(ctx *c, prompts *p, const prompt_encoder *e, int64_t 
 static void tell_cut(ctx *c, const prompts *p, const prompt_encoder *e, const dt_observer *observer)
 {
     int64_t cut;
-    if (prompt_count_cut(c, e, &cut, p->text, p->count) == DT_OK && cut)
+    if (prompt_count_cut(c, e, &cut, p->list.text, p->list.count) == DT_OK && cut)
         say(observer->log, observer->user,
             "%lld of %lld prompts have more than %lld tokens; what is beyond is left out", (long long)cut,
-            (long long)p->count, (long long)e->tokens);
+            (long long)p->list.count, (long long)e->tokens);
 }
 
 /* Fills what was made room for, and the null context in scratch. NULL after a failure. */
@@ -92,23 +64,15 @@ static float *encode(ctx *c, prompts *p, const denoiser *d, const dt_settings *s
 {
     prompt_encoder e;
     const char *path = s->text_encoder[0] ? s->text_encoder : s->pretrained_model, *negative = s->negative_prompt;
-    if (prompt_encoder_open_with(c, &e, path, s->tokenizer) != DT_OK || check_fit(&e, d, path, &c->error) != DT_OK ||
+    if (prompt_encoder_open_with(c, &e, path, s->tokenizer) != DT_OK ||
+        prompt_check_fit(&e, d->context_tokens, d->context_width, path, &c->error) != DT_OK ||
         make_room(c, p, &e, numbers) != DT_OK)
         return NULL;
     float *null = arena_alloc(&c->scratch, (size_t)(e.tokens * e.width) * sizeof *null, &c->error);
     hash_all(p, e.sha256, negative);
     tell_cut(c, p, &e, observer);
-    if (prompt_encode(c, &e, p->told.context.values, p->text, p->told.count) != DT_OK) return NULL;
+    if (prompt_encode(c, &e, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
     return prompt_encode(c, &e, null, &negative, 1) == DT_OK ? null : NULL;
-}
-
-static void take_null(ctx *c, denoiser *d, const float *values)
-{
-    tensor *null = tensor_new(c, &c->model, 2, (int64_t[]){d->context_tokens, d->context_width});
-    real *prepared = null ? numbers_prepare(c, &c->scratch, null->data, tensor_count(null)) : NULL;
-    for (int64_t i = 0; prepared && i < tensor_count(null); i++) prepared[i] = (real)values[i];
-    if (prepared) numbers_send(c, null->data, prepared, tensor_count(null));
-    d->null_context = null;
 }
 
 dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,
@@ -117,11 +81,11 @@ dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, in
     *p = (prompts){0};
     if (ctx_failed(c)) return c->error.status;
     if (!d->context_tokens) return refuse_prompts(d, s, &c->error);
-    if (read_texts(c, p, s) != DT_OK) return c->error.status;
+    if (prompt_list_open(&p->list, s->prompt, &c->error) != DT_OK) return c->error.status;
     const arena_place scratch = arena_mark(&c->scratch), model = arena_mark(&c->model);
     const float *null = encode(c, p, d, s, numbers, observer);
     arena_release(&c->model, model);
-    if (null) take_null(c, d, null);
+    if (null) denoiser_take_null(c, d, null);
     arena_release(&c->scratch, scratch);
     return c->error.status;
 }
@@ -130,6 +94,6 @@ void prompts_close(prompts *p)
 {
     example_table_close(&p->told.context);
     example_table_close(&p->told.control);
-    text_table_close(&p->lines);
+    prompt_list_close(&p->list);
     *p = (prompts){0};
 }

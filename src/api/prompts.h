@@ -4,16 +4,14 @@
 #define API_PROMPTS_H
 
 #include "data/examples.h"
+#include "data/prompt_list.h"
 #include "diffusion/denoiser.h"
-#include "prepare/text_table.h"
 
 typedef struct prompts {
-    const char **text; /* [count], in the model arena; NULL: the denoiser is told no context */
-    int64_t count;
+    prompt_list list; /* count 0: the denoiser is told no context */
     examples
         told; /* contexts of the first told.count of them: number i has that of i % told.count. told.sha256 is of the
                     * encoder and all texts, the negative one among them */
-    text_table lines;
 } prompts;
 
 /* Encodes s->prompt, or the lines of the text file that it names (NAME.txt), as far as the first `numbers` samples need them, and

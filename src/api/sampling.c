@@ -118,7 +118,7 @@ dt_status sampling_end(const sampling *p, sampler *out, int64_t steps)
 
 static size_t add_prompts(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
 {
-    if (!p->prompts.text) return used;
+    if (!p->prompts.list.count) return used;
     snprintf(out + used, SAMPLE_TEXT_MAX - used, ", prompts and their encoder sha256 %s", p->prompts.told.sha256);
     return strlen(out);
 }

@@ -232,6 +232,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     RULE((s->control[0] || s->controlnet_model[0]) && s->adapter != DT_ADAPTER_NONE,
          "a ControlNet trains as a whole: leave out adapter");
     RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
+    RULE(s->text_encoder[0] && !s->cache_dir[0], "text_encoder needs cache_dir, where encoded prompts are kept");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     check_convergence(s, err);
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,

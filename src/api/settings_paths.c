@@ -62,8 +62,8 @@ enum { USES = sizeof uses / sizeof *uses };
 static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *name, settings_verb verb)
 {
     const settings_key *key = settings_find(name);
-    const bool unused =
-        !strcmp(name, "cache_dir") && !s->vae[0] && !s->control[0] && !s->controlnet_model[0]; /* it has a default */
+    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0] && !s->control[0] && !s->controlnet_model[0] &&
+                        !s->text_encoder[0]; /* it has a default */
     const bool experiment = verb == SETTINGS_RUN || verb == SETTINGS_STUDY;
     const unsigned verbs = experiment ? ~0u : verb; /* all stages' */
     const char *value = (key->verbs & verbs) && !unused ? (const char *)s + key->offset : "";

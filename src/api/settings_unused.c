@@ -57,7 +57,7 @@ static bool tells_no_control(const dt_settings *s)
 
 static bool keeps_nothing(const dt_settings *s)
 {
-    return !s->vae[0] && tells_no_control(s);
+    return !s->vae[0] && !s->text_encoder[0] && tells_no_control(s);
 }
 
 static bool annotates_nothing(const dt_settings *s)
@@ -68,6 +68,11 @@ static bool annotates_nothing(const dt_settings *s)
 static bool has_a_controlnet(const dt_settings *s)
 {
     return s->controlnet_model[0] != '\0';
+}
+
+static bool draws_no_grid(const dt_settings *s)
+{
+    return s->sample_steps == 0;
 }
 
 static bool measures_no_distance(const dt_settings *s)
@@ -157,10 +162,14 @@ static const unused unused_keys[] = {
     {SETTINGS_BANK, annotates_nothing, "vae", "control", false},
     {SETTINGS_TRAIN, has_a_controlnet, "conditioning_embedding_out_channels",
      "is for a new ControlNet; controlnet_model has its own", true},
+    {SETTINGS_TRAIN, pretrains, "text_encoder tokenizer validation_prompt",
+     "is for tuning a model that is told prompts; a new one is told classes", true},
+    {SETTINGS_TRAIN, draws_no_grid, "validation_prompt", "sample_steps", false},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
     {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
-    {SETTINGS_TRAIN | SETTINGS_IDEAL, keeps_nothing, "cache_dir", "vae", false},
+    {SETTINGS_TRAIN, keeps_nothing, "cache_dir", "vae, control or text_encoder", false},
+    {SETTINGS_IDEAL, keeps_nothing, "cache_dir", "vae", false},
     {SETTINGS_IDEAL, has_model, "resolution", "is for an ideal without pretrained_model, which has its own", true},
     {SETTINGS_IDEAL, has_no_model, "file_weights num_heads adapter_weights mixed_precision device", "pretrained_model",
      false},

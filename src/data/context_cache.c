@@ -6,6 +6,7 @@
 #include <nettle/sha2.h>
 
 #include "base/finite.h"
+#include "base/say.h"
 #include "base/text.h"
 
 enum { TEXTS_TOGETHER = 16 };
@@ -108,7 +109,7 @@ static void go_on(const filling *f, int64_t done, int64_t n)
 }
 
 /* Of n texts those that the cache lacks, the same one counted each time it comes. */
-static int64_t count_missing(const shard_cache *k, char *const text[], int64_t n)
+static int64_t count_missing(const shard_cache *k, const char *const text[], int64_t n)
 {
     int64_t missing = 0;
     uint8_t key[SHARD_KEY];
@@ -119,7 +120,7 @@ static int64_t count_missing(const shard_cache *k, char *const text[], int64_t n
     return missing;
 }
 
-dt_status context_cache_fill(ctx *c, shard_cache *k, const context_encoder *e, char *const text[], int64_t n,
+dt_status context_cache_fill(ctx *c, shard_cache *k, const context_encoder *e, const char *const text[], int64_t n,
                              const data_watcher *watch)
 {
     filling f = {.c = c, .k = k, .e = e, .watch = watch, .values = e->tokens * e->width};
@@ -140,5 +141,15 @@ dt_status context_cache_fill(ctx *c, shard_cache *k, const context_encoder *e, c
         dt_error ignored = {0}; /* what could not be kept is encoded again */
         shard_cache_finish(k, &ignored);
     }
+    return c->error.status;
+}
+
+dt_status context_tell_cut(ctx *c, const context_encoder *e, const char *what, const char *const text[], int64_t n,
+                           const data_watcher *watch)
+{
+    int64_t cut = 0;
+    if (!ctx_failed(c) && e->count_cut && e->count_cut(c, e->user, &cut, text, n) == DT_OK && cut && watch->log)
+        say(watch->log, watch->user, "%lld of %lld %s have more than %lld tokens; what is beyond is left out",
+            (long long)cut, (long long)n, what, (long long)e->tokens);
     return c->error.status;
 }

@@ -17,7 +17,11 @@ void context_cache_key(uint8_t key[SHARD_KEY], const char *text);
 
 /* Encodes those of n texts that the cache lacks, some at a time. DT_ERR_NUMERIC for a context that is not finite, naming the text;
  * DT_ERR_INTERRUPTED when the watcher stopped it: what was encoded stays. */
-dt_status context_cache_fill(ctx *c, shard_cache *k, const context_encoder *e, char *const text[], int64_t n,
+dt_status context_cache_fill(ctx *c, shard_cache *k, const context_encoder *e, const char *const text[], int64_t n,
                              const data_watcher *watch);
+
+/* Tells how many of n texts the encoder cuts, if any does: "3 of 40 <what> have more than ..". */
+dt_status context_tell_cut(ctx *c, const context_encoder *e, const char *what, const char *const text[], int64_t n,
+                           const data_watcher *watch);
 
 #endif

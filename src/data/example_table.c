@@ -35,6 +35,24 @@ dt_status example_table_own(example_table *t, float *values, int64_t rows, dt_er
     return example_table_append(t, values, rows, example_table_row_bytes(t), err);
 }
 
+dt_status example_table_in_turn(example_table *out, const example_table *from, int64_t examples, int64_t count,
+                                dt_error *err)
+{
+    *out = (example_table){.dim_count = from->dim_count, .map_channels = from->map_channels, .row_count = count};
+    memcpy(out->dim, from->dim, sizeof out->dim);
+    out->row = malloc((size_t)count * sizeof *out->row);
+    if (!out->row) return no_memory(out, err);
+    for (int64_t i = 0; i < count; i++) out->row[i] = example_table_row(from, i % examples, i / examples);
+    return DT_OK;
+}
+
+dt_status example_table_await(example_table *t, int64_t rows, dt_error *err)
+{
+    t->row_count = rows;
+    t->key = malloc((size_t)rows * sizeof *t->key);
+    return t->key ? DT_OK : no_memory(t, err);
+}
+
 dt_status example_table_settle(example_table *t, const shard_cache *cache, dt_error *err)
 {
     if (!t->key) return DT_OK;

@@ -23,6 +23,14 @@ dt_status example_table_own(example_table *t, float *values, int64_t rows, dt_er
 /* Appends n rows of `bytes` each, which lie one behind the other in a mapped file. */
 dt_status example_table_append(example_table *t, const void *rows, int64_t n, size_t bytes, dt_error *err);
 
+/* Makes *out `count` rows, where those of the first `examples` examples of `from` lie: example by example in turn, of each the next of its
+ * rows every time. */
+dt_status example_table_in_turn(example_table *out, const example_table *from, int64_t examples, int64_t count,
+                                dt_error *err);
+
+/* Makes room for the keys of so many rows, of which none is found yet. */
+dt_status example_table_await(example_table *t, int64_t rows, dt_error *err);
+
 /* Finds the rows by their keys: the first tensor of a cache that has been finished. One that it lacks is zeros. */
 dt_status example_table_settle(example_table *t, const shard_cache *cache, dt_error *err);
 

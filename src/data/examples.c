@@ -77,13 +77,6 @@ static dt_status take_control(void *user, const dataset_file *file, const uint8_
     return err->status;
 }
 
-static dt_status take_keys(example_table *t, int64_t rows, dt_error *err)
-{
-    t->row_count = rows;
-    t->key = malloc((size_t)rows * sizeof *t->key);
-    return t->key ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory for what %lld pictures are told", (long long)rows);
-}
-
 static dt_status tell_contexts(ctx *c, examples *e, const examples_options *o)
 {
     const context_encoder *encoder = o->told->encoder;
@@ -93,10 +86,12 @@ static dt_status tell_contexts(ctx *c, examples *e, const examples_options *o)
     e->context = (example_table){.dim_count = 2, .dim = {encoder->tokens, encoder->width}, .first = malloc(bytes)};
     if (!e->context.first) return error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for its captions", d->path);
     memcpy(e->context.first, d->caption_first, bytes);
-    if (take_keys(&e->context, rows, &c->error) != DT_OK) return c->error.status;
+    if (example_table_await(&e->context, rows, &c->error) != DT_OK) return c->error.status;
     for (int64_t i = 0; i < rows; i++) context_cache_key(e->context.key[i], d->caption[i]);
     if (o->rehearsal) return DT_OK;
-    return context_cache_fill(c, o->told->contexts, encoder, d->caption, rows, &o->watch);
+    const char *const *caption = (const char *const *)d->caption;
+    context_cache_fill(c, o->told->contexts, encoder, caption, rows, &o->watch);
+    return context_tell_cut(c, encoder, "captions", caption, rows, &o->watch);
 }
 
 /* The map of a picture in memory is known by its square. */
@@ -122,7 +117,7 @@ static dt_status tell_controls(ctx *c, examples *e, const examples_options *o)
     const uint8_t(*known)[DATASET_CONTENT] = (const uint8_t(*)[DATASET_CONTENT])(d->control ? d->control : d->content);
     e->control =
         (example_table){.dim_count = 3, .dim = {3, side, side}, .map_channels = o->told->controls->maker.channels};
-    if (take_keys(&e->control, d->count, &c->error) != DT_OK) return c->error.status;
+    if (example_table_await(&e->control, d->count, &c->error) != DT_OK) return c->error.status;
     for (int64_t i = 0; i < d->count && (known || ctx_go_on(c)); i++) {
         if (known)
             memcpy(e->control.key[i], known[i], SHARD_KEY);

@@ -10,6 +10,8 @@ typedef struct context_encoder {
     void *user;
     /* context[n,tokens,width] of n texts, the host's; each text's is the same whatever it stands beside */
     dt_status (*encode)(ctx *c, void *user, float *context, const char *const text[], int64_t n);
+    /* how many of n texts are too long and were cut; NULL: none ever is */
+    dt_status (*count_cut)(ctx *c, void *user, int64_t *cut, const char *const text[], int64_t n);
     void (*close)(void *user); /* what it holds outside the arenas; NULL: nothing */
 } context_encoder;
 

@@ -29,3 +29,15 @@ condition denoiser_unconditional(ctx *c, const denoiser *d, const condition *k, 
                        .context = null_contexts(c, d, n),
                        .control = k->control ? k->control : blank_controls(c, d, n)};
 }
+
+dt_status denoiser_take_null(ctx *c, denoiser *d, const float *values)
+{
+    const arena_place mark = arena_mark(&c->scratch);
+    tensor *null = tensor_new(c, &c->model, 2, (int64_t[]){d->context_tokens, d->context_width});
+    real *prepared = null ? numbers_prepare(c, &c->scratch, null->data, tensor_count(null)) : NULL;
+    for (int64_t i = 0; prepared && i < tensor_count(null); i++) prepared[i] = (real)values[i];
+    if (prepared) numbers_send(c, null->data, prepared, tensor_count(null));
+    arena_release(&c->scratch, mark);
+    d->null_context = null;
+    return c->error.status;
+}

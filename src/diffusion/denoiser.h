@@ -74,4 +74,7 @@ static inline tensor *denoiser_forward(ctx *c, const denoiser *d, tensor *x, con
  * control stays, and is zeros where there is none. */
 condition denoiser_unconditional(ctx *c, const denoiser *d, const condition *k, int64_t n);
 
+/* Gives it the null context of these values [context_tokens, context_width], the host's, in the model arena. */
+dt_status denoiser_take_null(ctx *c, denoiser *d, const float *values);
+
 #endif

@@ -79,12 +79,25 @@ dt_status measure_validation(const measures *m, const trainer *t, measured_set s
 
 /* ---- samples ---- */
 
-dt_status measure_draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user)
+static dt_status draw_with(const measures *m, trainer *t, const drawing *d, int64_t count, drawing_taker *take,
+                           void *user)
 {
     if (m->averaged) trainset_swap_averages(t->c, &t->set);
-    drawing_run(t->c, &m->drawing, 0, count, take, user);
+    drawing_run(t->c, d, 0, count, take, user);
     if (m->averaged) trainset_swap_averages(t->c, &t->set);
     return t->c->error.status;
+}
+
+dt_status measure_draw(const measures *m, trainer *t, int64_t count, drawing_taker *take, void *user)
+{
+    return draw_with(m, t, &m->drawing, count, take, user);
+}
+
+static drawing grid_drawing(const measures *m)
+{
+    drawing d = m->drawing;
+    if (m->grid_told.count) d.told = &m->grid_told;
+    return d;
 }
 
 typedef struct grid_taker {
@@ -123,10 +136,11 @@ static float *grid_pictures_alloc(ctx *c, const measures *m)
 dt_status measure_grid(const measures *m, trainer *t, image *grid, bool *labelled)
 {
     ctx *c = t->c;
+    const drawing d = grid_drawing(m);
     const arena_place mark = arena_mark(&c->step);
     grid_taker g = {.values = sample_values(drawing_picture_shape(&m->drawing)), .pictures = grid_pictures_alloc(c, m)};
     *labelled = true;
-    if (g.pictures && measure_draw(m, t, m->sample_count, take_pictures, &g) == DT_OK)
+    if (g.pictures && draw_with(m, t, &d, m->sample_count, take_pictures, &g) == DT_OK)
         draw_grid(m, t, g.pictures, grid, labelled);
     arena_release(&c->step, mark);
     return c->error.status;
@@ -182,6 +196,21 @@ static dt_status open_drawing(measures *m, const trainer *t, const dt_settings *
     return sampler_open(&m->drawing.sampler, &t->model, s, &c->error);
 }
 
+/* A grid of prompts of its own has the controls of the held-out examples as ever. */
+static dt_status open_grid(measures *m, const trainer *t)
+{
+    const examples *told = m->drawing.told;
+    dt_error *err = &t->c->error;
+    examples *grid = &m->grid_told;
+    const example_table *prompts = &t->told.prompts;
+    if (!prompts->row || m->sample_count == 0) return err->status;
+    grid->count = m->sample_count;
+    if (example_table_in_turn(&grid->context, prompts, prompts->row_count, grid->count, err) != DT_OK)
+        return err->status;
+    return told->control.row ? example_table_in_turn(&grid->control, &told->control, told->count, grid->count, err)
+                             : DT_OK;
+}
+
 /* The reference is the held-out data: as the base sees it, or as pictures. */
 static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds)
 {
@@ -221,7 +250,7 @@ dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, mod
                     .averaged = s->weights == DT_WEIGHTS_EMA};
     if (s->eval_steps > 0 && open_meter(m, t, s, kinds) != DT_OK) return t->c->error.status;
     if (s->eval_steps > 0 || s->sample_steps > 0 || s->convergence_steps > 0) open_drawing(m, t, s);
-    return t->c->error.status;
+    return m->draws_grids && !ctx_failed(t->c) ? open_grid(m, t) : t->c->error.status;
 }
 
 /* ---- what all of it takes ---- */
@@ -279,4 +308,6 @@ int64_t measures_rehearse(const measures *m, trainer *t)
 void measures_close(measures *m)
 {
     meter_close(&m->meter);
+    example_table_close(&m->grid_told.context);
+    example_table_close(&m->grid_told.control);
 }

@@ -29,8 +29,9 @@ typedef struct measures {
     bool validates, draws_grids, measures_distances; /* what is wanted */
     bool averaged;                                   /* samples are drawn with the averages of the weights */
     class_list labels;
-    drawing drawing; /* open where samples are wanted */
-    meter meter;     /* open where distances are wanted; its reference are the held-out images */
+    drawing drawing;    /* open where samples are wanted */
+    examples grid_told; /* what grids are told where prompts are given for them; count 0: the same as all samples */
+    meter meter;        /* open where distances are wanted; its reference are the held-out images */
 } measures;
 
 /* Opens what s->sample_steps and s->eval_steps make necessary. The trainer is borrowed and stays where it is. */

@@ -11,7 +11,7 @@
 #include "file/file.h"
 #include "container/mat_file.h"
 #include "image/image.h"
-#include "prepare/text_table.h"
+#include "file/text_table.h"
 
 typedef char path_text[DT_PATH_MAX];
 typedef char where_text[DT_PATH_MAX + 32];

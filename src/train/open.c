@@ -282,6 +282,16 @@ static dt_status open_null_time(opening *o)
     return d->ops->start_null_time(o->c, d);
 }
 
+/* Told nothing is told the empty text, unless the network has a null context of its own. */
+static dt_status take_null(opening *o)
+{
+    trainer *t = o->t;
+    const example_table *null = &t->told.null;
+    if (!ctx_failed(o->c) && null->row && !t->model.null_context) denoiser_take_null(o->c, &t->model, null->row[0]);
+    t->null_context = feed_null_context(o->c, &t->model);
+    return o->c->error.status;
+}
+
 static dt_status open_model(opening *o, model_kinds kinds)
 {
     trainer *t = o->t;
@@ -294,8 +304,7 @@ static dt_status open_model(opening *o, model_kinds kinds)
         t->model.ops->check_format(&t->model, o->s->save_model_as, "save_model_as", &o->c->error) != DT_OK)
         return o->c->error.status;
     if (adapter_open(o->c, &t->adapter, &t->model, &plan, (uint64_t)o->s->seed) != DT_OK) return o->c->error.status;
-    t->null_context = feed_null_context(o->c, &t->model);
-    return o->c->error.status;
+    return take_null(o);
 }
 
 /* ---- the whole ---- */

@@ -4,22 +4,59 @@
 #include <string.h>
 
 #include "data/context_cache.h"
+#include "data/prompt_list.h"
 
 /* ---- opening ---- */
+
+static dt_status refuse_prompts(const dt_settings *s, const model_file *file, dt_error *err)
+{
+    const char *const keys[] = {s->text_encoder, "text_encoder",       s->tokenizer,
+                                "tokenizer",     s->validation_prompt, "validation_prompt"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i += 2)
+        if (keys[i][0])
+            return error_set(err, DT_ERR_ARG, "%s is for models that are told prompts; %s is none", keys[i + 1],
+                             file->path);
+    return err->status;
+}
+
+/* Rows of a table, known by their texts until it is settled. */
+static dt_status encode(told_data *d, example_table *t, const char *const text[], int64_t n, const examples_options *o)
+{
+    *t = (example_table){.dim_count = 2, .dim = {d->encoder.tokens, d->encoder.width}};
+    if (example_table_await(t, n, &d->c->error) != DT_OK) return d->c->error.status;
+    for (int64_t i = 0; i < n; i++) context_cache_key(t->key[i], text[i]);
+    return o->rehearsal ? DT_OK : context_cache_fill(d->c, &d->contexts, &d->encoder, text, n, &o->watch);
+}
+
+static dt_status open_prompts(told_data *d, const dt_settings *s, const examples_options *o)
+{
+    prompt_list p;
+    dt_error *err = &d->c->error;
+    if (!s->validation_prompt[0] || prompt_list_open(&p, s->validation_prompt, err) != DT_OK) return err->status;
+    encode(d, &d->prompts, p.text, p.count, o);
+    context_tell_cut(d->c, &d->encoder, "prompts of validation_prompt", p.text, p.count, &o->watch);
+    prompt_list_close(&p);
+    return err->status;
+}
 
 static dt_status open_contexts(told_data *d, const dt_settings *s, const model_file *file, const examples_options *o)
 {
     const model_kind *kind = file->kind;
     dt_error *err = &d->c->error;
-    if (kind->open_encoder) kind->open_encoder(d->c, &d->encoder, &file->tensors, s->pretrained_model);
-    if (err->status != DT_OK || !d->encoder.encode) return err->status;
+    if (kind->open_encoder)
+        kind->open_encoder(d->c, &d->encoder, &file->tensors,
+                           s->text_encoder[0] ? s->text_encoder : s->pretrained_model, s->tokenizer);
+    if (err->status != DT_OK) return err->status;
+    if (!d->encoder.encode) return refuse_prompts(s, file, err);
     d->has_contexts = true;
     memcpy(d->encoder_sha256, d->encoder.sha256, sizeof d->encoder_sha256);
     d->told.encoder = &d->encoder;
     d->told.contexts = &d->contexts;
     d->told.default_prompt = s->default_prompt;
-    return (o->rehearsal ? context_cache_look : context_cache_open)(&d->contexts, s->cache_dir, &d->encoder, &o->watch,
-                                                                    err);
+    if ((o->rehearsal ? context_cache_look : context_cache_open)(&d->contexts, s->cache_dir, &d->encoder, &o->watch,
+                                                                 err) != DT_OK)
+        return err->status;
+    return encode(d, &d->null, &(const char *){""}, 1, o) == DT_OK ? open_prompts(d, s, o) : err->status;
 }
 
 static dt_status make_map(ctx *c, void *user, uint8_t *map, const uint8_t *rgb, int64_t height, int64_t width)
@@ -85,6 +122,8 @@ dt_status told_finish(told_data *d, examples *const sets[], int count)
     close_encoder(d);
     arena_release(&d->c->model, d->mark);
     if (d->has_contexts && shard_cache_finish(&d->contexts, err) != DT_OK) return err->status;
+    if (d->has_contexts && example_table_settle(&d->null, &d->contexts, err) == DT_OK)
+        example_table_settle(&d->prompts, &d->contexts, err);
     if (d->has_controls && shard_cache_finish(&d->controls.shards, err) != DT_OK) return err->status;
     for (int i = 0; i < count && err->status == DT_OK; i++) examples_settle(sets[i], &d->told, err);
     return err->status;
@@ -109,6 +148,8 @@ dt_status told_check(const told_data *d, const examples *set, const denoiser *mo
 void told_close(told_data *d)
 {
     close_encoder(d);
+    example_table_close(&d->null);
+    example_table_close(&d->prompts);
     shard_cache_close(&d->contexts);
     control_cache_close(&d->controls);
 }

@@ -16,11 +16,14 @@ typedef struct told_data {
     control_cache controls;
     annotator annotator; /* while data is opened, where maps are made */
     char maker_identity[DT_PATH_MAX];
-    examples_told told; /* for the data's opening */
+    examples_told told;    /* for the data's opening */
+    example_table null;    /* the context of the empty text, one row: what a network is told that is told nothing */
+    example_table prompts; /* contexts of s->validation_prompt, for sample grids; row NULL: none are given */
 } told_data;
 
-/* Opens the encoder and the caches that the network of `file` needs; `options` says how pictures are read. Nothing else may be put into
- * the model arena before told_finish. */
+/* Opens the encoder and the caches that the network of `file` needs, and encodes the prompts of the settings; `options` says how
+ * pictures are read. Nothing else may be put into the model arena before told_finish. DT_ERR_ARG where the settings speak of prompts and
+ * the network is told none. */
 dt_status told_open(told_data *d, ctx *c, const dt_settings *s, const model_file *file,
                     const examples_options *options);
 

@@ -74,9 +74,11 @@ typedef struct model_kind {
     bool (*knows)(const char *name);
     /* Makes it, filled by the rules of its table with this seed. */
     dt_status (*make)(ctx *c, denoiser *d, const model_size *size, uint64_t seed);
-    /* Opens, in the model arena, what encodes the prompts that the network of a viewed file is told; `model` is the path as it was given.
-     * Leaves e->encode NULL for a network that is told no context. NULL: none is. */
-    dt_status (*open_encoder)(ctx *c, context_encoder *e, const tensor_file *f, const char *model);
+    /* Opens, in the model arena, what encodes the prompts that the network of a viewed file is told: the text encoder of `model`, a path,
+     * with the vocabulary at that path (empty: by the text encoder). Leaves e->encode NULL for a network that is told no context.
+     * DT_ERR_SHAPE where the network is told contexts of another shape. NULL: none is told any. */
+    dt_status (*open_encoder)(ctx *c, context_encoder *e, const tensor_file *f, const char *model,
+                              const char *vocabulary);
     /* Whether the network of a viewed file is told a control picture. NULL: none is. */
     bool (*is_controlled)(const tensor_file *f);
     const char *names; /* of new networks, for messages */

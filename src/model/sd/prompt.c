@@ -129,6 +129,14 @@ dt_status prompt_encoder_open(ctx *c, prompt_encoder *p, const char *model)
     return prompt_encoder_open_with(c, p, model, "");
 }
 
+dt_status prompt_check_fit(const prompt_encoder *p, int64_t tokens, int64_t width, const char *model, dt_error *err)
+{
+    if (p->tokens == tokens && p->width == width) return DT_OK;
+    return error_set(err, DT_ERR_SHAPE,
+                     "%s: the text encoder gives %lld tokens of width %lld, but the model is told %lld of width %lld",
+                     model, (long long)p->tokens, (long long)p->width, (long long)tokens, (long long)width);
+}
+
 /* ---- encoding ---- */
 
 static void encode_batch(ctx *c, const prompt_encoder *p, float *context, const char *const text[], int64_t n)

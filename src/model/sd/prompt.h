@@ -27,6 +27,9 @@ dt_status prompt_encoder_open_with(ctx *c, prompt_encoder *p, const char *model,
  * for one prompt does not depend on the others. A prompt that is too long is cut. Errors as tokenizer_encode. */
 dt_status prompt_encode(ctx *c, const prompt_encoder *p, float *context, const char *const text[], int64_t n);
 
+/* DT_ERR_SHAPE naming `model`, where the encoder came from, unless a network is told contexts of this shape. */
+dt_status prompt_check_fit(const prompt_encoder *p, int64_t tokens, int64_t width, const char *model, dt_error *err);
+
 /* How many of the prompts are cut. */
 dt_status prompt_count_cut(ctx *c, const prompt_encoder *p, int64_t *cut, const char *const text[], int64_t n);
 

@@ -1,6 +1,6 @@
 /* Lists as archives have them: a file of lines, and a file of comma-separated values (RFC 4180). */
-#ifndef PREPARE_TEXT_TABLE_H
-#define PREPARE_TEXT_TABLE_H
+#ifndef FILE_TEXT_TABLE_H
+#define FILE_TEXT_TABLE_H
 
 #include "base/error.h"
 

@@ -1,4 +1,4 @@
-#include "prepare/text_table.h"
+#include "file/text_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
