@@ -273,6 +273,111 @@ static void at_scale_zero_it_draws_what_the_base_draws(void **state)
     fixture_must(dt_sample, &s);
 }
 
+/* Its last steps by the base, which is told no control: from what sample draws with it to what sample draws without. */
+static void a_chain_leads_from_it_to_its_base(void **state)
+{
+    (void)state;
+    static uint8_t pixels[2][3 * FIXTURE_SIZE * FIXTURE_SIZE], expected[sizeof pixels[0]];
+    dt_chain_result result;
+    dt_context *c = NULL;
+    dt_settings s = controlled_settings("chain", 20);
+    snprintf(s.tail_model, sizeof s.tail_model, "%s", temp_path("base"));
+    snprintf(s.reference, sizeof s.reference, "%s", temp_path("held"));
+    snprintf(s.tails, sizeof s.tails, "0,1");
+    s.eval_count = s.num_samples = 4;
+    assert_int_equal(dt_open(&c, &s), DT_OK);
+    if (dt_chain(c, &s, NULL, &result) != DT_OK) fail_msg("%s", dt_message(c));
+    dt_close(c);
+    dt_settings told = controlled_settings("chain-told", 20), alone = sample_settings("chain-alone");
+    fixture_must(dt_sample, &told);
+    fixture_must(dt_sample, &alone);
+    read_pixels(pixels[0], "chain/p0");
+    read_pixels(pixels[1], "chain/p100");
+    read_pixels(expected, "chain-told");
+    assert_memory_equal(pixels[0], expected, sizeof expected);
+    read_pixels(expected, "chain-alone");
+    assert_memory_equal(pixels[1], expected, sizeof expected);
+    assert_memory_not_equal(pixels[0], pixels[1], sizeof expected);
+    s.control_data[0] = '\0';
+    assert_int_equal(dt_open(&c, &s), DT_OK);
+    assert_int_equal(dt_chain(c, &s, NULL, &result), DT_ERR_ARG);
+    assert_non_null(strstr(dt_message(c), "controlnet_model needs control_data"));
+    dt_close(c);
+}
+
+/* ---- predictions ---- */
+
+enum { N = 2, VALUES = N * 3 * FIXTURE_SIZE * FIXTURE_SIZE };
+
+static void write_input(const char *name, bool with_control)
+{
+    static float x0[VALUES], noise[VALUES], control[VALUES];
+    const int64_t n = N, t[N] = {20, 800}, y[N] = {0, 2}, dims[] = {N, 3, FIXTURE_SIZE, FIXTURE_SIZE};
+    dt_error err = {0};
+    for (int i = 0; i < VALUES; i++) {
+        x0[i] = (float)sin(0.3 * i);
+        noise[i] = (float)cos(1.7 * i);
+        control[i] = (float)(i % 7) / 7;
+    }
+    const tensor_source source[] = {
+        {.name = "x0", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x0},
+        {.name = "noise", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = noise},
+        {.name = "t", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = &n, .data = t},
+        {.name = "y", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = &n, .data = y},
+        {.name = "control", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = control}};
+    if (safetensors_write(temp_path(name), source, with_control ? 5 : 4, NULL, 0, NULL, &err) != DT_OK)
+        fail_msg("%s", err.message);
+}
+
+/* The prediction in out[VALUES], and the open file of all that was said. */
+static dt_status predict(dt_settings s, float *out, tensor_file *f)
+{
+    dt_context *c = NULL;
+    dt_error err = {0};
+    snprintf(s.output, sizeof s.output, "%s", temp_path("said.safetensors"));
+    assert_int_equal(dt_open(&c, &s), DT_OK);
+    const dt_status status = dt_predict(c, &s);
+    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
+    dt_close(c);
+    if (status != DT_OK) return status;
+    if (safetensors_open(f, s.output, &err) != DT_OK) fail_msg("%s", err.message);
+    assert_int_equal(tensor_read_f32(out, tensor_file_find(f, "out"), &err), DT_OK);
+    return status;
+}
+
+static void it_predicts_what_its_base_does_and_more(void **state)
+{
+    (void)state;
+    static float alone[VALUES], silent[VALUES], told[VALUES];
+    tensor_file f;
+    dt_settings s;
+    dt_settings_init(&s);
+    s.threads = 1;
+    s.gradients = true;
+    write_input("told.safetensors", true);
+    write_input("untold.safetensors", false);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base"));
+    snprintf(s.input, sizeof s.input, "%s", temp_path("told.safetensors"));
+    assert_int_equal(predict(s, alone, &f), DT_OK);
+    assert_non_null(tensor_file_find(&f, "grad.conv_out.weight"));
+    tensor_file_close(&f);
+    s.controlnet_conditioning_scale = 0;
+    assert_int_equal(predict(s, silent, &f), DT_ERR_ARG);
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("first"));
+    assert_int_equal(predict(s, silent, &f), DT_OK);
+    tensor_file_close(&f);
+    s.controlnet_conditioning_scale = 1;
+    assert_int_equal(predict(s, told, &f), DT_OK);
+    assert_non_null(tensor_file_find(&f, "grad.controlnet_mid_block.weight"));
+    assert_null(tensor_file_find(&f, "grad.conv_out.weight"));
+    tensor_file_close(&f);
+    assert_memory_equal(silent, alone, sizeof alone);
+    assert_memory_not_equal(told, alone, sizeof alone);
+    snprintf(s.input, sizeof s.input, "%s", temp_path("untold.safetensors"));
+    assert_int_equal(predict(s, told, &f), DT_ERR_SHAPE);
+    assert_non_null(strstr(fixture_message, "tensor control with 4 dimensions expected, it is missing"));
+}
+
 static void a_run_draws_grids_of_its_held_out_controls(void **state)
 {
     (void)state;
@@ -442,6 +547,8 @@ int main(void)
         cmocka_unit_test(the_frozen_base_teaches_it),
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
+        cmocka_unit_test(a_chain_leads_from_it_to_its_base),
+        cmocka_unit_test(it_predicts_what_its_base_does_and_more),
         cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
         cmocka_unit_test(obedience_is_measured_once_a_step),
         cmocka_unit_test(a_run_ends_where_samples_obey),

@@ -3,6 +3,7 @@
 #include "run_fixture.h"
 
 #include "api/prompts.h"
+#include "file/json_file.h"
 #include "measure/drawing.h"
 #include "model/sd/prompt.h"
 #include "model/sd/unet_denoiser.h"
@@ -486,6 +487,126 @@ static void what_is_cut_of_captions_is_told(void **state)
     assert_int_equal(unlink(temp_path("captioned/c0/001.txt")), 0);
 }
 
+/* ---- predict and diagnose ---- */
+
+static dt_status predict(dt_settings s, float *out, int64_t count)
+{
+    dt_context *other = NULL;
+    tensor_file f;
+    snprintf(s.output, sizeof s.output, "%s", temp_path("said.safetensors"));
+    assert_int_equal(dt_open(&other, &s), DT_OK);
+    const dt_status status = dt_predict(other, &s);
+    snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(other));
+    dt_close(other);
+    if (status != DT_OK) return status;
+    assert_int_equal(safetensors_open(&f, s.output, &c.error), DT_OK);
+    const tensor_entry *e = tensor_file_find(&f, "out");
+    assert_int_equal(e->count, count);
+    assert_int_equal(tensor_read_f32(out, e, &c.error), DT_OK);
+    tensor_file_close(&f);
+    return status;
+}
+
+/* x and t of two samples, and with `context` what they are told. */
+static void write_input(const char *name, const float *context)
+{
+    enum { N = 2, VALUES = N * 3 * 8 * 8 };
+    static float x[VALUES];
+    const int64_t n = N, t[N] = {3, 700}, dims[] = {N, 3, 8, 8}, told[] = {N, TOKENS, CLIP_WIDTH};
+    for (int i = 0; i < VALUES; i++) x[i] = (float)sin(0.3 * i);
+    const tensor_source source[] = {
+        {.name = "x", .dtype = SAFETENSORS_F32, .dim_count = 4, .dims = dims, .values = x},
+        {.name = "t", .dtype = SAFETENSORS_I64, .dim_count = 1, .dims = &n, .data = t},
+        {.name = "context", .dtype = SAFETENSORS_F32, .dim_count = 3, .dims = told, .values = context}};
+    if (safetensors_write(temp_path(name), source, context ? 3 : 2, NULL, 0, NULL, &c.error) != DT_OK)
+        fail_msg("%s", c.error.message);
+}
+
+static void predictions_are_told_prompts_or_contexts(void **state)
+{
+    (void)state;
+    enum { VALUES = 2 * 3 * 8 * 8 };
+    static float context[2 * TOKENS * CLIP_WIDTH], by_prompts[VALUES], by_contexts[VALUES];
+    static const char *const text[] = {"a cat", "mars"};
+    prompt_encoder e;
+    dt_settings s;
+    dt_settings_init(&s);
+    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip"), DT_OK);
+    assert_int_equal(prompt_encode(&c, &e, context, text, 2), DT_OK);
+    write_unet("unet.safetensors");
+    write_input("with.safetensors", context);
+    write_input("without.safetensors", NULL);
+    put_file("cat_and_mars.txt", "a cat\nmars\n");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("unet.safetensors"));
+    snprintf(s.input, sizeof s.input, "%s", temp_path("with.safetensors"));
+    assert_int_equal(predict(s, by_contexts, VALUES), DT_OK);
+    snprintf(s.text_encoder, sizeof s.text_encoder, "vectors/clip");
+    assert_int_equal(predict(s, by_prompts, VALUES), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "is for prompt; leave it out"));
+    snprintf(s.prompt, sizeof s.prompt, "%s", temp_path("cat_and_mars.txt"));
+    assert_int_equal(predict(s, by_prompts, VALUES), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "holds a context already; leave out prompt"));
+    snprintf(s.input, sizeof s.input, "%s", temp_path("without.safetensors"));
+    assert_int_equal(predict(s, by_prompts, VALUES), DT_OK);
+    assert_memory_equal(by_prompts, by_contexts, sizeof by_prompts);
+    snprintf(s.prompt, sizeof s.prompt, "a cat");
+    assert_int_equal(predict(s, by_prompts, VALUES), DT_OK);
+    assert_memory_equal(by_prompts, by_contexts, sizeof by_prompts / 2);
+    assert_memory_not_equal(by_prompts, by_contexts, sizeof by_prompts);
+    s.prompt[0] = s.text_encoder[0] = '\0';
+    assert_int_equal(predict(s, by_prompts, VALUES), DT_ERR_SHAPE);
+    assert_non_null(strstr(fixture_message, "tensor context with 3 dimensions expected, it is missing"));
+}
+
+/* A folder of the same weights with another activation. */
+static void another_encoder(const char *folder)
+{
+    char name[64], weights[DT_PATH_MAX];
+    assert_int_equal(file_make_dirs(temp_path(folder), &c.error), DT_OK);
+    snprintf(name, sizeof name, "%s/config.json", folder);
+    put_file(name, "{\"hidden_act\": \"gelu\", \"num_attention_heads\": 2}");
+    snprintf(name, sizeof name, "%s/model.safetensors", folder);
+    assert_non_null(realpath("vectors/clip/text_encoder/model.safetensors", weights));
+    assert_int_equal(symlink(weights, temp_path(name)), 0);
+}
+
+/* Of the target pictures in the first band. */
+static double target_loss(const char *folder)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s/diagnosis.json", folder);
+    json_t *all = json_file_read(temp_path(name), &c.error);
+    json_t *bands = json_object_get(json_object_get(all, "target_against_own"), "bands");
+    const double loss = json_number_value(json_object_get(json_array_get(bands, 0), "loss"));
+    json_decref(all);
+    return loss;
+}
+
+/* Where nothing is said, the empty text is told: its encoder has a part in the loss. */
+static void a_diagnosis_tells_the_empty_prompt(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    dt_settings s = captioned_settings("diagnosed");
+    s.validation_count = 4;
+    fixture_must(dt_diagnose, &s);
+    assert_int_equal(file_read_all(&text, &size, temp_path("diagnosed/train.yaml"), 1 << 20, &c.error), DT_OK);
+    assert_non_null(strstr(text, "text_encoder: 'vectors/clip/text_encoder'"));
+    assert_non_null(strstr(text, "tokenizer: 'vectors/clip/tokenizer'"));
+    free(text);
+    const double loss = target_loss("diagnosed");
+    another_encoder("gelu");
+    snprintf(s.text_encoder, sizeof s.text_encoder, "%s", temp_path("gelu"));
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("diagnosed-gelu"));
+    fixture_must(dt_diagnose, &s);
+    assert_true(loss > 0 && target_loss("diagnosed-gelu") != loss);
+    s.text_encoder[0] = '\0';
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("undiagnosed"));
+    assert_int_not_equal(fixture_call_until(dt_diagnose, &s, -1), DT_OK);
+    assert_false(file_exists(temp_path("undiagnosed")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,6 +622,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(grids_are_drawn_by_validation_prompts, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_trained_is_refused_before, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_cut_of_captions_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(predictions_are_told_prompts_or_contexts, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_diagnosis_tells_the_empty_prompt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

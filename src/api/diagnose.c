@@ -7,6 +7,7 @@
 
 #include "adapter/adapter.h"
 #include "api/api.h"
+#include "api/prompts.h"
 #include "base/clock.h"
 #include "base/say.h"
 #include "data/bank.h"
@@ -34,6 +35,7 @@ typedef struct diagnosing {
     codec codec;
     schedule schedule;
     float *null_context;
+    prompts nothing; /* the empty one */
     examples examples[SETS];
     int64_t count[SETS];  /* that are measured */
     int32_t *order[SETS]; /* [count]: which; every beginning of it is a random part of the set */
@@ -67,6 +69,15 @@ static void tell_done(diagnosing *k, int64_t more)
 
 /* ---- opening ---- */
 
+/* A network that is told prompts is told the empty one all along, as its null context and as what is drawn. */
+static dt_status tell_nothing(diagnosing *k)
+{
+    dt_settings s = *k->s;
+    s.prompt[0] = s.negative_prompt[0] = '\0';
+    if (k->model.null_context) return k->c->error.status;
+    return prompts_open(k->c, &k->nothing, &k->model, &s, 1, k->watch.observer);
+}
+
 static dt_status open_model(diagnosing *k, model_kinds kinds)
 {
     ctx *c = k->c;
@@ -79,7 +90,7 @@ static dt_status open_model(diagnosing *k, model_kinds kinds)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s is told control pictures; it cannot be diagnosed",
                          s->pretrained_model, k->model.ops->kind);
     schedule_full(&k->schedule, k->model.process.noise);
-    k->null_context = feed_null_context(c, &k->model);
+    if (tell_nothing(k) == DT_OK) k->null_context = feed_null_context(c, &k->model);
     return c->error.status;
 }
 
@@ -154,6 +165,7 @@ static dt_status draw_own(diagnosing *k)
     drawing d = {.labels = k->model.class_count ? &null : NULL, .batch = k->s->sample_batch_size};
     dt_settings s = *k->s;
     const bool pixels = k->codec.kind == CODEC_PIXELS;
+    if (k->nothing.list.count) d.told = &k->nothing.told;
     s.sampler = process_is_flow(&k->model.process) ? DT_SAMPLER_EULER : DT_SAMPLER_DPM_2M;
     s.num_inference_steps = DRAWN_STEPS;
     s.timestep_spacing = DT_SPACING_AUTO;
@@ -354,6 +366,7 @@ dt_status diagnose(ctx *c, diagnosis *d, advice *a, const dt_settings *s, const 
                 s->output_dir, s->output_dir);
     }
     for (int set = 0; set < SETS; set++) examples_close(&k.examples[set]);
+    prompts_close(&k.nothing);
     model_info_free(&k.info);
     return c->error.status;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/api.h"
+#include "api/prompts.h"
 #include "container/tensor_open.h"
 #include "model/dit/dit_file.h"
 #include "container/safetensors.h"
@@ -79,12 +80,33 @@ static dt_status read_times(prediction *p)
     return DT_OK;
 }
 
+/* A context is a tensor of the input, or the settings' prompts in turn. */
+static dt_status read_context(prediction *p)
+{
+    prompts told;
+    batch *b = &p->b;
+    ctx *c = p->c;
+    dt_settings s = *p->s;
+    const bool given = tensor_file_find(&p->input, "context") != NULL;
+    s.negative_prompt[0] = '\0'; /* nobody is guided */
+    if (given && s.prompt[0])
+        return error_set(&c->error, DT_ERR_ARG, "%s: holds a context already; leave out prompt", s.input);
+    if (b->condition.context && (given || !s.prompt[0]))
+        return read_tensor(p, b->context_values, b->condition.context, "context");
+    if (prompts_open(c, &told, &p->model, &s, b->count, api_observer(NULL)) == DT_OK)
+        for (int64_t i = 0; b->condition.context && i < b->count; i++)
+            example_table_get(b->context_values + i * example_table_values(&told.told.context), &told.told.context,
+                              i % told.told.count, 0, false);
+    prompts_close(&told);
+    return c->error.status;
+}
+
 static dt_status read_told(prediction *p)
 {
     batch *b = &p->b;
     const condition *k = &b->condition;
     if (b->label) read_integers(p, b->label, "y", denoiser_null_class(&p->model));
-    if (k->context) read_tensor(p, b->context_values, k->context, "context");
+    if (!ctx_failed(p->c)) read_context(p);
     if (k->control) read_tensor(p, b->control_values, k->control, "control");
     return p->c->error.status;
 }
@@ -175,6 +197,8 @@ dt_status dt_predict(dt_context *c, const dt_settings *s)
     if (api_enter(c, s, SETTINGS_PREDICT, api_observer(NULL)) != DT_OK) return api_leave(c);
     model_choice choice = model_choice_of(s, NULL);
     choice.length = s->ema_length;
+    choice.control = control_choice_of(s);
+    choice.control.wanted = s->controlnet_model[0] != '\0';
     if (denoiser_load_as(c, &p.model, NULL, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
         tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
         if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);

@@ -288,6 +288,16 @@ static bool annotates(const dt_settings *s)
     return annotator_named(s->control) != ANNOTATOR_KINDS;
 }
 
+/* What is drawn with a ControlNet. */
+static void check_controls(const dt_settings *s, dt_error *err)
+{
+    RULE((s->control[0] || s->control_data[0]) && !s->controlnet_model[0], "control needs controlnet_model");
+    RULE(s->controlnet_model[0] && !s->control_data[0],
+         "controlnet_model needs control_data, the pictures that it is told");
+    RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !annotates(s),
+         "control %s: an annotator expected, or given: control_data holds control pictures", s->control);
+}
+
 static void check_sample(const dt_settings *s, dt_error *err)
 {
     require(s->pretrained_model, "pretrained_model", "sample", err);
@@ -295,11 +305,7 @@ static void check_sample(const dt_settings *s, dt_error *err)
     check_sampler(s, err);
     check_length(s, err);
     check_guidance(s, err);
-    RULE((s->control[0] || s->control_data[0]) && !s->controlnet_model[0], "control needs controlnet_model");
-    RULE(s->controlnet_model[0] && !s->control_data[0],
-         "controlnet_model needs control_data, the pictures that it is told");
-    RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !annotates(s),
-         "control %s: an annotator expected, or given: control_data holds control pictures", s->control);
+    check_controls(s, err);
     RULE(s->save_statistics[0] && !s->feature_weights[0],
          "save_statistics needs feature_weights: of the features' network, or for feature base the base model");
     RULE(s->save_stack[0] && s->save_images >= 0 && s->save_images < s->num_samples,
@@ -319,6 +325,7 @@ static void check_chain(const dt_settings *s, dt_error *err)
     check_sampler(s, err);
     check_length(s, err);
     check_guidance(s, err);
+    check_controls(s, err);
     check_feature(s, err);
     check_background(s, err);
     if (err->status == DT_OK) chain_read_tails(shares, s->tails, err);

@@ -80,6 +80,16 @@ static bool measures_no_distance(const dt_settings *s)
     return s->eval_steps == 0;
 }
 
+static bool has_no_prompt(const dt_settings *s)
+{
+    return !s->prompt[0];
+}
+
+static bool has_no_controlnet(const dt_settings *s)
+{
+    return !has_a_controlnet(s);
+}
+
 static bool measures_no_convergence(const dt_settings *s)
 {
     return s->convergence_steps == 0;
@@ -154,10 +164,12 @@ static const unused unused_keys[] = {
      true},
     {SETTINGS_TRAIN, pretrains, "controlnet_model conditioning_embedding_out_channels sd_unlocked",
      "is for a ControlNet, which is tuned on a base", true},
-    {SETTINGS_TRAIN | SETTINGS_SAMPLE, tells_no_control,
+    {SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN, tells_no_control,
      "conditioning_embedding_out_channels controlnet_conditioning_scale sd_unlocked control_data",
      "is for a ControlNet: control or controlnet_model", true},
-    {SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_BANK, annotates_nothing, "annotator_weights",
+    {SETTINGS_PREDICT, has_no_prompt, "text_encoder tokenizer", "is for prompt", true},
+    {SETTINGS_PREDICT, has_no_controlnet, "controlnet_conditioning_scale", "is for controlnet_model", true},
+    {SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_BANK, annotates_nothing, "annotator_weights",
      "is for an annotator: control canny, hed and so on", true},
     {SETTINGS_BANK, annotates_nothing, "vae", "control", false},
     {SETTINGS_TRAIN, has_a_controlnet, "conditioning_embedding_out_channels",
