@@ -381,6 +381,129 @@ static void settings_that_make_no_file_are_refused(void **state)
     assert_false(file_exists(temp_path("never")));
 }
 
+/* ---- LoRA ---- */
+
+enum { RANK = 3, LORA_MAPS = 3 };
+
+static const struct {
+    const char *map, *old; /* by its name, and by that of an attention processor */
+} lora_map[LORA_MAPS] = {
+    {"down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+     "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora"},
+    {"mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0",
+     "mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora"},
+    {"down_blocks.0.attentions.0.proj_in", "down_blocks.0.attentions.0.proj_in_lora"},
+};
+
+/* Matrices of so many of the maps as NAME.<down> and NAME.<up>, with alpha of half the rank beside them or in B. */
+static void write_lora(const char *name, const char *prefix, bool old, const char *down, const char *up, bool alpha,
+                       int maps, int64_t width)
+{
+    enum { VALUES = 64 * RANK };
+    static float a[VALUES], b[VALUES], half[VALUES], scale = RANK / 2.0F;
+    static char names[3 * LORA_MAPS][160];
+    file_tensor list[3 * LORA_MAPS];
+    size_t count = 0;
+    for (int i = 0; i < VALUES; i++) {
+        a[i] = (float)sin(0.7 * i);
+        b[i] = (float)cos(1.3 * i);
+        half[i] = b[i] / 2;
+    }
+    for (int i = 0; i < maps; i++) {
+        const int64_t side = i == 1 ? 64 : width, out = i == 1 ? 64 : 32;
+        const char *module = old ? lora_map[i].old : lora_map[i].map;
+        snprintf(names[count], sizeof names[count], "%s%s%s", prefix, module, down);
+        list[count] = (file_tensor){names[count], 2, {RANK, side}, a};
+        snprintf(names[++count], sizeof names[count], "%s%s%s", prefix, module, up);
+        list[count] = (file_tensor){names[count], 2, {out, RANK}, alpha ? b : half};
+        count++;
+        if (!alpha) continue;
+        snprintf(names[count], sizeof names[count], "%s%s.alpha", prefix, module);
+        list[count] = (file_tensor){names[count], 0, {0}, &scale};
+        count++;
+    }
+    rewrite("nothing.safetensors", name, "", NULL, list, count);
+}
+
+static dt_settings adapter_settings(const char *lora, const char *output)
+{
+    dt_settings s = convert_settings("lora_base.safetensors", output);
+    snprintf(s.adapter_weights, sizeof s.adapter_weights, "%s", temp_path(lora));
+    return s;
+}
+
+/* The network with the adapter in it. */
+static unet *merged(const char *lora)
+{
+    dt_settings s = adapter_settings(lora, "merged.safetensors");
+    s.merge = true;
+    fixture_must(dt_convert, &s);
+    return load("merged.safetensors");
+}
+
+static void make_lora_base(unet *m)
+{
+    const unet_config k = unet_small();
+    unet_make(m, &k, 12);
+    export(m, "lora_base.safetensors", DT_MODEL_SAFETENSORS, NULL);
+    safetensors_write(temp_path("nothing.safetensors"), NULL, 0, NULL, 0, NULL, &context.error);
+    no_failure();
+}
+
+/* Of diffusers' pipelines: names as load_lora_weights wants them, the scale in B, convolutions as such. */
+static void a_lora_is_written_for_a_pipeline_of_diffusers(void **state)
+{
+    (void)state;
+    unet m;
+    tensor_file f;
+    make_lora_base(&m);
+    write_lora("peft.safetensors", "base_model.model.", false, ".lora_A.weight", ".lora_B.weight", true, LORA_MAPS, 32);
+    dt_settings s = adapter_settings("peft.safetensors", "pipeline");
+    s.save_adapter_as = DT_ADAPTER_DIFFUSERS;
+    fixture_must(dt_convert, &s);
+    assert_false(file_exists(temp_path("pipeline/adapter_config.json")));
+    tensor_file_open(&f, temp_path("pipeline/pytorch_lora_weights.safetensors"), &context.error);
+    no_failure();
+    assert_int_equal(f.count, 2 * LORA_MAPS);
+    for (int i = 0; i < LORA_MAPS; i++) {
+        char name[2][160];
+        snprintf(name[0], sizeof name[0], "unet.%s.lora_A.weight", lora_map[i].map);
+        snprintf(name[1], sizeof name[1], "unet.%s.lora_B.weight", lora_map[i].map);
+        const tensor_entry *a = tensor_file_find(&f, name[0]), *b = tensor_file_find(&f, name[1]);
+        assert_non_null(a);
+        assert_non_null(b);
+        assert_int_equal(a->dim_count, i == 2 ? 4 : 2);
+        assert_int_equal(b->dim_count, i == 2 ? 4 : 2);
+        assert_true(((const float *)b->data)[1] == (float)cos(1.3) / 2);
+    }
+    tensor_file_close(&f);
+    assert_same(merged("pipeline"), merged("peft.safetensors"));
+}
+
+static void older_layouts_are_read_or_refused_by_name(void **state)
+{
+    (void)state;
+    unet m;
+    make_lora_base(&m);
+    write_lora("peft.safetensors", "", false, ".lora_A.weight", ".lora_B.weight", false, 2, 32);
+    write_lora("old.safetensors", "unet.", true, ".down.weight", ".up.weight", false, 2, 32);
+    assert_same(merged("old.safetensors"), merged("peft.safetensors"));
+    static const struct {
+        const char *name, *said;
+    } refused[] = {{"unet:0:up", "cloneofsimo"},
+                   {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "text encoder's LoRA"},
+                   {"text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight", "text encoder's LoRA"}};
+    for (int i = 0; i < 3; i++) {
+        const file_tensor more = {refused[i].name, 2, {1, 1}, one};
+        rewrite("peft.safetensors", "refused.safetensors", "", NULL, &more, 1);
+        dt_settings s = adapter_settings("refused.safetensors", "never.safetensors");
+        s.merge = true;
+        assert_int_not_equal(fixture_call(dt_convert, &s, NULL), DT_OK);
+        if (!strstr(fixture_message, refused[i].said)) fail_msg("%s", fixture_message);
+    }
+    assert_false(file_exists(temp_path("never.safetensors")));
+}
+
 /* Before the first step, not behind the last. */
 static void training_refuses_a_format_that_has_no_place_for_classes(void **state)
 {
@@ -420,6 +543,8 @@ int main(void)
         TEST(a_pipelines_scheduler_says_the_noise),
         TEST(a_network_is_moved_to_another_base),
         TEST(settings_that_make_no_file_are_refused),
+        TEST(a_lora_is_written_for_a_pipeline_of_diffusers),
+        TEST(older_layouts_are_read_or_refused_by_name),
         TEST(training_refuses_a_format_that_has_no_place_for_classes),
     };
     return cmocka_run_group_tests(tests, fixture_make, temp_folder_remove);

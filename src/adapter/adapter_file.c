@@ -101,7 +101,12 @@ dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weig
     *a = (adapter_file){.weight = weight, .kind = kind_of(tensors), .tensors = *tensors};
     snprintf(a->path, sizeof a->path, "%s", tensors->path);
     j->count++;
-    if (a->kind == DT_ADAPTER_NONE)
+    if (any_name(tensors, "unet:*:up"))
+        error_set(err, DT_ERR_UNSUPPORTED,
+                  "%s: a LoRA of cloneofsimo's lora, whose modules are numbers and not names; convert it to diffusers' "
+                  "or kohya's names first",
+                  a->path);
+    else if (a->kind == DT_ADAPTER_NONE)
         error_set(err, DT_ERR_FORMAT, "%s: no adapter: neither a LoRA's matrices nor another kind's rows", a->path);
     else if (a->kind == DT_ADAPTER_VPT_DEEP && weight != 1)
         error_set(err, DT_ERR_ARG, "%s: tokens of vpt-deep are there or not: weight 1 expected, not %g", a->path,
@@ -110,12 +115,19 @@ dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weig
     return err->status;
 }
 
+/* What a pipeline of diffusers saves a LoRA as. */
+static bool pipeline_path(char out[DT_PATH_MAX], const char *folder)
+{
+    file_join(out, folder, LORA_PIPELINE_WEIGHTS);
+    return file_exists(out);
+}
+
 dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err)
 {
     char inside[DT_PATH_MAX];
     tensor_file tensors;
     snprintf(inside, sizeof inside, "%s", path);
-    if (file_is_folder(path) && !adapter_path(inside, path))
+    if (file_is_folder(path) && !adapter_path(inside, path) && !pipeline_path(inside, path))
         return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
     if (tensor_file_open(&tensors, inside, err) != DT_OK) return err->status;
     return adapter_files_take(j, &tensors, weight, err);

@@ -8,14 +8,13 @@
 #include "adapter/lora_file.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
-#include "model/file/kind.h"
 #include "model/file/params_file.h"
 
 enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, PARTS_MAX = ALIAS_PARTS_MAX, TENSORS_OF_PART = 4 };
 
 typedef struct converting {
     const tensor_file *f, *base;
-    const alias_table *names;
+    const model_kind *kind;
     dt_adapter_format format;
     safetensors_dtype dtype;
     arena room;
@@ -38,10 +37,29 @@ static void add(converting *v, const char *name, int dim_count, const int64_t di
         .name = kept, .dtype = v->dtype, .dim_count = dim_count, .dims = shape, .values = values, .finite = true};
 }
 
+/* The map's weight where it is a convolution, whose matrices and magnitudes are shaped as PyTorch's of one; else NULL. */
+static const tensor_entry *convolution_of(const converting *v, const lora_pair *p)
+{
+    char weight[NAME_MAX_BYTES];
+    snprintf(weight, sizeof weight, "%s.weight", p->map);
+    const tensor_entry *map = tensor_file_find(v->base, weight);
+    return map && map->dim_count == 4 ? map : NULL;
+}
+
+/* A [rank, in] or [rank, in, h, w], B [out, rank] or [out, rank, 1, 1]. */
+static void add_matrices(converting *v, const char *name_a, const char *name_b, const lora_pair *p, const float *b,
+                         int64_t out)
+{
+    const tensor_entry *conv = convolution_of(v, p);
+    const int64_t dim_a[] = {p->rank, conv ? conv->dims[1] : p->in, conv ? conv->dims[2] : 1, conv ? conv->dims[3] : 1};
+    add(v, name_a, conv ? 4 : 2, dim_a, p->a);
+    add(v, name_b, conv ? 4 : 2, (int64_t[]){out, p->rank, 1, 1}, b);
+}
+
 /* kohya's: dots as underscores, and alpha beside the matrices. */
 static void add_kohya(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
 {
-    char name[NAME_MAX_BYTES], plain[ALIAS_NAME_MAX];
+    char name[NAME_MAX_BYTES], up[NAME_MAX_BYTES], plain[ALIAS_NAME_MAX];
     float *alpha = arena_alloc(&v->room, sizeof *alpha, v->err);
     snprintf(plain, sizeof plain, "%s", module);
     for (char *c = plain; *c; c++)
@@ -49,9 +67,8 @@ static void add_kohya(converting *v, const char *module, const lora_pair *p, con
     if (!alpha) return;
     *alpha = (float)(p->scale * (double)p->rank);
     snprintf(name, sizeof name, "lora_unet_%s.lora_down.weight", plain);
-    add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
-    snprintf(name, sizeof name, "lora_unet_%s.lora_up.weight", plain);
-    add(v, name, 2, (int64_t[]){out, p->rank}, b);
+    snprintf(up, sizeof up, "lora_unet_%s.lora_up.weight", plain);
+    add_matrices(v, name, up, p, b, out);
     snprintf(name, sizeof name, "lora_unet_%s.alpha", plain);
     add(v, name, 0, NULL, alpha);
 }
@@ -72,32 +89,55 @@ static bool is_listed(const json_t *list, const char *text)
     return false;
 }
 
-/* With PEFT all modules have magnitudes or none has. */
-static void add_magnitudes(converting *v, const char *module, const float *magnitude, int64_t out)
+/* Of outputs `first` to first + out - 1 of a map. With PEFT all modules have magnitudes or none has. */
+static void add_magnitudes(converting *v, const char *prefix, const char *module, const lora_pair *p, int64_t first,
+                           int64_t out)
 {
     char name[NAME_MAX_BYTES];
+    const float *magnitude = p->magnitude ? p->magnitude + first : NULL;
     for (int64_t i = 0; i < out; i++)
         if (!magnitude || isnan(magnitude[i])) {
             error_set(v->err, DT_ERR_UNSUPPORTED, "%s: of DoRA's magnitudes those of %s are missing", v->f->path,
                       module);
             return;
         }
-    snprintf(name, sizeof name, "base_model.model.%s.lora_magnitude_vector", module);
-    add(v, name, 1, &out, magnitude);
+    snprintf(name, sizeof name, "%s%s.lora_magnitude_vector", prefix, module);
+    if (convolution_of(v, p))
+        add(v, name, 4, (int64_t[]){1, out, 1, 1}, magnitude);
+    else
+        add(v, name, 1, &out, magnitude);
 }
 
 /* Outputs `first` to first + out - 1 of a map. */
 static void add_peft(converting *v, const char *module, const lora_pair *p, int64_t first, int64_t out)
 {
     const float *b = p->b + first * p->rank;
-    char name[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES], up[NAME_MAX_BYTES];
     const char *end = end_of_module(module);
     snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", module);
-    add(v, name, 2, (int64_t[]){p->rank, p->in}, p->a);
-    snprintf(name, sizeof name, "base_model.model.%s.lora_B.weight", module);
-    add(v, name, 2, (int64_t[]){out, p->rank}, b);
-    if (v->dora) add_magnitudes(v, module, p->magnitude ? p->magnitude + first : NULL, out);
+    snprintf(up, sizeof up, "base_model.model.%s.lora_B.weight", module);
+    add_matrices(v, name, up, p, b, out);
+    if (v->dora) add_magnitudes(v, "base_model.model.", module, p, first, out);
     if (!is_listed(v->targets, end)) json_add(&v->targets, json_string(end));
+}
+
+/* Of a pipeline. Its loader takes alpha for the rank, so that B is written times the scale. */
+static void add_pipeline(converting *v, const lora_pair *p)
+{
+    char name[NAME_MAX_BYTES], up[NAME_MAX_BYTES];
+    const char *prefix = v->kind->pipeline_prefix;
+    const int64_t values = p->out * p->rank;
+    float *b = arena_alloc(&v->room, (size_t)values * sizeof *b, v->err);
+    for (int64_t i = 0; b && i < values; i++) b[i] = (float)(p->scale * (double)p->b[i]);
+    snprintf(name, sizeof name, "%s%s.lora_A.weight", prefix, p->map);
+    snprintf(up, sizeof up, "%s%s.lora_B.weight", prefix, p->map);
+    add_matrices(v, name, up, p, b, p->out);
+    if (v->dora) add_magnitudes(v, prefix, p->map, p, 0, p->out);
+}
+
+static bool is_for_pipeline(const converting *v)
+{
+    return v->format == DT_ADAPTER_DIFFUSERS && v->kind->pipeline_prefix;
 }
 
 /* The map under its own name, or in diffusers' parts. */
@@ -108,8 +148,11 @@ static void add_pair(converting *v, const lora_pair *p, int64_t blocks)
     snprintf(weight, sizeof weight, "%s.weight", p->map);
     if (v->format == DT_ADAPTER_KOHYA) add_kohya(v, p->map, p, p->b, p->out);
     if (v->format == DT_ADAPTER_PEFT) add_peft(v, p->map, p, 0, p->out);
-    for (int i = 0; v->format == DT_ADAPTER_DIFFUSERS && i < alias_count(v->names, blocks); i++) {
-        const alias *a = alias_at(theirs, own, v->names, i);
+    if (is_for_pipeline(v)) add_pipeline(v, p);
+    for (int i = 0;
+         v->format == DT_ADAPTER_DIFFUSERS && v->kind->other_names && i < alias_count(v->kind->other_names, blocks);
+         i++) {
+        const alias *a = alias_at(theirs, own, v->kind->other_names, i);
         if (strcmp(own, weight)) continue;
         const int64_t rows = p->out / (a->parts ? a->parts : 1), first = a->parts ? (a->part - 1) * rows : 0;
         theirs[strlen(theirs) - strlen(".weight")] = '\0';
@@ -171,19 +214,24 @@ static dt_status write(const converting *v, const lora_pairs *pairs, const char 
     char path[DT_PATH_MAX];
     if (v->format == DT_ADAPTER_KOHYA) return safetensors_write(output, v->source, v->count, metadata, 2, NULL, v->err);
     if (file_make_dirs(output, v->err) != DT_OK) return v->err->status;
+    if (is_for_pipeline(v)) {
+        file_join(path, output, LORA_PIPELINE_WEIGHTS);
+        return safetensors_write(path, v->source, v->count, metadata, 2, NULL, v->err);
+    }
     file_join(path, output, ADAPTER_CONFIG);
     if (json_file_write(path, describe(v, pairs, base_path), NULL, v->err) != DT_OK) return v->err->status;
     file_join(path, output, ADAPTER_WEIGHTS);
     return safetensors_write(path, v->source, v->count, metadata, 2, NULL, v->err);
 }
 
-dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const alias_table *names,
+dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const model_kind *kind,
                        dt_adapter_format format, dt_file_dtype dtype, const char *output, bool *left_out, dt_error *err)
 {
+    const alias_table *names = kind->other_names;
     converting v = {
-        .f = f, .base = base, .names = names, .format = format, .dtype = params_file_dtype(dtype), .err = err};
+        .f = f, .base = base, .kind = kind, .format = format, .dtype = params_file_dtype(dtype), .err = err};
     lora_pairs pairs;
-    if (format == DT_ADAPTER_DIFFUSERS && !names)
+    if (format == DT_ADAPTER_DIFFUSERS && !names && !kind->pipeline_prefix)
         return error_set(err, DT_ERR_UNSUPPORTED, "%s: diffusers has no such network", base_path);
     if (arena_open(&v.room, "a LoRA in another layout", 2 * lora_room(f), err) != DT_OK) return err->status;
     if (lora_read(&pairs, f, base, names, &v.room, err) == DT_OK && pairs.count == 0)

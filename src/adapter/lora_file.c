@@ -10,8 +10,9 @@
 static const char *const prefixes[] = {"base_model.model.", "transformer.", "unet.",
                                        "diffusion_model.",  "lora_unet_",   "lora_transformer_"};
 static const char *const down_ends[] = {".lora_A.weight", ".lora_down.weight", ".lora.down.weight",
-                                        ".lora_A.default.weight"};
-static const char *const up_ends[] = {".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_B.default.weight"};
+                                        ".lora_A.default.weight", "_lora.down.weight"};
+static const char *const up_ends[] = {".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_B.default.weight",
+                                      "_lora.up.weight"};
 #define MAGNITUDE ".lora_magnitude_vector"
 enum { ENDS = sizeof down_ends / sizeof *down_ends };
 
@@ -184,12 +185,34 @@ static void check_magnitude(const reading *r, const tensor_entry *e, int module_
     refuse(r, e->name, "has no matrices");
 }
 
+/* The module that the first `length` bytes name: "X.processor.to_out" of old diffusers is X.to_out.0. */
+static int module_of(char out[ALIAS_NAME_MAX], const char *name, int length)
+{
+    static const char processor[] = ".processor.", last[] = ".to_out";
+    const char *at = strstr(name, processor), *end = name + length;
+    const bool old = at && at < end;
+    const int before_it = old ? (int)(at + 1 - name) : length;
+    const char *behind = old ? at + strlen(processor) : end;
+    snprintf(out, ALIAS_NAME_MAX, "%.*s%.*s", before_it, name, (int)(end - behind), behind);
+    if (old && before(out, last) > 0 && strlen(out) + 2 < ALIAS_NAME_MAX) strcat(out, ".0");
+    return (int)strlen(out);
+}
+
+/* Text encoders keep their weights here. */
+static bool is_of_text_encoder(const char *name)
+{
+    return !strncmp(name, "lora_te", 7) || !strncmp(name, "text_encoder", 12);
+}
+
 static dt_status read_module(const reading *r, module *m, const tensor_entry *down)
 {
     int length = 0;
+    char text[ALIAS_NAME_MAX];
     const char *bare = lora_bare_name(down->name);
-    const int end = end_of(bare, down_ends, &length);
-    if (!find_map(r, m, bare, length) || m->map->dim_count < 2 || m->map->count == 0)
+    const int end = end_of(bare, down_ends, &length), module_length = module_of(text, bare, length);
+    if (is_of_text_encoder(bare))
+        return refuse(r, down->name, "is of a text encoder's LoRA: only the network itself takes one here");
+    if (!find_map(r, m, text, module_length) || m->map->dim_count < 2 || m->map->count == 0)
         return refuse(r, down->name, "belongs to no linear map of this network");
     m->down = down;
     m->up = find_up(r, down, end);

@@ -61,8 +61,8 @@ static dt_status convert_adapter(ctx *c, const dt_settings *s, const dt_observer
         error_set(err, DT_ERR_ARG, "adapter_weights %s: a weight is for merge", s->adapter_weights);
     if (err->status == DT_OK &&
         model_file_open_as(&base, s->pretrained_model, &choice, model_kinds_all, err) == DT_OK &&
-        lora_convert(&j.file[0].tensors, &base.tensors, base.path, base.kind->other_names, s->save_adapter_as,
-                     s->save_dtype, s->output, &left_out, err) == DT_OK)
+        lora_convert(&j.file[0].tensors, &base.tensors, base.path, base.kind, s->save_adapter_as, s->save_dtype,
+                     s->output, &left_out, err) == DT_OK)
         say(observer->log, observer->user, "wrote %s%s", s->output,
             left_out ? "; rows of the network that trained with it (its classes) have no place in this layout" : "");
     model_file_close(&base);

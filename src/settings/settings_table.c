@@ -176,7 +176,7 @@ const settings_key settings_keys[] = {
     REAL(adapter, adaptformer_scale, "0.1", 0, 1000, TRAIN, RESULT, TRAIN, "factor of what the bottleneck gives; adapter adaptformer"),
     REAL(adapter, adapter_lr_factor, "1", 0, 1000, TRAIN, RESULT, TRAIN, "multiplies learning_rate while an adapter trains; DiffFit's take 10"),
     TEXT(adapter, adapter_weights, "", "PATHS", USES_MODEL | CONVERT, RESULT, 0, "adapters joined to the model, PATH or PATH:WEIGHT, separated by commas"),
-    ENUM(adapter, save_adapter_as, "peft", adapter_format_words, CONVERT, RESULT, 0, "names in a written LoRA: PEFT's, PEFT's over diffusers', or kohya's"),
+    ENUM(adapter, save_adapter_as, "peft", adapter_format_words, CONVERT, RESULT, 0, "names in a written LoRA: PEFT's, diffusers' (DiT: by PEFT), or kohya's"),
     BOOL(adapter, merge, "false", CONVERT, RESULT, 0, "add the adapters to the weights and write a whole model"),
 
     TEXT(training, output_dir, "", "DIR", TRAIN | SAMPLE | DATA | CHAIN | IDEAL | DIAGNOSE, PLACE, 0, "folder of the run, the samples, the data set or the analysis"),

@@ -17,7 +17,7 @@ static void convert(const char *base, const char *joined)
         dt_error err = {0};
         fuzz_remove(fuzz_path("out"));
         if (model_file_open(&m, base, model_kinds_all, &err) == DT_OK && tensor_file_open(&f, joined, &err) == DT_OK)
-            lora_convert(&f, &m.tensors, base, m.kind->other_names, (dt_adapter_format)format, DT_FILE_F32,
+            lora_convert(&f, &m.tensors, base, m.kind, (dt_adapter_format)format, DT_FILE_F32,
                          fuzz_path("out"), &left_out, &err);
         fuzz_check_error(&err);
         tensor_file_close(&f);

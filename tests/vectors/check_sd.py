@@ -22,6 +22,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint, convert_ldm_unet_checkpoint
 from make_unet_names import control_parts, original_parts
 from PIL import Image
@@ -206,6 +207,43 @@ def check_lora(check, folder, model):
                    folder / "diffusers.safetensors", "--save-adapter-as", "kohya", "--output", folder / "back.safetensors")
     back = safetensors.torch.load_file(folder / "back.safetensors")
     check("LoRA written in kohya's layout: its names", set(back) == set(kohya))
+    check_pipeline_lora(check, folder, model, block)
+
+
+def check_pipeline_lora(check, folder, model, block):
+    """A folder that load_lora_weights takes: the network with what diffusers makes of it, a convolution and DoRA included, against predict."""
+    inputs = safetensors.torch.load_file(folder / "in.safetensors")
+    maps = [block + end for end in ("attn1.to_q", "attn2.to_k", "attn2.to_out.0", "ff.net.0.proj")]
+    maps.append(block[: block.index("transformer_blocks")] + "proj_in")
+    for dora in (False, True):
+        torch.manual_seed(8)
+        tensors = {}
+        for name in maps:
+            weight = model.state_dict()[f"{name}.weight"].flatten(1)
+            tensors[f"base_model.model.{name}.lora_A.weight"] = 0.2 * torch.randn(3, weight.shape[1])
+            tensors[f"base_model.model.{name}.lora_B.weight"] = 0.2 * torch.randn(weight.shape[0], 3)
+            if dora:
+                length = weight.norm(dim=1)
+                tensors[f"base_model.model.{name}.lora_magnitude_vector"] = length * (1 + 0.2 * torch.randn_like(length))
+        ours = folder / f"peft_{dora}"
+        ours.mkdir()
+        safetensors.torch.save_file(tensors, ours / "adapter_model.safetensors")
+        (ours / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 3, "lora_alpha": 2, "use_dora": dora}))
+        check.difftune("convert", "--pretrained-model", folder / "model.ckpt", "--adapter-weights", ours, "--save-adapter-as",
+                       "diffusers", "--output", folder / f"pipeline_{dora}")
+        check.difftune("predict", "--pretrained-model", folder / "model.ckpt", "--adapter-weights", ours, "--input",
+                       folder / "in.safetensors", "--output", folder / "out.safetensors")
+        network = UNet2DConditionModel.from_config(model.config)
+        network.load_state_dict(model.state_dict())
+        state = StableDiffusionLoraLoaderMixin.lora_state_dict(folder / f"pipeline_{dora}")[0]
+        StableDiffusionLoraLoaderMixin.load_lora_into_unet(state, None, network)
+        with torch.no_grad():
+            wanted = network.eval()(inputs["x"], inputs["t"], inputs["context"]).sample
+            plain = model(inputs["x"], inputs["t"], inputs["context"]).sample
+        found = safetensors.torch.load_file(folder / "out.safetensors")["out"]
+        far, moved = ((found - other).abs().max().item() / plain.abs().max().item() for other in (wanted, plain))
+        check(f"{'DoRA' if dora else 'LoRA'} in diffusers' pipeline against predict (bound 1e-5; it moves the output)",
+              far <= 1e-5 and moved > 0.01, f"{far:.1e}, {moved:.1e}")
 
 
 def check_numbers(check, folder, model):

@@ -84,6 +84,8 @@ typedef struct model_kind {
     const char *names; /* of new networks, for messages */
     /* Another program's names for the same network (model/file/aliases.h); NULL: none. */
     const struct alias_table *other_names;
+    /* Of a network whose own names are diffusers': what stands before them in a pipeline's LoRA ("unet."). NULL: another one. */
+    const char *pipeline_prefix;
     const layer_rules *layers; /* NULL: its rows are told apart by nothing */
 } model_kind;
 

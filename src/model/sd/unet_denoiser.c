@@ -136,4 +136,5 @@ const model_kind unet_kind = {.enter = unet_original_enter,
                               .make = make,
                               .open_encoder = open_encoder,
                               .layers = &layers,
+                              .pipeline_prefix = "unet.",
                               .names = UNET_NAME};
