@@ -186,6 +186,7 @@ typedef struct dt_settings {
     char control_data[DT_PATH_MAX];   /* sample: what control pictures are made of, or themselves */
     char default_prompt[DT_TEXT_MAX]; /* of pictures without a caption */
     int64_t resolution;               /* of the pictures; 0: the model's */
+    bool crop; /* annotate: resolution is a square's; else the shorter side's, as ControlNet's demos resize */
     bool random_flip;
     char background[DT_TEXT_MAX];        /* colour behind transparent pixels, "#rrggbb" */
     bool strict;                         /* a broken image is an error instead of a skipped and listed file */

@@ -157,6 +157,35 @@ static void archives_and_single_pictures_are_taken(void **state)
     assert_refused("canny", "cat.png", "cat.png", DT_ERR_ARG, "must not be the picture");
 }
 
+/* As ControlNet's demos: the shorter side is the resolution, both are multiples of 64. */
+static void pictures_are_resized_as_in_the_demos(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("wide/a.png", square(200, 100));
+    put("wide/b.png", square(40, 60));
+    put("wide/c.png", square(4, 3000)); /* too long when it is as wide */
+    s.crop = false;
+    assert_int_equal(call("canny", "wide", "demo", &s), DT_ERR_ARG);
+    assert_says(message, "crop no needs resolution");
+    s.resolution = 32;
+    assert_int_equal(call("canny", "wide", "demo", &s), DT_ERR_ARG);
+    assert_says(message, "at least 64");
+    s.resolution = 1024;
+    assert_made("wide", "large", &s, 2, 0, 1);
+    assert_says(told, "c.png");
+    s.resolution = 64;
+    assert_made("wide", "demo", &s, 3, 0, 0);
+    assert_map("demo/a.png", 128, 64);
+    assert_map("demo/b.png", 64, 128);
+    assert_made("wide/a.png", "demo_a.png", &s, 1, 0, 0);
+    assert_map("demo_a.png", 128, 64);
+    s.crop = true;
+    assert_int_equal(call("canny", "wide", "demo", &s), DT_ERR_CONFLICT);
+    assert_made("wide", "squares", &s, 3, 0, 0);
+    assert_map("squares/a.png", 64, 64);
+}
+
 static void what_cannot_be_is_refused_before_anything_is_written(void **state)
 {
     (void)state;
@@ -177,6 +206,7 @@ int main(void)
         ON_DISK(maps_that_are_there_are_not_made_again),
         ON_DISK(what_has_no_map_is_told_and_passed_over),
         ON_DISK(archives_and_single_pictures_are_taken),
+        ON_DISK(pictures_are_resized_as_in_the_demos),
         ON_DISK(what_cannot_be_is_refused_before_anything_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "file/file.h"
+#include "image/demo_resize.h"
 #include "image/resample.h"
 
 /* The picture of make_resample_vectors.py. */
@@ -155,6 +156,42 @@ static void impossible_sizes_are_refused(void **state)
     image_close(&in);
 }
 
+/* OpenCV's bits, in the sizes of ControlNet's demos. */
+static void it_is_as_controlnets_demos_resize(void **state)
+{
+    (void)state;
+    char line[256], hex[65];
+    long long width, height, side, new_width, new_height;
+    int checked = 0;
+    FILE *f = fopen("vectors/demo_resize_vectors.txt", "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        dt_error err = {0};
+        image after;
+        if (sscanf(line, "%lld %lld %lld %lld %lld %64s", &width, &height, &side, &new_width, &new_height, hex) != 6)
+            continue;
+        image before = picture(width, height);
+        assert_int_equal(demo_resize(&after, &before, side, &err), DT_OK);
+        assert_hash(&after, new_width, new_height, hex, line);
+        image_close(&before);
+        image_close(&after);
+        checked++;
+    }
+    fclose(f);
+    assert_int_equal(checked, 24);
+}
+
+static void what_cannot_be_resized_for_a_demo_is_refused(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    image after, before = picture(1 << 16, 1);
+    assert_int_equal(demo_resize(&after, &before, 1 << 16, &err), DT_ERR_FORMAT); /* 2^32 pixels */
+    error_clear(&err);
+    assert_int_equal(demo_resize(&after, &before, 32, &err), DT_ERR_FORMAT); /* the half rounds to nothing */
+    image_close(&before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +199,8 @@ int main(void)
         cmocka_unit_test(torch_s_bilinear_compares_the_middles_of_pixels),
         cmocka_unit_test(a_long_strip_is_cropped_without_being_enlarged_whole),
         cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(it_is_as_controlnets_demos_resize),
+        cmocka_unit_test(what_cannot_be_resized_for_a_demo_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include "data/picture_stream.h"
 #include "data/watch.h"
 #include "file/file.h"
+#include "image/demo_resize.h"
 #include "image/resample.h"
 #include "model/annotate/annotator.h"
 
@@ -44,8 +45,9 @@ static dt_status open_kind(annotation *n, const char *name)
     if (kind == ANNOTATOR_KINDS)
         return error_set(&n->c->error, DT_ERR_ARG, "annotate: there is no kind \"%s\"; there are %s", name, names);
     if (annotator_open(n->c, &n->a, kind, n->s->annotator_weights) != DT_OK) return n->c->error.status;
-    snprintf(n->text, sizeof n->text, "%s (%s), weights %s, resolution %lld, background %s", name, n->a.settings,
-             n->a.sha256[0] ? n->a.sha256 : "none", (long long)n->s->resolution, n->s->background);
+    snprintf(n->text, sizeof n->text, "%s (%s), weights %s, resolution %lld%s, background %s", name, n->a.settings,
+             n->a.sha256[0] ? n->a.sha256 : "none", (long long)n->s->resolution,
+             n->s->crop ? "" : " of the shorter side", n->s->background);
     return DT_OK;
 }
 
@@ -66,6 +68,19 @@ static dt_status check_memory(const annotation *n, const image *picture, dt_erro
 static void spread(uint8_t *rgb, int64_t pixels, int64_t channels)
 {
     for (int64_t i = pixels - 1; i >= 0 && channels == 1; i--) memset(rgb + 3 * i, rgb[i], 3);
+}
+
+/* Brings it to the settings' size; an error leaves it as it is. */
+static dt_status fit(const annotation *n, image *picture)
+{
+    image fitted;
+    dt_error *err = &n->c->error;
+    const int64_t side = n->s->resolution;
+    if (side == 0) return err->status;
+    if ((n->s->crop ? resample_centre_crop : demo_resize)(&fitted, picture, side, err) != DT_OK) return err->status;
+    image_close(picture);
+    *picture = fitted;
+    return err->status;
 }
 
 /* Makes the map and writes it. A picture that cannot have one is DT_ERR_SHAPE. */
@@ -118,14 +133,15 @@ static dt_status make_parent(const char *path, dt_error *err)
     return file_make_dirs(folder, err);
 }
 
-static dt_status take_picture(annotation *n, picture_stream *stream, const image *picture)
+static dt_status take_picture(annotation *n, picture_stream *stream, image *picture)
 {
     char path[DT_PATH_MAX];
     dt_error *err = &n->c->error;
     if (!path_of(path, n, stream->latest) || make_parent(path, err) != DT_OK) return err->status;
-    if (make_map(n, picture, path) == DT_OK) {
+    if (!n->s->crop) fit(n, picture); /* the stream has cropped it else */
+    if (err->status == DT_OK && make_map(n, picture, path) == DT_OK) {
         n->result->made++;
-    } else if (err->status == DT_ERR_SHAPE && !n->s->strict) {
+    } else if ((err->status == DT_ERR_SHAPE || err->status == DT_ERR_FORMAT) && !n->s->strict) {
         const dt_error why = *err;
         error_clear(err);
         report_skip(&stream->report, stream->latest, why.message, err);
@@ -159,8 +175,8 @@ static dt_status annotate_set(annotation *n, const char *input)
     if (file_is_folder(input) && file_is_inside(n->output, input))
         return error_set(err, DT_ERR_ARG, "annotate: the maps' folder %s must not be in the pictures' folder %s",
                          n->output, input);
-    if (picture_stream_open_all(&stream, input, n->s->resolution, n->s->background, n->s->strict, &choice, err) ==
-            DT_OK &&
+    if (picture_stream_open_all(&stream, input, n->s->crop ? n->s->resolution : 0, n->s->background, n->s->strict,
+                                &choice, err) == DT_OK &&
         sample_folder_claim(&lock, n->output, DATASET_MAPS, "maps", n->text, err) == DT_OK)
         take_all(n, &stream);
     report_tell_skips(&stream.report, observer->log, observer->user);
@@ -176,7 +192,6 @@ static dt_status read_picture(const annotation *n, image *picture, const char *p
 {
     dt_error *err = &n->c->error;
     image_options options = {0};
-    image square;
     char *data;
     size_t size;
     if (image_parse_colour(options.background, n->s->background, err) != DT_OK ||
@@ -184,11 +199,7 @@ static dt_status read_picture(const annotation *n, image *picture, const char *p
         return err->status;
     image_decode(picture, NULL, (const uint8_t *)data, size, path, &options, err);
     free(data);
-    if (err->status != DT_OK || n->s->resolution == 0) return err->status;
-    resample_centre_crop(&square, picture, n->s->resolution, err);
-    image_close(picture);
-    *picture = square;
-    return err->status;
+    return err->status == DT_OK ? fit(n, picture) : err->status;
 }
 
 static dt_status annotate_one(annotation *n, const char *input)

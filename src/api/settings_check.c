@@ -288,6 +288,14 @@ static bool annotates(const dt_settings *s)
     return annotator_named(s->control) != ANNOTATOR_KINDS;
 }
 
+static void check_annotate(const dt_settings *s, dt_error *err)
+{
+    enum { DEMO_SIDE_MIN = 64 };
+    RULE(!s->crop && s->resolution == 0, "crop no needs resolution, to which the shorter side is brought");
+    RULE(!s->crop && s->resolution < DEMO_SIDE_MIN, "crop no needs a resolution of at least %d", DEMO_SIDE_MIN);
+    check_background(s, err);
+}
+
 /* What is drawn with a ControlNet. */
 static void check_controls(const dt_settings *s, dt_error *err)
 {
@@ -402,7 +410,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     case SETTINGS_IDEAL: check_ideal(s, err); break;
     case SETTINGS_DIAGNOSE: check_diagnose(s, err); break;
     case SETTINGS_INSPECT: break;
-    case SETTINGS_ANNOTATE: check_background(s, err); break;
+    case SETTINGS_ANNOTATE: check_annotate(s, err); break;
     case SETTINGS_PREDICT: check_predict(s, err); break;
     case SETTINGS_CONVERT:
         require(s->pretrained_model, "pretrained_model", "convert", err);

@@ -143,6 +143,7 @@ const settings_key settings_keys[] = {
     TEXT(data, control_data, "", "PATH", SAMPLE | CHAIN, RESULT, 0, "folder, tar or zip of images to annotate, or with control given of maps"),
     TEXT(data, default_prompt, "a high-quality, detailed, and professional image", "TEXT", TRAIN, RESULT, 0, "what images without a caption are told; networks that are told prompts"),
     INT(data, resolution, "0", 0, 4096, CACHE | TRAIN | EVAL | IDEAL | ANNOTATE, RESULT, TRAIN, "edge of the images; 0: the model's, squeezenet: 64, inception, annotate: own"),
+    BOOL(data, crop, "true", ANNOTATE, RESULT, 0, "squares of resolution; no: the shorter side, both multiples of 64, as demos"),
     BOOL(data, random_flip, "true", TRAIN, RESULT, TRAIN, "mirror half of the training images"),
     TEXT(data, background, "#ffffff", "COLOUR", CACHE | TRAIN | EVAL | CHAIN | IDEAL | DIAGNOSE | ANNOTATE, RESULT, TRAIN, "#rrggbb behind transparent pixels"),
     BOOL(data, strict, "false", CACHE | TRAIN | EVAL | CHAIN | IDEAL | DIAGNOSE | ANNOTATE, RESULT, 0, "stop at a broken image instead of skipping and listing it"),

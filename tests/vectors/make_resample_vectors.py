@@ -12,6 +12,7 @@ import hashlib
 
 import numpy as np
 import PIL
+from busy_picture import picture
 from PIL import Image
 
 FILTERS = {"box": Image.BOX, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
@@ -19,14 +20,6 @@ RESIZES = [(1, 1, 1, 1), (1, 1, 7, 5), (2, 3, 1, 1), (5, 5, 2, 2), (17, 9, 17, 4
            (64, 48, 32, 24), (101, 67, 13, 29), (40, 30, 123, 77), (255, 3, 4, 200), (333, 250, 299, 299)]
 CROPS = [(1, 1, 8), (1, 50, 4), (3, 2, 5), (32, 32, 32), (33, 32, 32), (45, 32, 32), (64, 64, 32), (65, 131, 32),
          (63, 200, 32), (127, 129, 32), (250, 333, 64), (301, 199, 256), (640, 427, 48), (29, 23, 24), (19, 13, 6)]
-
-
-def picture(width, height):
-    """Busy in all directions, and with flat black and white areas, where the bicubic filter overshoots."""
-    y, x, c = np.mgrid[0:height, 0:width, 0:3].astype(np.int64)
-    busy = (x * 73 + y * 151 + c * 199 + x * y * 17 + x * x * (y + c) % 251 * 3) & 255
-    flat = (x // 5 + y // 7 + c) % 2 * 255
-    return np.where((x // 16 + y // 16) % 2 == 0, busy, flat).astype(np.uint8)
 
 
 def centre_crop(image, size):
