@@ -2,6 +2,7 @@
  * files are encoded again; nothing else is. */
 #include "latent_fixture.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -433,15 +434,29 @@ static void a_full_disk_leaves_what_was_there(void **state)
     fixture_remove("full");
 }
 
+static void *take_lock(void *user)
+{
+    dt_error err = {0};
+    assert_int_equal(file_lock_folder(user, in_pair("locked", ""), &err), DT_OK);
+    return NULL;
+}
+
+/* What another process or thread fills is waited for, which the watcher here will not do; what this thread left open never ends. */
 static void one_process_fills_a_folder_at_a_time(void **state)
 {
     (void)state;
     file_lock lock;
-    dt_error err = {0};
+    pthread_t other;
     encode_whole("data", "locked");
-    assert_int_equal(file_lock_folder(&lock, in_pair("locked", ""), &err), DT_OK);
-    assert_int_equal(encode("data", "locked"), DT_ERR_INTERRUPTED); /* the watcher will not wait */
+    assert_int_equal(pthread_create(&other, NULL, take_lock, &lock), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(encode("data", "locked"), DT_ERR_INTERRUPTED);
     assert_says(fixture_log, "another process");
+    leave();
+    file_unlock(&lock);
+    take_lock(&lock);
+    assert_int_equal(encode("data", "locked"), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "was begun by this thread and has not ended");
     leave();
     file_unlock(&lock);
     assert_int_equal(encode_whole("data", "locked"), 0);

@@ -250,6 +250,9 @@ static dt_status wait_for_lock(shard_cache *k, const data_watcher *watch, dt_err
         dt_error why = {0};
         if (file_lock_folder(&k->lock, k->folder, &why) == DT_OK) return DT_OK;
         if (why.status != DT_ERR_CONFLICT) return error_set(err, why.status, "%s", why.message);
+        if (file_lock_is_own(k->folder))
+            return error_set(err, DT_ERR_CONFLICT,
+                             "%s: the call that fills it was begun by this thread and has not ended", k->folder);
         if (!told) say(watch->log, watch->user, "%s; waiting for it", why.message);
         told = true;
         if (watch->go_on && !watch->go_on(watch->user, 0, 0))

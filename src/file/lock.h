@@ -18,6 +18,9 @@ typedef struct file_lock {
  * folder cannot be written to. A file system that knows no locks is taken as it is. */
 dt_status file_lock_folder(file_lock *l, const char *folder, dt_error *err);
 
+/* Whether the folder's lock is held by this thread, which would wait for itself. */
+bool file_lock_is_own(const char *folder);
+
 /* Harmless on a lock that is not held. */
 void file_unlock(file_lock *l);
 
