@@ -12,13 +12,13 @@
 #include "model/sd/controlnet_file.h"
 #include "model/sd/unet_config.h"
 #include "model/sd/unet_denoiser.h"
-#include "named_numbers.h"
-#include "op/op.h"
+#include "reference_vectors.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 
 enum { N = 4, TOKENS = 5, CLASSES = 3, STEPS = 10, DRAWN = 2 };
-#define NOTHING       0.1 /* gradients that are longer are compared by their length */
+#define NAMES         "controlnet." /* before them in the vectors */
+#define NOTHING       0.1           /* gradients that are longer are compared by their length */
 #define LEARNING_RATE 1e-3
 #define GUIDANCE      3.0
 static const real times[N] = {0, 1, 437, 999};
@@ -37,24 +37,21 @@ typedef struct fixture {
     tensor *x, *context, *control; /* context NULL: it is told labels */
 } fixture;
 
-static void must(const fixture *x)
+static reference reference_of(fixture *x)
 {
-    if (x->c.error.status != DT_OK) fail_msg("%s", x->c.error.message);
+    return (reference){&x->c, &x->f};
 }
 
-static tensor *named_tensor(fixture *x, int dim_count, const int64_t dim[], const char *name)
+static void must(fixture *x)
 {
-    tensor *t = tensor_new(&x->c, &x->c.model, dim_count, dim);
-    must(x);
-    named_fill(t->data, tensor_count(t), name);
-    return t;
+    reference_must(reference_of(x));
 }
 
 /* Numbers by the names that the script has: those of a ControlNet stand behind "controlnet.". */
 static param under_its_name(const param *row, char full[160])
 {
     param named = *row;
-    snprintf(full, 160, "controlnet.%s", row->name);
+    snprintf(full, 160, NAMES "%s", row->name);
     named.name = full;
     return named;
 }
@@ -94,9 +91,10 @@ static void open_fixture_as(fixture *x, const char *kind, int64_t n, int gemm_fl
     controlled_denoiser(&x->c, &x->d, &x->frozen, &x->net, "");
     must(x);
     const sample_shape *s = &x->d.shape, *p = &x->d.control;
-    x->x = named_tensor(x, 4, (int64_t[]){n, s->channels, s->height, s->width}, "x");
-    x->control = named_tensor(x, 4, (int64_t[]){n, p->channels, p->height, p->width}, "control");
-    if (!x->d.class_count) x->context = named_tensor(x, 3, (int64_t[]){n, TOKENS, x->d.context_width}, "context");
+    x->x = reference_input(reference_of(x), 4, (int64_t[]){n, s->channels, s->height, s->width}, "x");
+    x->control = reference_input(reference_of(x), 4, (int64_t[]){n, p->channels, p->height, p->width}, "control");
+    if (!x->d.class_count)
+        x->context = reference_input(reference_of(x), 3, (int64_t[]){n, TOKENS, x->d.context_width}, "context");
 }
 
 static void open_fixture(fixture *x, const char *kind)
@@ -124,28 +122,9 @@ static tensor *predict(fixture *x)
     return y;
 }
 
-static tensor *expected(fixture *x, const char *name)
+static double difference(fixture *x, const tensor *found, const char *name)
 {
-    const tensor_entry *e = tensor_file_find(&x->f, name);
-    assert_non_null(e);
-    tensor *t = tensor_new(&x->c, &x->c.model, e->dim_count, e->dims);
-    tensor_read_f32(t->data, e, &x->c.error);
-    must(x);
-    return t;
-}
-
-/* Largest difference over the largest expected value. */
-static double difference(fixture *x, const real *found, int64_t count, const char *name)
-{
-    const tensor *wanted = expected(x, name);
-    double worst = 0, most = 0;
-    assert_int_equal(count, tensor_count(wanted));
-    for (int64_t i = 0; i < count; i++) {
-        worst = fmax(worst, fabs((double)found[i] - (double)wanted->data[i]));
-        most = fmax(most, fabs((double)wanted->data[i]));
-    }
-    print_message("%s %s: %.1e\n", x->f.path, name, worst / most);
-    return worst / most;
+    return reference_difference(reference_of(x), found->data, tensor_count(found), name);
 }
 
 static void want_gradients(fixture *x)
@@ -155,39 +134,15 @@ static void want_gradients(fixture *x)
     must(x);
 }
 
-/* Leaves the gradient of sum(y g), g numbers by name, in the rows. */
 static void walk_back(fixture *x)
 {
     x->c.recording = true;
-    tensor *y = predict(x);
-    named_fill(tensor_grad(&x->c, y), tensor_count(y), "gradient");
-    tape_backward(&x->c, NULL);
-    tape_clear(&x->c);
-    x->c.recording = false;
-    must(x);
+    reference_walk_back(reference_of(x), predict(x));
 }
 
-/* Of the sketches of all gradients, over each one's length; what attends to a single token has none. */
 static double gradient_difference(fixture *x)
 {
-    const tensor *sketches = expected(x, "gradients");
-    json_t *names = json_loads(tensor_file_metadata(&x->f, "names"), 0, NULL);
-    double worst = 0, found[1 + NAMED_SKETCHES];
-    char full[160];
-    assert_int_equal(json_array_size(names), x->net.params.count);
-    for (size_t i = 0; i < json_array_size(names); i++) {
-        const char *name = json_string_value(json_array_get(names, i)) + strlen("controlnet.");
-        const param *row = params_find(&x->net.params, name);
-        const real *wanted = sketches->data + i * (1 + NAMED_SKETCHES);
-        assert_non_null(row);
-        const param named = under_its_name(row, full);
-        named_sketch(found, &named, row->tensor->grad);
-        for (int k = 0; k <= NAMED_SKETCHES; k++)
-            worst = fmax(worst, fabs(found[k] - (double)wanted[k]) / fmax((double)wanted[0], NOTHING));
-    }
-    json_decref(names);
-    print_message("%s gradients: %.1e\n", x->f.path, worst);
-    return worst;
+    return reference_gradients(reference_of(x), &x->net.params, NAMES, NOTHING);
 }
 
 /* ---- against diffusers ---- */
@@ -199,7 +154,7 @@ static void it_predicts_what_diffusers_does(void **state)
         fixture x;
         open_fixture(&x, kinds[i]);
         const tensor *out = predict(&x);
-        assert_true(difference(&x, out->data, tensor_count(out), "out") < 1e-5);
+        assert_true(difference(&x, out, "out") < 1e-5);
         close_fixture(&x);
     }
 }
@@ -227,7 +182,7 @@ static void bfloat16_stays_near(void **state)
     want_gradients(&x);
     walk_back(&x);
     const tensor *out = predict(&x);
-    assert_true(difference(&x, out->data, tensor_count(out), "out") < 4e-2);
+    assert_true(difference(&x, out, "out") < 4e-2);
     assert_true(gradient_difference(&x) < 0.2);
     close_fixture(&x);
 }
@@ -263,11 +218,11 @@ static void ten_steps_are_those_of_pytorch(void **state)
     s.max_grad_norm = 0;
     trainset_add(&x.c, &x.set, &x.net.params, NULL, 0);
     optimizer_open(&x.c, &o, &x.set, &s);
-    const tensor *noise = named_tensor(&x, 4, x.x->dim, "noise");
+    const tensor *noise = reference_input(reference_of(&x), 4, x.x->dim, "noise");
     for (int i = 0; i < STEPS; i++) losses[i] = take_step(&x, &o, noise);
-    assert_true(difference(&x, losses, STEPS, "losses") < 1e-4);
+    assert_true(reference_difference(reference_of(&x), losses, STEPS, "losses") < 1e-4);
     const tensor *out = predict(&x);
-    assert_true(difference(&x, out->data, tensor_count(out), "trained") < 1e-4);
+    assert_true(difference(&x, out, "trained") < 1e-4);
     close_fixture(&x);
 }
 
@@ -290,7 +245,7 @@ static void ddim_draws_what_diffusers_does(void **state)
         const condition k = told(&x);
         sampler_continue(&x.c, &drawer, x.x->data, &k, (uint32_t[]){0, 1}, DRAWN);
         must(&x);
-        assert_true(difference(&x, x.x->data, tensor_count(x.x), name[i]) < 1e-3);
+        assert_true(difference(&x, x.x, name[i]) < 1e-3);
         close_fixture(&x);
     }
 }

@@ -6,7 +6,7 @@
 #include "data/bank.h"
 #include "engine/open.h"
 #include "measure/drawing.h"
-#include "run/loop.h"
+#include "kinds_run.h"
 #include "tiny_network.h"
 
 static const model_kind *const kinds[] = {&tiny_kind, &dit_kind, NULL};
@@ -59,25 +59,15 @@ static dt_settings tuned_settings(const char *output)
     return s;
 }
 
-/* One call of a run, asked to stop before its step number `stop_before` (< 0: never). */
+static void tell_sets(trainer *t)
+{
+    tell(&t->train, 0);
+    tell(&t->validation, 5);
+}
+
 static dt_status run(const dt_settings *s, int64_t stop_before)
 {
-    ctx c;
-    training t;
-    fixture_watch watch = {.stop_before = stop_before};
-    const dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = fixture_stop};
-    fixture_log[0] = '\0';
-    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, (int)s->threads, s->isa), DT_OK);
-    if (training_open(&t, &c, s, &observer, kinds) == DT_OK) {
-        tell(&t.trainer.train, 0);
-        tell(&t.trainer.validation, 5);
-        training_through(&t);
-    }
-    const dt_status status = c.error.status;
-    snprintf(fixture_message, sizeof fixture_message, "%s", c.error.message);
-    training_close(&t);
-    ctx_close(&c);
-    return status;
+    return kinds_run(s, kinds, stop_before, tell_sets);
 }
 
 static void run_to_the_end(const dt_settings *s)

@@ -6,7 +6,7 @@
 #include "data/bank.h"
 #include "data/context_cache.h"
 #include "engine/open.h"
-#include "run/loop.h"
+#include "kinds_run.h"
 #include "tiny_network.h"
 
 enum { WORDS = TINY_TOKENS * TINY_CONTEXT, PICTURES = 12, MAP = 3 * FIXTURE_SIZE * FIXTURE_SIZE };
@@ -124,19 +124,8 @@ static dt_settings told_settings(const char *output)
 
 static dt_status run(const dt_settings *s, int64_t stop_before)
 {
-    ctx c;
-    training t;
-    fixture_watch watch = {.stop_before = stop_before};
-    const dt_observer observer = {.user = &watch, .log = fixture_collect, .should_stop = fixture_stop};
-    fixture_log[0] = '\0';
     encoder.encoded = 0;
-    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, (int)s->threads, s->isa), DT_OK);
-    if (training_open(&t, &c, s, &observer, kinds) == DT_OK) training_through(&t);
-    const dt_status status = c.error.status;
-    snprintf(fixture_message, sizeof fixture_message, "%s", c.error.message);
-    training_close(&t);
-    ctx_close(&c);
-    return status;
+    return kinds_run(s, kinds, stop_before, NULL);
 }
 
 static void run_to_the_end(const dt_settings *s)

@@ -17,7 +17,6 @@ static const int tapped_block[2] = {8, 11};
 
 #define BACKBONE     "pretrained.model.patch_embed.backbone."
 #define NORM_EPSILON ((real)1e-5)
-#define VIT_EPSILON  ((real)1e-6)
 
 /* ---- weights ---- */
 
@@ -83,25 +82,6 @@ static int64_t read_resnet(const conv_file *f, midas *net, int64_t tap[MIDAS_TAP
     return width;
 }
 
-/* Number `number` of the ViT's blocks. */
-static void read_block(const conv_file *f, midas_block *b, int number, int64_t width)
-{
-    char name[NAME], full[FULL];
-    snprintf(name, sizeof name, "pretrained.model.blocks.%d", number);
-    for (int i = 0; i < 2; i++) {
-        snprintf(full, sizeof full, "%s.norm%d", name, i + 1);
-        conv_file_read_norm(f, &b->norm[i], full, width);
-    }
-    snprintf(full, sizeof full, "%s.attn.qkv", name);
-    conv_file_read(f, &b->qkv, full, 3 * width, width, 1, true);
-    snprintf(full, sizeof full, "%s.attn.proj", name);
-    conv_file_read(f, &b->project, full, width, width, 1, true);
-    snprintf(full, sizeof full, "%s.mlp.fc1", name);
-    conv_file_read(f, &b->fc1, full, 4 * width, width, 1, true);
-    snprintf(full, sizeof full, "%s.mlp.fc2", name);
-    conv_file_read(f, &b->fc2, full, width, 4 * width, 1, true);
-}
-
 static void read_vit(const conv_file *f, midas *net, int64_t inputs, int64_t width)
 {
     const char *const position = "pretrained.model.pos_embed";
@@ -110,7 +90,11 @@ static void read_vit(const conv_file *f, midas *net, int64_t inputs, int64_t wid
     conv_file_read(f, &net->embedding, "pretrained.model.patch_embed.proj", width, inputs, 1, true);
     net->class_token = conv_file_tensor(f, "pretrained.model.cls_token", 3, (int64_t[]){1, 1, width});
     net->position = conv_file_tensor(f, position, 3, (int64_t[]){1, side < 1 ? 2 : side * side + 1, width});
-    for (int i = 0; i < MIDAS_BLOCKS; i++) read_block(f, &net->block[i], i, width);
+    for (int i = 0; i < MIDAS_BLOCKS; i++) {
+        char name[NAME];
+        snprintf(name, sizeof name, "pretrained.model.blocks.%d", i);
+        attention_block_read(f, &net->block[i], name, width);
+    }
     for (int i = 0; i < 2; i++) {
         char name[NAME];
         snprintf(name, sizeof name, "pretrained.act_postprocess%d.0.project.0", i + 3);
@@ -220,14 +204,8 @@ static tensor *embed_forward(ctx *c, const void *weights, tensor *const in[PART_
 
 static tensor *block_forward(ctx *c, const void *weights, tensor *const in[PART_INPUTS])
 {
-    const midas_block *b = weights;
-    tensor *x = in[0];
     if (ctx_failed(c)) return NULL;
-    const int64_t heads = x->dim[2] / MIDAS_HEAD_WIDTH;
-    tensor *h = op_layer_norm(c, x, b->norm[0].weight, b->norm[0].bias, VIT_EPSILON);
-    x = op_add(c, x, part_linear(c, &b->project, op_attention(c, part_linear(c, &b->qkv, h), heads)));
-    h = op_layer_norm(c, x, b->norm[1].weight, b->norm[1].bias, VIT_EPSILON);
-    return op_add(c, x, part_linear(c, &b->fc2, op_exact_gelu(c, part_linear(c, &b->fc1, h))));
+    return attention_block_forward(c, weights, in[0], in[0]->dim[2] / MIDAS_HEAD_WIDTH);
 }
 
 /* [1,h*w,D]: each token told of the class token beside it. */

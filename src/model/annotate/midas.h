@@ -9,7 +9,7 @@
 #ifndef ANNOTATE_MIDAS_H
 #define ANNOTATE_MIDAS_H
 
-#include "model/file/conv_file.h"
+#include "model/annotate/attention_block.h"
 
 #define MIDAS_SETTINGS "DPT-hybrid, sides of multiples of 64"
 
@@ -31,12 +31,6 @@ typedef struct midas_bottleneck {
     int64_t stride;
 } midas_bottleneck;
 
-/* Of the ViT. */
-typedef struct midas_block {
-    norm_weights norm[2];
-    conv_weights qkv, project, fc1, fc2;
-} midas_block;
-
 typedef struct midas_fusion {
     conv_weights skip[2], own[2]; /* two residual units of two convolutions; the coarsest fusion has no skip */
     conv_weights out;
@@ -47,9 +41,9 @@ typedef struct midas {
     norm_weights stem_norm;
     midas_bottleneck bottleneck[MIDAS_BOTTLENECKS];
     conv_weights embedding;
-    tensor *class_token; /* [1,1,D] */
-    tensor *position;    /* [1,1+G^2,D]: that of the class token, then those of a grid */
-    midas_block block[MIDAS_BLOCKS];
+    tensor *class_token;                      /* [1,1,D] */
+    tensor *position;                         /* [1,1+G^2,D]: that of the class token, then those of a grid */
+    attention_block block[MIDAS_BLOCKS];      /* of the ViT */
     conv_weights readout[2], widen[2], halve; /* of the ViT's two taps */
     conv_weights rn[MIDAS_TAPS];
     midas_fusion fusion[MIDAS_TAPS]; /* from fine to coarse */

@@ -29,22 +29,9 @@ static void read_local(const conv_file *f, uniformer_block *b, const char *name,
     conv_file_read(f, &b->after, full, width, width, 1, true);
     snprintf(norm, sizeof norm, "%s.norm2", name);
     snprintf(full, sizeof full, "%s.mlp.fc1", name);
-    conv_file_read_behind(f, &b->fc1, full, norm, 4 * width, width, BATCH_EPSILON);
-}
-
-static void read_attention(const conv_file *f, uniformer_block *b, const char *name, int64_t width)
-{
-    char full[FULL];
-    for (int i = 0; i < 2; i++) {
-        snprintf(full, sizeof full, "%s.norm%d", name, i + 1);
-        conv_file_read_norm(f, &b->norm[i], full, width);
-    }
-    snprintf(full, sizeof full, "%s.attn.qkv", name);
-    conv_file_read(f, &b->qkv, full, 3 * width, width, 1, true);
-    snprintf(full, sizeof full, "%s.attn.proj", name);
-    conv_file_read(f, &b->project, full, width, width, 1, true);
-    snprintf(full, sizeof full, "%s.mlp.fc1", name);
-    conv_file_read(f, &b->fc1, full, 4 * width, width, 1, true);
+    conv_file_read_behind(f, &b->own.fc1, full, norm, 4 * width, width, BATCH_EPSILON);
+    snprintf(full, sizeof full, "%s.mlp.fc2", name);
+    conv_file_read(f, &b->own.fc2, full, width, 4 * width, 1, true);
 }
 
 static void read_stage(const conv_file *f, uniformer_stage *s, int number, int64_t inputs, int64_t width)
@@ -60,11 +47,9 @@ static void read_stage(const conv_file *f, uniformer_stage *s, int number, int64
         snprintf(full, sizeof full, "%s.pos_embed", name);
         conv_file_read_depthwise(f, &b->position, full, width, 3);
         if (s->attends)
-            read_attention(f, b, name, width);
+            attention_block_read(f, &b->own, name, width);
         else
             read_local(f, b, name, width);
-        snprintf(full, sizeof full, "%s.mlp.fc2", name);
-        conv_file_read(f, &b->fc2, full, width, 4 * width, 1, true);
     }
     snprintf(full, sizeof full, "backbone.norm%d", number);
     conv_file_read_norm(f, &s->norm_out, full, width);
@@ -92,11 +77,6 @@ static tensor *normalise(ctx *c, const norm_weights *n, tensor *x, real epsilon)
     return op_layer_norm(c, x, n->weight, n->bias, epsilon);
 }
 
-static tensor *perceptron(ctx *c, const uniformer_block *b, tensor *x)
-{
-    return part_linear(c, &b->fc2, op_exact_gelu(c, part_linear(c, &b->fc1, x)));
-}
-
 static tensor *positioned(ctx *c, const uniformer_block *b, tensor *x)
 {
     return op_add(c, x, op_depthwise(c, x, b->position.weight, b->position.bias, 1, 1));
@@ -115,7 +95,7 @@ static tensor *local_forward(ctx *c, const void *weights, tensor *const in[PART_
     tensor *x = positioned(c, b, in[0]), *h = part_linear(c, &b->before, x);
     h = op_depthwise(c, h, b->local.weight, b->local.bias, 1, 2);
     x = op_add(c, x, part_linear(c, &b->after, h));
-    return op_add(c, x, perceptron(c, b, x));
+    return op_add(c, x, attention_block_perceptron(c, &b->own, x));
 }
 
 static tensor *attention_forward(ctx *c, const void *weights, tensor *const in[PART_INPUTS])
@@ -123,10 +103,7 @@ static tensor *attention_forward(ctx *c, const void *weights, tensor *const in[P
     const uniformer_block *b = weights;
     const int64_t *d = in[0]->dim, width = d[3];
     tensor *x = op_reshape(c, positioned(c, b, in[0]), 3, (int64_t[]){1, d[1] * d[2], width});
-    tensor *h = part_linear(c, &b->qkv, normalise(c, &b->norm[0], x, NORM_EPSILON));
-    x = op_add(c, x, part_linear(c, &b->project, op_attention(c, h, width / UNIFORMER_HEAD_WIDTH)));
-    x = op_add(c, x, perceptron(c, b, normalise(c, &b->norm[1], x, NORM_EPSILON)));
-    return op_reshape(c, x, 4, d);
+    return op_reshape(c, attention_block_forward(c, &b->own, x, width / UNIFORMER_HEAD_WIDTH), 4, d);
 }
 
 static tensor *end_forward(ctx *c, const void *weights, tensor *const in[PART_INPUTS])

@@ -5,7 +5,7 @@
 #ifndef ANNOTATE_UNIFORMER_H
 #define ANNOTATE_UNIFORMER_H
 
-#include "model/file/conv_file.h"
+#include "model/annotate/attention_block.h"
 
 enum { UNIFORMER_STAGES = 4, UNIFORMER_BLOCKS = 18, UNIFORMER_HEAD_WIDTH = 64, UNIFORMER_PATCH = 32 };
 
@@ -13,10 +13,7 @@ typedef struct uniformer_block {
     conv_weights position; /* depth-wise 3x3 */
     /* of convolutions: 1x1, depth-wise 5x5, 1x1 */
     conv_weights before, local, after;
-    /* of attention */
-    norm_weights norm[2];
-    conv_weights qkv, project;
-    conv_weights fc1, fc2; /* of both */
+    attention_block own; /* of convolutions its fc1 and fc2 alone */
 } uniformer_block;
 
 typedef struct uniformer_stage {
