@@ -80,6 +80,9 @@ typedef enum dt_adapter {
     DT_ADAPTER_ADAPTFORMER,
 } dt_adapter;
 typedef enum dt_difffit { DT_DIFFFIT_RELEASED, DT_DIFFFIT_PAPER } dt_difffit;
+/* Which network of a file that holds a UNet and a ControlNet; auto: the ControlNet. */
+typedef enum dt_part { DT_PART_AUTO, DT_PART_UNET, DT_PART_CONTROLNET } dt_part;
+
 typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
 typedef enum dt_retention {
     DT_RETENTION_BANK,          /* the paper: the base's own samples with their noise as the target */
@@ -223,6 +226,7 @@ typedef struct dt_settings {
     double adapter_lr_factor;          /* multiplies learning_rate while an adapter trains */
     char adapter_weights[DT_LIST_MAX]; /* "PATH" or "PATH:WEIGHT", separated by commas: used with pretrained_model */
     dt_adapter_format save_adapter_as; /* names in a written LoRA file */
+    dt_part part;                      /* convert */
     bool merge;                        /* convert: the adapters' weights in the model's own */
 
     /* training */

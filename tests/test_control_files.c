@@ -290,6 +290,44 @@ static dt_settings convert_settings(const char *model, const char *output, dt_mo
     return s;
 }
 
+/* A ControlNet's own file of version 1.0. */
+static void of_two_networks_one_is_taken(void **state)
+{
+    (void)state;
+    controlnet m;
+    unet base;
+    denoiser d;
+    tensor_file f;
+    const controlnet_config k = small();
+    make(&m, &k, 2);
+    unet_make(&base, &k.unet, 3);
+    export_base(&base, "sd.safetensors", DT_MODEL_ORIGINAL);
+    assert_int_equal(export(&m, "plain.safetensors", DT_MODEL_ORIGINAL, ""), DT_OK);
+    file_tensor *sd = list_tensors(&f, "sd.safetensors");
+    rewrite("plain.safetensors", "whole.safetensors", "", NULL, sd, f.count);
+    test_free(sd);
+    tensor_file_close(&f);
+    dt_settings s = convert_settings("whole.safetensors", "taken.safetensors", DT_MODEL_SAFETENSORS);
+    for (int part = DT_PART_AUTO; part <= DT_PART_CONTROLNET; part++) {
+        s.part = (dt_part)part;
+        fixture_must(dt_convert, &s);
+        const bool told = strstr(fixture_log, "of its ControlNet and its UNet the ControlNet is taken") != NULL;
+        assert_true(told == (part != DT_PART_UNET));
+        if (part != DT_PART_UNET) {
+            assert_same(&m, load("taken.safetensors", NULL));
+            continue;
+        }
+        assert_int_equal(denoiser_load(&context, &d, NULL, temp_path("taken.safetensors"), model_kinds_all), DT_OK);
+        assert_string_equal(d.ops->kind, "UNet");
+    }
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("sd.safetensors"));
+    assert_int_equal(fixture_call(dt_convert, &s, NULL), DT_ERR_ARG);
+    assert_non_null(strstr(fixture_message, "part controlnet was asked for"));
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("plain.safetensors"));
+    s.part = DT_PART_UNET;
+    assert_int_not_equal(fixture_call(dt_convert, &s, NULL), DT_OK);
+}
+
 static void every_format_becomes_every_other(void **state)
 {
     (void)state;
@@ -377,6 +415,7 @@ int main(void)
         TEST(heads_are_those_of_the_base),
         TEST(files_of_other_networks_are_refused_by_name),
         TEST(in_place_of_a_model_it_is_refused),
+        TEST(of_two_networks_one_is_taken),
         TEST(every_format_becomes_every_other),
         TEST(it_is_compared_in_any_format),
         TEST(it_is_moved_to_another_base),

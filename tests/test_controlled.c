@@ -1,6 +1,6 @@
 /* A ControlNet on a small UNet told a class, through the verbs: it is trained, stopped and resumed, written and read, drawn from, and told
  * that it is for another base. */
-#include "run_fixture.h"
+#include "latent_fixture.h"
 
 #include "engine/open.h"
 #include "image/image_codec.h"
@@ -157,6 +157,39 @@ static void it_is_written_in_another_format_too(void **state)
     s = control_settings("from-pt");
     snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("formats/final/model.pt"));
     fixture_train_to_the_end(&s);
+}
+
+/* As ControlNet's own files: of latents an eighth of the picture's side. */
+static void a_run_writes_the_original_layout(void **state)
+{
+    (void)state;
+    tensor_file f;
+    dt_settings b = base_settings("latent-base", "8,16"), s = control_settings("original");
+    fixture_images("large", FIXTURE_CLASSES, 2, LATENT_PICTURE, 0);
+    for (int i = 0; i < 2; i++) {
+        dt_settings *k = i ? &s : &b;
+        snprintf(k->vae, sizeof k->vae, "%s", tiny_codec);
+        snprintf(k->train_data, sizeof k->train_data, "%s", temp_path("large"));
+        snprintf(k->cache_dir, sizeof k->cache_dir, "%s", temp_path("latents"));
+    }
+    b.resolution = LATENT_PICTURE;
+    fixture_train_to_the_end(&b);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("latent-base"));
+    snprintf(s.control, sizeof s.control, "canny");
+    s.save_model_as = DT_MODEL_ORIGINAL;
+    fixture_train_to_the_end(&s);
+    open_result(&f, "original/final/original.safetensors");
+    for (size_t i = 0; i < f.count; i++) assert_int_equal(strncmp(f.entries[i].name, "control_model.", 14), 0);
+    assert_non_null(tensor_file_find(&f, "control_model.zero_convs.0.0.weight"));
+    assert_non_null(tensor_file_find(&f, "control_model.input_hint_block.14.bias"));
+    assert_non_null(tensor_file_find(&f, "control_model.middle_block_out.0.weight"));
+    tensor_file_close(&f);
+    dt_settings k;
+    dt_settings_init(&k);
+    snprintf(k.pretrained_model, sizeof k.pretrained_model, "%s", temp_path("original/final/original.safetensors"));
+    snprintf(k.output, sizeof k.output, "%s", temp_path("back.safetensors"));
+    fixture_must(dt_convert, &k);
+    assert_same_bits(fixture_tensors(temp_path("back.safetensors")), fixture_result("original"));
 }
 
 /* What the frozen base says without a control is retained. */
@@ -482,6 +515,26 @@ static void the_report_tells_when(void **state)
 
 /* ---- what does not fit ---- */
 
+/* With sd_unlocked it is for the base that trained with it, which is written beside it. */
+static void the_base_of_an_unlocked_one_is_its_own(void **state)
+{
+    (void)state;
+    dt_settings t = control_settings("unlocked-own");
+    t.sd_unlocked = true;
+    fixture_train_to_the_end(&t);
+    dt_settings s = controlled_settings("by-its-own", 1);
+    snprintf(s.controlnet_model, sizeof s.controlnet_model, "%s", temp_path("unlocked-own"));
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("unlocked-own/final/unet.safetensors"));
+    fixture_must(dt_sample, &s);
+    assert_null(strstr(fixture_log, "another base"));
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("base"));
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("by-the-first"));
+    fixture_must(dt_sample, &s);
+    assert_non_null(strstr(fixture_log, "was made for another base"));
+    assert_non_null(strstr(fixture_log, "its own, whose way up trained with it, is "));
+    assert_non_null(strstr(fixture_log, "unlocked-own/final/unet.safetensors"));
+}
+
 static void another_base_is_told(void **state)
 {
     (void)state;
@@ -489,6 +542,7 @@ static void another_base_is_told(void **state)
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other"));
     fixture_must(dt_sample, &s);
     assert_non_null(strstr(fixture_log, "was made for another base"));
+    assert_null(strstr(fixture_log, "trained with it"));
 }
 
 static void refuse(const dt_settings *s, fixture_verb *verb, dt_status status, const char *said)
@@ -544,6 +598,7 @@ int main(void)
         cmocka_unit_test(unlocked_the_way_up_trains_too),
         cmocka_unit_test(it_goes_on_from_one_that_is_there),
         cmocka_unit_test(it_is_written_in_another_format_too),
+        cmocka_unit_test(a_run_writes_the_original_layout),
         cmocka_unit_test(the_frozen_base_teaches_it),
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
@@ -553,6 +608,7 @@ int main(void)
         cmocka_unit_test(obedience_is_measured_once_a_step),
         cmocka_unit_test(a_run_ends_where_samples_obey),
         cmocka_unit_test(the_report_tells_when),
+        cmocka_unit_test(the_base_of_an_unlocked_one_is_its_own),
         cmocka_unit_test(another_base_is_told),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };

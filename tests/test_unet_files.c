@@ -114,6 +114,11 @@ static void every_format_comes_back(void **state)
         assert_int_equal(export(&m, names[format], (dt_model_format)format, NULL), DT_OK);
         assert_same(&m, load(names[format]));
     }
+    tensor_file f;
+    tensor_file_open(&f, temp_path(names[0]), &context.error);
+    no_failure();
+    assert_non_null(strstr(tensor_file_metadata(&f, "difftune.unet"), "\"norm_eps\":1e-5,"));
+    tensor_file_close(&f);
 }
 
 /* ---- checkpoints of others ---- */

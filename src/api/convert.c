@@ -11,6 +11,8 @@
 #include "model/file/params_file.h"
 #include "model/maker.h"
 #include "model/sd/controlnet_file.h"
+#include "model/sd/controlnet_kind.h"
+#include "model/sd/unet_denoiser.h"
 
 /* The source's metadata, and what was made of what by whom. */
 static size_t list_metadata(metadata_pair pair[], const model_info *info)
@@ -131,10 +133,15 @@ static dt_status convert_model(ctx *c, const dt_settings *s, const dt_observer *
     model_file f;
     model_choice choice = model_choice_of(s, observer);
     choice.length = s->ema_length;
-    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_files, &c->error) != DT_OK)
+    if (model_file_open_as(&f, s->pretrained_model, &choice,
+                           s->part == DT_PART_UNET ? model_kinds_all : model_kinds_files, &c->error) != DT_OK)
         return c->error.status;
     const adapter_file *beside = adapter_files_unmerged(&f.adapters);
-    if (beside)
+    if (s->part == DT_PART_CONTROLNET && f.kind != &controlnet_kind)
+        error_set(&c->error, DT_ERR_ARG, "%s: part controlnet was asked for, and there is none in it", f.path);
+    else if (s->part == DT_PART_UNET && f.kind != &unet_kind)
+        error_set(&c->error, DT_ERR_ARG, "%s: part unet was asked for, and there is none in it", f.path);
+    else if (beside)
         error_set(&c->error, DT_ERR_ARG, "%s: %s changes more than weights and cannot be merged", beside->path,
                   adapter_kind_of_file(&beside->tensors));
     else if (model_file_load(c, &d, &info, &f, NULL) == DT_OK && ctx_go_on(c)) {

@@ -189,6 +189,7 @@ static void check_convert(const dt_settings *s, dt_error *err)
          "original_checkpoint is for save_model_as original");
     RULE(!s->transfer_from[0] != !s->transfer_to[0], "transfer_from and transfer_to are given together");
     RULE(alone && s->transfer_from[0], "transfer_from is for whole models; an adapter's need merge");
+    RULE(alone && s->part != DT_PART_AUTO, "part is for whole models; an adapter's need merge");
     RULE(alone && s->original_checkpoint[0], "original_checkpoint is for whole models; an adapter's need merge");
 }
 

@@ -23,6 +23,8 @@ typedef struct denoiser_file {
     file_hash *hash; /* receives that of a safetensors file; NULL: not wanted */
     /* DT_MODEL_ORIGINAL: a whole checkpoint in whose copy the network takes the old one's place; NULL: the network alone. */
     const char *checkpoint;
+    /* Of a denoiser with a base: the SHA-256 of the base's file that it says it is for; NULL: the one that it was opened with. */
+    const char *base_sha256;
     bool stops; /* the caller may ask for a stop between two weights (ctx_go_on), which leaves nothing */
 } denoiser_file;
 

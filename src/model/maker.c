@@ -364,6 +364,22 @@ static void tell_apart(char sha256[65], const model_file *f, const char *adapter
 
 /* ---- a ControlNet beside it ---- */
 
+/* The base that train writes beside one with sd_unlocked (run/run_folder.c). */
+#define UNLOCKED_BASE "unet.safetensors"
+
+/* Where its run trained the base's way up too, the base that it is for lies beside it. */
+static void tell_other_base(const model_file *f, const model_choice *k, const char *path, const char *said)
+{
+    char own[DT_PATH_MAX], hint[DT_PATH_MAX + 64] = "";
+    file_hash hash;
+    dt_error unread = {0};
+    file_beside(own, path, UNLOCKED_BASE);
+    if (file_exists(own) && file_sha256(&hash, own, &unread) == DT_OK && !strcmp(hash.hex, said))
+        snprintf(hint, sizeof hint, "; its own, whose way up trained with it, is %.600s", own);
+    tell(k, "%.600s was made for another base (sha256 %.12s..) than %.600s (%.12s..)%s", path, said, f->path,
+         f->hash.hex, hint);
+}
+
 static dt_status open_control(model_file *f, const model_choice *k, dt_error *err)
 {
     char path[DT_PATH_MAX];
@@ -378,9 +394,7 @@ static dt_status open_control(model_file *f, const model_choice *k, dt_error *er
         return err->status;
     const char *said = control_part_base(&f->control);
     if (!f->hash.hex[0] && said) tensor_file_sha256(&f->hash, &f->tensors);
-    if (said && strcmp(said, f->hash.hex) != 0)
-        tell(k, "%.600s was made for another base (sha256 %.12s..) than %.600s (%.12s..)", path, said, f->path,
-             f->hash.hex);
+    if (said && strcmp(said, f->hash.hex) != 0) tell_other_base(f, k, path, said);
     return err->status;
 }
 
@@ -439,9 +453,12 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
     *f = (model_file){0};
     if (follow_adapters(&chain, model, choice->length, err) != DT_OK || open_tensors(f, &chain, choice, err) != DT_OK)
         return err->status;
+    const bool two = control_original_is_beside_unet(&f->tensors);
     if (enter_network(f, choice, kinds, err) == DT_OK && refuse_control(&f->tensors, kinds, err) == DT_OK &&
         add_heads(f, choice, err) == DT_OK) {
         f->kind = kind_of(&f->tensors, kinds);
+        if (two && f->kind == &controlnet_kind)
+            tell(choice, "%.700s: of its ControlNet and its UNet the ControlNet is taken", f->path);
         if (settle_process(f, chain.base, choice, err) == DT_OK && f->kind->guess) f->kind->guess(&f->tensors, guess);
         if (err->status == DT_OK && f->kind->view(&f->tensors, &f->shape, err) == DT_OK) check_heads(f, choice, err);
     }

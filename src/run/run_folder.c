@@ -238,12 +238,19 @@ dt_status run_folder_look(const training *r, dt_error *err)
 
 /* ---- the result ---- */
 
-/* Beside a ControlNet the base, where rows of it trained too. */
-static dt_status write_base(training *r, train_values values, const weights_note *n)
+/* Beside a ControlNet the base, where rows of it trained too: what the ControlNet is for then. */
+static dt_status write_base(training *r, train_values values, weights_note *n)
 {
     char path[DT_PATH_MAX];
+    file_hash hash;
+    dt_error *err = &r->trainer.c->error;
     file_join(path, r->folder, FINAL_BASE);
-    return weights_write_network(r, r->trainer.model.base, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n);
+    if (weights_write_network(r, r->trainer.model.base, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n) !=
+            DT_OK ||
+        file_sha256(&hash, path, err) != DT_OK)
+        return err->status;
+    memcpy(n->base_sha256, hash.hex, sizeof n->base_sha256);
+    return DT_OK;
 }
 
 /* What another program wants beside it. */
@@ -261,18 +268,19 @@ static dt_status write_other(training *r, train_values values, const weights_not
 }
 
 /* final/model.safetensors always, which this program looks for. */
-static dt_status write_models(training *r, train_values values, const weights_note *n)
+static dt_status write_models(training *r, train_values values, weights_note *n)
 {
     char path[DT_PATH_MAX];
     const dt_error *err = &r->trainer.c->error;
+    if (r->s->sd_unlocked && write_base(r, values, n) != DT_OK) return err->status;
     file_join(path, r->folder, FINAL_MODEL);
     weights_write_model(r, path, values, DT_MODEL_SAFETENSORS, r->s->save_dtype, n);
     if (err->status == DT_OK && r->s->save_model_as != DT_MODEL_SAFETENSORS) write_other(r, values, n);
-    return err->status == DT_OK && r->s->sd_unlocked ? write_base(r, values, n) : err->status;
+    return err->status;
 }
 
 /* The rows that trained, as an adapter's file with PEFT's description beside it. */
-static dt_status write_adapter(training *r, train_values values, const weights_note *n)
+static dt_status write_adapter(training *r, train_values values, weights_note *n)
 {
     const trainer *t = &r->trainer;
     char path[DT_PATH_MAX];

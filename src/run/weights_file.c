@@ -104,7 +104,8 @@ dt_status weights_write_network(training *r, const denoiser *d, const char *path
                                 .values =
                                     values == TRAIN_WEIGHTS ? NULL : trainset_values_in(c, &t->set, d->params, values),
                                 .metadata = n->pair,
-                                .metadata_count = n->count};
+                                .metadata_count = n->count,
+                                .base_sha256 = n->base_sha256[0] ? n->base_sha256 : NULL};
     if (!ctx_failed(c) && d->ops->write(c, d, &file) == DT_OK) trainer_log(t, "wrote %s", path);
     arena_release(&c->scratch, mark);
     return c->error.status;

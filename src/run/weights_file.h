@@ -11,6 +11,7 @@
 typedef struct weights_note {
     char step[32], seed[32], images[32], bank_images[32], scale[32], length[POWER_TEXT_MAX], updates[32];
     char *classes;
+    char base_sha256[65]; /* of the base's file that was written beside; empty: none was */
     metadata_pair pair[24];
     size_t count;
 } weights_note;

@@ -42,6 +42,7 @@ static const char *const file_weights_words[] = {"auto", "ema", "model", NULL};
 static const char *const beta_words[] = {"scaled_linear", "linear", NULL};
 static const char *const process_words[] = {"auto", "ddpm", "sit", NULL};
 static const char *const label_words[] = {"mean", "random", "rows", "nearest-name", NULL};
+static const char *const part_words[] = {"auto", "unet", "controlnet", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 static const char *const format_words[] = {"safetensors", "pt", "diffusers", "original", NULL};
 static const char *const method_words[] = {"diff-tuning", "finetune", "pretrain", NULL};
@@ -129,6 +130,7 @@ const settings_key settings_keys[] = {
     REAL(model, time_dropout, "0", 0, 1, TRAIN, RESULT, TRAIN, "share of samples that are not told t: what sample's nag_scale needs"),
     ENUM(model, label_init, "mean", label_words, TRAIN, RESULT, TRAIN, "first rows of new classes in the label table"),
     ENUM(model, save_model_as, "safetensors", format_words, TRAIN | CONVERT, RESULT, 0, "format of the result; train: one more beside final/model.safetensors"),
+    ENUM(model, part, "auto", part_words, CONVERT, RESULT, 0, "network of a file that holds a UNet and a ControlNet; auto: the ControlNet"),
     TEXT(model, original_checkpoint, "", "PATH", CONVERT, RESULT, 0, "whole checkpoint, in whose copy the UNet is put; save_model_as original"),
     TEXT(model, transfer_from, "", "PATH", CONVERT, RESULT, 0, "base of the model, whose weights are taken off for those of transfer_to"),
     TEXT(model, transfer_to, "", "PATH", CONVERT, RESULT, 0, "another base: model - transfer_from + transfer_to, where all three have it"),

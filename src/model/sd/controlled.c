@@ -43,7 +43,7 @@ static tensor *features(ctx *c, const denoiser *d, tensor *x, const real t[], co
 static dt_status write(ctx *c, const denoiser *d, const denoiser_file *f)
 {
     const controlled *s = d->self;
-    return controlnet_write(c, s->net, s->base_sha256, f);
+    return controlnet_write(c, s->net, f->base_sha256 ? f->base_sha256 : s->base_sha256, f);
 }
 
 static dt_status check_format(const denoiser *d, dt_model_format format, const char *path, dt_error *err)

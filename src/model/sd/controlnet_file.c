@@ -11,6 +11,7 @@
 #include "model/file/kind.h"
 #include "model/file/params_file.h"
 #include "model/sd/controlnet_config.h"
+#include "model/sd/unet_config.h"
 #include "model/sd/unet_file.h"
 #include "model/sd/unet_original.h"
 
@@ -75,7 +76,7 @@ static dt_status original_config(controlnet_config *k, const tensor_file *f, con
 static dt_status put_config(tensor_file *f, const controlnet_config *k, dt_error *err)
 {
     json_t *object = controlnet_config_json(k);
-    char *text = json_text_of(object, JSON_COMPACT);
+    char *text = json_text_of(object, JSON_COMPACT | UNET_CONFIG_REALS);
     json_decref(object);
     unet_file_put_text(f, MODEL_CONTROLNET, text ? json_string(text) : NULL, err);
     free(text);
@@ -135,7 +136,7 @@ static dt_status gather(contents *k, ctx *c, const controlnet *m, const char *ba
         params_sources(c, k->source, &m->params, f->values, params_file_dtype(f->dtype), f->stops) != DT_OK)
         return c->error.status;
     json_t *object = controlnet_config_json(&m->config);
-    k->config = json_text_of(object, folder ? JSON_INDENT(2) : JSON_COMPACT);
+    k->config = json_text_of(object, (folder ? JSON_INDENT(2) : JSON_COMPACT) | UNET_CONFIG_REALS);
     json_decref(object);
     if (!k->config) return error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to write it", f->path);
     for (size_t i = 0; i < f->metadata_count; i++)

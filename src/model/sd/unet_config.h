@@ -27,6 +27,9 @@ dt_status unet_config_parse(unet_config *k, const char *text, const char *path, 
  * 1's (v prediction, other betas, no signal at the end). */
 dt_status unet_config_read_scheduler(unet_config *k, const json_t *object, const char *path, dt_error *err);
 
+/* A flag for its text: fractions are written as people write them, 1e-5. */
+#define UNET_CONFIG_REALS JSON_REAL_PRECISION(15)
+
 /* The object, with "beta_schedule" where `own`; NULL when memory is out. */
 json_t *unet_config_json(const unet_config *k, bool own);
 

@@ -41,7 +41,7 @@ dt_status unet_file_put_text(tensor_file *f, const char *key, json_t *text, dt_e
 static dt_status put_config(tensor_file *f, const unet_config *k, dt_error *err)
 {
     json_t *object = unet_config_json(k, true);
-    char *text = json_text_of(object, JSON_COMPACT);
+    char *text = json_text_of(object, JSON_COMPACT | UNET_CONFIG_REALS);
     json_decref(object);
     unet_file_put_text(f, MODEL_UNET, text ? json_string(text) : NULL, err);
     free(text);

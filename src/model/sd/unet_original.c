@@ -121,6 +121,12 @@ dt_status control_original_enter(tensor_file *f, dt_error *err)
     return err->status;
 }
 
+bool control_original_is_beside_unet(const tensor_file *f)
+{
+    return (has_prefix(f, CONTROL_ORIGINAL_PREFIX) && has_prefix(f, UNET_ORIGINAL_PREFIX)) ||
+           (has_prefix(f, "state_dict." CONTROL_ORIGINAL_PREFIX) && has_prefix(f, "state_dict." UNET_ORIGINAL_PREFIX));
+}
+
 bool unet_original_fits(const tensor_file *f)
 {
     return tensor_file_find(f, "input_blocks.0.0.weight") && tensor_file_find(f, "time_embed.0.weight");

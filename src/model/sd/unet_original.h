@@ -20,6 +20,9 @@ dt_status unet_original_enter(tensor_file *f, dt_file_weights weights, bool *bot
 /* The same for the ControlNet in a file: control_model.*, alone or beside a whole Stable Diffusion (lllyasviel/ControlNet's own files). */
 dt_status control_original_enter(tensor_file *f, dt_error *err);
 
+/* Whether a file, not entered, holds a ControlNet and a UNet. */
+bool control_original_is_beside_unet(const tensor_file *f);
+
 /* Whether a file, entered, has the original's names. */
 bool unet_original_fits(const tensor_file *f);
 bool control_original_fits(const tensor_file *f);

@@ -30,7 +30,7 @@ static bool is_ours(const char *key)
 static char *config_text(const unet *m, bool own, size_t flags)
 {
     json_t *object = unet_config_json(&m->config, own);
-    char *text = json_text_of(object, flags);
+    char *text = json_text_of(object, flags | UNET_CONFIG_REALS);
     json_decref(object);
     return text;
 }
