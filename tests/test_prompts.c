@@ -334,12 +334,19 @@ static void a_unet_is_tuned_by_captions_whole_and_by_lora(void **state)
     snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("captioned"));
     snprintf(s.cache_dir, sizeof s.cache_dir, "%s", temp_path("cache"));
     fixture_train_to_the_end(&s);
+    dt_settings shown = sampled("from-tuned", "a cat");
+    snprintf(shown.pretrained_model, sizeof shown.pretrained_model, "%s", temp_path("tuned"));
+    fixture_must(dt_sample, &shown);
     s.adapter = DT_ADAPTER_LORA;
-    snprintf(s.lora_targets, sizeof s.lora_targets, "to_q,to_v,ff.net.2");
+    snprintf(s.lora_targets, sizeof s.lora_targets, "to_q,to_v,ff.net.2,proj_in");
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("lora"));
     fixture_train_to_the_end(&s);
     assert_true(file_exists(temp_path("tuned/final/model.safetensors")));
-    assert_true(file_exists(temp_path("lora/final/adapter_model.safetensors")));
+    tensor_file f;
+    assert_int_equal(safetensors_open(&f, temp_path("lora/final/adapter_model.safetensors"), &c.error), DT_OK);
+    const tensor_entry *a = tensor_file_find(&f, "base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight");
+    assert_true(a && a->dim_count == 4 && a->dims[1] == 8 && a->dims[2] == 1); /* as PEFT has a convolution's */
+    tensor_file_close(&f);
 }
 
 /* unet.safetensors on the pictures of captioned/, of which one has a caption; the text encoder is named. */

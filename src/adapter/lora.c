@@ -76,7 +76,7 @@ static void negate(ctx *c, tensor *to, tensor *from)
     arena_release(&c->scratch, mark);
 }
 
-static magnitudes *add_magnitudes(ctx *c, adapter *a, const lin_w *map, const char *name, int length)
+static magnitudes *add_magnitudes(ctx *c, adapter *a, const lin_w *map, bool conv, const char *name, int length)
 {
     const int64_t out = map->w->dim[0];
     const arena_place mark = arena_mark(&c->step);
@@ -84,7 +84,8 @@ static magnitudes *add_magnitudes(ctx *c, adapter *a, const lin_w *map, const ch
     tensor *minus, *inverse;
     if (!k) return NULL;
     *k = (magnitudes){.map = map, .scale = (real)adapter_lora_scale(&a->plan)};
-    k->m = params_add(c, &a->params, PARAM_GIVEN, 1, &out, "%.*s.lora_magnitude_vector", length, name);
+    k->m = params_add(c, &a->params, PARAM_GIVEN, conv ? 4 : 1, conv ? (int64_t[]){1, out, 1, 1} : &out,
+                      "%.*s.lora_magnitude_vector", length, name);
     if (map->b) k->minus_bias = tensor_new(c, &c->model, 1, &out);
     find_lengths(c, k, NULL, &minus, &inverse);
     if (!ctx_failed(c)) negate(c, k->m, minus);
@@ -110,18 +111,28 @@ static bool is_target(const char *name, int length, const char *targets)
     return false;
 }
 
-static void join_map(ctx *c, adapter *a, lin_w *map, const char *name, int length)
+/* `conv`: other programs have the map as a convolution of one pixel, and its matrices as such in files. */
+static void join_map(ctx *c, adapter *a, lin_w *map, bool conv, const char *name, int length)
 {
     const int64_t r = a->plan.rank, out = map->w->dim[0], in = map->w->dim[1];
+    const int dims = conv ? 4 : 2;
     low_rank *l = arena_alloc_zeroed(&c->model, sizeof *l, &c->error);
     if (!l) return;
-    l->down.w = params_add_uniform(c, &a->params, 1 / sqrt((double)in), 2, (int64_t[]){r, in}, "%.*s.lora_A.weight",
-                                   length, name);
-    l->up.w = params_add(c, &a->params, PARAM_ZERO, 2, (int64_t[]){out, r}, "%.*s.lora_B.weight", length, name);
+    l->down.w = params_add_uniform(c, &a->params, 1 / sqrt((double)in), dims, (int64_t[]){r, in, 1, 1},
+                                   "%.*s.lora_A.weight", length, name);
+    l->up.w =
+        params_add(c, &a->params, PARAM_ZERO, dims, (int64_t[]){out, r, 1, 1}, "%.*s.lora_B.weight", length, name);
     const double scale = adapter_lora_scale(&a->plan);
     if (scale != 1) l->scale = kind_constant(c, r, scale);
-    if (a->plan.dora && !ctx_failed(c)) l->stretch = add_magnitudes(c, a, map, name, length);
+    if (a->plan.dora && !ctx_failed(c)) l->stretch = add_magnitudes(c, a, map, conv, name, length);
     kind_join_map(c, a, map, add_product, !a->plan.dora, l);
+}
+
+static bool is_convolution(const denoiser *d, const lin_w *map)
+{
+    for (int i = 0; i < d->params->count; i++)
+        if (d->params->row[i].tensor == map->w) return d->params->row[i].file_dim_count == 4;
+    return false;
 }
 
 /* All linear maps, but for the one that cuts pictures into tokens, which is a convolution in other programs. */
@@ -133,7 +144,7 @@ void lora_join(ctx *c, adapter *a, denoiser *d)
         const char *name;
         const int length = kind_map_name(&name, d, s->map[i]);
         if (s->map[i] != s->token_map && (all || is_target(name, length, a->plan.targets)))
-            join_map(c, a, s->map[i], name, length);
+            join_map(c, a, s->map[i], is_convolution(d, s->map[i]), name, length);
     }
     if (!ctx_failed(c) && a->params.count == 0)
         error_set(&c->error, DT_ERR_ARG, "lora_targets %s: no linear map of the network has such a name",

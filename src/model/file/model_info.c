@@ -36,7 +36,8 @@ dt_status model_info_read(model_info *info, const tensor_file *f, int64_t class_
     }
     if (f->metadata && !info->metadata) error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
     const char *text = tensor_file_metadata(f, "difftune.classes");
-    if (!text || err->status != DT_OK) return err->status;
+    /* A network without classes may have been trained on class folders, whose names are no business of its own. */
+    if (!text || class_count == 0 || err->status != DT_OK) return err->status;
     json_error_t where;
     json_t *list = json_text_read(text, strlen(text), &where, f->path, err);
     if (!json_is_array(list) || (int64_t)json_array_size(list) != class_count)

@@ -12,7 +12,7 @@ typedef struct model_info {
 } model_info;
 
 /* The hash takes a pass over the file, the rest nothing. DT_ERR_FORMAT for a list of classes that has not class_count
- * names. Free it with model_info_free, also after a failure. */
+ * names; of a network without classes it is passed over. Free it with model_info_free, also after a failure. */
 dt_status model_info_read(model_info *info, const tensor_file *f, int64_t class_count, bool hash, dt_error *err);
 void model_info_free(model_info *info);
 
