@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "data/watch.h"
+#include "model/maker.h"
 
 /* One map behind the other: the pictures themselves, or what the annotator makes of them. NULL after a failure. */
 static uint8_t *maps_of(ctx *c, const examples *pictures, const annotator *a, int64_t channels)
@@ -61,6 +62,20 @@ static dt_status take(ctx *c, examples *told, const examples *pictures, const an
     told->count = numbers;
     return repeat(&told->context, numbers, &c->error) == DT_OK ? repeat(&told->control, numbers, &c->error)
                                                                : c->error.status;
+}
+
+bool controls_are_annotated(const dt_settings *s)
+{
+    return annotator_named(s->control) != ANNOTATOR_KINDS;
+}
+
+dt_status controls_check_base(const dt_settings *s, dt_error *err)
+{
+    model_file f;
+    model_choice choice = model_choice_of(s, NULL);
+    choice.control = control_choice_of(s);
+    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, err) == DT_OK) model_file_close(&f);
+    return err->status;
 }
 
 dt_status controls_annotator(ctx *c, annotator *a, const dt_settings *s, bool *wanted)

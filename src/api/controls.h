@@ -5,6 +5,14 @@
 #include "data/examples.h"
 #include "diffusion/denoiser.h"
 #include "model/annotate/annotator.h"
+#include "model/control_part.h"
+
+/* Whether the settings' control names an annotator, that makes control pictures of any pictures. */
+bool controls_are_annotated(const dt_settings *s);
+
+/* Whether the model can be told a control, and by the ControlNet that is named, if one is; of the files only what they hold is looked
+ * at. DT_ERR_UNSUPPORTED: it is told none; else as model_file_open_as. */
+dt_status controls_check_base(const dt_settings *s, dt_error *err);
 
 /* Opens the annotator that s->control names, in the model arena; *wanted: it names one. */
 dt_status controls_annotator(ctx *c, annotator *a, const dt_settings *s, bool *wanted);

@@ -1,10 +1,12 @@
 /* The rules across keys: what a verb cannot do without, and settings that contradict each other. */
 #include "api/settings_check.h"
 #include "api/chain_file.h"
+#include "api/controls.h"
 #include "api/settings_paths.h"
 #include "api/settings_unused.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "average/power.h"
@@ -193,18 +195,25 @@ static void check_convert(const dt_settings *s, dt_error *err)
     RULE(alone && s->original_checkpoint[0], "original_checkpoint is for whole models; an adapter's need merge");
 }
 
+/* What reads pictures for controls. */
+static void check_annotator(const dt_settings *s, dt_error *err)
+{
+    if (err->status == DT_OK && controls_are_annotated(s))
+        annotator_check_weights(annotator_named(s->control), s->annotator_weights, err);
+}
+
 static void check_convergence(const dt_settings *s, dt_error *err)
 {
-    const char *threshold = s->convergence_threshold;
-    const annotator_kind kind = annotator_named(s->control);
-    const bool papers = !strcmp(threshold, "paper");
-    double value;
-    RULE(strcmp(threshold, "auto") != 0 && !papers && text_read_numbers(&value, 1, threshold) != 1,
-         "convergence_threshold: auto, paper or a number expected, found \"%.40s\"", threshold);
-    RULE(s->convergence_steps > 0 && kind == ANNOTATOR_KINDS,
+    const char *said = s->convergence_threshold;
+    const bool found = !strcmp(said, "auto");
+    RULE(!map_threshold_is_one(said),
+         "convergence_threshold: auto, paper, a row of the paper's table 4 (such as Seg-ADE) or a number expected, "
+         "found \"%.40s\"",
+         said);
+    RULE(s->convergence_steps > 0 && !controls_are_annotated(s),
          "convergence_steps needs control canny, hed or another annotator: it reads what is drawn");
-    RULE(s->convergence_steps > 0 && papers && !(convergence_threshold(s) > 0),
-         "convergence_threshold paper: the paper has none for %s", s->control);
+    RULE(s->convergence_steps > 0 && !found && isnan(convergence_threshold(s)),
+         "convergence_threshold %s: the paper has none for %s", said, s->control);
     RULE(s->stop_at_convergence && s->convergence_steps == 0, "stop_at_convergence needs convergence_steps");
 }
 
@@ -228,13 +237,13 @@ static void check_train(const dt_settings *s, dt_error *err)
     check_diagnosis(s, err);
     if (s->fused_backward_pass) check_fused(s, err);
     RULE(s->vae[0] && !s->cache_dir[0], "vae needs cache_dir, where encoded images are kept");
-    RULE((s->control[0] || s->controlnet_model[0]) && !s->cache_dir[0],
-         "control needs cache_dir, where control maps are kept");
-    RULE((s->control[0] || s->controlnet_model[0]) && s->adapter != DT_ADAPTER_NONE,
+    RULE(settings_tell_control(s) && !s->cache_dir[0], "control needs cache_dir, where control maps are kept");
+    RULE(settings_tell_control(s) && s->adapter != DT_ADAPTER_NONE,
          "a ControlNet trains as a whole: leave out adapter");
     RULE(s->controlnet_model[0] && s->l2_sp > 0, "l2_sp pulls to pretrained_model; leave out controlnet_model");
     RULE(s->text_encoder[0] && !s->cache_dir[0], "text_encoder needs cache_dir, where encoded prompts are kept");
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
+    check_annotator(s, err);
     check_convergence(s, err);
     RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
          s->lr_warmup_steps, s->max_train_steps);
@@ -284,11 +293,6 @@ static void check_guidance(const dt_settings *s, dt_error *err)
         sampler_read_interval(&first, &last, s->guidance_interval, err);
 }
 
-static bool annotates(const dt_settings *s)
-{
-    return annotator_named(s->control) != ANNOTATOR_KINDS;
-}
-
 static void check_annotate(const dt_settings *s, dt_error *err)
 {
     enum { DEMO_SIDE_MIN = 64 };
@@ -303,8 +307,9 @@ static void check_controls(const dt_settings *s, dt_error *err)
     RULE((s->control[0] || s->control_data[0]) && !s->controlnet_model[0], "control needs controlnet_model");
     RULE(s->controlnet_model[0] && !s->control_data[0],
          "controlnet_model needs control_data, the pictures that it is told");
-    RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !annotates(s),
+    RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !controls_are_annotated(s),
          "control %s: an annotator expected, or given: control_data holds control pictures", s->control);
+    check_annotator(s, err);
 }
 
 static void check_sample(const dt_settings *s, dt_error *err)
@@ -355,8 +360,15 @@ static void check_run(const dt_settings *s, dt_error *err)
 {
     require(s->output_dir, "output_dir", "run", err);
     require(s->pretrained_model, "pretrained_model", "run", err);
-    RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
-    RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
+    check_convergence(s, err);
+    if (settings_tell_control(s)) {
+        RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data");
+        RULE(s->convergence_steps == 0 && !s->reference[0],
+             "run with a control needs convergence_steps, or reference: what tells how well it is learned");
+    } else {
+        RULE(!s->data[0] && !s->train_data[0], "run needs data, or train_data and reference");
+        RULE(!s->data[0] && !s->reference[0], "run needs data, or train_data and reference");
+    }
     RULE(s->candidate[0] || s->trained_on[0] || s->save_statistics[0] || s->save_stack[0],
          "run chooses candidate, trained_on and save_statistics itself and keeps no save_stack; leave them out");
     RULE(s->dry_run, "dry_run is for train; run has none");
@@ -401,7 +413,9 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->pretrained_model, "pretrained_model", "bank", err);
         require(s->bank, "bank", "bank", err);
         check_sampler(s, err);
-        RULE(s->control[0] && !annotates(s), "control %s: an annotator of what is drawn expected", s->control);
+        RULE(s->control[0] && !controls_are_annotated(s), "control %s: an annotator of what is drawn expected",
+             s->control);
+        check_annotator(s, err);
         break;
     case SETTINGS_CACHE: check_cache(s, err); break;
     case SETTINGS_TRAIN: check_train(s, err); break;

@@ -62,7 +62,7 @@ enum { USES = sizeof uses / sizeof *uses };
 static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *name, settings_verb verb)
 {
     const settings_key *key = settings_find(name);
-    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0] && !s->control[0] && !s->controlnet_model[0] &&
+    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0] && !settings_tell_control(s) &&
                         !s->text_encoder[0]; /* it has a default */
     const bool experiment = verb == SETTINGS_RUN || verb == SETTINGS_STUDY;
     const unsigned verbs = experiment ? ~0u : verb; /* all stages' */

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/controls.h"
 #include "base/say.h"
-#include "model/annotate/annotator.h"
 
 /* ---- when ---- */
 
@@ -52,7 +52,7 @@ static bool has_no_power(const dt_settings *s)
 
 static bool tells_no_control(const dt_settings *s)
 {
-    return !s->controlnet_model[0] && !s->control[0];
+    return !settings_tell_control(s);
 }
 
 static bool keeps_nothing(const dt_settings *s)
@@ -62,7 +62,7 @@ static bool keeps_nothing(const dt_settings *s)
 
 static bool annotates_nothing(const dt_settings *s)
 {
-    return annotator_named(s->control) == ANNOTATOR_KINDS;
+    return !controls_are_annotated(s);
 }
 
 static bool has_a_controlnet(const dt_settings *s)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 #define WINDOW_DEVIATION 1.5
 
 const char *map_measure_name(map_measure m)
@@ -147,9 +149,36 @@ const map_published map_published_rows[MAP_PUBLISHED] = {
     {"seg", "Seg-COCO", 0.5, 9200, 6300}, {"seg", "Seg-ADE", 0.4, 13900, 8300},
 };
 
-double map_published_threshold(const char *control)
+const map_published *map_published_row(const char *control, const char *row)
+{
+    const map_published *first = NULL;
+    for (const map_published *p = map_published_rows; p < map_published_rows + MAP_PUBLISHED; p++) {
+        if (strcmp(p->control, control) != 0) continue;
+        if (!strcmp(p->row, row)) return p;
+        if (!first) first = p;
+    }
+    return first;
+}
+
+static bool names_a_row(const char *said)
 {
     for (int i = 0; i < MAP_PUBLISHED; i++)
-        if (!strcmp(map_published_rows[i].control, control)) return map_published_rows[i].threshold;
-    return (double)NAN;
+        if (!strcmp(map_published_rows[i].row, said)) return true;
+    return false;
+}
+
+double map_threshold(const char *said, const char *control)
+{
+    double value;
+    if (text_read_numbers(&value, 1, said) == 1) return value;
+    const map_published *p = map_published_row(control, said);
+    const bool wanted = p && (!strcmp(said, "paper") || !strcmp(said, p->row));
+    return wanted ? p->threshold : (double)NAN;
+}
+
+bool map_threshold_is_one(const char *said)
+{
+    double value;
+    return !strcmp(said, "auto") || !strcmp(said, "paper") || names_a_row(said) ||
+           text_read_numbers(&value, 1, said) == 1;
 }

@@ -52,7 +52,14 @@ typedef struct map_published {
 enum { MAP_PUBLISHED = 6 };
 extern const map_published map_published_rows[MAP_PUBLISHED];
 
-/* The first one's threshold for a control of that name; NaN: the paper has none. */
-double map_published_threshold(const char *control);
+/* The control's row: the one called `row`, or for another text the control's first one. NULL: the paper has none of it. */
+const map_published *map_published_row(const char *control, const char *row);
+
+/* What the setting convergence_threshold says for a control: a number, with "paper" or the name of a row the published one. NaN:
+ * it says none, or one of another control. */
+double map_threshold(const char *said, const char *control);
+
+/* Whether the text may stand there: "auto" and the above. */
+bool map_threshold_is_one(const char *said);
 
 #endif

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/text.h"
-
 /* ---- what is compared how ---- */
 
 static const map_measure measures_of[ANNOTATOR_KINDS] = {
@@ -15,9 +13,7 @@ static const map_measure measures_of[ANNOTATOR_KINDS] = {
 
 double convergence_threshold(const dt_settings *s)
 {
-    double value = NAN;
-    if (!strcmp(s->convergence_threshold, "paper")) return map_published_threshold(s->control);
-    return text_read_numbers(&value, 1, s->convergence_threshold) == 1 ? value : (double)NAN;
+    return map_threshold(s->convergence_threshold, s->control);
 }
 
 /* ---- opening ---- */

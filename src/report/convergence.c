@@ -1,38 +1,13 @@
 /* When samples begin to obey their controls (the paper's Appendix C): the measure over steps, where its curve jumps, where it reaches
  * the threshold, beside the paper's table 4, and what was drawn on the way. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
-#include "eval/change_point.h"
 #include "eval/map_likeness.h"
 #include "report/page.h"
 #include "report/plot.h"
 
 enum { STRIP_MAX = 6 };
-
-/* Mean square errors fall, the other measures rise. */
-static bool grows(const report_run *r)
-{
-    return strcmp(r->run.convergence[0].measure, "MSE") != 0;
-}
-
-/* The run's own threshold, the paper's for its control where it has none of its own; NaN: neither. */
-static double threshold_of(const report_run *r)
-{
-    double value = NAN;
-    const char *said = run_setting_text(&r->run, "convergence_threshold");
-    if (said && text_read_numbers(&value, 1, said) == 1) return value;
-    return map_published_threshold(r->run.convergence[0].control);
-}
-
-static double *values_of(const report_run *r)
-{
-    double *value = calloc((size_t)r->run.convergence_count, sizeof *value);
-    for (int64_t i = 0; value && i < r->run.convergence_count; i++) value[i] = r->run.convergence[i].value;
-    return value;
-}
 
 /* ---- the curve ---- */
 
@@ -59,43 +34,46 @@ static void write_curves(html *out, const report *r)
 
 /* ---- the table ---- */
 
-static void write_step(html *out, const run *r, int64_t at)
+static void cell_number(html *out, double value)
 {
     html_markup(out, "<td>");
-    html_number(out, at >= 0 ? r->convergence[at].step : (double)NAN);
+    html_number(out, value);
+    html_markup(out, "</td>");
+}
+
+static void cell_range(html *out, double from, double to, const char *between)
+{
+    html_markup(out, "<td>");
+    html_number(out, from);
+    if (!isnan(from) || !isnan(to)) {
+        html_markup(out, "%s", between);
+        html_number(out, to);
+    }
     html_markup(out, "</td>");
 }
 
 static void write_row(html *out, const report_run *r)
 {
-    const run *one = &r->run;
-    const run_convergence *last = &one->convergence[one->convergence_count - 1];
-    double *value = values_of(r);
-    if (!value) return;
-    const double threshold = threshold_of(r);
-    const change_point c = change_point_find(value, one->convergence_count);
+    const run_convergence *last = &r->run.convergence[r->run.convergence_count - 1];
+    const run_obedience o = run_find_obedience(&r->run);
     html_element(out, "<tr><th scope=\"row\">", r->label, "</th>");
     html_element(out, "<td>", last->control, "</td>");
-    html_element(out, "<td>", last->measure, "</td><td>");
-    html_number(out, last->value);
-    html_markup(out, "</td><td>");
-    html_number(out, threshold);
-    html_markup(out, "</td>");
-    write_step(out, one,
-               threshold == threshold ? threshold_reached(value, one->convergence_count, threshold, grows(r)) : -1);
-    write_step(out, one, c.found ? c.first : -1);
-    if (c.found)
-        html_markup(out, "<td>%.0f\xe2\x80\x93%.0f</td><td>%.3g \xe2\x86\x92 %.3g</td></tr>\n",
-                    one->convergence[c.least].step, one->convergence[c.most].step, c.before, c.after);
-    else
-        html_markup(out, "<td>\xe2\x80\x93</td><td>\xe2\x80\x93</td></tr>\n");
-    free(value);
+    html_element(out, "<td>", last->measure, "</td>");
+    cell_number(out, last->value);
+    cell_number(out, o.threshold);
+    cell_number(out, o.reached);
+    cell_range(out, o.early, o.late, " to ");
+    cell_number(out, o.jump);
+    cell_range(out, o.jump_first, o.jump_last, " to ");
+    cell_range(out, o.before, o.after, " \xe2\x86\x92 ");
+    html_markup(out, "</tr>\n");
 }
 
 static void write_table(html *out, const report *r)
 {
     html_markup(out, "<div class=\"wide\"><table><thead><tr><th>Run</th><th>Control</th><th>Measure</th><th>Last</th>"
-                     "<th>Threshold</th><th>Reached at step</th><th>Jump at step</th><th>95 %% of it</th>"
+                     "<th>Threshold</th><th>Reached at step</th><th>95 %% of it</th><th>Jump at step</th>"
+                     "<th>95 %% of it</th>"
                      "<th>Before and after</th></tr></thead><tbody>\n");
     for (int64_t i = 0; i < r->count; i++)
         if (r->runs[i].run.convergence_count) write_row(out, &r->runs[i]);

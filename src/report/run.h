@@ -125,6 +125,22 @@ run_evals run_find_evals(const run *r, const char *measure);
 /* Fills a run's records from metrics.jsonl in its folder. Called by run_open. */
 dt_status run_read_metrics(run *r, dt_error *err);
 
+/* When samples began to obey their control, in steps: where two measures in a row reach the threshold, and where their curve jumps
+ * in that direction. NaN: not told, not reached, no jump. */
+typedef struct run_obedience {
+    double
+        threshold; /* the run's own; of a run that looks for its jump the paper's, where pictures have its 512 pixels */
+    double reached;                     /* by the means */
+    double early, late;                 /* by the ends of their 95 % intervals: not before early; surely from late on */
+    double jump, jump_first, jump_last; /* with its 95 % interval (eval/change_point.h) */
+    double before, after;               /* levels on either side of the jump */
+    double last;                        /* measure */
+} run_obedience;
+run_obedience run_find_obedience(const run *r);
+
+/* Whether the run's measure of obedience grows; only of one that has any. */
+bool run_obedience_grows(const run *r);
+
 /* Whether the run was of this method. */
 bool run_is(const run *r, dt_method method);
 

@@ -75,6 +75,14 @@ static bool read_bank_loss(const run *r, int64_t i, double *step, double *value)
     return true;
 }
 
+static bool read_obedience(const run *r, int64_t i, double *step, double *value)
+{
+    if (i >= r->convergence_count) return false;
+    *step = r->convergence[i].step;
+    *value = r->convergence[i].value;
+    return true;
+}
+
 static double value_at(const run *r, read_record *read, double wanted)
 {
     double step = 0, value = NAN;
@@ -167,6 +175,7 @@ void study_page_figures(html *out, const study_table *t, int data)
                  "</h2>\n<p>Bands and whiskers are one standard deviation over seeds.</p>\n<div class=\"charts\">\n");
     for (int i = 0; i < study_main_columns; i++) bars_of(out, t, &study_columns[i], data);
     curves(out, t, data, "Distance over steps", t->measure[0] ? t->measure : "distance", read_distance);
+    curves(out, t, data, "Obedience to the control over steps", "SSIM, MSE or accuracy", read_obedience);
     curves(out, t, data, "Held-out loss over steps", "loss", read_loss);
     curves(out, t, data, "Loss on the bank over steps", "loss", read_bank_loss);
     band_chart(out, t, data);

@@ -9,13 +9,21 @@
 #include "report/page.h"
 
 const study_column study_columns[] = {
-    {STUDY_FRECHET, "distance", STUDY_PERCENT},     {STUDY_KERNEL, "KID", STUDY_ABSOLUTE},
-    {STUDY_LOSS, "held-out loss", STUDY_PERCENT},   {STUDY_BANK_LOSS, "loss on the bank", STUDY_PERCENT},
-    {STUDY_COPIED, "copied", STUDY_ABSOLUTE},       {STUDY_NEAREST_RATIO, "nearest ratio", STUDY_ABSOLUTE},
-    {STUDY_PRECISION, "precision", STUDY_ABSOLUTE}, {STUDY_RECALL, "recall", STUDY_ABSOLUTE},
-    {STUDY_SPATIAL, "sFID", STUDY_PERCENT},         {STUDY_SCORE, "Inception Score", STUDY_PERCENT},
+    {STUDY_FRECHET, "distance", STUDY_PERCENT, false},
+    {STUDY_KERNEL, "KID", STUDY_ABSOLUTE, false},
+    {STUDY_REACHED, "threshold at step", STUDY_PERCENT, true},
+    {STUDY_JUMP, "jump at step", STUDY_PERCENT, true},
+    {STUDY_OBEDIENCE, "obedience at the end", STUDY_ABSOLUTE, true},
+    {STUDY_LOSS, "held-out loss", STUDY_PERCENT, true},
+    {STUDY_BANK_LOSS, "loss on the bank", STUDY_PERCENT, true},
+    {STUDY_COPIED, "copied", STUDY_ABSOLUTE, false},
+    {STUDY_NEAREST_RATIO, "nearest ratio", STUDY_ABSOLUTE, false},
+    {STUDY_PRECISION, "precision", STUDY_ABSOLUTE, false},
+    {STUDY_RECALL, "recall", STUDY_ABSOLUTE, false},
+    {STUDY_SPATIAL, "sFID", STUDY_PERCENT, false},
+    {STUDY_SCORE, "Inception Score", STUDY_PERCENT, false},
 };
-const int study_column_count = sizeof study_columns / sizeof *study_columns, study_main_columns = 5;
+const int study_column_count = sizeof study_columns / sizeof *study_columns, study_main_columns = 8;
 
 bool study_has(const study_table *t, study_measure measure)
 {
@@ -52,10 +60,10 @@ static void write_summary(html *out, const study_table *t)
         measured += t->row[i].measured;
         failed += t->row[i].failure != NULL;
     }
-    html_markup(out,
-                "<section class=\"card\"><p class=\"verdict\">%d arms on %d data sets with %d seeds, drawn from in %d "
-                "ways: <b>%d of %d measured</b>",
-                t->arm.count, t->data.count, t->seed.count, t->way.count, measured, t->row_count);
+    html_markup(out, "<section class=\"card\"><p class=\"verdict\">%d arms on %d data sets with %d seeds", t->arm.count,
+                t->data.count, t->seed.count);
+    if (t->draws) html_markup(out, ", drawn from in %d ways", t->way.count);
+    html_markup(out, ": <b>%d of %d measured</b>", measured, t->row_count);
     if (failed) html_markup(out, ", <span class=\"warn\">%d failed</span>", failed);
     html_element(out, ".</p>\n<p>Differences are to the first arm, <b>", t->arm.name[0],
                  "</b>, pair by pair: same data set, seed and way to draw. The numbers are those of "
@@ -79,6 +87,10 @@ static void write_notes(html *out)
         "picture is from its own nearest other one; of held-out pictures, which nobody copied, that share stands in "
         "the row below the arms. <b>Nearest ratio</b> is the mean distance to the nearest training picture, of samples "
         "over held-out pictures: 0 for copies, 1 for samples as far away as new pictures.</li>\n"
+        "<li><b>Threshold at step</b> is where samples obey their control by the threshold, at two measures in a row; "
+        "<b>jump at step</b> where the curve of that measure jumps. <code>study.csv</code> has the interval of each. A "
+        "seed that never gets there has no step and is left out: then &ldquo;of&rdquo; says how many did, and the mean "
+        "is too low. <b>Obedience</b> is SSIM or accuracy, which rise, or MSE, which falls.</li>\n"
         "<li>Time is that of training, drawing and measuring, without what arms share.</li>\n"
         "<li>A dash is what was not measured.</li>\n</ul></section>\n");
 }

@@ -10,6 +10,7 @@ typedef struct study_column {
     study_measure measure;
     const char *title;
     study_difference pooled; /* how differences are taken over data sets, whose scales differ */
+    bool of_training;        /* not of what is drawn: the same in all ways to draw */
 } study_column;
 
 /* Those that tell arms apart, first; of the others only what was measured. The title of the distance is the table's measure. */

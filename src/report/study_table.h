@@ -19,6 +19,14 @@ typedef enum study_measure {
     STUDY_RECALL,
     STUDY_SPATIAL,
     STUDY_SCORE,
+    STUDY_REACHED, /* steps at which samples obey their control, with what belongs to it up to STUDY_OBEDIENCE: run_obedience */
+    STUDY_REACHED_EARLY,
+    STUDY_REACHED_LATE,
+    STUDY_JUMP,
+    STUDY_JUMP_FIRST,
+    STUDY_JUMP_LAST,
+    STUDY_OBEDIENCE, /* the last measure */
+    STUDY_THRESHOLD,
     STUDY_LOSS_BEFORE, /* before tuning */
     STUDY_BANK_LOSS_BEFORE,
     STUDY_LOSS_BAND, /* held-out, of each band of t */
@@ -33,8 +41,8 @@ typedef struct study_row {
     double value[STUDY_MEASURES]; /* NaN: not measured */
     double seconds[STUDY_TIMES];  /* training, drawing, measuring; NaN: not done */
     const char *failure;          /* why there is nothing; NULL: it has not failed */
-    bool measured;
-    const run *run; /* of the training; NULL: none yet */
+    bool measured;                /* all of it */
+    const run *run;               /* of the training; NULL: none yet */
 } study_row;
 
 typedef struct study_names {
@@ -47,6 +55,7 @@ typedef struct study_table {
     const char *settings; /* of all arms, as YAML */
     const char *measure;  /* "FD-squeezenet"; "" while nothing is measured */
     study_names arm, data, seed, way, axis;
+    bool draws; /* some arms are drawn from */
     /* Of each arm: its value on each axis; "" where the grid has no part in it. */
     const char *(*axis_text)[STUDY_AXES_MAX];
     bool axis_is_number[STUDY_AXES_MAX];

@@ -197,9 +197,8 @@ static void write_ways(html *out, const study_table *t)
             row_head(out, t, arm, way);
             for (int i = 0; i < study_main_columns; i++) {
                 const study_column *c = &study_columns[i];
-                const bool of_samples = c->measure != STUDY_LOSS && c->measure != STUDY_BANK_LOSS;
                 if (!study_has(t, c->measure)) continue;
-                if (of_samples)
+                if (!c->of_training)
                     cell_difference(out, study_against_first_way(t, c->measure, arm, way, c->pooled), c->pooled);
                 else
                     html_markup(out, "<td class=\"quiet\">the same</td>");

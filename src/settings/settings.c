@@ -79,6 +79,11 @@ const char *settings_word(const dt_settings *s, const char *name)
     return key->words[*(const int *)((const char *)s + key->offset)];
 }
 
+bool settings_tell_control(const dt_settings *s)
+{
+    return s->control[0] || s->controlnet_model[0];
+}
+
 int settings_word_number(const char *name, const char *word)
 {
     int number;

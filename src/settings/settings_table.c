@@ -213,7 +213,7 @@ const settings_key settings_keys[] = {
     INT(watching, eval_count, "512", 2, STEPS, TRAIN | CHAIN, WATCHING, 0, "samples of a Frechet distance"),
     INT(watching, convergence_steps, "0", 0, STEPS, TRAIN, RESULT, 0, "steps between measures of obedience to the control; 0: never"),
     INT(watching, convergence_count, "16", 1, STEPS, TRAIN, RESULT, 0, "samples of such a measure"),
-    TEXT(watching, convergence_threshold, "auto", "auto|paper|X", TRAIN, RESULT, 0, "measure from which a sample obeys; auto: a jump is looked for"),
+    TEXT(watching, convergence_threshold, "auto", "auto|paper|X", TRAIN, RESULT, 0, "from which a sample obeys; auto: a jump is looked for; or a row of table 4"),
     BOOL(watching, stop_at_convergence, "false", TRAIN, RESULT, 0, "end the run where samples obey their control"),
     BOOL(watching, tensorboard, "true", TRAIN, WATCHING, 0, "write TensorBoard event files"),
     TEXT(watching, diagnosis, "", "DIR", TRAIN, WATCHING, 0, "folder made by diagnose, kept with the run for its report"),

@@ -89,6 +89,19 @@ static void take_losses(study_row *row, const run *r)
     if (banks > 0 && bank[0].step == 0) row->value[STUDY_BANK_LOSS_BEFORE] = bank[0].loss;
 }
 
+static void take_obedience(study_row *row, const run *r)
+{
+    const run_obedience o = run_find_obedience(r);
+    row->value[STUDY_REACHED] = o.reached;
+    row->value[STUDY_REACHED_EARLY] = o.early;
+    row->value[STUDY_REACHED_LATE] = o.late;
+    row->value[STUDY_JUMP] = o.jump;
+    row->value[STUDY_JUMP_FIRST] = o.jump_first;
+    row->value[STUDY_JUMP_LAST] = o.jump_last;
+    row->value[STUDY_OBEDIENCE] = o.last;
+    row->value[STUDY_THRESHOLD] = o.threshold;
+}
+
 static study_row *row_of(const study_collection *s, const study_grid *grid, const study_plan *plan,
                          const study_stage *stage, int way)
 {
@@ -101,7 +114,17 @@ static void take_training(study_row *row, const experiment *e, const study_stage
 {
     row->seconds[0] = json_number_at(e->seconds, stage->name);
     row->run = r->info ? r : NULL;
-    if (row->run && is_done(e, stage)) take_losses(row, r);
+    if (!row->run || !is_done(e, stage)) return;
+    take_losses(row, r);
+    take_obedience(row, r);
+}
+
+/* An arm that is not drawn from is measured by its training. */
+static void end_with_training(study_row *row, const experiment *e, const study_stage *stage)
+{
+    row->seconds[1] = row->seconds[2] = 0;
+    row->measured = is_done(e, stage) && row->run;
+    if (!row->measured) row->failure = failure_of(e, stage);
 }
 
 static void take_stage(study_collection *s, const study_grid *grid, const study_plan *plan, const experiment *e,
@@ -109,8 +132,11 @@ static void take_stage(study_collection *s, const study_grid *grid, const study_
 {
     study_table *t = &s->table;
     if (stage->kind == STUDY_TRAIN) {
-        for (int way = 0; way < plan->way_count; way++)
-            take_training(row_of(s, grid, plan, stage, way), e, stage, &s->runs[stage->arm - plan->arm]);
+        for (int way = 0; way < plan->way_count; way++) {
+            study_row *row = row_of(s, grid, plan, stage, way);
+            take_training(row, e, stage, &s->runs[stage->arm - plan->arm]);
+            if (stage->measures) end_with_training(row, e, stage);
+        }
     } else if (stage->kind == STUDY_SAMPLES) {
         row_of(s, grid, plan, stage, stage->way)->seconds[1] = json_number_at(e->seconds, stage->name);
     } else if (stage->kind == STUDY_DISTANCE) {
@@ -169,6 +195,7 @@ dt_status study_collect(study_collection *out, const settings_study *file, const
         study_collection_close(out);
         return error_set(err, DT_ERR_MEMORY, "%s: no memory for its results", e->folder);
     }
+    t->draws = plan->draws;
     clear_rows(t);
     read_runs(out, plan, e->folder);
     for (int i = 0; i < plan->stage_count; i++) take_stage(out, grid, plan, e, &plan->stage[i]);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/controls.h"
 #include "api/settings_check.h"
 #include "file/file.h"
 
@@ -35,32 +36,52 @@ static void complete_for_study(dt_settings *s)
         memcpy(s->validation_data, s->reference, sizeof s->validation_data);
 }
 
-static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, bool study,
-                           dt_error *err)
+/* Held-out pictures are those whose controls are drawn by; a distance is taken where it is asked for alone. */
+static void complete_for_control(dt_settings *s, bool study)
+{
+    take_split(s->validation_data, s, s->reference_split);
+    if (study && s->reference[0]) s->save_features = true;
+}
+
+/* Fills in what the arm's settings leave to the plan. */
+static dt_status open_arm(study_arm *arm, bool study, dt_error *err)
+{
+    dt_error why = {0};
+    dt_settings *s = &arm->s;
+    const bool controlled = settings_tell_control(s);
+    if (controlled)
+        complete_for_control(s, study);
+    else if (study)
+        complete_for_study(s);
+    arm->draws = !controlled || s->reference[0];
+    if (study && arm->draws && s->feature != DT_FEATURE_BASE && s->resolution == 0)
+        return error_set(err, DT_ERR_ARG,
+                         "arm %s: feature %s needs resolution in a study: the size of the samples, at which the "
+                         "reference's pictures are compared with them",
+                         arm->name, settings_word(s, "feature"));
+    if (settings_check(s, SETTINGS_RUN, &why) != DT_OK)
+        return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
+    take_split(s->train_data, s, "train");
+    if (!controlled) take_split(s->reference, s, s->reference_split);
+    if (!strcmp(s->cache_dir, default_cache)) path_of(s->cache_dir, arm, default_cache, "");
+    return DT_OK;
+}
+
+static dt_status open_arms(study_plan *plan, const dt_settings *recipe, const settings_arms *arms, dt_error *err)
 {
     plan->arm = calloc((size_t)arms->count, sizeof *plan->arm);
     if (!plan->arm) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its arms", recipe->output_dir);
     plan->arm_count = arms->count;
     for (int i = 0; i < arms->count; i++) {
         study_arm *arm = &plan->arm[i];
-        dt_error why = {0};
         snprintf(arm->name, sizeof arm->name, "%s", arms->arm[i].name);
         if (!strcmp(arm->name, default_cache))
             return error_set(err, DT_ERR_ARG, "arm %s: the experiment keeps something else under this name", arm->name);
         arm->s = *recipe;
         arm->s.arms[0] = '\0';
         settings_arm_apply(&arm->s, &arms->arm[i]);
-        if (study) complete_for_study(&arm->s);
-        if (study && arm->s.feature != DT_FEATURE_BASE && arm->s.resolution == 0)
-            return error_set(err, DT_ERR_ARG,
-                             "arm %s: feature %s needs resolution in a study: the size of the samples, at which the "
-                             "reference's pictures are compared with them",
-                             arm->name, settings_word(&arm->s, "feature"));
-        if (settings_check(&arm->s, SETTINGS_RUN, &why) != DT_OK)
-            return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
-        take_split(arm->s.train_data, &arm->s, "train");
-        take_split(arm->s.reference, &arm->s, arm->s.reference_split);
-        if (!strcmp(arm->s.cache_dir, default_cache)) path_of(arm->s.cache_dir, arm, default_cache, "");
+        if (open_arm(arm, plan->study, err) != DT_OK) return err->status;
+        plan->draws = plan->draws || arm->draws;
     }
     return DT_OK;
 }
@@ -110,16 +131,54 @@ static void shape_bank(dt_settings *s, const dt_settings *recipe)
     if (s->bank_seed >= 0) s->seed = s->bank_seed;
 }
 
+/* Whether a bank's path holds pictures: a bank that this program drew has a manifest, one to be drawn is free. */
+static bool is_pictures(const char *bank)
+{
+    char path[DT_PATH_MAX], *colon;
+    dt_error why = {0};
+    snprintf(path, sizeof path, "%s", bank);
+    if (!file_exists(path) && (colon = strrchr(path, ':'))) *colon = '\0';
+    if (!bank[0] || !file_exists(path)) return false;
+    if (!file_is_folder(path)) return true;
+    file_join(path, bank, "manifest.json");
+    return !file_exists(path) && file_check_free_folder(bank, "bank", &why) == DT_ERR_CONFLICT;
+}
+
+static bool is_compared(const study_plan *plan, const study_arm *arm)
+{
+    (void)plan;
+    return arm->draws;
+}
+
+static bool may_copy(const study_plan *plan, const study_arm *arm)
+{
+    return plan->study && arm->draws;
+}
+
+static bool always(const study_plan *plan, const study_arm *arm)
+{
+    (void)plan, (void)arm;
+    return true;
+}
+
+/* Control pictures that are given are given of no picture that a bank would draw. */
+static bool has_a_drawn_bank(const study_plan *plan, const study_arm *arm)
+{
+    (void)plan;
+    return !is_pictures(arm->s.bank) && (!settings_tell_control(&arm->s) || controls_are_annotated(&arm->s));
+}
+
 static const struct {
     const char *name, *title;
     settings_verb verb;
+    bool (*wanted)(const study_plan *plan, const study_arm *arm);
     /* Makes an arm's settings those of the stage, but for its place. */
     void (*shape)(dt_settings *s, const dt_settings *recipe);
 } shared_kinds[] = {
-    [STUDY_REFERENCE] = {"reference", "features of the reference images", SETTINGS_EVAL, shape_reference},
-    [STUDY_TRAINING] = {"training", "features of the training images", SETTINGS_EVAL, shape_training},
-    [STUDY_CACHE] = {"cache", "latents of the images, for models of latents", SETTINGS_CACHE, shape_cache},
-    [STUDY_BANK] = {"bank", "memory bank", SETTINGS_BANK, shape_bank},
+    [STUDY_REFERENCE] = {"reference", "features of the reference images", SETTINGS_EVAL, is_compared, shape_reference},
+    [STUDY_TRAINING] = {"training", "features of the training images", SETTINGS_EVAL, may_copy, shape_training},
+    [STUDY_CACHE] = {"cache", "latents of the images, for models of latents", SETTINGS_CACHE, always, shape_cache},
+    [STUDY_BANK] = {"bank", "memory bank", SETTINGS_BANK, has_a_drawn_bank, shape_bank},
 };
 
 /* Adds the stage that this arm needs, or returns the one with the same settings that is there already. */
@@ -143,56 +202,37 @@ static study_stage *share_stage(study_plan *plan, const study_arm *arm, study_ki
     return stage;
 }
 
-/* Whether a bank's path holds pictures: a bank that this program drew has a manifest, one to be drawn is free. */
-static bool is_pictures(const char *bank)
-{
-    char path[DT_PATH_MAX], *colon;
-    dt_error why = {0};
-    snprintf(path, sizeof path, "%s", bank);
-    if (!file_exists(path) && (colon = strrchr(path, ':'))) *colon = '\0';
-    if (!bank[0] || !file_exists(path)) return false;
-    if (!file_is_folder(path)) return true;
-    file_join(path, bank, "manifest.json");
-    return !file_exists(path) && file_check_free_folder(bank, "bank", &why) == DT_ERR_CONFLICT;
-}
-
-static void share_features(study_plan *plan, study_kind kind, const dt_settings *recipe)
+/* Adds what arms share of one kind. What they write, where the settings do not say it, is in the experiment's folder. */
+static void share_kind(study_plan *plan, study_kind kind, const dt_settings *recipe)
 {
     for (study_arm *arm = plan->arm; arm < plan->arm + plan->arm_count; arm++) {
+        if (!shared_kinds[kind].wanted(plan, arm)) continue;
         study_stage *stage = share_stage(plan, arm, kind, recipe);
-        path_of(stage->s.save_statistics, arm, stage->name, ".npz");
+        if (stage->verb == SETTINGS_EVAL) path_of(stage->s.save_statistics, arm, stage->name, ".npz");
+        if (stage->verb == SETTINGS_BANK && !stage->s.bank[0]) path_of(stage->s.bank, arm, stage->name, "");
         arm->shared[kind] = stage;
     }
 }
 
 /* What can fail for a missing file comes first: the reference needs its images and the features' network, the cache the
  * codec. Every arm is given the bank; those that do not replay it are measured on it. */
-static void add_shared_stages(study_plan *plan, const dt_settings *recipe, bool study)
+static void add_shared_stages(study_plan *plan, const dt_settings *recipe)
 {
-    const study_arm *end = plan->arm + plan->arm_count;
-    share_features(plan, STUDY_REFERENCE, recipe);
-    if (study) share_features(plan, STUDY_TRAINING, recipe);
-    for (study_arm *arm = plan->arm; arm < end; arm++)
-        arm->shared[STUDY_CACHE] = share_stage(plan, arm, STUDY_CACHE, recipe);
-    for (study_arm *arm = plan->arm; arm < end; arm++) {
-        if (is_pictures(arm->s.bank)) continue;
-        study_stage *stage = share_stage(plan, arm, STUDY_BANK, recipe);
-        if (!stage->s.bank[0]) path_of(stage->s.bank, arm, stage->name, "");
-        arm->shared[STUDY_BANK] = stage;
-    }
+    for (study_kind kind = STUDY_REFERENCE; kind <= STUDY_BANK; kind++) share_kind(plan, kind, recipe);
     /* The arms' own copies are written last: until here they are compared without. */
-    for (study_arm *arm = plan->arm; arm < end; arm++)
+    for (study_arm *arm = plan->arm; arm < plan->arm + plan->arm_count; arm++)
         if (arm->shared[STUDY_BANK]) memcpy(arm->s.bank, arm->shared[STUDY_BANK]->s.bank, sizeof arm->s.bank);
 }
 
 /* ---- what each arm has ---- */
 
-static const study_stage *add_train(study_plan *plan, const study_arm *arm)
+static study_stage *add_train(study_plan *plan, const study_arm *arm)
 {
     study_stage *stage = add_stage(plan, arm, "", settings_method_names[arm->s.method], STUDY_TRAIN, SETTINGS_TRAIN);
     path_of(stage->s.output_dir, arm, arm->name, "");
     for (int kind = 0; kind <= STUDY_BANK; kind++)
         if (arm->shared[kind]) add_need(stage, arm->shared[kind]);
+    stage->measures = !arm->draws;
     return stage;
 }
 
@@ -202,6 +242,17 @@ enum { SUFFIX_MAX = STUDY_NAME_MAX - SETTINGS_ARM_NAME_MAX };
 static void suffix_of(char out[SUFFIX_MAX], const settings_arm *way, const char *what)
 {
     snprintf(out, SUFFIX_MAX, "%s%.*s-%s", way ? "-" : "", SETTINGS_NAME_MAX - 1, way ? way->name : "", what);
+}
+
+/* What was trained tells the base the controls of held-out pictures; the base of sd_unlocked has trained too. */
+static void draw_by_control(dt_settings *s, const study_arm *arm)
+{
+    path_of(s->controlnet_model, arm, arm->name, "");
+    if (s->sd_unlocked) path_of(s->pretrained_model, arm, arm->name, "/final/unet.safetensors");
+    if (!controls_are_annotated(s))
+        snprintf(s->control, sizeof s->control, CONTROL_GIVEN);
+    else if (!s->control_data[0])
+        memcpy(s->control_data, s->validation_data, sizeof s->control_data);
 }
 
 /* Features of the base are those of the model that the arms start from. */
@@ -214,7 +265,10 @@ static study_stage *add_samples(study_plan *plan, const study_arm *arm, const se
     if (way) settings_arm_apply(s, way);
     s->num_samples = s->fid_count;
     if (s->feature == DT_FEATURE_BASE) memcpy(s->feature_weights, s->pretrained_model, sizeof s->feature_weights);
-    path_of(s->pretrained_model, arm, arm->name, "");
+    if (settings_tell_control(&arm->s))
+        draw_by_control(s, arm);
+    else
+        path_of(s->pretrained_model, arm, arm->name, "");
     path_of(s->output_dir, arm, stage->name, "");
     path_of(s->save_statistics, arm, stage->name, "/statistics.npz");
     return stage;
@@ -239,11 +293,12 @@ static study_stage *add_distance(study_plan *plan, const study_arm *arm, const s
 static void add_arm_stages(study_plan *plan, const study_arm *arm, const settings_arms *draw)
 {
     const study_stage *train = add_train(plan, arm);
-    for (int i = 0; i < plan->way_count; i++) {
+    for (int i = 0; i < plan->way_count && arm->draws; i++) {
         const settings_arm *way = draw && draw->count ? &draw->arm[i] : NULL;
         study_stage *samples = add_samples(plan, arm, way);
         study_stage *distance = add_distance(plan, arm, way, samples);
         samples->way = distance->way = i;
+        distance->measures = true;
         add_need(samples, train);
         add_need(distance, samples);
     }
@@ -289,14 +344,17 @@ static dt_status check_settings(const study_stage *stage, dt_error *err)
 dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms,
                           const settings_arms *draw, dt_error *err)
 {
-    *plan = (study_plan){.way_count = draw && draw->count ? draw->count : 1};
-    if (open_arms(plan, recipe, arms, draw != NULL, err) == DT_OK) {
+    *plan = (study_plan){.way_count = draw && draw->count ? draw->count : 1, .study = draw != NULL};
+    if (open_arms(plan, recipe, arms, err) == DT_OK && draw && draw->count && !plan->draws)
+        error_set(err, DT_ERR_ARG,
+                  "draw: of arms that tell a control nothing is drawn, unless reference names what to compare with");
+    if (err->status == DT_OK) {
         const size_t most = (size_t)arms->count * (size_t)(STUDY_BANK + 2 + 2 * plan->way_count) + 1;
         plan->stage = calloc(most, sizeof *plan->stage);
         if (!plan->stage) error_set(err, DT_ERR_MEMORY, "%s: no memory for its stages", recipe->output_dir);
     }
     if (err->status == DT_OK) {
-        add_shared_stages(plan, recipe, draw != NULL);
+        add_shared_stages(plan, recipe);
         for (int i = 0; i < plan->arm_count; i++) add_arm_stages(plan, &plan->arm[i], draw);
         add_report(plan, recipe);
     }
@@ -319,8 +377,10 @@ static bool is_there(const char *value)
 /* Of those that an arm is trained with, and that it is drawn with. */
 static dt_status check_inputs(const study_arm *arm, const dt_settings *s, dt_error *err)
 {
-    static const char *const keys[] = {"pretrained_model", "vae",   "train_data",     "validation_data", "reference",
-                                       "guidance_model",   "blend", "feature_weights"};
+    static const char *const keys[] = {"pretrained_model", "vae",          "train_data",      "validation_data",
+                                       "reference",        "control_data", "guidance_model",  "blend",
+                                       "text_encoder",     "tokenizer",    "feature_weights", "annotator_weights",
+                                       "controlnet_model"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *value = (const char *)s + settings_find(keys[i])->offset;
         if (value[0] && !is_there(value))
@@ -336,8 +396,19 @@ dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err)
         const study_stage *stage = &plan->stage[i];
         dt_settings s = stage->s;
         if (stage->kind != STUDY_SAMPLES) continue;
-        s.pretrained_model[0] = '\0'; /* it is made before */
+        s.pretrained_model[0] = s.controlnet_model[0] = '\0'; /* one of them is made before */
         check_inputs(stage->arm, &s, err);
+    }
+    return err->status;
+}
+
+dt_status study_plan_check_bases(const study_plan *plan, dt_error *err)
+{
+    for (int i = 0; i < plan->arm_count && err->status == DT_OK; i++) {
+        const study_arm *arm = &plan->arm[i];
+        dt_error why = {0};
+        if (settings_tell_control(&arm->s) && controls_check_base(&arm->s, &why) != DT_OK)
+            error_set(err, why.status, "arm %s: %s", arm->name, why.message);
     }
     return err->status;
 }

@@ -9,7 +9,10 @@
  *
  * A study's plan is the same with more: an arm is drawn from in several ways, NAME-WAY-samples and NAME-WAY-distance each;
  * features of every picture are kept for the measures that need them, of the training pictures too ("training"); pictures to
- * measure on serve as reference and as validation_data where one of the two is not given. */
+ * measure on serve as reference and as validation_data where one of the two is not given.
+ *
+ * An arm that tells its model a control is measured by its training: when samples obey the control. Samples and their distance
+ * are made of it only where `reference` names what to compare with. */
 #ifndef STUDY_PLAN_H
 #define STUDY_PLAN_H
 
@@ -33,6 +36,7 @@ typedef struct study_stage study_stage;
 typedef struct study_arm {
     char name[SETTINGS_ARM_NAME_MAX];
     dt_settings s; /* the recipe's with the arm's own, the data set's splits and the bank's folder filled in */
+    bool draws;    /* it has samples and their distance; else its training is all */
     const study_stage *shared[STUDY_BANK + 1]; /* by their kind; NULL: none of it */
 } study_arm;
 
@@ -43,6 +47,7 @@ struct study_stage {
     settings_verb verb;
     const study_arm *arm; /* the one it belongs to, or the first of those that share it; NULL: the report */
     int way;              /* samples and distance: of the ways to draw; 0 where there is one alone */
+    bool measures;        /* behind it the arm is measured, as drawn from in this way */
     const study_stage *needs[STUDY_NEEDS_MAX]; /* what must be finished before; up to the first NULL */
     dt_settings s;
 };
@@ -51,6 +56,7 @@ typedef struct study_plan {
     study_arm *arm; /* in the order of the recipe */
     int arm_count;
     int way_count;
+    bool study, draws;  /* draws: an arm does */
     study_stage *stage; /* in the order in which they are done: what can fail for a missing file comes first */
     int stage_count;
 } study_plan;
@@ -64,6 +70,10 @@ void study_plan_close(study_plan *plan);
 
 /* DT_ERR_IO naming the first arm with a path to read from that is not there. */
 dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err);
+
+/* Looks at the bases of arms that tell a control. DT_ERR_UNSUPPORTED naming the arm whose base is told none; as model_file_open_as
+ * where it cannot be read. */
+dt_status study_plan_check_bases(const study_plan *plan, dt_error *err);
 
 /* Whether the stage is one that arms share. */
 static inline bool study_is_shared(const study_stage *stage)

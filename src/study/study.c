@@ -134,7 +134,7 @@ static void restore_dropped(study *y)
 static void after_stage(void *user, const study_stage *stage)
 {
     study *y = user;
-    if (stage->kind != STUDY_DISTANCE) return;
+    if (!stage->measures) return;
     drop_arm(y, stage->arm);
     refresh_page(y);
 }
@@ -201,9 +201,10 @@ static dt_status run_plan(study *y)
 static void tell_size(const study *y)
 {
     const int data = y->file.data.count, seeds = y->file.seeds.count;
-    say(y->observer->log, y->observer->user,
-        "%d arms on %d data sets with %d seeds: %d trainings, each drawn from in %d ways", y->grid.arms.count,
-        data ? data : 1, seeds ? seeds : 1, y->plan.arm_count, y->plan.way_count);
+    char ways[48] = "";
+    if (y->plan.draws) snprintf(ways, sizeof ways, ", each drawn from in %d ways", y->plan.way_count);
+    say(y->observer->log, y->observer->user, "%d arms on %d data sets with %d seeds: %d trainings%s",
+        y->grid.arms.count, data ? data : 1, seeds ? seeds : 1, y->plan.arm_count, ways);
 }
 
 dt_status dt_study(dt_context *c, const dt_settings *s, const dt_observer *observer)
@@ -214,7 +215,7 @@ dt_status dt_study(dt_context *c, const dt_settings *s, const dt_observer *obser
     if (s->arms[0]) settings_study_load(&y.file, s->arms, err);
     if (err->status == DT_OK && study_grid_open(&y.grid, &y.file, err) == DT_OK &&
         study_plan_open(&y.plan, s, &y.grid.cases, &y.file.draw, err) == DT_OK &&
-        study_plan_check_inputs(&y.plan, err) == DT_OK) {
+        study_plan_check_inputs(&y.plan, err) == DT_OK && study_plan_check_bases(&y.plan, err) == DT_OK) {
         tell_size(&y);
         run_plan(&y);
     }

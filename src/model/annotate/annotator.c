@@ -67,10 +67,21 @@ static dt_status read_weights(ctx *c, annotator *a, const kind_row *row, const c
     return c->error.status;
 }
 
-dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *weights)
+dt_status annotator_check_weights(annotator_kind kind, const char *weights, dt_error *err)
 {
     const kind_row *row = &kinds[kind];
     const bool given = weights && weights[0];
+    if (row->weights && !given)
+        return error_set(err, DT_ERR_ARG, "annotator_weights: %s needs a file of weights, such as %s", row->name,
+                         row->weights);
+    if (!row->weights && given)
+        return error_set(err, DT_ERR_ARG, "annotator_weights: %s has no weights, given %s", row->name, weights);
+    return DT_OK;
+}
+
+dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *weights)
+{
+    const kind_row *row = &kinds[kind];
     *a = (annotator){.kind = kind,
                      .channels = row->channels,
                      .side_min = row->side_min,
@@ -79,11 +90,7 @@ dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *
     if (ctx_failed(c)) return c->error.status;
     if (!row->name)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "annotator number %d is not part of this build", (int)kind);
-    if (row->weights && !given)
-        return error_set(&c->error, DT_ERR_ARG, "annotator_weights: %s needs a file of weights, such as %s", row->name,
-                         row->weights);
-    if (!row->weights && given)
-        return error_set(&c->error, DT_ERR_ARG, "annotator_weights: %s has no weights, given %s", row->name, weights);
+    if (annotator_check_weights(kind, weights, &c->error) != DT_OK) return c->error.status;
     return row->weights ? read_weights(c, a, row, weights) : DT_OK;
 }
 

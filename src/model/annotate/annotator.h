@@ -39,8 +39,11 @@ annotator_kind annotator_named(const char *name);
 /* The file of weights that a kind is published with, for messages; NULL: it needs none. */
 const char *annotator_weights_name(annotator_kind kind);
 
-/* Reads `weights` (any container of container/tensor_open.h; empty or NULL where the kind needs none). DT_ERR_ARG: weights are
- * missing, or given to a kind without; DT_ERR_SHAPE names file, tensor, expected and found; DT_ERR_UNSUPPORTED: a kind
+/* DT_ERR_ARG where the kind needs a file of weights and none is given (empty or NULL), or the other way round. */
+dt_status annotator_check_weights(annotator_kind kind, const char *weights, dt_error *err);
+
+/* Reads `weights` (any container of container/tensor_open.h; empty or NULL where the kind needs none). DT_ERR_ARG as
+ * annotator_check_weights; DT_ERR_SHAPE names file, tensor, expected and found; DT_ERR_UNSUPPORTED: a kind
  * that is not built. */
 dt_status annotator_open(ctx *c, annotator *a, annotator_kind kind, const char *weights);
 

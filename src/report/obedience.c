@@ -1,0 +1,65 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/change_point.h"
+#include "eval/map_likeness.h"
+#include "report/run.h"
+
+enum { PUBLISHED_SIDE = 512 };
+
+bool run_obedience_grows(const run *r)
+{
+    return strcmp(r->convergence[0].measure, map_measure_name(MAP_MSE)) != 0;
+}
+
+static double threshold_of(const run *r)
+{
+    const char *said = run_setting_text(r, "convergence_threshold"), *control = r->convergence[0].control;
+    const double value = map_threshold(said ? said : "", control);
+    const bool published = run_setting_number(r, "resolution") == PUBLISHED_SIDE;
+    return isnan(value) && published ? map_threshold("paper", control) : value;
+}
+
+static double step_at(const run *r, int64_t i)
+{
+    return i >= 0 ? r->convergence[i].step : (double)NAN;
+}
+
+/* The step at which the curve, moved by so many standard errors to where samples obey, reaches the threshold. */
+static double reached(const run *r, double *curve, double errors, double threshold)
+{
+    const bool grows = run_obedience_grows(r);
+    for (int64_t i = 0; i < r->convergence_count; i++) {
+        const run_convergence *at = &r->convergence[i];
+        const double moved = errors == 0 ? 0 : errors * at->error; /* a single picture has no error */
+        curve[i] = grows ? at->value + moved : at->value - moved;
+    }
+    return step_at(r, threshold_reached(curve, r->convergence_count, threshold, grows));
+}
+
+run_obedience run_find_obedience(const run *r)
+{
+    run_obedience found = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    const int64_t count = r->convergence_count;
+    double *curve = count ? calloc((size_t)count, sizeof *curve) : NULL;
+    if (!curve) return found;
+    found.last = r->convergence[count - 1].value;
+    found.threshold = threshold_of(r);
+    if (!isnan(found.threshold)) {
+        found.early = reached(r, curve, 1.96, found.threshold);
+        found.late = reached(r, curve, -1.96, found.threshold);
+        found.reached = reached(r, curve, 0, found.threshold);
+    }
+    for (int64_t i = 0; i < count; i++) curve[i] = r->convergence[i].value;
+    const change_point c = change_point_find(curve, count);
+    if (c.found && (c.after > c.before) == run_obedience_grows(r)) {
+        found.jump = step_at(r, c.first);
+        found.jump_first = step_at(r, c.least);
+        found.jump_last = step_at(r, c.most);
+        found.before = c.before;
+        found.after = c.after;
+    }
+    free(curve);
+    return found;
+}
