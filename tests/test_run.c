@@ -375,14 +375,16 @@ static void every_shipped_recipe_can_be_read(void **state)
 {
     (void)state;
     glob_t found;
+    int count = 0;
     assert_int_equal(glob("../recipes/*.yaml", 0, NULL, &found), 0);
-    assert_int_equal(found.gl_pathc, 8);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         dt_settings s;
         dt_error err = {0};
         dt_settings_init(&s);
         settings_load(&s, found.gl_pathv[i], &err);
         assert_string_equal(err.message, "");
+        if (s.control[0]) continue; /* test_rows.c has those */
+        count++;
         assert_true(s.recipe[0] && s.paper_fid_finetune > s.paper_fid_diff_tuning && s.paper_fid_diff_tuning > 0);
         assert_int_equal(s.max_train_steps, 24000);
         assert_int_equal(s.train_batch_size, 32);
@@ -393,6 +395,7 @@ static void every_shipped_recipe_can_be_read(void **state)
         assert_int_equal(settings_check(&s, SETTINGS_RUN, &err), DT_OK);
     }
     globfree(&found);
+    assert_int_equal(count, 8);
 }
 
 int main(void)

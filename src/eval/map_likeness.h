@@ -42,11 +42,11 @@ double map_mse(const uint8_t *a, const uint8_t *b, int64_t count);
 /* Share of `pixels` labels, or colours of `channels` bytes each, that are equal. */
 double map_accuracy(const uint8_t *a, const uint8_t *b, int64_t pixels, int64_t channels);
 
-/* A row of the paper's table 4: for pictures of 512 pixels the threshold, and the steps at which the plain ControlNet and
- * Diff-Tuning reach it. */
+/* A row of the paper's table 4: for pictures of 512 pixels the threshold, the steps at which the plain ControlNet and
+ * Diff-Tuning reach it, and how many steps were made (section 4.2). */
 typedef struct map_published {
     const char *control, *row; /* "canny", "Edge" */
-    double threshold, plain, difftuning;
+    double threshold, plain, difftuning, steps;
 } map_published;
 
 enum { MAP_PUBLISHED = 6 };

@@ -3,12 +3,11 @@
 #include <string.h>
 
 #include "eval/change_point.h"
-#include "eval/map_likeness.h"
 #include "report/run.h"
 
 enum { PUBLISHED_SIDE = 512 };
 
-bool run_obedience_grows(const run *r)
+static bool grows(const run *r)
 {
     return strcmp(r->convergence[0].measure, map_measure_name(MAP_MSE)) != 0;
 }
@@ -29,13 +28,13 @@ static double step_at(const run *r, int64_t i)
 /* The step at which the curve, moved by so many standard errors to where samples obey, reaches the threshold. */
 static double reached(const run *r, double *curve, double errors, double threshold)
 {
-    const bool grows = run_obedience_grows(r);
+    const bool up = grows(r);
     for (int64_t i = 0; i < r->convergence_count; i++) {
         const run_convergence *at = &r->convergence[i];
         const double moved = errors == 0 ? 0 : errors * at->error; /* a single picture has no error */
-        curve[i] = grows ? at->value + moved : at->value - moved;
+        curve[i] = up ? at->value + moved : at->value - moved;
     }
-    return step_at(r, threshold_reached(curve, r->convergence_count, threshold, grows));
+    return step_at(r, threshold_reached(curve, r->convergence_count, threshold, up));
 }
 
 run_obedience run_find_obedience(const run *r)
@@ -53,7 +52,7 @@ run_obedience run_find_obedience(const run *r)
     }
     for (int64_t i = 0; i < count; i++) curve[i] = r->convergence[i].value;
     const change_point c = change_point_find(curve, count);
-    if (c.found && (c.after > c.before) == run_obedience_grows(r)) {
+    if (c.found && (c.after > c.before) == grows(r)) {
         found.jump = step_at(r, c.first);
         found.jump_first = step_at(r, c.least);
         found.jump_last = step_at(r, c.most);
@@ -62,4 +61,17 @@ run_obedience run_find_obedience(const run *r)
     }
     free(curve);
     return found;
+}
+
+run_steps run_obeys_from(const run *r)
+{
+    const run_obedience o = run_find_obedience(r);
+    if (isnan(o.threshold)) return (run_steps){o.jump, o.jump_first, o.jump_last};
+    return (run_steps){o.reached, o.early, o.late};
+}
+
+const map_published *run_published_row(const run *r)
+{
+    const char *said = run_setting_text(r, "convergence_threshold");
+    return r->convergence_count ? map_published_row(r->convergence[0].control, said ? said : "") : NULL;
 }

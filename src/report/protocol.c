@@ -1,4 +1,5 @@
-/* Runs of a recipe beside the paper's table 1: its number next to ours, and in which settings they differ. */
+/* Runs of a recipe beside the paper: of table 1 its number next to ours (table 4's stand where obedience is told, convergence.c), and
+ * in which settings they differ from what it states. */
 #include "report/page.h"
 
 #include <math.h>
@@ -6,31 +7,52 @@
 
 #include "settings/settings.h"
 
-/* What section 4.1 and table 3 of the paper state. What they leave open is said in a sentence of its own. */
-static const struct {
+typedef struct stated {
     const char *key, *name;
     double value;    /* of an enum: the number of its word */
     bool difftuning; /* plain fine-tuning does not use it */
-} stated[] = {
+} stated;
+
+#define STATED_METHOD                                                                                                  \
+    {"preset", "preset", DT_PRESET_PAPER, true}, {"psi", "psi", DT_PSI_POWER, true}, {"tau", "tau", 1, true},          \
+        {"retention", "retention", DT_RETENTION_BANK, true},                                                           \
+    {                                                                                                                  \
+        "ablation", "ablation", DT_ABLATION_NONE, true                                                                 \
+    }
+
+/* What section 4 and table 3 of the paper state of each of its two halves. What they leave open is said in a sentence of its own. */
+static const stated class_conditional[] = {
     {"learning_rate", "learning rate", 1e-4, false},
     {"lr_scheduler", "course of the learning rate", DT_LR_CONSTANT, false},
     {"resolution", "size of the images", 256, false},
-    {"preset", "preset", DT_PRESET_PAPER, true},
-    {"psi", "psi", DT_PSI_POWER, true},
-    {"tau", "tau", 1, true},
-    {"retention", "retention", DT_RETENTION_BANK, true},
-    {"ablation", "ablation", DT_ABLATION_NONE, true},
+    STATED_METHOD,
     {"sampler", "sampler", DT_SAMPLER_DDIM, false},
     {"num_inference_steps", "steps of sampling", 50, false},
     {"eta", "eta", 0, false},
     {"guidance_scale", "guidance", 1.5, false},
+    {NULL, NULL, 0, false},
 };
-enum { STATED_STEPS = 24000, STATED_BATCH = 32, STATED_SAMPLES = 10000 };
+static const stated controlled[] = {
+    {"learning_rate", "learning rate", 1e-5, false},
+    {"lr_scheduler", "course of the learning rate", DT_LR_CONSTANT, false},
+    {"resolution", "size of the images", 512, false},
+    STATED_METHOD,
+    {"num_inference_steps", "steps of sampling", 50, false},
+    {"convergence_steps", "steps between measures", 100, false},
+    {NULL, NULL, 0, false},
+};
+enum { STATED_STEPS = 24000, STATED_BATCH = 32, STATED_SAMPLES = 10000, STATED_CONTROLLED_BATCH = 4 };
 
 static bool has_recipe(const report_run *r)
 {
     const char *recipe = run_setting_text(&r->run, "recipe");
     return recipe && *recipe;
+}
+
+static bool is_controlled(const report_run *r)
+{
+    const char *control = run_setting_text(&r->run, "control");
+    return control && *control;
 }
 
 /* The last FID of a run, under whichever resize; NULL: none was taken. */
@@ -64,17 +86,14 @@ static void write_row(html *out, const char *method, const char *preset, const r
     html_markup(out, "</td></tr>\n");
 }
 
-static void write_table(html *out, const report *r)
+static void write_table(html *out, const report *r, const report_run *first)
 {
-    const report_run *first = NULL;
     html_markup(out,
                 "<div class=\"wide\"><table><thead><tr><td></td><th scope=\"col\">preset</th><th scope=\"col\">FID "
                 "here</th><th scope=\"col\">measure</th><th scope=\"col\">samples</th><th scope=\"col\">reference "
                 "images</th><th scope=\"col\">FID in the paper</th></tr></thead><tbody>\n");
-    for (int64_t i = 0; i < r->count; i++) {
-        const report_run *one = &r->runs[i];
+    for (const report_run *one = first; one < r->runs + r->count; one++) {
         if (!has_recipe(one)) continue;
-        if (!first) first = one;
         bool difftuning = run_is(&one->run, DT_METHOD_DIFF_TUNING);
         write_row(out, one->label, difftuning ? run_text(&one->run, "preset") : "", find_fid(one),
                   published_fid(one, difftuning ? "paper_fid_diff_tuning" : "paper_fid_finetune"));
@@ -115,27 +134,38 @@ static void word_differs(html *out, const report_run *r, const char *name, const
     html_element(out, " (paper ", paper, ")");
 }
 
+static void setting_differs(html *out, const report_run *r, const stated *s, int *count)
+{
+    if (s->difftuning && !run_is(&r->run, DT_METHOD_DIFF_TUNING)) return;
+    const settings_key *key = settings_find(s->key);
+    if (key->type == SETTINGS_ENUM)
+        word_differs(out, r, s->name, run_setting_text(&r->run, key->name), key->words[(int)s->value], count);
+    else
+        number_differs(out, r, s->name, run_setting_number(&r->run, key->name), s->value, count);
+}
+
+static void result_differs(html *out, const report_run *r, int *count)
+{
+    const run_eval *fid = find_fid(r);
+    if (fid) {
+        number_differs(out, r, "samples measured", fid->count, STATED_SAMPLES, count);
+        return;
+    }
+    open_difference(out, r, count);
+    html_markup(out, "no FID was taken, and no other distance compares with one");
+}
+
 static void state_run(html *out, const report_run *r)
 {
     int count = 0;
-    const run_eval *fid = find_fid(r);
-    for (size_t i = 0; i < sizeof stated / sizeof *stated; i++) {
-        if (stated[i].difftuning && !run_is(&r->run, DT_METHOD_DIFF_TUNING)) continue;
-        const settings_key *key = settings_find(stated[i].key);
-        if (key->type == SETTINGS_ENUM)
-            word_differs(out, r, stated[i].name, run_setting_text(&r->run, key->name), key->words[(int)stated[i].value],
-                         &count);
-        else
-            number_differs(out, r, stated[i].name, run_setting_number(&r->run, key->name), stated[i].value, &count);
-    }
-    number_differs(out, r, "steps made", r->summary.steps, STATED_STEPS, &count);
-    number_differs(out, r, "images of a step", r->summary.batch, STATED_BATCH, &count);
-    if (fid)
-        number_differs(out, r, "samples measured", fid->count, STATED_SAMPLES, &count);
-    else {
-        open_difference(out, r, &count);
-        html_markup(out, "no FID was taken, and no other distance compares with one");
-    }
+    const map_published *row = run_published_row(&r->run);
+    const stated *all = is_controlled(r) ? controlled : class_conditional;
+    for (const stated *s = all; s->key; s++) setting_differs(out, r, s, &count);
+    if (row || !is_controlled(r))
+        number_differs(out, r, "steps made", r->summary.steps, row ? row->steps : STATED_STEPS, &count);
+    number_differs(out, r, "images of a step", r->summary.batch,
+                   is_controlled(r) ? STATED_CONTROLLED_BATCH : STATED_BATCH, &count);
+    if (!is_controlled(r)) result_differs(out, r, &count);
     if (count)
         html_markup(out, ". Its number and the paper&rsquo;s are not results of one experiment.</li>\n");
     else
@@ -143,7 +173,7 @@ static void state_run(html *out, const report_run *r)
                      " follows the paper&rsquo;s protocol as far as the paper states it.</li>\n");
 }
 
-static void state_open_choices(html *out, const report *r)
+static void state_open_choices(html *out, const report *r, bool with_control)
 {
     double size = NAN;
     for (int64_t i = 0; i < r->count && !isfinite(size); i++)
@@ -152,21 +182,25 @@ static void state_open_choices(html *out, const report *r)
                      "memory bank (here ");
     html_number(out, size);
     html_markup(out,
-                "; the paper tried 5,000 to 200,000), which 50 of the 1,000 steps are taken, how classes are drawn, "
-                "and the program that computed the FID.</li>\n");
+                with_control
+                    ? "), which and how many pictures obedience is measured on, the guidance they are drawn with, "
+                      "blur and window of SSIM, and for how long a threshold must be kept. The paper set its "
+                      "thresholds by hand and looked at the samples.</li>\n"
+                    : "; the paper tried 5,000 to 200,000), which 50 of the 1,000 steps are taken, how classes are "
+                      "drawn, and the program that computed the FID.</li>\n");
 }
 
 void page_protocol(html *out, const report *r)
 {
-    const char *recipe = NULL;
-    for (int64_t i = 0; i < r->count && !recipe; i++)
-        if (has_recipe(&r->runs[i])) recipe = run_setting_text(&r->runs[i].run, "recipe");
-    if (!recipe) return;
-    html_element(out, "<section class=\"card\"><h2>Beside the paper: ", recipe, "</h2>\n");
-    write_table(out, r);
+    const report_run *first = r->runs, *end = r->runs + r->count;
+    while (first < end && !has_recipe(first)) first++;
+    if (first == end) return;
+    html_element(out, "<section class=\"card\"><h2>Beside the paper: ", run_setting_text(&first->run, "recipe"),
+                 "</h2>\n");
+    if (!is_controlled(first)) write_table(out, r, first);
     html_markup(out, "<ul>\n");
-    for (int64_t i = 0; i < r->count; i++)
-        if (has_recipe(&r->runs[i])) state_run(out, &r->runs[i]);
-    state_open_choices(out, r);
+    for (const report_run *one = first; one < end; one++)
+        if (has_recipe(one)) state_run(out, one);
+    state_open_choices(out, r, is_controlled(first));
     html_markup(out, "</ul></section>\n");
 }

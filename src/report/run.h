@@ -16,6 +16,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "eval/map_likeness.h"
 
 enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
 
@@ -138,8 +139,14 @@ typedef struct run_obedience {
 } run_obedience;
 run_obedience run_find_obedience(const run *r);
 
-/* Whether the run's measure of obedience grows; only of one that has any. */
-bool run_obedience_grows(const run *r);
+/* The step from which samples obey, with its 95 % interval: by the threshold where there is one, else by the jump. */
+typedef struct run_steps {
+    double step, first, last;
+} run_steps;
+run_steps run_obeys_from(const run *r);
+
+/* The row of the paper's table 4 that the run is about: of its control, and by the name in convergence_threshold. NULL: none. */
+const map_published *run_published_row(const run *r);
 
 /* Whether the run was of this method. */
 bool run_is(const run *r, dt_method method);

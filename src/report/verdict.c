@@ -226,11 +226,81 @@ static void state_foreseen(html *out, const report *r)
     }
 }
 
+/* ---- obedience to controls ---- */
+
+static bool same_control(const report_run *a, const report_run *b)
+{
+    return a->run.convergence_count && b->run.convergence_count &&
+           !strcmp(a->run.convergence[0].control, b->run.convergence[0].control);
+}
+
+/* The first of plain fine-tuning by the same control, which may be the run itself; NULL: there is none. */
+static const report_run *find_plain(const report *r, const report_run *one)
+{
+    for (int64_t i = 0; i < r->count; i++)
+        if (run_is(&r->runs[i].run, DT_METHOD_FINETUNE) && same_control(&r->runs[i], one)) return &r->runs[i];
+    return NULL;
+}
+
+static int64_t count_same_control(const report *r, const report_run *one)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < r->count; i++) count += same_control(&r->runs[i], one);
+    return count;
+}
+
+static void tell_obedience(html *out, const report_run *r, run_steps s)
+{
+    who(out, r);
+    if (!isfinite(s.step)) {
+        html_markup(out, " obeys its control nowhere in ");
+        html_number(out, r->summary.steps);
+        html_markup(out, " steps");
+        return;
+    }
+    html_markup(out, " obeys its control from step <b>%.0f</b> on (95&nbsp;%%: ", s.step);
+    html_number(out, s.first);
+    html_markup(out, " to ");
+    html_number(out, s.last);
+    html_markup(out, ")");
+}
+
+static void compare_obedience(html *out, const report_run *a, const report_run *b)
+{
+    const run_steps m = run_obeys_from(&a->run), t = b ? run_obeys_from(&b->run) : (run_steps){NAN, NAN, NAN};
+    html_markup(out, "<p class=\"verdict\">");
+    tell_obedience(out, a, m);
+    if (b) {
+        html_markup(out, ", ");
+        tell_obedience(out, b, t);
+    }
+    if (isfinite(m.step / t.step)) {
+        html_markup(out, ": ");
+        percent(out, m.step / t.step, "fewer steps", "more steps");
+        const bool apart = m.last < t.first || t.last < m.first;
+        html_markup(out, apart ? "" : ", which the intervals do not tell from none");
+    }
+    html_markup(out, ".</p>\n");
+}
+
+/* Each run beside the plain one of its control. Whether any has a measure of it. */
+static bool state_obedience(html *out, const report *r)
+{
+    bool any = false;
+    for (int64_t i = 0; i < r->count; i++) {
+        const report_run *one = &r->runs[i], *plain = find_plain(r, one);
+        any = any || one->run.convergence_count;
+        if (!one->run.convergence_count || (one == plain && count_same_control(r, one) > 1)) continue;
+        compare_obedience(out, one, one == plain ? NULL : plain);
+    }
+    return any;
+}
+
 void page_verdict(html *out, const report *r)
 {
     const report_run *baseline = find_baseline(r);
     html_markup(out, "<section class=\"card\"><h2>What came out</h2>\n");
-    if (r->measure_count == 0)
+    if (!state_obedience(out, r) && r->measure_count == 0)
         html_markup(out, "<p class=\"verdict\">No distance to held-out images was measured%s.</p>\n",
                     r->count > 1 ? ", so the runs cannot be ranked" : "");
     for (int64_t m = 0; m < r->measure_count; m++) {
