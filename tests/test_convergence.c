@@ -176,6 +176,23 @@ static void short_and_broken_curves_have_none(void **state)
     assert_false(change_point_find(y, POINTS).found);
 }
 
+/* Two levels are a jump where they are farther apart than the means' errors, and in the right order. */
+static void a_jump_is_larger_than_the_errors(void **state)
+{
+    (void)state;
+    double y[POINTS], error[POINTS];
+    draw_curve(y, 20, 0, 0.02, 3); /* from 0.2 to 0.7 */
+    for (int i = 0; i < POINTS; i++) error[i] = 0.25;
+    assert_true(change_point_of_means(y, error, POINTS, true).found);
+    assert_int_equal(change_point_of_means(y, error, POINTS, true).first, 20);
+    for (int i = 0; i < POINTS; i++) error[i] = 0.26;
+    assert_false(change_point_of_means(y, error, POINTS, true).found);
+    assert_true(change_point_of_means(y, NULL, POINTS, true).found);
+    assert_false(change_point_of_means(y, NULL, POINTS, false).found);
+    error[5] = NAN;
+    assert_true(change_point_of_means(y, error, POINTS, true).found);
+}
+
 static void a_threshold_is_reached_when_it_stays(void **state)
 {
     (void)state;
@@ -194,6 +211,7 @@ int main(void)
         cmocka_unit_test(similarity_is_that_of_scikit_image),   cmocka_unit_test(the_least_map_has_one_window),
         cmocka_unit_test(errors_and_labels_are_those_of_numpy), cmocka_unit_test(a_jump_is_found_where_it_is),
         cmocka_unit_test(the_interval_holds_what_it_says),      cmocka_unit_test(a_slope_has_a_middle),
-        cmocka_unit_test(short_and_broken_curves_have_none),    cmocka_unit_test(a_threshold_is_reached_when_it_stays)};
+        cmocka_unit_test(short_and_broken_curves_have_none),    cmocka_unit_test(a_jump_is_larger_than_the_errors),
+        cmocka_unit_test(a_threshold_is_reached_when_it_stays)};
     return cmocka_run_group_tests(tests, draw_maps, NULL);
 }

@@ -184,7 +184,8 @@ static void a_row_is_one_call(void **state)
     assert_says(fixture_log, "stage 2 of 5, bank: memory bank\n");
     assert_says(fixture_log, "stage 5 of 5, report: report\n");
     static const char *const said[] = {
-        "<strong>Diff-Tuning</strong> (paper preset) obeys its control from step <b>0</b> on (95&nbsp;%: 0 to 0), "
+        "<strong>Diff-Tuning</strong> (paper preset) obeys its control from step <b>0</b> on (its threshold; "
+        "95&nbsp;%: 0 to 0), "
         "<strong>plain fine-tuning</strong> obeys its control from step <b>0</b> on",
         "Beside the paper: ControlNet, Small",
         "Diff-Tuning does not follow the paper&rsquo;s protocol: learning rate 0.001 (paper 1e-05)",

@@ -16,14 +16,19 @@ const verb run_verb = {
                    "settings, such as recipes/stanford_cars.yaml; flags win over it. The arms are plain fine-tuning "
                    "and Diff-Tuning, or those of the mapping 'arms' in the recipe, each a name with settings of its "
                    "own. Instead of --data, made by data prepare, --train-data and --reference may name folders of "
-                   "yours. An interrupted call goes on with the same command: finished stages are recognised by their "
+                   "yours. Of a recipe with --control, such as recipes/controlnet_edge.yaml, the result is from which "
+                   "step samples of each arm obey it, and a distance only with --reference. An interrupted call goes "
+                   "on with the same command: finished stages are recognised by their "
                    "settings, and a call with other settings for one of them is refused.",
     .example = "  difftune data prepare stanford_cars downloads --output-dir cars\n"
                "  difftune run recipes/stanford_cars.yaml --data cars --pretrained-model DiT-XL-2-256x256.pt \\\n"
                "      --vae sd-vae-ft-ema --feature-weights pt_inception-2015-12-05-6726825d.pth \\\n"
-               "      --output-dir cars-run\n",
+               "      --output-dir cars-run\n"
+               "  difftune run recipes/controlnet_edge.yaml --pretrained-model v1-5-pruned-emaonly.safetensors \\\n"
+               "      --train-data coco/train2017 --validation-data coco/val2017 --output-dir edge-run\n",
     .needs = "data pretrained_model output_dir",
-    .often = "vae feature_weights arms max_train_steps bank_size fid_count mixed_precision device",
+    .often = "vae feature_weights arms max_train_steps bank_size fid_count annotator_weights mixed_precision "
+             "device",
     .keys = SETTINGS_RUN | SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_EVAL,
     .operands = "RECIPE",
     .operand_is_config = true,

@@ -54,6 +54,15 @@ change_point change_point_find(const double y[], int64_t count)
     return c;
 }
 
+change_point change_point_of_means(const double y[], const double error[], int64_t count, bool grows)
+{
+    change_point c = change_point_find(y, count);
+    const double rise = grows ? c.after - c.before : c.before - c.after;
+    const double mean = error ? part_of(error, 0, count).mean : NAN;
+    c.found = c.found && rise > 0 && !(rise <= 1.96 * mean);
+    return c;
+}
+
 static bool reaches(double value, double threshold, bool grows)
 {
     return grows ? value >= threshold : value <= threshold;

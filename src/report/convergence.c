@@ -101,7 +101,7 @@ static const report_run *find_run(const report *r, const map_published *row, dt_
 /* As far apart as both intervals allow. */
 static run_steps ratio_of(run_steps a, run_steps b)
 {
-    return (run_steps){a.step / b.step, a.first / b.last, a.last / b.first};
+    return (run_steps){a.step / b.step, a.first / b.last, a.last / b.first, false};
 }
 
 static void write_published_row(html *out, const report *r, const map_published *row)
@@ -163,7 +163,8 @@ dt_status page_convergence(html *out, const report *r, dt_error *err)
              "<p>The annotator that made the controls of held-out pictures reads what is drawn by them, from the same "
              "noise each time, and its maps are compared with the controls. The paper calls the jump of this curve "
              "<i>sudden convergence</i>. The jump is where two levels fit the curve best; it is told where they fit "
-             "it clearly better than one.</p>\n<div class=\"charts\">\n");
+             "it clearly better than one and are farther apart than the measure&rsquo;s error.</p>\n<div "
+             "class=\"charts\">\n");
     write_curves(out, r);
     html_markup(out, "</div>\n");
     write_table(out, r);

@@ -41,7 +41,7 @@ run_obedience run_find_obedience(const run *r)
 {
     run_obedience found = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
     const int64_t count = r->convergence_count;
-    double *curve = count ? calloc((size_t)count, sizeof *curve) : NULL;
+    double *curve = count ? calloc((size_t)(2 * count), sizeof *curve) : NULL; /* values, errors */
     if (!curve) return found;
     found.last = r->convergence[count - 1].value;
     found.threshold = threshold_of(r);
@@ -50,9 +50,12 @@ run_obedience run_find_obedience(const run *r)
         found.late = reached(r, curve, -1.96, found.threshold);
         found.reached = reached(r, curve, 0, found.threshold);
     }
-    for (int64_t i = 0; i < count; i++) curve[i] = r->convergence[i].value;
-    const change_point c = change_point_find(curve, count);
-    if (c.found && (c.after > c.before) == grows(r)) {
+    for (int64_t i = 0; i < count; i++) {
+        curve[i] = r->convergence[i].value;
+        curve[count + i] = r->convergence[i].error;
+    }
+    const change_point c = change_point_of_means(curve, curve + count, count, grows(r));
+    if (c.found) {
         found.jump = step_at(r, c.first);
         found.jump_first = step_at(r, c.least);
         found.jump_last = step_at(r, c.most);
@@ -66,8 +69,8 @@ run_obedience run_find_obedience(const run *r)
 run_steps run_obeys_from(const run *r)
 {
     const run_obedience o = run_find_obedience(r);
-    if (isnan(o.threshold)) return (run_steps){o.jump, o.jump_first, o.jump_last};
-    return (run_steps){o.reached, o.early, o.late};
+    if (isnan(o.threshold)) return (run_steps){o.jump, o.jump_first, o.jump_last, true};
+    return (run_steps){o.reached, o.early, o.late, false};
 }
 
 const map_published *run_published_row(const run *r)

@@ -127,7 +127,7 @@ run_evals run_find_evals(const run *r, const char *measure);
 dt_status run_read_metrics(run *r, dt_error *err);
 
 /* When samples began to obey their control, in steps: where two measures in a row reach the threshold, and where their curve jumps
- * in that direction. NaN: not told, not reached, no jump. */
+ * in that direction (change_point_of_means). NaN: not told, not reached, no jump. */
 typedef struct run_obedience {
     double
         threshold; /* the run's own; of a run that looks for its jump the paper's, where pictures have its 512 pixels */
@@ -142,6 +142,7 @@ run_obedience run_find_obedience(const run *r);
 /* The step from which samples obey, with its 95 % interval: by the threshold where there is one, else by the jump. */
 typedef struct run_steps {
     double step, first, last;
+    bool is_jump;
 } run_steps;
 run_steps run_obeys_from(const run *r);
 

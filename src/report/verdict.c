@@ -253,12 +253,13 @@ static void tell_obedience(html *out, const report_run *r, run_steps s)
 {
     who(out, r);
     if (!isfinite(s.step)) {
-        html_markup(out, " obeys its control nowhere in ");
+        html_markup(out, " does not come to obey its control in ");
         html_number(out, r->summary.steps);
         html_markup(out, " steps");
         return;
     }
-    html_markup(out, " obeys its control from step <b>%.0f</b> on (95&nbsp;%%: ", s.step);
+    html_markup(out, " obeys its control from step <b>%.0f</b> on (%s; 95&nbsp;%%: ", s.step,
+                s.is_jump ? "its jump" : "its threshold");
     html_number(out, s.first);
     html_markup(out, " to ");
     html_number(out, s.last);
@@ -267,7 +268,7 @@ static void tell_obedience(html *out, const report_run *r, run_steps s)
 
 static void compare_obedience(html *out, const report_run *a, const report_run *b)
 {
-    const run_steps m = run_obeys_from(&a->run), t = b ? run_obeys_from(&b->run) : (run_steps){NAN, NAN, NAN};
+    const run_steps m = run_obeys_from(&a->run), t = b ? run_obeys_from(&b->run) : (run_steps){NAN, NAN, NAN, false};
     html_markup(out, "<p class=\"verdict\">");
     tell_obedience(out, a, m);
     if (b) {

@@ -207,23 +207,35 @@ dt_status record_convergence(training *r)
                          error_of(r));
 }
 
+/* A key of the measures of obedience. NULL where it has another number of values than *count, if that is not negative; which becomes
+ * their number. */
+static double *curve_of(const training *r, const char *key, int64_t *count)
+{
+    double *curve = NULL;
+    const int64_t expected = *count;
+    metrics_log_curve(&curve, count, &r->log.metrics, "convergence", key, error_of(r));
+    if (expected < 0 || *count == expected) return curve;
+    free(curve);
+    return NULL;
+}
+
 dt_status record_has_converged(bool *converged, const training *r)
 {
-    const convergence *k = &r->convergence;
+    const bool grows = map_measure_grows(r->convergence.measure);
     const double threshold = convergence_threshold(r->s);
-    double *curve = NULL;
-    int64_t count = 0;
+    int64_t count = -1;
+    double *curve = curve_of(r, "value", &count);
+    int64_t errors = count;
+    double *error = curve ? curve_of(r, "error", &errors) : NULL; /* a single picture has none */
     *converged = false;
-    if (metrics_log_curve(&curve, &count, &r->log.metrics, "convergence", "value", error_of(r)) != DT_OK)
-        return error_of(r)->status;
-    if (threshold == threshold) {
-        const int64_t at = threshold_reached(curve, count, threshold, map_measure_grows(k->measure));
+    if (curve && threshold == threshold) {
+        const int64_t at = threshold_reached(curve, count, threshold, grows);
         *converged = at >= 0 && at + 1 < count;
-    } else {
-        const change_point c = change_point_find(curve, count);
-        *converged =
-            c.found && c.most + CONVERGENCE_SETTLED < count && (c.after > c.before) == map_measure_grows(k->measure);
+    } else if (curve) {
+        const change_point c = change_point_of_means(curve, error, count, grows);
+        *converged = c.found && c.most + CONVERGENCE_SETTLED < count;
     }
     free(curve);
+    free(error);
     return error_of(r)->status;
 }
