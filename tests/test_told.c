@@ -359,6 +359,38 @@ static void maps_are_made_of_pictures_once(void **state)
 
 /* ---- the bank ---- */
 
+/* What is retained is told what it was drawn with; distilled it is told nothing, as the frozen base is. */
+static void told_again(const dt_settings *tuned)
+{
+    static const dt_retention kinds_of[] = {DT_RETENTION_BANK, DT_RETENTION_BANK_DISTIL};
+    for (int k = 0; k < 2; k++) {
+        dt_settings s = *tuned;
+        ctx c;
+        training t;
+        batch b;
+        const dt_observer nobody = {0};
+        s.retention = kinds_of[k];
+        s.random_flip = false;
+        assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+        if (training_open(&t, &c, &s, &nobody, kinds) != DT_OK) fail_msg("%s", c.error.message);
+        trainer *o = &t.trainer;
+        assert_true(batch_new(&c, &b, &o->model, 4));
+        feed_batch(o, &b, 0);
+        for (int64_t i = 2; i < 4; i++) {
+            const int64_t index = shuffled_at(&o->retained_order, i - 2);
+            const real *context = b.context_values + i * WORDS;
+            assert_int_equal(b.label[i], FIXTURE_CLASSES);
+            if (k == 0)
+                assert_memory_equal(context, example_table_row(&o->bank.context, index, 0), WORDS * sizeof *context);
+            else
+                for (int j = 0; j < WORDS; j++) assert_true(context[j] == o->null_context[j]);
+        }
+        arena_clear(&c.step);
+        training_close(&t);
+        ctx_close(&c);
+    }
+}
+
 /* A bank drawn with captions and controls of the data keeps maps as bytes, and is trained on. */
 static void a_bank_holds_captions_and_maps(void **state)
 {
@@ -404,6 +436,7 @@ static void a_bank_holds_captions_and_maps(void **state)
     tuned.method = DT_METHOD_DIFF_TUNING;
     snprintf(tuned.bank, sizeof tuned.bank, "%s", temp_path("bank"));
     run_to_the_end(&tuned);
+    told_again(&tuned);
     tuned.max_train_steps = 6;
     snprintf(tuned.bank, sizeof tuned.bank, "%s", temp_path("bank_images"));
     snprintf(tuned.output_dir, sizeof tuned.output_dir, "%s", temp_path("untold"));

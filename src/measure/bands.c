@@ -9,7 +9,9 @@ static void fill_row(const band_asker *a, batch *b, int64_t row, const band_item
     const int64_t index = items->example_at(items->user, i);
     examples_get(b->x0_values + row * sample_values(e->shape), e, index, false, NULL);
     feed_told(b, row, e, index, NULL, false);
-    if (!items->told)
+    if (items->drawn)
+        feed_drawn(a->model, a->null_context, b, row, e);
+    else if (!items->told)
         feed_null(a->model, a->null_context, b, row);
     else if (b->label)
         b->label[row] = e->pictures.label[index];

@@ -24,6 +24,7 @@ typedef struct band_items {
     int64_t examples;
     int bands;
     bool told;                                          /* what they say; else nothing */
+    bool drawn;                                         /* the set is a bank, told as it was drawn (feed_drawn) */
     int64_t (*example_at)(const void *user, int64_t i); /* of the set, for 0 <= i < examples */
     const void *user;
 } band_items;

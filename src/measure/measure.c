@@ -53,6 +53,7 @@ dt_status measure_bands(const measures *m, const trainer *t, const band_plan *pl
                               .examples = plan->examples,
                               .bands = plan->bands,
                               .told = plan->told && !of_bank,
+                              .drawn = plan->told && of_bank,
                               .example_at = example_at,
                               .user = &place};
     bands_ask(&asker, &items, add_item, &sums);

@@ -38,6 +38,14 @@ void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i
     for (int64_t j = 0; j < values; j++) b->context_values[i * values + j] = null_context ? (real)null_context[j] : 0;
 }
 
+void feed_drawn(const denoiser *d, const float *null_context, batch *b, int64_t i, const examples *bank)
+{
+    if (!bank->context.row)
+        feed_null(d, null_context, b, i);
+    else if (b->label)
+        b->label[i] = denoiser_null_class(d);
+}
+
 static void feed_table(real *rows, int64_t i, const example_table *table, int64_t index, int64_t choice, bool mirrored)
 {
     if (rows && table->row) example_table_get(rows + i * example_table_values(table), table, index, choice, mirrored);
@@ -87,12 +95,17 @@ static const examples *retained_set(const trainer *t)
     return difftuning_uses_bank(&t->method) ? &t->bank : &t->train;
 }
 
-/* Retention (Equation 3): an image on the unconditional branch. Mirrored like the others: the released code gives both halves
- * the same transform. */
+/* Retention (Equation 3): an image on the unconditional branch, or if a prompt told what to draw, told that (appendix B.2). What the
+ * frozen base teaches is what it says on its null branch. Mirrored like the others: the released code gives both halves the same
+ * transform. */
 static void feed_retained(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
 {
-    feed_example(t, b, i, retained_set(t), shuffled_at(&t->retained_order, position), sample);
-    feed_null(&t->model, t->null_context, b, i);
+    const examples *from = retained_set(t);
+    feed_example(t, b, i, from, shuffled_at(&t->retained_order, position), sample);
+    if (from == &t->bank && !difftuning_distils(&t->method))
+        feed_drawn(&t->model, t->null_context, b, i, from);
+    else
+        feed_null(&t->model, t->null_context, b, i);
 }
 
 /* The weight of a term in the step's loss. */

@@ -253,7 +253,8 @@ static dt_status tuned_model(opening *o)
     t->file.tensors.in_place = o->s->adapter != DT_ADAPTER_NONE || (controlled && !o->s->sd_unlocked);
     t->file.control.factor = t->codec.factor;
     if (model_file_load(o->c, &t->model, &t->base, &t->file, &labels) != DT_OK) return o->c->error.status;
-    t->relabelled = !label_table_fits(&labels, &t->base, t->file.kind->class_count(&t->file.tensors));
+    const int64_t classes = t->file.kind->class_count(&t->file.tensors);
+    t->relabelled = classes && !label_table_fits(&labels, &t->base, classes); /* what is told prompts has no table */
     if (controlled && t->relabelled)
         return error_set(&o->c->error, DT_ERR_SHAPE,
                          "%s: a ControlNet's base is frozen, and its classes are not those of %s", t->file.path,

@@ -130,6 +130,10 @@ float *feed_null_context(ctx *c, const denoiser *d);
 /* Row i of a batch is told nothing: the null class, the null context (NULL: zeros); its control is left as it is. */
 void feed_null(const denoiser *d, const float *null_context, batch *b, int64_t i);
 
+/* Row i of a batch, which is told what a sample of the bank says, is told as the bank was drawn: of the null class, by its prompt, or
+ * where the bank has none with the null context. */
+void feed_drawn(const denoiser *d, const float *null_context, batch *b, int64_t i, const examples *bank);
+
 /* Row i of a batch is told what example number `index` of a set says, mirrored or not; its label is not touched. Of several captions
  * one is drawn by that key; NULL: the first. */
 void feed_told(batch *b, int64_t i, const examples *from, int64_t index, const rng_key *caption, bool mirrored);
