@@ -4,6 +4,8 @@
 
 #include "run_fixture.h"
 
+#include "model/sd/unet_file.h"
+
 /* A UNet of these widths on pixels, told a class, to be pre-trained in `output`. */
 static inline dt_settings fixture_unet_settings(const char *output, const char *widths)
 {
@@ -18,6 +20,44 @@ static inline dt_settings fixture_unet_settings(const char *output, const char *
     s.cross_attention_dim = 12;
     s.resolution = FIXTURE_SIZE;
     return s;
+}
+
+/* A pipeline's folder: a UNet of pixels of random weights that is told prompts, and the text encoder of vectors/clip. */
+static inline void fixture_prompted(const char *folder)
+{
+    enum { CLIP_WIDTH = 16 };
+    static const char *const part[] = {"text_encoder", "tokenizer"};
+    const unet_config k = {.input_size = FIXTURE_SIZE,
+                           .in_channels = 3,
+                           .out_channels = 3,
+                           .level_count = 2,
+                           .width = {8, 8},
+                           .heads = {2, 2},
+                           .down_attends = {true, false},
+                           .up_attends = {true, false},
+                           .layers = 1,
+                           .context_width = CLIP_WIDTH,
+                           .groups = 4,
+                           .epsilon = 1e-5,
+                           .noise = NOISE_SCALED_LINEAR};
+    ctx c;
+    unet m = {0};
+    char name[128], from[64], clip[DT_PATH_MAX];
+    dt_error err = {0};
+    snprintf(name, sizeof name, "%s/unet", folder);
+    assert_int_equal(file_make_dirs(temp_path(name), &err), DT_OK);
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "vectors/clip/%s", part[i]);
+        snprintf(name, sizeof name, "%s/%s", folder, part[i]);
+        assert_non_null(realpath(from, clip));
+        assert_int_equal(symlink(clip, temp_path(name)), 0);
+    }
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(unet_open(&c, &m, &k), DT_OK);
+    params_init(&c, &m.params, 3);
+    snprintf(name, sizeof name, "%s/unet/diffusion_pytorch_model.safetensors", folder);
+    if (unet_write(&c, &m, &(denoiser_file){.path = temp_path(name)}) != DT_OK) fail_msg("%s", c.error.message);
+    ctx_close(&c);
 }
 
 #endif

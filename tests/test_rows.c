@@ -238,6 +238,22 @@ static void a_stopped_row_goes_on(void **state)
     fixture_remove("stopped");
 }
 
+/* As Stable Diffusion is: the data has class folders, which nothing is told of, and no captions. The bank is told its prompt. */
+static void a_row_of_a_base_that_is_told_prompts(void **state)
+{
+    (void)state;
+    fixture_prompted("pipe");
+    dt_settings s = row_of("prompted");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("pipe"));
+    snprintf(s.prompt, sizeof s.prompt, "%s", s.default_prompt);
+    s.max_train_steps = 2;
+    s.validation_steps = 2;
+    fixture_must(dt_run, &s);
+    assert_says(fixture_log, "0 captions of 0 images; 12 are told the default prompt");
+    assert_file_says("prompted/bank/manifest.json", "told_sha256");
+    assert_file_says("prompted/report.html", "Beside the paper&rsquo;s table 4: Edge");
+}
+
 /* ---- what cannot be ---- */
 
 static void refuse(dt_settings s, fixture_verb *verb, const char *key, const char *value, const char *said)
@@ -377,6 +393,7 @@ int main(void)
         cmocka_unit_test(a_distance_is_taken_where_it_is_asked_for),
         cmocka_unit_test(a_row_is_one_call),
         cmocka_unit_test(a_stopped_row_goes_on),
+        cmocka_unit_test(a_row_of_a_base_that_is_told_prompts),
         cmocka_unit_test(what_cannot_be_is_refused_before_anything_runs),
         cmocka_unit_test(a_step_has_an_interval),
         cmocka_unit_test(an_error_falls),
