@@ -25,11 +25,11 @@ static dt_settings settings_of(const char *folder)
     snprintf(s.validation_data, sizeof s.validation_data, "%s", temp_path("held"));
     snprintf(s.control, sizeof s.control, "canny");
     s.bank_size = 6;
-    s.max_train_steps = 7;
+    s.max_train_steps = 5;
     s.convergence_steps = 1;
-    s.convergence_count = 3;
+    s.convergence_count = 2;
     s.num_inference_steps = 2;
-    s.sample_batch_size = 3;
+    s.sample_batch_size = 2;
     return s;
 }
 
@@ -94,8 +94,8 @@ static void a_study_measures_when_samples_obey(void **state)
         dt_error err = {0};
         snprintf(name, sizeof name, "study/%s", arms[i]);
         if (run_open(&r, temp_path(name), &err) != DT_OK) fail_msg("%s", err.message);
-        assert_int_equal(r.convergence_count, 8);
-        assert_true(cell_of(csv, lines[i], "obedience") == r.convergence[7].value);
+        assert_int_equal(r.convergence_count, 6);
+        assert_true(cell_of(csv, lines[i], "obedience") == r.convergence[5].value);
         run_close(&r);
     }
     free(csv);
@@ -189,7 +189,7 @@ static void a_row_is_one_call(void **state)
         "<strong>plain fine-tuning</strong> obeys its control from step <b>0</b> on",
         "Beside the paper: ControlNet, Small",
         "Diff-Tuning does not follow the paper&rsquo;s protocol: learning rate 0.001 (paper 1e-05)",
-        "steps made 7 (paper 15000)",
+        "steps made 5 (paper 15000)",
         "When samples obey their control",
         "Beside the paper&rsquo;s table 4: Edge",
         "<td>6700</td>",
@@ -248,6 +248,7 @@ static void a_row_of_a_base_that_is_told_prompts(void **state)
     snprintf(s.prompt, sizeof s.prompt, "%s", s.default_prompt);
     s.max_train_steps = 2;
     s.validation_steps = 2;
+    s.validation_count = 4;
     fixture_must(dt_run, &s);
     assert_says(fixture_log, "0 captions of 0 images; 12 are told the default prompt");
     assert_file_says("prompted/bank/manifest.json", "told_sha256");
