@@ -150,7 +150,7 @@ static void a_run_writes_the_original_layout(void **state)
 {
     (void)state;
     tensor_file f;
-    dt_settings b = base_settings("latent-base", "8,16"), s = control_settings("original");
+    dt_settings b = fixture_unet_settings("latent-base", "8,16"), s = control_settings("original");
     fixture_images("large", FIXTURE_CLASSES, 2, LATENT_PICTURE, 0);
     for (int i = 0; i < 2; i++) {
         dt_settings *k = i ? &s : &b;
