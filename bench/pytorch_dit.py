@@ -11,23 +11,18 @@ Parameter names are those of facebookresearch/DiT. Outputs, loss and gradients w
 weights (patch 2 and 4, t from 0 to 999): in f32 outputs and loss were equal, gradients within 5e-7 of the largest. That check
 was thrown away.
 
-Speaks the protocol of bench/compare.py: a line {"ready": ..} after warming up, one line per round, a summary at the end.
-With --wait, each round waits for a line on standard input and the end of input ends the run.
+Speaks the protocol of bench/compare.py (pytorch_rounds.py).
 """
 
 import argparse
 import contextlib
-import json
 import math
-import os
-import resource
-import statistics
-import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+import pytorch_rounds
 
 NAMED = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}
 STEPS, SAMPLING_STEPS, GUIDANCE, EMA_DECAY = 1000, 50, 1.5, 0.9999
@@ -267,60 +262,15 @@ def make_sampling_step(args, shape):
     return step
 
 
-# ---- timing ----
-
-
-def busy_seconds():
-    """Processor time of the whole machine, stolen time included, less this process's own."""
-    with open("/proc/stat") as f:
-        ticks = [int(word) for word in f.readline().split()[1:9]]
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    busy = sum(ticks) - ticks[3] - ticks[4]
-    return busy / os.sysconf("SC_CLK_TCK") - usage.ru_utime - usage.ru_stime
-
-
-def peak_memory(args):
-    if args.device == "cuda":
-        available, total = torch.cuda.mem_get_info()
-        return total - available
-    with open("/proc/self/status") as f:
-        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
-
-
-def wait_for(args):
-    if args.device == "cuda":
-        torch.cuda.synchronize()
-
-
-def timed_round(step, args):
-    count = args.steps
-    wait_for(args)
-    others, start = busy_seconds(), time.perf_counter()
-    for _ in range(count):
-        step()
-    wait_for(args)
-    seconds = time.perf_counter() - start
-    return {"seconds_per_step": seconds / count, "others_cores": max(0.0, busy_seconds() - others) / seconds}
-
-
-def tell(line):
-    print(json.dumps(line), flush=True)
-
-
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=["train", "sample"], default="train")
     parser.add_argument("--model", default="demo", help="demo, DiT-S/2 .. DiT-XL/8")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--accumulation", type=int, default=1)
-    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--variant", choices=["eager", "compile"], default="eager")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--warmup", type=int, default=2, help="steps before the first round")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="steps in a round")
-    parser.add_argument("--wait", action="store_true", help="each round waits for a line on standard input")
+    pytorch_rounds.add_options(parser)
     return parser.parse_args()
 
 
@@ -329,19 +279,7 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     step = (make_training_step if args.task == "train" else make_sampling_step)(args, sizes(args))
-    first = None
-    for _ in range(args.warmup):
-        step()
-        first = first or time.monotonic()
-    tell({"ready": True, "first_step_at": first})
-    rounds = []
-    while sys.stdin.readline() if args.wait else len(rounds) < args.rounds:
-        rounds.append(timed_round(step, args))
-        tell(rounds[-1])
-    seconds = statistics.median(r["seconds_per_step"] for r in rounds) if rounds else None
-    tell({"side": "pytorch", "version": torch.__version__, "variant": args.variant, "rounds": rounds,
-          "seconds_per_step": seconds, "samples_per_second": rounds and args.batch * args.accumulation / seconds,
-          "peak_memory_bytes": peak_memory(args)})
+    pytorch_rounds.measure(step, args, args.batch * args.accumulation)
 
 
 if __name__ == "__main__":

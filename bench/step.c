@@ -1,13 +1,12 @@
-/* Times a training step or a sampling step of a DiT with random weights, on data made in memory, through the same pieces a
+/* Times a training step or a sampling step of a network with random weights, on data made in memory, through the same pieces a
  * real run uses (model, loss, backward, optimiser with its average; sampler with guidance).
  *
- *     bench_step [--task train|sample] [--shape demo|DiT-S/2|..|custom] [--classes N]
+ *     bench_step [--task train|sample] [--shape demo|DiT-S/2|..|SD-1.5|ControlNet-1.5] [--classes N]
  *                [--warmup N] [--rounds N] [--steps N] [--wait] [--SETTING VALUE ..]
  *
  * SETTING is any setting of the program: train-batch-size, gradient-accumulation-steps, mixed-precision, threads, isa,
  * gradient-checkpointing, fused-backward-pass, adapter, sample-batch-size .. guidance-model takes any word and stands for another
- * DiT of the shape. Shape "demo" takes pixels of 32x32, the named ones latents of 32x32x4 and 1000 classes, "custom" what
- * hidden-size, depth, num-heads, patch-size, in-channels and resolution say.
+ * network of the shape. Shapes: network.h.
  *
  * Prints one JSON object per line: {"ready": ..} after warming up, each round, and a summary. With --wait each round waits
  * for a line on standard input, and the end of input ends the run: so two programs can take turns. A sampling step is one
@@ -20,10 +19,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "network.h"
 #include "register_loop.h"
 #include "engine/open.h"
 #include "diffusion/sampler.h"
-#include "model/dit/dit_denoiser.h"
 #include "train/batch.h"
 #include "base/clock.h"
 #include "train/optimizer.h"
@@ -41,9 +40,8 @@ typedef struct options {
 typedef struct rig {
     ctx c;
     const options *o;
-    dit model, guide;
-    denoiser denoiser;   /* the same */
-    denoiser other;      /* of sampling with guidance-model: the guide */
+    network model;
+    network guide;       /* of sampling with guidance-model */
     adapter adapter;     /* of training: of the settings' kind */
     trainset set;        /* of training */
     optimizer optimizer; /* of training */
@@ -51,6 +49,8 @@ typedef struct rig {
     sampler sampler; /* of sampling */
     real *x;         /* [sample_batch_size,C,H,W] */
     int32_t *y;
+    tensor *context; /* in place of labels; NULL: none */
+    tensor *control; /* NULL: none */
     uint32_t *index;
     int64_t step;
 } rig;
@@ -59,94 +59,58 @@ typedef struct round_time {
     double seconds_per_step, others_cores;
 } round_time;
 
-/* ---- the work in one step ---- */
-
-/* Multiply-adds of one sample's forward pass: linear layers, and the two products of attention. */
-static double multiply_adds(const dit *m)
-{
-    const dit_config *k = &m->config;
-    double d = (double)k->hidden, s = (double)(k->input_size / k->patch) * (double)(k->input_size / k->patch);
-    double pixels = (double)(k->patch * k->patch);
-    double block = s * d * (3 * d + d + 4 * d + 4 * d) + 2 * s * s * d + 6 * d * d;
-    double ends = s * d * pixels * (double)(k->channels + dit_out_channels(m)) + 256 * d + d * d + 2 * d * d;
-    return (double)k->depth * block + ends;
-}
-
-/* A backward pass is counted as two forward passes; blocks that are run again for checkpointing do not count. */
 static double useful_flops(const rig *r)
 {
     const dt_settings *s = &r->o->settings;
-    double samples = (double)(r->o->sample ? s->sample_batch_size * (s->guidance_scale != 1 ? 2 : 1)
-                                           : s->train_batch_size * s->gradient_accumulation_steps);
-    return 2 * multiply_adds(&r->model) * samples * (r->o->sample ? 1 : 3);
+    if (r->o->sample)
+        return 2 * r->model.evaluation * (double)(s->sample_batch_size * (s->guidance_scale != 1 ? 2 : 1));
+    return 2 * r->model.training * (double)(s->train_batch_size * s->gradient_accumulation_steps);
 }
 
-/* ---- model ---- */
-
-static dit_config shape_of(const options *o)
-{
-    const dt_settings *s = &o->settings;
-    dit_config k = {.input_size = s->resolution ? s->resolution : 32,
-                    .patch = s->patch_size,
-                    .channels = s->in_channels,
-                    .hidden = s->hidden_size,
-                    .depth = s->depth,
-                    .heads = s->num_heads ? s->num_heads : DT_HEADS_OF_NEW,
-                    .class_count = o->classes ? o->classes : 9,
-                    .learn_sigma = s->learn_sigma};
-    if (!strcmp(o->shape, "demo") || !strcmp(o->shape, "custom")) return k;
-    k.channels = 4;
-    k.class_count = o->classes ? o->classes : 1000;
-    if (!dit_named(&k, o->shape)) {
-        fprintf(stderr, "shape %s: demo, custom or one of DiT-{S,B,L,XL}/{2,4,8} expected\n", o->shape);
-        exit(2);
-    }
-    return k;
-}
-
-/* Every weight is drawn, those too that a new model has at zero: no gradient and no gate is zero then. */
-static void fill_weights(ctx *c, dit *m)
-{
-    enum { PART = 1 << 16 };
-    for (int i = 0; i < m->params.count && !ctx_failed(c); i++) {
-        const param *row = &m->params.row[i];
-        if (row->fixed) continue;
-        const arena_place mark = arena_mark(&c->scratch);
-        const int64_t count = tensor_count(row->tensor);
-        real *values = numbers_prepare(c, &c->scratch, row->tensor->data, count);
-#pragma omp parallel for schedule(dynamic)
-        for (int64_t first = 0; first < count; first += PART) {
-            const int64_t part = count - first < PART ? count - first : PART;
-            rng_normal(values + first, part, (rng_key){1, RNG_INIT, (uint32_t)i, (uint32_t)(first / PART)});
-            for (int64_t j = first; j < first + part; j++) values[j] *= (real)0.02;
-        }
-        numbers_send(c, row->tensor->data, values, count);
-        arena_release(&c->scratch, mark);
-    }
-    params_round(c, &m->params);
-}
+/* ---- opening ---- */
 
 static bool open_guide(rig *r)
 {
-    if (dit_open(&r->c, &r->guide, &r->model.config) != DT_OK) return false;
-    dit_denoiser(&r->other, &r->guide);
-    fill_weights(&r->c, &r->guide);
-    return sampler_guide_by(&r->sampler, &r->other, false, "another", &r->c.error) == DT_OK;
+    const options *o = r->o;
+    return network_open(&r->c, &r->guide, o->shape, o->classes, &o->settings) == DT_OK &&
+           sampler_guide_by(&r->sampler, &r->guide.denoiser, false, "another", &r->c.error) == DT_OK;
+}
+
+static real *model_numbers(ctx *c, int64_t count)
+{
+    return arena_alloc(&c->model, (size_t)count * sizeof(real), &c->error);
+}
+
+/* Normal, of the engine; NULL where there are none. */
+static tensor *told(ctx *c, int dim_count, const int64_t dim[])
+{
+    for (int i = 0; i < dim_count; i++)
+        if (dim[i] == 0) return NULL;
+    tensor *t = tensor_new(c, &c->model, dim_count, dim);
+    const int64_t count = t ? tensor_count(t) : 0;
+    real *values = t ? numbers_prepare(c, &c->model, t->data, count) : NULL;
+    if (!values) return NULL;
+    rng_normal(values, count, (rng_key){2, RNG_NOISE, 0, 0});
+    numbers_send(c, t->data, values, count);
+    return t;
 }
 
 static void open_sampler(rig *r)
 {
     const dt_settings *s = &r->o->settings;
     ctx *c = &r->c;
-    if (sampler_open(&r->sampler, &r->denoiser, s, &c->error) != DT_OK) return;
+    const denoiser *d = &r->model.denoiser;
+    if (sampler_open(&r->sampler, d, s, &c->error) != DT_OK) return;
     if (s->guidance_model[0] && !open_guide(r)) return;
     if (r->o->steps < r->sampler.schedule.count) r->sampler.schedule.count = r->o->steps;
     size_t n = (size_t)s->sample_batch_size;
-    r->x = arena_alloc(&c->model, n * (size_t)sample_values(r->sampler.shape) * sizeof(real), &c->error);
+    r->x = model_numbers(c, (int64_t)n * sample_values(r->sampler.shape));
+    r->context = told(c, 3, (int64_t[]){(int64_t)n, d->context_tokens, d->context_width});
+    r->control = told(c, 4, (int64_t[]){(int64_t)n, d->control.channels, d->control.height, d->control.width});
     r->y = arena_alloc(&c->model, n * sizeof r->y[0], &c->error);
     r->index = arena_alloc(&c->model, n * sizeof r->index[0], &c->error);
     for (size_t i = 0; i < n && !ctx_failed(c); i++) {
-        r->y[i] = (int32_t)((int64_t)i % r->model.config.class_count);
+        r->y[i] = d->class_count ? (int32_t)((int64_t)i % d->class_count) : 0;
         r->index[i] = (uint32_t)i;
     }
     if (!ctx_failed(c)) sampler_start(&r->sampler, r->x, r->index, (int64_t)n);
@@ -156,8 +120,8 @@ static void open_training(rig *r)
 {
     const dt_settings *s = &r->o->settings;
     const adapter_plan plan = adapter_plan_of(s);
-    if (adapter_open(&r->c, &r->adapter, &r->denoiser, &plan, 1) == DT_OK &&
-        trainset_add_tuned(&r->c, &r->set, &r->denoiser, &r->adapter, false) == DT_OK)
+    if (adapter_open(&r->c, &r->adapter, &r->model.denoiser, &plan, 1) == DT_OK &&
+        trainset_add_tuned(&r->c, &r->set, &r->model.denoiser, &r->adapter, false) == DT_OK)
         optimizer_open(&r->c, &r->optimizer, &r->set, s);
 }
 
@@ -166,13 +130,11 @@ static void open_rig(rig *r, const options *o)
     const dt_settings *s = &o->settings;
     ctx *c = &r->c;
     *r = (rig){.o = o};
-    dit_config k = shape_of(o);
-    if (ctx_open(c, s->device, (int)s->threads, s->isa) != DT_OK || dit_open(c, &r->model, &k) != DT_OK) return;
+    if (ctx_open(c, s->device, (int)s->threads, s->isa) != DT_OK) return;
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     c->checkpointing = s->gradient_checkpointing;
-    dit_denoiser(&r->denoiser, &r->model);
-    fill_weights(&r->c, &r->model);
-    schedule_full(&r->schedule, NOISE_LINEAR);
+    if (network_open(c, &r->model, o->shape, o->classes, s) != DT_OK) return;
+    schedule_full(&r->schedule, r->model.denoiser.process.noise);
     if (o->sample)
         open_sampler(r);
     else
@@ -181,11 +143,13 @@ static void open_rig(rig *r, const options *o)
 
 /* ---- a step ---- */
 
-/* Pictures and noise are normal, t and labels uniform, one label in ten the null class. */
+/* Pictures, noise, contexts and controls are normal, t and labels uniform, one label in ten the null class. */
 static void fill_batch(rig *r, batch *b, uint32_t micro)
 {
     int64_t n = b->count, size = tensor_count(b->x0) / n, parts = r->o->settings.gradient_accumulation_steps;
-    uint64_t classes = (uint64_t)r->model.config.class_count;
+    const denoiser *d = &r->model.denoiser;
+    const uint64_t classes = (uint64_t)d->class_count;
+    const int64_t context = d->context_tokens * d->context_width, control = sample_values(d->control);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         rng_key key = {2, RNG_NOISE, (uint32_t)r->step, micro * (uint32_t)n + (uint32_t)i};
@@ -194,10 +158,12 @@ static void fill_batch(rig *r, batch *b, uint32_t micro)
         rng_normal(b->x0_values + i * size, size, key);
         key.purpose = RNG_TIMESTEP;
         b->t[i] = (int32_t)rng_below(key, 0, SCHEDULE_STEPS);
-        b->label[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
+        if (classes) b->label[i] = (int32_t)(rng_below(key, 1, 10) ? rng_below(key, 2, classes) : classes);
+        rng_normal(b->context_values + i * context, context, key);
+        rng_normal(b->control_values + i * control, control, key);
         b->weight[i] = 1 / (real)(n * parts);
     }
-    batch_diffuse(&r->c, b, &r->denoiser, &r->schedule);
+    batch_diffuse(&r->c, b, d, &r->schedule);
 }
 
 static void micro_step(rig *r, uint32_t micro)
@@ -205,10 +171,10 @@ static void micro_step(rig *r, uint32_t micro)
     ctx *c = &r->c;
     const arena_place mark = arena_mark(&c->step);
     batch b;
-    if (!batch_new(c, &b, &r->denoiser, r->o->settings.train_batch_size)) return;
+    if (!batch_new(c, &b, &r->model.denoiser, r->o->settings.train_batch_size)) return;
     fill_batch(r, &b, micro);
     c->recording = true;
-    tensor *loss = batch_loss(c, &r->denoiser, &b);
+    tensor *loss = batch_loss(c, &r->model.denoiser, &b);
     c->recording = false;
     batch_backward(c, loss);
     tape_clear(c);
@@ -230,7 +196,7 @@ static int64_t run_round(rig *r)
 {
     const options *o = r->o;
     if (o->sample) {
-        const condition k = {.label = r->y};
+        const condition k = {.label = r->context ? NULL : r->y, .context = r->context, .control = r->control};
         sampler_continue(&r->c, &r->sampler, r->x, &k, r->index, o->settings.sample_batch_size);
         return r->sampler.schedule.count;
     }
@@ -311,7 +277,7 @@ static json_t *summary(const rig *r, round_time *list, int64_t count, const doub
     double seconds = median_seconds(list, count), flops = useful_flops(r), rate = flops / seconds / 1e9;
     int64_t samples = r->o->sample ? s->sample_batch_size : s->train_batch_size * s->gradient_accumulation_steps;
     json_t *text = json_pack("{s:s, s:s, s:s, s:I}", "side", "difftune", "version", DT_VERSION, "engine",
-                             r->c.engine.name, "parameters", (json_int_t)params_count(&r->model.params, true));
+                             r->c.engine.name, "parameters", (json_int_t)params_count(r->model.denoiser.params, true));
     json_t *figures =
         json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "seconds_per_step", seconds, "samples_per_second",
                   (double)samples / seconds, "flops_per_step", flops, "gflops", rate, "peak_gflops_before", peak[0],
