@@ -37,12 +37,13 @@ def wait_for(args):
 def timed_round(step, args):
     count = args.steps
     wait_for(args)
-    others, start = busy_seconds(), time.perf_counter()
+    others, start, processor = busy_seconds(), time.perf_counter(), time.process_time()
     for _ in range(count):
         step()
     wait_for(args)
     seconds = time.perf_counter() - start
-    return {"seconds_per_step": seconds / count, "others_cores": max(0.0, busy_seconds() - others) / seconds}
+    return {"seconds_per_step": seconds / count, "others_cores": max(0.0, busy_seconds() - others) / seconds,
+            "processor_seconds_per_step": (time.process_time() - processor) / args.threads / count}
 
 
 def tell(line):

@@ -7,7 +7,8 @@ the UNet, and the memory of both.
 
 difftune's side is bench_step, built where it is missing; the other one pytorch_unet.py. Pictures are of 256x256 (--latents 32), the batch is
 1. Two contenders at a time are in memory and take turns, difftune beside each of PyTorch's variants; a ratio is that of the medians of such
-a pair. Memory is the peak of a process of its own that makes two steps, PyTorch's with its usual allocator. Prints tables as Markdown.
+a pair. With --clock processor seconds are those of the processors, divided by the threads, and waiting counts for nothing: for a machine
+that others use too. Memory is the peak of a process of its own that makes two steps, PyTorch's with its usual allocator. Prints tables as Markdown.
 """
 
 import argparse
@@ -26,12 +27,25 @@ WANTED_MEMORY = 0.8  # at most, of PyTorch's
 OURS = {"fused-backward-pass": "true"}
 
 
+class OfProcessor(Contender):
+    def round(self):
+        super().round()
+        last = self.rounds[-1]
+        last.update(seconds_per_step=last["processor_seconds_per_step"], others_cores=0)
+
+
+def contender(args, name, command, flags, env):
+    kind = Contender
+    if args.clock == "processor":
+        kind, env = OfProcessor, {**env, "OMP_WAIT_POLICY": "passive"}
+    return kind(name, [*command, *(str(w) for k, v in flags.items() for w in (f"--{k}", v))], env)
+
+
 def difftune(args, task, precision, guidance, settings=()):
     flags = {"task": task, "shape": "ControlNet-1.5" if task == "train" else "SD-1.5", "threads": args.threads, "resolution": args.latents,
              "steps": STEPS[task], "warmup": 1, "mixed-precision": "bf16" if precision == "bf16" else "no", "num-inference-steps": 50,
              "guidance-scale": guidance, "train-batch-size": 1, "sample-batch-size": 1, **(OURS if task == "train" else {}), **dict(settings)}
-    command = [args.build / "bench" / "bench_step", "--wait"]
-    return Contender(f"difftune {precision}", [*command, *(str(w) for k, v in flags.items() for w in (f"--{k}", v))], {})
+    return contender(args, f"difftune {precision}", [args.build / "bench" / "bench_step", "--wait"], flags, {})
 
 
 def pytorch(args, task, precision, guidance, variant, keep_memory=True):
@@ -40,8 +54,7 @@ def pytorch(args, task, precision, guidance, variant, keep_memory=True):
         env["GLIBC_TUNABLES"] = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184"
     flags = {"task": task, "latents": args.latents, "threads": args.threads, "precision": precision, "variant": variant,
              "steps": STEPS[task], "warmup": 2 if variant == "compile" else 1, "guidance": guidance}
-    command = [sys.executable, HERE / "pytorch_unet.py", "--wait"]
-    return Contender(f"PyTorch {precision} {variant}", [*command, *(str(w) for k, v in flags.items() for w in (f"--{k}", v))], env)
+    return contender(args, f"PyTorch {precision} {variant}", [sys.executable, HERE / "pytorch_unet.py", "--wait"], flags, env)
 
 
 def cell(result):
@@ -82,12 +95,13 @@ def main():
     parser.add_argument("--variants", default="eager,channels_last,compile", help="of PyTorch")
     parser.add_argument("--latents", type=int, default=32, help="their side")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--rounds", type=int, default=5, help="at least")
     args = parser.parse_args()
     args.precision, args.variants, rows = args.precision.split(","), args.variants.split(","), args.rows.split(",")
     make_programs(args.build, ["bench/bench_step"])
-    print(f"{datetime.date.today().isoformat()}, {args.threads} threads, seconds a step: the median (and the range) of the rounds. An "
-          "asterisk marks figures that other processes disturbed.\n", flush=True)
+    print(f"{datetime.date.today().isoformat()}, {args.threads} threads, seconds a step by the {args.clock}'s clock: the median (and the range) of the rounds. "
+          "An asterisk marks figures that other processes disturbed.\n", flush=True)
     print("| step | precision | difftune | PyTorch | PyTorch's | ratio |\n" + "|---" * 6 + "|")
     for row in rows:
         for line in speed_lines(args, row) if row != "memory" else ():

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "network.h"
@@ -57,6 +58,7 @@ typedef struct rig {
 
 typedef struct round_time {
     double seconds_per_step, others_cores;
+    double processor_seconds_per_step; /* of a thread */
 } round_time;
 
 static double useful_flops(const rig *r)
@@ -223,13 +225,22 @@ static double others_seconds(void)
            1e-6 * (double)(own.ru_utime.tv_usec + own.ru_stime.tv_usec);
 }
 
+static double processor_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static round_time timed_round(rig *r)
 {
-    double others = others_seconds(), start = clock_s();
+    double others = others_seconds(), start = clock_s(), processor = processor_seconds();
     int64_t steps = run_round(r);
     r->c.engine.memory.finish(&r->c.error);
     double seconds = clock_s() - start;
-    return (round_time){seconds / (double)steps, fmax(0, others_seconds() - others) / seconds};
+    processor = (processor_seconds() - processor) / r->c.threads;
+    return (round_time){seconds / (double)steps, fmax(0, others_seconds() - others) / seconds,
+                        processor / (double)steps};
 }
 
 /* Highest resident size of this process; unlike getrusage's it is not inherited from the one that started it. On a GPU
@@ -310,8 +321,8 @@ static void measure(rig *r)
     tell(json_pack("{s:b}", "ready", true));
     for (; next_round(o, count) && !ctx_failed(&r->c); count++) {
         list[count] = timed_round(r);
-        tell(json_pack("{s:f, s:f}", "seconds_per_step", list[count].seconds_per_step, "others_cores",
-                       list[count].others_cores));
+        tell(json_pack("{s:f, s:f, s:f}", "seconds_per_step", list[count].seconds_per_step, "others_cores",
+                       list[count].others_cores, "processor_seconds_per_step", list[count].processor_seconds_per_step));
     }
     peak[1] = register_peak_gflops(r->c.threads, bf16, PEAK_LAPS);
     if (!ctx_failed(&r->c) && count > 0) tell(summary(r, list, count, peak));

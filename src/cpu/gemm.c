@@ -36,6 +36,9 @@ enum {
     DEPTH_ROOM = BLOCK_DEPTH + 2 * PAIR_STEP, /* cuts are moved to even numbers, the last one is padded */
     BLOCK_ROWS = 96,                          /* a multiple of every tile's rows */
     BLOCK_COLUMNS = 768,
+    IMAGE_ROWS =
+        128, /* of C; with fewer, packing windows is little beside packing the weights, which blocks do faster */
+    LARGE_C = 1 << 20,        /* elements */
     SERIAL_LIMIT = 64 * 1024, /* multiplications below which waking another thread costs more than it brings */
 };
 
@@ -97,9 +100,9 @@ static bool reads_image(const product *g)
 {
 #if GEMM_AMX
     const window_sizes *z = g->windows_a;
-    return z && z->stride == 1 && z->c % (2 * AMX_WORDS) == 0 && !g->pixels && (g->flags & GEMM_BF16) &&
-           (g->flags & GEMM_NARROW_A || g->taps_b) && g->k / 2 * TILE_COLUMNS <= ROOM_GEMM_B &&
-           words_of_lines(z, 1) <= ROOM_SUMS;
+    return z && g->m >= IMAGE_ROWS && z->stride == 1 && z->c % (2 * AMX_WORDS) == 0 && !g->pixels &&
+           (g->flags & GEMM_BF16) && (g->flags & GEMM_NARROW_A || g->taps_b) &&
+           g->k / 2 * TILE_COLUMNS <= ROOM_GEMM_B && words_of_lines(z, 1) <= ROOM_SUMS;
 #else
     (void)g;
     return false;
@@ -157,10 +160,8 @@ static strip strip_of_b(const product *g, stretch s, int64_t j, int64_t lanes)
 
 static void pack_columns(real *out, const product *g, stretch s, int64_t j, int64_t n)
 {
-    for (int64_t done = 0; done < n; done += TILE_COLUMNS) {
-        strip from = strip_of_b(g, s, j + done, least(TILE_COLUMNS, n - done));
-        pack_panel(out + done * s.words, TILE_COLUMNS, &from, packing_of(g->flags));
-    }
+    const strip from = strip_of_b(g, s, j, n);
+    pack_panels(out, TILE_COLUMNS, &from, packing_of(g->flags));
 }
 
 static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
@@ -178,10 +179,7 @@ static block_a prepare_rows(const product *g, stretch s, int64_t i, int64_t m)
         return (block_a){thread_room.gemm_a, s.words};
     }
 #endif
-    for (int64_t done = 0; done < m; done += TILE_ROWS) {
-        from = strip_of_a(g, s, i + done, least(TILE_ROWS, m - done));
-        pack_panel(thread_room.gemm_a + done * s.words, TILE_ROWS, &from, packing_of(g->flags));
-    }
+    pack_panels(thread_room.gemm_a, TILE_ROWS, &from, packing_of(g->flags));
     return (block_a){thread_room.gemm_a, 0};
 }
 
@@ -190,12 +188,20 @@ static inline real *element(const product *g, int64_t i, int64_t j)
     return g->c + (i - g->first_i) * g->ldc + j - g->first_j;
 }
 
+/* Stores past the caches are seen by other threads after this. */
+static void finish_stores(void)
+{
+#ifdef __AVX512F__
+    _mm_sfence();
+#endif
+}
+
 static void multiply_block(const product *g, region block, block_a a, panels b, int64_t words, update u)
 {
     tile_function *tile = g->flags & GEMM_BF16 ? multiply_packed_bf16 : a.stride ? multiply_rows : multiply_packed;
     const int64_t height = tile_rows(g->flags);
     for (int64_t j = 0; j < block.n; j += TILE_COLUMNS) {
-        update of_tile = {u.add_previous, u.bias ? u.bias + j : NULL};
+        update of_tile = {u.add_previous, u.bias ? u.bias + j : NULL, u.past_caches};
         for (int64_t i = 0; i < block.m; i += height)
             tile(element(g, block.i + i, block.j + j), g->ldc, a.data + i * (a.stride ? a.stride : words), a.stride,
                  b.data + j * b.pitch, words, least(height, block.m - i), least(TILE_COLUMNS, block.n - j), of_tile);
@@ -212,6 +218,7 @@ static void multiply_stretch(const product *g, region span, stretch s, panels b,
         multiply_block(g, rows, prepare_rows(g, s, rows.i, rows.m), b, s.words, u);
     }
     if (tiles) amx_end();
+    if (u.past_caches) finish_stores();
 }
 
 /* An empty contraction: C, or zero, plus bias. */
@@ -224,6 +231,13 @@ static void add_bias_only(const product *g, region span)
         }
 }
 
+/* A C so large that it would only displace what the caches hold, and that is not read before it is written. */
+static bool passes_caches(const product *g)
+{
+    return !(g->flags & GEMM_ACCUMULATE) && g->m * g->n >= LARGE_C && g->ldc % LANES == 0 &&
+           (uintptr_t)g->c % VECTOR_BYTES == 0;
+}
+
 /* b_is_packed: by the call before, for the same columns; the contraction is one block then. */
 static void multiply_span(const product *g, region span, bool b_is_packed)
 {
@@ -232,7 +246,7 @@ static void multiply_span(const product *g, region span, bool b_is_packed)
     if (!blocks) add_bias_only(g, span);
     for (int64_t block = 0; block < blocks; block++) {
         stretch s = cut_contraction(g->k, block, blocks, kind);
-        update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL};
+        update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL, blocks == 1 && passes_caches(g)};
         if (block == blocks - 1 && g->bias) u.bias = g->bias + span.j;
         if (!b_is_packed) pack_columns(thread_room.gemm_b, g, s, span.j, span.n);
         multiply_stretch(g, span, s, (panels){thread_room.gemm_b, s.words}, u);
@@ -589,7 +603,7 @@ void CPU_FN(gemm_packed)(real *c, const void *a, const real *packed, int64_t m, 
     const int64_t blocks = count_blocks(k, kind), pitch = packed_words(k, kind);
     for (int64_t block = 0; block < blocks; block++) {
         stretch s = cut_contraction(k, block, blocks, kind);
-        update u = {block > 0 || (flags & GEMM_ACCUMULATE), NULL};
+        update u = {.add_previous = block > 0 || (flags & GEMM_ACCUMULATE)};
         multiply_stretch(&g, (region){0, m, 0, n}, s, (panels){packed + packed_words(s.p, kind) * TILE_COLUMNS, pitch},
                          u);
     }

@@ -90,7 +90,7 @@ static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t st
     _Alignas(64) real sums[AMX_TILE_ROWS * TILE_COLUMNS];
     const bool tall = rows > AMX_ROWS, wide = columns > AMX_WORDS;
     const real *lower = a + AMX_ROWS * stride;
-    for (int64_t r = 0; r < rows; r++) __builtin_prefetch(c + r * ldc, 1);
+    for (int64_t r = 0; r < rows && !u.past_caches; r++) __builtin_prefetch(c + r * ldc, 1);
     __asm__ volatile("" ::: "memory"); /* gcc does not know that loads of registers read memory */
     amx_zero(0);
     amx_zero(1);

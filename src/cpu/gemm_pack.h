@@ -50,23 +50,6 @@ static inline void round_in_place(real *x, int64_t count)
     for (int64_t i = 0; i < count; i++) x[i] = round_bf16(x[i]);
 }
 
-/* target[r, c] = source[r, c]; the widths of both tiles are copied without a loop. */
-static void copy_matrix(real *target, int64_t target_stride, const real *source, int64_t source_stride, int64_t rows,
-                        int64_t columns)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        real *to = target + r * target_stride;
-        const real *from = source + r * source_stride;
-        __builtin_prefetch(source + least(r + PREFETCH_ROWS, rows - 1) * source_stride);
-        if (columns == TILE_COLUMNS)
-            memcpy(to, from, TILE_COLUMNS * sizeof(real));
-        else if (columns == TILE_ROWS)
-            memcpy(to, from, TILE_ROWS * sizeof(real));
-        else
-            memcpy(to, from, (size_t)columns * sizeof(real));
-    }
-}
-
 static inline void transpose_4x4(real *target, int64_t target_stride, const real *source, int64_t source_stride)
 {
     quad r0 = *(const quad_anywhere *)source;
@@ -99,10 +82,9 @@ static inline void transpose_4x4(real *target, int64_t target_stride, const real
                             17 + 4 * (j), 18 + 4 * (j), 19 + 4 * (j))
 
 /* Numbers are exchanged between neighbouring rows, then pairs of them between every second row, then groups of four. */
-static void transpose_16x16(real *target, int64_t target_stride, const real *source, int64_t source_stride)
+static inline __attribute__((always_inline)) void transpose_vectors(real *target, int64_t target_stride, vector row[16])
 {
-    vector row[16], mixed[16];
-    for (int i = 0; i < 16; i++) row[i] = *(const vector_anywhere *)(source + i * source_stride);
+    vector mixed[16];
     for (int i = 0; i < 16; i += 2) {
         mixed[i] = SHUFFLE_NUMBERS(row[i], row[i + 1], 0, 1);
         mixed[i + 1] = SHUFFLE_NUMBERS(row[i], row[i + 1], 2, 3);
@@ -122,6 +104,13 @@ static void transpose_16x16(real *target, int64_t target_stride, const real *sou
         *(vector_anywhere *)(target + (8 + j) * target_stride) = SHUFFLE_QUADS(right_top, right, 0, 2);
         *(vector_anywhere *)(target + (12 + j) * target_stride) = SHUFFLE_QUADS(right_top, right, 1, 3);
     }
+}
+
+static void transpose_16x16(real *target, int64_t target_stride, const real *source, int64_t source_stride)
+{
+    vector row[16];
+    for (int i = 0; i < 16; i++) row[i] = *(const vector_anywhere *)(source + i * source_stride);
+    transpose_vectors(target, target_stride, row);
 }
 
 #endif
@@ -287,9 +276,50 @@ static void pack_across(real *to, const void *first, const void *second, int64_t
     pack_numbers(to, first, lanes, narrow, kind);
 }
 
+#if GEMM_PAIRS
+
+/* The words of 32 numbers. */
+static inline vector words_of(const void *numbers, bool narrow)
+{
+    vector words;
+    if (narrow) return *(const vector_anywhere *)numbers;
+#ifdef __AVX512BF16__
+    const real *from = numbers;
+    words = (vector)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
+#else
+    pair_neighbours((real *)&words, numbers, 32);
+#endif
+    return words;
+}
+
+/* Pairs of plain rows, 16 rows and 16 words at a time, which stay in registers from the source to the panel. */
+ONE_KIND void pack_plain_lines(real *panel, int64_t width, const strip *x, bool narrow)
+{
+    enum { AHEAD = 64 / (int)sizeof(real) * 16 }; /* numbers */
+    for (int64_t p = 0; p < x->depth; p += 32, panel += 16 * width)
+        for (int64_t lane = 0; lane < x->lanes; lane += 16) {
+            vector row[16];
+            for (int64_t i = 0; i < 16; i++) {
+                const int64_t at = (x->rows.row + lane + i) * x->rows.stride + p;
+                row[i] = words_of(number_at(x->rows.numbers, at, narrow), narrow);
+                __builtin_prefetch(number_at(x->rows.numbers, at + AHEAD, narrow));
+                if (!narrow) __builtin_prefetch(number_at(x->rows.numbers, at + AHEAD + 16, narrow));
+            }
+            transpose_vectors(panel + lane, width, row);
+        }
+}
+
+#endif
+
 /* Words are made of lanes as they stand, a stretch at a time, and then transposed. */
 static void pack_lines(real *panel, int64_t width, const strip *x, packing kind)
 {
+#if GEMM_PAIRS
+    if (kind == PACK_PAIRS && !x->rows.windows && x->lanes % 16 == 0 && x->depth % 32 == 0) {
+        WITH_KIND(x->rows.narrow, pack_plain_lines, panel, width, x);
+        return;
+    }
+#endif
     real words[TILE_COLUMNS * NARROW_WORDS];
     row_place row[TILE_COLUMNS];
     const int64_t each = numbers_of_word(kind);
@@ -302,45 +332,58 @@ static void pack_lines(real *panel, int64_t width, const strip *x, packing kind)
     }
 }
 
-/* Words of rows [p, p + depth) of the source, whose lanes lie across. */
-static void pack_rows_across(real *panel, int64_t width, const strip *x, packing kind)
+/* Asks for numbers of the row that comes `rows` rows later: rows far apart are not foreseen by the machine. */
+static inline void prefetch_row(const row_source *x, const row_place *row, int64_t column, int64_t count, int64_t rows)
+{
+    const char *at = number_at(x->numbers, row->start + x->column + column + rows * x->stride, x->narrow);
+    const int64_t bytes = count * (int64_t)(x->narrow ? sizeof(narrow_number) : sizeof(real));
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
+}
+
+/* Words of rows [0, depth) of the source, whose lanes lie across, as panels of `width` lanes which begin `pitch` words apart. All
+ * panels at once, so that rows are read from one end to the other. */
+static void pack_rows_across(real *panel, int64_t width, int64_t pitch, const strip *x, packing kind)
 {
     static const real none[TILE_COLUMNS];
     real room[2][TILE_COLUMNS];
     const int64_t each = numbers_of_word(kind);
     row_place row = find_row(&x->rows, 0);
     for (int64_t p = 0; p < x->depth; p += each, panel += width) {
-        const void *first = numbers_of_row(&x->rows, &row, 0, x->lanes, room[0]), *second = none;
-        next_row(&row, &x->rows);
-        if (each == 2 && p + 1 < x->depth) {
-            second = numbers_of_row(&x->rows, &row, 0, x->lanes, room[1]);
-            next_row(&row, &x->rows);
+        const bool pair = each == 2 && p + 1 < x->depth;
+        row_place after = row;
+        next_row(&after, &x->rows);
+        for (int64_t j = 0; j < x->lanes; j += width) {
+            const int64_t count = least(width, x->lanes - j);
+            const void *first = numbers_of_row(&x->rows, &row, j, count, room[0]);
+            const void *second = pair ? numbers_of_row(&x->rows, &after, j, count, room[1]) : none;
+            for (int64_t i = 0; i < each && !x->rows.windows; i++) prefetch_row(&x->rows, &row, j, count, 2 * each + i);
+            pack_across(panel + j / width * pitch, first, second, count, x->rows.narrow, kind);
         }
-        pack_across(panel, first, second, x->lanes, x->rows.narrow, kind);
+        row = after;
+        if (pair) next_row(&row, &x->rows);
     }
 }
 
-static void pack_words(real *panel, int64_t width, const strip *x, packing kind)
-{
-    const int64_t words = divide_up(x->depth, numbers_of_word(kind));
-    if (x->across)
-        pack_rows_across(panel, width, x, kind);
-    else
-        pack_lines(panel, width, x, kind);
-    memset(panel + words * width, 0, (size_t)((packed_words(x->depth, kind) - words) * width) * sizeof *panel);
-}
-
-/* At most `width` lanes. What lies beside fewer is left as it was: products with it are dropped. */
-static void pack_panel(real *panel, int64_t width, const strip *x, packing kind)
+/* Panels of at most `width` lanes, one behind another. What lies beside fewer is left as it was: products with it are dropped. */
+static void pack_panels(real *panel, int64_t width, const strip *x, packing kind)
 {
     const row_source *from = &x->rows;
-    if (kind == PACK_PAIRS || from->narrow || from->windows || from->taps)
-        pack_words(panel, width, x, kind);
-    else if (x->across)
-        copy_matrix(panel, width, from->numbers, from->stride, x->depth, x->lanes);
-    else
-        transpose_matrix(panel, width, from->numbers, from->stride, x->lanes, x->depth);
-    if (kind == PACK_ROUNDED && !from->narrow) round_in_place(panel, x->depth * width);
+    const int64_t filled = divide_up(x->depth, numbers_of_word(kind)), words = packed_words(x->depth, kind);
+    const bool made = kind == PACK_PAIRS || from->narrow || from->windows;
+    if (x->across) pack_rows_across(panel, width, words * width, x, kind);
+    for (int64_t lane = 0; lane < x->lanes; lane += width, panel += words * width) {
+        if (!x->across) {
+            strip part = *x;
+            part.rows.row += lane, part.lanes = least(width, x->lanes - lane);
+            if (made)
+                pack_lines(panel, width, &part, kind);
+            else
+                transpose_matrix(panel, width, number_at(from->numbers, part.rows.row * from->stride, false),
+                                 from->stride, part.lanes, x->depth);
+        }
+        memset(panel + filled * width, 0, (size_t)((words - filled) * width) * sizeof *panel);
+        if (kind == PACK_ROUNDED && !from->narrow) round_in_place(panel, x->depth * width);
+    }
 }
 
 /* The lanes, which are rows of the source, as rows of `words` words. */
@@ -376,7 +419,7 @@ static void pack_tiles(real *packed, int64_t words, const strip *x)
             strip part = *x;
             part.rows.row += p, part.rows.column += r;
             part.lanes = least(TILE_COLUMNS, x->lanes - r), part.depth = least(2 * NARROW_WORDS, x->depth - p);
-            pack_rows_across(panel, TILE_COLUMNS, &part, PACK_PAIRS);
+            pack_rows_across(panel, TILE_COLUMNS, 0, &part, PACK_PAIRS);
             transpose_matrix(packed + r * words + p / 2, words, panel, TILE_COLUMNS, divide_up(part.depth, 2),
                              part.lanes);
         }

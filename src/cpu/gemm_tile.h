@@ -12,8 +12,10 @@
 /* GEMM_PAIRS: the machine multiplies pairs of bfloat16. GEMM_AMX: it multiplies whole tiles of them (gemm_amx.h).
  * DT_EMULATE_PAIRS and DT_EMULATE_AMX are for the tests: the same packing and tiles where the machine does not, its
  * instructions replaced by plain C. */
-#if defined(__AVX512BF16__) && !defined(DT_REAL_DOUBLE)
+#ifdef __AVX512F__
 #include <immintrin.h>
+#endif
+#if defined(__AVX512BF16__) && !defined(DT_REAL_DOUBLE)
 #define GEMM_PAIRS 1
 #elif defined(DT_EMULATE_PAIRS)
 #define GEMM_PAIRS 1
@@ -61,6 +63,7 @@ typedef real vector_anywhere __attribute__((vector_size(VECTOR_BYTES), aligned(s
 typedef struct update {
     bool add_previous;
     const real *bias; /* of the tile's first column; NULL: none */
+    bool past_caches; /* C is written straight to memory, where whole tiles lie on whole lines */
 } update;
 
 #if GEMM_PAIRS
@@ -142,6 +145,12 @@ static inline __attribute__((always_inline)) void update_vector(real *row, int v
     vector value = sum;
     if (u.add_previous) value = *target + value;
     if (u.bias) value += ((const vector_anywhere *)u.bias)[v];
+#if defined(__AVX512F__) && !defined(DT_REAL_DOUBLE)
+    if (u.past_caches) {
+        _mm512_stream_ps((float *)target, (__m512)value);
+        return;
+    }
+#endif
     *target = value;
 }
 
