@@ -156,6 +156,7 @@ static dt_status open_controlled(ctx *c, network *n, const dt_settings *s)
         controlnet_open(c, m, &k) != DT_OK || controlled_denoiser(c, &n->denoiser, &n->base, m, "") != DT_OK)
         return c->error.status;
     fill_weights(c, &m->params);
+    params_narrow(c, n->base.params);
     const double encoder = encoder_multiply_adds(&base->encoder, &base->config), decoder = decoder_multiply_adds(base),
                  control = controlnet_multiply_adds(m);
     n->evaluation = encoder + decoder + control;

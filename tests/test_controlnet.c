@@ -187,6 +187,43 @@ static void bfloat16_stays_near(void **state)
     close_fixture(&x);
 }
 
+/* What two passes back add up to, the base's matrices as they are or narrow, and the last prediction. */
+static real *twice(bool narrow, int64_t *count)
+{
+    fixture x;
+    open_fixture_as(&x, "text", N, GEMM_BF16);
+    want_gradients(&x);
+    walk_back(&x);
+    if (narrow) params_narrow(&x.c, &x.base.params);
+    walk_back(&x);
+    const tensor *out = predict(&x);
+    int64_t at = tensor_count(out), narrow_rows = 0;
+    *count = at + params_count(&x.net.params, true);
+    real *found = malloc((size_t)*count * sizeof *found);
+    assert_non_null(found);
+    memcpy(found, out->data, tensor_bytes(out));
+    for (int i = 0; i < x.net.params.count; i++) {
+        const tensor *row = x.net.params.row[i].tensor;
+        memcpy(found + at, row->grad, tensor_bytes(row));
+        at += tensor_count(row);
+    }
+    for (int i = 0; i < x.base.params.count; i++) narrow_rows += x.base.params.row[i].tensor->narrow;
+    assert_int_equal(narrow_rows > 0, narrow && x.c.engine.narrow);
+    close_fixture(&x);
+    return found;
+}
+
+static void a_frozen_base_that_is_kept_narrow_gives_the_same_bits(void **state)
+{
+    (void)state;
+    int64_t count, same;
+    real *wide = twice(false, &count), *narrow = twice(true, &same);
+    assert_int_equal(count, same);
+    assert_memory_equal(wide, narrow, (size_t)count * sizeof *wide);
+    free(wide);
+    free(narrow);
+}
+
 /* The loss of one step on the batch that is always the same. */
 static real take_step(fixture *x, optimizer *o, const tensor *noise)
 {
@@ -480,6 +517,7 @@ int main(void)
         cmocka_unit_test(it_predicts_what_diffusers_does),
         cmocka_unit_test(its_gradients_are_those_of_diffusers),
         cmocka_unit_test(bfloat16_stays_near),
+        cmocka_unit_test(a_frozen_base_that_is_kept_narrow_gives_the_same_bits),
         cmocka_unit_test(ten_steps_are_those_of_pytorch),
         cmocka_unit_test(ddim_draws_what_diffusers_does),
         cmocka_unit_test(untold_or_new_it_is_the_base),

@@ -87,15 +87,17 @@ void file_map_close(file_map *m)
     *m = (file_map){0};
 }
 
-/* Whole pages inside the range only. */
+void file_pages_drop(const void *data, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void file_map_drop(const file_map *m, const void *data, size_t size)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data, end = begin + size;
-    uintptr_t first = (uintptr_t)m->data, last = first + m->size;
-    if (begin < first || end > last || end < begin) return;
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+    const uintptr_t begin = (uintptr_t)data, first = (uintptr_t)m->data;
+    if (begin >= first && begin + size <= first + m->size && begin + size >= begin) file_pages_drop(data, size);
 }
 
 /* Up to `size` bytes, less at the end of the file only; -1 with errno. */

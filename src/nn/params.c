@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/half.h"
+#include "file/file.h"
+
 enum { FIRST_CAPACITY = 64 };
 
 /* Rows move when there are more: what they replace stays in the arena, at most as much again. */
@@ -160,6 +163,28 @@ void params_round(ctx *c, params *p)
         if (!tensor_branch_is_narrow(c, t->dim[t->dim_count - 1])) continue;
         if (!t->narrow_copy) t->narrow_copy = numbers_alloc(c, &c->model, (size_t)count * 2);
         if (t->narrow_copy) c->engine.round(t->narrow_copy, t->data, count);
+    }
+}
+
+static void narrow_row(ctx *c, tensor *t)
+{
+    const int64_t count = tensor_count(t);
+    const real *from = t->data;
+    uint16_t *to = numbers_alloc(c, &c->model, (size_t)count * sizeof *to);
+    if (!to) return;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) to[i] = half_bf16_from_f32((float)from[i]);
+    file_pages_drop(from, (size_t)count * sizeof *from);
+    t->data = (real *)(void *)to;
+    t->narrow = true;
+}
+
+void params_narrow(ctx *c, params *p)
+{
+    if (c->engine.memory.backing) return;
+    for (int i = 0; i < p->count && !ctx_failed(c); i++) {
+        tensor *t = p->row[i].tensor;
+        if (p->row[i].operand && !t->narrow && tensor_branch_is_narrow(c, t->dim[t->dim_count - 1])) narrow_row(c, t);
     }
 }
 

@@ -22,6 +22,7 @@ typedef struct param {
     int64_t file_dim[4]; /* shape in files; the tensor itself may join trailing dimensions */
     bool convolution;    /* [O,I,H,W] in files, [O,H,W,I] in the tensor, as op/conv.h wants it */
     bool fixed;          /* a table that is no weight: nothing ever trains it */
+    bool operand;        /* a matrix that products alone read */
     tensor *tensor;
     param_init init;
     double bound; /* PARAM_UNIFORM */
@@ -58,6 +59,10 @@ void params_start(ctx *c, real *numbers, const params *p, int i, uint64_t seed);
 /* For an engine that reads weights from narrow copies (engine.narrow_weights), where products are of bfloat16 operands: makes
  * those copies, or makes them again. Called whenever rows were written by anything but the optimiser, which keeps them up. */
 void params_round(ctx *c, params *p);
+
+/* Of a network that is frozen for good: where products are of bfloat16 operands, keeps the rows that they alone read as bfloat16 and
+ * gives back what they were, which may have been a file's. Products stay the same. Nothing where the engine has memory of its own. */
+void params_narrow(ctx *c, params *p);
 
 /* Number of values, fixed rows included or not. */
 int64_t params_count(const params *p, bool with_fixed);

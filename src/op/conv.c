@@ -5,6 +5,12 @@ static int accumulate(bool add)
     return add ? GEMM_ACCUMULATE : 0;
 }
 
+/* How a weight is kept. */
+static int kept(const tensor *w)
+{
+    return w->narrow ? GEMM_NARROW_B : 0;
+}
+
 static void conv2d_bwd(ctx *c, const tape_record *r)
 {
     const window_sizes z = *(const window_sizes *)r->saved;
@@ -14,7 +20,7 @@ static void conv2d_bwd(ctx *c, const tape_record *r)
     bool add_x = false, add_w = false;
     real *dx = tensor_grad_write(c, x, &add_x), *dw = tensor_grad_write(c, w, &add_w), *db = tensor_grad(c, bias);
     if (ctx_failed(c)) return;
-    const int flags_x = c->gemm_flags | accumulate(add_x) | (x->narrow ? GEMM_NARROW_C : 0);
+    const int flags_x = c->gemm_flags | accumulate(add_x) | (x->narrow ? GEMM_NARROW_C : 0) | kept(w);
     if (dx) c->engine.conv_bwd_x(dx, dy, w->data, z, o, flags_x);
     const int flags_w = c->gemm_flags | accumulate(add_w) | (x->narrow ? GEMM_NARROW_B : 0);
     if (dw) c->engine.conv_bwd_w(dw, dy, x->data, z, o, flags_w);
@@ -43,7 +49,7 @@ tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t strid
     z.out_w = (z.w + 2 * pad_w - z.side_w) / stride + 1;
     tensor *y = tensor_new(c, &c->step, 4, (int64_t[]){z.n, z.out_h, z.out_w, o});
     if (!y) return NULL;
-    const int flags = c->gemm_flags | (x->narrow ? GEMM_NARROW_A : 0);
+    const int flags = c->gemm_flags | (x->narrow ? GEMM_NARROW_A : 0) | kept(w);
     c->engine.conv_fwd(y->data, x->data, w->data, bias ? bias->data : NULL, z, o, flags);
     tensor *in[] = {x, w, bias};
     if (tape_wants(c, y, in, 3)) tape_push(c, conv2d_bwd, y, in, 3, &z, sizeof z);

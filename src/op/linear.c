@@ -16,6 +16,10 @@ static int accumulate(bool add)
 static const real *operand(const ctx *c, const tensor *w, int narrow_flag, int *flags)
 {
     if (!w) return NULL;
+    if (w->narrow) {
+        *flags |= narrow_flag;
+        return w->data;
+    }
     if (!w->narrow_copy || !(c->gemm_flags & GEMM_BF16)) return w->data;
     *flags |= narrow_flag;
     return w->narrow_copy;

@@ -222,7 +222,7 @@ typedef struct engine {
 
     /* images, channels last */
     /* y[N,OH,OW,O] = correlation of x[N,H,W,C], 0 outside the image, with w[O,side_h,side_w,C], + bias[O], which may be NULL.
-     * Flags: GEMM_BF16; GEMM_NARROW_A: x; GEMM_NARROW_C: y. */
+     * Flags: GEMM_BF16; GEMM_NARROW_A: x; GEMM_NARROW_B, here and for dx, without memory.backing: w; GEMM_NARROW_C: y. */
     void (*conv_fwd)(real *y, const real *x, const real *w, const real *bias, window_sizes z, int64_t o, int flags);
     /* The gradients, overwritten without GEMM_ACCUMULATE. GEMM_NARROW_A: dy; of dx GEMM_NARROW_C: dx; of dw GEMM_NARROW_B: x. */
     void (*conv_bwd_x)(real *dx, const real *dy, const real *w, window_sizes z, int64_t o, int flags);

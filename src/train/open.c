@@ -259,6 +259,7 @@ static dt_status tuned_model(opening *o)
         return error_set(&o->c->error, DT_ERR_SHAPE,
                          "%s: a ControlNet's base is frozen, and its classes are not those of %s", t->file.path,
                          o->s->train_data);
+    if (controlled && !o->s->sd_unlocked) params_narrow(o->c, t->model.base->params);
     if (controlled)
         trainer_log(t, "ControlNet: %s; %s is frozen%s",
                     t->file.control.path[0] ? t->file.control.path : "a new one, a copy of the base's way down",

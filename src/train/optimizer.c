@@ -39,6 +39,7 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
     if (power_lengths_read(o->power_length, &set->power_count, s->ema_power, &c->error) != DT_OK)
         return c->error.status;
     for (int i = 0; i < set->power_count; i++) o->power_exponent[i] = power_exponent(o->power_length[i]);
+    set->unaveraged = o->ema_decay == 0;
     trainset_want_gradients(c, set, !o->fused);
     return trainset_keep(c, set);
 }
@@ -80,7 +81,8 @@ static void update_row(const ctx *c, const optimizer *o, const train_row *r, con
     real *data = t->data + r->first;
     uint16_t *narrow = t->narrow_copy ? (uint16_t *)t->narrow_copy + r->first : NULL;
     if (!r->kept) return;
-    c->engine.adamw(data, r->m, r->v, r->average, narrow, t->grad + r->first, r->kept, k->adamw);
+    c->engine.adamw(data, r->m, r->v, o->set->unaveraged ? NULL : r->average, narrow, t->grad + r->first, r->kept,
+                    k->adamw);
     for (int i = 0; i < o->set->power_count; i++) c->engine.average(r->power[i], data, r->kept, k->power_share[i]);
 }
 

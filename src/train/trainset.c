@@ -142,7 +142,7 @@ dt_status trainset_keep(ctx *c, trainset *set)
         if (!r->kept) continue;
         r->m = numbers_zeros(c, &c->model, r->kept);
         r->v = numbers_zeros(c, &c->model, r->kept);
-        r->average = copy_part(c, r);
+        r->average = set->unaveraged ? r->tensor->data + r->first : copy_part(c, r);
         for (int k = 0; k < set->power_count && !ctx_failed(c); k++) r->power[k] = copy_part(c, r);
     }
     return c->error.status;
@@ -171,7 +171,8 @@ int64_t trainset_bytes(const trainset *set, bool keep_gradients)
     int64_t kept = 0; /* before trainset_keep: what a process alone will keep */
     for (int i = 0; i < set->count; i++) kept += set->row[i].kept;
     const int64_t values = trainset_values(set);
-    return ((kept ? kept : values) * (3 + set->power_count) + (keep_gradients ? values : 0)) * (int64_t)sizeof(real);
+    return ((kept ? kept : values) * (3 - set->unaveraged + set->power_count) + (keep_gradients ? values : 0)) *
+           (int64_t)sizeof(real);
 }
 
 void trainset_changed(ctx *c, trainset *set)

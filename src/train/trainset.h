@@ -19,7 +19,7 @@ typedef struct train_row {
     const param *param;             /* its table's row */
     tensor *tensor;                 /* the weight */
     real *m, *v;                    /* moments, numbers of the engine */
-    real *average;                  /* moving average of the weight */
+    real *average;                  /* moving average of the weight; of a set without averages the weight itself */
     real *power[POWER_LENGTHS_MAX]; /* its power-function averages (average/power.h): as many as the set has */
     real *start;                    /* what a row that was made its own was before; NULL: it was not */
     void *start_copy;               /* narrow, of that: none, while the row trains */
@@ -38,6 +38,7 @@ typedef struct trainset {
     int table_count;
     int power_count; /* power-function averages of each row */
     bool swapped;    /* weights and averages have changed places */
+    bool unaveraged; /* averages are the weights themselves: nothing is kept of them */
 } trainset;
 
 enum { TRAINSET_TABLES_MAX = 8 };

@@ -15,10 +15,16 @@ typedef char layer_name[128];
 
 /* ---- rows ---- */
 
-/* The bound of a row that was just added. */
+/* Of a row that was just added. */
 static void set_bound(const unet_maker *k, double bound)
 {
     if (!ctx_failed(k->c)) k->params->row[k->params->count - 1].bound = bound;
+}
+
+static void set_operand(const unet_maker *k, double bound)
+{
+    set_bound(k, bound);
+    if (!ctx_failed(k->c)) k->params->row[k->params->count - 1].operand = true;
 }
 
 static param_init init_of(unet_start start)
@@ -40,7 +46,7 @@ void unet_add_map(unet_maker *k, lin_w *l, unet_start start, int64_t out, int64_
     *l = (lin_w){0};
     l->w = params_add(k->c, k->params, init_of(start), as_convolution ? 4 : 2, (int64_t[]){out, in, 1, 1}, "%s.weight",
                       name);
-    set_bound(k, bound);
+    set_operand(k, bound);
     if (bias) l->b = add_bias(k, start, out, bound, name);
     k->sites->map[k->sites->map_count++] = l;
 }
@@ -49,7 +55,7 @@ void unet_add_conv(unet_maker *k, unet_conv *w, unet_start start, int64_t out, i
 {
     const double bound = 1 / sqrt(9.0 * (double)in);
     w->w = params_add_convolution(k->c, k->params, init_of(start), (int64_t[]){out, in, 3, 3}, "%s.weight", name);
-    set_bound(k, bound);
+    set_operand(k, bound);
     w->b = add_bias(k, start, out, bound, name);
 }
 
