@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/process.h"
 
@@ -150,6 +151,13 @@ void *arena_alloc_zeroed(arena *a, size_t bytes, dt_error *err)
     void *block = arena_alloc(a, bytes, err);
     if (block) memset(block, 0, bytes);
     return block;
+}
+
+void arena_drop_pages(const void *data, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 void arena_release(arena *a, arena_place mark)

@@ -54,6 +54,10 @@ static inline arena_place arena_mark(const arena *a)
  * that is not this process's own. */
 size_t arena_untouched(const arena *a);
 
+/* Gives the memory behind a range back to the system, whole pages only: what a file is mapped to is read again when it is used, of
+ * anything else what it held is lost. */
+void arena_drop_pages(const void *data, size_t size);
+
 /* Gives back all blocks handed out since `mark`. */
 void arena_release(arena *a, arena_place mark);
 

@@ -15,6 +15,8 @@
 
 #include <nettle/base16.h>
 
+#include "base/arena.h"
+
 enum { CHUNK_BYTES = 1 << 20, DROP_BYTES = 1 << 24, TREE_DEPTH_MAX = 64 };
 
 /* ---- calls that a signal may interrupt ---- */
@@ -87,17 +89,10 @@ void file_map_close(file_map *m)
     *m = (file_map){0};
 }
 
-void file_pages_drop(const void *data, size_t size)
-{
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
-    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
-}
-
 void file_map_drop(const file_map *m, const void *data, size_t size)
 {
     const uintptr_t begin = (uintptr_t)data, first = (uintptr_t)m->data;
-    if (begin >= first && begin + size <= first + m->size && begin + size >= begin) file_pages_drop(data, size);
+    if (begin >= first && begin + size <= first + m->size && begin + size >= begin) arena_drop_pages(data, size);
 }
 
 /* Up to `size` bytes, less at the end of the file only; -1 with errno. */

@@ -44,8 +44,6 @@ void file_map_close(file_map *m);
 /* Bytes of the mapping that were used and will not be for a while: their pages leave the process's memory and are read from
  * the file again when needed. Bytes outside the mapping are left alone. */
 void file_map_drop(const file_map *m, const void *data, size_t size);
-/* The same of any memory, whose numbers are lost where it is no file's. Whole pages inside the range only. */
-void file_pages_drop(const void *data, size_t size);
 
 /* Reads a whole regular file into *data, which the caller frees; one zero byte follows the *size bytes. A file longer
  * than `limit` bytes is refused (DT_ERR_FORMAT) before memory is taken. */

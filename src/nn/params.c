@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/half.h"
-#include "file/file.h"
 
 enum { FIRST_CAPACITY = 64 };
 
@@ -174,7 +174,7 @@ static void narrow_row(ctx *c, tensor *t)
     if (!to) return;
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; i++) to[i] = half_bf16_from_f32((float)from[i]);
-    file_pages_drop(from, (size_t)count * sizeof *from);
+    arena_drop_pages(from, (size_t)count * sizeof *from);
     t->data = (real *)(void *)to;
     t->narrow = true;
 }
