@@ -5,10 +5,11 @@ the UNet, and the memory of both.
     python3 bench/sd.py                                   # with a python3 that has PyTorch and diffusers; about 25 minutes, 18 GiB
     python3 bench/sd.py --rows train --precision bf16
 
-difftune's side is bench_step, built where it is missing; the other one pytorch_unet.py. Pictures are of 256x256 (--latents 32), the batch is
-1. Two contenders at a time are in memory and take turns, difftune beside each of PyTorch's variants; a ratio is that of the medians of such
-a pair. With --clock processor seconds are those of the processors, divided by the threads, and waiting counts for nothing: for a machine
-that others use too. Memory is the peak of a process of its own that makes two steps, PyTorch's with its usual allocator. Prints tables as Markdown.
+difftune's side is bench_step, built where it is missing; the other one pytorch_unet.py. Pictures are of 256x256 (--latents 32), the
+batch is 1. Two contenders at a time are in memory and take turns, difftune beside each of PyTorch's variants; a ratio is that of the
+medians of such a pair. With --clock processor seconds are those of the processors, divided by the threads, and waiting counts for
+nothing: for a machine that others use too. Memory is the peak of a process of its own that makes two steps, PyTorch's with its usual
+allocator. Prints tables as Markdown.
 """
 
 import argparse
