@@ -17,8 +17,8 @@ static void convert(const char *base, const char *joined)
         dt_error err = {0};
         fuzz_remove(fuzz_path("out"));
         if (model_file_open(&m, base, model_kinds_all, &err) == DT_OK && tensor_file_open(&f, joined, &err) == DT_OK)
-            lora_convert(&f, &m.tensors, base, m.kind, (dt_adapter_format)format, DT_FILE_F32,
-                         fuzz_path("out"), &left_out, &err);
+            lora_convert(&f, &m.tensors, base, m.kind, (dt_adapter_format)format, DT_FILE_F32, fuzz_path("out"),
+                         &left_out, &err);
         fuzz_check_error(&err);
         tensor_file_close(&f);
         model_file_close(&m);
