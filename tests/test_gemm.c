@@ -74,7 +74,7 @@ static operands new_operands(shape s, uint64_t seed)
     o.b = new_matrix(tb ? s.n : s.k, tb ? s.k : s.n, s.ldb, &o.b_count, &seed);
     o.bias = new_matrix(1, s.n, s.n > 0 ? s.n : 1, &unused, &seed);
     o.c_count = s.m * s.ldc;
-    o.c = malloc(sizeof(float) * (size_t)(o.c_count + 2 * GUARD));
+    o.c = aligned_alloc(64, (sizeof(float) * (size_t)(o.c_count + 2 * GUARD) + 63) / 64 * 64); /* as arenas give it */
     assert_non_null(o.c);
     for (int64_t i = 0; i < o.c_count + 2 * GUARD; i++) {
         int64_t at = i - GUARD;
@@ -176,6 +176,20 @@ static void products_of_several_blocks_agree_with_double(void **state)
 {
     (void)state;
     for_each_engine(check_blocks);
+}
+
+/* On whole lines of memory, with a part of a tile at its right and lower ends: such a C is written past the caches. */
+static void check_large(const engine *e)
+{
+    static const int flags[] = {0, GEMM_TRANS_A, GEMM_BF16 | GEMM_TRANS_A, GEMM_BF16 | GEMM_TRANS_B, GEMM_ACCUMULATE};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        assert_product(e, shape_with(1051, 1000, 5, flags[i], i & 1, 8));
+}
+
+static void a_large_result_agrees_with_double(void **state)
+{
+    (void)state;
+    for_each_engine(check_large);
 }
 
 static void check_empty(const engine *e)
@@ -584,6 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_products_of_all_sizes_and_flags_agree_with_double),
         cmocka_unit_test(products_of_several_blocks_agree_with_double),
+        cmocka_unit_test(a_large_result_agrees_with_double),
         cmocka_unit_test(an_empty_contraction_leaves_bias_or_zero_and_an_empty_output_is_not_touched),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
         cmocka_unit_test(the_serial_form_gives_the_same_bits),
