@@ -22,12 +22,10 @@ static inline dt_settings fixture_unet_settings(const char *output, const char *
     return s;
 }
 
-/* A pipeline's folder: a UNet of pixels of random weights that is told prompts, and the text encoder of vectors/clip. */
-static inline void fixture_prompted(const char *folder)
+/* Writes a UNet of pixels of that side, of random weights, that is told contexts of that width. */
+static inline void fixture_unet_told(ctx *c, const char *path, int64_t side, int64_t width)
 {
-    enum { CLIP_WIDTH = 16 };
-    static const char *const part[] = {"text_encoder", "tokenizer"};
-    const unet_config k = {.input_size = FIXTURE_SIZE,
+    const unet_config k = {.input_size = side,
                            .in_channels = 3,
                            .out_channels = 3,
                            .level_count = 2,
@@ -36,12 +34,26 @@ static inline void fixture_prompted(const char *folder)
                            .down_attends = {true, false},
                            .up_attends = {true, false},
                            .layers = 1,
-                           .context_width = CLIP_WIDTH,
+                           .context_width = width,
                            .groups = 4,
                            .epsilon = 1e-5,
                            .noise = NOISE_SCALED_LINEAR};
-    ctx c;
     unet m = {0};
+    assert_int_equal(unet_open(c, &m, &k), DT_OK);
+    params_init(c, &m.params, 3);
+    for (int i = 0; i < m.params.count; i++) {
+        tensor *t = m.params.row[i].tensor;
+        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] += 0.1F * (real)sin(1 + 0.7 * (double)j + i);
+    }
+    if (unet_write(c, &m, &(denoiser_file){.path = path}) != DT_OK) fail_msg("%s", c->error.message);
+}
+
+/* A pipeline's folder: such a UNet, and the text encoder of vectors/clip. */
+static inline void fixture_prompted(const char *folder)
+{
+    enum { CLIP_WIDTH = 16 };
+    static const char *const part[] = {"text_encoder", "tokenizer"};
+    ctx c;
     char name[128], from[64], clip[DT_PATH_MAX];
     dt_error err = {0};
     snprintf(name, sizeof name, "%s/unet", folder);
@@ -53,10 +65,8 @@ static inline void fixture_prompted(const char *folder)
         assert_int_equal(symlink(clip, temp_path(name)), 0);
     }
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    assert_int_equal(unet_open(&c, &m, &k), DT_OK);
-    params_init(&c, &m.params, 3);
     snprintf(name, sizeof name, "%s/unet/diffusion_pytorch_model.safetensors", folder);
-    if (unet_write(&c, &m, &(denoiser_file){.path = temp_path(name)}) != DT_OK) fail_msg("%s", c.error.message);
+    fixture_unet_told(&c, temp_path(name), FIXTURE_SIZE, CLIP_WIDTH);
     ctx_close(&c);
 }
 

@@ -1,13 +1,12 @@
 /* Drawing by prompts, with the text encoder of vectors/clip: of a denoiser that is told a context and knows no classes, and of a
  * small UNet by the verbs sample and bank. */
-#include "run_fixture.h"
+#include "control_fixture.h"
 
 #include "api/prompts.h"
 #include "file/json_file.h"
 #include "measure/drawing.h"
 #include "model/sd/prompt.h"
 #include "model/sd/unet_denoiser.h"
-#include "model/sd/unet_file.h"
 #include "op/op.h"
 #include "run/loop.h"
 
@@ -197,36 +196,9 @@ static void what_cannot_be_is_refused(void **state)
 
 /* ---- the verbs ---- */
 
-/* A UNet of random weights that is told contexts of that width. */
-static void write_unet_told(const char *name, int64_t width)
-{
-    const unet_config k = {.input_size = 8,
-                           .in_channels = 3,
-                           .out_channels = 3,
-                           .level_count = 2,
-                           .width = {8, 8},
-                           .heads = {2, 2},
-                           .down_attends = {true, false},
-                           .up_attends = {true, false},
-                           .layers = 1,
-                           .context_width = width,
-                           .groups = 4,
-                           .epsilon = 1e-5,
-                           .noise = NOISE_SCALED_LINEAR};
-    unet m = {0};
-    assert_int_equal(unet_open(&c, &m, &k), DT_OK);
-    params_init(&c, &m.params, 3);
-    for (int i = 0; i < m.params.count; i++) {
-        tensor *t = m.params.row[i].tensor;
-        for (int64_t j = 0; j < tensor_count(t); j++) t->data[j] += 0.1F * (real)sin(1 + 0.7 * (double)j + i);
-    }
-    const denoiser_file f = {.path = temp_path(name)};
-    if (unet_write(&c, &m, &f) != DT_OK) fail_msg("%s", c.error.message);
-}
-
 static void write_unet(const char *name)
 {
-    write_unet_told(name, CLIP_WIDTH);
+    fixture_unet_told(&c, temp_path(name), 8, CLIP_WIDTH);
 }
 
 static dt_settings verb_settings(const char *prompt)
@@ -470,7 +442,7 @@ static void what_cannot_be_trained_is_refused_before(void **state)
     snprintf(s.text_encoder, sizeof s.text_encoder, "%s", temp_path("nowhere"));
     refused_training(&s, DT_ERR_IO, "nowhere");
     s = captioned_settings("refused");
-    write_unet_told("narrow.safetensors", 8);
+    fixture_unet_told(&c, temp_path("narrow.safetensors"), 8, 8);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("narrow.safetensors"));
     refused_training(&s, DT_ERR_SHAPE, "gives 77 tokens of width 16, but the model is told 77 of width 8");
     fixture_base("dit.safetensors", fixture_config(), 11);
