@@ -278,17 +278,20 @@ static void pack_across(real *to, const void *first, const void *second, int64_t
 
 #if GEMM_PAIRS
 
-/* The words of 32 numbers. */
+/* The words of 32 numbers; narrow ones may lie anywhere. */
 static inline vector words_of(const void *numbers, bool narrow)
 {
     vector words;
-    if (narrow) return *(const vector_anywhere *)numbers;
+    if (narrow)
+        memcpy(&words, numbers, sizeof words);
+    else {
 #ifdef __AVX512BF16__
-    const real *from = numbers;
-    words = (vector)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
+        const real *from = numbers;
+        words = (vector)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from));
 #else
-    pair_neighbours((real *)&words, numbers, 32);
+        pair_neighbours((real *)&words, numbers, 32);
 #endif
+    }
     return words;
 }
 
