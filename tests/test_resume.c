@@ -502,14 +502,12 @@ static void grow(dt_settings *s)
 static void forget_settings(const char *path, bool touched)
 {
     dt_error err = {0};
-    dt_settings untouched;
-    dt_settings_init(&untouched);
     json_t *run = json_file_read(path, &err);
     json_t *identity = json_object_get(run, "identity");
     for (int i = 0; i < settings_key_count; i++) {
         char initial[SETTINGS_VALUE_MAX];
         const char *value = json_string_value(json_object_get(identity, settings_keys[i].name));
-        settings_text(initial, &untouched, &settings_keys[i]);
+        settings_initial_text(initial, &settings_keys[i]);
         if (value && (strcmp(value, initial) != 0) == touched) json_object_del(identity, settings_keys[i].name);
     }
     assert_int_equal(json_file_write(path, run, NULL, &err), DT_OK);

@@ -205,10 +205,8 @@ enum { UNUSED_ROWS = sizeof unused_keys / sizeof *unused_keys };
 static bool is_given(char value[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key)
 {
     char initial[SETTINGS_VALUE_MAX];
-    dt_settings untouched;
-    dt_settings_init(&untouched);
     settings_text(value, s, key);
-    settings_text(initial, &untouched, key);
+    settings_initial_text(initial, key);
     return strcmp(value, initial) != 0;
 }
 

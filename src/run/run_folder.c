@@ -77,10 +77,8 @@ static json_t *describe_run(const training *r)
 static bool is_initial(const char *name, const char *text)
 {
     char initial[SETTINGS_VALUE_MAX];
-    dt_settings untouched;
     const settings_key *key = settings_find(name);
-    dt_settings_init(&untouched);
-    if (key) settings_text(initial, &untouched, key);
+    if (key) settings_initial_text(initial, key);
     return key && !strcmp(text, initial);
 }
 

@@ -237,6 +237,13 @@ void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const se
     }
 }
 
+void settings_initial_text(char text[SETTINGS_VALUE_MAX], const settings_key *key)
+{
+    dt_settings untouched;
+    dt_settings_init(&untouched);
+    settings_text(text, &untouched, key);
+}
+
 void dt_settings_init(dt_settings *s)
 {
     memset(s, 0, sizeof *s);

@@ -115,6 +115,9 @@ enum { SETTINGS_VALUE_MAX = DT_LIST_MAX };
 /* The value of one key as text that settings_set reads back to the same bits. */
 void settings_text(char text[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key);
 
+/* The same of settings that nobody touched. */
+void settings_initial_text(char text[SETTINGS_VALUE_MAX], const settings_key *key);
+
 /* Whether the member holds a value that settings_set could have put there. */
 bool settings_in_range(const dt_settings *s, const settings_key *key);
 

@@ -101,15 +101,13 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
                            dt_error *err)
 {
     const json_t *made = json_object_get(e->stages, stage);
-    dt_settings untouched;
-    dt_settings_init(&untouched);
     *done = made != NULL;
     for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
         char mine[SETTINGS_VALUE_MAX], before[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
         if (!settings_shapes(key, verbs)) continue;
         value_of(mine, e, s, key);
-        settings_text(before, &untouched, key); /* of a key that came later than the stage */
+        settings_initial_text(before, key); /* of a key that came later than the stage */
         const json_t *said = json_object_get(made, key->name);
         const char *found = said ? json_string_value(said) : before;
         if (!found || strcmp(found, mine))
