@@ -160,6 +160,16 @@ static file_tensor *list_tensors(tensor_file *f, const char *name)
     return list;
 }
 
+/* A ControlNet and its base, and of each a file in the original layout: plain.safetensors and sd.safetensors. */
+static void make_originals(controlnet *m, unet *base)
+{
+    const controlnet_config k = small();
+    make(m, &k, 2);
+    unet_make(base, &k.unet, 3);
+    export_base(base, "sd.safetensors", DT_MODEL_ORIGINAL);
+    assert_int_equal(export(m, "plain.safetensors", DT_MODEL_ORIGINAL, ""), DT_OK);
+}
+
 /* Plain, in Lightning's dictionary, without a prefix, and beside a whole Stable Diffusion, of which a model is read too. */
 static void what_no_metadata_says_is_inferred(void **state)
 {
@@ -169,11 +179,7 @@ static void what_no_metadata_says_is_inferred(void **state)
     unet base;
     denoiser d;
     tensor_file f;
-    const controlnet_config k = small();
-    make(&m, &k, 2);
-    unet_make(&base, &k.unet, 3);
-    export_base(&base, "sd.safetensors", DT_MODEL_ORIGINAL);
-    assert_int_equal(export(&m, "plain.safetensors", DT_MODEL_ORIGINAL, ""), DT_OK);
+    make_originals(&m, &base);
     rewrite("plain.safetensors", "bare.safetensors", "", NULL, beside, 2);
     assert_same(&m, load("bare.safetensors", NULL));
     assert_same(&m, load_beside("bare.safetensors", "sd.safetensors"));
@@ -298,11 +304,7 @@ static void of_two_networks_one_is_taken(void **state)
     unet base;
     denoiser d;
     tensor_file f;
-    const controlnet_config k = small();
-    make(&m, &k, 2);
-    unet_make(&base, &k.unet, 3);
-    export_base(&base, "sd.safetensors", DT_MODEL_ORIGINAL);
-    assert_int_equal(export(&m, "plain.safetensors", DT_MODEL_ORIGINAL, ""), DT_OK);
+    make_originals(&m, &base);
     file_tensor *sd = list_tensors(&f, "sd.safetensors");
     rewrite("plain.safetensors", "whole.safetensors", "", NULL, sd, f.count);
     test_free(sd);
