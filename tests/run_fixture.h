@@ -145,14 +145,22 @@ typedef dt_status fixture_verb(dt_context *c, const dt_settings *s, const dt_obs
 /* Seconds between two questions of a call whether to go on, 0: as many as there are places to stop at; < 0: as for users. */
 static double fixture_ask_every = -1;
 
-/* One call of the library in a context of its own; what it said last is in fixture_message. */
-static inline dt_status fixture_call(fixture_verb *verb, const dt_settings *s, const dt_observer *observer)
+/* In a second round of a test every call works on the guarded device (guarded/guarded_device.c). */
+static inline bool fixture_is_guarded(void)
 {
+    return getenv("DT_TEST_GUARDED") != NULL;
+}
+
+/* One call of the library in a context of its own; what it said last is in fixture_message. */
+static inline dt_status fixture_call(fixture_verb *verb, const dt_settings *settings, const dt_observer *observer)
+{
+    dt_settings s = *settings;
     dt_context *c = NULL;
     fixture_log[0] = '\0';
-    dt_status status = dt_open(&c, s);
+    if (fixture_is_guarded()) s.device = DT_DEVICE_CUDA;
+    dt_status status = dt_open(&c, &s);
     if (status == DT_OK && fixture_ask_every >= 0) c->ask_every = fixture_ask_every;
-    if (status == DT_OK) status = verb(c, s, observer);
+    if (status == DT_OK) status = verb(c, &s, observer);
     snprintf(fixture_message, sizeof fixture_message, "%s", dt_message(c));
     dt_close(c);
     return status;

@@ -77,12 +77,14 @@ static dt_status move_row(ctx *c, const param *row, const model_file *from, cons
 {
     const int64_t count = tensor_count(row->tensor);
     const arena_place mark = arena_mark(&c->scratch);
+    real *values = numbers_read(c, &c->scratch, row->tensor->data, count);
     real *old = arena_alloc(&c->scratch, (size_t)count * sizeof *old, &c->error);
     real *new = arena_alloc(&c->scratch, (size_t)count * sizeof *new, &c->error);
     if (!ctx_failed(c) && params_read_values(c, old, row, &from->tensors, row->name) == DT_OK &&
-        params_read_values(c, new, row, &to->tensors, row->name) == DT_OK)
-        for (int64_t i = 0; i < count; i++)
-            row->tensor->data[i] = (real)((double)row->tensor->data[i] - (double)old[i] + (double)new[i]);
+        params_read_values(c, new, row, &to->tensors, row->name) == DT_OK) {
+        for (int64_t i = 0; i < count; i++) values[i] = (real)((double)values[i] - (double)old[i] + (double)new[i]);
+        numbers_send(c, row->tensor->data, values, count);
+    }
     arena_release(&c->scratch, mark);
     return c->error.status;
 }
