@@ -470,8 +470,10 @@ static void run_diffusion_loss_fwd(work *w, const engine *e, dims z)
 static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
 {
     loss_inputs l = new_loss_inputs(w, z);
-    float *dout = updated(w, z.n * z.d * z.s * (l.learned_variance ? 2 : 1), 3e-4), *weight = input(w, z.n);
-    CALL(w, e->diffusion_loss_bwd(dout, weight, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s, l.learned_variance));
+    float *dout = updated(w, z.n * z.d * z.s * (l.learned_variance ? 2 : 1), 3e-4), *dloss = input(w, 1),
+          *weight = input(w, z.n);
+    CALL(w, e->diffusion_loss_bwd(dout, dloss, weight, l.out, l.noise, l.x0, l.xt, l.k, z.n, z.d, z.s,
+                                  l.learned_variance));
     free_memory(w, l.k);
 }
 

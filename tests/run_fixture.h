@@ -14,6 +14,7 @@
 #include "engine/open.h"
 #include "image/image.h"
 #include "container/safetensors.h"
+#include "train/trainer.h"
 #include "dit_fixture.h"
 
 enum { FIXTURE_SIZE = 16, FIXTURE_CLASSES = 3 };
@@ -203,6 +204,13 @@ static inline void fixture_fill(examples *e, float value)
     if (!e->x) e->x = malloc((size_t)values * sizeof *e->x);
     e->kind = EXAMPLES_VALUES;
     for (int64_t i = 0; i < values; i++) e->x[i] = value;
+}
+
+/* Micro-batch `micro` of the step that comes next, filled and sent. */
+static inline void fixture_feed(trainer *t, batch *b, int64_t micro)
+{
+    feed_fill(t, b, t->step * t->plan.accumulation + micro);
+    batch_send(t->c, b);
 }
 
 /* ---- comparing ---- */

@@ -187,7 +187,7 @@ static void a_batch_holds_the_path_and_its_velocity(void **state)
     open_inside(flow_settings("batch"));
     batch b;
     assert_true(batch_new(&run.c, &b, &run.t.model, 4));
-    feed_batch(&run.t, &b, 0);
+    fixture_feed(&run.t, &b, 0);
     const int64_t values = sample_values(run.t.model.shape);
     for (int64_t i = 0; i < 4; i++) {
         assert_int_equal(flow_level((double)b.time[i]), b.t[i]);
@@ -228,7 +228,7 @@ static void check_times(dt_settings s, double target_mean, double bank_mean)
         batch b;
         const arena_place mark = arena_mark(&run.c.step);
         assert_true(batch_new(&run.c, &b, &run.t.model, 40));
-        feed_batch(&run.t, &b, 0);
+        fixture_feed(&run.t, &b, 0);
         for (int64_t i = 0; i < 40; i++) {
             const double n = 1 - (double)b.time[i], place = n * 1000 - floor(n * 1000);
             assert_true(n >= 0 && n <= 1);

@@ -66,7 +66,7 @@ static void expect_feed_by_hand(dt_settings s, int64_t side)
         const arena_place mark = arena_mark(&fed.c.step);
         batch b;
         assert_true(batch_new(&fed.c, &b, &fed.t.model, s.train_batch_size));
-        feed_batch(&fed.t, &b, 0);
+        fixture_feed(&fed.t, &b, 0);
         for (int64_t i = 0; i < b.count; i++) {
             bool mirrored = false;
             const real *x0 = b.x0->data + i * sample_values(fed.t.train.shape);
@@ -231,7 +231,7 @@ static void latents_of_a_bank_are_not_mirrored(void **state)
     for (fed.t.step = 0; fed.t.step < 10; fed.t.step++) {
         batch b;
         assert_true(batch_new(&fed.c, &b, &fed.t.model, s.train_batch_size));
-        feed_batch(&fed.t, &b, 0);
+        fixture_feed(&fed.t, &b, 0);
         for (int64_t i = b.target_count; i < b.count; i++) {
             bool found = false;
             for (int64_t j = 0; j < bank->count; j++)

@@ -453,7 +453,7 @@ static batch feed(int64_t step, int64_t micro)
     arena_clear(&context.step);
     fed.step = step;
     assert_true(batch_new(&context, &b, &fed.model, settings.train_batch_size));
-    feed_batch(&fed, &b, micro);
+    fixture_feed(&fed, &b, micro);
     return b;
 }
 

@@ -362,7 +362,7 @@ static void a_unet_is_tuned_with_a_named_text_encoder(void **state)
     for (trainer *k = &t.trainer; k->step < 16; k->step++) {
         batch b;
         assert_true(batch_new(&c, &b, &k->model, 2));
-        feed_batch(k, &b, 0);
+        fixture_feed(k, &b, 0);
         for (int i = 0; i < 2; i++) {
             const real *row = b.context_values + i * WORDS;
             const bool nothing = !memcmp(row, expected, sizeof expected / 2),

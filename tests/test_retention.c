@@ -131,7 +131,7 @@ static batch fed(void)
     batch b;
     const step_plan *plan = &run.t.plan;
     assert_true(batch_new(&run.c, &b, &run.t.model, plan->batch + plan->noise_count));
-    feed_batch(&run.t, &b, 0);
+    fixture_feed(&run.t, &b, 0);
     return b;
 }
 

@@ -69,10 +69,10 @@ static int make(void **state)
 static void pictures_do_not_depend_on_batches_and_threads(void **state)
 {
     (void)state;
-    for (int64_t batch = 1; batch < 8; batch += 3) {
+    for (int64_t size = 1; size < 8; size += 3) {
         dt_settings s = settings_of("batches");
-        s.sample_batch_size = batch;
-        s.threads = batch;
+        s.sample_batch_size = size;
+        s.threads = size;
         must_draw(&s);
         for (int i = 0; i < 7; i++) assert_same_bits(picture("batches", i), picture("all", i));
         fixture_remove("batches");

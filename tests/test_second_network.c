@@ -154,7 +154,7 @@ static void the_target_of_a_batch_is_the_velocity(void **state)
     assert_int_equal(training_open(&t, &c, &s, &nobody, kinds), DT_OK);
     tell(&t.trainer.train, 0);
     assert_true(batch_new(&c, &b, &t.trainer.model, 4));
-    feed_batch(&t.trainer, &b, 0);
+    fixture_feed(&t.trainer, &b, 0);
     const int64_t values = sample_values(t.trainer.model.shape);
     for (int64_t i = 0; i < 4; i++) {
         double abar = 1;
@@ -187,7 +187,7 @@ static void an_example_carries_its_context_and_its_control(void **state)
     for (k->step = 0; k->step < 10; k->step++) {
         batch b;
         assert_true(batch_new(&c, &b, &k->model, 4));
-        feed_batch(k, &b, 0);
+        fixture_feed(k, &b, 0);
         for (int64_t i = 0; i < 4; i++) {
             const int64_t index = shuffled_at(&k->train_order, k->step * 4 + i);
             const float *control = k->train.control.values + index * pixels;
@@ -346,7 +346,7 @@ static void its_teacher_is_told_the_control_alone(void **state)
     tell(&t.trainer.train, 0);
     assert_int_equal(denoiser_load(&c, &base, NULL, s.pretrained_model, kinds), DT_OK);
     assert_true(batch_new(&c, &b, &t.trainer.model, 4));
-    feed_batch(&t.trainer, &b, 0);
+    fixture_feed(&t.trainer, &b, 0);
     batch_ask(&c, &b, &t.trainer.teacher);
     const int64_t values = sample_values(base.shape), words = TINY_TOKENS * TINY_CONTEXT;
     for (int64_t i = 2; i < 4; i++) {

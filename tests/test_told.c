@@ -171,7 +171,7 @@ static void a_batch_is_told_what_belongs_to_its_pictures(void **state)
     for (k->step = 0; k->step < 12; k->step++) {
         batch b;
         assert_true(batch_new(&c, &b, &k->model, 4));
-        feed_batch(k, &b, 0);
+        fixture_feed(k, &b, 0);
         for (int64_t i = 0; i < 4; i++) {
             const int64_t index = shuffled_at(&k->train_order, k->step * 4 + i);
             const int number = atoi(strchr(k->train.pictures.name[index], '/') + 1);
@@ -375,7 +375,7 @@ static void told_again(const dt_settings *tuned)
         if (training_open(&t, &c, &s, &nobody, kinds) != DT_OK) fail_msg("%s", c.error.message);
         trainer *o = &t.trainer;
         assert_true(batch_new(&c, &b, &o->model, 4));
-        feed_batch(o, &b, 0);
+        fixture_feed(o, &b, 0);
         for (int64_t i = 2; i < 4; i++) {
             const int64_t index = shuffled_at(&o->retained_order, i - 2);
             const real *context = b.context_values + i * WORDS;

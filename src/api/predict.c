@@ -127,7 +127,7 @@ static dt_status read_input(prediction *p)
     read_told(p);
     if (!p->with_loss) {
         read_tensor(p, b->xt_values, b->xt, "x");
-        batch_send(p->c, b, &p->model);
+        batch_send_inputs(p->c, b, &p->model);
         return p->c->error.status;
     }
     read_tensor(p, b->x0_values, b->x0, "x0");

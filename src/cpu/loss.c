@@ -99,15 +99,15 @@ static void diffusion_loss_fwd(real *mse, real *vb, const real *out, const real 
     }
 }
 
-static void diffusion_loss_bwd(real *dout, const real *weight, const real *out, const real *noise, const real *x0,
-                               const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
-                               bool learned_variance)
+static void diffusion_loss_bwd(real *dout, const real *dloss, const real *weight, const real *out, const real *noise,
+                               const real *x0, const real *xt, const loss_coefficients *coef, int64_t n, int64_t c,
+                               int64_t r, bool learned_variance)
 {
     int64_t count = c * r, out_stride = learned_variance ? 2 * count : count;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         const real *eps = out + i * out_stride, *target = noise + i * count;
-        real *d = dout + i * out_stride, share = weight[i] / (real)count;
+        real *d = dout + i * out_stride, share = dloss[0] * weight[i] / (real)count;
         for (int64_t j = 0; j < count; j++) d[j] += share * 2 * (eps[j] - target[j]);
         for (int64_t j = 0; learned_variance && j < count; j++) {
             real slope;

@@ -94,14 +94,14 @@ static __global__ void loss_fwd(real *mse, real *vb, const real *out, const real
 }
 
 /* A thread has one element of the noise and its variance. */
-static __global__ void loss_bwd(real *dout, const real *weight, const real *out, const real *noise, const real *x0,
-                                const real *xt, const loss_coefficients *coef, int64_t n, int64_t count,
+static __global__ void loss_bwd(real *dout, const real *dloss, const real *weight, const real *out, const real *noise,
+                                const real *x0, const real *xt, const loss_coefficients *coef, int64_t n, int64_t count,
                                 bool learned_variance)
 {
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * count) return;
     int64_t sample = i / count, at = learned_variance ? i + sample * count : i;
-    real share = weight[sample] / (real)count, slope;
+    real share = dloss[0] * weight[sample] / (real)count, slope;
     dout[at] += share * 2 * (out[at] - noise[i]);
     if (!learned_variance) return;
     bound_bits(&slope, out[at], out[at + count], x0[i], xt[i], &coef[sample]);
@@ -116,14 +116,14 @@ static void diffusion_loss_fwd(real *mse, real *vb, const real *out, const real 
     CUDA_LAUNCHED("diffusion loss forward");
 }
 
-static void diffusion_loss_bwd(real *dout, const real *weight, const real *out, const real *noise, const real *x0,
-                               const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
-                               bool learned_variance)
+static void diffusion_loss_bwd(real *dout, const real *dloss, const real *weight, const real *out, const real *noise,
+                               const real *x0, const real *xt, const loss_coefficients *coef, int64_t n, int64_t c,
+                               int64_t r, bool learned_variance)
 {
     int64_t count = c * r;
     if (n * count <= 0) return;
-    loss_bwd<<<cuda_blocks(n * count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(dout, weight, out, noise, x0, xt,
-                                                                                     coef, n, count, learned_variance);
+    loss_bwd<<<cuda_blocks(n * count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(
+        dout, dloss, weight, out, noise, x0, xt, coef, n, count, learned_variance);
     CUDA_LAUNCHED("diffusion loss backward");
 }
 

@@ -6,8 +6,8 @@
 
 typedef struct loss_saved {
     const tensor *noise, *x0, *xt;
-    const loss_coefficients *coef; /* the engine's */
-    const real *weight;            /* the host's: scaled before they are used */
+    const loss_coefficients *coef; /* the engine's, as the weights */
+    const real *weight;
     int64_t n, c, r;
     bool learned_variance;
 } loss_saved;
@@ -15,24 +15,23 @@ typedef struct loss_saved {
 static void diffusion_loss_bwd(ctx *c, const tape_record *r)
 {
     const loss_saved *s = r->saved;
-    const arena_place mark = arena_mark(&c->scratch);
-    real *dout = tensor_grad(c, r->in[0]), *scaled = arena_alloc(&c->scratch, (size_t)s->n * sizeof *scaled, &c->error);
-    real slope;
-    if (!numbers_fetch(c, &slope, r->out->grad, 1)) return;
-    for (int64_t i = 0; i < s->n; i++) scaled[i] = slope * s->weight[i];
-    const real *weight = numbers_of(c, &c->scratch, scaled, (size_t)s->n * sizeof *scaled);
-    if (weight)
-        c->engine.diffusion_loss_bwd(dout, weight, r->in[0]->data, s->noise->data, s->x0->data, s->xt->data, s->coef,
-                                     s->n, s->c, s->r, s->learned_variance);
-    arena_release(&c->scratch, mark);
+    real *dout = tensor_grad(c, r->in[0]);
+    if (ctx_failed(c)) return;
+    c->engine.diffusion_loss_bwd(dout, r->out->grad, s->weight, r->in[0]->data, s->noise->data, s->x0->data,
+                                 s->xt->data, s->coef, s->n, s->c, s->r, s->learned_variance);
 }
 
 /* The engine's terms brought to the host, and their weighted sum. */
-static real fetch_terms(ctx *c, real mse[], real vb[], const real *terms, const real weight[], int64_t n)
+static real fetch_terms(ctx *c, real mse[], real vb[], real *terms, const real weight[], int64_t n)
 {
+    const arena_place mark = arena_mark(&c->scratch);
+    const real *fetched = numbers_read(c, &c->scratch, terms, 2 * n);
     double sum = 0;
-    if (!numbers_fetch(c, mse, terms, n) || !numbers_fetch(c, vb, terms + n, n)) return 0;
+    if (!fetched) return 0;
+    memcpy(mse, fetched, (size_t)n * sizeof *mse);
+    memcpy(vb, fetched + n, (size_t)n * sizeof *vb);
     for (int64_t i = 0; i < n; i++) sum += (double)weight[i] * ((double)mse[i] + (double)vb[i]);
+    arena_release(&c->scratch, mark);
     return (real)sum;
 }
 
@@ -46,11 +45,10 @@ tensor *op_diffusion_loss(ctx *c, real mse[], real vb[], tensor *out, const tens
     bool learned = out->dim[1] == 2 * channels;
     loss_saved s = {.noise = noise, .x0 = x0, .xt = xt, .n = n, .c = channels, .r = r, .learned_variance = learned};
     s.coef = numbers_of(c, &c->step, coef, (size_t)n * sizeof coef[0]);
-    real *kept = arena_alloc(&c->step, (size_t)n * sizeof *kept, &c->error);
+    s.weight = numbers_of(c, &c->step, weight, (size_t)n * sizeof weight[0]);
     real *terms = numbers_alloc(c, &c->step, 2 * (size_t)n * sizeof *terms);
     tensor *total = tensor_new(c, &c->step, 1, (int64_t[]){1});
     if (ctx_failed(c)) return NULL;
-    s.weight = memcpy(kept, weight, (size_t)n * sizeof *kept);
     c->engine.diffusion_loss_fwd(terms, terms + n, out->data, noise->data, x0->data, xt->data, s.coef, n, channels, r,
                                  learned);
     const real sum = fetch_terms(c, mse, vb, terms, weight, n);

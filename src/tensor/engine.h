@@ -205,10 +205,10 @@ typedef struct engine {
     /* mse[n], vb[n] of out[N,C or 2C,R] against noise[N,C,R] (R = H*W); vb only when out has 2C channels */
     void (*diffusion_loss_fwd)(real *mse, real *vb, const real *out, const real *noise, const real *x0, const real *xt,
                                const loss_coefficients *coef, int64_t n, int64_t c, int64_t r, bool learned_variance);
-    /* dout += weight[n] * d(mse[n] + vb[n])/dout; the noise part is detached inside vb */
-    void (*diffusion_loss_bwd)(real *dout, const real *weight, const real *out, const real *noise, const real *x0,
-                               const real *xt, const loss_coefficients *coef, int64_t n, int64_t c, int64_t r,
-                               bool learned_variance);
+    /* dout += dloss[0] * weight[n] * d(mse[n] + vb[n])/dout; the noise part is detached inside vb */
+    void (*diffusion_loss_bwd)(real *dout, const real *dloss, const real *weight, const real *out, const real *noise,
+                               const real *x0, const real *xt, const loss_coefficients *coef, int64_t n, int64_t c,
+                               int64_t r, bool learned_variance);
 
     /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none), and w once more in a narrow array (NULL:
      * not wanted) */

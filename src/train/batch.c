@@ -1,15 +1,16 @@
 #include "train/batch.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "diffusion/flow.h"
 #include "op/op.h"
 
-/* A tensor in the step arena, and where the host prepares its numbers. */
-static tensor *prepared(ctx *c, real **values, int dim_count, const int64_t dim[])
+/* A tensor, and where the host prepares its numbers. */
+static tensor *prepared(ctx *c, arena *a, real **values, int dim_count, const int64_t dim[])
 {
-    tensor *t = tensor_new(c, &c->step, dim_count, dim);
-    *values = t ? numbers_prepare(c, &c->step, t->data, tensor_count(t)) : NULL;
+    tensor *t = tensor_new(c, a, dim_count, dim);
+    *values = t ? numbers_prepare(c, a, t->data, tensor_count(t)) : NULL;
     return t;
 }
 
@@ -18,40 +19,55 @@ static void send(ctx *c, tensor *t, const real *values)
     if (t) numbers_send(c, t->data, values, tensor_count(t));
 }
 
-static void new_condition(ctx *c, batch *b, const denoiser *d, int64_t n)
+static void new_condition(ctx *c, arena *a, batch *b, const denoiser *d, int64_t n)
 {
     const sample_shape *k = &d->control;
-    if (d->class_count) b->label = arena_alloc(&c->step, (size_t)n * sizeof b->label[0], &c->error);
+    if (d->class_count) b->label = arena_alloc(a, (size_t)n * sizeof b->label[0], &c->error);
     if (d->context_tokens)
-        b->condition.context = prepared(c, &b->context_values, 3, (int64_t[]){n, d->context_tokens, d->context_width});
+        b->condition.context =
+            prepared(c, a, &b->context_values, 3, (int64_t[]){n, d->context_tokens, d->context_width});
     if (k->channels)
-        b->condition.control = prepared(c, &b->control_values, 4, (int64_t[]){n, k->channels, k->height, k->width});
-    if (d->null_time) b->null_time = arena_alloc_zeroed(&c->step, (size_t)n * sizeof b->null_time[0], &c->error);
+        b->condition.control = prepared(c, a, &b->control_values, 4, (int64_t[]){n, k->channels, k->height, k->width});
+    if (d->null_time) b->null_time = arena_alloc(a, (size_t)n * sizeof b->null_time[0], &c->error);
     b->condition.label = b->label;
     b->condition.null_time = b->null_time;
 }
 
-bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
+bool batch_new_in(ctx *c, arena *a, batch *b, const denoiser *d, int64_t n)
 {
     const int64_t dim[4] = {n, d->shape.channels, d->shape.height, d->shape.width};
     const size_t count = (size_t)n;
-    *b = (batch){.count = n, .target_count = n, .noise_first = n, .taught_first = n};
-    b->x0 = prepared(c, &b->x0_values, 4, dim);
-    b->noise = prepared(c, &b->noise_values, 4, dim);
-    b->xt = prepared(c, &b->xt_values, 4, dim);
+    *b = (batch){.count = n};
+    b->x0 = prepared(c, a, &b->x0_values, 4, dim);
+    b->noise = prepared(c, a, &b->noise_values, 4, dim);
+    b->xt = prepared(c, a, &b->xt_values, 4, dim);
     b->target = b->noise;
-    if (d->process.predicts == PREDICTS_VELOCITY) b->target = prepared(c, &b->target_values, 4, dim);
-    b->t = arena_alloc(&c->step, count * sizeof b->t[0], &c->error);
-    b->time = arena_alloc(&c->step, count * sizeof b->time[0], &c->error);
-    for (int64_t i = 0; b->time && i < n; i++) b->time[i] = -1;
-    new_condition(c, b, d, n);
-    b->weight = arena_alloc(&c->step, count * sizeof b->weight[0], &c->error);
-    b->coef = arena_alloc(&c->step, count * sizeof b->coef[0], &c->error);
-    b->mse = arena_alloc(&c->step, count * sizeof b->mse[0], &c->error);
-    b->vb = arena_alloc(&c->step, count * sizeof b->vb[0], &c->error);
-    b->taught_weight = arena_alloc(&c->step, count * sizeof b->taught_weight[0], &c->error);
-    b->distance = arena_alloc(&c->step, count * sizeof b->distance[0], &c->error);
+    if (d->process.predicts == PREDICTS_VELOCITY) b->target = prepared(c, a, &b->target_values, 4, dim);
+    b->example = arena_alloc(a, count * sizeof b->example[0], &c->error);
+    b->t = arena_alloc(a, count * sizeof b->t[0], &c->error);
+    b->time = arena_alloc(a, count * sizeof b->time[0], &c->error);
+    new_condition(c, a, b, d, n);
+    b->weight = arena_alloc(a, count * sizeof b->weight[0], &c->error);
+    b->coef = arena_alloc(a, count * sizeof b->coef[0], &c->error);
+    b->mse = arena_alloc(a, count * sizeof b->mse[0], &c->error);
+    b->vb = arena_alloc(a, count * sizeof b->vb[0], &c->error);
+    b->taught_weight = arena_alloc(a, count * sizeof b->taught_weight[0], &c->error);
+    b->distance = arena_alloc(a, count * sizeof b->distance[0], &c->error);
+    if (!ctx_failed(c)) batch_begin(b);
     return !ctx_failed(c);
+}
+
+bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n)
+{
+    return batch_new_in(c, &c->step, b, d, n);
+}
+
+void batch_begin(batch *b)
+{
+    b->target_count = b->noise_first = b->taught_first = b->count;
+    b->taught = NULL;
+    for (int64_t i = 0; i < b->count; i++) b->time[i] = -1;
+    if (b->null_time) memset(b->null_time, 0, (size_t)b->count * sizeof b->null_time[0]);
 }
 
 void batch_empty(batch *b)
@@ -76,12 +92,17 @@ static void fill_times(batch *b, const denoiser *d)
         if (b->time[i] < 0) b->time[i] = time_of(d, b->t[i]);
 }
 
-void batch_send(ctx *c, batch *b, const denoiser *d)
+static void send_inputs(ctx *c, batch *b)
 {
-    fill_times(b, d);
     send(c, b->xt, b->xt_values);
     send(c, b->condition.context, b->context_values);
     send(c, b->condition.control, b->control_values);
+}
+
+void batch_send_inputs(ctx *c, batch *b, const denoiser *d)
+{
+    fill_times(b, d);
+    send_inputs(c, b);
 }
 
 /* Sample i of the batch. */
@@ -105,15 +126,25 @@ static void diffuse(batch *b, int64_t i, const denoiser *d, const schedule *s)
     b->coef[i] = flow ? (loss_coefficients){0} : schedule_loss_coefficients(s, b->t[i]);
 }
 
-void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
+void batch_prepare(batch *b, const denoiser *d, const schedule *s)
 {
     fill_times(b, d);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < b->count; i++) diffuse(b, i, d, s);
+}
+
+void batch_send(ctx *c, batch *b)
+{
     send(c, b->x0, b->x0_values);
     send(c, b->noise, b->noise_values);
     if (b->target_values) send(c, b->target, b->target_values);
-    batch_send(c, b, d);
+    send_inputs(c, b);
+}
+
+void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s)
+{
+    batch_prepare(b, d, s);
+    batch_send(c, b);
 }
 
 /* Rows first to first + n - 1 of a tensor that takes no gradient, where they lie; NULL for NULL. */
@@ -167,6 +198,16 @@ tensor *batch_loss_of(ctx *c, batch *b, tensor *out)
 tensor *batch_loss(ctx *c, const denoiser *d, batch *b)
 {
     return batch_loss_of(c, b, denoiser_forward(c, d, b->xt, b->time, &b->condition));
+}
+
+bool batch_is_finite(const batch *b)
+{
+    const int64_t compared = b->taught ? b->target_count : b->count;
+    for (int64_t i = 0; i < compared; i++)
+        if (!isfinite(b->mse[i]) || !isfinite(b->vb[i])) return false;
+    for (int64_t i = b->taught_first; b->taught && i < b->count; i++)
+        if (!isfinite(b->distance[i])) return false;
+    return true;
 }
 
 bool batch_backward(ctx *c, tensor *loss)

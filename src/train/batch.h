@@ -5,7 +5,7 @@
 #include "diffusion/denoiser.h"
 #include "train/teacher.h"
 
-/* Everything a loss needs, in the step arena. Target samples come first, then those that are there to be retained, then rows
+/* Everything a loss needs. Target samples come first, then those that are there to be retained, then rows
  * of pure noise. */
 typedef struct batch {
     int64_t count, target_count;
@@ -15,7 +15,8 @@ typedef struct batch {
     /* What the prediction is compared with: the noise itself, where that is predicted and nothing else was put here. */
     tensor *target;
     real *target_values;
-    int32_t *t; /* [N] the step; of a flow the level of its noise */
+    int64_t *example; /* [N] number of its example in its set */
+    int32_t *t;       /* [N] the step; of a flow the level of its noise */
     /* [N] what the denoiser is told. Negative, as in a new batch: what follows from t, which of a flow is the middle of the level. */
     real *time;
     condition condition;     /* told to the denoiser; its members are those below */
@@ -34,18 +35,30 @@ typedef struct batch {
     real *distance;       /* [N] that term of the last pass: a mean square */
 } batch;
 
-/* An unfilled batch of n samples for this denoiser, which are all told the time. False after a failure of the context. */
+/* An unfilled batch of n samples for this denoiser, in `a`. False after a failure of the context. */
+bool batch_new_in(ctx *c, arena *a, batch *b, const denoiser *d, int64_t n);
+
+/* The same in the step arena. */
 bool batch_new(ctx *c, batch *b, const denoiser *d, int64_t n);
+
+/* As new again: samples of the target only, which are all told the time that follows from t. */
+void batch_begin(batch *b);
 
 /* Asks the teacher about the rows from taught_first on; their x_t has been sent. */
 void batch_ask(ctx *c, batch *b, const teacher *k);
 
-/* x_t, what is to be predicted, and the loss coefficients from x0, noise and t; all of them and the condition are sent to the
- * engine. `s` is the denoiser's whole schedule, which a flow does not need. */
+/* x_t, what is to be predicted, the loss coefficients and `time` from x0, noise and t, on the host. `s` is the denoiser's whole
+ * schedule, which a flow does not need. */
+void batch_prepare(batch *b, const denoiser *d, const schedule *s);
+
+/* Sends all that a loss needs of it to the engine. */
+void batch_send(ctx *c, batch *b);
+
+/* Both. */
 void batch_diffuse(ctx *c, batch *b, const denoiser *d, const schedule *s);
 
 /* Sends what the host has prepared of x_t and the condition, for a pass without a loss; fills `time`. */
-void batch_send(ctx *c, batch *b, const denoiser *d);
+void batch_send_inputs(ctx *c, batch *b, const denoiser *d);
 
 /* For a rehearsal (tensor/rehearsal.h): steps, labels and weights that are 0. */
 void batch_empty(batch *b);
@@ -55,6 +68,9 @@ tensor *batch_loss_of(ctx *c, batch *b, tensor *out);
 
 /* Forward pass and weighted loss. */
 tensor *batch_loss(ctx *c, const denoiser *d, batch *b);
+
+/* Whether the terms of the last pass are. */
+bool batch_is_finite(const batch *b);
 
 /* Walks back from a recorded loss; gradients are added up. False after a failure of the context. */
 bool batch_backward(ctx *c, tensor *loss);

@@ -61,32 +61,40 @@ void feed_told(batch *b, int64_t i, const examples *from, int64_t index, const r
 
 /* ---- the two halves ---- */
 
+/* A batch that is filled: micro-batch `micro` of step `step`, number `round` of the run. */
+typedef struct feeding {
+    const trainer *t;
+    batch *b;
+    int64_t round, step, micro;
+} feeding;
+
 /* One sample's random choices share step and sample and differ in purpose. */
-static rng_key key_of(const trainer *t, rng_purpose purpose, int64_t sample)
+static rng_key key_of(const feeding *f, rng_purpose purpose, int64_t sample)
 {
-    return (rng_key){t->plan.seed, purpose, (uint32_t)t->step, (uint32_t)sample};
+    return (rng_key){f->t->plan.seed, purpose, (uint32_t)f->step, (uint32_t)sample};
 }
 
-/* Example `index` of a set becomes row i of the batch, which is sample number `sample` of the step. */
-static void feed_example(const trainer *t, batch *b, int64_t i, const examples *from, int64_t index, int64_t sample)
+/* Row i of the batch, which is sample number `sample` of the step, becomes its example of a set. */
+static void feed_example(const feeding *f, int64_t i, const examples *from, int64_t sample)
 {
-    const rng_key noise = key_of(t, RNG_LATENT, sample), caption = key_of(t, RNG_CAPTION, sample);
+    const rng_key noise = key_of(f, RNG_LATENT, sample), caption = key_of(f, RNG_CAPTION, sample);
     const bool mirrored =
-        t->plan.flips && examples_can_mirror(from) && rng_uniform(key_of(t, RNG_FLIP, sample), 0) < 0.5;
-    examples_get(b->x0_values + i * sample_values(from->shape), from, index, mirrored, &noise);
-    feed_told(b, i, from, index, &caption, mirrored);
+        f->t->plan.flips && examples_can_mirror(from) && rng_uniform(key_of(f, RNG_FLIP, sample), 0) < 0.5;
+    examples_get(f->b->x0_values + i * sample_values(from->shape), from, f->b->example[i], mirrored, &noise);
+    feed_told(f->b, i, from, f->b->example[i], &caption, mirrored);
 }
 
 /* Reconsolidation (Equation 4): the user's image with its class, which is replaced by the null class now and then, and its time by
  * the null time, so that all branches of guidance learn. What is there to be retained is always told its time. */
-static void feed_target(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
+static void feed_target(const feeding *f, int64_t i, int64_t sample)
 {
-    const int64_t index = shuffled_at(&t->train_order, position);
-    feed_example(t, b, i, &t->train, index, sample);
-    if (b->label) b->label[i] = t->train.pictures.label[index];
-    if (rng_uniform(key_of(t, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout)
+    const trainer *t = f->t;
+    batch *b = f->b;
+    feed_example(f, i, &t->train, sample);
+    if (b->label) b->label[i] = t->train.pictures.label[b->example[i]];
+    if (rng_uniform(key_of(f, RNG_LABEL_DROP, sample), 0) < t->plan.class_dropout)
         feed_null(&t->model, t->null_context, b, i);
-    if (b->null_time) b->null_time[i] = rng_uniform(key_of(t, RNG_TIME_DROP, sample), 0) < t->plan.time_dropout;
+    if (b->null_time) b->null_time[i] = rng_uniform(key_of(f, RNG_TIME_DROP, sample), 0) < t->plan.time_dropout;
 }
 
 /* What retention has examples of: the bank, or the target pictures. */
@@ -98,14 +106,15 @@ static const examples *retained_set(const trainer *t)
 /* Retention (Equation 3): an image on the unconditional branch, or if a prompt told what to draw, told that (appendix B.2). What the
  * frozen base teaches is what it says on its null branch. Mirrored like the others: the released code gives both halves the same
  * transform. */
-static void feed_retained(trainer *t, batch *b, int64_t i, int64_t position, int64_t sample)
+static void feed_retained(const feeding *f, int64_t i, int64_t sample)
 {
+    const trainer *t = f->t;
     const examples *from = retained_set(t);
-    feed_example(t, b, i, from, shuffled_at(&t->retained_order, position), sample);
+    feed_example(f, i, from, sample);
     if (from == &t->bank && !difftuning_distils(&t->method))
-        feed_drawn(&t->model, t->null_context, b, i, from);
+        feed_drawn(&t->model, t->null_context, f->b, i, from);
     else
-        feed_null(&t->model, t->null_context, b, i);
+        feed_null(&t->model, t->null_context, f->b, i);
 }
 
 /* The weight of a term in the step's loss. */
@@ -142,18 +151,33 @@ static int64_t sample_of_row(const trainer *t, int64_t i)
     return t->plan.batch - t->plan.retained_count + s->retained_first + i - s->target_count;
 }
 
-/* Row i, of the target samples or of those to be retained; its loss counts with the weight of its half. */
-static void feed_row(trainer *t, batch *b, int64_t i, int64_t micro)
+/* Which examples the rows are: places in the walks through the target pictures and what is to be retained. */
+static void choose_examples(trainer *t, const feeding *f, int64_t rows)
 {
-    const int64_t n = t->plan.batch, retained_count = t->plan.retained_count, target_count = n - retained_count;
-    const int64_t place = sample_of_row(t, i), sample = micro * n + place;
-    const int64_t round = t->step * t->plan.accumulation + micro;
+    const int64_t retained_count = t->plan.retained_count, target_count = t->plan.batch - retained_count;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t place = sample_of_row(t, i);
+        f->b->example[i] = place < target_count
+                               ? shuffled_at(&t->train_order, f->round * target_count + place)
+                               : shuffled_at(&t->retained_order, f->round * retained_count + place - target_count);
+    }
+}
+
+/* Row i, of the target samples or of those to be retained; its loss counts with the weight of its half. */
+static void feed_row(const feeding *f, int64_t i)
+{
+    const trainer *t = f->t;
+    batch *b = f->b;
+    const int64_t retained_count = t->plan.retained_count, target_count = t->plan.batch - retained_count;
+    const int64_t place = sample_of_row(t, i), sample = f->micro * t->plan.batch + place;
+    const int64_t size = sample_values(t->model.shape);
     const bool retained = place >= target_count;
     if (retained)
-        feed_retained(t, b, i, round * retained_count + place - target_count, sample);
+        feed_retained(f, i, sample);
     else
-        feed_target(t, b, i, round * target_count + place, sample);
-    const difftuning_time drawn = difftuning_draw(&t->method, retained, key_of(t, RNG_TIMESTEP, sample));
+        feed_target(f, i, sample);
+    rng_normal(b->noise_values + i * size, size, key_of(f, RNG_NOISE, sample));
+    const difftuning_time drawn = difftuning_draw(&t->method, retained, key_of(f, RNG_TIMESTEP, sample));
     b->t[i] = drawn.t;
     if (process_is_flow(&t->model.process)) b->time[i] = (real)flow_time(drawn.t, drawn.within);
     b->weight[i] = weight_of(t, drawn.weight, retained, retained ? retained_count : target_count);
@@ -183,6 +207,7 @@ static void feed_noise(const trainer *t, batch *b, int64_t i, int64_t from)
 
 void feed_shape(const trainer *t, batch *b)
 {
+    batch_begin(b);
     b->target_count = t->share.target_count;
     b->noise_first = samples_of_share(t);
     if (difftuning_distils(&t->method)) b->taught_first = t->plan.noise_count ? 0 : b->target_count;
@@ -206,15 +231,15 @@ double feed_distil_law(const trainer *t, const batch *b, int64_t i)
 
 /* ---- the whole ---- */
 
-void feed_batch(trainer *t, batch *b, int64_t micro)
+void feed_fill(trainer *t, batch *b, int64_t round)
 {
-    const int64_t n = samples_of_share(t), all = t->plan.batch, size = sample_values(t->model.shape);
+    const int64_t n = samples_of_share(t);
+    const feeding f = {t, b, round, round / t->plan.accumulation, round % t->plan.accumulation};
     feed_shape(t, b);
-    for (int64_t i = 0; i < n; i++) feed_row(t, b, i, micro);
+    choose_examples(t, &f, n);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++)
-        rng_normal(b->noise_values + i * size, size, key_of(t, RNG_NOISE, micro * all + sample_of_row(t, i)));
+    for (int64_t i = 0; i < n; i++) feed_row(&f, i);
     for (int64_t i = n; i < b->count; i++) feed_noise(t, b, i, i - n);
     feed_taught(t, b);
-    batch_diffuse(t->c, b, &t->model, &t->schedule);
+    batch_prepare(b, &t->model, &t->schedule);
 }

@@ -405,6 +405,11 @@ static void warn_of_average(const opening *o)
                     (long long)o->s->max_train_steps, 100 * share);
 }
 
+static void fill_for(void *user, batch *b, int64_t round)
+{
+    feed_fill(user, b, round);
+}
+
 static dt_status open_all(opening *o, model_kinds kinds)
 {
     trainer *t = o->t;
@@ -424,6 +429,7 @@ static dt_status open_all(opening *o, model_kinds kinds)
     trainer_log(t, "training: %lld of them, for which %lld MiB are kept beside the weights",
                 (long long)trainset_values(&t->set), (long long)(trainset_bytes(&t->set, !t->optimizer.fused) >> 20));
     warn_of_average(o);
+    if (c->engine.memory.backing && feed_rows(t) > 0) ahead_open(&t->ahead, c, &t->model, feed_rows(t), fill_for, t);
     return c->error.status;
 }
 
@@ -449,6 +455,7 @@ dt_status trainer_check_told(const trainer *t)
 
 void trainer_close(trainer *t)
 {
+    ahead_close(t->ahead);
     examples_close(&t->train);
     examples_close(&t->validation);
     examples_close(&t->bank);

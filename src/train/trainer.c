@@ -48,6 +48,16 @@ static bool is_usable(const trainer *t, const step_result *r)
     return isfinite(r->loss_target) && (!retains || isfinite(retained)) && moments_hold(r->grad_norm);
 }
 
+/* A micro-batch of this step, filled; `room` is for one that is made now. NULL after a failure. */
+static batch *filled_batch(trainer *t, batch *room, int64_t micro)
+{
+    const int64_t round = t->step * t->plan.accumulation + micro;
+    if (t->ahead) return ahead_take(t->ahead, round);
+    if (!batch_new(t->c, room, &t->model, feed_rows(t))) return NULL;
+    feed_fill(t, room, round);
+    return room;
+}
+
 /* Forward and backward over one micro-batch; gradients are added up in the weights. */
 static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
 {
@@ -57,19 +67,18 @@ static void accumulate_micro_batch(trainer *t, int64_t micro, step_result *r)
     if (feed_rows(t) == 0) return; /* fewer samples than ranks */
     const bool distils = difftuning_distils(&t->method);
     const int64_t targets = t->plan.batch - t->plan.retained_count, by_loss = distils ? 0 : t->plan.retained_count;
-    batch b;
-    if (!batch_new(c, &b, &t->model, feed_rows(t))) return;
-    feed_batch(t, &b, micro);
-    if (distils) batch_ask(c, &b, &t->teacher);
+    batch room, *b = filled_batch(t, &room, micro);
+    if (!b) return;
+    batch_send(c, b);
+    if (distils) batch_ask(c, b, &t->teacher);
     c->recording = true;
-    tensor *loss = batch_loss(c, &t->model, &b);
+    tensor *loss = batch_loss(c, &t->model, b);
     c->recording = false;
     if (!loss) return;
-    r->loss_target += part * mean_loss(&b, 0, b.target_count, targets);
-    r->loss_bank += part * mean_loss(&b, b.target_count, distils ? b.target_count : b.count, by_loss);
-    r->loss_retained += part * mean_distance(t, &b);
-    real value;
-    if (numbers_fetch(c, &value, loss->data, 1) && isfinite(value)) batch_backward(c, loss);
+    r->loss_target += part * mean_loss(b, 0, b->target_count, targets);
+    r->loss_bank += part * mean_loss(b, b->target_count, distils ? b->target_count : b->count, by_loss);
+    r->loss_retained += part * mean_distance(t, b);
+    if (batch_is_finite(b)) batch_backward(c, loss);
     tape_clear(c);
     arena_release(&c->step, mark);
 }
@@ -78,14 +87,14 @@ void trainer_rehearse(trainer *t)
 {
     ctx *c = t->c;
     const arena_place mark = arena_mark(&c->step);
-    batch b;
+    batch room, *b = t->ahead ? ahead_any(t->ahead) : &room;
     optimizer_begin(c, &t->optimizer, 0);
-    if (feed_rows(t) > 0 && batch_new(c, &b, &t->model, feed_rows(t))) {
-        batch_empty(&b);
-        feed_shape(t, &b);
-        if (difftuning_distils(&t->method)) batch_ask(c, &b, &t->teacher);
+    if (feed_rows(t) > 0 && (t->ahead || batch_new(c, b, &t->model, feed_rows(t)))) {
+        batch_empty(b);
+        feed_shape(t, b);
+        if (difftuning_distils(&t->method)) batch_ask(c, b, &t->teacher);
         c->recording = true;
-        tensor *loss = batch_loss(c, &t->model, &b);
+        tensor *loss = batch_loss(c, &t->model, b);
         c->recording = false;
         if (loss) batch_backward(c, loss);
         tape_clear(c);

@@ -8,6 +8,7 @@
 #include "data/examples.h"
 #include "method/difftuning.h"
 #include "model/maker.h"
+#include "train/ahead.h"
 #include "train/batch.h"
 #include "train/optimizer.h"
 #include "train/told.h"
@@ -64,6 +65,7 @@ typedef struct trainer {
     schedule schedule;
     difftuning method;
     teacher teacher; /* where the method distils */
+    ahead *ahead;    /* where a device makes the steps: fills the batches; else NULL */
     /* where it stands */
     int64_t step; /* steps done, skipped ones included */
     int64_t skipped, skipped_in_row;
@@ -115,10 +117,11 @@ step_share feed_share(const step_plan *plan, int rank, int ranks);
 /* Rows of a batch of this rank. */
 int64_t feed_rows(const trainer *t);
 
-/* Fills a training batch of this rank's rows of t->plan: micro-batch `micro` of step t->step. */
-void feed_batch(trainer *t, batch *b, int64_t micro);
+/* Fills a training batch of this rank's rows of t->plan, on the host: micro-batch number `round` of the run. Of *t only the walks
+ * change. */
+void feed_fill(trainer *t, batch *b, int64_t round);
 
-/* Says which rows of it are what: the part of feed_batch that depends on t->plan only. */
+/* Says which rows of it are what: the part of feed_fill that depends on t->plan only. */
 void feed_shape(const trainer *t, batch *b);
 
 /* What the distance of a taught row of it counts for, before shares and weights. */
