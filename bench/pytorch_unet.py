@@ -26,10 +26,10 @@ CONTROL = dict(in_channels=4, conditioning_channels=3, cross_attention_dim=768, 
 TOKENS, CONTEXT, FACTOR, STEPS, SAMPLING_STEPS = 77, 768, 8, 1000, 50
 
 
-def make(kind, config, dtype):
+def make(kind, config, dtype, device):
     with torch.device("meta"):
         model = kind(**config)
-    model = model.to(dtype).to_empty(device="cpu")
+    model = model.to(dtype).to_empty(device=device)
     for p in model.parameters():
         p.data.uniform_(-0.03, 0.03)
     return model
@@ -52,8 +52,8 @@ def dtype_of(args):
 
 def make_training_step(args):
     dtype, noising = dtype_of(args), schedule()
-    unet = prepared(make(UNet2DConditionModel, UNET, dtype).eval().requires_grad_(False), args)
-    control = make(ControlNetModel, CONTROL, torch.float32).train()
+    unet = prepared(make(UNet2DConditionModel, UNET, dtype, args.device).eval().requires_grad_(False), args)
+    control = make(ControlNetModel, CONTROL, torch.float32, args.device).train()
     if args.checkpointing:
         unet.enable_gradient_checkpointing()
         control.enable_gradient_checkpointing()
@@ -63,11 +63,12 @@ def make_training_step(args):
 
     def step():
         n = args.batch
-        latents, noise = torch.randn(2, n, 4, side, side, dtype=dtype).unbind(0)
-        context, picture = torch.randn(n, TOKENS, CONTEXT, dtype=dtype), torch.rand(n, 3, FACTOR * side, FACTOR * side, dtype=dtype)
-        t = torch.randint(0, STEPS, (n,))
+        made = dict(dtype=dtype, device=args.device)
+        latents, noise = torch.randn(2, n, 4, side, side, **made).unbind(0)
+        context, picture = torch.randn(n, TOKENS, CONTEXT, **made), torch.rand(n, 3, FACTOR * side, FACTOR * side, **made)
+        t = torch.randint(0, STEPS, (n,), device=args.device)
         noisy = noising.add_noise(latents, noise, t)
-        with torch.autocast("cpu", torch.bfloat16) if dtype == torch.bfloat16 else contextlib.nullcontext():
+        with torch.autocast(args.device, torch.bfloat16) if dtype == torch.bfloat16 else contextlib.nullcontext():
             skips, middle = control(noisy, t, encoder_hidden_states=context, controlnet_cond=picture, return_dict=False)
         out = unet(noisy, t, encoder_hidden_states=context, down_block_additional_residuals=[s.to(dtype) for s in skips],
                    mid_block_additional_residual=middle.to(dtype), return_dict=False)[0]
@@ -79,14 +80,15 @@ def make_training_step(args):
 
 
 def make_sampling_step(args):
-    if args.variant == "compile":
+    if args.variant == "compile" and args.device == "cpu":
         from torch._inductor import config as inductor  # noqa: PLC0415, slow to import
         inductor.freezing = True
     dtype, solver, n, side = dtype_of(args), schedule(), args.batch, args.latents
-    unet = prepared(make(UNet2DConditionModel, UNET, dtype).eval().requires_grad_(False), args)
+    unet = prepared(make(UNet2DConditionModel, UNET, dtype, args.device).eval().requires_grad_(False), args)
     solver.set_timesteps(SAMPLING_STEPS)
     parts = 2 if args.guidance != 1 else 1
-    x, context = torch.randn(n, 4, side, side, dtype=dtype), torch.randn(parts * n, TOKENS, CONTEXT, dtype=dtype)
+    x = torch.randn(n, 4, side, side, dtype=dtype, device=args.device)
+    context = torch.randn(parts * n, TOKENS, CONTEXT, dtype=dtype, device=args.device)
     at = [0]
 
     @torch.no_grad()
@@ -109,12 +111,11 @@ def parse():
     parser.add_argument("--latents", type=int, default=32, help="their side; pictures are 8 times as wide")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--guidance", type=float, default=1, help="of sampling; 1: none")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--checkpointing", action="store_true", help="of training")
     parser.add_argument("--variant", choices=["eager", "channels_last", "compile"], default="eager")
     pytorch_rounds.add_options(parser)
-    args = parser.parse_args()
-    args.device = "cpu"
-    return args
+    return parser.parse_args()
 
 
 def main():
