@@ -65,6 +65,22 @@ static void a_file_above_the_limit_is_refused(void **state)
     assert_content(temp_path("ten"), "0123456789");
 }
 
+static void the_start_of_a_file_is_read_alone(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    char start[16] = "";
+    size_t size;
+    temp_write("ten", "0123456789", 10);
+    assert_int_equal(file_read_start(start, &size, 4, temp_path("ten"), &err), DT_OK);
+    assert_int_equal(size, 4);
+    assert_string_equal(start, "0123");
+    assert_int_equal(file_read_start(start, &size, sizeof start, temp_path("ten"), &err), DT_OK);
+    assert_int_equal(size, 10);
+    assert_string_equal(start, "0123456789");
+    assert_int_equal(file_read_start(start, &size, 4, temp_path("."), &err), DT_ERR_IO);
+}
+
 static void sha256_agrees_with_the_standard(void **state)
 {
     (void)state;
@@ -522,6 +538,7 @@ int main(void)
         cmocka_unit_test(a_mapping_shows_the_bytes_of_a_file),
         cmocka_unit_test(only_regular_files_are_read),
         cmocka_unit_test(a_file_above_the_limit_is_refused),
+        cmocka_unit_test(the_start_of_a_file_is_read_alone),
         cmocka_unit_test(sha256_agrees_with_the_standard),
         cmocka_unit_test(a_new_file_is_seen_at_the_commit_and_not_before),
         cmocka_unit_test(an_aborted_file_leaves_nothing),

@@ -24,15 +24,32 @@ int64_t reading_batch_bytes(const source *s)
     return bytes < READING_BYTES ? bytes : READING_BYTES;
 }
 
+/* Of the first bytes of a file; 0 as well where its header lies behind them. */
+static int64_t pixels_at_start(const source *s, const source_file *file)
+{
+    enum { START_BYTES = 1 << 17 };
+    char path[DT_PATH_MAX];
+    uint8_t *start = malloc(START_BYTES);
+    size_t size;
+    dt_error ignored = {0};
+    file_join(path, s->path, file->name);
+    const bool read = start && file_read_start(start, &size, START_BYTES, path, &ignored) == DT_OK;
+    const int64_t pixels = read ? image_pixels(start, size) : 0;
+    free(start);
+    return pixels;
+}
+
 /* Pixels that the header of a file promises; 0 where it cannot be read. */
 static int64_t pixels_of_file(source *s, const source_file *file)
 {
+    int64_t pixels = s->is_archive ? 0 : pixels_at_start(s, file);
+    if (pixels) return pixels;
     uint8_t *data = NULL;
     char *reason = NULL;
     size_t size;
     dt_error ignored = {0};
     source_read(&data, &size, &reason, s, file, &ignored);
-    const int64_t pixels = data ? image_pixels(data, size) : 0;
+    pixels = data ? image_pixels(data, size) : 0;
     free(data);
     free(reason);
     return pixels;

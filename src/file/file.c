@@ -134,6 +134,16 @@ dt_status file_read_all(char **data, size_t *size, const char *path, size_t limi
     return err->status;
 }
 
+dt_status file_read_start(void *data, size_t *size, size_t room, const char *path, dt_error *err)
+{
+    int fd;
+    if (open_regular(&fd, size, path, err) != DT_OK) return err->status;
+    if (*size > room) *size = room;
+    read_exactly(fd, data, *size, path, err);
+    close(fd);
+    return err->status;
+}
+
 /* ---- something else under a file's name ---- */
 
 static bool begins(const char *text, size_t size, const char *with)

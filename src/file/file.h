@@ -49,6 +49,9 @@ void file_map_drop(const file_map *m, const void *data, size_t size);
  * than `limit` bytes is refused (DT_ERR_FORMAT) before memory is taken. */
 dt_status file_read_all(char **data, size_t *size, const char *path, size_t limit, dt_error *err);
 
+/* Reads the first `room` bytes of a regular file, or all that there are: *size. */
+dt_status file_read_start(void *data, size_t *size, size_t room, const char *path, dt_error *err);
+
 /* What a file's first bytes show it to be in place of what its name says: a web page, a Git LFS or git-annex pointer, as words for
  * a message ("FILE is ..."); NULL for anything else. */
 const char *file_stands_for(const void *data, size_t size);
