@@ -41,7 +41,7 @@ dt_status convergence_open(convergence *k, const measures *m, const trainer *t, 
 typedef struct taker {
     ctx *c;
     const convergence *k;
-    const example_table *control;
+    const drawing *drawing;
     int64_t side;
     double sum, squares;
     int64_t shown; /* pictures of the strip */
@@ -79,7 +79,7 @@ static void take_one(taker *k, const float *picture, int64_t i)
     uint8_t *rgb = arena_alloc(&k->c->scratch, (size_t)(pixels * (3 + channels)), &k->c->error);
     if (!rgb) return;
     uint8_t *map = rgb + 3 * pixels;
-    const uint8_t *control = example_table_row(k->control, i, 0);
+    const uint8_t *control = example_table_row(&k->drawing->told->control, drawing_example(k->drawing, i), 0);
     to_bytes(rgb, picture, pixels);
     if (annotate(k->c, &k->k->annotator, map, rgb, k->side, k->side) == DT_OK) {
         const double value = compare(k, control, map);
@@ -118,7 +118,7 @@ dt_status convergence_take(const convergence *v, const measures *m, trainer *t, 
     const arena_place mark = arena_mark(&c->model);
     taker k = {.c = c,
                .k = v,
-               .control = &m->drawing.told->control,
+               .drawing = &m->drawing,
                .side = t->resolution,
                .shown = shown_of(v),
                .strip = arena_alloc(&c->model, strip_bytes(v, t->resolution), &c->error)};

@@ -14,16 +14,23 @@ sample_shape drawing_picture_shape(const drawing *d)
     return (sample_shape){codec_picture_channels(d->codec), s->height * d->codec->factor, s->width * d->codec->factor};
 }
 
-/* What samples number first.. are told of a table as a tensor [n, ..] in the step arena. */
-static tensor *rows_of(ctx *c, const example_table *t, int64_t count, int64_t first, int64_t n)
+int64_t drawing_example(const drawing *d, int64_t number)
 {
+    const int64_t i = number % d->told->count;
+    return d->order ? d->order[i] : i;
+}
+
+/* What samples number first.. are told of a table as a tensor [n, ..] in the step arena; NULL: nothing. */
+static tensor *rows_of(ctx *c, const drawing *d, const example_table *t, int64_t first, int64_t n)
+{
+    if (!t->row) return NULL;
     int64_t dim[TENSOR_DIM_MAX] = {n};
     const int64_t values = example_table_values(t);
     memcpy(dim + 1, t->dim, (size_t)t->dim_count * sizeof *dim);
     tensor *rows = tensor_new(c, &c->step, t->dim_count + 1, dim);
     real *prepared = rows ? numbers_prepare(c, &c->step, rows->data, n * values) : NULL;
     for (int64_t i = 0; prepared && i < n; i++)
-        example_table_get(prepared + i * values, t, (first + i) % count, (first + i) / count, false);
+        example_table_get(prepared + i * values, t, drawing_example(d, first + i), (first + i) / d->told->count, false);
     if (prepared) numbers_send(c, rows->data, prepared, n * values);
     return rows;
 }
@@ -34,8 +41,8 @@ static condition condition_of(ctx *c, const drawing *d, int64_t first, int64_t n
     int32_t *label = d->labels ? arena_alloc(&c->step, (size_t)n * sizeof *label, &c->error) : NULL;
     for (int64_t i = 0; label && i < n; i++) label[i] = class_list_at(d->labels, first + i);
     k.label = label;
-    if (d->told && d->told->context.row) k.context = rows_of(c, &d->told->context, d->told->count, first, n);
-    if (d->told && d->told->control.row) k.control = rows_of(c, &d->told->control, d->told->count, first, n);
+    if (d->told) k.context = rows_of(c, d, &d->told->context, first, n);
+    if (d->told) k.control = rows_of(c, d, &d->told->control, first, n);
     return k;
 }
 

@@ -11,10 +11,10 @@
 typedef struct drawing {
     sampler sampler;
     const class_list *labels; /* of each number; NULL: the denoiser takes none */
-    const examples *
-        told; /* contexts and controls, example number % count, caption number / count; NULL: the denoiser takes none */
-    const codec *codec; /* of the pictures; NULL: nobody wants pictures */
-    int64_t batch;      /* so many at a time */
+    const examples *told;     /* contexts and controls: drawing_example; NULL: the denoiser takes none */
+    const int32_t *order;     /* [told->count] of those examples; NULL: as they stand */
+    const codec *codec;       /* of the pictures; NULL: nobody wants pictures */
+    int64_t batch;            /* so many at a time */
     bool shared; /* of several ranks each draws its batches: rank 0 by drawing_run, the others by drawing_follow */
 } drawing;
 
@@ -27,6 +27,9 @@ typedef struct drawn {
 
 /* What a batch is drawn for. False: no more. */
 typedef bool drawing_taker(void *user, drawn *b);
+
+/* What sample `number` is told: this example of d->told, of its captions number `number` / count. */
+int64_t drawing_example(const drawing *d, int64_t number);
 
 /* Draws samples number first..last-1 and hands them over batch by batch. */
 dt_status drawing_run(ctx *c, const drawing *d, int64_t first, int64_t last, drawing_taker *take, void *user);

@@ -97,7 +97,9 @@ dt_status measure_draw(const measures *m, trainer *t, int64_t count, drawing_tak
 static drawing grid_drawing(const measures *m)
 {
     drawing d = m->drawing;
-    if (m->grid_told.count) d.told = &m->grid_told;
+    if (!m->grid_told.count) return d;
+    d.told = &m->grid_told;
+    d.order = NULL;
     return d;
 }
 
@@ -117,11 +119,14 @@ static dt_status draw_grid(const measures *m, const trainer *t, const float *x, 
 {
     const sample_shape shape = drawing_picture_shape(&m->drawing);
     const dataset *d = &t->train.pictures;
+    const bool told = m->drawing.labels && m->drawing.told; /* a column of its own for each */
+    const int64_t columns = told && m->sample_count < m->labels.count ? m->sample_count : m->labels.count;
     const grid_pictures pictures = {.x = x,
                                     .count = m->sample_count,
                                     .channels = shape.channels,
                                     .size = shape.height,
-                                    .class_list_count = d->class_count,
+                                    .class_list = told ? m->labels.class : NULL,
+                                    .class_list_count = told ? columns : d->class_count,
                                     .class_name = d->class_name,
                                     .class_name_count = d->class_count};
     return grid_draw(grid, labelled, &pictures, &t->c->error);
@@ -188,12 +193,45 @@ static const examples *told_by(const trainer *t)
     return t->validation.count ? &t->validation : &t->train;
 }
 
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* An order in the model arena of which every beginning is spread over the set, because sets stand class by class: steps of about the
+ * golden section, which have no divisor with the count. */
+static int32_t *spread_order(ctx *c, int64_t count)
+{
+    int32_t *order = arena_alloc(&c->model, (size_t)count * sizeof *order, &c->error);
+    int64_t stride = (int64_t)(0.6180339887498949 * (double)count);
+    while (common_divisor(count, stride) != 1) stride++;
+    for (int64_t i = 0; order && i < count; i++) order[i] = (int32_t)(i * stride % count);
+    return order;
+}
+
+/* Samples are told what held-out examples say, and are of their classes. */
+static dt_status tell_examples(measures *m, const trainer *t)
+{
+    ctx *c = t->c;
+    const examples *told = told_by(t);
+    int32_t *order = spread_order(c, told->count);
+    if (!order || class_list_all(&m->labels, c, told->count) != DT_OK) return c->error.status;
+    for (int64_t i = 0; i < told->count; i++) m->labels.class[i] = told->pictures.label[order[i]];
+    m->drawing.told = told;
+    m->drawing.order = order;
+    return DT_OK;
+}
+
 static dt_status open_drawing(measures *m, const trainer *t, const dt_settings *s)
 {
     ctx *c = t->c;
-    m->drawing = (drawing){.told = told_by(t), .codec = &t->codec, .batch = s->sample_batch_size};
+    m->drawing = (drawing){.codec = &t->codec, .batch = s->sample_batch_size};
     if (t->model.class_count) m->drawing.labels = &m->labels;
-    if (class_list_all(&m->labels, c, t->model.class_count) != DT_OK) return c->error.status;
+    if (told_by(t))
+        tell_examples(m, t);
+    else
+        class_list_all(&m->labels, c, t->model.class_count);
+    if (ctx_failed(c)) return c->error.status;
     return sampler_open(&m->drawing.sampler, &t->model, s, &c->error);
 }
 

@@ -28,8 +28,8 @@ typedef struct measures {
     int64_t obedience_count;                         /* samples of measure/convergence.h; 0: none */
     bool validates, draws_grids, measures_distances; /* what is wanted */
     bool averaged;                                   /* samples are drawn with the averages of the weights */
-    class_list labels;
-    drawing drawing;    /* open where samples are wanted */
+    class_list labels;                               /* of samples that are told more: the classes of those examples */
+    drawing drawing;                                 /* open where samples are wanted */
     examples grid_told; /* what grids are told where prompts are given for them; count 0: the same as all samples */
     meter meter;        /* open where distances are wanted; its reference are the held-out images */
 } measures;
