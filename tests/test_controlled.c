@@ -2,9 +2,11 @@
  * that it is for another base. */
 #include "latent_fixture.h"
 #include "control_fixture.h"
+#include "inside_fixture.h"
 
 #include "engine/open.h"
 #include "image/image_codec.h"
+#include "measure/measure.h"
 #include "model/sd/controlnet_file.h"
 
 /* base and wide: UNets of two shapes; other: one of the first's with other weights; edges/: a control for each picture. */
@@ -426,13 +428,13 @@ static dt_settings watched_settings(const char *output)
 }
 
 /* How many lines of a run's metrics have `text`. */
-static int lines_with(const char *run, const char *text)
+static int lines_with(const char *folder, const char *text)
 {
     char name[64], *all;
     size_t size;
     int count = 0;
     dt_error err = {0};
-    snprintf(name, sizeof name, "%s/metrics.jsonl", run);
+    snprintf(name, sizeof name, "%s/metrics.jsonl", folder);
     assert_int_equal(file_read_all(&all, &size, temp_path(name), 1 << 20, &err), DT_OK);
     for (const char *at = all; (at = strstr(at, text)); at++) count++;
     free(all);
@@ -453,6 +455,29 @@ static void obedience_is_measured_once_a_step(void **state)
     const file_hash watched = fixture_result("watched");
     s.convergence_steps = 0;
     assert_string_equal(fixture_bits(s).hex, watched.hex);
+}
+
+/* Their classes and controls are those of the same pictures, each once, and a few samples have all classes among them. */
+static void samples_on_the_way_are_told_one_picture_each(void **state)
+{
+    (void)state;
+    measures m;
+    bool told[FIXTURE_CLASSES * 4] = {false}, seen[FIXTURE_CLASSES] = {false};
+    open_inside(watched_settings("told"));
+    assert_int_equal(measures_open(&m, &run.t, &run.s, model_kinds_all), DT_OK);
+    const examples *from = m.drawing.told;
+    assert_int_equal(from->count, FIXTURE_CLASSES * 4);
+    for (int64_t i = 0; i < from->count; i++) {
+        const int64_t example = drawing_example(&m.drawing, i);
+        assert_false(told[example]);
+        told[example] = true;
+        assert_int_equal(class_list_at(m.drawing.labels, i), from->pictures.label[example]);
+        if (i < 4) seen[from->pictures.label[example]] = true;
+    }
+    for (int k = 0; k < FIXTURE_CLASSES; k++) assert_true(seen[k]);
+    assert_int_equal(drawing_example(&m.drawing, from->count), drawing_example(&m.drawing, 0));
+    measures_close(&m);
+    close_inside();
 }
 
 /* No measure is below -1: two in a row are there behind the first step. */
@@ -592,6 +617,7 @@ int main(void)
         cmocka_unit_test(it_predicts_what_its_base_does_and_more),
         cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
         cmocka_unit_test(obedience_is_measured_once_a_step),
+        cmocka_unit_test(samples_on_the_way_are_told_one_picture_each),
         cmocka_unit_test(a_run_ends_where_samples_obey),
         cmocka_unit_test(the_report_tells_when),
         cmocka_unit_test(the_base_of_an_unlocked_one_is_its_own),
