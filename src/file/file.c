@@ -138,8 +138,9 @@ dt_status file_read_start(void *data, size_t *size, size_t room, const char *pat
 {
     int fd;
     if (open_regular(&fd, size, path, err) != DT_OK) return err->status;
-    if (*size > room) *size = room;
-    read_exactly(fd, data, *size, path, err);
+    const ssize_t n = read_up_to(fd, data, room);
+    *size = n > 0 ? (size_t)n : 0;
+    if (n < 0) error_set_errno(err, "cannot read %s", path);
     close(fd);
     return err->status;
 }
@@ -177,16 +178,11 @@ const char *file_stands_for(const void *data, size_t size)
 
 dt_status file_check_content(const char *path, dt_error *err)
 {
-    int fd;
     size_t size;
     char start[512];
-    if (open_regular(&fd, &size, path, err) != DT_OK) return err->status;
-    ssize_t n = read_up_to(fd, start, sizeof start);
-    const char *other = n > 0 ? file_stands_for(start, (size_t)n) : NULL;
-    if (n < 0) error_set_errno(err, "cannot read %s", path);
-    if (other) error_set(err, DT_ERR_FORMAT, "%s is %s", path, other);
-    close(fd);
-    return err->status;
+    if (file_read_start(start, &size, sizeof start, path, err) != DT_OK) return err->status;
+    const char *other = file_stands_for(start, size);
+    return other ? error_set(err, DT_ERR_FORMAT, "%s is %s", path, other) : DT_OK;
 }
 
 /* ---- SHA-256 ---- */

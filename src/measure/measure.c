@@ -210,10 +210,8 @@ static int32_t *spread_order(ctx *c, int64_t count)
 }
 
 /* Samples are told what held-out examples say, and are of their classes. */
-static dt_status tell_examples(measures *m, const trainer *t)
+static dt_status tell_examples(measures *m, ctx *c, const examples *told)
 {
-    ctx *c = t->c;
-    const examples *told = told_by(t);
     int32_t *order = spread_order(c, told->count);
     if (!order || class_list_all(&m->labels, c, told->count) != DT_OK) return c->error.status;
     for (int64_t i = 0; i < told->count; i++) m->labels.class[i] = told->pictures.label[order[i]];
@@ -225,10 +223,11 @@ static dt_status tell_examples(measures *m, const trainer *t)
 static dt_status open_drawing(measures *m, const trainer *t, const dt_settings *s)
 {
     ctx *c = t->c;
+    const examples *told = told_by(t);
     m->drawing = (drawing){.codec = &t->codec, .batch = s->sample_batch_size};
     if (t->model.class_count) m->drawing.labels = &m->labels;
-    if (told_by(t))
-        tell_examples(m, t);
+    if (told)
+        tell_examples(m, c, told);
     else
         class_list_all(&m->labels, c, t->model.class_count);
     if (ctx_failed(c)) return c->error.status;

@@ -98,6 +98,7 @@ static void guard_kernels(engine *e)
 {
     const size_t first = offsetof(engine, round) / sizeof(void *), count = sizeof *e / sizeof(void *) - first;
     void *thunk;
+    _Static_assert((sizeof *e - offsetof(engine, round)) / sizeof(void *) <= SLOTS_MAX, "more kernels than thunks");
     for (size_t i = 0; i < count; i++) {
         void **entry = (void **)(void *)e + first + i;
         memcpy(&kernel[i], entry, sizeof kernel[i]);
