@@ -339,10 +339,11 @@ dt_status dt_settings_save(const dt_settings *s, const char *path, char message[
 
 /* ---- context ---- */
 
-/* Opens an engine for s->device, s->threads and s->isa. Processes that mpirun or srun started together find each other here, unless
- * s->ranks says otherwise, and make each call of the context together (docs/ranks.md): DT_ERR_UNSUPPORTED where they cannot. Then
- * dt_close waits for the others, and a process that follows has an empty message where another tells the reason. *out is set even on failure (so that dt_message works), except when
- * memory for the context itself is missing; close it in every case. */
+/* Opens an engine for s->device, s->threads and s->isa. Processes that mpirun, srun or torchrun started together find each other
+ * here, unless s->ranks says otherwise, and make each call of the context together (docs/ranks.md): DT_ERR_UNSUPPORTED where they
+ * cannot, DT_ERR_IO where one does not come. Then dt_close waits for the others, and a process that follows has an empty message where
+ * another tells the reason. *out is set even on failure (so that dt_message works), except when memory for the context itself is
+ * missing; close it in every case. */
 dt_status dt_open(dt_context **out, const dt_settings *s);
 void dt_close(dt_context *ctx);
 

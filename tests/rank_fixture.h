@@ -10,61 +10,9 @@
 #include <unistd.h>
 
 #include "rank/rank.h"
+#include "rank/wire_tcp.h"
 
 enum { FIXTURE_RANKS_MAX = 4 };
-
-/* ---- a wire of sockets ---- */
-
-typedef struct socket_wire {
-    int fd[FIXTURE_RANKS_MAX];
-    rank_part *part;
-    size_t *done; /* bytes of each */
-    int count;
-} socket_wire;
-
-static inline dt_status socket_begin(void *state, const rank_part part[], int count, dt_error *err)
-{
-    socket_wire *w = state;
-    (void)err;
-    free(w->part);
-    free(w->done);
-    w->part = malloc((size_t)(count + 1) * sizeof *part);
-    w->done = calloc((size_t)count + 1, sizeof *w->done);
-    memcpy(w->part, part, (size_t)count * sizeof *part);
-    w->count = count;
-    return DT_OK;
-}
-
-/* A peer that has died is for others to find out. */
-static inline dt_status socket_test(void *state, bool *done, dt_error *err)
-{
-    socket_wire *w = state;
-    bool busy[2][FIXTURE_RANKS_MAX] = {{false}};
-    (void)err;
-    *done = true;
-    for (int i = 0; i < w->count; i++) {
-        const rank_part *p = &w->part[i];
-        while (w->done[i] < p->bytes && !busy[p->sends][p->peer]) {
-            char *at = (char *)p->data + w->done[i];
-            const size_t left = p->bytes - w->done[i];
-            const ssize_t n = p->sends ? send(w->fd[p->peer], at, left, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                       : recv(w->fd[p->peer], at, left, MSG_DONTWAIT);
-            if (n > 0) w->done[i] += (size_t)n;
-            busy[p->sends][p->peer] = n <= 0;
-        }
-        busy[p->sends][p->peer] |= w->done[i] < p->bytes;
-        *done &= w->done[i] == p->bytes;
-    }
-    return DT_OK;
-}
-
-static inline void socket_close(void *state, bool together)
-{
-    socket_wire *w = state;
-    (void)together;
-    free(w->part);
-    free(w->done);
-}
 
 /* ---- children ---- */
 
@@ -73,15 +21,13 @@ typedef int rank_body(rank_group *g, void *user);
 
 static inline int rank_child(int fd[][FIXTURE_RANKS_MAX], int index, int count, rank_body *body, void *user)
 {
-    socket_wire w = {0};
     rank_group *g = NULL;
+    rank_wire wire;
     dt_error err = {0};
     for (int i = 0; i < count; i++)
-        for (int k = 0; k < count; k++) {
-            if (i == index && k != index) w.fd[k] = fd[i][k];
+        for (int k = 0; k < count; k++)
             if (i != index && i != k) close(fd[i][k]);
-        }
-    const rank_wire wire = {index, count, &w, socket_begin, socket_test, socket_close};
+    if (wire_tcp_over(&wire, index, count, fd[index], &err) != DT_OK) return 99;
     if (ranks_open_over(&g, &wire, &err) != DT_OK) return 99;
     return body(g, user);
 }

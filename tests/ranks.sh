@@ -1,17 +1,19 @@
 #!/bin/bash
-# ranks.sh PROGRAM COUNT [SEED]: training by 2, 3 and 4 processes of mpirun, one of which is ended at random moments until COUNT
+# ranks.sh PROGRAM LAUNCHER COUNT [SEED]: training by 2, 3 and 4 processes, one of which is ended at random moments until COUNT
 # were ended by kill -9, and about as many by SIGTERM; the same command goes on until the run is finished, then the next run begins.
-# Checked after each end: mpirun ends (within 120 seconds, on a machine that others use too) and leaves no process; no checkpoint that
-# was there is lost, and the next call goes on from the newest; after SIGTERM all ranks stop with a checkpoint and mpirun's status is
-# 75; where a rank names the one that was killed, the checkpoint that it names is there. What is finished has the bytes of the run by as
-# many ranks that was never stopped. With COUNT 0 two runs by two ranks are compared and no more, as the suite does. Says "skipped" where
-# mpirun or the program's module is missing. Works in a folder of its own under TMPDIR.
+# LAUNCHER is mpirun, torchrun (of $PYTHON's PyTorch), or hand: processes with torchrun's variables. Checked after each end: all
+# processes end (within 120 seconds, on a machine that others use too); no checkpoint that was there is lost, and the next call goes on
+# from the newest; after SIGTERM all ranks stop with a checkpoint and status 75; where a rank names the one that was killed, the
+# checkpoint that it names is there, and one always does where no launcher ends the others. What is finished has the bytes of the run by
+# as many ranks that was never stopped. With COUNT 0 two runs by two ranks are compared and no more, as the suite does. Says "skipped"
+# where mpirun or the program's module is missing. Works in a folder of its own under TMPDIR.
 set -eu
 program=$(realpath "$1")
 source=$(realpath "$(dirname "$0")/..")
-count=$2
-RANDOM=${3:-1}
-if ! command -v mpirun >/dev/null || [ ! -e "$(dirname "$program")/libdifftune_mpi.so" ]; then
+launcher=$2
+count=$3
+RANDOM=${4:-1}
+if [ $launcher = mpirun ] && { ! command -v mpirun >/dev/null || [ ! -e "$(dirname "$program")/libdifftune_mpi.so" ]; }; then
     echo "skipped: no mpirun, or a build without -DDT_MPI=ON"
     exit 77
 fi
@@ -29,9 +31,35 @@ fail() {
     exit 1
 }
 
-# The run in the folder $1 by $ranks ranks; becomes mpirun.
+by_torchrun() { exec "${PYTHON:-python3}" -B -m torch.distributed.run --nproc-per-node $ranks --no-python "$@"; }
+by_mpirun() { exec mpirun --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 -n $ranks "$@"; }
+
+# As launchers do, ends the others 20 seconds after one was ended: who has not met the others yet waits for them. Ends with 0 or 75
+# where all ranks do, else with 1.
+by_hand() {
+    local index status together=none watchdog='' pids=()
+    export WORLD_SIZE=$ranks MASTER_ADDR=localhost MASTER_PORT=$((20000 + RANDOM % 10000))
+    for ((index = 0; index < ranks; index++)); do
+        RANK=$index "$@" &
+        pids+=($!)
+    done
+    while [ -n "$(jobs -r)" ]; do
+        status=0
+        wait -n || status=$?
+        [ $together = none ] && together=$status
+        [ $together = $status ] || together=1
+        [ $status = 137 ] && [ -z "$watchdog" ] || continue
+        (sleep 20 && kill -KILL "${pids[@]}" 2>/dev/null) &
+        watchdog=$!
+        disown $watchdog
+    done
+    [ -z "$watchdog" ] || kill $watchdog 2>/dev/null || true
+    exit $together
+}
+
+# The run in the folder $1 by $ranks ranks; ends the process.
 train() {
-    exec mpirun --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 4 -n $ranks "$program" train --method pretrain --train-data pictures --resolution 16 \
+    by_$launcher "$program" train --method pretrain --train-data pictures --resolution 16 \
         --patch-size 4 --hidden-size 32 --depth 2 --num-heads 2 --train-batch-size 6 --max-train-steps 24 --checkpointing-steps 2 \
         --validation-steps 12 --validation-count 2 --sample-steps 12 --num-samples 4 --num-inference-steps 5 --threads 1 \
         --output-dir "$1"
@@ -40,7 +68,7 @@ train() {
 newest() { find run/checkpoints -name 'step-*' 2>/dev/null | grep -E 'step-[0-9]+$' | sed 's/.*-0*//' | sort -n | tail -1; }
 went_on_from() { sed -n -E 's/^resuming .*step-0*([0-9]+).*/\1/p' log | head -1; }
 
-# Ends one of the ranks of mpirun $1; `signal` is then how, "" where there was none any more.
+# Ends one of the ranks, children of $1; `signal` is then how, "" where there was none any more.
 end_one() {
     local pids
     signal=
@@ -77,6 +105,8 @@ check_end() {
             step=$(sed -n -E 's/.*the checkpoint of step ([0-9]+) is good.*/\1/p' log | head -1)
             [ -z "$step" ] || [ -d "run/checkpoints/step-$(printf %08d "$step")" ] || fail "no checkpoint of step $step"
             told=$((told + 1))
+        elif [ $launcher = hand ] && grep -q '^ranks:' log && ! grep -q '^wrote run/final' log; then
+            fail "nobody names the rank that was killed"
         fi
         ;;
     esac
@@ -104,6 +134,7 @@ while [ "$kills" -lt "$count" ]; do
         end_one $pid
         began=$SECONDS status=0
         wait $pid || status=$?
+        [ $launcher != torchrun ] || ! grep -q ': stopped at step' log || status=75 # its own is 1 for any failure
         check_end $status $((SECONDS - began))
     done
     cmp run/final/model.safetensors whole$ranks/final/model.safetensors || fail "another result"

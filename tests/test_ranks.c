@@ -119,7 +119,7 @@ static void processes_that_cannot_reach_each_other_are_refused(void **state)
     setenv("RANK", "0", 1);
     setenv("WORLD_SIZE", "2", 1);
     assert_int_equal(fixture_train(&s, -1), DT_ERR_UNSUPPORTED);
-    assert_non_null(strstr(fixture_message, "torchrun started 2 processes"));
+    assert_non_null(strstr(fixture_message, "torchrun started 2 processes, which find each other at MASTER_ADDR"));
     assert_false(file_exists(temp_path("refused")));
     s.ranks = DT_RANKS_ALONE;
     fixture_train_to_the_end(&s);

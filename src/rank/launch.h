@@ -7,7 +7,7 @@
 typedef struct launch {
     const char *by; /* "mpirun", "srun", "torchrun"; NULL: the process was started alone */
     int index, count;
-    bool has_mpi; /* an MPI started this way finds its other processes */
+    bool has_mpi; /* an MPI started this way finds its other processes; else they meet by themselves (rank/places.h) */
 } launch;
 
 /* Reads the variables of Open MPI's and MPICH's mpirun, of srun, and of torchrun. */

@@ -9,10 +9,12 @@
 
 #include "base/clock.h"
 #include "rank/launch.h"
+#include "rank/wire_tcp.h"
 
 #define MODULE "libdifftune_mpi.so"
 
-static const double WATCH_SECONDS = 20; /* for all ranks to find the first */
+static const double MEETING_SECONDS = 300; /* for all ranks to come; machines start them at different times */
+static const double WATCH_SECONDS = 20;    /* for all ranks to find the first, once they are there */
 
 /* ---- waiting ---- */
 
@@ -140,7 +142,7 @@ dt_status rank_heard_end(rank_group *r, const rank_order *order, dt_error *err)
 
 /* The module is looked for as that of an engine is (engine/device.c). Its MPI looks for parts of its own, which ask for the symbols of
  * all. */
-static dt_status load(rank_wire *wire, const launch *l, dt_error *err)
+static dt_status load_mpi(rank_wire *wire, const launch *l, dt_error *err)
 {
     void *module = dlopen(MODULE, RTLD_NOW | RTLD_GLOBAL);
     if (!module)
@@ -169,19 +171,15 @@ dt_status ranks_open(rank_group **out, dt_error *err)
     rank_wire wire;
     *out = NULL;
     if (l.count == 1) return DT_OK;
-    if (!l.has_mpi)
-        return error_set(err, DT_ERR_UNSUPPORTED,
-                         "%s started %d processes, which have no way to each other: start them with mpirun or srun; or "
-                         "give --ranks alone for calls that have nothing to do with each other",
-                         l.by, l.count);
-    if (load(&wire, &l, err) != DT_OK) return err->status;
+    if ((l.has_mpi ? load_mpi(&wire, &l, err) : wire_tcp_open(&wire, &l, MEETING_SECONDS, err)) != DT_OK)
+        return err->status;
     return ranks_open_over(out, &wire, err);
 }
 
 /* Where a network lets no connection through, nobody watches, and what started the processes ends them. */
 static dt_status open_watch(rank_group *r, dt_error *err)
 {
-    watch_place place = {0};
+    meet_place place = {0};
     bool *connected = malloc((size_t)r->count * sizeof *connected), mine;
     if (!connected) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
     const bool listens = r->index > 0 || watch_listen(&r->watch, r->count, &place);

@@ -3,32 +3,21 @@
 #ifndef RANK_WATCH_H
 #define RANK_WATCH_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-enum { WATCH_ADDRESSES = 8 };
-
-/* Where rank 0 listens, for the others. */
-typedef struct watch_place {
-    uint32_t address[WATCH_ADDRESSES]; /* IPv4, as the network has them; 0: none */
-    uint16_t port;
-    char host[64];
-    uint64_t token[2]; /* which who connects must know */
-} watch_place;
+#include "rank/meet.h"
 
 typedef struct rank_watch {
     int index, count;
-    int *
-        fd; /* [count] of rank 0: to each, -1 where there is none; of others the one to rank 0 in fd[0]. NULL: nobody watches */
+    /* [count] of rank 0: to each, -1 where there is none; of others the one to rank 0 in fd[0]. NULL: nobody watches */
+    int *fd;
     int listening;
 } rank_watch;
 
 /* Rank 0 begins to listen. False: it cannot. */
-bool watch_listen(rank_watch *w, int count, watch_place *place);
+bool watch_listen(rank_watch *w, int count, meet_place *place);
 
 /* Rank 0 takes all others in, or another rank connects, within so many seconds. False: it could not be done. */
-bool watch_accept(rank_watch *w, const watch_place *place, double seconds);
-bool watch_connect(rank_watch *w, int index, const watch_place *place, double seconds);
+bool watch_accept(rank_watch *w, const meet_place *place, double seconds);
+bool watch_connect(rank_watch *w, int index, const meet_place *place, double seconds);
 
 /* The rank that has ended without a farewell; -1: none is known. Does not wait. */
 int watch_lost(rank_watch *w);

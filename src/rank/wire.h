@@ -1,5 +1,5 @@
-/* What carries bytes between the processes of one call. A module that is loaded when it is asked for fills it (src/mpi/), or a
- * test. */
+/* What carries bytes between the processes of one call: connections by TCP (rank/wire_tcp.h), or a module that is loaded when it is
+ * asked for (src/mpi/). */
 #ifndef RANK_WIRE_H
 #define RANK_WIRE_H
 
@@ -20,7 +20,8 @@ typedef struct rank_part {
 typedef struct rank_wire {
     int index, count; /* as the library itself says */
     void *state;
-    /* Begins all of these transfers; none else is under way, and the memory stays as it is until they are done. */
+    /* Begins all of these transfers; none else is under way, and the list and the memory stay as they are until they are
+     * done. */
     dt_status (*begin)(void *state, const rank_part part[], int count, dt_error *err);
     /* Whether they are done; never waits. */
     dt_status (*test)(void *state, bool *done, dt_error *err);
