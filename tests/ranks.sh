@@ -48,7 +48,7 @@ by_hand() {
         wait -n || status=$?
         [ $together = none ] && together=$status
         [ $together = $status ] || together=1
-        [ $status = 137 ] && [ -z "$watchdog" ] || continue
+        case $status:$watchdog in *:?* | 0: | 75:) continue ;; esac
         (sleep 20 && kill -KILL "${pids[@]}" 2>/dev/null) &
         watchdog=$!
         disown $watchdog
