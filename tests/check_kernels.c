@@ -308,7 +308,7 @@ static int bench_all(const char *name)
     dt_error err = {0};
     int threads = omp_get_max_threads();
     if (name && !strcmp(name, "cuda")) {
-        if (device_load(&e, &err) == DT_OK) bench_device(&e);
+        if (device_load(&e, 0, &err) == DT_OK) bench_device(&e);
         if (err.status != DT_OK) fprintf(stderr, "check_kernels: %s\n", err.message);
         return err.status != DT_OK;
     }
@@ -328,7 +328,7 @@ static int compare_instruction_sets(void)
     for (; engine_cpu_fill(&other, isa, &err) == DT_OK; isa++) failures += compare_all(&portable, &other);
     if (isa <= CPU_ISA_HIGHEST) printf("the rest is skipped: %s\n", err.message);
     error_clear(&err);
-    if (device_load(&other, &err) == DT_OK)
+    if (device_load(&other, 0, &err) == DT_OK)
         failures += compare_all(&portable, &other);
     else
         printf("the GPU is skipped: %s\n", err.message);

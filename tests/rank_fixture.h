@@ -76,6 +76,7 @@ static inline dt_status rank_call(rank_group *g, fixture_verb *verb, const dt_se
     dt_settings alone = *s;
     dt_error ignored = {0};
     alone.ranks = DT_RANKS_ALONE;
+    fixture_choose_device(&alone);
     dt_status status = dt_open(&c, &alone);
     c->ranks = g;
     if (status == DT_OK) status = verb(c, &alone, observer);

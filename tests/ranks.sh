@@ -134,7 +134,8 @@ while [ "$kills" -lt "$count" ]; do
         end_one $pid
         began=$SECONDS status=0
         wait $pid || status=$?
-        [ $launcher != torchrun ] || ! grep -q ': stopped at step' log || status=75 # its own is 1 for any failure
+        # that of torchrun is 1 for any failure
+        [ $launcher$signal != torchrunTERM ] || ! grep -q ': stopped at step' log || status=75
         check_end $status $((SECONDS - began))
     done
     cmp run/final/model.safetensors whole$ranks/final/model.safetensors || fail "another result"

@@ -152,13 +152,18 @@ static inline bool fixture_is_guarded(void)
     return getenv("DT_TEST_GUARDED") != NULL;
 }
 
+static inline void fixture_choose_device(dt_settings *s)
+{
+    if (fixture_is_guarded()) s->device = DT_DEVICE_CUDA;
+}
+
 /* One call of the library in a context of its own; what it said last is in fixture_message. */
 static inline dt_status fixture_call(fixture_verb *verb, const dt_settings *settings, const dt_observer *observer)
 {
     dt_settings s = *settings;
     dt_context *c = NULL;
     fixture_log[0] = '\0';
-    if (fixture_is_guarded()) s.device = DT_DEVICE_CUDA;
+    fixture_choose_device(&s);
     dt_status status = dt_open(&c, &s);
     if (status == DT_OK && fixture_ask_every >= 0) c->ask_every = fixture_ask_every;
     if (status == DT_OK) status = verb(c, &s, observer);

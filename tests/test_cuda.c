@@ -51,7 +51,7 @@ static void skip_without_gpu(void)
 {
     engine e;
     dt_error err = {0};
-    if (device_load(&e, &err) == DT_OK) return;
+    if (device_load(&e, 0, &err) == DT_OK) return;
     print_message("skipped: %s\n", err.message);
     skip();
 }

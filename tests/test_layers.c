@@ -19,6 +19,7 @@ static const struct {
     {"base", ""},
     {"rank", "base"},
     {"mpi", "base rank"},
+    {"nccl", "base rank"},
     {"file", "base"},
     {"settings", "base file"},
     {"container", "base file"},

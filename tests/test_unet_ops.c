@@ -202,7 +202,7 @@ static void the_gpu_gives_what_the_cpu_gives(void **state)
     (void)state;
     engine e;
     dt_error err = {0};
-    if (device_load(&e, &err) != DT_OK) {
+    if (device_load(&e, 0, &err) != DT_OK) {
         print_message("skipped: %s\n", err.message);
         skip();
     }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/cpus.h"
 #include "diffusion/solver.h"
+#include "rank/device.h"
 
 #include <stdlib.h>
 
@@ -19,9 +20,12 @@ dt_status dt_open(dt_context **out, const dt_settings *s)
     int threads = (int)s->threads;
     if (s->ranks == DT_RANKS_AUTO) ranks_open(&all, &unreachable);
     if (all && threads == 0) threads = cpus_of_share(all->local_count);
-    ctx_open(*out, s->device, threads, s->isa);
+    ctx_open_on(*out, s->device, all ? all->local_index : 0, threads, s->isa);
     (*out)->ranks = all;
-    if (unreachable.status != DT_OK) error_set(&(*out)->error, unreachable.status, "%s", unreachable.message);
+    if (unreachable.status != DT_OK)
+        error_set(&(*out)->error, unreachable.status, "%s", unreachable.message);
+    else if (rank_agree(all, &(*out)->error) == DT_OK && all && s->device != DT_DEVICE_CPU)
+        ranks_join_devices(all, &(*out)->error);
     return (*out)->error.status;
 }
 

@@ -72,16 +72,23 @@ static dt_status convert_adapter(ctx *c, const dt_settings *s, const dt_observer
     return err->status;
 }
 
+/* What a file has of a row, for the host, in scratch; NULL after a failure. */
+static const real *values_in(ctx *c, const param *row, const model_file *f)
+{
+    const int64_t count = tensor_count(row->tensor);
+    real *numbers = numbers_alloc(c, &c->scratch, (size_t)count * sizeof *numbers);
+    if (!numbers || params_read_values(c, numbers, row, &f->tensors, row->name) != DT_OK) return NULL;
+    return numbers_read(c, &c->scratch, numbers, count);
+}
+
 /* A row of the model in two other networks. */
 static dt_status move_row(ctx *c, const param *row, const model_file *from, const model_file *to)
 {
     const int64_t count = tensor_count(row->tensor);
     const arena_place mark = arena_mark(&c->scratch);
     real *values = numbers_read(c, &c->scratch, row->tensor->data, count);
-    real *old = arena_alloc(&c->scratch, (size_t)count * sizeof *old, &c->error);
-    real *new = arena_alloc(&c->scratch, (size_t)count * sizeof *new, &c->error);
-    if (!ctx_failed(c) && params_read_values(c, old, row, &from->tensors, row->name) == DT_OK &&
-        params_read_values(c, new, row, &to->tensors, row->name) == DT_OK) {
+    const real *old = values_in(c, row, from), *new = values_in(c, row, to);
+    if (values && old && new) {
         for (int64_t i = 0; i < count; i++) values[i] = (real)((double)values[i] - (double)old[i] + (double)new[i]);
         numbers_send(c, row->tensor->data, values, count);
     }

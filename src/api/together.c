@@ -10,7 +10,6 @@ static dt_status check_supported(const ctx *c, const dt_settings *s, settings_ve
 {
     const char *what = NULL;
     if (!(verb & verbs_of_several)) what = "this verb";
-    if (s->device != DT_DEVICE_CPU) what = "device cuda";
     if ((verb & SETTINGS_TRAIN) && s->fused_backward_pass) what = "fused_backward_pass";
     if ((verb & SETTINGS_TRAIN) && s->dry_run) what = "dry_run";
     if (!what) return err->status;

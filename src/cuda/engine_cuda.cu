@@ -187,20 +187,32 @@ static void *shared(size_t bytes)
 
 FILES(DECLARE)
 
-/* Once for the process; engines share the stream. */
-static void open_device(void)
+/* The GPU that the process uses. */
+static int gpu;
+
+/* Any thread may work with the engine; each begins with the first GPU. */
+static void enter(void)
 {
+    cuda_note(cudaSetDevice(gpu), "using the GPU");
+}
+
+/* Once for the process; engines share the stream. */
+static void open_device(int number)
+{
+    int gpus = 0;
     if (cuda_stream) return;
-    cuda_note(cudaSetDevice(0), "opening the first GPU");
+    cuda_note(cudaGetDeviceCount(&gpus), "counting GPUs");
+    gpu = gpus > 0 ? number % gpus : 0;
+    enter();
     cuda_note(cudaStreamCreateWithFlags(&cuda_stream, cudaStreamNonBlocking), "opening a stream");
     cuda_note(cudaMallocHost((void **)&staging.memory, STAGING), "pinned memory");
 }
 
-dt_status difftune_engine_cuda(engine *e, dt_error *err)
+dt_status difftune_engine_cuda(engine *e, int number, dt_error *err)
 {
     cudaDeviceProp device;
-    open_device();
-    cuda_note(cudaGetDeviceProperties(&device, 0), "the first GPU");
+    open_device(number);
+    cuda_note(cudaGetDeviceProperties(&device, gpu), "the GPU");
     if (report(err) != DT_OK) return err->status;
     if (device.major < 8)
         return error_set(err, DT_ERR_UNSUPPORTED, "device cuda: %s has compute capability %d.%d, 8.0 is needed",
@@ -209,6 +221,7 @@ dt_status difftune_engine_cuda(engine *e, dt_error *err)
     e->narrow = e->narrow_weights = true;
     snprintf(e->name, sizeof e->name, "cuda %.50s", device.name);
     e->memory.backing = &backing;
+    e->memory.enter = enter;
     e->memory.clear = clear;
     e->memory.copy = copy;
     e->memory.upload = upload;

@@ -7,6 +7,6 @@ extern "C" {
 }
 
 /* What device_load (engine/device.c) looks for in this module. */
-extern "C" __attribute__((visibility("default"))) dt_status difftune_engine_cuda(engine *e, dt_error *err);
+extern "C" __attribute__((visibility("default"))) dt_status difftune_engine_cuda(engine *e, int number, dt_error *err);
 
 #endif

@@ -38,19 +38,29 @@ bool rank_is_lost(rank_group *r)
     return r && r->lost >= 0;
 }
 
-dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_error *err)
+static dt_status transfer_over(rank_group *r, const rank_wire *wire, const rank_part part[], int count, dt_error *err)
 {
     const double began_s = clock_s();
     bool done = false;
     if (err->status != DT_OK) return err->status;
     if (r->lost >= 0) return tell_lost(r, err);
-    if (r->wire.begin(r->wire.state, part, count, err) != DT_OK) return err->status;
+    if (wire->begin(wire->state, part, count, err) != DT_OK) return err->status;
     for (;;) {
         const double waited_s = clock_s() - began_s;
-        if (r->wire.test(r->wire.state, &done, err) != DT_OK || done) return err->status;
+        if (wire->test(wire->state, &done, err) != DT_OK || done) return err->status;
         if (waited_s > 1e-3 && rank_is_lost(r)) return tell_lost(r, err);
         pause_after(waited_s);
     }
+}
+
+dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_error *err)
+{
+    return transfer_over(r, &r->wire, part, count, err);
+}
+
+dt_status rank_transfer_device(rank_group *r, const rank_part part[], int count, dt_error *err)
+{
+    return transfer_over(r, &r->device, part, count, err);
 }
 
 dt_status rank_receipt(rank_group *r, int peer, bool sends, dt_error *err)
@@ -86,6 +96,20 @@ dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, 
     }
     rank_transfer(r, part, count, err);
     free(part);
+    return err->status;
+}
+
+dt_status rank_agree(rank_group *r, dt_error *err)
+{
+    dt_error unreachable = {0};
+    dt_status *all = rank_count(r) > 1 ? calloc((size_t)r->count, sizeof *all) : NULL;
+    const dt_status mine = err->status;
+    if (rank_count(r) == 1) return err->status;
+    if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
+    if (rank_gather(r, all, &mine, sizeof mine, &unreachable) != DT_OK && mine == DT_OK) *err = unreachable;
+    for (int i = 0; i < r->count && err->status == DT_OK; i++)
+        if (all[i] != DT_OK) error_set(err, all[i], "rank %d of %d cannot begin", i, r->count);
+    free(all);
     return err->status;
 }
 
@@ -194,7 +218,7 @@ static dt_status open_watch(rank_group *r, dt_error *err)
     return err->status;
 }
 
-/* How many of the ranks are on this machine. */
+/* Which of the ranks are on this machine. */
 static dt_status count_local(rank_group *r, dt_error *err)
 {
     typedef char host_name[64];
@@ -202,7 +226,11 @@ static dt_status count_local(rank_group *r, dt_error *err)
     if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
     gethostname(mine, sizeof mine - 1);
     if (rank_gather(r, all, mine, sizeof mine, err) == DT_OK)
-        for (int i = 0; i < r->count; i++) r->local_count += !strcmp(all[i], mine);
+        for (int i = 0; i < r->count; i++) {
+            const bool local = !strcmp(all[i], mine);
+            r->local_index += local && i < r->index;
+            r->local_count += local;
+        }
     free(all);
     return err->status;
 }
@@ -224,6 +252,7 @@ void ranks_close(rank_group *r)
     const bool reached = all && rank_gather(r, all, "", 1, &ignored) == DT_OK;
     free(all);
     watch_close(&r->watch, reached);
+    if (r->reaches_devices) r->device.close(r->device.state, reached);
     r->wire.close(r->wire.state, reached);
     free(r);
 }

@@ -16,8 +16,11 @@
 
 typedef struct rank_group {
     int index, count;
-    int local_count; /* of them on this machine */
+    int local_index, local_count; /* among those on this machine */
     rank_wire wire;
+    rank_wire device; /* between the memories of their devices, where reaches_devices (rank/device.h) */
+    bool reaches_devices;
+    char note[160]; /* why they do not */
     rank_watch watch;
     int lost;         /* the rank that has ended before its time; -1: none */
     bool stop_wanted; /* of rank 0: by the caller of another one */
@@ -57,9 +60,20 @@ void ranks_close(rank_group *r);
 /* Makes these transfers, which the other ranks make as well, and waits for them. */
 dt_status rank_transfer(rank_group *r, const rank_part part[], int count, dt_error *err);
 
+/* The same of memory of the ranks' devices, which nothing else uses meanwhile. Only where rank_reaches_devices. */
+dt_status rank_transfer_device(rank_group *r, const rank_part part[], int count, dt_error *err);
+
+static inline bool rank_reaches_devices(const rank_group *r)
+{
+    return r && r->reaches_devices;
+}
+
 /* Behind a transfer from another rank to this one, and on that rank behind the same transfer: whether it has outlived it. What is written
  * to files must be known to be whole, and some ways to carry bytes take them from the memory of a process that is dying. */
 dt_status rank_receipt(rank_group *r, int peer, bool sends, dt_error *err);
+
+/* Whether all ranks have come here with the status DT_OK: else it is an error of each that has. */
+dt_status rank_agree(rank_group *r, dt_error *err);
 
 /* all[count][bytes]: what each rank says, in the order of ranks. */
 dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, dt_error *err);

@@ -72,5 +72,6 @@ bool ctx_go_on(ctx *c)
 
 void ctx_enter(const ctx *c)
 {
+    if (c->engine.memory.enter) c->engine.memory.enter();
     omp_set_num_threads(c->threads);
 }

@@ -64,7 +64,8 @@ static inline int ctx_set_precision(ctx *c, int gemm_flags)
  * has passed. False after a failure, and when the caller wants a stop, which is DT_ERR_INTERRUPTED. */
 bool ctx_go_on(ctx *c);
 
-/* Makes this thread's parallel regions use the context's thread count. Called at each public entry. */
+/* Makes this thread work with the context's engine, and its parallel regions use the context's thread count. Called at each public
+ * entry. */
 void ctx_enter(const ctx *c);
 
 #endif

@@ -88,6 +88,7 @@ typedef struct adamw_coefficients {
 /* Where an engine's numbers lie. Work on them is done in the order of the calls; download and finish wait for it. */
 typedef struct engine_memory {
     const arena_backing *backing; /* NULL: in this process's memory, which the host reads and writes itself */
+    void (*enter)(void);          /* the calling thread is to work with the engine; NULL: any may */
     void (*clear)(void *numbers, size_t bytes);
     void (*copy)(void *to, const void *from, size_t bytes); /* within the engine's memory */
     void (*upload)(void *to, const void *host, size_t bytes);

@@ -426,6 +426,9 @@ static dt_status open_all(opening *o, model_kinds kinds)
     if (rank_count(c->ranks) > 1)
         trainer_log(t, "ranks: %d, on this machine %d; the numbers beside the weights are shared out", c->ranks->count,
                     c->ranks->local_count);
+    if (rank_count(c->ranks) > 1 && c->engine.memory.backing)
+        trainer_log(t, "ranks: sums go %s%s",
+                    rank_reaches_devices(c->ranks) ? "from device to device" : "by way of the host: ", c->ranks->note);
     trainer_log(t, "training: %lld of them, for which %lld MiB are kept beside the weights",
                 (long long)trainset_values(&t->set), (long long)(trainset_bytes(&t->set, !t->optimizer.fused) >> 20));
     warn_of_average(o);

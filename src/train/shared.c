@@ -1,6 +1,6 @@
 #include "train/shared.h"
 
-#include <string.h>
+#include "train/carry.h"
 
 enum {
     WINDOW_MIN = 1 << 16, /* values of a part that are added up at a time */
@@ -72,7 +72,7 @@ static void sum_window(ctx *c, trainset *set, real *room, int64_t window, int64_
             list_add(&l, peer, false, to, p.count);
             to += p.count;
         }
-    if (rank_transfer(c->ranks, l.part, l.count, &c->error) != DT_OK) return;
+    if (carry_numbers(c, l.part, l.count) != DT_OK) return;
     const real *from = room;
     for (int peer = 0; peer < ranks; peer++)
         for (int row = 0; row < set->count && peer != me; row++) {
@@ -82,14 +82,26 @@ static void sum_window(ctx *c, trainset *set, real *room, int64_t window, int64_
         }
 }
 
+/* Values of a rank's part of all, at the most. */
+static int64_t largest_part(const ctx *c, const trainset *set)
+{
+    return trainset_before(set, 1, c->ranks->count) + 1;
+}
+
+/* A window of each other rank's gradients, in scratch. */
+static real *room_for_windows(ctx *c, const trainset *set)
+{
+    const int64_t each = window_values(c->ranks->count), largest = largest_part(c, set);
+    const int64_t room = (largest < each ? largest : each) + TRAINSET_LINE;
+    return numbers_alloc(c, &c->scratch, (size_t)(room * (c->ranks->count - 1)) * sizeof(real));
+}
+
 void shared_sum_gradients(ctx *c, trainset *set)
 {
     if (rank_count(c->ranks) == 1 || ctx_failed(c)) return;
-    const int64_t largest = trainset_before(set, 1, c->ranks->count) + 1;
-    const int64_t each = window_values(c->ranks->count), windows = (largest + each - 1) / each;
-    const int64_t room = (largest < each ? largest : each) + TRAINSET_LINE;
+    const int64_t each = window_values(c->ranks->count), windows = (largest_part(c, set) + each - 1) / each;
     const arena_place mark = arena_mark(&c->scratch);
-    real *received = arena_alloc(&c->scratch, (size_t)(room * (c->ranks->count - 1)) * sizeof *received, &c->error);
+    real *received = room_for_windows(c, set);
     for (int row = 0; row < set->count; row++) tensor_grad(c, set->row[row].tensor); /* zeros, where no pass came by */
     for (int64_t window = 0; window < windows && !ctx_failed(c); window++) {
         const arena_place before = arena_mark(&c->scratch);
@@ -115,24 +127,35 @@ void shared_spread_weights(ctx *c, trainset *set)
                 list_add(&l, peer, true, r->tensor->data + r->first, r->kept);
                 list_add(&l, peer, false, r->tensor->data + p.first, p.count);
             }
-        rank_transfer(c->ranks, l.part, l.count, &c->error);
+        carry_numbers(c, l.part, l.count);
     }
     arena_release(&c->scratch, mark);
     trainset_changed(c, set);
+}
+
+void shared_rehearse(ctx *c, const trainset *set)
+{
+    list l;
+    if (rank_count(c->ranks) == 1) return;
+    const arena_place mark = arena_mark(&c->scratch);
+    room_for_windows(c, set);
+    list_open(c, set, &l);
+    carry_rehearse(c, (size_t)(largest_part(c, set) + TRAINSET_LINE * set->count) * sizeof(real));
+    arena_release(&c->scratch, mark);
 }
 
 /* ---- values that are shared out ---- */
 
 static void receive(ctx *c, const list *l)
 {
-    rank_transfer(c->ranks, l->part, l->count, &c->error);
+    carry_numbers(c, l->part, l->count);
     for (int peer = 1; peer < c->ranks->count; peer++) rank_receipt(c->ranks, peer, false, &c->error);
 }
 
 static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, int row, train_values values)
 {
     const train_row *r = &set->row[row];
-    if (r->kept) memcpy(to + r->first, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
+    if (r->kept) c->engine.memory.copy(to + r->first, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
     for (int peer = 1; peer < c->ranks->count; peer++) {
         const row_part p = trainset_part(set, row, peer, c->ranks->count);
         list_add(l, peer, false, to + p.first, p.count);
@@ -172,7 +195,7 @@ dt_status shared_give(ctx *c, const trainset *set, const rank_order *order)
             if (order->value < 0 || order->value == row)
                 list_add(&l, 0, true, trainset_values_of(&set->row[row], (train_values)order->number),
                          set->row[row].kept);
-        rank_transfer(c->ranks, l.part, l.count, &c->error);
+        carry_numbers(c, l.part, l.count);
         rank_receipt(c->ranks, 0, true, &c->error);
     }
     arena_release(&c->scratch, mark);

@@ -16,6 +16,9 @@ void shared_sum_gradients(ctx *c, trainset *set);
 /* Behind an update: every rank gets the weights that the others own. */
 void shared_spread_weights(ctx *c, trainset *set);
 
+/* Takes the memory of both and gives it back (tensor/rehearsal.h). */
+void shared_rehearse(ctx *c, const trainset *set);
+
 /* Rank 0 gets the values of all rows from the others, which are told so and answer by shared_give: into the memory of the gradients,
  * which are empty between steps. */
 void shared_collect(ctx *c, trainset *set, train_values values);

@@ -103,6 +103,7 @@ void trainer_rehearse(trainer *t)
     optimizer_pull(c, &t->optimizer);
     optimizer_grad_norm(c, &t->optimizer);
     optimizer_end(c, &t->optimizer, 0, 0, false);
+    shared_rehearse(c, &t->set);
 }
 
 /* What a rank knows of a step. */

@@ -1,8 +1,9 @@
 /* A device for tests, under the name of the CUDA engine: the CPU's kernels, with memory of its own that can be reached while one of
  * them works, or a copy, and at no other time. Host code that uses a device's pointer ends there, as it would not with the CPU
- * engine; what is otherwise computed has the CPU engine's bits. A loader that is told to look here first (LD_LIBRARY_PATH) finds it
- * in place of the real one. For x86-64. */
+ * engine, and so does a kernel or a copy that is handed a pointer of the host's; what is otherwise computed has the CPU engine's bits. A
+ * loader that is told to look here first (LD_LIBRARY_PATH) finds it in place of the real one. For x86-64. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -38,12 +39,47 @@ static void close_gate(void)
     protect_all(PROT_NONE);
 }
 
-/* Called by the code below, before a kernel and behind it. */
-__attribute__((used)) void *guarded_enter(long slot, void *caller);
+/* ---- what is handed over ---- */
+
+static bool is_ours(const void *p)
+{
+    for (int i = 0; i < REGIONS; i++)
+        if ((const unsigned char *)p >= region[i].base && (const unsigned char *)p < region[i].base + region[i].backed)
+            return true;
+    return false;
+}
+
+static void must_be_ours(const void *p, const char *what, long number)
+{
+    if (is_ours(p)) return;
+    fprintf(stderr, "guarded device: %s %ld is handed %p, which is not in its memory\n", what, number, p);
+    abort();
+}
+
+#define SLOT(kernel) ((long)((offsetof(engine, kernel) - offsetof(engine, round)) / sizeof(void *)))
+
+/* How many of a kernel's first arguments are looked at: arrays, or numbers that are far too small to be addresses. What is in the
+ * registers behind a kernel's arguments is nobody's. */
+static int arguments_of(long slot)
+{
+    if (slot == SLOT(sum_squares)) return 0; /* a list of the host's */
+    return slot == SLOT(max_pool_fwd) || slot == SLOT(average_pool_fwd) || slot == SLOT(average_pool_bwd) ? 2 : 3;
+}
+
+static void check_arguments(long slot, const uintptr_t argument[])
+{
+    static const uintptr_t least_address = (uintptr_t)1 << 40;
+    for (int i = 0; i < arguments_of(slot); i++)
+        if (argument[-i] >= least_address) must_be_ours((const void *)argument[-i], "kernel", slot);
+}
+
+/* Called by the code below, before a kernel and behind it. The first argument lies at `argument`, the next ones before it. */
+__attribute__((used)) void *guarded_enter(long slot, void *caller, const uintptr_t argument[]);
 __attribute__((used)) void *guarded_leave(void);
 
-void *guarded_enter(long slot, void *caller)
+void *guarded_enter(long slot, void *caller, const uintptr_t argument[])
 {
+    check_arguments(slot, argument);
     back_to = caller;
     open_gate();
     return kernel[slot];
@@ -74,6 +110,7 @@ __asm__(".text\n"
         "movups %xmm4, 64(%rsp)\n movups %xmm5, 80(%rsp)\n movups %xmm6, 96(%rsp)\n movups %xmm7, 112(%rsp)\n"
         "movq 176(%rsp), %rdi\n"
         "movq 184(%rsp), %rsi\n"
+        "leaq 168(%rsp), %rdx\n"
         "call guarded_enter\n"
         "movups (%rsp), %xmm0\n movups 16(%rsp), %xmm1\n movups 32(%rsp), %xmm2\n movups 48(%rsp), %xmm3\n"
         "movups 64(%rsp), %xmm4\n movups 80(%rsp), %xmm5\n movups 96(%rsp), %xmm6\n movups 112(%rsp), %xmm7\n"
@@ -148,21 +185,36 @@ static const arena_backing backing = {reserve, extend, release};
 
 static void clear(void *numbers, size_t bytes)
 {
+    if (bytes) must_be_ours(numbers, "clearing of bytes", (long)bytes);
     open_gate();
     memset(numbers, 0, bytes);
     close_gate();
 }
 
-static void copy(void *to, const void *from, size_t bytes)
+static void move(void *to, const void *from, size_t bytes)
 {
     open_gate();
     memmove(to, from, bytes);
     close_gate();
 }
 
+static void copy(void *to, const void *from, size_t bytes)
+{
+    if (bytes) must_be_ours(to, "a copy of bytes", (long)bytes);
+    if (bytes) must_be_ours(from, "a copy of bytes", (long)bytes);
+    move(to, from, bytes);
+}
+
+static void upload(void *to, const void *host, size_t bytes)
+{
+    if (bytes) must_be_ours(to, "an upload of bytes", (long)bytes);
+    move(to, host, bytes);
+}
+
 static dt_status download(void *host, const void *from, size_t bytes, dt_error *err)
 {
-    copy(host, from, bytes);
+    if (bytes) must_be_ours(from, "a download of bytes", (long)bytes);
+    move(host, from, bytes);
     return err->status;
 }
 
@@ -177,10 +229,11 @@ static void sizes(size_t *total, size_t *available)
 }
 
 /* What the real module is asked for (engine/device.c). */
-__attribute__((visibility("default"))) dt_status difftune_engine_cuda(engine *e, dt_error *err);
+__attribute__((visibility("default"))) dt_status difftune_engine_cuda(engine *e, int number, dt_error *err);
 
-dt_status difftune_engine_cuda(engine *e, dt_error *err)
+dt_status difftune_engine_cuda(engine *e, int number, dt_error *err)
 {
+    (void)number;
     memset(e, 0, sizeof *e);
     if (engine_cpu_fill(e, DT_ISA_AUTO, err) != DT_OK) return err->status;
     guard_kernels(e);
@@ -189,7 +242,7 @@ dt_status difftune_engine_cuda(engine *e, dt_error *err)
     e->memory = (engine_memory){.backing = &backing,
                                 .clear = clear,
                                 .copy = copy,
-                                .upload = copy,
+                                .upload = upload,
                                 .download = download,
                                 .finish = finish,
                                 .sizes = sizes};

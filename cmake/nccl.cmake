@@ -1,0 +1,17 @@
+# Ranks from GPU to GPU: a module that the library loads when processes that were started together compute on GPUs
+# (src/rank/device.c). Built with the CUDA engine where NCCL is (Debian and NVIDIA: libnccl-dev).
+if(NOT TARGET difftune_cuda)
+  return()
+endif()
+find_path(DT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+find_library(DT_NCCL_LIBRARY nccl HINTS ${CUDAToolkit_LIBRARY_DIR})
+if(NOT DT_NCCL_INCLUDE OR NOT DT_NCCL_LIBRARY)
+  message(STATUS "Ranks on GPUs will go by way of the host's memory: no NCCL")
+  return()
+endif()
+add_library(difftune_nccl MODULE src/nccl/wire_nccl.c src/base/error.c src/base/text.c)
+target_include_directories(difftune_nccl PRIVATE include src ${DT_NCCL_INCLUDE})
+target_compile_definitions(difftune_nccl PRIVATE _GNU_SOURCE)
+set_target_properties(difftune_nccl PROPERTIES C_VISIBILITY_PRESET hidden LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+target_link_options(difftune_nccl PRIVATE -Wl,--no-undefined)
+target_link_libraries(difftune_nccl PRIVATE ${DT_NCCL_LIBRARY} CUDA::cudart)
