@@ -3,16 +3,19 @@
 
     python3 bench/ranks.py --program build/difftune --data FOLDER [--ranks 2] [--rounds 3] [--steps 12] [--mpirun "mpirun ..."]
 
-FOLDER holds classes of pictures of 32x32 at least. The program's build has DT_MPI, and as many cores as ranks are idle. Rows are the
-demo's model (batch 64) and DiT-S/2 on 32x32x3 (256 tokens; batch 16). A round makes both numbers of ranks in turn; a time is the median
-of the steps of all rounds but each one's first two, from metrics.jsonl. Efficiency is the time of one by ranks times the time of
-several; a pair of runs that have nothing to do with each other, at the same time, says what two busy cores cost by themselves.
+FOLDER holds classes of pictures of 32x32 at least, and as many cores as ranks are idle. The program's build has DT_MPI; with
+--mpirun "" the processes have torchrun's variables instead, and need no MPI. Rows are the demo's model (batch 64) and DiT-S/2 on
+32x32x3 (256 tokens; batch 16). A round makes both numbers of ranks in turn; a time is the median of the steps of all rounds but each
+one's first two, from metrics.jsonl. Efficiency is the time of one by ranks times the time of several; a pair of runs that have nothing
+to do with each other, at the same time, says what two busy cores cost by themselves.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shlex
+import socket
 import statistics
 import subprocess
 import tempfile
@@ -37,8 +40,23 @@ def step_times(folder):
     return [after - before for before, after in zip(clock[1:], clock[2:])]
 
 
-def run(commands):
-    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands]
+def free_port():
+    with socket.socket() as s:
+        s.bind(("", 0))
+        return s.getsockname()[1]
+
+
+def run_ranks(args, one):
+    if args.mpirun:
+        return run([shlex.split(args.mpirun) + ["-n", str(args.ranks)] + one])
+    told = {"WORLD_SIZE": str(args.ranks), "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    return run([one] * args.ranks, [{**told, "RANK": str(rank)} for rank in range(args.ranks)])
+
+
+def run(commands, variables=None):
+    variables = variables or [{}] * len(commands)
+    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **v})
+               for c, v in zip(commands, variables)]
     for process in running:
         _, said = process.communicate()
         if process.returncode:
@@ -52,7 +70,7 @@ def measure(args, row, work):
         beside = work / f"{row.replace('/', '').replace(' ', '-')}-beside-{number}"
         run([command(args, row, folder["one"])])
         run([command(args, row, folder["pair"]), command(args, row, beside)])
-        run([shlex.split(args.mpirun) + ["-n", str(args.ranks)] + command(args, row, folder["ranks"])])
+        run_ranks(args, command(args, row, folder["ranks"]))
         for name, where in folder.items():
             times[name] += step_times(where)
     return {name: statistics.median(steps) for name, steps in times.items()}

@@ -30,7 +30,11 @@ inside difftune --version
 inside difftune help >/dev/null
 inside ldd /usr/bin/difftune | (! grep "not found")
 inside difftune sample --pretrained-model /tmp/base.safetensors --output-dir /tmp/samples --num-samples 2 \
-    --num-inference-steps 2 --clip-sample
+    --num-inference-steps 2 --clip-sample 2>"$work/sample.log" || { cat "$work/sample.log"; exit 1; }
+if grep -- ' -[0-9]' "$work/sample.log"; then # there is no /proc to ask
+    echo "what the system does not say is told as a number"
+    exit 1
+fi
 inside test -s /tmp/samples/grid.png
 inside bash -c 'source /usr/share/bash-completion/completions/difftune && COMP_WORDS=(difftune tr) COMP_CWORD=1 &&
     _difftune && [[ ${COMPREPLY[*]} == train ]]'

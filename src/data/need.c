@@ -27,10 +27,12 @@ static int64_t device_bytes(const ctx *c)
 
 void need_tell(const ctx *c, const dt_observer *observer, int64_t beside)
 {
-    char device[64] = "";
-    const long long need = need_bytes(c, beside), available = process_available_memory() + process_own_memory();
-    const long long of_device = device_bytes(c);
+    char device[64] = "", available[48] = "";
+    const long long of_device = device_bytes(c), free_bytes = process_available_memory();
     if (of_device) snprintf(device, sizeof device, ", and %lld MiB of the device's", of_device >> 20);
-    say(observer->log, observer->user, "memory: about %lld MiB needed%s, %lld MiB available", need >> 20, device,
-        available >> 20);
+    if (free_bytes >= 0)
+        snprintf(available, sizeof available, ", %lld MiB available",
+                 (free_bytes + (long long)process_own_memory()) >> 20);
+    say(observer->log, observer->user, "memory: about %lld MiB needed%s%s", (long long)need_bytes(c, beside) >> 20,
+        device, available);
 }
