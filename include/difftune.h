@@ -236,8 +236,9 @@ typedef struct dt_settings {
     dt_lr_schedule lr_scheduler;
     int64_t lr_warmup_steps;
     double adam_beta1, adam_beta2, adam_epsilon, adam_weight_decay;
-    double max_grad_norm; /* 0: no clipping */
-    double l2_sp;         /* adds l2_sp / 2 times the squared distance to the base's weights to the loss; 0: not */
+    dt_precision adam_moments; /* how AdamW's moments are kept between steps; bf16 is rounded at random, by fair odds */
+    double max_grad_norm;      /* 0: no clipping */
+    double l2_sp;              /* adds l2_sp / 2 times the squared distance to the base's weights to the loss; 0: not */
     dt_precision mixed_precision;
     bool gradient_checkpointing;
     bool fused_backward_pass; /* each weight is updated when its gradient is complete; no gradients are kept */

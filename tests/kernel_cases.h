@@ -481,11 +481,26 @@ static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
 static void run_adamw(work *w, const engine *e, dims z)
 {
     int64_t count = z.n * z.s * z.d;
-    adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1};
-    float *p = updated(w, count, 1e-6), *m = updated(w, count, 1e-6), *g = input(w, count);
-    float *ema = updated(w, count, 1e-6), *v = new_array(w, count, 1e-6, 0, 1e-3F);
+    adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1, 7, 40};
+    float *p = updated(w, count, 1e-6), *m = narrowed(w, updated(w, count, 1e-6)), *g = input(w, count);
+    float *ema = updated(w, count, 1e-6), *v = narrowed(w, new_array(w, count, 1e-6, 0, 1e-3F));
     w->bytes += 2 * sizeof(float) * (double)count;
-    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, NULL, g, count, k));
+    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, NULL, g, count, k, narrow_flag(w)));
+}
+
+/* Two bfloat16 numbers beside each other are a float that can be compared. */
+static void run_round(work *w, const engine *e, dims z)
+{
+    const int64_t count = z.n * z.s * z.d;
+    float *there = output(w, count, 0), *x = input(w, count);
+    CALL(w, e->round(there, x, count));
+}
+
+static void run_widen(work *w, const engine *e, dims z)
+{
+    const int64_t count = z.n * z.s * z.d;
+    float *x = output(w, count, 0), *narrow = input(w, count);
+    CALL(w, e->widen(x, narrow, count));
 }
 
 /* Shares on both sides of one half. */
@@ -721,6 +736,8 @@ static void run_slice_bwd(work *w, const engine *e, dims z)
 #define NARROW_ENTRY(name) ENTRY_OF(name, true)
 
 static const check checks[] = {
+    ENTRY(round),
+    ENTRY(widen),
     ENTRY(gemm),
     NARROW_ENTRY(bias_bwd),
     ENTRY(add_fwd),
@@ -760,7 +777,7 @@ static const check checks[] = {
     ENTRY(unpatchify_bwd),
     ENTRY(diffusion_loss_fwd),
     ENTRY(diffusion_loss_bwd),
-    ENTRY(adamw),
+    NARROW_ENTRY(adamw),
     ENTRY(average),
     ENTRY(sum_squares),
     NARROW_ENTRY(conv_fwd),
@@ -785,7 +802,7 @@ static const check checks[] = {
 };
 
 enum { CHECKS = sizeof checks / sizeof *checks };
-_Static_assert(CHECKS == (sizeof(engine) - offsetof(engine, gemm)) / sizeof(void (*)(void)),
+_Static_assert(CHECKS == (sizeof(engine) - offsetof(engine, round)) / sizeof(void (*)(void)),
                "every entry of the engine table needs a check");
 
 #endif

@@ -98,7 +98,7 @@ static void clipping_bounds_the_gradient_that_is_used(void **state)
     double sum = 0;
     for (int i = 0; i < run.t.set.count; i++)
         for (int64_t j = 0; j < tensor_count(run.t.set.row[i].tensor); j++)
-            sum += pow((double)run.t.set.row[i].m[j] / 0.1, 2);
+            sum += pow((double)trainset_values_of(&run.t.set.row[i], TRAIN_M)[j] / 0.1, 2);
     assert_true(fabs(sqrt(sum) - 0.01) < 1e-5);
     close_inside();
 }
@@ -284,8 +284,9 @@ static void weights_are_finite(void)
     for (int i = 0; i < run.t.set.count; i++) {
         const train_row *r = &run.t.set.row[i];
         for (int64_t j = 0; j < tensor_count(r->tensor); j++)
-            assert_true(isfinite(r->tensor->data[j]) && isfinite(r->m[j]) && isfinite(r->v[j]) &&
-                        isfinite(r->average[j]) && r->tensor->grad_is_empty);
+            assert_true(isfinite(r->tensor->data[j]) && isfinite(trainset_values_of(r, TRAIN_M)[j]) &&
+                        isfinite(trainset_values_of(r, TRAIN_V)[j]) && isfinite(r->average[j]) &&
+                        r->tensor->grad_is_empty);
     }
 }
 

@@ -29,6 +29,7 @@ typedef enum rng_purpose {
     RNG_SAMPLE_CLASS = 17,
     RNG_TIME_DROP = 18, /* step and sample as RNG_FLIP; so is the next */
     RNG_CAPTION = 19,   /* which of a picture's captions */
+    RNG_MOMENTS = 20,   /* how moments are rounded; step: updates before; sample: index of the row */
 } rng_purpose;
 
 typedef struct rng_key {

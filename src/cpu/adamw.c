@@ -2,29 +2,61 @@
  * torch.optim.AdamW, and the moving average of the weights, all in one pass over memory; and other averages of
  * them in a pass each. */
 #include "cpu/kernel.h"
+#include "cpu/narrow.h"
+#include "tensor/moment.h"
 
 enum { BLOCK = 4096 };
 
+/* What the update multiplies by beside the coefficients themselves. */
+typedef struct factors {
+    real step, root, decay;
+} factors;
+
+ONE_KIND void update(real *w, void *m, void *v, const real *g, int64_t begin, int64_t end, adamw_coefficients k,
+                     factors f, bool narrow)
+{
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) {
+        const real grad = g[i] * k.grad_scale;
+        const real first = k.beta1 * read_number(m, i, narrow) + (1 - k.beta1) * grad;
+        const real second = k.beta2 * read_number(v, i, narrow) + (1 - k.beta2) * grad * grad;
+        w[i] = f.decay * w[i] - f.step * first / ((real)sqrt(second) * f.root + k.epsilon);
+        if (narrow) {
+            const uint32_t noise = moment_noise(k.noise, (uint32_t)(k.first + i));
+            ((narrow_number *)m)[i] = moment_bits((float)first, noise & 0xffff);
+            ((narrow_number *)v)[i] = moment_bits((float)second, noise >> 16);
+        } else {
+            ((real *)m)[i] = first;
+            ((real *)v)[i] = second;
+        }
+    }
+}
+
 static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k)
+                  adamw_coefficients k, int flags)
 {
     (void)narrow;
-    real step = k.learning_rate / k.bias1, root = 1 / (real)sqrt(k.bias2);
-    real decay = 1 - k.learning_rate * k.weight_decay;
+    const factors f = {k.learning_rate / k.bias1, 1 / (real)sqrt(k.bias2), 1 - k.learning_rate * k.weight_decay};
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < count; block += BLOCK) {
         int64_t end = least(block + BLOCK, count);
-#pragma omp simd
-        for (int64_t i = block; i < end; i++) {
-            real grad = g[i] * k.grad_scale;
-            m[i] = k.beta1 * m[i] + (1 - k.beta1) * grad;
-            v[i] = k.beta2 * v[i] + (1 - k.beta2) * grad * grad;
-            w[i] = decay * w[i] - step * m[i] / ((real)sqrt(v[i]) * root + k.epsilon);
-        }
+        WITH_KIND(flags & NARROW, update, w, m, v, g, block, end, k, f);
         if (!ema) continue;
 #pragma omp simd
         for (int64_t i = block; i < end; i++) ema[i] = k.ema_decay * ema[i] + (1 - k.ema_decay) * w[i];
     }
+}
+
+static void round_all(void *narrow, const real *x, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) write_number(narrow, i, x[i], true);
+}
+
+static void widen_all(real *x, const void *narrow, int64_t count)
+{
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) x[i] = read_number(narrow, i, true);
 }
 
 /* As torch.lerp has it: written from the nearer end, so that both ends are exact. */
@@ -74,6 +106,8 @@ static double sum_squares(const real *const x[], const int64_t count[], int64_t 
 
 void CPU_FN(cpu_register_adamw)(engine *e)
 {
+    e->round = round_all;
+    e->widen = widen_all;
     e->adamw = adamw;
     e->average = average;
     e->sum_squares = sum_squares;

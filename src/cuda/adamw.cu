@@ -6,20 +6,45 @@
 #include "cuda/block_sum.cuh"
 #include "cuda/pack.cuh"
 
+#define MOMENT_FN static __device__ inline
+#include "tensor/moment.h"
+
 /* ---- update ---- */
 
-typedef struct arrays {
-    real *w, *m, *v, *ema;
+/* M: what the moments are kept in. */
+template <class M> struct arrays {
+    real *w;
+    M *m, *v;
+    real *ema;
     bf16 *narrow;
     const real *g;
-} arrays;
+};
 
 /* What the update multiplies by beside the coefficients themselves. */
 typedef struct factors {
     real step, root, decay;
 } factors;
 
-template <int W> static __device__ void update_at(arrays a, int64_t i, adamw_coefficients k, factors f)
+template <int W> static __device__ void keep_moments(real *m, real *v, pack<W> first, pack<W> second, uint32_t, int64_t)
+{
+    store<W>(m, first);
+    store<W>(v, second);
+}
+
+/* Bits of bfloat16 numbers, which storing them leaves as they are. */
+template <int W>
+static __device__ void keep_moments(bf16 *m, bf16 *v, pack<W> first, pack<W> second, uint32_t key, int64_t at)
+{
+    for (int u = 0; u < W; u++) {
+        const uint32_t noise = moment_noise(key, (uint32_t)(at + u));
+        first.v[u] = __uint_as_float((uint32_t)moment_bits(first.v[u], noise & 0xffff) << 16);
+        second.v[u] = __uint_as_float((uint32_t)moment_bits(second.v[u], noise >> 16) << 16);
+    }
+    store<W>(m, first);
+    store<W>(v, second);
+}
+
+template <int W, class M> static __device__ void update_at(arrays<M> a, int64_t i, adamw_coefficients k, factors f)
 {
     pack<W> w = load<W>(a.w + i), m = load<W>(a.m + i), v = load<W>(a.v + i), g = load<W>(a.g + i), ema = {};
     if (a.ema) ema = load<W>(a.ema + i);
@@ -31,14 +56,13 @@ template <int W> static __device__ void update_at(arrays a, int64_t i, adamw_coe
         ema.v[u] = k.ema_decay * ema.v[u] + (1 - k.ema_decay) * w.v[u];
     }
     store<W>(a.w + i, w);
-    store<W>(a.m + i, m);
-    store<W>(a.v + i, v);
+    keep_moments<W>(a.m + i, a.v + i, m, v, k.noise, k.first + i);
     if (a.ema) store<W>(a.ema + i, ema);
     if (a.narrow) store<W>(a.narrow + i, w);
 }
 
 /* Thread i has elements i*W to i*W + W - 1; the last thread may find fewer. */
-template <int W> static __global__ void update(arrays a, int64_t count, adamw_coefficients k, factors f)
+template <int W, class M> static __global__ void update(arrays<M> a, int64_t count, adamw_coefficients k, factors f)
 {
     int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * W;
     if (i + W <= count) {
@@ -48,18 +72,37 @@ template <int W> static __global__ void update(arrays a, int64_t count, adamw_co
     for (; i < count; i++) update_at<1>(a, i, k, f);
 }
 
-static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k)
+template <class M> static void update_all(arrays<M> a, int64_t count, adamw_coefficients k)
 {
-    if (count <= 0) return;
-    arrays a = {w, m, v, ema, (bf16 *)narrow, g};
     factors f = {k.learning_rate / k.bias1, 1 / sqrtf(k.bias2), 1 - k.learning_rate * k.weight_decay};
-    bool aligned = on_16_bytes(w, m, v, ema, g, (real *)narrow);
-    if (aligned)
+    if (on_16_bytes(a.w, (real *)a.m, (real *)a.v, a.ema, a.g, (real *)a.narrow))
         update<4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
     else
         update<1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
     CUDA_LAUNCHED("adamw");
+}
+
+static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
+                  adamw_coefficients k, int flags)
+{
+    if (count <= 0) return;
+    if (flags & NARROW)
+        update_all<bf16>({w, (bf16 *)m, (bf16 *)v, ema, (bf16 *)narrow, g}, count, k);
+    else
+        update_all<real>({w, m, v, ema, (bf16 *)narrow, g}, count, k);
+}
+
+static __global__ void widen_numbers(real *x, const bf16 *narrow, int64_t count)
+{
+    const int64_t i = thread_of_grid();
+    if (i < count) x[i] = __bfloat162float(narrow[i]);
+}
+
+static void widen(real *x, const void *narrow, int64_t count)
+{
+    if (count <= 0) return;
+    widen_numbers<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(x, (const bf16 *)narrow, count);
+    CUDA_LAUNCHED("widening");
 }
 
 /* ---- averages ---- */
@@ -186,6 +229,7 @@ static double sum_squares(const real *const x[], const int64_t count[], int64_t 
 
 void cuda_register_adamw(engine *e)
 {
+    e->widen = widen;
     e->adamw = adamw;
     e->average = average;
     e->sum_squares = sum_squares;

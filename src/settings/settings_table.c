@@ -55,6 +55,7 @@ static const char *const retention_words[] = {"bank", "bank-distil", "target-dis
                                               "none", NULL};
 static const char *const lr_words[] = {"constant", "linear", "cosine", NULL};
 static const char *const precision_words[] = {"no", "bf16", NULL};
+static const char *const moments_words[] = {"f32", "bf16", NULL};
 static const char *const sampler_words[] = {"ddim", "ddpm", "dpm++2m", "unipc", "heun", "euler", NULL};
 static const settings_alias sampler_aliases[] = {{"DDIMScheduler", DT_SAMPLER_DDIM},
                                                  {"DDPMScheduler", DT_SAMPLER_DDPM},
@@ -193,6 +194,7 @@ const settings_key settings_keys[] = {
     REAL(training, adam_beta2, "0.999", 0, 0.9999999, TRAIN, RESULT, TRAIN, "decay of AdamW's second moment"),
     REAL(training, adam_epsilon, "1e-8", 1e-30, 1, TRAIN, RESULT, TRAIN, "added to the root of the second moment"),
     REAL(training, adam_weight_decay, "0", 0, 100, TRAIN, RESULT, TRAIN, "decoupled weight decay"),
+    ENUM(training, adam_moments, "f32", moments_words, TRAIN, RESULT, TRAIN, "bf16: AdamW's two moments in half the memory"),
     REAL(training, max_grad_norm, "0", 0, 1e9, TRAIN, RESULT, TRAIN, "clip the gradient's norm to this; 0: no clipping"),
     REAL(training, l2_sp, "0", 0, 1e6, TRAIN, RESULT, TRAIN, "L2-SP: pulls weights to the base's, loss + l2_sp/2 their squared distance"),
     BOOL(training, gradient_checkpointing, "false", TRAIN, MEMORY, 0, "compute each block twice and keep less memory"),

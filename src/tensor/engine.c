@@ -7,7 +7,7 @@
 void engine_check_complete(const engine *e)
 {
     typedef void (*entry)(void);
-    const size_t first = offsetof(engine, gemm), count = (sizeof *e - first) / sizeof(entry);
+    const size_t first = offsetof(engine, round), count = (sizeof *e - first) / sizeof(entry);
     for (size_t i = 0; i < count; i++) {
         entry f;
         memcpy(&f, (const char *)e + first + i * sizeof f, sizeof f);

@@ -83,6 +83,8 @@ typedef struct adamw_coefficients {
     real bias1, bias2; /* 1 - beta^step */
     real ema_decay;    /* ema = ema_decay*ema + (1-ema_decay)*w */
     real grad_scale;   /* clipping factor */
+    uint32_t noise;    /* another one for each update of each array of narrow moments */
+    int64_t first;     /* so many values of the whole array stand before these */
 } adamw_coefficients;
 
 /* Where an engine's numbers lie. Work on them is done in the order of the calls; download and finish wait for it. */
@@ -107,12 +109,14 @@ typedef struct engine {
     bool narrow_weights; /* reads weights faster from narrow copies (nn/params.h): takes GEMM_NARROW_BIAS too */
     bool remakes;        /* making a cheap value again costs less than its way to memory and back */
 
-    /* narrow[i] = x[i], rounded to nearest even. NULL without narrow_weights. */
-    void (*round)(void *narrow, const real *x, int64_t count);
     /* u = x[M,I] w[O,I]^T + bias[O], y[M,O] = gelu(u): gemm and gelu_fwd in one, x, u and y narrow; u is NULL where it is
      * not wanted. Flags: GEMM_BF16, GEMM_NARROW_B (w), GEMM_NARROW_BIAS. NULL where narrow arrays are not taken. */
     void (*gemm_gelu)(real *y, real *u, const real *x, const real *w, const real *bias, int64_t m, int64_t o, int64_t i,
                       int flags);
+
+    /* narrow[i] = x[i], rounded to nearest even; x[i] = narrow[i] */
+    void (*round)(void *narrow, const real *x, int64_t count);
+    void (*widen)(real *x, const void *narrow, int64_t count);
 
     /* C[M,N] = op(A)[M,K] op(B)[K,N] (+ C) (+ bias[N]); lda, ldb, ldc are the stored row lengths. bias may be NULL. */
     void (*gemm)(real *c, const real *a, const real *b, const real *bias, int64_t m, int64_t n, int64_t k, int64_t lda,
@@ -212,9 +216,10 @@ typedef struct engine {
                                int64_t r, bool learned_variance);
 
     /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none), and w once more in a narrow array (NULL:
-     * not wanted) */
+     * not wanted). NARROW: m and v, which w is made of before they are rounded: up or down at random, the nearer the likelier,
+     * so that what is rounded off is made up for in the mean (moment_bits). */
     void (*adamw)(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k);
+                  adamw_coefficients k, int flags);
     /* y += share (x - y), share from 0 to 1: with 1 y becomes x */
     void (*average)(real *y, const real *x, int64_t count, real share);
     /* sum of the squares of all arrays in double, in blocks of fixed size; non-finite when any element is. The list and the

@@ -37,10 +37,9 @@ static void empty_kernels(engine *e)
 {
     typedef void (*entry)(void);
     const entry none = nothing;
-    for (size_t at = offsetof(engine, gemm); at < sizeof *e; at += sizeof none)
+    for (size_t at = offsetof(engine, round); at < sizeof *e; at += sizeof none)
         memcpy((char *)e + at, &none, sizeof none);
     if (e->gemm_gelu) memcpy(&e->gemm_gelu, &none, sizeof none);
-    if (e->round) memcpy(&e->round, &none, sizeof none);
     e->sum_squares = no_sum;
     e->memory.clear = no_clear;
     e->memory.copy = e->memory.upload = no_copy;

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "base/rng.h"
+
 rate_law rate_from_settings(const dt_settings *s)
 {
     const double factor = s->adapter == DT_ADAPTER_NONE ? 1 : s->adapter_lr_factor;
@@ -35,11 +37,13 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
                      .ema_warmup = s->ema_warmup,
                      .max_grad_norm = s->max_grad_norm,
                      .l2_sp = s->l2_sp,
+                     .seed = (uint64_t)s->seed,
                      .fused = s->fused_backward_pass};
     if (power_lengths_read(o->power_length, &set->power_count, s->ema_power, &c->error) != DT_OK)
         return c->error.status;
     for (int i = 0; i < set->power_count; i++) o->power_exponent[i] = power_exponent(o->power_length[i]);
     set->unaveraged = o->ema_decay == 0;
+    set->narrow_moments = s->adam_moments == DT_PRECISION_BF16;
     trainset_want_gradients(c, set, !o->fused);
     return trainset_keep(c, set);
 }
@@ -74,6 +78,17 @@ static optimizer_update update_of(const optimizer *o, double learning_rate, doub
     return k;
 }
 
+/* The update of this row: the noise of its moments. */
+static adamw_coefficients of_row(const optimizer *o, const train_row *r, adamw_coefficients k)
+{
+    uint32_t words[4];
+    const uint32_t row = (uint32_t)(r - o->set->row);
+    rng_words(words, (rng_key){o->seed, RNG_MOMENTS, (uint32_t)o->update_count, row}, 0);
+    k.noise = words[0];
+    k.first = r->first;
+    return k;
+}
+
 /* All of a row, or of several ranks this one's part. */
 static void update_row(const ctx *c, const optimizer *o, const train_row *r, const optimizer_update *k)
 {
@@ -82,7 +97,7 @@ static void update_row(const ctx *c, const optimizer *o, const train_row *r, con
     uint16_t *narrow = t->narrow_copy ? (uint16_t *)t->narrow_copy + r->first : NULL;
     if (!r->kept) return;
     c->engine.adamw(data, r->m, r->v, o->set->unaveraged ? NULL : r->average, narrow, t->grad + r->first, r->kept,
-                    k->adamw);
+                    of_row(o, r, k->adamw), r->narrow_moments ? NARROW : 0);
     for (int i = 0; i < o->set->power_count; i++) c->engine.average(r->power[i], data, r->kept, k->power_share[i]);
 }
 

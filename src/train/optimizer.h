@@ -27,6 +27,7 @@ typedef struct optimizer {
     bool ema_warmup;
     double l2_sp; /* weight of L2-SP: rows with an anchor get l2_sp (w - anchor) added to their gradients */
     double power_length[POWER_LENGTHS_MAX], power_exponent[POWER_LENGTHS_MAX]; /* of the set's power_count averages */
+    uint64_t seed;                                                             /* of how moments are rounded */
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
     double fused_squares; /* of this step's gradients so far */
     optimizer_update fused_update;

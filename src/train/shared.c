@@ -155,7 +155,7 @@ static void receive(ctx *c, const list *l)
 static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, int row, train_values values)
 {
     const train_row *r = &set->row[row];
-    if (r->kept) c->engine.memory.copy(to + r->first, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
+    trainset_get(c, to + r->first, r, values);
     for (int peer = 1; peer < c->ranks->count; peer++) {
         const row_part p = trainset_part(set, row, peer, c->ranks->count);
         list_add(l, peer, false, to + p.first, p.count);
@@ -186,6 +186,15 @@ dt_status shared_collect_row(ctx *c, const trainset *set, real *to, int row, tra
     return c->error.status;
 }
 
+/* What this rank keeps of a row, as numbers: where narrow values become that, in the memory of the row's gradient, which is empty. */
+static real *given(const ctx *c, const train_row *r, train_values values)
+{
+    real *lie = trainset_values_of(r, values);
+    if (lie || !r->kept) return lie;
+    trainset_get(c, r->tensor->grad + r->first, r, values);
+    return r->tensor->grad + r->first;
+}
+
 dt_status shared_give(ctx *c, const trainset *set, const rank_order *order)
 {
     list l;
@@ -193,8 +202,7 @@ dt_status shared_give(ctx *c, const trainset *set, const rank_order *order)
     if (list_open(c, set, &l)) {
         for (int row = 0; row < set->count; row++)
             if (order->value < 0 || order->value == row)
-                list_add(&l, 0, true, trainset_values_of(&set->row[row], (train_values)order->number),
-                         set->row[row].kept);
+                list_add(&l, 0, true, given(c, &set->row[row], (train_values)order->number), set->row[row].kept);
         carry_numbers(c, l.part, l.count);
         rank_receipt(c->ranks, 0, true, &c->error);
     }

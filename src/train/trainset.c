@@ -134,14 +134,28 @@ static real *copy_part(ctx *c, const train_row *r)
     return copy;
 }
 
+static size_t moment_bytes(const trainset *set)
+{
+    return set->narrow_moments ? sizeof(uint16_t) : sizeof(real);
+}
+
+static void *zero_moments(ctx *c, const trainset *set, int64_t count)
+{
+    const size_t bytes = (size_t)count * moment_bytes(set);
+    void *moments = numbers_alloc(c, &c->model, bytes);
+    if (moments) c->engine.memory.clear(moments, bytes);
+    return moments;
+}
+
 dt_status trainset_keep(ctx *c, trainset *set)
 {
     take_parts(c, set);
     for (int i = 0; i < set->count && !ctx_failed(c); i++) {
         train_row *r = &set->row[i];
         if (!r->kept) continue;
-        r->m = numbers_zeros(c, &c->model, r->kept);
-        r->v = numbers_zeros(c, &c->model, r->kept);
+        r->narrow_moments = set->narrow_moments;
+        r->m = zero_moments(c, set, r->kept);
+        r->v = zero_moments(c, set, r->kept);
         r->average = set->unaveraged ? r->tensor->data + r->first : copy_part(c, r);
         for (int k = 0; k < set->power_count && !ctx_failed(c); k++) r->power[k] = copy_part(c, r);
     }
@@ -171,8 +185,9 @@ int64_t trainset_bytes(const trainset *set, bool keep_gradients)
     int64_t kept = 0; /* before trainset_keep: what a process alone will keep */
     for (int i = 0; i < set->count; i++) kept += set->row[i].kept;
     const int64_t values = trainset_values(set);
-    return ((kept ? kept : values) * (3 - set->unaveraged + set->power_count) + (keep_gradients ? values : 0)) *
-           (int64_t)sizeof(real);
+    const int64_t averages = 1 - set->unaveraged + set->power_count;
+    return (kept ? kept : values) * (2 * (int64_t)moment_bytes(set) + averages * (int64_t)sizeof(real)) +
+           (keep_gradients ? values : 0) * (int64_t)sizeof(real);
 }
 
 void trainset_changed(ctx *c, trainset *set)
@@ -194,12 +209,37 @@ void trainset_swap_start(trainset *set)
     }
 }
 
+/* The narrow moments that these values are; NULL: they are none. */
+static void *narrow_of(const train_row *r, train_values values)
+{
+    if (!r->narrow_moments) return NULL;
+    return values == TRAIN_M ? r->m : values == TRAIN_V ? r->v : NULL;
+}
+
 real *trainset_values_of(const train_row *r, train_values values)
 {
     real *const of[TRAIN_POWERS] = {[TRAIN_WEIGHTS] = r->tensor->data,
                                     [TRAIN_AVERAGES] = r->average,
-                                    [TRAIN_M] = r->m,
-                                    [TRAIN_V] = r->v,
+                                    [TRAIN_M] = r->narrow_moments ? NULL : r->m,
+                                    [TRAIN_V] = r->narrow_moments ? NULL : r->v,
                                     [TRAIN_GRADIENTS] = r->tensor->grad};
     return values >= TRAIN_POWERS ? r->power[values - TRAIN_POWERS] : of[values];
+}
+
+void trainset_get(const ctx *c, real *to, const train_row *r, train_values values)
+{
+    const void *narrow = narrow_of(r, values);
+    if (r->kept && narrow)
+        c->engine.widen(to, narrow, r->kept);
+    else if (r->kept)
+        c->engine.memory.copy(to, trainset_values_of(r, values), (size_t)r->kept * sizeof *to);
+}
+
+void trainset_put(const ctx *c, const train_row *r, train_values values, const real *from)
+{
+    void *narrow = narrow_of(r, values);
+    if (r->kept && narrow)
+        c->engine.round(narrow, from, r->kept);
+    else if (r->kept)
+        c->engine.memory.copy(trainset_values_of(r, values), from, (size_t)r->kept * sizeof *from);
 }

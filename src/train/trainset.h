@@ -16,9 +16,10 @@ typedef struct train_rule {
 } train_rule;
 
 typedef struct train_row {
-    const param *param;             /* its table's row */
-    tensor *tensor;                 /* the weight */
-    real *m, *v;                    /* moments, numbers of the engine */
+    const param *param; /* its table's row */
+    tensor *tensor;     /* the weight */
+    void *m, *v;        /* moments, numbers of the engine, narrow where narrow_moments */
+    bool narrow_moments;
     real *average;                  /* moving average of the weight; of a set without averages the weight itself */
     real *power[POWER_LENGTHS_MAX]; /* its power-function averages (average/power.h): as many as the set has */
     real *start;                    /* what a row that was made its own was before; NULL: it was not */
@@ -36,9 +37,10 @@ typedef struct trainset {
     int count;
     params **table; /* that rows were chosen from */
     int table_count;
-    int power_count; /* power-function averages of each row */
-    bool swapped;    /* weights and averages have changed places */
-    bool unaveraged; /* averages are the weights themselves: nothing is kept of them */
+    int power_count;     /* power-function averages of each row */
+    bool swapped;        /* weights and averages have changed places */
+    bool unaveraged;     /* averages are the weights themselves: nothing is kept of them */
+    bool narrow_moments; /* are kept as bfloat16 (tensor/moment.h) */
 } trainset;
 
 enum { TRAINSET_TABLES_MAX = 8 };
@@ -104,8 +106,13 @@ typedef enum train_values {
     TRAIN_VALUES = TRAIN_POWERS + POWER_LENGTHS_MAX
 } train_values;
 
-/* Values of a row where they lie, as many as `kept` says of moments and averages. */
+/* Values of a row where they lie, as many as `kept` says of moments and averages; of narrow ones none (NULL). */
 real *trainset_values_of(const train_row *r, train_values values);
+
+/* Copies of the values that a row keeps, `kept` numbers of the engine at `to`, and what they are to become. What was got and is put back
+ * keeps its bits. */
+void trainset_get(const ctx *c, real *to, const train_row *r, train_values values);
+void trainset_put(const ctx *c, const train_row *r, train_values values, const real *from);
 
 /* After rows were filled: whatever the engine keeps of weights in another form. */
 void trainset_changed(ctx *c, trainset *set);

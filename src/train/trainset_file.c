@@ -39,31 +39,34 @@ static int64_t largest_row(const trainset *set)
     return largest;
 }
 
-/* A row whose parts the ranks have. */
-typedef struct shared_source {
+/* A row that does not lie in one place as numbers: the ranks have its parts, or it is narrow. */
+typedef struct made_source {
     ctx *c;
     const trainset *set;
     int row;
     train_values values;
     real *whole;         /* room for it, shared by all sources of a file */
     tensor_source inner; /* of that room */
-} shared_source;
+} made_source;
 
-static const float *fetch_shared(void *user, dt_error *err)
+static const float *fetch_made(void *user, dt_error *err)
 {
-    const shared_source *s = user;
-    if (shared_collect_row(s->c, s->set, s->whole, s->row, s->values) != DT_OK) return NULL;
+    const made_source *s = user;
+    if (!is_shared(s->c, s->values))
+        trainset_get(s->c, s->whole, &s->set->row[s->row], s->values);
+    else if (shared_collect_row(s->c, s->set, s->whole, s->row, s->values) != DT_OK)
+        return NULL;
     return s->inner.fetch ? s->inner.fetch(s->inner.user, err) : s->inner.values;
 }
 
 /* Makes *out, a source of the room `whole`, one of this row. */
-static void source_of_shared(ctx *c, tensor_source *out, const trainset *set, int row, train_values values, real *whole)
+static void make_source(ctx *c, tensor_source *out, const trainset *set, int row, train_values values, real *whole)
 {
-    shared_source *s = arena_alloc(&c->scratch, sizeof *s, &c->error);
+    made_source *s = arena_alloc(&c->scratch, sizeof *s, &c->error);
     if (!s) return;
-    *s = (shared_source){c, set, row, values, whole, *out};
+    *s = (made_source){c, set, row, values, whole, *out};
     out->values = NULL;
-    out->fetch = fetch_shared;
+    out->fetch = fetch_made;
     out->user = s;
 }
 
@@ -73,14 +76,14 @@ dt_status trainset_sources(ctx *c, tensor_source sources[], const trainset *set,
     params_room *room = arena_alloc_zeroed(&c->scratch, sizeof *room, &c->error);
     real *whole = NULL;
     if (room) room->largest = largest_row(set);
-    if (rank_count(c->ranks) > 1) whole = numbers_alloc(c, &c->scratch, (size_t)largest_row(set) * sizeof *whole);
+    if (rank_count(c->ranks) > 1 || set->narrow_moments)
+        whole = numbers_alloc(c, &c->scratch, (size_t)largest_row(set) * sizeof *whole);
     for (int i = 0; i < set->count * kinds && !ctx_failed(c); i++) {
         const train_row *r = &set->row[i / kinds];
         const int kind = i % kinds;
-        const bool shared = is_shared(c, values[kind]);
-        params_source(c, &sources[i], r->param, shared ? whole : trainset_values_of(r, values[kind]), SAFETENSORS_F32,
-                      room);
-        if (shared && !ctx_failed(c)) source_of_shared(c, &sources[i], set, i / kinds, values[kind], whole);
+        real *lie = is_shared(c, values[kind]) ? NULL : trainset_values_of(r, values[kind]);
+        params_source(c, &sources[i], r->param, lie ? lie : whole, SAFETENSORS_F32, room);
+        if (!lie && !ctx_failed(c)) make_source(c, &sources[i], set, i / kinds, values[kind], whole);
         sources[i].name = prefixed(c, prefix[kind], r->param->name);
     }
     return c->error.status;
@@ -114,14 +117,10 @@ static dt_status check_squares(ctx *c, const tensor_file *f, const char *name)
 /* One row; of several ranks each keeps its part. */
 static void read_row(ctx *c, const train_row *r, const tensor_file *f, const char *name, train_values values)
 {
-    real *kept = trainset_values_of(r, values);
-    if (!is_shared(c, values)) {
-        params_read_values(c, kept, r->param, f, name);
-        return;
-    }
-    real *whole = numbers_alloc(c, &c->scratch, tensor_bytes(r->tensor));
-    if (whole && params_read_values(c, whole, r->param, f, name) == DT_OK && r->kept)
-        c->engine.memory.copy(kept, whole + r->first, (size_t)r->kept * sizeof *kept);
+    real *lie = is_shared(c, values) ? NULL : trainset_values_of(r, values);
+    real *whole = lie ? lie : numbers_alloc(c, &c->scratch, tensor_bytes(r->tensor));
+    if (whole && params_read_values(c, whole, r->param, f, name) == DT_OK && !lie)
+        trainset_put(c, r, values, whole + r->first);
 }
 
 dt_status trainset_read(ctx *c, trainset *set, const char *path, train_values values, const char *prefix)

@@ -56,7 +56,7 @@ static void must_be_ours(const void *p, const char *what, long number)
     abort();
 }
 
-#define SLOT(kernel) ((long)((offsetof(engine, kernel) - offsetof(engine, round)) / sizeof(void *)))
+#define SLOT(kernel) ((long)((offsetof(engine, kernel) - offsetof(engine, gemm_gelu)) / sizeof(void *)))
 
 /* How many of a kernel's first arguments are looked at: arrays, or numbers that are far too small to be addresses. What is in the
  * registers behind a kernel's arguments is nobody's. */
@@ -133,9 +133,9 @@ extern const unsigned char guarded_thunks[] __attribute__((visibility("hidden"))
 
 static void guard_kernels(engine *e)
 {
-    const size_t first = offsetof(engine, round) / sizeof(void *), count = sizeof *e / sizeof(void *) - first;
+    const size_t first = offsetof(engine, gemm_gelu) / sizeof(void *), count = sizeof *e / sizeof(void *) - first;
     void *thunk;
-    _Static_assert((sizeof *e - offsetof(engine, round)) / sizeof(void *) <= SLOTS_MAX, "more kernels than thunks");
+    _Static_assert((sizeof *e - offsetof(engine, gemm_gelu)) / sizeof(void *) <= SLOTS_MAX, "more kernels than thunks");
     for (size_t i = 0; i < count; i++) {
         void **entry = (void **)(void *)e + first + i;
         memcpy(&kernel[i], entry, sizeof kernel[i]);
