@@ -28,7 +28,7 @@ static inline int rank_child(int fd[][FIXTURE_RANKS_MAX], int index, int count, 
         for (int k = 0; k < count; k++)
             if (i != index && i != k) close(fd[i][k]);
     if (wire_tcp_over(&wire, index, count, fd[index], &err) != DT_OK) return 99;
-    if (ranks_open_over(&g, &wire, &err) != DT_OK) return 99;
+    if (ranks_open_over(&g, &wire, &err) != DT_OK || rank_agree(g, "", &err) != DT_OK) return 99;
     return body(g, user);
 }
 

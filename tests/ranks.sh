@@ -6,7 +6,7 @@
 # from the newest; after SIGTERM all ranks stop with a checkpoint and status 75; where a rank names the one that was killed, the
 # checkpoint that it names is there, and one always does where no launcher ends the others. What is finished has the bytes of the run by
 # as many ranks that was never stopped. With COUNT 0 two runs by two ranks are compared and no more, as the suite does. Says "skipped"
-# where mpirun or the program's module is missing. Works in a folder of its own under TMPDIR.
+# where mpirun or the program's module is missing. Says what it counted, also where it is ended by SIGTERM. Works in a folder of its own under TMPDIR.
 set -eu
 program=$(realpath "$1")
 source=$(realpath "$(dirname "$0")/..")
@@ -112,6 +112,11 @@ check_end() {
     esac
 }
 
+tell() {
+    echo "$kills ranks ended by kill -9, $told of them named by another one; $stops stops; each run has the bytes of what was never stopped"
+}
+trap 'tell; exit 143' TERM
+
 declare -A whole
 ranks=2
 make_world >log 2>&1 || fail "no pictures"
@@ -144,4 +149,4 @@ while [ "$kills" -lt "$count" ]; do
     done
     [ -z "$(find run -name '*.tmp-*')" ] || fail "left over: $(find run -name '*.tmp-*')"
 done
-echo "$kills ranks ended by kill -9, $told of them named by another one; $stops stops; each run has the bytes of what was never stopped"
+tell

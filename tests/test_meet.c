@@ -135,7 +135,7 @@ static int meet_and_talk(int index, int count)
     setenv("WORLD_SIZE", number, 1);
     if (ranks_open(&g, &err) != DT_OK || g->index != index || g->count != count) return 1;
     const char mine = (char)('a' + index);
-    if (rank_gather(g, all, &mine, 1, &err) != DT_OK) return 2;
+    if (rank_agree(g, "", &err) != DT_OK || rank_gather(g, all, &mine, 1, &err) != DT_OK) return 2;
     for (int i = 0; i < count; i++)
         if (all[i] != 'a' + i) return 3;
     if (g->local_count != count || !g->watch.fd) return 4;
@@ -174,14 +174,11 @@ static void they_meet_over_the_store_of_torchrun(void **state)
     int listening = listen_anywhere(port);
     pthread_t server;
     pthread_create(&server, NULL, serve, &listening);
-    for (int count = 2; count <= FIXTURE_RANKS_MAX; count++) {
-        char restart[8];
-        snprintf(restart, sizeof restart, "%d", count); /* the store keeps what the last ones said */
+    for (int count = 2; count <= FIXTURE_RANKS_MAX; count++) { /* the store keeps what the last ones said */
         set_variables(port, true);
-        setenv("TORCHELASTIC_RESTART_COUNT", restart, 1);
+        assert_that_they_meet(count);
         assert_that_they_meet(count);
     }
-    unsetenv("TORCHELASTIC_RESTART_COUNT");
     unset_variables();
     shutdown(listening, SHUT_RDWR);
     pthread_join(server, NULL);
@@ -249,8 +246,8 @@ static void who_does_not_come_is_told(void **state)
     set_variables(port, false);
     assert_not_found(first, DT_ERR_IO, "rank 0 cannot listen at MASTER_PORT");
     set_variables(port, true); /* somebody listens who says nothing */
-    assert_not_found(first, DT_ERR_IO, "rank 1 of 3 has not come to torchrun's store at localhost");
-    assert_not_found(last, DT_ERR_IO, "rank 0 of 3 has not come to torchrun's store at localhost");
+    assert_not_found(first, DT_ERR_IO, "not all of 3 ranks have come to rank 0");
+    assert_not_found(last, DT_ERR_IO, "rank 2 of 3: rank 0 does not answer where the store says that is at localhost");
     close(listening);
     assert_not_found(first, DT_ERR_IO, "torchrun keeps no store at localhost");
     set_variables(port, false);

@@ -74,6 +74,52 @@ static void who_waits_for_a_rank_that_has_ended_learns_which(void **state)
     }
 }
 
+/* As a step that fails at rank 0 between two of its transfers: what the others wait for does not come. */
+static int fail_inside_an_order(rank_group *g, void *user)
+{
+    char sum[1000] = "";
+    dt_error err = {0};
+    (void)user;
+    rank_begin(g);
+    rank_begun(g);
+    if (g->index == 0) {
+        rank_tell(g, (rank_order){RANK_STEP, 0, 0}, &err);
+        rank_tell_end(g, DT_ERR_MEMORY);
+        ranks_close(g);
+        return 20;
+    }
+    rank_order order;
+    rank_hear(g, &order, &err);
+    rank_transfer(g, &(rank_part){0, false, sum, sizeof sum}, 1, &err);
+    const bool named = err.status == DT_ERR_IO && strstr(err.message, "rank 0 of 3 has ended");
+    ranks_close(g);
+    return named ? 20 : 21;
+}
+
+static void a_step_that_is_broken_off_leaves_nobody_waiting(void **state)
+{
+    (void)state;
+    rank_run(3, fail_inside_an_order, NULL, code);
+    assert_all_end_with(3, 20);
+}
+
+static int be_of_another_kind(rank_group *g, void *user)
+{
+    dt_error err = {0};
+    (void)user;
+    rank_agree(g, g->index == 2 ? "of yesterday" : "of today", &err);
+    const bool told = strstr(err.message, "rank 2 is of yesterday, rank 0 is of today") != NULL;
+    ranks_close(g);
+    return told ? err.status : 99;
+}
+
+static void ranks_of_another_kind_are_refused(void **state)
+{
+    (void)state;
+    rank_run(3, be_of_another_kind, NULL, code);
+    assert_all_end_with(3, DT_ERR_CONFLICT);
+}
+
 static void what_started_a_process_is_read_from_its_variables(void **state)
 {
     (void)state;
@@ -565,6 +611,8 @@ static int train_with_bad_numbers(rank_group *g, void *user)
     fixture_choose_device(&s);
     if (dt_open(&c, &s) != DT_OK) return 98;
     c->ranks = g;
+    rank_begin(g);
+    rank_begun(g);
     if (training_open(&r, c, &s, &nobody, model_kinds_all) == DT_OK) {
         if (g->index == 1) fixture_fill(&r.trainer.train, NAN);
         training_through(&r);
@@ -703,6 +751,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_rank_says_the_others_hear),
         cmocka_unit_test(who_waits_for_a_rank_that_has_ended_learns_which),
+        cmocka_unit_test(a_step_that_is_broken_off_leaves_nobody_waiting),
+        cmocka_unit_test(ranks_of_another_kind_are_refused),
         cmocka_unit_test(what_started_a_process_is_read_from_its_variables),
         cmocka_unit_test(processes_that_cannot_reach_each_other_are_refused),
         cmocka_unit_test(every_value_is_kept_by_one_rank),

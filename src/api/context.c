@@ -9,6 +9,7 @@
 #include "diffusion/solver.h"
 #include "rank/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 dt_status dt_open(dt_context **out, const dt_settings *s)
@@ -18,13 +19,16 @@ dt_status dt_open(dt_context **out, const dt_settings *s)
     dt_error unreachable = {0};
     rank_group *all = NULL;
     int threads = (int)s->threads;
+    char kind[96];
+    snprintf(kind, sizeof kind, "difftune %s (settings of %zu bytes) on %s", DT_VERSION, sizeof *s,
+             s->device == DT_DEVICE_CPU ? "the CPU" : "a GPU");
     if (s->ranks == DT_RANKS_AUTO) ranks_open(&all, &unreachable);
-    if (all && threads == 0) threads = cpus_of_share(all->local_count);
+    if (all && unreachable.status == DT_OK && threads == 0) threads = cpus_of_share(all->local_count);
     ctx_open_on(*out, s->device, all ? all->local_index : 0, threads, s->isa);
     (*out)->ranks = all;
     if (unreachable.status != DT_OK)
         error_set(&(*out)->error, unreachable.status, "%s", unreachable.message);
-    else if (rank_agree(all, &(*out)->error) == DT_OK && all && s->device != DT_DEVICE_CPU)
+    else if (rank_agree(all, kind, &(*out)->error) == DT_OK && all && s->device != DT_DEVICE_CPU)
         ranks_join_devices(all, &(*out)->error);
     return (*out)->error.status;
 }
@@ -66,6 +70,7 @@ dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_o
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     if (settings_check(s, verb, &c->error) != DT_OK || together_check(c, s, verb) != DT_OK) return c->error.status;
     settings_tell_unused(s, verb, observer);
+    rank_begun(c->ranks);
     return output_check(s, verb, &c->error);
 }
 

@@ -2,8 +2,11 @@
  * (rank/device.c). NCCL 2.14 or later, whose calls can be made without waiting in them, so that a rank that dies is noticed. */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "rank/device.h"
 
@@ -12,6 +15,7 @@ typedef struct nccl_wire {
     cudaStream_t stream;
     cudaEvent_t behind; /* the transfers */
     bool recorded;
+    bool joined; /* all ranks have been there */
 } nccl_wire;
 
 static dt_status tell(dt_error *err, const char *what, ncclResult_t result)
@@ -48,7 +52,8 @@ static dt_status test(void *state, bool *done, dt_error *err)
     ncclResult_t asked = ncclSuccess;
     *done = false;
     if (tell(err, "its state", ncclCommGetAsyncError(w->all, &asked)) != DT_OK) return err->status;
-    if (asked != ncclSuccess) return tell(err, "a transfer was lost", asked);
+    if (asked != ncclSuccess) return tell(err, w->joined ? "a transfer was lost" : "cannot begin", asked);
+    w->joined = true;
     if (!w->recorded && tell_cuda(err, "an event", cudaEventRecord(w->behind, w->stream)) != DT_OK) return err->status;
     w->recorded = true;
     const cudaError_t status = cudaEventQuery(w->behind);
@@ -56,12 +61,25 @@ static dt_status test(void *state, bool *done, dt_error *err)
     return tell_cuda(err, "a transfer was lost", status);
 }
 
+/* What is under way at the others may take a moment; it is not waited for without end. */
+static void finish(const nccl_wire *w)
+{
+    enum { MILLISECONDS = 5000 };
+    ncclResult_t asked = ncclInProgress;
+    ncclCommFinalize(w->all);
+    for (int i = 0; i < MILLISECONDS && asked == ncclInProgress; i++) {
+        if (ncclCommGetAsyncError(w->all, &asked) != ncclSuccess) break;
+        if (asked == ncclInProgress) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    ncclCommDestroy(w->all);
+}
+
 /* What a rank that has died leaves unfinished is given up. */
 static void close_wire(void *state, bool together)
 {
     nccl_wire *w = state;
     if (w->all && together)
-        ncclCommDestroy(w->all);
+        finish(w);
     else if (w->all)
         ncclCommAbort(w->all);
     if (w->behind) cudaEventDestroy(w->behind);
@@ -69,26 +87,41 @@ static void close_wire(void *state, bool together)
     free(w);
 }
 
-__attribute__((visibility("default"))) dt_status difftune_nccl_name(device_name *out, dt_error *err);
+__attribute__((visibility("default"))) dt_status difftune_nccl_key(device_key *out, dt_error *err);
+__attribute__((visibility("default"))) dt_status difftune_nccl_gpu(char text[static DEVICE_TEXT], dt_error *err);
 __attribute__((visibility("default"))) dt_status difftune_nccl_wire(rank_wire *out, int index, int count,
-                                                                    const device_name *name, dt_error *err);
+                                                                    const device_key *key, dt_error *err);
 
-dt_status difftune_nccl_name(device_name *out, dt_error *err)
+dt_status difftune_nccl_key(device_key *out, dt_error *err)
 {
     ncclUniqueId id;
     _Static_assert(sizeof id == sizeof *out, "as long as NCCL's");
-    tell(err, "a name", ncclGetUniqueId(&id));
+    tell(err, "a key", ncclGetUniqueId(&id));
     memcpy(out, &id, sizeof id);
     return err->status;
 }
 
-dt_status difftune_nccl_wire(rank_wire *out, int index, int count, const device_name *name, dt_error *err)
+/* The place of the GPU that the calling thread uses, on the machine as it was started last. */
+dt_status difftune_nccl_gpu(char text[static DEVICE_TEXT], dt_error *err)
+{
+    char place[32] = "", machine[64] = "";
+    int gpu = 0;
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!f || !fgets(machine, sizeof machine, f)) gethostname(machine, sizeof machine - 1);
+    if (f) fclose(f);
+    tell_cuda(err, "its GPU", cudaGetDevice(&gpu));
+    tell_cuda(err, "its GPU", cudaDeviceGetPCIBusId(place, sizeof place, gpu));
+    snprintf(text, DEVICE_TEXT, "%.36s %s", machine, place);
+    return err->status;
+}
+
+dt_status difftune_nccl_wire(rank_wire *out, int index, int count, const device_key *key, dt_error *err)
 {
     ncclUniqueId id;
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     nccl_wire *w = calloc(1, sizeof *w);
     if (!w) return error_set(err, DT_ERR_MEMORY, "no memory for the ranks");
-    memcpy(&id, name, sizeof id);
+    memcpy(&id, key, sizeof id);
     config.blocking = 0;
     tell_cuda(err, "a stream", cudaStreamCreateWithFlags(&w->stream, cudaStreamNonBlocking));
     tell_cuda(err, "an event", cudaEventCreateWithFlags(&w->behind, cudaEventDisableTiming));

@@ -4,10 +4,12 @@
 
 #include "rank/rank.h"
 
-/* What rank 0 makes and the others are told, so that NCCL finds them. */
-typedef struct device_name {
+/* What rank 0 makes and the others are told, so that NCCL finds them (its ncclUniqueId). */
+typedef struct device_key {
     char text[128];
-} device_name;
+} device_key;
+
+enum { DEVICE_TEXT = 128 }; /* that tells a GPU from all others, on any machine */
 
 /* Opens the way, for all ranks or none of them: where the module is missing at one, or two ranks share a device, numbers go by way of the
  * host's memory, and r->note says why. The rank's device is the one that the calling thread uses. */

@@ -23,6 +23,7 @@ typedef struct greeting {
 
 static const int32_t WELCOME = 0x77656c63;
 
+static const double CONNECTING_SECONDS = 5;
 static const double GREETING_SECONDS = 1; /* that who connects has to say who it is */
 
 /* ---- any connection ---- */
@@ -76,15 +77,25 @@ bool meet_say(int fd, const void *data, size_t bytes)
     return send(fd, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)bytes;
 }
 
-/* A connection to one address; -1: none. */
+/* Where nobody listens at a port of this machine yet, the system may give the very same port to who connects. */
+static bool reaches_itself(int fd)
+{
+    struct sockaddr_storage here = {0}, there = {0};
+    socklen_t size = sizeof here, other = sizeof there;
+    return getsockname(fd, (void *)&here, &size) == 0 && getpeername(fd, (void *)&there, &other) == 0 &&
+           size == other && !memcmp(&here, &there, size);
+}
+
+/* A connection to one address; -1: none. An address that says nothing does not keep one from the others. */
 static int connect_to(const struct sockaddr *to, socklen_t size, double until_s)
 {
     int failure = 0;
     socklen_t failure_size = sizeof failure;
+    const double soon_s = fmin(until_s, clock_s() + CONNECTING_SECONDS);
     const int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
-    if ((connect(fd, to, size) == 0 || errno == EINPROGRESS) && wait_for(fd, POLLOUT, until_s) &&
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &failure_size) == 0 && failure == 0) {
+    if ((connect(fd, to, size) == 0 || errno == EINPROGRESS) && wait_for(fd, POLLOUT, soon_s) &&
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &failure_size) == 0 && failure == 0 && !reaches_itself(fd)) {
         prepare(fd);
         return fd;
     }
@@ -129,7 +140,7 @@ static int listen_on(uint16_t port, int count)
     static const int yes = 1;
     const struct sockaddr_in any = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_ANY)};
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(fd, (const void *)&any, sizeof any) == 0 && listen(fd, count) == 0) return fd;
@@ -166,9 +177,8 @@ int meet_next(int listening, double until_s)
 {
     while (wait_for(listening, POLLIN, until_s)) {
         const int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0) continue; /* it has gone again */
-        prepare(fd);
-        return fd;
+        if (fd >= 0) prepare(fd);
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)) return fd;
     }
     return -1;
 }
@@ -180,10 +190,11 @@ bool meet_accept(int listening, const meet_place *place, int first, int count, i
         const int from = meet_next(listening, until_s);
         if (from < 0) return false;
         if (meet_read(from, &g, sizeof g, fmin(until_s, clock_s() + GREETING_SECONDS)) &&
-            !memcmp(g.token, place->token, sizeof g.token) && g.index >= first && g.index < count && fd[g.index] < 0) {
+            !memcmp(g.token, place->token, sizeof g.token) && g.index >= first && g.index < count) {
+            if (fd[g.index] >= 0) close(fd[g.index]); /* it was given up */
+            left -= fd[g.index] < 0;
             fd[g.index] = from;
             meet_say(from, &WELCOME, sizeof WELCOME);
-            left--;
         } else {
             close(from);
         }

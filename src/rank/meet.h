@@ -17,7 +17,7 @@ typedef struct meet_place {
     uint64_t token[2]; /* which who connects must know */
 } meet_place;
 
-/* Begins to listen for so many; -1, and nowhere, where that cannot be. */
+/* Begins to listen for so many; -1: it cannot. */
 int meet_listen(meet_place *place, int count);
 
 /* Takes ranks `first` to `count` - 1 in, in any order, into fd[count], which holds -1 for each before. The time ends as clock_s()
@@ -32,7 +32,7 @@ int meet_connect(const meet_place *place, int index, double until_s);
 /* Listens at a port that has been agreed on; -1: it cannot. */
 int meet_listen_at(const char *port, int count);
 
-/* The next that connects; -1: nobody did before the time was up. */
+/* The next that connects; -1: nobody did before the time was up, or no more connections may be opened. */
 int meet_next(int listening, double until_s);
 
 /* To a host by its name or number; tries until the time is up, since the host may begin to listen later. -1: not reached. */
@@ -42,7 +42,7 @@ int meet_connect_host(const char *host, const char *port, double until_s);
 bool meet_read(int fd, void *data, size_t bytes, double until_s);
 bool meet_write(int fd, const void *data, size_t bytes, double until_s);
 
-/* What the empty buffer of a connection holds; does not wait. */
+/* Sends a few bytes, which the empty buffer of a connection holds, without waiting. */
 bool meet_say(int fd, const void *data, size_t bytes);
 
 #endif

@@ -6,8 +6,8 @@
 #include "rank/launch.h"
 #include "rank/meet.h"
 
-/* all[count] is then where each rank listens; all[index] holds it of this one before. They are known by the store of torchrun's agent
- * (rank/store.h) where it keeps one there (TORCHELASTIC_USE_AGENT_STORE=True); else rank 0 itself collects them at that port.
+/* all[count] is then where each rank listens; all[index] holds it of this one before. Rank 0 collects them: at a place that it names in the
+ * store of torchrun's agent (rank/store.h), where there is one (TORCHELASTIC_USE_AGENT_STORE=True), else at that port.
  * DT_ERR_UNSUPPORTED where the variables are missing, DT_ERR_IO where somebody did not come before the time was up (clock_s()). */
 dt_status places_exchange(const launch *l, meet_place all[], double until_s, dt_error *err);
 

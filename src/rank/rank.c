@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #define MODULE "libdifftune_mpi.so"
 
 static const double MEETING_SECONDS = 300; /* for all ranks to come; machines start them at different times */
+static const double NAMING_SECONDS = 2;    /* from a broken connection to who has ended */
 static const double WATCH_SECONDS = 20;    /* for all ranks to find the first, once they are there */
 
 /* ---- waiting ---- */
@@ -38,6 +40,16 @@ bool rank_is_lost(rank_group *r)
     return r && r->lost >= 0;
 }
 
+/* After a failure of the wire: where a rank has ended it is the one to name. */
+static dt_status name_lost(rank_group *r, dt_error *err)
+{
+    const double until_s = clock_s() + NAMING_SECONDS;
+    while (r->watch.fd && !rank_is_lost(r) && clock_s() < until_s) pause_after(1);
+    if (r->lost < 0) return err->status;
+    error_clear(err);
+    return tell_lost(r, err);
+}
+
 static dt_status transfer_over(rank_group *r, const rank_wire *wire, const rank_part part[], int count, dt_error *err)
 {
     const double began_s = clock_s();
@@ -47,7 +59,8 @@ static dt_status transfer_over(rank_group *r, const rank_wire *wire, const rank_
     if (wire->begin(wire->state, part, count, err) != DT_OK) return err->status;
     for (;;) {
         const double waited_s = clock_s() - began_s;
-        if (wire->test(wire->state, &done, err) != DT_OK || done) return err->status;
+        if (wire->test(wire->state, &done, err) != DT_OK) return name_lost(r, err);
+        if (done) return err->status;
         if (waited_s > 1e-3 && rank_is_lost(r)) return tell_lost(r, err);
         pause_after(waited_s);
     }
@@ -99,16 +112,25 @@ dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, 
     return err->status;
 }
 
-dt_status rank_agree(rank_group *r, dt_error *err)
+dt_status rank_agree(rank_group *r, const char *text, dt_error *err)
 {
+    typedef struct word {
+        dt_status status;
+        char text[96];
+    } word;
     dt_error unreachable = {0};
-    dt_status *all = rank_count(r) > 1 ? calloc((size_t)r->count, sizeof *all) : NULL;
-    const dt_status mine = err->status;
     if (rank_count(r) == 1) return err->status;
+    word mine = {.status = err->status}, *all = calloc((size_t)r->count, sizeof *all);
     if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
-    if (rank_gather(r, all, &mine, sizeof mine, &unreachable) != DT_OK && mine == DT_OK) *err = unreachable;
+    snprintf(mine.text, sizeof mine.text, "%s", text);
+    if (rank_gather(r, all, &mine, sizeof mine, &unreachable) != DT_OK && err->status == DT_OK) *err = unreachable;
     for (int i = 0; i < r->count && err->status == DT_OK; i++)
-        if (all[i] != DT_OK) error_set(err, all[i], "rank %d of %d cannot begin", i, r->count);
+        if (all[i].status != DT_OK)
+            error_set(err, all[i].status, "rank %d of %d cannot begin", i, r->count);
+        else if (strncmp(all[i].text, all[0].text, sizeof all[i].text) != 0)
+            error_set(err, DT_ERR_CONFLICT, "rank %d is %.95s, rank 0 is %.95s: processes that make one call are alike",
+                      i, all[i].text, all[0].text);
+    r->ended = err->status == DT_OK;
     free(all);
     return err->status;
 }
@@ -129,7 +151,13 @@ dt_status rank_spread(rank_group *r, void *data, size_t bytes, dt_error *err)
 
 dt_status rank_tell(rank_group *r, rank_order order, dt_error *err)
 {
+    if (rank_count(r) > 1) r->order_open = order.what == RANK_STEP || order.what == RANK_COLLECT;
     return rank_spread(r, &order, sizeof order, err);
+}
+
+void rank_done(rank_group *r)
+{
+    if (r) r->order_open = false;
 }
 
 dt_status rank_tell_one(rank_group *r, int peer, rank_order order, dt_error *err)
@@ -145,13 +173,18 @@ dt_status rank_hear(rank_group *r, rank_order *order, dt_error *err)
 void rank_tell_end(rank_group *r, dt_status status)
 {
     dt_error unreachable = {0};
-    if (rank_count(r) > 1 && r->index == 0)
+    if (rank_count(r) > 1 && r->index == 0 && r->begun && !r->order_open)
         r->ended = rank_tell(r, (rank_order){RANK_END, (int32_t)status, 0}, &unreachable) == DT_OK;
 }
 
 void rank_begin(rank_group *r)
 {
-    if (r) r->ended = r->obeys = r->stop_wanted = false;
+    if (r) r->ended = r->begun = r->order_open = r->obeys = r->stop_wanted = false;
+}
+
+void rank_begun(rank_group *r)
+{
+    if (r) r->begun = true;
 }
 
 dt_status rank_heard_end(rank_group *r, const rank_order *order, dt_error *err)
@@ -218,13 +251,23 @@ static dt_status open_watch(rank_group *r, dt_error *err)
     return err->status;
 }
 
+/* A machine's name and what it calls itself since it was started last: names alone are not always different. */
+static void name_machine(char *name, size_t size)
+{
+    gethostname(name, size / 2);
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    const size_t used = strlen(name);
+    if (f && !fgets(name + used, (int)(size - used), f)) name[used] = '\0';
+    if (f) fclose(f);
+}
+
 /* Which of the ranks are on this machine. */
 static dt_status count_local(rank_group *r, dt_error *err)
 {
-    typedef char host_name[64];
-    host_name *all = calloc((size_t)r->count, sizeof *all), mine = "";
+    typedef char machine_name[128];
+    machine_name *all = calloc((size_t)r->count, sizeof *all), mine = "";
     if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
-    gethostname(mine, sizeof mine - 1);
+    name_machine(mine, sizeof mine);
     if (rank_gather(r, all, mine, sizeof mine, err) == DT_OK)
         for (int i = 0; i < r->count; i++) {
             const bool local = !strcmp(all[i], mine);
@@ -239,8 +282,11 @@ dt_status ranks_open_over(rank_group **out, const rank_wire *wire, dt_error *err
 {
     rank_group *r = malloc(sizeof *r);
     *out = r;
-    if (!r) return error_set(err, DT_ERR_MEMORY, "no memory for the ranks");
-    *r = (rank_group){.index = wire->index, .count = wire->count, .wire = *wire, .lost = -1, .ended = true};
+    if (!r) {
+        wire->close(wire->state, false);
+        return error_set(err, DT_ERR_MEMORY, "no memory for the ranks");
+    }
+    *r = (rank_group){.index = wire->index, .count = wire->count, .wire = *wire, .lost = -1};
     return count_local(r, err) == DT_OK ? open_watch(r, err) : err->status;
 }
 

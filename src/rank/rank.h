@@ -25,6 +25,8 @@ typedef struct rank_group {
     int lost;         /* the rank that has ended before its time; -1: none */
     bool stop_wanted; /* of rank 0: by the caller of another one */
     bool obeys;       /* of the others: does what rank 0 tells, which is when its caller's wishes are passed on */
+    bool order_open;  /* of rank 0: what it told last is not finished */
+    bool begun;       /* the call is one that all of them make */
     bool ended;       /* all know that the call has ended */
 } rank_group;
 
@@ -46,7 +48,8 @@ static inline bool rank_follows(const rank_group *r)
 /* ---- beginning and end ---- */
 
 /* Finds the other processes that this one was started with and makes *out of them, NULL where it was started alone.
- * DT_ERR_UNSUPPORTED, saying why, where it was not and the others cannot be reached: alone each would do the whole work. */
+ * DT_ERR_UNSUPPORTED or DT_ERR_IO, saying why, where it was not and the others cannot be reached: alone each would do the whole
+ * work. */
 dt_status ranks_open(rank_group **out, dt_error *err);
 
 /* The same over a wire that is there. */
@@ -72,8 +75,9 @@ static inline bool rank_reaches_devices(const rank_group *r)
  * to files must be known to be whole, and some ways to carry bytes take them from the memory of a process that is dying. */
 dt_status rank_receipt(rank_group *r, int peer, bool sends, dt_error *err);
 
-/* Whether all ranks have come here with the status DT_OK: else it is an error of each that has. */
-dt_status rank_agree(rank_group *r, dt_error *err);
+/* Every rank fails where one comes here with a failure, or with another text than rank 0's (of at most 95 characters). Before this has gone
+ * well ranks_close waits for nobody. */
+dt_status rank_agree(rank_group *r, const char *text, dt_error *err);
 
 /* all[count][bytes]: what each rank says, in the order of ranks. */
 dt_status rank_gather(rank_group *r, void *all, const void *mine, size_t bytes, dt_error *err);
@@ -102,11 +106,16 @@ typedef struct rank_order {
 /* Tells all others; alone it does nothing. */
 dt_status rank_tell(rank_group *r, rank_order order, dt_error *err);
 
+/* All that belongs to what was told last has been sent and received. Where a call ends before that, the others wait for bytes that will
+ * not come: rank 0 then ends without a farewell, and is found out. */
+void rank_done(rank_group *r);
+
 /* Tells one of them. */
 dt_status rank_tell_one(rank_group *r, int peer, rank_order order, dt_error *err);
 
-/* A call begins: nobody has ended it. */
+/* A call begins: nobody has ended it. Then: it is one that the ranks make together, and hear the end of. */
 void rank_begin(rank_group *r);
+void rank_begun(rank_group *r);
 
 /* The call ends on this rank with this status: rank 0 tells the others so. */
 void rank_tell_end(rank_group *r, dt_status status);

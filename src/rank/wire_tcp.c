@@ -1,5 +1,6 @@
 #include "rank/wire_tcp.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,9 +33,8 @@ static dt_status begin(void *state, const rank_part part[], int count, dt_error 
     return err->status;
 }
 
-/* Whether all of a lane is done; goes as far as is possible without waiting. A peer that has died is for others to find out
- * (rank/watch.h), who know which was the first. */
-static bool go_on(const tcp_wire *w, int peer, bool sends)
+/* Whether all of a lane is done; goes as far as is possible without waiting. */
+static bool go_on(const tcp_wire *w, int peer, bool sends, dt_error *err)
 {
     lane *l = &w->way[peer][sends];
     for (; l->at < w->part_count; *l = (lane){.at = l->at + 1}) {
@@ -44,6 +44,8 @@ static bool go_on(const tcp_wire *w, int peer, bool sends)
             const size_t left = p->bytes - l->done;
             const ssize_t n = sends ? send(w->fd[peer], at, left, MSG_DONTWAIT | MSG_NOSIGNAL)
                                     : recv(w->fd[peer], at, left, MSG_DONTWAIT);
+            if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+                error_set(err, DT_ERR_IO, "the connection to rank %d has ended", peer);
             if (n <= 0) return false;
             l->done += (size_t)n;
         }
@@ -56,8 +58,8 @@ static dt_status test(void *state, bool *done, dt_error *err)
     const tcp_wire *w = state;
     *done = true;
     for (int i = 0; i < w->count; i++) {
-        *done &= go_on(w, i, false);
-        *done &= go_on(w, i, true);
+        *done &= go_on(w, i, false, err);
+        *done &= go_on(w, i, true, err);
     }
     return err->status;
 }

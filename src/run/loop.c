@@ -151,7 +151,9 @@ static dt_status make_steps(training *r)
         step_result step;
         const double before = run_log_seconds(&r->log);
         if (rank_tell(c->ranks, (rank_order){RANK_STEP, 0, r->saved_step}, &c->error) != DT_OK) break;
-        if (!trainer_step(t, &step) || judge_step(r, &step) != DT_OK) break;
+        if (!trainer_step(t, &step)) break;
+        rank_done(c->ranks);
+        if (judge_step(r, &step) != DT_OK) break;
         r->stop_wanted |= step.stop_wanted;
         r->save_wanted |= step.save_wanted;
         const double seconds = run_log_seconds(&r->log) - before, now = (double)samples_of_step(r) / seconds;

@@ -5,8 +5,8 @@
 #include "tensor/tensor.h"
 
 enum {
-    ROOM_BYTES = 1 << 24, /* that is packed at a time, to all others together and from them */
-    PIECE_MIN = 1 << 16,  /* of it for one of them */
+    ROOM_BYTES = 1 << 24, /* that are packed at a time, to all others together and from them */
+    PIECE_MIN = 1 << 16,  /* to one of them at the least, or from it */
 };
 
 /* What is packed: of each peer a piece of the bytes that come from it, and behind all of these a piece of those that go to it. */

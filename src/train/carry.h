@@ -8,7 +8,8 @@
 #include "tensor/context.h"
 
 /* Makes these transfers of the engine's numbers, which the other ranks make as well, and waits for them. The order of what two ranks send
- * each other is that of the list. Takes room in scratch: a few MiB. */
+ * each other is that of the list. Packing takes at most 16 MiB of the device, and as much of the host where it is passed (of hundreds of
+ * ranks more: 128 KiB for each). */
 dt_status carry_numbers(ctx *c, const rank_part part[], int count);
 
 /* Takes the memory of that and gives it back, where no rank sends another one more than so many bytes (tensor/rehearsal.h). */

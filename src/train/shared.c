@@ -150,6 +150,7 @@ static void receive(ctx *c, const list *l)
 {
     carry_numbers(c, l->part, l->count);
     for (int peer = 1; peer < c->ranks->count; peer++) rank_receipt(c->ranks, peer, false, &c->error);
+    if (!ctx_failed(c)) rank_done(c->ranks);
 }
 
 static void add_from_all(const ctx *c, const trainset *set, list *l, real *to, int row, train_values values)

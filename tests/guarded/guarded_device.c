@@ -56,6 +56,13 @@ static void must_be_ours(const void *p, const char *what, long number)
     abort();
 }
 
+static void must_be_the_hosts(const void *p, const char *what, long number)
+{
+    if (!is_ours(p)) return;
+    fprintf(stderr, "guarded device: %s %ld is handed %p as the host's, which is in its memory\n", what, number, p);
+    abort();
+}
+
 #define SLOT(kernel) ((long)((offsetof(engine, kernel) - offsetof(engine, gemm_gelu)) / sizeof(void *)))
 
 /* How many of a kernel's first arguments are looked at: arrays, or numbers that are far too small to be addresses. What is in the
@@ -208,12 +215,14 @@ static void copy(void *to, const void *from, size_t bytes)
 static void upload(void *to, const void *host, size_t bytes)
 {
     if (bytes) must_be_ours(to, "an upload of bytes", (long)bytes);
+    if (bytes) must_be_the_hosts(host, "an upload of bytes", (long)bytes);
     move(to, host, bytes);
 }
 
 static dt_status download(void *host, const void *from, size_t bytes, dt_error *err)
 {
     if (bytes) must_be_ours(from, "a download of bytes", (long)bytes);
+    if (bytes) must_be_the_hosts(host, "a download of bytes", (long)bytes);
     move(host, from, bytes);
     return err->status;
 }
