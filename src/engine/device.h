@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "tensor/engine.h"
 
-/* The CUDA engine of the GPU with this number, counted round where there are fewer; one for a process. DT_ERR_UNSUPPORTED, saying what is missing, where this build, this machine or its driver has none. */
+/* The CUDA engine of the GPU with this number, counted round where there are fewer; one for a process. DT_ERR_UNSUPPORTED, saying
+ * what is missing, where this build, this machine or its driver has none. */
 dt_status device_load(engine *e, int number, dt_error *err);
 
 #endif

@@ -9,7 +9,8 @@
  * instruction set. Aborts where a kernel is missing. */
 dt_status engine_open(engine *e, engine *host, dt_device device, int number, dt_isa isa, dt_error *err);
 
-/* A context with the engine of that device, the first, or the one with this number; threads 0: all cores. May be closed after a failure too, which c->error tells. */
+/* A context with the engine of that device, the first, or the one with this number; threads 0: all cores. May be closed after a
+ * failure too, which c->error tells. */
 dt_status ctx_open(ctx *c, dt_device device, int threads, dt_isa isa);
 dt_status ctx_open_on(ctx *c, dt_device device, int number, int threads, dt_isa isa);
 
