@@ -2,11 +2,9 @@
  * (rank/device.c). NCCL 2.14 or later, whose calls can be made without waiting in them, so that a rank that dies is noticed. */
 #include <cuda_runtime_api.h>
 #include <nccl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "rank/device.h"
 
@@ -101,18 +99,11 @@ dt_status difftune_nccl_key(device_key *out, dt_error *err)
     return err->status;
 }
 
-/* The place of the GPU that the calling thread uses, on the machine as it was started last. */
 dt_status difftune_nccl_gpu(char text[static DEVICE_TEXT], dt_error *err)
 {
-    char place[32] = "", machine[64] = "";
     int gpu = 0;
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    if (!f || !fgets(machine, sizeof machine, f)) gethostname(machine, sizeof machine - 1);
-    if (f) fclose(f);
     tell_cuda(err, "its GPU", cudaGetDevice(&gpu));
-    tell_cuda(err, "its GPU", cudaDeviceGetPCIBusId(place, sizeof place, gpu));
-    snprintf(text, DEVICE_TEXT, "%.36s %s", machine, place);
-    return err->status;
+    return tell_cuda(err, "its GPU", cudaDeviceGetPCIBusId(text, DEVICE_TEXT, gpu));
 }
 
 dt_status difftune_nccl_wire(rank_wire *out, int index, int count, const device_key *key, dt_error *err)

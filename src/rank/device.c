@@ -65,17 +65,20 @@ static void note_failure(word *w, const dt_error *failure)
 /* NCCL refuses two ranks on one GPU, but only to these two. */
 static bool has_each_its_own(rank_group *r, const module *m, word *w, dt_error *err)
 {
-    typedef char gpu_text[DEVICE_TEXT];
-    gpu_text *all = calloc((size_t)r->count, sizeof *all), mine = "";
+    typedef struct gpu {
+        char machine[128], place[DEVICE_TEXT];
+    } gpu;
+    gpu *all = calloc((size_t)r->count, sizeof *all), mine = {"", ""};
     dt_error failure = {0};
     bool own = all != NULL;
     if (!all) error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
-    m->gpu(mine, &failure);
+    meet_machine(mine.machine, sizeof mine.machine);
+    m->gpu(mine.place, &failure);
     note_failure(w, &failure);
-    if (all) rank_gather(r, all, mine, sizeof mine, err);
+    if (all) rank_gather(r, all, &mine, sizeof mine, err);
     for (int i = 0; own && i < r->count; i++)
         for (int k = 0; own && k < i; k++) {
-            own = strncmp(all[i], all[k], sizeof *all) != 0;
+            own = strcmp(all[i].machine, all[k].machine) != 0 || strcmp(all[i].place, all[k].place) != 0;
             if (!own) snprintf(r->note, sizeof r->note, "ranks %d and %d share a GPU", k, i);
         }
     free(all);

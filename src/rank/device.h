@@ -9,7 +9,7 @@ typedef struct device_key {
     char text[128];
 } device_key;
 
-enum { DEVICE_TEXT = 128 }; /* that tells a GPU from all others, on any machine */
+enum { DEVICE_TEXT = 32 }; /* that tells a GPU from the others of its machine */
 
 /* Opens the way, for all ranks or none of them: where the module is missing at one, or two ranks share a device, numbers go by way of the
  * host's memory, and r->note says why. The rank's device is the one that the calling thread uses. */

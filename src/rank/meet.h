@@ -27,6 +27,9 @@ bool meet_accept(int listening, const meet_place *place, int first, int count, i
 /* Connects to who listens at that place, as rank `index`; -1: it could not be done before the time was up. */
 int meet_connect(const meet_place *place, int index, double until_s);
 
+/* This machine's name and what it calls itself since it was started last: names alone are not always different. */
+void meet_machine(char *name, size_t size);
+
 /* ---- any connection ---- */
 
 /* Listens at a port that has been agreed on; -1: it cannot. */

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "rank/launch.h"
@@ -251,23 +250,13 @@ static dt_status open_watch(rank_group *r, dt_error *err)
     return err->status;
 }
 
-/* A machine's name and what it calls itself since it was started last: names alone are not always different. */
-static void name_machine(char *name, size_t size)
-{
-    gethostname(name, size / 2);
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-    const size_t used = strlen(name);
-    if (f && !fgets(name + used, (int)(size - used), f)) name[used] = '\0';
-    if (f) fclose(f);
-}
-
 /* Which of the ranks are on this machine. */
 static dt_status count_local(rank_group *r, dt_error *err)
 {
     typedef char machine_name[128];
     machine_name *all = calloc((size_t)r->count, sizeof *all), mine = "";
     if (!all) return error_set(err, DT_ERR_MEMORY, "no memory for %d ranks", r->count);
-    name_machine(mine, sizeof mine);
+    meet_machine(mine, sizeof mine);
     if (rank_gather(r, all, mine, sizeof mine, err) == DT_OK)
         for (int i = 0; i < r->count; i++) {
             const bool local = !strcmp(all[i], mine);

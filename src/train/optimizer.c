@@ -82,6 +82,7 @@ static optimizer_update update_of(const optimizer *o, double learning_rate, doub
 static adamw_coefficients of_row(const optimizer *o, const train_row *r, adamw_coefficients k)
 {
     uint32_t words[4];
+    if (!r->narrow_moments) return k;
     const uint32_t row = (uint32_t)(r - o->set->row);
     rng_words(words, (rng_key){o->seed, RNG_MOMENTS, (uint32_t)o->update_count, row}, 0);
     k.noise = words[0];
