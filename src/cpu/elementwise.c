@@ -3,7 +3,9 @@
 #include "cpu/kernel.h"
 #include "cpu/narrow.h"
 
-enum { BLOCK = 4096 }; /* numbers that are handed to a thread at a time, where there is a choice of loops */
+/* Numbers that are handed to a thread at a time, where there is a choice of loops: for gcc a choice is constant in a function that a
+ * parallel loop calls, and a variable in the loop itself, which it then does not vectorise. */
+enum { BLOCK = 4096 };
 
 static void add_fwd(real *y, const real *a, const real *b, int64_t count)
 {
@@ -49,32 +51,36 @@ static inline real silu_slope(real x)
     return s * (1 + x * (1 - s));
 }
 
-ONE_KIND void silu_numbers(void *y, const real *x, int64_t count, bool narrow)
+ONE_KIND void silu_numbers(void *y, const real *x, int64_t first, int64_t end, bool narrow)
 {
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++) write_number(y, i, silu(x[i]), narrow);
+#pragma omp simd
+    for (int64_t i = first; i < end; i++) write_number(y, i, silu(x[i]), narrow);
 }
 
 static void silu_fwd(real *y, const real *x, int64_t count, int flags)
 {
-    WITH_KIND(flags & NARROW, silu_numbers, y, x, count);
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, silu_numbers, y, x, first, least(first + BLOCK, count));
 }
 
 /* The choice to add is made outside the loops: inside, it keeps gcc from vectorising them. */
-ONE_KIND void silu_slopes(real *dx, const void *dy, const real *x, int64_t count, bool add, bool narrow)
+ONE_KIND void silu_slopes(real *dx, const void *dy, const real *x, int64_t first, int64_t end, bool add, bool narrow)
 {
     if (add) {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] += read_number(dy, i, narrow) * silu_slope(x[i]);
+#pragma omp simd
+        for (int64_t i = first; i < end; i++) dx[i] += read_number(dy, i, narrow) * silu_slope(x[i]);
     } else {
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) dx[i] = read_number(dy, i, narrow) * silu_slope(x[i]);
+#pragma omp simd
+        for (int64_t i = first; i < end; i++) dx[i] = read_number(dy, i, narrow) * silu_slope(x[i]);
     }
 }
 
 static void silu_bwd(real *dx, const real *dy, const real *x, int64_t count, bool add, int flags)
 {
-    WITH_KIND(flags & NARROW, silu_slopes, dx, dy, x, count, add);
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < count; first += BLOCK)
+        WITH_KIND(flags & NARROW, silu_slopes, dx, dy, x, first, least(first + BLOCK, count), add);
 }
 
 /* The forms of GELU: numbers [first, end). */

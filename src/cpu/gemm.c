@@ -279,12 +279,13 @@ static void finish_row(void *row, const real *sums, int64_t count, int flags)
     for (int64_t j = 0; j < count; j++) to[j] = flags & GEMM_ACCUMULATE ? to[j] + sums[j] : sums[j];
 }
 
-/* Rows of C from their sums, and of a narrow C their gelu, taken of the rounded numbers. */
-static void finish_rows(const product *g, region r, const real *sums)
+/* Rows of C from their sums, to which the bias is added, and of a narrow C their gelu, taken of the rounded numbers. */
+static void finish_rows(const product *g, region r, real *sums)
 {
     const bool narrow = g->flags & GEMM_NARROW_C;
     for (int64_t i = r.i; i < r.i + r.m; i++, sums += r.n) {
         const int64_t at = (g->pixels ? row_of_pixel(g->pixels, i) : i) * g->ldc + r.j;
+        for (int64_t j = 0; g->bias && j < r.n; j++) sums[j] += g->bias[r.j + j];
         if (g->c) finish_row(number_at(g->c, at, narrow), sums, r.n, g->flags);
         if (!g->gelu) continue;
         void *gelus = number_at(g->gelu, at, true);
@@ -296,8 +297,9 @@ static void finish_rows(const product *g, region r, const real *sums)
 static product sums_of(const product *g, region r)
 {
     product sums = *g;
-    sums.c = thread_room.sums, sums.ldc = r.n, sums.first_i = r.i, sums.first_j = r.j;
+    sums.c = thread_room.sums, sums.m = r.m, sums.n = sums.ldc = r.n, sums.first_i = r.i, sums.first_j = r.j;
     sums.flags &= ~(GEMM_ACCUMULATE | GEMM_NARROW_C);
+    sums.bias = NULL;
     return sums;
 }
 

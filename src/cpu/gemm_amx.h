@@ -89,7 +89,11 @@ static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t st
 {
     _Alignas(64) real sums[AMX_TILE_ROWS * TILE_COLUMNS];
     const bool tall = rows > AMX_ROWS, wide = columns > AMX_WORDS;
+    const bool whole = rows == AMX_TILE_ROWS && columns == TILE_COLUMNS;
+    const bool in_place = whole && !u.add_previous && !u.bias && !u.past_caches;
     const real *lower = a + AMX_ROWS * stride;
+    real *to = in_place ? c : sums;
+    const int64_t pitch = in_place ? ldc : TILE_COLUMNS;
     for (int64_t r = 0; r < rows && !u.past_caches; r++) __builtin_prefetch(c + r * ldc, 1);
     __asm__ volatile("" ::: "memory"); /* gcc does not know that loads of registers read memory */
     amx_zero(0);
@@ -111,10 +115,11 @@ static void multiply_packed_bf16(real *c, int64_t ldc, const real *a, int64_t st
             if (wide) amx_multiply_add(3, 5, 7);
         }
     }
-    amx_store(0, sums, TILE_COLUMNS);
-    amx_store(1, sums + AMX_WORDS, TILE_COLUMNS);
-    amx_store(2, sums + AMX_ROWS * TILE_COLUMNS, TILE_COLUMNS);
-    amx_store(3, sums + AMX_ROWS * TILE_COLUMNS + AMX_WORDS, TILE_COLUMNS);
+    amx_store(0, to, pitch);
+    amx_store(1, to + AMX_WORDS, pitch);
+    amx_store(2, to + AMX_ROWS * pitch, pitch);
+    amx_store(3, to + AMX_ROWS * pitch + AMX_WORDS, pitch);
+    if (in_place) return;
     if (columns < TILE_COLUMNS)
         update_edge(c, ldc, sums, rows, columns, u);
     else

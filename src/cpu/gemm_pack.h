@@ -27,6 +27,12 @@ typedef struct strip {
     bool across; /* the lanes lie side by side in each row of the source; else each lane is a row */
 } strip;
 
+/* Whether its rows follow each other as they lie. */
+static inline bool is_plain_strip(const strip *x)
+{
+    return !x->rows.windows && !x->rows.taps;
+}
+
 enum {
     PREFETCH_ROWS = 32, /* rows far apart in memory: the machine does not foresee them by itself */
     NARROW_WORDS = 64,  /* words of a strip that are made at a time */
@@ -343,10 +349,35 @@ static inline void prefetch_row(const row_source *x, const row_place *row, int64
     for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
 }
 
+#if GEMM_PAIRS
+
+/* Pairs of plain rows, 16 lanes at a time, as panels (pack_rows_across). */
+ONE_KIND void pack_plain_rows_across(real *panel, int64_t width, int64_t pitch, const strip *x, bool narrow)
+{
+    const int64_t stride = x->rows.stride;
+    for (int64_t p = 0; p < x->depth; p += 2, panel += width)
+        for (int64_t lane = 0; lane < x->lanes; lane += 16) {
+            const int64_t at = (x->rows.row + p) * stride + x->rows.column + lane;
+            const void *first = number_at(x->rows.numbers, at, narrow);
+            const void *second = number_at(x->rows.numbers, at + stride, narrow);
+            __builtin_prefetch(number_at(x->rows.numbers, at + 4 * stride, narrow));
+            __builtin_prefetch(number_at(x->rows.numbers, at + 5 * stride, narrow));
+            pack_across(panel + lane / width * pitch + lane % width, first, second, 16, narrow, PACK_PAIRS);
+        }
+}
+
+#endif
+
 /* Words of rows [0, depth) of the source, whose lanes lie across, as panels of `width` lanes which begin `pitch` words apart. All
  * panels at once, so that rows are read from one end to the other. */
 static void pack_rows_across(real *panel, int64_t width, int64_t pitch, const strip *x, packing kind)
 {
+#if GEMM_PAIRS
+    if (kind == PACK_PAIRS && is_plain_strip(x) && width % 16 == 0 && x->lanes % 16 == 0 && x->depth % 2 == 0) {
+        WITH_KIND(x->rows.narrow, pack_plain_rows_across, panel, width, pitch, x);
+        return;
+    }
+#endif
     static const real none[TILE_COLUMNS];
     real room[2][TILE_COLUMNS];
     const int64_t each = numbers_of_word(kind);
@@ -409,9 +440,30 @@ static inline bool is_tiles(const strip *x)
            x->depth % (2 * AMX_WORDS) == 0 && x->lanes % AMX_ROWS == 0;
 }
 
+/* Lanes that lie across plain rows, 16 lanes and 16 words at a time, which stay in registers from the source to the tiles. */
+ONE_KIND void pack_plain_tiles(real *packed, int64_t words, const strip *x, bool narrow)
+{
+    for (int64_t p = 0; p < x->depth; p += 32)
+        for (int64_t lane = 0; lane < x->lanes; lane += 16) {
+            vector row[16];
+            for (int64_t i = 0; i < 16; i++) {
+                const int64_t at = (p + 2 * i) * x->rows.stride + lane, after = at + x->rows.stride;
+                pack_across((real *)&row[i], number_at(x->rows.numbers, at, narrow),
+                            number_at(x->rows.numbers, after, narrow), 16, narrow, PACK_PAIRS);
+                __builtin_prefetch(number_at(x->rows.numbers, at + 32 * x->rows.stride, narrow));
+                __builtin_prefetch(number_at(x->rows.numbers, after + 32 * x->rows.stride, narrow));
+            }
+            transpose_vectors(packed + lane * words + p / 2, words, row);
+        }
+}
+
 /* The lanes as rows of `words` pairs: tiles of A. */
 static void pack_tiles(real *packed, int64_t words, const strip *x)
 {
+    if (x->across && is_plain_strip(x) && x->lanes % 16 == 0 && x->depth % 32 == 0) {
+        WITH_KIND(x->rows.narrow, pack_plain_tiles, packed, words, x);
+        return;
+    }
     if (!x->across) {
         pack_rows(packed, words, x, PACK_PAIRS);
         return;
