@@ -542,12 +542,13 @@ static void check_narrow_sizes(const engine *e, const int64_t sizes[][3], size_t
                                       which * GEMM_NARROW_A);
 }
 
-/* The large ones have more rows, or columns, than full-width sums have room for. */
+/* The large ones have more rows, or columns, than full-width sums have room for, or than panels are kept of. */
 static void check_narrow(const engine *e)
 {
     static const int64_t small[][3] = {{1, 1, 1},    {5, 3, 2},     {13, 35, 9},  {40, 17, 130}, {97, 33, 64},
                                        {3, 20, 801}, {450, 20, 16}, {3, 3000, 1}, {5, 21, 0},    {48, 20, 96}};
-    static const int64_t large[][3] = {{490, 16, 770}, {2, 530, 801}, {96, 32, 1536}};
+    static const int64_t large[][3] = {{490, 16, 770}, {2, 530, 801},  {96, 32, 1536},
+                                       {98, 16, 1600}, {2, 270, 3000}, {3, 140, 6600}};
     check_narrow_sizes(e, small, sizeof small / sizeof *small, 1);
     check_narrow_sizes(e, large, sizeof large / sizeof *large, 5);
 }

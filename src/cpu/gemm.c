@@ -238,18 +238,22 @@ static bool passes_caches(const product *g)
            (uintptr_t)g->c % VECTOR_BYTES == 0;
 }
 
-/* b_is_packed: by the call before, for the same columns; the contraction is one block then. */
-static void multiply_span(const product *g, region span, bool b_is_packed)
+/* The panels of a span: lent, so that those of each block of the contraction lie where those before it did; kept, one block's behind the
+ * other's; or there already, since the call before for the same columns. */
+typedef enum panels_of_span { LENT, KEPT, THERE } panels_of_span;
+
+static void multiply_span(const product *g, region span, panels_of_span which)
 {
     const packing kind = packing_of(g->flags);
-    const int64_t blocks = count_blocks(g->k, kind);
+    const int64_t blocks = count_blocks(g->k, kind), columns = divide_up(span.n, TILE_COLUMNS) * TILE_COLUMNS;
     if (!blocks) add_bias_only(g, span);
     for (int64_t block = 0; block < blocks; block++) {
         stretch s = cut_contraction(g->k, block, blocks, kind);
         update u = {block > 0 || (g->flags & GEMM_ACCUMULATE), NULL, blocks == 1 && passes_caches(g)};
         if (block == blocks - 1 && g->bias) u.bias = g->bias + span.j;
-        if (!b_is_packed) pack_columns(thread_room.gemm_b, g, s, span.j, span.n);
-        multiply_stretch(g, span, s, (panels){thread_room.gemm_b, s.words}, u);
+        real *b = thread_room.gemm_b + (which == LENT ? 0 : packed_words(s.p, kind) * columns);
+        if (which != THERE) pack_columns(b, g, s, span.j, span.n);
+        multiply_stretch(g, span, s, (panels){b, s.words}, u);
     }
 }
 
@@ -303,19 +307,34 @@ static product sums_of(const product *g, region r)
     return sums;
 }
 
-/* A C that is narrow or whose rows lie apart is made of sums of full width as soon as all blocks of the contraction are in them:
- * of a block of rows, or when the columns would have to be packed again for each, of as many as there is room for. */
+/* How many rows and columns of sums are made at a time, of n columns. Panels are kept where there is room for all of the contraction's
+ * of not too few columns, for the rows of A are read once for each; else columns are packed again for every part, so that it has as
+ * many rows as there is room for. */
+typedef struct part_of_sums {
+    int64_t rows, columns;
+    bool keeps_panels;
+} part_of_sums;
+
+static part_of_sums choose_part(const product *g, int64_t n)
+{
+    enum { FEWEST = 4 * TILE_COLUMNS, COLUMNS = 512, MOST = ROOM_SUMS / BLOCK_ROWS / TILE_COLUMNS * TILE_COLUMNS };
+    const int64_t words = packed_words(g->k, packing_of(g->flags));
+    const int64_t kept = words ? least(MOST, ROOM_GEMM_B / words / TILE_COLUMNS * TILE_COLUMNS) : MOST;
+    if (kept >= least(n, FEWEST)) return (part_of_sums){BLOCK_ROWS, least(n, kept), true};
+    const int64_t columns = least(n, least(COLUMNS, span_columns(g)));
+    return (part_of_sums){ROOM_SUMS / columns / BLOCK_ROWS * BLOCK_ROWS, columns, false};
+}
+
+/* A C that is narrow or whose rows lie apart is made of sums of full width as soon as all blocks of the contraction are in them. */
 static void multiply_region_in_sums(const product *g, region part)
 {
-    enum { COLUMNS = 512, MOST_COLUMNS = ROOM_SUMS / BLOCK_ROWS / TILE_COLUMNS * TILE_COLUMNS };
-    const bool one_block = count_blocks(g->k, packing_of(g->flags)) == 1;
-    const int64_t columns = least(span_columns(g), one_block ? MOST_COLUMNS : COLUMNS);
-    const int64_t rows = one_block ? BLOCK_ROWS : ROOM_SUMS / columns / BLOCK_ROWS * BLOCK_ROWS;
-    for (int64_t j = part.j; j < part.j + part.n; j += columns)
-        for (int64_t i = part.i; i < part.i + part.m; i += rows) {
-            region r = {i, least(rows, part.i + part.m - i), j, least(columns, part.j + part.n - j)};
+    const part_of_sums at_a_time = choose_part(g, part.n);
+    for (int64_t j = part.j; j < part.j + part.n; j += at_a_time.columns)
+        for (int64_t i = part.i; i < part.i + part.m; i += at_a_time.rows) {
+            region r = {i, least(at_a_time.rows, part.i + part.m - i), j,
+                        least(at_a_time.columns, part.j + part.n - j)};
             product sums = sums_of(g, r);
-            multiply_span(&sums, r, one_block && i > part.i);
+            multiply_span(&sums, r, !at_a_time.keeps_panels ? LENT : i == part.i ? KEPT : THERE);
             finish_rows(g, r, sums.c);
         }
 }
@@ -380,7 +399,7 @@ static void multiply_region(const product *g, region part)
     }
     const int64_t columns = span_columns(g);
     for (int64_t j = 0; j < part.n; j += columns)
-        multiply_span(g, (region){part.i, part.m, part.j + j, least(columns, part.n - j)}, false);
+        multiply_span(g, (region){part.i, part.m, part.j + j, least(columns, part.n - j)}, LENT);
 }
 
 /* Rows of the thread grid for the least work of one thread: its tiles of C plus what packing its columns of B and rows
