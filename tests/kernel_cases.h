@@ -477,15 +477,36 @@ static void run_diffusion_loss_bwd(work *w, const engine *e, dims z)
     free_memory(w, l.k);
 }
 
-/* The second moment starts between 0 and 1e-3, the smallest nowhere near epsilon squared. */
+/* Of row r without its first `by` values. */
+static adamw_row later_part(adamw_row r, int64_t by, bool narrow)
+{
+    const int64_t bytes = by * (int64_t)(narrow ? sizeof(uint16_t) : sizeof(float));
+    r.w += by, r.g += by, r.m = (char *)r.m + bytes, r.v = (char *)r.v + bytes, r.ema += by;
+    r.count -= by, r.first += by;
+    return r;
+}
+
+/* Small parts of none to seven numbers, which begin anywhere, and one with the others. The second moment starts between 0 and 1e-3, the
+ * smallest nowhere near epsilon squared. */
 static void run_adamw(work *w, const engine *e, dims z)
 {
-    int64_t count = z.n * z.s * z.d;
-    adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1, 7, 40};
+    enum { SMALL = 64 };
+    const int64_t count = z.n * z.s * z.d;
+    const adamw_coefficients k = {1e-3F, 0.9F, 0.999F, 1e-8F, 0.01F, 0.1F, 0.001F, 0.99F, z.extreme ? 1e-3F : 1};
     float *p = updated(w, count, 1e-6), *m = narrowed(w, updated(w, count, 1e-6)), *g = input(w, count);
     float *ema = updated(w, count, 1e-6), *v = narrowed(w, new_array(w, count, 1e-6, 0, 1e-3F));
+    adamw_row part[SMALL + 1], rest = {p, g, m, v, ema, NULL, count, 40, 7};
+    for (int i = 0; i < SMALL; i++) {
+        part[i] = rest;
+        part[i].count = i % 8 < rest.count ? i % 8 : rest.count;
+        part[i].noise = (uint32_t)i;
+        if (i % 3 == 0) part[i].ema = NULL;
+        rest = later_part(rest, part[i].count, narrow_flag(w));
+    }
+    if (z.extreme) rest.ema = NULL;
+    part[SMALL] = rest;
     w->bytes += 2 * sizeof(float) * (double)count;
-    CALL(w, e->adamw(p, m, v, z.extreme ? NULL : ema, NULL, g, count, k, narrow_flag(w)));
+    CALL(w, e->adamw(part, SMALL + 1, k, narrow_flag(w)));
 }
 
 /* Two bfloat16 numbers beside each other are a float that can be compared. */

@@ -93,13 +93,25 @@ static adamw_coefficients coefficients(void)
                                 .epsilon = 1e-8F,
                                 .bias1 = 0.1F,
                                 .bias2 = 0.001F,
-                                .grad_scale = 1,
-                                .noise = 12345,
-                                .first = 64};
+                                .grad_scale = 1};
 }
 
+/* From value number `at` on, with narrow moments or with wide ones. */
+static adamw_row row_of(arrays *a, int at, int count, bool narrow)
+{
+    return (adamw_row){.w = a->w + at,
+                       .g = a->g + at,
+                       .m = narrow ? (void *)(a->narrow_m + at) : a->m + at,
+                       .v = narrow ? (void *)(a->narrow_v + at) : a->v + at,
+                       .count = count,
+                       .first = 64 + at,
+                       .noise = 12345};
+}
+
+enum { PART = 1000, PARTS = (COUNT + PART - 1) / PART };
+
 /* From the same moments the weights are those of wide ones, and what is kept is the wide moment's neighbour. An array may be updated in
- * parts, by any number of threads. */
+ * parts, in one call or several, by any number of threads. */
 static void an_update_differs_in_what_is_kept_only(void **state)
 {
     (void)state;
@@ -107,20 +119,23 @@ static void an_update_differs_in_what_is_kept_only(void **state)
     const engine *e;
     ctx c;
     for (dt_isa isa = DT_ISA_PORTABLE; ctx_open(&c, DT_DEVICE_CPU, 2, isa) == DT_OK; isa++, ctx_close(&c)) {
-        adamw_coefficients k = coefficients();
+        const adamw_coefficients k = coefficients();
+        const adamw_row whole = row_of(&a, 0, COUNT, true), beside = row_of(&wide, 0, COUNT, false);
+        adamw_row part[PARTS];
         e = &c.engine;
         fill(&a);
         wide = parts = a;
-        e->adamw(a.w, (real *)(void *)a.narrow_m, (real *)(void *)a.narrow_v, NULL, NULL, a.g, COUNT, k, NARROW);
-        e->adamw(wide.w, wide.m, wide.v, NULL, NULL, wide.g, COUNT, k, 0);
+        e->adamw(&whole, 1, k, NARROW);
+        e->adamw(&beside, 1, k, 0);
         for (int i = 0; i < COUNT; i++) {
             assert_true(fabsf(a.w[i] - wide.w[i]) <= 1e-6F * fabsf(wide.w[i]));
             assert_true(fabsf(of_bits(a.narrow_m[i]) - wide.m[i]) <= fabsf(wide.m[i]) / 128);
             assert_true(fabsf(of_bits(a.narrow_v[i]) - wide.v[i]) <= fabsf(wide.v[i]) / 128);
         }
-        for (int i = 0; i < COUNT; i += 1000, k.first += 1000)
-            e->adamw(parts.w + i, (real *)(void *)(parts.narrow_m + i), (real *)(void *)(parts.narrow_v + i), NULL,
-                     NULL, parts.g + i, COUNT - i < 1000 ? COUNT - i : 1000, k, NARROW);
+        for (int i = 0; i < PARTS; i++)
+            part[i] = row_of(&parts, i * PART, COUNT - i * PART < PART ? COUNT - i * PART : PART, true);
+        e->adamw(part, PARTS - 1, k, NARROW);
+        e->adamw(part + PARTS - 1, 1, k, NARROW);
         assert_memory_equal(a.narrow_m, parts.narrow_m, sizeof a.narrow_m);
         assert_memory_equal(a.narrow_v, parts.narrow_v, sizeof a.narrow_v);
         if (isa == DT_ISA_AMX) {
@@ -138,13 +153,13 @@ static void second_moments_arrive(void **state)
     static arrays a;
     ctx c;
     double sum = 0;
-    adamw_coefficients k = coefficients();
+    adamw_row row = row_of(&a, 0, 256, true);
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 2, DT_ISA_AUTO), DT_OK);
     memset(&a, 0, sizeof a);
     for (int i = 0; i < COUNT; i++) a.g[i] = 0.5F;
     for (uint32_t step = 0; step < 8000; step++) {
-        k.noise = moment_noise(99, step);
-        c.engine.adamw(a.w, (real *)(void *)a.narrow_m, (real *)(void *)a.narrow_v, NULL, NULL, a.g, 256, k, NARROW);
+        row.noise = moment_noise(99, step);
+        c.engine.adamw(&row, 1, coefficients(), NARROW);
     }
     for (int i = 0; i < 256; i++) {
         sum += (double)of_bits(a.narrow_v[i]) / 256;

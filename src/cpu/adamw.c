@@ -12,38 +12,43 @@ typedef struct factors {
     real step, root, decay;
 } factors;
 
-ONE_KIND void update(real *w, void *m, void *v, const real *g, int64_t begin, int64_t end, adamw_coefficients k,
-                     factors f, bool narrow)
+ONE_KIND void update(const adamw_row *row, int64_t begin, int64_t end, adamw_coefficients k, factors f, bool narrow)
 {
+    const adamw_row r = *row;
 #pragma omp simd
     for (int64_t i = begin; i < end; i++) {
-        const real grad = g[i] * k.grad_scale;
-        const real first = k.beta1 * read_number(m, i, narrow) + (1 - k.beta1) * grad;
-        const real second = k.beta2 * read_number(v, i, narrow) + (1 - k.beta2) * grad * grad;
-        w[i] = f.decay * w[i] - f.step * first / ((real)sqrt(second) * f.root + k.epsilon);
+        const real grad = r.g[i] * k.grad_scale;
+        const real first = k.beta1 * read_number(r.m, i, narrow) + (1 - k.beta1) * grad;
+        const real second = k.beta2 * read_number(r.v, i, narrow) + (1 - k.beta2) * grad * grad;
+        r.w[i] = f.decay * r.w[i] - f.step * first / ((real)sqrt(second) * f.root + k.epsilon);
         if (narrow) {
-            const uint32_t noise = moment_noise(k.noise, (uint32_t)(k.first + i));
-            ((narrow_number *)m)[i] = moment_bits((float)first, noise & 0xffff);
-            ((narrow_number *)v)[i] = moment_bits((float)second, noise >> 16);
+            const uint32_t noise = moment_noise(r.noise, (uint32_t)(r.first + i));
+            ((narrow_number *)r.m)[i] = moment_bits((float)first, noise & 0xffff);
+            ((narrow_number *)r.v)[i] = moment_bits((float)second, noise >> 16);
         } else {
-            ((real *)m)[i] = first;
-            ((real *)v)[i] = second;
+            ((real *)r.m)[i] = first;
+            ((real *)r.v)[i] = second;
         }
     }
 }
 
-static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k, int flags)
+static void follow(real *ema, const real *w, int64_t begin, int64_t end, real decay)
 {
-    (void)narrow;
-    const factors f = {k.learning_rate / k.bias1, 1 / (real)sqrt(k.bias2), 1 - k.learning_rate * k.weight_decay};
-#pragma omp parallel for schedule(static)
-    for (int64_t block = 0; block < count; block += BLOCK) {
-        int64_t end = least(block + BLOCK, count);
-        WITH_KIND(flags & NARROW, update, w, m, v, g, block, end, k, f);
-        if (!ema) continue;
 #pragma omp simd
-        for (int64_t i = block; i < end; i++) ema[i] = k.ema_decay * ema[i] + (1 - k.ema_decay) * w[i];
+    for (int64_t i = begin; i < end; i++) ema[i] = decay * ema[i] + (1 - decay) * w[i];
+}
+
+static void adamw(const adamw_row row[], int64_t rows, adamw_coefficients k, int flags)
+{
+    const factors f = {k.learning_rate / k.bias1, 1 / (real)sqrt(k.bias2), 1 - k.learning_rate * k.weight_decay};
+#pragma omp parallel
+    for (const adamw_row *r = row; r < row + rows; r++) {
+#pragma omp for schedule(static) nowait
+        for (int64_t block = 0; block < r->count; block += BLOCK) {
+            const int64_t end = least(block + BLOCK, r->count);
+            WITH_KIND(flags & NARROW, update, r, block, end, k, f);
+            if (r->ema) follow(r->ema, r->w, block, end, k.ema_decay);
+        }
     }
 }
 

@@ -11,13 +11,24 @@
 
 /* ---- update ---- */
 
-/* M: what the moments are kept in. */
-template <class M> struct arrays {
+enum { UPDATE_BLOCK = 4 * CUDA_THREADS, UPDATE_ROWS = 40 };
+
+/* A row whose moments are kept in M; its first block's number among those of a launch; whether four numbers are moved at a time. */
+template <class M> struct updated_row {
     real *w;
     M *m, *v;
     real *ema;
     bf16 *narrow;
     const real *g;
+    int64_t count, first, first_block;
+    uint32_t noise;
+    bool wide;
+};
+
+/* What one launch updates; an argument of the kernel, of which a device may take 4 KB. */
+template <class M> struct update_list {
+    updated_row<M> row[UPDATE_ROWS];
+    int rows;
 };
 
 /* What the update multiplies by beside the coefficients themselves. */
@@ -44,10 +55,11 @@ static __device__ void keep_moments(bf16 *m, bf16 *v, pack<W> first, pack<W> sec
     store<W>(v, second);
 }
 
-template <int W, class M> static __device__ void update_at(arrays<M> a, int64_t i, adamw_coefficients k, factors f)
+template <int W, class M>
+static __device__ void update_at(const updated_row<M> &r, int64_t i, const adamw_coefficients &k, factors f)
 {
-    pack<W> w = load<W>(a.w + i), m = load<W>(a.m + i), v = load<W>(a.v + i), g = load<W>(a.g + i), ema = {};
-    if (a.ema) ema = load<W>(a.ema + i);
+    pack<W> w = load<W>(r.w + i), m = load<W>(r.m + i), v = load<W>(r.v + i), g = load<W>(r.g + i), ema = {};
+    if (r.ema) ema = load<W>(r.ema + i);
     for (int u = 0; u < W; u++) {
         real grad = g.v[u] * k.grad_scale;
         m.v[u] = k.beta1 * m.v[u] + (1 - k.beta1) * grad;
@@ -55,41 +67,70 @@ template <int W, class M> static __device__ void update_at(arrays<M> a, int64_t 
         w.v[u] = f.decay * w.v[u] - f.step * m.v[u] / (sqrtf(v.v[u]) * f.root + k.epsilon);
         ema.v[u] = k.ema_decay * ema.v[u] + (1 - k.ema_decay) * w.v[u];
     }
-    store<W>(a.w + i, w);
-    keep_moments<W>(a.m + i, a.v + i, m, v, k.noise, k.first + i);
-    if (a.ema) store<W>(a.ema + i, ema);
-    if (a.narrow) store<W>(a.narrow + i, w);
+    store<W>(r.w + i, w);
+    keep_moments<W>(r.m + i, r.v + i, m, v, r.noise, r.first + i);
+    if (r.ema) store<W>(r.ema + i, ema);
+    if (r.narrow) store<W>(r.narrow + i, w);
 }
 
-/* Thread i has elements i*W to i*W + W - 1; the last thread may find fewer. */
-template <int W, class M> static __global__ void update(arrays<M> a, int64_t count, adamw_coefficients k, factors f)
+/* The last row whose first block is not behind this one. */
+template <class M> static __device__ const updated_row<M> &row_of_block(const update_list<M> &list)
 {
-    int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * W;
-    if (i + W <= count) {
-        update_at<W>(a, i, k, f);
+    int low = 0, high = list.rows - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (list.row[middle].first_block <= blockIdx.x)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return list.row[low];
+}
+
+/* A block has UPDATE_BLOCK elements of its row. */
+template <class M>
+static __global__ void update(const __grid_constant__ update_list<M> list, adamw_coefficients k, factors f)
+{
+    const updated_row<M> &r = row_of_block(list);
+    const int64_t begin = (blockIdx.x - r.first_block) * UPDATE_BLOCK, end = min(begin + UPDATE_BLOCK, r.count);
+    if (!r.wide) {
+        for (int64_t i = begin + threadIdx.x; i < end; i += CUDA_THREADS) update_at<1>(r, i, k, f);
         return;
     }
-    for (; i < count; i++) update_at<1>(a, i, k, f);
+    int64_t i = begin + 4 * threadIdx.x;
+    if (i + 4 <= end)
+        update_at<4>(r, i, k, f);
+    else
+        for (; i < end; i++) update_at<1>(r, i, k, f);
 }
 
-template <class M> static void update_all(arrays<M> a, int64_t count, adamw_coefficients k)
+/* At most UPDATE_ROWS rows with one launch. A row of no elements has no block. */
+template <class M> static void update_rows(const adamw_row row[], int64_t rows, const adamw_coefficients &k, factors f)
 {
-    factors f = {k.learning_rate / k.bias1, 1 / sqrtf(k.bias2), 1 - k.learning_rate * k.weight_decay};
-    if (on_16_bytes(a.w, (real *)a.m, (real *)a.v, a.ema, a.g, (real *)a.narrow))
-        update<4><<<cuda_blocks(count, 4 * CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
-    else
-        update<1><<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(a, count, k, f);
+    update_list<M> list;
+    int64_t blocks = 0;
+    list.rows = (int)rows;
+    for (int64_t i = 0; i < rows; i++) {
+        const adamw_row &r = row[i];
+        const bool wide = on_16_bytes(r.w, (real *)r.m, (real *)r.v, r.ema, r.g, (real *)r.narrow);
+        list.row[i] = {r.w, (M *)r.m, (M *)r.v, r.ema, (bf16 *)r.narrow, r.g, r.count, r.first, blocks, r.noise, wide};
+        blocks += cuda_blocks(r.count, UPDATE_BLOCK);
+    }
+    if (blocks == 0) return;
+    update<<<(unsigned)blocks, CUDA_THREADS, 0, cuda_stream>>>(list, k, f);
     CUDA_LAUNCHED("adamw");
 }
 
-static void adamw(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k, int flags)
+static void adamw(const adamw_row row[], int64_t rows, adamw_coefficients k, int flags)
 {
-    if (count <= 0) return;
-    if (flags & NARROW)
-        update_all<bf16>({w, (bf16 *)m, (bf16 *)v, ema, (bf16 *)narrow, g}, count, k);
-    else
-        update_all<real>({w, m, v, ema, (bf16 *)narrow, g}, count, k);
+    const factors f = {k.learning_rate / k.bias1, 1 / sqrtf(k.bias2), 1 - k.learning_rate * k.weight_decay};
+    for (int64_t i = 0; i < rows; i += UPDATE_ROWS) {
+        const int64_t count = min(rows - i, (int64_t)UPDATE_ROWS);
+        if (flags & NARROW)
+            update_rows<bf16>(row + i, count, k, f);
+        else
+            update_rows<real>(row + i, count, k, f);
+    }
 }
 
 static __global__ void widen_numbers(real *x, const bf16 *narrow, int64_t count)

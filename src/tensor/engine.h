@@ -83,9 +83,19 @@ typedef struct adamw_coefficients {
     real bias1, bias2; /* 1 - beta^step */
     real ema_decay;    /* ema = ema_decay*ema + (1-ema_decay)*w */
     real grad_scale;   /* clipping factor */
-    uint32_t noise;    /* another one for each update of each array of narrow moments */
-    int64_t first;     /* so many values of the whole array stand before these */
 } adamw_coefficients;
+
+/* An array that AdamW updates, or a part of one. */
+typedef struct adamw_row {
+    real *w;
+    const real *g;
+    void *m, *v;  /* moments, narrow with NARROW */
+    real *ema;    /* NULL: none */
+    void *narrow; /* w once more, narrow; NULL: not wanted */
+    int64_t count;
+    int64_t first;  /* so many values of the whole array stand before these */
+    uint32_t noise; /* of narrow moments: another one for each update of each array */
+} adamw_row;
 
 /* Where an engine's numbers lie. Work on them is done in the order of the calls; download and finish wait for it. */
 typedef struct engine_memory {
@@ -215,11 +225,10 @@ typedef struct engine {
                                const real *x0, const real *xt, const loss_coefficients *coef, int64_t n, int64_t c,
                                int64_t r, bool learned_variance);
 
-    /* One pass: AdamW update of w from g, moments m v, average ema (NULL: none), and w once more in a narrow array (NULL:
-     * not wanted). NARROW: m and v, which w is made of before they are rounded: up or down at random, the nearer the likelier,
-     * so that what is rounded off is made up for in the mean (moment_bits). */
-    void (*adamw)(real *w, real *m, real *v, real *ema, void *narrow, const real *g, int64_t count,
-                  adamw_coefficients k, int flags);
+    /* One pass over each row: AdamW update of w from g, of the moments, of the average and of the narrow copy. The list is the host's.
+     * NARROW: the moments of all rows, which w is made of before they are rounded: up or down at random, the nearer the
+     * likelier, so that what is rounded off is made up for in the mean (moment_bits). */
+    void (*adamw)(const adamw_row row[], int64_t rows, adamw_coefficients k, int flags);
     /* y += share (x - y), share from 0 to 1: with 1 y becomes x */
     void (*average)(real *y, const real *x, int64_t count, real share);
     /* sum of the squares of all arrays in double, in blocks of fixed size; non-finite when any element is. The list and the

@@ -78,28 +78,43 @@ static optimizer_update update_of(const optimizer *o, double learning_rate, doub
     return k;
 }
 
-/* The update of this row: the noise of its moments. */
-static adamw_coefficients of_row(const optimizer *o, const train_row *r, adamw_coefficients k)
+/* For the moments of this row in this update. */
+static uint32_t noise_of(const optimizer *o, const train_row *r)
 {
     uint32_t words[4];
-    if (!r->narrow_moments) return k;
+    if (!r->narrow_moments) return 0;
     const uint32_t row = (uint32_t)(r - o->set->row);
     rng_words(words, (rng_key){o->seed, RNG_MOMENTS, (uint32_t)o->update_count, row}, 0);
-    k.noise = words[0];
-    k.first = r->first;
-    return k;
+    return words[0];
 }
 
 /* All of a row, or of several ranks this one's part. */
-static void update_row(const ctx *c, const optimizer *o, const train_row *r, const optimizer_update *k)
+static adamw_row row_of(const optimizer *o, const train_row *r)
 {
     const tensor *t = r->tensor;
-    real *data = t->data + r->first;
-    uint16_t *narrow = t->narrow_copy ? (uint16_t *)t->narrow_copy + r->first : NULL;
-    if (!r->kept) return;
-    c->engine.adamw(data, r->m, r->v, o->set->unaveraged ? NULL : r->average, narrow, t->grad + r->first, r->kept,
-                    of_row(o, r, k->adamw), r->narrow_moments ? NARROW : 0);
-    for (int i = 0; i < o->set->power_count; i++) c->engine.average(r->power[i], data, r->kept, k->power_share[i]);
+    return (adamw_row){.w = t->data + r->first,
+                       .g = t->grad + r->first,
+                       .m = r->m,
+                       .v = r->v,
+                       .ema = o->set->unaveraged ? NULL : r->average,
+                       .narrow = t->narrow_copy ? (uint16_t *)t->narrow_copy + r->first : NULL,
+                       .count = r->kept,
+                       .first = r->first,
+                       .noise = noise_of(o, r)};
+}
+
+/* Of the set's rows number [first, first + count) all that this rank keeps something of; `list` has room for them. */
+static void update_rows(const ctx *c, const optimizer *o, adamw_row list[], int first, int count,
+                        const optimizer_update *k)
+{
+    const train_row *row = o->set->row + first;
+    int listed = 0;
+    for (int i = 0; i < count; i++)
+        if (row[i].kept) list[listed++] = row_of(o, &row[i]);
+    c->engine.adamw(list, listed, k->adamw, o->set->narrow_moments ? NARROW : 0);
+    for (int i = 0; i < count; i++)
+        for (int p = 0; p < o->set->power_count && row[i].kept; p++)
+            c->engine.average(row[i].power[p], row[i].tensor->data + row[i].first, row[i].kept, k->power_share[p]);
 }
 
 static void pull_row(ctx *c, const optimizer *o, const train_row *r)
@@ -118,13 +133,14 @@ void optimizer_pull(ctx *c, const optimizer *o)
 static void update_weight(ctx *c, void *user, tensor *weight)
 {
     optimizer *o = user;
+    adamw_row row;
     pull_row(c, o, &o->set->row[weight->row - 1]);
     const real *gradient = tensor_grad(c, weight);
     if (!gradient) return;
     const int64_t count = tensor_count(weight);
     double squares = c->engine.sum_squares(&gradient, &count, 1);
     o->fused_squares += squares;
-    if (isfinite((real)squares)) update_row(c, o, &o->set->row[weight->row - 1], &o->fused_update);
+    if (isfinite((real)squares)) update_rows(c, o, &row, weight->row - 1, 1, &o->fused_update);
 }
 
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
@@ -153,11 +169,14 @@ double optimizer_grad_norm(ctx *c, const optimizer *o)
     return sqrt(sum);
 }
 
-static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)
+static void update_all(ctx *c, const optimizer *o, double learning_rate, double grad_norm)
 {
-    bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
+    const bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
     const optimizer_update k = update_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
-    for (int i = 0; i < o->set->count; i++) update_row(c, o, &o->set->row[i], &k);
+    const arena_place mark = arena_mark(&c->scratch);
+    adamw_row *list = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *list, &c->error);
+    if (list) update_rows(c, o, list, 0, o->set->count, &k);
+    arena_release(&c->scratch, mark);
 }
 
 static void empty_gradients(const optimizer *o)

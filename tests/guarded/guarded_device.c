@@ -69,13 +69,22 @@ static void must_be_the_hosts(const void *p, const char *what, long number)
  * registers behind a kernel's arguments is nobody's. */
 static int arguments_of(long slot)
 {
-    if (slot == SLOT(sum_squares)) return 0; /* a list of the host's */
+    if (slot == SLOT(sum_squares) || slot == SLOT(adamw)) return 0; /* a list of the host's */
     return slot == SLOT(max_pool_fwd) || slot == SLOT(average_pool_fwd) || slot == SLOT(average_pool_bwd) ? 2 : 3;
+}
+
+static void check_rows(const adamw_row row[], int64_t rows)
+{
+    for (const adamw_row *r = row; r < row + rows; r++) {
+        const void *const array[] = {r->w, r->g, r->m, r->v, r->ema ? r->ema : r->w, r->narrow ? r->narrow : r->w};
+        for (size_t i = 0; i < sizeof array / sizeof *array; i++) must_be_ours(array[i], "adamw, array", (long)i);
+    }
 }
 
 static void check_arguments(long slot, const uintptr_t argument[])
 {
     static const uintptr_t least_address = (uintptr_t)1 << 40;
+    if (slot == SLOT(adamw)) check_rows((const adamw_row *)argument[0], (int64_t)argument[-1]);
     for (int i = 0; i < arguments_of(slot); i++)
         if (argument[-i] >= least_address) must_be_ours((const void *)argument[-i], "kernel", slot);
 }
