@@ -44,6 +44,7 @@ dt_status optimizer_open(ctx *c, optimizer *o, trainset *set, const dt_settings 
     for (int i = 0; i < set->power_count; i++) o->power_exponent[i] = power_exponent(o->power_length[i]);
     set->unaveraged = o->ema_decay == 0;
     set->narrow_moments = s->adam_moments == DT_PRECISION_BF16;
+    o->list = arena_alloc(&c->model, (size_t)set->count * sizeof *o->list, &c->error);
     trainset_want_gradients(c, set, !o->fused);
     return trainset_keep(c, set);
 }
@@ -103,15 +104,14 @@ static adamw_row row_of(const optimizer *o, const train_row *r)
                        .noise = noise_of(o, r)};
 }
 
-/* Of the set's rows number [first, first + count) all that this rank keeps something of; `list` has room for them. */
-static void update_rows(const ctx *c, const optimizer *o, adamw_row list[], int first, int count,
-                        const optimizer_update *k)
+/* Of the set's rows number [first, first + count) all that this rank keeps something of. */
+static void update_rows(const ctx *c, const optimizer *o, int first, int count, const optimizer_update *k)
 {
     const train_row *row = o->set->row + first;
     int listed = 0;
     for (int i = 0; i < count; i++)
-        if (row[i].kept) list[listed++] = row_of(o, &row[i]);
-    c->engine.adamw(list, listed, k->adamw, o->set->narrow_moments ? NARROW : 0);
+        if (row[i].kept) o->list[listed++] = row_of(o, &row[i]);
+    c->engine.adamw(o->list, listed, k->adamw, o->set->narrow_moments ? NARROW : 0);
     for (int i = 0; i < count; i++)
         for (int p = 0; p < o->set->power_count && row[i].kept; p++)
             c->engine.average(row[i].power[p], row[i].tensor->data + row[i].first, row[i].kept, k->power_share[p]);
@@ -133,14 +133,13 @@ void optimizer_pull(ctx *c, const optimizer *o)
 static void update_weight(ctx *c, void *user, tensor *weight)
 {
     optimizer *o = user;
-    adamw_row row;
     pull_row(c, o, &o->set->row[weight->row - 1]);
     const real *gradient = tensor_grad(c, weight);
     if (!gradient) return;
     const int64_t count = tensor_count(weight);
     double squares = c->engine.sum_squares(&gradient, &count, 1);
     o->fused_squares += squares;
-    if (isfinite((real)squares)) update_rows(c, o, &row, weight->row - 1, 1, &o->fused_update);
+    if (isfinite((real)squares)) update_rows(c, o, weight->row - 1, 1, &o->fused_update);
 }
 
 void optimizer_begin(ctx *c, optimizer *o, double learning_rate)
@@ -169,14 +168,11 @@ double optimizer_grad_norm(ctx *c, const optimizer *o)
     return sqrt(sum);
 }
 
-static void update_all(ctx *c, const optimizer *o, double learning_rate, double grad_norm)
+static void update_all(const ctx *c, const optimizer *o, double learning_rate, double grad_norm)
 {
     const bool clip = o->max_grad_norm > 0 && grad_norm > o->max_grad_norm;
     const optimizer_update k = update_of(o, learning_rate, clip ? o->max_grad_norm / grad_norm : 1);
-    const arena_place mark = arena_mark(&c->scratch);
-    adamw_row *list = arena_alloc(&c->scratch, (size_t)o->set->count * sizeof *list, &c->error);
-    if (list) update_rows(c, o, list, 0, o->set->count, &k);
-    arena_release(&c->scratch, mark);
+    update_rows(c, o, 0, o->set->count, &k);
 }
 
 static void empty_gradients(const optimizer *o)

@@ -31,6 +31,7 @@ typedef struct optimizer {
     bool fused;           /* weights are updated inside the backward pass, which keeps no gradients */
     double fused_squares; /* of this step's gradients so far */
     optimizer_update fused_update;
+    adamw_row *list; /* room for one of each row of the set */
 } optimizer;
 
 /* Makes gradients (none when fused), zero moments, and averages as copies of the weights (DiT's train.py starts its one so).
