@@ -297,7 +297,7 @@ static void finish_rows(const product *g, region r, real *sums)
     }
 }
 
-/* The product that makes a part of C in room of its own. */
+/* The product that makes a part of C in room of its own: of that part's size, which stays in the caches (passes_caches). */
 static product sums_of(const product *g, region r)
 {
     product sums = *g;

@@ -9,6 +9,20 @@
 #define MOMENT_FN static __device__ inline
 #include "tensor/moment.h"
 
+/* Of arrays whose blocks of a launch follow each other the one that this block belongs to: the last whose first block is not behind it. */
+template <class T> static __device__ const T &array_of_block(const T *list, int count)
+{
+    int low = 0, high = count - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (list[middle].first_block <= blockIdx.x)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return list[low];
+}
+
 /* ---- update ---- */
 
 enum { UPDATE_BLOCK = 4 * CUDA_THREADS, UPDATE_ROWS = 40 };
@@ -73,25 +87,11 @@ static __device__ void update_at(const updated_row<M> &r, int64_t i, const adamw
     if (r.narrow) store<W>(r.narrow + i, w);
 }
 
-/* The last row whose first block is not behind this one. */
-template <class M> static __device__ const updated_row<M> &row_of_block(const update_list<M> &list)
-{
-    int low = 0, high = list.rows - 1;
-    while (low < high) {
-        const int middle = (low + high + 1) / 2;
-        if (list.row[middle].first_block <= blockIdx.x)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return list.row[low];
-}
-
 /* A block has UPDATE_BLOCK elements of its row. */
 template <class M>
 static __global__ void update(const __grid_constant__ update_list<M> list, adamw_coefficients k, factors f)
 {
-    const updated_row<M> &r = row_of_block(list);
+    const updated_row<M> &r = array_of_block(list.row, list.rows);
     const int64_t begin = (blockIdx.x - r.first_block) * UPDATE_BLOCK, end = min(begin + UPDATE_BLOCK, r.count);
     if (!r.wide) {
         for (int64_t i = begin + threadIdx.x; i < end; i += CUDA_THREADS) update_at<1>(r, i, k, f);
@@ -188,7 +188,7 @@ enum { SQUARES_BLOCK = 8192, SUMMANDS = 256 };
 /* One of the arrays; its first block's number among those of a launch. */
 typedef struct summand {
     const real *x;
-    int64_t count, first;
+    int64_t count, first_block;
 } summand;
 
 /* A thread's share of the squares of x's elements first to end - 1. */
@@ -208,16 +208,8 @@ template <int W> static __device__ double add_squares(const real *x, int64_t fir
 /* sums[b] for block b, which has SQUARES_BLOCK elements of the array it belongs to. */
 static __global__ void sum_blocks(double *sums, const summand *list, int arrays)
 {
-    int low = 0, high = arrays - 1;
-    while (low < high) {
-        int middle = (low + high + 1) / 2;
-        if (list[middle].first <= blockIdx.x)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    const summand a = list[low];
-    const int64_t first = (blockIdx.x - a.first) * SQUARES_BLOCK, end = min(first + SQUARES_BLOCK, a.count);
+    const summand a = array_of_block(list, arrays);
+    const int64_t first = (blockIdx.x - a.first_block) * SQUARES_BLOCK, end = min(first + SQUARES_BLOCK, a.count);
     double sum = (uintptr_t)a.x % 16 ? add_squares<1>(a.x, first, end) : add_squares<4>(a.x, first, end);
     sum = block_sum(sum);
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
