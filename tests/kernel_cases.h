@@ -7,14 +7,29 @@
 
 /* ---- one function per kernel: shapes, values, call ---- */
 
+/* Rows of narrow arrays are multiples of 8 long where products take them. */
+static int64_t product_side(const work *w, int64_t side)
+{
+    return w->narrow ? (side + 7) / 8 * 8 : side;
+}
+
+/* cuBLASLt rounds a product before it adds it to narrow numbers, which are the array made last. */
+static void allow_two_roundings(work *w, int flags)
+{
+    if (w->narrow && flags & GEMM_ACCUMULATE) w->arrays[w->count - 1].tolerance *= 2;
+}
+
 /* `gap`: how much longer the rows of C are than the product's. */
 static void run_gemm_case(work *w, const engine *e, int64_t m, int64_t n, int64_t k, int64_t gap, int flags)
 {
-    bool rounded = flags & GEMM_BF16;
+    bool rounded = flags & GEMM_BF16 && !w->narrow;
     double tolerance = 1e-6 * sqrt((double)(k + 16)); /* sums of k terms of either sign, with and without fused steps */
-    float *c = updated(w, m * (n + gap), tolerance), *a = input(w, m * k), *b = input(w, n * k), *bias = input(w, n);
+    float *c = narrowed(w, updated(w, m * (n + gap), tolerance));
+    allow_two_roundings(w, flags);
+    float *a = narrowed(w, input(w, m * k)), *b = input(w, n * k), *bias = input(w, n);
     w->flops = 2.0 * (double)m * (double)n * (double)k;
     for (int64_t i = 0; rounded && i < m * k; i++) a[i] *= 1.001F;
+    flags |= (w->narrow ? GEMM_BF16 : 0) | (narrow_flag(w) ? GEMM_NARROW_A | GEMM_NARROW_C : 0);
     CALL(w,
          e->gemm(c, a, b, bias, m, n, k, flags & GEMM_TRANS_A ? m : k, flags & GEMM_TRANS_B ? k : n, n + gap, flags));
 }
@@ -22,7 +37,9 @@ static void run_gemm_case(work *w, const engine *e, int64_t m, int64_t n, int64_
 /* Sixteen flags in turn with the sizes. */
 static void run_gemm(work *w, const engine *e, dims z)
 {
-    run_gemm_case(w, e, z.n * z.s, z.d, z.d + 7 * z.s, 3, (int)(z.n * 5 + z.s + z.d * 3 + (z.extreme ? 8 : 0)) % 16);
+    const int flags = (int)(z.n * 5 + z.s + z.d * 3 + (z.extreme ? 8 : 0)) % 16;
+    run_gemm_case(w, e, product_side(w, z.n * z.s), product_side(w, z.d), product_side(w, z.d + 7 * z.s),
+                  product_side(w, 3), flags);
 }
 
 static void run_bias_bwd(work *w, const engine *e, dims z)
@@ -573,6 +590,7 @@ static conv_case new_conv_case(work *w, window_sizes z, int64_t o, int flags, co
     const int64_t pixels = z.n * z.h * z.w, windows = z.n * z.out_h * z.out_w, k = z.side_h * z.side_w * z.c;
     conv_case t = {.z = z, .o = o, .flags = flags | (w->narrow ? GEMM_BF16 : 0)};
     t.x = narrowed(w, conv_array(w, pixels * z.c, made == CONV_X, add, o * z.side_h * z.side_w));
+    allow_two_roundings(w, made == CONV_X ? flags : 0);
     t.w = conv_array(w, o * k, made == CONV_W, add, windows);
     t.y = narrowed(w, conv_array(w, windows * o, made == CONV_Y, add, k));
     w->flops = 2.0 * (double)windows * (double)o * (double)k;
@@ -584,13 +602,13 @@ static conv_case conv_case_of(work *w, dims z, conv_output made)
 {
     static const int64_t sides[][4] = {{3, 3, 1, 1}, {1, 1, 0, 0}, {2, 5, 0, 2}, {3, 1, 2, 0}}; /* and pads */
     const int64_t *side = sides[(z.n + z.s + z.d) % 4];
-    window_sizes s = {.n = z.n, .h = (z.s < 30 ? z.s : 30) + 2, .w = 7, .c = z.d};
+    window_sizes s = {.n = z.n, .h = (z.s < 30 ? z.s : 30) + 2, .w = 7, .c = product_side(w, z.d)};
     s.side_h = side[0], s.side_w = side[1], s.pad_h = side[2], s.pad_w = side[3];
     s.stride = 1 + (z.extreme ? 1 + z.d % 2 : 0);
     s.out_h = (s.h + 2 * s.pad_h - s.side_h) / s.stride + 1;
     s.out_w = (s.w + 2 * s.pad_w - s.side_w) / s.stride + 1;
     const int flags = (z.s % 3 == 0 ? GEMM_BF16 : 0) | (made != CONV_Y && z.d % 3 ? GEMM_ACCUMULATE : 0);
-    return new_conv_case(w, s, (z.s < 40 ? z.s : 40) + 3, flags, made);
+    return new_conv_case(w, s, product_side(w, (z.s < 40 ? z.s : 40) + 3), flags, made);
 }
 
 static int narrow_conv_flags(const work *w, int narrow)
@@ -759,7 +777,7 @@ static void run_slice_bwd(work *w, const engine *e, dims z)
 static const check checks[] = {
     ENTRY(round),
     ENTRY(widen),
-    ENTRY(gemm),
+    NARROW_ENTRY(gemm),
     NARROW_ENTRY(bias_bwd),
     ENTRY(add_fwd),
     ENTRY(accumulate),

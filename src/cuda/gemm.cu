@@ -137,14 +137,15 @@ static int64_t padded(int64_t columns)
     return (columns + COLUMN_MULTIPLE - 1) / COLUMN_MULTIPLE * COLUMN_MULTIPLE;
 }
 
-static void round_operand(bf16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld)
+/* Rows of `to` end in zeros where ld_to is more than the columns. */
+static void round_rows(bf16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld_to, int64_t ld_from)
 {
-    const int64_t count = rows * padded(columns);
-    if (ld == columns && columns % COLUMN_MULTIPLE == 0 && on_16_bytes(from))
+    const int64_t count = rows * ld_to;
+    if (ld_to == columns && ld_from == columns && count % 4 == 0 && on_16_bytes(from))
         round_fours<<<cuda_blocks(count / 4, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, count);
     else
-        round_matrix<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, columns,
-                                                                                         padded(columns), ld, count);
+        round_matrix<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, columns, ld_to,
+                                                                                         ld_from, count);
     CUDA_LAUNCHED("rounding to bf16");
 }
 
@@ -169,7 +170,7 @@ static void multiply(void *c, void *aux, const void *a, const void *b, const voi
 static const void *rounded_operand(bf16 *to, const real *from, int64_t rows, int64_t columns, int64_t *ld, bool narrow)
 {
     if (narrow) return from;
-    round_operand(to, from, rows, columns, *ld);
+    round_rows(to, from, rows, columns, padded(columns), *ld);
     *ld = padded(columns);
     return to;
 }
@@ -194,7 +195,7 @@ static void multiply_rounded(real *c, real *aux, const real *a, const real *b, c
     bf16 *bias16 = (bf16 *)(room + WORKSPACE + a_bytes + b_bytes);
     const void *left = rounded_operand(a16, a, a_rows, a_columns, &s.lda, narrow_a);
     const void *right = rounded_operand(b16, b, b_rows, b_columns, &s.ldb, narrow_b);
-    if (round_bias) round_operand(bias16, bias, 1, s.n, s.n);
+    if (round_bias) round_rows(bias16, bias, 1, s.n, s.n, s.n);
     multiply(c, aux, left, right, round_bias ? (const void *)bias16 : bias, s, room);
 }
 
@@ -236,7 +237,7 @@ static void gemm_gelu(real *y, real *u, const real *x, const real *w, const real
 
 static void round_numbers(void *narrow, const real *x, int64_t count)
 {
-    round_operand((bf16 *)narrow, x, 1, count, count);
+    round_rows((bf16 *)narrow, x, 1, count, count, count);
 }
 
 void cuda_register_gemm(engine *e)

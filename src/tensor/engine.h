@@ -9,7 +9,7 @@
  * is given. Kernels named *_bwd add into their outputs (the caller clears), those with an `add` overwrite when it is
  * false; an output that is NULL is not wanted.
  * A narrow array holds bfloat16 numbers, two bytes each, one after another, whatever its pointer's type says; arithmetic on
- * them is f32. Only an engine that says so is handed any.
+ * them is f32. Only an engine that says so is handed any. Rows of those that products take are multiples of 8 numbers long.
  * Arrays lie in the engine's own memory, index, coef and weight too; what a kernel returns as its value is the host's.
  * Kernels do the same additions in the same order for any number of threads: no sum is split between threads. */
 #ifndef TENSOR_ENGINE_H
