@@ -98,7 +98,7 @@ static inline int fixture_make(void **state)
     return 0;
 }
 
-/* Six steps of Diff-Tuning in `output`, which is a name in the temporary folder; nothing is measured on the way. */
+/* Six steps of the paper's Diff-Tuning in `output`, which is a name in the temporary folder; nothing is measured on the way. */
 static inline dt_settings fixture_settings(const char *output)
 {
     dt_settings s;
@@ -107,6 +107,7 @@ static inline dt_settings fixture_settings(const char *output)
     snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("data"));
     snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank_images"));
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(output));
+    s.preset = DT_PRESET_PAPER;
     s.threads = 1;
     s.seed = 42;
     s.max_train_steps = 6;

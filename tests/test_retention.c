@@ -1,6 +1,7 @@
 /* What is kept beside the paper's bank: shares and weights against their formulas, batches, losses against arithmetic of their
  * own, and runs: stopped, on any number of threads, with and without what saves memory. */
 #include "inside_fixture.h"
+#include "settings/settings.h"
 
 static const dt_retention distilled[] = {DT_RETENTION_BANK_DISTIL, DT_RETENTION_TARGET_DISTIL, DT_RETENTION_NULL_FLAT,
                                          DT_RETENTION_SDFT};
@@ -60,6 +61,40 @@ static void kinds_have_the_shares_and_weights_of_their_definitions(void **state)
         assert_true(d.retention_weight == rows[i].weight);
         assert_int_equal(difftuning_uses_bank(&d), rows[i].bank);
         assert_int_equal(difftuning_distils(&d), rows[i].distils);
+    }
+}
+
+/* A word of the setting wins over the preset; only distil asks whether there is a bank. */
+static void a_preset_says_what_is_kept(void **state)
+{
+    (void)state;
+    static const struct {
+        dt_preset preset;
+        dt_retention asked;
+        bool bank;
+        dt_retention kept;
+        const char *line;
+    } rows[] = {
+        {DT_PRESET_DISTIL, DT_RETENTION_PRESET, true, DT_RETENTION_BANK_DISTIL,
+         "preset distil: psi t^tau, tau 1, xi 1-psi, t sampled, retention bank-distil, share 0.5, retention weight 1"},
+        {DT_PRESET_DISTIL, DT_RETENTION_PRESET, false, DT_RETENTION_TARGET_DISTIL,
+         "retention target-distil, share 0.5"},
+        {DT_PRESET_DISTIL, DT_RETENTION_BANK, true, DT_RETENTION_BANK, "bank share 0.5, retention weight 1"},
+        {DT_PRESET_DISTIL, DT_RETENTION_NONE, true, DT_RETENTION_NONE, "retention none"},
+        {DT_PRESET_PAPER, DT_RETENTION_PRESET, true, DT_RETENTION_BANK, "preset paper: psi t^tau, tau 1, xi 1-psi"},
+        {DT_PRESET_PAPER, DT_RETENTION_TARGET_DISTIL, true, DT_RETENTION_TARGET_DISTIL, "retention target-distil"},
+        {DT_PRESET_RELEASED, DT_RETENTION_PRESET, true, DT_RETENTION_BANK, "bank share 0.2, retention weight 0.1"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dt_settings s;
+        dt_settings_init(&s);
+        s.preset = rows[i].preset;
+        s.retention = rows[i].asked;
+        if (rows[i].bank) strcpy(s.bank, "bank");
+        const difftuning d = opened(&s);
+        assert_int_equal(settings_retention(&s), rows[i].kept);
+        assert_int_equal(d.retention, rows[i].kept);
+        if (!strstr(d.line, rows[i].line)) fail_msg("case %d: %s", (int)i, d.line);
     }
 }
 
@@ -526,6 +561,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds_have_the_shares_and_weights_of_their_definitions),
+        cmocka_unit_test(a_preset_says_what_is_kept),
         cmocka_unit_test(what_leaves_nothing_retains_nothing),
         cmocka_unit_test(xi_is_that_of_the_kind),
         cmocka_unit_test(sdft_protects_the_noisy_end),

@@ -59,7 +59,7 @@ static void rows_of_a_group_stand_together(void **state)
                 assert_string_equal(settings_keys[i].group, settings_keys[i - 1].group);
 }
 
-static void defaults_are_those_of_the_paper(void **state)
+static void defaults_are_those_of_the_paper_but_for_what_is_kept(void **state)
 {
     (void)state;
     dt_settings s;
@@ -68,7 +68,8 @@ static void defaults_are_those_of_the_paper(void **state)
     assert_int_equal(s.max_train_steps, 24000);
     assert_int_equal(s.train_batch_size, 32);
     assert_true(s.learning_rate == 1e-4 && s.ema_decay == 0.9999 && s.tau == 1 && s.guidance_scale == 1.5);
-    assert_int_equal(s.preset, DT_PRESET_PAPER);
+    assert_int_equal(s.preset, DT_PRESET_DISTIL);
+    assert_int_equal(settings_retention(&s), DT_RETENTION_TARGET_DISTIL);
     assert_true(s.random_flip && s.tensorboard && s.learn_sigma && !s.strict);
     assert_string_equal(s.background, "#ffffff");
 }
@@ -813,7 +814,7 @@ int main(void)
         cmocka_unit_test(every_row_is_complete_and_its_default_is_allowed),
         cmocka_unit_test(every_member_of_the_struct_has_exactly_one_row),
         cmocka_unit_test(rows_of_a_group_stand_together),
-        cmocka_unit_test(defaults_are_those_of_the_paper),
+        cmocka_unit_test(defaults_are_those_of_the_paper_but_for_what_is_kept),
         cmocka_unit_test(the_identity_of_a_run_is_what_it_was),
         cmocka_unit_test(a_stage_is_recognised_by_what_it_was),
         cmocka_unit_test(words_are_asked_for_by_the_name_of_their_key),

@@ -85,7 +85,8 @@ static void recommend(dt_settings *out, const advice *a, const diagnosis_origin 
     out->psi = a->psi == ADVICE_PSI_TABLE ? DT_PSI_TABLE : DT_PSI_POWER;
     out->tau = a->tau;
     if (a->psi == ADVICE_PSI_TABLE) file_join(out->psi_table, s->output_dir, "psi.txt");
-    if (a->method == DT_METHOD_FINETUNE) out->retention = DT_RETENTION_BANK; /* the default, which it leaves alone */
+    if (a->method == DT_METHOD_FINETUNE) out->retention = DT_RETENTION_PRESET; /* the default, which it leaves alone */
+    if (a->retention == DT_RETENTION_BANK && s->preset == DT_PRESET_DISTIL) out->preset = DT_PRESET_PAPER;
     if (a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK && from->drew)
         file_join(out->bank, s->output_dir, "bank");
     if (from->sees_pixels) out->clip_sample = true;

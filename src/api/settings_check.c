@@ -70,7 +70,8 @@ static void check_new_model(const dt_settings *s, dt_error *err)
 static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
 {
     const char *kind = settings_word(s, "retention");
-    const bool other = s->retention != DT_RETENTION_BANK, none = s->retention == DT_RETENTION_NONE;
+    const bool other = s->retention != DT_RETENTION_PRESET && s->retention != DT_RETENTION_BANK;
+    const bool none = s->retention == DT_RETENTION_NONE;
     const bool sdft = s->retention == DT_RETENTION_SDFT, flat = s->retention == DT_RETENTION_NULL_FLAT;
     RULE(other && !none && s->method != DT_METHOD_DIFF_TUNING,
          "retention %s is for method diff-tuning (with tau 0 it draws t evenly); leave out method", kind);
@@ -105,7 +106,7 @@ static void check_method(const dt_settings *s, dt_error *err)
     RULE(
         difftuning_uses_bank(&d) && !s->bank[0],
         "method diff-tuning with retention %s needs bank (difftune bank makes one); retention target-distil needs none",
-        settings_word(s, "retention"));
+        settings_find("retention")->words[d.retention]);
     RULE(d.retained_fraction > 0 && s->train_batch_size < 2,
          "train_batch_size must be at least 2: one image to learn and one to retain");
     RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,

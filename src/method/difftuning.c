@@ -75,7 +75,7 @@ static dt_status fill_psi(difftuning *d, const dt_settings *s, noise_law noise, 
 static dt_xi xi_form(const dt_settings *s)
 {
     if (s->xi != DT_XI_PRESET) return s->xi;
-    return s->preset == DT_PRESET_PAPER ? DT_XI_ONE_MINUS : DT_XI_MIRROR;
+    return s->preset == DT_PRESET_RELEASED ? DT_XI_MIRROR : DT_XI_ONE_MINUS;
 }
 
 static double mirror_tau(const dt_settings *s)
@@ -90,8 +90,9 @@ static bool has_xi(dt_retention kind)
 
 static dt_status fill_xi(difftuning *d, const dt_settings *s, dt_error *err)
 {
-    if (!has_xi(s->retention)) {
-        fill_constant(&d->xi, s->retention == DT_RETENTION_NULL_FLAT);
+    const dt_retention kind = settings_retention(s);
+    if (!has_xi(kind)) {
+        fill_constant(&d->xi, kind == DT_RETENTION_NULL_FLAT);
         return DT_OK;
     }
     switch (xi_form(s)) {
@@ -118,7 +119,7 @@ static void describe_xi(char text[64], const dt_settings *s, char variable)
     const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
     if (s->retention == DT_RETENTION_NULL_FLAT)
         snprintf(text, 64, ", xi flat");
-    else if (!has_xi(s->retention))
+    else if (!has_xi(settings_retention(s)))
         text[0] = '\0';
     else if (other) /* what is mirrored is always a power of t, which psi need not be */
         snprintf(text, 64, ", xi mirrored %c^%g", variable, mirror_tau(s));
@@ -128,16 +129,16 @@ static void describe_xi(char text[64], const dt_settings *s, char variable)
 
 static void describe_retention(char text[128], const difftuning *d, const dt_settings *s)
 {
-    const char *kind = settings_word(s, "retention");
-    if (s->retention == DT_RETENTION_BANK)
+    const dt_retention kind = settings_retention(s);
+    if (kind == DT_RETENTION_BANK)
         snprintf(text, 128, "bank share %g, retention weight %g", d->retained_fraction, d->retention_weight);
-    else if (s->retention == DT_RETENTION_NONE)
+    else if (kind == DT_RETENTION_NONE)
         snprintf(text, 128, "retention none");
-    else if (s->retention == DT_RETENTION_SDFT)
+    else if (kind == DT_RETENTION_SDFT)
         snprintf(text, 128, "retention sdft, retention weight %g", d->retention_weight);
     else
-        snprintf(text, 128, "retention %s, share %g, retention weight %g", kind, d->retained_fraction,
-                 d->retention_weight);
+        snprintf(text, 128, "retention %s, share %g, retention weight %g", settings_find("retention")->words[kind],
+                 d->retained_fraction, d->retention_weight);
 }
 
 static void describe(difftuning *d, const dt_settings *s, noise_law noise)
@@ -165,13 +166,13 @@ static double preset_share(const dt_settings *s)
 {
     if (s->retention == DT_RETENTION_SDFT || s->retention == DT_RETENTION_NONE) return 0;
     if (s->bank_fraction >= 0) return s->bank_fraction;
-    return s->preset == DT_PRESET_PAPER ? 0.5 : 0.2;
+    return s->preset == DT_PRESET_RELEASED ? 0.2 : 0.5;
 }
 
 static double preset_weight(const dt_settings *s)
 {
     if (s->retention_weight >= 0) return s->retention_weight;
-    return s->preset == DT_PRESET_PAPER && s->retention != DT_RETENTION_SDFT ? 1.0 : 0.1;
+    return s->preset == DT_PRESET_RELEASED || s->retention == DT_RETENTION_SDFT ? 0.1 : 1.0;
 }
 
 /* What follows from psi. */
@@ -182,7 +183,7 @@ static dt_status settle(difftuning *d, const dt_settings *s, noise_law noise, dt
         apply_ablation(d, s);
         d->retained_fraction = preset_share(s);
         d->retention_weight = preset_weight(s);
-        d->retention = s->retention;
+        d->retention = settings_retention(s);
     } else {
         fill_constant(&d->psi, 1);
         d->retention = DT_RETENTION_NONE;

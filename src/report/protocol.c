@@ -138,7 +138,9 @@ static void setting_differs(html *out, const report_run *r, const stated *s, int
 {
     if (s->difftuning && !run_is(&r->run, DT_METHOD_DIFF_TUNING)) return;
     const settings_key *key = settings_find(s->key);
-    if (key->type == SETTINGS_ENUM)
+    if (!strcmp(key->name, "retention"))
+        word_differs(out, r, s->name, run_retention(&r->run), key->words[(int)s->value], count);
+    else if (key->type == SETTINGS_ENUM)
         word_differs(out, r, s->name, run_setting_text(&r->run, key->name), key->words[(int)s->value], count);
     else
         number_differs(out, r, s->name, run_setting_number(&r->run, key->name), s->value, count);

@@ -237,6 +237,19 @@ const char *run_setting_text(const run *r, const char *key)
     return NULL;
 }
 
+const char *run_retention(const run *r)
+{
+    static const char *const keys[] = {"preset", "retention", "bank"};
+    dt_settings s;
+    dt_error unused = {0};
+    dt_settings_init(&s);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *text = run_setting_text(r, keys[i]);
+        if (text) settings_set(&s, keys[i], text, &unused);
+    }
+    return settings_find("retention")->words[settings_retention(&s)];
+}
+
 double run_setting_number(const run *r, const char *key)
 {
     const char *text = run_setting_text(r, key);

@@ -109,6 +109,9 @@ const char *run_text(const run *r, const char *key);
 const char *run_setting_text(const run *r, const char *key);
 double run_setting_number(const run *r, const char *key);
 
+/* What was retained: a word of the setting, never `preset`. */
+const char *run_retention(const run *r);
+
 /* What the report says in numbers about a run; NaN where nothing was recorded. The batch is that of one step, with
  * gradient accumulation; the seconds are summed over resumptions; the speed is the median, the memory the peak. */
 typedef struct run_summary {

@@ -27,6 +27,14 @@ static void cell_difftuning(html *out, const report_run *r, const char *key)
         cell_setting(out, r, key);
 }
 
+static void cell_retention(html *out, const report_run *r, const char *key)
+{
+    if (run_is(&r->run, DT_METHOD_DIFF_TUNING))
+        html_escaped(out, run_retention(&r->run));
+    else
+        cell_difftuning(out, r, key);
+}
+
 static void cell_steps(html *out, const report_run *r, const char *key)
 {
     (void)key;
@@ -127,7 +135,7 @@ void page_run_table(html *out, const report *r)
         {"preset", "preset", cell_difftuning},
         {"psi", "psi", cell_difftuning},
         {"tau", "tau", cell_difftuning},
-        {"retention", "retention", cell_difftuning},
+        {"retention", "retention", cell_retention},
         {"steps", NULL, cell_steps},
         {"batch, with accumulation", NULL, cell_batch},
         {"learning rate", "learning_rate", cell_setting},

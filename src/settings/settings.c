@@ -84,6 +84,13 @@ bool settings_tell_control(const dt_settings *s)
     return s->control[0] || s->controlnet_model[0];
 }
 
+dt_retention settings_retention(const dt_settings *s)
+{
+    if (s->retention != DT_RETENTION_PRESET) return s->retention;
+    if (s->preset != DT_PRESET_DISTIL) return DT_RETENTION_BANK;
+    return s->bank[0] ? DT_RETENTION_BANK_DISTIL : DT_RETENTION_TARGET_DISTIL;
+}
+
 int settings_word_number(const char *name, const char *word)
 {
     int number;
