@@ -828,7 +828,8 @@ static void smoothing_has_no_bias_at_the_start(void **state)
 static const char paper_settings[] =
     "recipe: Stanford <Cars>\npaper_fid_finetune: 6.04\npaper_fid_difffit: 5.81\npaper_fid_diff_tuning: 5.37\n"
     "learning_rate: 0.0001\nlr_scheduler: constant\nresolution: 256\npreset: paper\npsi: power\ntau: 1\n"
-    "retention: bank\nablation: none\nsampler: ddim\nnum_inference_steps: 50\neta: 0\nguidance_scale: 1.5\nbank_size: "
+    "retention: preset\nablation: none\nsampler: ddim\nnum_inference_steps: 50\neta: 0\nguidance_scale: "
+    "1.5\nbank_size: "
     "5000\n"
     "gradient_accumulation_steps: 1\n";
 
@@ -873,6 +874,19 @@ static void a_rehearsal_says_in_what_it_differs(void **state)
                 "plain fine-tuning does not follow the paper&rsquo;s protocol: steps made 10 (paper 24000); images "
                 "of a step 4 (paper 32); samples measured 64 (paper 10000). Its number");
     assert_says(page, "Diff-Tuning does not follow the paper&rsquo;s protocol: no FID was taken");
+}
+
+static void what_was_kept_is_named_whatever_the_preset(void **state)
+{
+    fixture *f = *state;
+    add_recipe_run(f, "dt", "diff-tuning", 32, 24000, 0);
+    rewrite_config(f, "dt", "recipe: x\npreset: distil\nretention: preset\nbank: drawn\n");
+    assert_says(make_page(f, ""), "retention bank-distil (paper bank)");
+    rewrite_config(f, "dt", "recipe: x\npreset: distil\nretention: preset\n");
+    assert_says(make_page(f, ""), "retention target-distil (paper bank)");
+    assert_says(make_page(f, ""), "<th scope=\"row\">retention</th><td>target-distil</td>");
+    rewrite_config(f, "dt", "recipe: x\npreset: paper\nretention: bank\n"); /* as runs had it before */
+    assert_silent(make_page(f, ""), "retention bank");
 }
 
 static void runs_without_a_recipe_are_not_compared_with_the_paper(void **state)
@@ -924,6 +938,7 @@ int main(void)
         REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
         REPORT_TEST(a_rehearsal_says_in_what_it_differs),
+        REPORT_TEST(what_was_kept_is_named_whatever_the_preset),
         REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),
         REPORT_TEST(distances_of_weights_have_charts_and_a_table),
         REPORT_TEST(a_first_validation_shows_the_gap),
