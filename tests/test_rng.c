@@ -144,13 +144,14 @@ static void normal_numbers_are_those_of_the_formula(void **state)
 static void a_short_row_of_normals_is_the_start_of_a_long_one(void **state)
 {
     (void)state;
-    float full[16], part[16];
-    rng_normal(full, 16, plain);
-    for (int64_t count = 0; count <= 15; count++) {
-        for (int i = 0; i < 16; i++) part[i] = 77;
+    enum { LONG = 600 };
+    float full[LONG], part[LONG];
+    rng_normal(full, LONG, plain);
+    for (int64_t count = 0; count < LONG; count++) {
+        for (int i = 0; i < LONG; i++) part[i] = 77;
         rng_normal(part, count, plain);
         assert_memory_equal(part, full, (size_t)count * sizeof *part);
-        for (int64_t i = count; i < 16; i++) assert_true(part[i] == 77);
+        for (int64_t i = count; i < LONG; i++) assert_true(part[i] == 77);
     }
 }
 

@@ -38,7 +38,7 @@ typedef struct rng_key {
     uint32_t step, sample;
 } rng_key;
 
-/* Four 32-bit words for one position. */
+/* Four 32-bit words for one position: the key is the seed, the counter (position, sample, step, purpose). */
 void rng_words(uint32_t out[4], rng_key key, uint32_t position);
 
 /* Uniform in [0, 1) with 53 bits. */
