@@ -85,7 +85,7 @@ typedef enum dt_part { DT_PART_AUTO, DT_PART_UNET, DT_PART_CONTROLNET } dt_part;
 
 typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
 typedef enum dt_retention {
-    DT_RETENTION_PRESET,        /* bank; of distil bank-distil with a bank, else target-distil */
+    DT_RETENTION_PRESET,        /* bank; of distil none with a control, bank-distil with a bank, else target-distil */
     DT_RETENTION_BANK,          /* the paper: the base's own samples with their noise as the target */
     DT_RETENTION_BANK_DISTIL,   /* the same with the frozen base's prediction as the target */
     DT_RETENTION_TARGET_DISTIL, /* the user's pictures, the frozen base's prediction on the null branch; no bank */

@@ -98,6 +98,23 @@ static void a_preset_says_what_is_kept(void **state)
     }
 }
 
+static void what_is_told_a_control_keeps_nothing_but_by_the_papers_presets(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    strcpy(s.control, "canny");
+    strcpy(s.bank, "bank");
+    s.bank_fraction = 0.25;
+    assert_int_equal(opened(&s).retention, DT_RETENTION_NONE);
+    assert_true(opened(&s).retained_fraction == 0);
+    s.retention = DT_RETENTION_BANK_DISTIL;
+    assert_true(opened(&s).retained_fraction == 0.25);
+    s.retention = DT_RETENTION_PRESET;
+    s.preset = DT_PRESET_PAPER;
+    assert_int_equal(opened(&s).retention, DT_RETENTION_BANK);
+}
+
 static void what_leaves_nothing_retains_nothing(void **state)
 {
     (void)state;
@@ -562,6 +579,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds_have_the_shares_and_weights_of_their_definitions),
         cmocka_unit_test(a_preset_says_what_is_kept),
+        cmocka_unit_test(what_is_told_a_control_keeps_nothing_but_by_the_papers_presets),
         cmocka_unit_test(what_leaves_nothing_retains_nothing),
         cmocka_unit_test(xi_is_that_of_the_kind),
         cmocka_unit_test(sdft_protects_the_noisy_end),

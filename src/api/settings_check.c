@@ -69,10 +69,11 @@ static void check_new_model(const dt_settings *s, dt_error *err)
 /* Which of the retention's settings mean something to its kind. */
 static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
 {
-    const char *kind = settings_word(s, "retention");
+    const dt_retention asked = s->method == DT_METHOD_DIFF_TUNING ? settings_retention(s) : s->retention;
+    const char *kind = settings_find("retention")->words[asked];
     const bool other = s->retention != DT_RETENTION_PRESET && s->retention != DT_RETENTION_BANK;
-    const bool none = s->retention == DT_RETENTION_NONE;
-    const bool sdft = s->retention == DT_RETENTION_SDFT, flat = s->retention == DT_RETENTION_NULL_FLAT;
+    const bool none = asked == DT_RETENTION_NONE, sdft = asked == DT_RETENTION_SDFT;
+    const bool flat = asked == DT_RETENTION_NULL_FLAT;
     RULE(other && !none && s->method != DT_METHOD_DIFF_TUNING,
          "retention %s is for method diff-tuning (with tau 0 it draws t evenly); leave out method", kind);
     RULE(other && !none && s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY,

@@ -164,7 +164,8 @@ static void describe(difftuning *d, const dt_settings *s, noise_law noise)
  * weight and no examples of its own. */
 static double preset_share(const dt_settings *s)
 {
-    if (s->retention == DT_RETENTION_SDFT || s->retention == DT_RETENTION_NONE) return 0;
+    const dt_retention kind = settings_retention(s);
+    if (kind == DT_RETENTION_SDFT || kind == DT_RETENTION_NONE) return 0;
     if (s->bank_fraction >= 0) return s->bank_fraction;
     return s->preset == DT_PRESET_RELEASED ? 0.2 : 0.5;
 }

@@ -88,6 +88,7 @@ dt_retention settings_retention(const dt_settings *s)
 {
     if (s->retention != DT_RETENTION_PRESET) return s->retention;
     if (s->preset != DT_PRESET_DISTIL) return DT_RETENTION_BANK;
+    if (settings_tell_control(s)) return DT_RETENTION_NONE;
     return s->bank[0] ? DT_RETENTION_BANK_DISTIL : DT_RETENTION_TARGET_DISTIL;
 }
 

@@ -101,7 +101,8 @@ const char *settings_word(const dt_settings *s, const char *name);
 /* Whether a model is told control pictures: one that is named with them, or by a ControlNet. */
 bool settings_tell_control(const dt_settings *s);
 
-/* What is asked to be retained, with what stands for `preset`: never DT_RETENTION_PRESET. */
+/* What is asked to be retained, with what stands for `preset`: never DT_RETENTION_PRESET. Of the preset distil it is what came out
+ * ahead (docs/results.md; of a control docs/controlnet.md). */
 dt_retention settings_retention(const dt_settings *s);
 
 /* The number of a word of an enum, or of an alias of one; -1: it is none. */
