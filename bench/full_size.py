@@ -163,7 +163,7 @@ def check_predict(bench, inputs, expected):
 def train(bench, folder, what, **options):
     return bench.run(what, "train", "--pretrained-model", bench.work / "DiT-XL-2-256x256.pt", "--vae", bench.work / "vae",
                      "--train-data", bench.work / "pictures", "--cache-dir", bench.work / "latents", "--bank",
-                     bench.work / "bank", "--output-dir", folder, "--max-train-steps", STEPS, "--train-batch-size", 2,
+                     bench.work / "bank", "--preset", "paper", "--output-dir", folder, "--max-train-steps", STEPS, "--train-batch-size", 2,
                      "--mixed-precision", "bf16", "--gradient-checkpointing", "--fused-backward-pass", "--logging-steps", 1,
                      "--checkpointing-steps", 0, "--checkpoints-total-limit", 1, "--validation-steps", 0, "--sample-steps", 0,
                      **options)

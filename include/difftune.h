@@ -66,7 +66,7 @@ enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256, DT_LIST_MAX = 16 * DT_PATH_MAX };
  * help, the verbs that use it, and its words where it is an enum ---- */
 
 typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
-typedef enum dt_preset { DT_PRESET_DISTIL, DT_PRESET_PAPER, DT_PRESET_RELEASED } dt_preset;
+typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED, DT_PRESET_DISTIL } dt_preset;
 typedef enum dt_psi { DT_PSI_POWER, DT_PSI_SNR, DT_PSI_TABLE, DT_PSI_MEASURED } dt_psi;
 typedef enum dt_xi { DT_XI_PRESET, DT_XI_ONE_MINUS, DT_XI_MIRROR, DT_XI_TABLE } dt_xi;
 typedef enum dt_t_law { DT_T_SAMPLE, DT_T_WEIGHT } dt_t_law;
@@ -85,13 +85,13 @@ typedef enum dt_part { DT_PART_AUTO, DT_PART_UNET, DT_PART_CONTROLNET } dt_part;
 
 typedef enum dt_adapter_format { DT_ADAPTER_PEFT, DT_ADAPTER_DIFFUSERS, DT_ADAPTER_KOHYA } dt_adapter_format;
 typedef enum dt_retention {
-    DT_RETENTION_PRESET,        /* bank; of distil none with a control, bank-distil with a bank, else target-distil */
     DT_RETENTION_BANK,          /* the paper: the base's own samples with their noise as the target */
     DT_RETENTION_BANK_DISTIL,   /* the same with the frozen base's prediction as the target */
     DT_RETENTION_TARGET_DISTIL, /* the user's pictures, the frozen base's prediction on the null branch; no bank */
     DT_RETENTION_NULL_FLAT,     /* the same with xi = 1 */
     DT_RETENTION_SDFT,          /* the noisy end, on every sample and on pure noise */
     DT_RETENTION_NONE,
+    DT_RETENTION_PRESET, /* bank; of distil none with a control, bank-distil with a bank, else target-distil */
 } dt_retention;
 typedef enum dt_file_weights { DT_FILE_WEIGHTS_AUTO, DT_FILE_WEIGHTS_EMA, DT_FILE_WEIGHTS_MODEL } dt_file_weights;
 typedef enum dt_beta_schedule { DT_BETA_SCALED_LINEAR, DT_BETA_LINEAR } dt_beta_schedule;

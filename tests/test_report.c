@@ -885,6 +885,8 @@ static void what_was_kept_is_named_whatever_the_preset(void **state)
     rewrite_config(f, "dt", "recipe: x\npreset: distil\nretention: preset\n");
     assert_says(make_page(f, ""), "retention target-distil (paper bank)");
     assert_says(make_page(f, ""), "<th scope=\"row\">retention</th><td>target-distil</td>");
+    rewrite_config(f, "dt", "recipe: x\npreset: distil\nretention: preset\nbank: drawn\ncontrol: canny\n");
+    assert_says(make_page(f, ""), "<th scope=\"row\">retention</th><td>none</td>");
     rewrite_config(f, "dt", "recipe: x\npreset: paper\nretention: bank\n"); /* as runs had it before */
     assert_silent(make_page(f, ""), "retention bank");
 }

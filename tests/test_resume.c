@@ -530,6 +530,26 @@ static void a_folder_from_before_a_setting_goes_on(void **state)
     fixture_remove("out");
 }
 
+/* A run is known by what is retained, however that was said, and plain fine-tuning by no preset. */
+static void what_comes_to_the_same_goes_on(void **state)
+{
+    (void)state;
+    dt_settings s = fixture_settings("out");
+    fixture_train(&s, 2);
+    s.retention = DT_RETENTION_BANK;
+    fixture_train_to_the_end(&s);
+    s.preset = DT_PRESET_DISTIL;
+    s.retention = DT_RETENTION_PRESET;
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "a run with ");
+    fixture_remove("out");
+    s.method = DT_METHOD_FINETUNE;
+    fixture_train(&s, 2);
+    s.preset = DT_PRESET_PAPER;
+    fixture_train_to_the_end(&s);
+    fixture_remove("out");
+}
+
 /* A stop is served within a batch: however much there is to do, no more lies between two places to stop at. */
 static void more_work_has_no_more_between_two_places(void **state)
 {
@@ -553,9 +573,10 @@ static void more_work_has_no_more_between_two_places(void **state)
 int main(int argc, char **argv)
 {
     enum { WORKS = sizeof works / sizeof *works };
-    struct CMUnitTest tests[WORKS + 3] = {
+    struct CMUnitTest tests[WORKS + 4] = {
         [WORKS] = cmocka_unit_test(a_stopped_conversion_leaves_what_was_there),
         cmocka_unit_test(a_folder_from_before_a_setting_goes_on),
+        cmocka_unit_test(what_comes_to_the_same_goes_on),
         cmocka_unit_test(more_work_has_no_more_between_two_places),
     };
     if (argc > 1) rounds = atoi(argv[1]);

@@ -141,6 +141,17 @@ static void normal_numbers_are_those_of_the_formula(void **state)
     assert_true(smallest < 60000); /* there the next smaller number is 1e-6 away */
 }
 
+/* What was made once is made for ever: FNV-1a of the bits. */
+static void normal_numbers_keep_their_bits(void **state)
+{
+    (void)state;
+    static float z[4096];
+    uint64_t hash = 14695981039346656037U;
+    rng_normal(z, 4096, plain);
+    for (size_t i = 0; i < sizeof z; i++) hash = (hash ^ ((const unsigned char *)z)[i]) * 1099511628211U;
+    assert_true(hash == 0xeacf845d1c4565c7U);
+}
+
 static void a_short_row_of_normals_is_the_start_of_a_long_one(void **state)
 {
     (void)state;
@@ -264,6 +275,7 @@ int main(void)
         cmocka_unit_test(integers_below_n_are_even_and_in_range),
         cmocka_unit_test(normal_numbers_have_the_moments_and_tails_of_the_normal_distribution),
         cmocka_unit_test(normal_numbers_are_those_of_the_formula),
+        cmocka_unit_test(normal_numbers_keep_their_bits),
         cmocka_unit_test(a_short_row_of_normals_is_the_start_of_a_long_one),
         cmocka_unit_test(a_permutation_holds_every_number_once),
         cmocka_unit_test(all_permutations_are_equally_likely),

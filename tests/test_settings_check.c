@@ -63,8 +63,7 @@ static void settings_that_change_nothing_are_told(void **state)
 {
     (void)state;
     assert_told(SETTINGS_TRAIN, "tau=2 preset=released", "");
-    assert_told(SETTINGS_TRAIN, "method=finetune tau=2 preset=released",
-                "preset (method diff-tuning), tau (method diff-tuning)");
+    assert_told(SETTINGS_TRAIN, "method=finetune tau=2 preset=released", "tau (method diff-tuning)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2", "tau (psi power, or xi mirror)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2 xi=mirror", "");
     assert_told(SETTINGS_TRAIN, "cache_dir=c", "cache_dir (vae, control or text_encoder)");
@@ -103,6 +102,14 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"ablation=reconsolidation-only bank_fraction=0.5", "bank_fraction"},
         {"method=finetune ablation=retention-only", "ablation"},
         {"bank=", NULL},
+        {"control=canny", NULL},
+        {"control=canny bank_fraction=0.25", "preset distil retains nothing of what is told a control"},
+        {"control=canny retention_weight=2", "preset distil retains nothing"},
+        {"control=canny xi=mirror", "preset distil retains nothing"},
+        {"control=canny ablation=retention-only", "give retention, or another preset"},
+        {"control=canny preset=paper bank_fraction=0.25", NULL},
+        {"control=canny retention=bank-distil bank_fraction=0.25", NULL},
+        {"control=canny method=finetune", NULL},
         {"retention=bank bank=", "retention bank needs bank (difftune bank makes one)"},
         {"retention=bank-distil bank=", "retention bank-distil needs bank"},
         {"retention=target-distil bank=", NULL},

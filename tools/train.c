@@ -13,8 +13,9 @@ const verb train_verb = {
     .description =
         "Tunes the model of --pretrained-model to the images of --train-data, a folder with one folder for "
         "each class. By default by Diff-Tuning that keeps what the model predicts at nearly clean steps: on the "
-        "memory bank of --bank (difftune bank) if it is given, else on your images. --preset paper trains on "
-        "the bank itself, --method finetune keeps nothing, --method pretrain makes a new model. The run "
+        "memory bank of --bank (difftune bank) if it is given, else on your images; with a control nothing. "
+        "--preset paper needs the bank and trains on it, --method finetune keeps nothing, --method pretrain makes a "
+        "new model. The run "
         "folder --output-dir receives the settings, logs, sample grids, checkpoints and the result, "
         "final/model.safetensors. The same command again goes on from the newest checkpoint; SIGINT "
         "(Ctrl-C) and SIGTERM write one first.",

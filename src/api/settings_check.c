@@ -74,6 +74,10 @@ static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
     const bool other = s->retention != DT_RETENTION_PRESET && s->retention != DT_RETENTION_BANK;
     const bool none = asked == DT_RETENTION_NONE, sdft = asked == DT_RETENTION_SDFT;
     const bool flat = asked == DT_RETENTION_NULL_FLAT;
+    const bool said = s->bank_fraction >= 0 || s->retention_weight >= 0 || s->xi != DT_XI_PRESET ||
+                      s->ablation == DT_ABLATION_RETENTION_ONLY;
+    RULE(none && s->retention == DT_RETENTION_PRESET && said,
+         "preset distil retains nothing of what is told a control; give retention, or another preset");
     RULE(other && !none && s->method != DT_METHOD_DIFF_TUNING,
          "retention %s is for method diff-tuning (with tau 0 it draws t evenly); leave out method", kind);
     RULE(other && !none && s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY,

@@ -178,7 +178,7 @@ static const unused unused_keys[] = {
      "is for tuning a model that is told prompts; a new one is told classes", true},
     {SETTINGS_TRAIN, draws_no_grid, "validation_prompt", "sample_steps", false},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
-    {SETTINGS_TRAIN, is_plain, "preset tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
+    {SETTINGS_TRAIN, is_plain, "tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
     {SETTINGS_TRAIN, keeps_nothing, "cache_dir", "vae, control or text_encoder", false},
     {SETTINGS_IDEAL, keeps_nothing, "cache_dir", "vae", false},

@@ -1,6 +1,6 @@
 /* Standard normals, many at a time: loops over arrays, which a compiler turns into vectors. Logarithm, sine and cosine are series of our
- * own in double, good to two last places, of additions, products and a division, which all machines round alike: the same bits with any C
- * library and any vectors. They serve what Box and Muller hand them and nothing else. */
+ * own in double, good to two last places, of additions, products and a division, which, as the square root, all machines round alike: the
+ * same bits with any C library and any vectors. They serve what Box and Muller hand them and nothing else. */
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>

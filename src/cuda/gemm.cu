@@ -141,7 +141,7 @@ static int64_t padded(int64_t columns)
 static void round_rows(bf16 *to, const float *from, int64_t rows, int64_t columns, int64_t ld_to, int64_t ld_from)
 {
     const int64_t count = rows * ld_to;
-    if (ld_to == columns && ld_from == columns && count % 4 == 0 && on_16_bytes(from))
+    if (ld_to == columns && ld_from == columns && count % 4 == 0 && on_16_bytes(from, to))
         round_fours<<<cuda_blocks(count / 4, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, count);
     else
         round_matrix<<<cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, 0, cuda_stream>>>(to, from, columns, ld_to,

@@ -117,9 +117,10 @@ static void describe_xi(char text[64], const dt_settings *s, char variable)
 {
     static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
     const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
-    if (s->retention == DT_RETENTION_NULL_FLAT)
+    const dt_retention kind = settings_retention(s);
+    if (kind == DT_RETENTION_NULL_FLAT)
         snprintf(text, 64, ", xi flat");
-    else if (!has_xi(settings_retention(s)))
+    else if (!has_xi(kind))
         text[0] = '\0';
     else if (other) /* what is mirrored is always a power of t, which psi need not be */
         snprintf(text, 64, ", xi mirrored %c^%g", variable, mirror_tau(s));
@@ -173,7 +174,7 @@ static double preset_share(const dt_settings *s)
 static double preset_weight(const dt_settings *s)
 {
     if (s->retention_weight >= 0) return s->retention_weight;
-    return s->preset == DT_PRESET_RELEASED || s->retention == DT_RETENTION_SDFT ? 0.1 : 1.0;
+    return s->preset == DT_PRESET_RELEASED || settings_retention(s) == DT_RETENTION_SDFT ? 0.1 : 1.0;
 }
 
 /* What follows from psi. */

@@ -18,8 +18,8 @@
  * where z is the sample's noise itself, taken for x_t: it protects the noisy end, which Diff-Tuning gives up.
  *
  * The preset distil has the paper's shares, weight and xi, and distils: on the bank where one is given, else on the target pictures.
- * Both were ahead of the paper's own retention in docs/results.md, which is why it is the default. What is told a control retains
- * nothing then, which was ahead in docs/controlnet.md. */
+ * Both were ahead of the paper's own retention in docs/results.md, which is why it is the default. With a control it retains
+ * nothing, which was ahead in docs/controlnet.md. */
 #ifndef METHOD_DIFFTUNING_H
 #define METHOD_DIFFTUNING_H
 

@@ -239,7 +239,7 @@ const char *run_setting_text(const run *r, const char *key)
 
 const char *run_retention(const run *r)
 {
-    static const char *const keys[] = {"preset", "retention", "bank"};
+    static const char *const keys[] = {"preset", "retention", "bank", "control", "controlnet_model"};
     dt_settings s;
     dt_error unused = {0};
     dt_settings_init(&s);

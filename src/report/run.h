@@ -109,7 +109,7 @@ const char *run_text(const run *r, const char *key);
 const char *run_setting_text(const run *r, const char *key);
 double run_setting_number(const run *r, const char *key);
 
-/* What was retained: a word of the setting, never `preset`. */
+/* What was asked to be retained: a word of the setting, never `preset`. */
 const char *run_retention(const run *r);
 
 /* What the report says in numbers about a run; NaN where nothing was recorded. The batch is that of one step, with

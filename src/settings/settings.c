@@ -92,6 +92,12 @@ dt_retention settings_retention(const dt_settings *s)
     return s->bank[0] ? DT_RETENTION_BANK_DISTIL : DT_RETENTION_TARGET_DISTIL;
 }
 
+void settings_settle(dt_settings *s)
+{
+    if (s->method != DT_METHOD_DIFF_TUNING) s->preset = DT_PRESET_PAPER;
+    s->retention = settings_retention(s);
+}
+
 int settings_word_number(const char *name, const char *word)
 {
     int number;

@@ -101,9 +101,12 @@ const char *settings_word(const dt_settings *s, const char *name);
 /* Whether a model is told control pictures: one that is named with them, or by a ControlNet. */
 bool settings_tell_control(const dt_settings *s);
 
-/* What is asked to be retained, with what stands for `preset`: never DT_RETENTION_PRESET. Of the preset distil it is what came out
- * ahead (docs/results.md; of a control docs/controlnet.md). */
+/* What is asked to be retained; never DT_RETENTION_PRESET, but what the preset makes of it. Of distil it is what came out ahead in
+ * docs/results.md, and with a control in docs/controlnet.md. */
 dt_retention settings_retention(const dt_settings *s);
+
+/* Gives settings that come to the same the same values: retention is named, and a preset that the method does not use is the paper's. */
+void settings_settle(dt_settings *s);
 
 /* The number of a word of an enum, or of an alias of one; -1: it is none. */
 int settings_word_number(const char *name, const char *word);

@@ -46,13 +46,13 @@ static const char *const part_words[] = {"auto", "unet", "controlnet", NULL};
 static const char *const dtype_words[] = {"f32", "bf16", "f16", NULL};
 static const char *const format_words[] = {"safetensors", "pt", "diffusers", "original", NULL};
 static const char *const method_words[] = {"diff-tuning", "finetune", "pretrain", NULL};
-static const char *const preset_words[] = {"distil", "paper", "released", NULL};
+static const char *const preset_words[] = {"paper", "released", "distil", NULL};
 static const char *const psi_words[] = {"power", "snr", "table", "measured", NULL};
 static const char *const xi_words[] = {"preset", "one-minus", "mirror", "table", NULL};
 static const char *const t_law_words[] = {"sample", "weight", NULL};
 static const char *const ablation_words[] = {"none", "retention-only", "reconsolidation-only", NULL};
-static const char *const retention_words[] = {"preset",    "bank", "bank-distil", "target-distil",
-                                              "null-flat", "sdft", "none",        NULL};
+static const char *const retention_words[] = {"bank", "bank-distil", "target-distil", "null-flat",
+                                              "sdft", "none",        "preset",        NULL};
 static const char *const lr_words[] = {"constant", "linear", "cosine", NULL};
 static const char *const precision_words[] = {"no", "bf16", NULL};
 static const char *const moments_words[] = {"f32", "bf16", NULL};
@@ -153,7 +153,7 @@ const settings_key settings_keys[] = {
     TEXT(data, annotator_weights, "", "FILE", ANNOTATE | TRAIN | SAMPLE | CHAIN | BANK, RESULT, 0, "weights of the annotator's network, e.g. ControlNetHED.pth; canny has none"),
 
     ENUM(method, method, "diff-tuning", method_words, TRAIN, RESULT, TRAIN, "how to train"),
-    ENUM(method, preset, "distil", preset_words, TRAIN, RESULT, TRAIN, "the paper, its code, or what came out ahead of both: predictions kept"),
+    ENUM(method, preset, "distil", preset_words, TRAIN, RESULT, TRAIN, "the paper's way, its code's, or the paper's with predictions kept"),
     REAL(method, tau, "1", 0, 100, TRAIN, RESULT, TRAIN, "reconsolidation psi = t^tau; 0 with xi one-minus is plain fine-tuning"),
     REAL(method, tau_retention, "-1", -1, 100, TRAIN, RESULT, TRAIN, "tau of xi mirror; negative: tau"),
     ENUM(method, psi, "power", psi_words, TRAIN, RESULT, TRAIN, "reconsolidation over t: t^tau, 1/(1+SNR), psi_table, or measured first"),

@@ -101,12 +101,14 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
                            dt_error *err)
 {
     const json_t *made = json_object_get(e->stages, stage);
+    dt_settings settled = *s;
+    settings_settle(&settled);
     *done = made != NULL;
     for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
         char mine[SETTINGS_VALUE_MAX], before[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
         if (!settings_shapes(key, verbs)) continue;
-        value_of(mine, e, s, key);
+        value_of(mine, e, &settled, key);
         settings_initial_text(before, key); /* of a key that came later than the stage */
         const json_t *said = json_object_get(made, key->name);
         const char *found = said ? json_string_value(said) : before;
@@ -128,10 +130,12 @@ static dt_status put(const experiment *e, json_t *object, const char *stage, jso
 dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, const dt_settings *s, dt_error *err)
 {
     json_t *made = json_object();
+    dt_settings settled = *s;
+    settings_settle(&settled);
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
         if (!settings_shapes(&settings_keys[i], verbs)) continue;
-        value_of(text, e, s, &settings_keys[i]);
+        value_of(text, e, &settled, &settings_keys[i]);
         json_put(&made, settings_keys[i].name, json_string(text));
     }
     json_object_del(e->failed, stage);
