@@ -101,7 +101,13 @@ names_a_file() {
 # Whether it is the removal of something that failed: what stays then harms nobody.
 left_is_fault() { [ "$kind" = unlink ] || grep -q '\.old\.tmp-[0-9]*$' report; }
 forgive_left() {
-    left_is_fault && find out \( -name '*.tmp-*' -o -name difftune.lock \) -exec rm -rf {} +
+    local file
+    left_is_fault || return 0
+    find out \( -name '*.tmp-*' -o -name difftune.lock \) -exec rm -rf {} +
+    [ "$kind" = unlink ] || return 0
+    while read -r file; do # such as a shard that a longer one stands for
+        [ -e "after/$command/$file" ] || rm "out/$file"
+    done < <(cd out && find . -type f)
 }
 
 # After a call that ended with 1: what it said, and what it left.
