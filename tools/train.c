@@ -15,10 +15,9 @@ const verb train_verb = {
         "each class. By default by Diff-Tuning that keeps what the model predicts at nearly clean steps: on the "
         "memory bank of --bank (difftune bank) if it is given, else on your images; with a control nothing. "
         "--preset paper needs the bank and trains on it, --method finetune keeps nothing, --method pretrain makes a "
-        "new model. The run "
-        "folder --output-dir receives the settings, logs, sample grids, checkpoints and the result, "
-        "final/model.safetensors. The same command again goes on from the newest checkpoint; SIGINT "
-        "(Ctrl-C) and SIGTERM write one first.",
+        "new model. The run folder --output-dir receives the settings, logs, sample grids, checkpoints and the result, "
+        "final/model.safetensors. The same command again goes on from the newest checkpoint; SIGINT (Ctrl-C) and "
+        "SIGTERM write one first.",
     .example = "  difftune train --pretrained-model base.safetensors --train-data my_images --bank bank \\\n"
                "      --output-dir run --clip-sample\n",
     .needs = "pretrained_model train_data output_dir",
