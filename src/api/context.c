@@ -94,5 +94,5 @@ const dt_observer *api_observer(const dt_observer *observer)
 
 const char *api_spacing_word(const dt_settings *s)
 {
-    return settings_find("timestep_spacing")->words[solver_spacing(s->sampler, s->timestep_spacing)];
+    return settings_word_at("timestep_spacing", solver_spacing(s->sampler, s->timestep_spacing));
 }

@@ -43,7 +43,7 @@ static json_t *describe_advice(const advice *a, const dt_settings *s)
     return JSON_OBJECT(
         {"premise", json_string(advice_premise_word(a->premise))}, {"bank", json_string(advice_bank_word(a->bank))},
         {"length", json_string(advice_length_word(a->length))}, {"method", json_string(settings_word(s, "method"))},
-        {"retention", json_string(settings_find("retention")->words[a->retention])},
+        {"retention", json_string(settings_word_at("retention", a->retention))},
         {"psi", json_string(advice_psi_word(a->psi))}, {"tau", json_real(a->tau)}, {"lines", lines},
         {"limits", limits});
 }

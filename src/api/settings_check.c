@@ -70,7 +70,7 @@ static void check_new_model(const dt_settings *s, dt_error *err)
 static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
 {
     const dt_retention asked = s->method == DT_METHOD_DIFF_TUNING ? settings_retention(s) : s->retention;
-    const char *kind = settings_find("retention")->words[asked];
+    const char *kind = settings_word_at("retention", asked);
     const bool other = s->retention != DT_RETENTION_PRESET && s->retention != DT_RETENTION_BANK;
     const bool none = asked == DT_RETENTION_NONE, sdft = asked == DT_RETENTION_SDFT;
     const bool flat = asked == DT_RETENTION_NULL_FLAT;
@@ -111,7 +111,7 @@ static void check_method(const dt_settings *s, dt_error *err)
     RULE(
         difftuning_uses_bank(&d) && !s->bank[0],
         "method diff-tuning with retention %s needs bank (difftune bank makes one); retention target-distil needs none",
-        settings_find("retention")->words[d.retention]);
+        settings_word_at("retention", d.retention));
     RULE(d.retained_fraction > 0 && s->train_batch_size < 2,
          "train_batch_size must be at least 2: one image to learn and one to retain");
     RULE(!retains && s->ablation == DT_ABLATION_RETENTION_ONLY,

@@ -138,7 +138,7 @@ static void describe_retention(char text[128], const difftuning *d, const dt_set
     else if (kind == DT_RETENTION_SDFT)
         snprintf(text, 128, "retention sdft, retention weight %g", d->retention_weight);
     else
-        snprintf(text, 128, "retention %s, share %g, retention weight %g", settings_find("retention")->words[kind],
+        snprintf(text, 128, "retention %s, share %g, retention weight %g", settings_word_at("retention", kind),
                  d->retained_fraction, d->retention_weight);
 }
 

@@ -247,7 +247,7 @@ const char *run_retention(const run *r)
         const char *text = run_setting_text(r, keys[i]);
         if (text) settings_set(&s, keys[i], text, &unused);
     }
-    return settings_find("retention")->words[settings_retention(&s)];
+    return settings_word_at("retention", settings_retention(&s));
 }
 
 double run_setting_number(const run *r, const char *key)

@@ -34,8 +34,7 @@ static bool identifies(const dt_settings *s, const settings_key *key)
 static json_t *identity_of(const training *r)
 {
     json_t *identity = json_object();
-    dt_settings s = *r->s;
-    settings_settle(&s);
+    dt_settings s = settings_settled(r->s);
     if (!s.num_heads) s.num_heads = DT_HEADS_OF_NEW;
     if (s.method == DT_METHOD_PRETRAIN && s.process == DT_PROCESS_SIT)
         snprintf(s.model, sizeof s.model, "%.200s, a SiT", r->s->model);

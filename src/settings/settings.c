@@ -72,10 +72,16 @@ bool settings_same(const dt_settings *a, const dt_settings *b, unsigned verbs)
     return true;
 }
 
-const char *settings_word(const dt_settings *s, const char *name)
+static const settings_key *find_enum(const char *name)
 {
     const settings_key *key = settings_find(name);
     assert(key && key->type == SETTINGS_ENUM);
+    return key;
+}
+
+const char *settings_word(const dt_settings *s, const char *name)
+{
+    const settings_key *key = find_enum(name);
     return key->words[*(const int *)((const char *)s + key->offset)];
 }
 
@@ -92,18 +98,23 @@ dt_retention settings_retention(const dt_settings *s)
     return s->bank[0] ? DT_RETENTION_BANK_DISTIL : DT_RETENTION_TARGET_DISTIL;
 }
 
-void settings_settle(dt_settings *s)
+dt_settings settings_settled(const dt_settings *s)
 {
-    if (s->method != DT_METHOD_DIFF_TUNING) s->preset = DT_PRESET_PAPER;
-    s->retention = settings_retention(s);
+    dt_settings settled = *s;
+    if (s->method != DT_METHOD_DIFF_TUNING) settled.preset = DT_PRESET_PAPER;
+    settled.retention = settings_retention(&settled);
+    return settled;
 }
 
 int settings_word_number(const char *name, const char *word)
 {
     int number;
-    const settings_key *key = settings_find(name);
-    assert(key && key->type == SETTINGS_ENUM);
-    return read_word(&number, key, word) ? number : -1;
+    return read_word(&number, find_enum(name), word) ? number : -1;
+}
+
+const char *settings_word_at(const char *name, int number)
+{
+    return find_enum(name)->words[number];
 }
 
 static bool read_real(double *value, const char *text)

@@ -105,11 +105,16 @@ bool settings_tell_control(const dt_settings *s);
  * docs/results.md, and with a control in docs/controlnet.md. */
 dt_retention settings_retention(const dt_settings *s);
 
-/* Gives settings that come to the same the same values: retention is named, and a preset that the method does not use is the paper's. */
-void settings_settle(dt_settings *s);
+/* *s with the same values wherever two settings come to the same: retention is named, and a preset that the method does not use
+ * is the paper's. */
+dt_settings settings_settled(const dt_settings *s);
 
 /* The number of a word of an enum, or of an alias of one; -1: it is none. */
 int settings_word_number(const char *name, const char *word);
+
+/* The word of a number of an enum, e.g. settings_word_at("retention", DT_RETENTION_NONE) is "none". Static text; `name` must be in
+ * the table as an enum that has the number. */
+const char *settings_word_at(const char *name, int number);
 
 /* What people call a method, by its number: "Diff-Tuning", "plain fine-tuning", "pre-training". */
 extern const char *const settings_method_names[];

@@ -101,8 +101,7 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
                            dt_error *err)
 {
     const json_t *made = json_object_get(e->stages, stage);
-    dt_settings settled = *s;
-    settings_settle(&settled);
+    const dt_settings settled = settings_settled(s);
     *done = made != NULL;
     for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
         char mine[SETTINGS_VALUE_MAX], before[SETTINGS_VALUE_MAX];
@@ -130,8 +129,7 @@ static dt_status put(const experiment *e, json_t *object, const char *stage, jso
 dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, const dt_settings *s, dt_error *err)
 {
     json_t *made = json_object();
-    dt_settings settled = *s;
-    settings_settle(&settled);
+    const dt_settings settled = settings_settled(s);
     for (int i = 0; i < settings_key_count; i++) {
         char text[SETTINGS_VALUE_MAX];
         if (!settings_shapes(&settings_keys[i], verbs)) continue;

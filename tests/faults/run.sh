@@ -1,7 +1,8 @@
 #!/bin/bash
-# run.sh PROGRAM LIBRARY COUNT|all [COMMAND]..: lets calls of the system fail, one kind and one number after another, under each
-# COMMAND of world.sh (all of them by default), by LIBRARY, which is made of fault.c. COUNT: so many cases, spread evenly; all:
-# every number of every kind, but for memory the first and the last call of each chain of callers. Checked in each case:
+# run.sh PROGRAM LIBRARY COUNT|all|FIRST-LAST [COMMAND]..: lets calls of the system fail, one kind and one number after another,
+# under each COMMAND of world.sh (all of them by default), by LIBRARY, which is made of fault.c. COUNT: so many cases, spread evenly;
+# all: every number of every kind, but for memory the first and the last call of each chain of callers; FIRST-LAST: these of all,
+# counted from 1, so that several calls can share them. Checked in each case:
 #
 # - the status is 0 or 1, within a minute; after an interrupted or a short call it is 0;
 # - after 1, one line of standard error begins "difftune: " and names the file, and after a failed allocation speaks of memory;
@@ -216,7 +217,12 @@ for command in "${commands[@]}"; do
     list_cases >"$command.cases" || { complain "listing its calls"; exit 2; }
 done
 total=$(cat ./*.cases | wc -l) cases=0 survived=0 unreached=0 seen=0
-[ "$count" != all ] || count=$total
+case $count in
+*-*) first=${count%-*} last=${count#*-} count=$total ;;
+all) first=1 last=$total count=$total ;;
+*) first=1 last=$total ;;
+esac
+chosen() { [ "$seen" -ge "$first" ] && [ "$seen" -le "$last" ] && [ $((seen * count / total)) != $(((seen - 1) * count / total)) ]; }
 report() {
     echo "$cases faults under ${commands[*]}: $survived survived, $((cases - survived - unreached)) told and gone on from," \
         "$unreached not reached; $failed failed checks"
@@ -226,7 +232,7 @@ for command in "${commands[@]}"; do
     before=$cases
     while read -r kind number error on <&3; do
         seen=$((seen + 1))
-        [ $((seen * count / total)) = $(((seen - 1) * count / total)) ] || try
+        if chosen; then try; fi
     done 3<"$command.cases"
     echo "$command: $((cases - before)) of $(wc -l <"$command.cases") cases"
 done
