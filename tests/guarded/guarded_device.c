@@ -11,7 +11,8 @@
 
 enum { REGIONS = 64, SLOTS_MAX = 128, THUNK_BYTES = 16 };
 
-#define MEMORY ((size_t)8 << 30)
+#define MEMORY    ((size_t)8 << 30)
+#define HUGE_PAGE ((size_t)2 << 20) /* the gate moves pages, so few large ones */
 
 static struct region {
     unsigned char *base;
@@ -172,18 +173,22 @@ static struct region *region_at(const void *base)
 static void *reserve(size_t limit, dt_error *err)
 {
     struct region *r = region_at(NULL);
-    void *base = mmap(NULL, limit, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!r || base == MAP_FAILED) {
+    unsigned char *start = mmap(NULL, limit + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!r || start == MAP_FAILED) {
         error_set(err, DT_ERR_MEMORY, "guarded device: no more memory");
         return NULL;
     }
-    r->base = base;
-    return base;
+    const size_t before = -(uintptr_t)start % HUGE_PAGE;
+    r->base = start + before;
+    if (before) munmap(start, before);
+    if (before < HUGE_PAGE) munmap(r->base + limit, HUGE_PAGE - before);
+    madvise(r->base, limit, MADV_HUGEPAGE);
+    return r->base;
 }
 
 static size_t extend(void *base, size_t backed, size_t bytes, dt_error *err)
 {
-    const size_t growth = (size_t)1 << 20;
+    const size_t growth = HUGE_PAGE;
     (void)backed;
     (void)err;
     region_at(base)->backed = (bytes + growth - 1) / growth * growth;
