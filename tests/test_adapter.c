@@ -209,7 +209,8 @@ static void only_what_trains_is_kept(void **state)
     s.lora_rank = 4;
     assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
     assert_says(fixture_message, "lora_rank");
-    s.adapter = DT_ADAPTER_NONE; /* and what the run was asked for and this call does not name */
+    s = fixture_settings("small"); /* and what the run was asked for and this call does not name */
+    s.max_train_steps = 4;
     assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
     assert_says(fixture_message, "adapter lora");
     fixture_remove("small");

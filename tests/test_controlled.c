@@ -486,11 +486,15 @@ static void a_run_ends_where_samples_obey(void **state)
     (void)state;
     dt_settings s = watched_settings("obeys");
     s.stop_at_convergence = true;
+    s.validation_steps = 4;
+    snprintf(s.ema_power, sizeof s.ema_power, "0.05");
     snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "-1");
     fixture_train_to_the_end(&s);
     assert_non_null(strstr(fixture_log, "step 1: samples obey their controls; the run ends here"));
     assert_int_equal(lines_with("obeys", "\"kind\":\"convergence\""), 2);
     assert_int_equal(lines_with("obeys", "\"kind\":\"train\""), 1);
+    assert_int_equal(lines_with("obeys", "\"kind\":\"validation\""), 2); /* before the first step and at the last */
+    assert_true(file_exists(temp_path("obeys/averages/step-00000001-0.05.safetensors")));
     const file_hash ended = fixture_result("obeys");
     fixture_must(dt_train, &s);
     assert_string_equal(fixture_result("obeys").hex, ended.hex);

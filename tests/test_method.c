@@ -415,7 +415,7 @@ static void the_line_says_what_is_in_force(void **state)
     static const char *const parts[] = {"released", "tau 1.5", "mirrored", "weighted", "share 0.2", "weight 0.1"};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) assert_says(d.line, parts[i]);
     d = opened(diff_tuning(DT_PRESET_PAPER, 0));
-    assert_says(d.line, "share 0,");
+    assert_says(d.line, "retention none");
     s.psi = DT_PSI_SNR; /* xi is the mirror image of a power of t all the same */
     d = opened(s);
     assert_says(d.line, "psi 1/(1+SNR)");

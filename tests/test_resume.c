@@ -530,7 +530,7 @@ static void a_folder_from_before_a_setting_goes_on(void **state)
     fixture_remove("out");
 }
 
-/* A run is known by what is retained, however that was said, and plain fine-tuning by no preset. */
+/* A run is known by what is retained, however that was said, and plain fine-tuning by none of the method's settings. */
 static void what_comes_to_the_same_goes_on(void **state)
 {
     (void)state;
@@ -546,6 +546,8 @@ static void what_comes_to_the_same_goes_on(void **state)
     s.method = DT_METHOD_FINETUNE;
     fixture_train(&s, 2);
     s.preset = DT_PRESET_PAPER;
+    s.retention = DT_RETENTION_NONE;
+    s.tau = 2;
     fixture_train_to_the_end(&s);
     fixture_remove("out");
 }

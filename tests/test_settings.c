@@ -509,7 +509,7 @@ static void set_unusual_values(dt_settings *s)
         case SETTINGS_TEXT:
             memset(member, 0, k->size);
             snprintf(member, k->size, "%s", texts[i % (int)(sizeof texts / sizeof texts[0])]);
-            if (settings_is_path(k) && !strcmp(member, "~"))
+            if (k->path != SETTINGS_NO_PATH && !strcmp(member, "~"))
                 snprintf(member, k->size, "./~"); /* ~ is the home folder */
             break;
         case SETTINGS_INT: *(int64_t *)member = (int64_t)(k->min + (k->max - k->min) / 3); break;

@@ -63,7 +63,9 @@ static void settings_that_change_nothing_are_told(void **state)
 {
     (void)state;
     assert_told(SETTINGS_TRAIN, "tau=2 preset=released", "");
-    assert_told(SETTINGS_TRAIN, "method=finetune tau=2 preset=released", "tau (method diff-tuning)");
+    assert_told(SETTINGS_TRAIN, "method=finetune tau=2 preset=released",
+                "preset (method diff-tuning), tau (method diff-tuning)");
+    assert_told(SETTINGS_TRAIN, "adapter=lora vpt_tokens=3 lora_rank=4", "vpt_tokens (adapter vpt-deep)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2", "tau (psi power, or xi mirror)");
     assert_told(SETTINGS_TRAIN, "psi=snr tau=2 xi=mirror", "");
     assert_told(SETTINGS_TRAIN, "cache_dir=c", "cache_dir (vae, control or text_encoder)");
@@ -171,6 +173,13 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"in_channels=1", "in_channels 1"},
         {"learn_sigma=false", "learn_sigma false"},
         {"hidden_size=192 num_heads=4", NULL},
+        {"lora_rank=16", "lora_rank 16 is for an adapter, and there is none"},
+        {"adapter=difffit lora_targets=mlp.fc1", NULL},
+        {"adapter=difffit use_dora=true", "use_dora true is for adapter lora"},
+        {"adapter=lora lora_rank=16 use_dora=true", NULL},
+        {"difffit_depth=7", "difffit_depth 7 is for an adapter"},
+        {"adapter_lr_factor=10", "all weights train"},
+        {"adapter_lr_factor=10 adapter=bitfit", NULL},
         {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2", NULL},
         {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2 depth=3", "depth 3 is for model custom"},
         {"method=pretrain pretrained_model= resolution=32 model=DiT-S/2 num_heads=4", "num_heads 4"},
@@ -341,6 +350,9 @@ static void outputs_are_kept_away_from_inputs(void **state)
          "must not be the same as"},
         {SETTINGS_SAMPLE, "pretrained_model=d output_dir=d/samples", NULL}, /* a run's folder may hold its samples */
         {SETTINGS_CONVERT, "pretrained_model=model output=same", "must not be the file of pretrained_model"},
+        {SETTINGS_CONVERT, "pretrained_model=m adapter_weights=a,model:0.5 merge=true output=same",
+         "must not be the file of adapter_weights"},
+        {SETTINGS_TRAIN, "train_data=x control=canny output_dir=canny", NULL}, /* an annotator's name */
         {SETTINGS_PREDICT, "pretrained_model=m input=model output=same", "must not be the file of input"},
         {SETTINGS_RUN, "pretrained_model=m data=d output_dir=link/run", "must not be in the folder of data"},
     };

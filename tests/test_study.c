@@ -316,6 +316,8 @@ static void a_study_that_cannot_be_is_refused_before_anything_is_made(void **sta
         {"draw: {a: {guidance_model: nowhere}}\n", "arm finetune: guidance_model nowhere: no such file"},
         {"draw: {a: {eta: 1, sampler: heun}}\n", "eta is for sampler ddim"},
         {"draw: {}\n", "draw names no way to draw"},
+        {"draw: {a: {tail_model: nowhere}}\n", "arm finetune: tail_model nowhere: no such file"},
+        {"arms: {a: {psi: table, psi_table: nowhere}}\n", "arm a: cannot open nowhere"},
         {"data: {a: {train_data: nowhere}}\n", "arm finetune-a: train_data nowhere: no such file"},
         {"data: {a: {}}\ndata: x\n", "data is set twice"},
         {"data: {'a b': {}}\n", "a data set's name has"},

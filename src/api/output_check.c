@@ -12,8 +12,7 @@ static dt_status check_file(const char *path, dt_error *err)
 /* A file may be meant for the folder that is still to be made. */
 static dt_status check_file_beside(const char *path, const char *folder, dt_error *err)
 {
-    const size_t length = strlen(folder);
-    const bool comes_with_it = !strncmp(path, folder, length) && path[length] == '/' && !file_exists(folder);
+    const bool comes_with_it = file_is_named_below(path, folder) && !file_exists(folder);
     return comes_with_it ? err->status : check_file(path, err);
 }
 
@@ -27,7 +26,7 @@ dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     switch (verb) {
     case SETTINGS_TRAIN:
-        if (s->vae[0]) file_check_folder(s->cache_dir, err);
+        if (settings_keep_cache(s)) file_check_folder(s->cache_dir, err);
         return file_check_folder(s->output_dir, err);
     case SETTINGS_SAMPLE:
         check_file_beside(s->save_statistics, s->output_dir, err);

@@ -67,7 +67,7 @@ static void check_new_model(const dt_settings *s, dt_error *err)
 }
 
 /* Which of the retention's settings mean something to its kind. */
-static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
+static void check_retention(const dt_settings *s, dt_error *err)
 {
     const dt_retention asked = s->method == DT_METHOD_DIFF_TUNING ? settings_retention(s) : s->retention;
     const char *kind = settings_word_at("retention", asked);
@@ -86,24 +86,23 @@ static void check_retention(const dt_settings *s, bool mirrors, dt_error *err)
     RULE((sdft || none) && s->bank_fraction >= 0, "retention %s takes no share of the batch; leave out bank_fraction",
          kind);
     RULE((sdft || none || flat) && s->xi != DT_XI_PRESET, "xi is given, but retention %s has none to choose", kind);
-    RULE((sdft || none || flat) && mirrors && s->tau_retention >= 0,
+    RULE((sdft || none || flat) && settings_xi(s) == DT_XI_MIRROR && s->tau_retention >= 0,
          "tau_retention is given, but retention %s has no xi to choose", kind);
 }
 
 static void check_method(const dt_settings *s, dt_error *err)
 {
     bool tunes = s->method == DT_METHOD_DIFF_TUNING;
-    bool mirrors = s->xi == DT_XI_MIRROR || (s->xi == DT_XI_PRESET && s->preset == DT_PRESET_RELEASED);
     RULE(!tunes && s->ablation != DT_ABLATION_NONE, "ablation is for method diff-tuning");
     RULE(s->psi == DT_PSI_TABLE && !s->psi_table[0], "psi table needs psi_table");
     RULE(s->psi != DT_PSI_TABLE && s->psi_table[0], "psi_table is given, but psi is not table");
     RULE(s->xi == DT_XI_TABLE && !s->xi_table[0], "xi table needs xi_table");
     RULE(s->xi != DT_XI_TABLE && s->xi_table[0], "xi_table is given, but xi is not table");
-    RULE(s->tau_retention >= 0 && !mirrors, "tau_retention is given, but xi is not mirror");
+    RULE(s->tau_retention >= 0 && settings_xi(s) != DT_XI_MIRROR, "tau_retention is given, but xi is not mirror");
     RULE(s->ablation == DT_ABLATION_RECONSOLIDATION_ONLY && s->bank_fraction > 0,
          "ablation reconsolidation-only uses no bank; leave out bank_fraction");
     RULE(s->bank_fraction == 1, "bank_fraction 1 leaves no image of train_data in the batch");
-    check_retention(s, mirrors, err);
+    check_retention(s, err);
 
     difftuning d;
     if (err->status != DT_OK || difftuning_open(&d, s, NOISE_LINEAR, err) != DT_OK) return;
@@ -151,7 +150,6 @@ static void check_fused(const dt_settings *s, dt_error *err)
 /* A whole model has no place for an adapter, and a new one nothing to adapt. */
 static void check_adapter(const dt_settings *s, dt_error *err)
 {
-    RULE(s->use_dora && s->adapter != DT_ADAPTER_LORA, "use_dora is for adapter lora");
     if (s->adapter == DT_ADAPTER_NONE) return;
     RULE(s->method == DT_METHOD_PRETRAIN,
          "adapter is for tuning a pretrained_model; method pretrain trains all weights");

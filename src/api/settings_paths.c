@@ -4,76 +4,71 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/controls.h"
 #include "file/file.h"
 
-enum {
-    ALL = ~0,
-    BANK = SETTINGS_BANK,
-    TRAIN = SETTINGS_TRAIN,
-    LINKS_DEPTH_MAX = 16,
-    FOLDERS_MAX = 100000,
-};
+enum { LINKS_DEPTH_MAX = 16, FOLDERS_MAX = 100000 };
 
-// clang-format off
-/* What a verb does with the path of a key. A bank is made by one and read by another. */
-static const struct {
-    const char *key;
-    unsigned written, read; /* verbs */
-    bool pictures;          /* a folder of pictures where it is read */
-} uses[] = {
-    {"cache_dir", ALL, 0, false},
-    {"output_dir", ALL, 0, false},
-    {"bank", BANK, TRAIN | SETTINGS_DIAGNOSE, true},
-    {"output", ALL, 0, false},
-    {"save_stack", ALL, 0, false},
-    {"save_statistics", ALL, 0, false},
-    {"train_data", 0, ALL, true},
-    {"validation_data", 0, ALL, true},
-    {"source_data", 0, ALL, true},
-    {"control", 0, ALL, true},
-    {"control_data", 0, ALL, true},
-    {"controlnet_model", 0, ALL, false},
-    {"reference", 0, ALL, true},
-    {"candidate", 0, ALL, true},
-    {"trained_on", 0, ALL, true},
-    {"data", 0, ALL, true},
-    {"pretrained_model", 0, ALL, false},
-    {"blend", 0, ALL, false},
-    {"original_checkpoint", 0, ALL, false},
-    {"transfer_from", 0, ALL, false},
-    {"transfer_to", 0, ALL, false},
-    {"guidance_model", 0, ALL, false},
-    {"tail_model", 0, ALL, false},
-    {"vae", 0, ALL, false},
-    {"text_encoder", 0, ALL, false},
-    {"tokenizer", 0, ALL, false},
-    {"feature_weights", 0, ALL, false},
-    {"annotator_weights", 0, ALL, false},
-    {"psi_table", 0, ALL, false},
-    {"xi_table", 0, ALL, false},
-    {"input", 0, ALL, false},
-    {"arms", 0, ALL, false},
-};
-// clang-format on
+/* ---- the paths of a verb ---- */
 
-enum { USES = sizeof uses / sizeof *uses };
-
-/* The value of a key that the verb uses, without the split of "PATH:SPLIT"; "" for others. */
-static void path_of(char path[DT_PATH_MAX], const dt_settings *s, const char *name, settings_verb verb)
+/* An experiment has the paths of all its stages. */
+static unsigned stages_of(settings_verb verb)
 {
-    const settings_key *key = settings_find(name);
-    const bool unused = !strcmp(name, "cache_dir") && !s->vae[0] && !settings_tell_control(s) &&
-                        !s->text_encoder[0]; /* it has a default */
-    const bool experiment = verb == SETTINGS_RUN || verb == SETTINGS_STUDY;
-    const unsigned verbs = experiment ? ~0u : verb; /* all stages' */
-    const char *value = (key->verbs & verbs) && !unused ? (const char *)s + key->offset : "";
-    char *colon;
-    snprintf(path, DT_PATH_MAX, "%s", value);
-    if (!file_exists(path) && (colon = strrchr(path, ':'))) {
-        *colon = '\0';
-        if (!file_exists(path)) *colon = ':';
-    }
+    return verb == SETTINGS_RUN || verb == SETTINGS_STUDY ? ~0u : verb;
 }
+
+/* Whether the value stands for something else, or for nothing. */
+static bool is_no_path(const dt_settings *s, const settings_key *key)
+{
+    if (!strcmp(key->name, "control")) return !strcmp(s->control, CONTROL_GIVEN) || controls_are_annotated(s);
+    if (!strcmp(key->name, "cache_dir")) return !settings_keep_cache(s); /* it has a default */
+    return false;
+}
+
+/* Takes away the split of "PATH:SPLIT" and the weight of "PATH:WEIGHT". */
+static void leave_path(char *text)
+{
+    char *colon = strrchr(text, ':');
+    if (!colon || file_exists(text)) return;
+    *colon = '\0';
+    if (!file_exists(text)) *colon = ':';
+}
+
+settings_paths settings_paths_of(const dt_settings *s, settings_verb verb)
+{
+    return (settings_paths){.s = s, .verbs = stages_of(verb), .index = -1};
+}
+
+/* The next of a list, or the next key's value; NULL: there is no more. */
+static const char *next_text(settings_paths *w)
+{
+    while (!w->rest) {
+        if (++w->index == settings_key_count) return NULL;
+        w->key = &settings_keys[w->index];
+        if (w->key->path != SETTINGS_NO_PATH && (w->key->verbs & w->verbs) && !is_no_path(w->s, w->key))
+            w->rest = (const char *)w->s + w->key->offset;
+    }
+    return w->rest;
+}
+
+bool settings_paths_next(settings_paths *w)
+{
+    for (const char *text; (text = next_text(w));) {
+        const size_t length = w->key->path == SETTINGS_LIST ? strcspn(text, ",") : strlen(text);
+        w->rest = text[length] ? text + length + 1 : NULL;
+        snprintf(w->path, sizeof w->path, "%.*s", (int)length, text);
+        leave_path(w->path);
+        if (w->path[0]) return true;
+    }
+    return false;
+}
+
+bool settings_paths_writes(const settings_paths *w, settings_verb verb)
+{
+    return w->key->written & verb;
+}
+
+/* ---- what must not be the same ---- */
 
 /* Whether `path` is in `folder`, or in a folder that a link below it leads to. *left folders more are looked at: links may
  * lead in circles. */
@@ -93,34 +88,28 @@ static bool is_reached_from(const char *path, const char *folder, int depth, int
     return found;
 }
 
-static void check_input(const char *out_key, const char *out, int in, const dt_settings *s, settings_verb verb,
-                        dt_error *err)
+/* An output against another path of the verb. */
+static void check_pair(const settings_paths *out, const settings_paths *other, settings_verb verb, dt_error *err)
 {
-    char path[DT_PATH_MAX];
+    const bool read = !settings_paths_writes(other, verb), same = file_is_same(out->path, other->path);
     int left = FOLDERS_MAX;
-    path_of(path, s, uses[in].key, verb);
-    if (!path[0]) return;
-    if (file_is_same(out, path))
-        error_set(err, DT_ERR_ARG, "%s must not be the %s of %s", out_key, file_is_folder(path) ? "folder" : "file",
-                  uses[in].key);
-    else if (uses[in].pictures && file_is_folder(path) && is_reached_from(out, path, 0, &left))
-        error_set(err, DT_ERR_ARG, "%s %s must not be in the folder of %s", out_key, out, uses[in].key);
+    if (same && read)
+        error_set(err, DT_ERR_ARG, "%s must not be the %s of %s", out->key->name,
+                  file_is_folder(other->path) ? "folder" : "file", other->key->name);
+    else if (same)
+        error_set(err, DT_ERR_ARG, "%s must not be the same as %s", out->key->name, other->key->name);
+    else if (read && other->key->path == SETTINGS_PICTURES && file_is_folder(other->path) &&
+             is_reached_from(out->path, other->path, 0, &left))
+        error_set(err, DT_ERR_ARG, "%s %s must not be in the folder of %s", out->key->name, out->path,
+                  other->key->name);
 }
 
 dt_status settings_check_paths(const dt_settings *s, settings_verb verb, dt_error *err)
 {
-    char path[DT_PATH_MAX], other[DT_PATH_MAX];
-    for (int out = 0; out < USES; out++) {
-        if (!(uses[out].written & verb)) continue;
-        path_of(path, s, uses[out].key, verb);
-        if (!path[0]) continue;
-        for (int in = 0; in < USES && err->status == DT_OK; in++) {
-            if (uses[in].read & verb) check_input(uses[out].key, path, in, s, verb, err);
-            if (!(uses[in].written & verb) || in <= out) continue;
-            path_of(other, s, uses[in].key, verb);
-            if (other[0] && file_is_same(path, other))
-                error_set(err, DT_ERR_ARG, "%s must not be the same as %s", uses[out].key, uses[in].key);
-        }
+    for (settings_paths out = settings_paths_of(s, verb); settings_paths_next(&out);) {
+        if (!settings_paths_writes(&out, verb)) continue;
+        for (settings_paths other = settings_paths_of(s, verb); settings_paths_next(&other);)
+            if (other.key != out.key && err->status == DT_OK) check_pair(&out, &other, verb, err);
     }
     return err->status;
 }

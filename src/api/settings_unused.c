@@ -46,8 +46,32 @@ static bool is_plain(const dt_settings *s)
 /* psi is another one, and so is xi. */
 static bool has_no_power(const dt_settings *s)
 {
-    const bool mirrors = s->xi == DT_XI_MIRROR || (s->xi == DT_XI_PRESET && s->preset == DT_PRESET_RELEASED);
-    return !is_plain(s) && s->psi != DT_PSI_POWER && !(mirrors && s->tau_retention < 0);
+    return !is_plain(s) && s->psi != DT_PSI_POWER && !(settings_xi(s) == DT_XI_MIRROR && s->tau_retention < 0);
+}
+
+static bool has_no_adapter(const dt_settings *s)
+{
+    return s->adapter == DT_ADAPTER_NONE;
+}
+
+static bool is_no_lora(const dt_settings *s)
+{
+    return s->adapter != DT_ADAPTER_LORA;
+}
+
+static bool is_no_difffit(const dt_settings *s)
+{
+    return s->adapter != DT_ADAPTER_DIFFFIT;
+}
+
+static bool is_no_vpt(const dt_settings *s)
+{
+    return s->adapter != DT_ADAPTER_VPT_DEEP;
+}
+
+static bool is_no_adaptformer(const dt_settings *s)
+{
+    return s->adapter != DT_ADAPTER_ADAPTFORMER;
 }
 
 static bool tells_no_control(const dt_settings *s)
@@ -57,7 +81,7 @@ static bool tells_no_control(const dt_settings *s)
 
 static bool keeps_nothing(const dt_settings *s)
 {
-    return !s->vae[0] && !s->text_encoder[0] && tells_no_control(s);
+    return !settings_keep_cache(s);
 }
 
 static bool annotates_nothing(const dt_settings *s)
@@ -178,7 +202,19 @@ static const unused unused_keys[] = {
      "is for tuning a model that is told prompts; a new one is told classes", true},
     {SETTINGS_TRAIN, draws_no_grid, "validation_prompt", "sample_steps", false},
     {SETTINGS_TRAIN, pretrains, "label_init file_weights", "is for tuning; method pretrain starts from nothing", true},
-    {SETTINGS_TRAIN, is_plain, "tau psi xi bank_fraction retention_weight", "method diff-tuning", false},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, has_no_adapter,
+     "lora_rank lora_alpha use_rslora use_dora lora_targets difffit_variant difffit_depth vpt_tokens adaptformer_width "
+     "adaptformer_scale adapter_lr_factor",
+     "is for an adapter, and there is none: all weights train", true},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, is_no_lora, "use_dora", "is for adapter lora", true},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, is_no_lora, "lora_rank lora_alpha use_rslora lora_targets", "adapter lora",
+     false},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, is_no_difffit, "difffit_variant difffit_depth", "adapter difffit", false},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, is_no_vpt, "vpt_tokens", "adapter vpt-deep", false},
+    {SETTINGS_TRAIN | SETTINGS_DIAGNOSE, is_no_adaptformer, "adaptformer_width adaptformer_scale",
+     "adapter adaptformer", false},
+    {SETTINGS_TRAIN, is_plain, "preset tau tau_retention psi xi t_law bank_fraction retention_weight",
+     "method diff-tuning", false},
     {SETTINGS_TRAIN, has_no_power, "tau", "psi power, or xi mirror", false},
     {SETTINGS_TRAIN, keeps_nothing, "cache_dir", "vae, control or text_encoder", false},
     {SETTINGS_IDEAL, keeps_nothing, "cache_dir", "vae", false},

@@ -383,6 +383,12 @@ bool file_is_same(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+bool file_is_named_below(const char *path, const char *folder)
+{
+    const size_t length = strlen(folder);
+    return !strncmp(path, folder, length) && path[length] == '/';
+}
+
 bool file_is_inside(const char *path, const char *folder)
 {
     char start[DT_PATH_MAX], real[PATH_MAX], real_folder[PATH_MAX];

@@ -129,6 +129,9 @@ bool file_exists(const char *path);
 bool file_is_same(const char *a, const char *b);
 bool file_is_folder(const char *path);
 
+/* Whether the words of `path` begin with those of `folder` and go on below it; neither is looked for. */
+bool file_is_named_below(const char *path, const char *folder);
+
 /* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */
 bool file_is_inside(const char *path, const char *folder);
 

@@ -72,12 +72,6 @@ static dt_status fill_psi(difftuning *d, const dt_settings *s, noise_law noise, 
     return DT_OK;
 }
 
-static dt_xi xi_form(const dt_settings *s)
-{
-    if (s->xi != DT_XI_PRESET) return s->xi;
-    return s->preset == DT_PRESET_RELEASED ? DT_XI_MIRROR : DT_XI_ONE_MINUS;
-}
-
 static double mirror_tau(const dt_settings *s)
 {
     return s->tau_retention >= 0 ? s->tau_retention : s->tau;
@@ -95,7 +89,7 @@ static dt_status fill_xi(difftuning *d, const dt_settings *s, dt_error *err)
         fill_constant(&d->xi, kind == DT_RETENTION_NULL_FLAT);
         return DT_OK;
     }
-    switch (xi_form(s)) {
+    switch (settings_xi(s)) {
     case DT_XI_MIRROR: fill_xi_mirror(&d->xi, mirror_tau(s)); break;
     case DT_XI_TABLE: return read_table(&d->xi, s->xi_table, err);
     default: fill_xi_one_minus(&d->xi, &d->psi); break;
@@ -113,32 +107,30 @@ static void apply_ablation(difftuning *d, const dt_settings *s)
 /* ---- opening ---- */
 
 /* `variable` is what psi is a power of: t, or n, the noise level of a flow. */
-static void describe_xi(char text[64], const dt_settings *s, char variable)
+static void describe_xi(char text[64], const difftuning *d, const dt_settings *s, char variable)
 {
     static const char *const xi[] = {"", "1-psi", "mirrored psi", "a table"};
-    const bool other = xi_form(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
-    const dt_retention kind = settings_retention(s);
-    if (kind == DT_RETENTION_NULL_FLAT)
+    const bool other = settings_xi(s) == DT_XI_MIRROR && (s->psi != DT_PSI_POWER || mirror_tau(s) != s->tau);
+    if (d->retention == DT_RETENTION_NULL_FLAT)
         snprintf(text, 64, ", xi flat");
-    else if (!has_xi(kind))
+    else if (!has_xi(d->retention))
         text[0] = '\0';
     else if (other) /* what is mirrored is always a power of t, which psi need not be */
         snprintf(text, 64, ", xi mirrored %c^%g", variable, mirror_tau(s));
     else
-        snprintf(text, 64, ", xi %s", xi[xi_form(s)]);
+        snprintf(text, 64, ", xi %s", xi[settings_xi(s)]);
 }
 
-static void describe_retention(char text[128], const difftuning *d, const dt_settings *s)
+static void describe_retention(char text[128], const difftuning *d)
 {
-    const dt_retention kind = settings_retention(s);
-    if (kind == DT_RETENTION_BANK)
+    if (d->retention == DT_RETENTION_BANK)
         snprintf(text, 128, "bank share %g, retention weight %g", d->retained_fraction, d->retention_weight);
-    else if (kind == DT_RETENTION_NONE)
+    else if (d->retention == DT_RETENTION_NONE)
         snprintf(text, 128, "retention none");
-    else if (kind == DT_RETENTION_SDFT)
+    else if (d->retention == DT_RETENTION_SDFT)
         snprintf(text, 128, "retention sdft, retention weight %g", d->retention_weight);
     else
-        snprintf(text, 128, "retention %s, share %g, retention weight %g", settings_word_at("retention", kind),
+        snprintf(text, 128, "retention %s, share %g, retention weight %g", settings_word_at("retention", d->retention),
                  d->retained_fraction, d->retention_weight);
 }
 
@@ -154,8 +146,8 @@ static void describe(difftuning *d, const dt_settings *s, noise_law noise)
         snprintf(d->line, sizeof d->line, "%s: t uniform, no bank", name);
         return;
     }
-    describe_xi(xi, s, variable);
-    describe_retention(retention, d, s);
+    describe_xi(xi, d, s, variable);
+    describe_retention(retention, d);
     snprintf(d->line, sizeof d->line, "%s, preset %s: psi %s, tau %g%s, t %s, %s%s", name, settings_word(s, "preset"),
              psi[s->psi], s->tau, xi, s->t_law == DT_T_SAMPLE ? "sampled" : "weighted", retention,
              ablation[s->ablation]);

@@ -111,21 +111,32 @@ static void measure(training *r, measurement kind, dt_status (*record)(training 
     if (!ctx_failed(c) && !resumed) r->seconds[kind] = clock_s() - before;
 }
 
+static dt_status (*const recorders[MEASUREMENTS])(training *r) = {record_validation, record_grid, record_distance,
+                                                                  record_convergence};
+
 /* True when a kind was made for the first time in this call. */
 static bool measure_when_due(training *r)
 {
-    dt_status (*const record[MEASUREMENTS])(training * r) = {record_validation, record_grid, record_distance,
-                                                             record_convergence};
     bool first = false;
     for (int kind = 0; kind < MEASUREMENTS; kind++) {
         if (!due(r, r->measuring_steps[kind])) continue;
         first = first || r->seconds[kind] == 0;
-        measure(r, (measurement)kind, record[kind]);
+        measure(r, (measurement)kind, recorders[kind]);
     }
     return first;
 }
 
-/* The run becomes as long as it is now, where that is wanted and reached: what the last step makes is made. */
+/* What a last step makes besides, of one that was not known to be the last. */
+static void complete_last(training *r)
+{
+    averages_write(r);
+    for (int kind = 0; kind < MEASUREMENTS; kind++) {
+        const int64_t every = r->measuring_steps[kind];
+        if (every > 0 && r->trainer.step % every) measure(r, (measurement)kind, recorders[kind]);
+    }
+}
+
+/* The run becomes as long as it is now, where that is wanted and reached. */
 static void end_when_converged(training *r)
 {
     bool converged;
@@ -135,6 +146,7 @@ static void end_when_converged(training *r)
         return;
     trainer_log(&r->trainer, "step %lld: samples obey their controls; the run ends here", (long long)r->trainer.step);
     r->step_count = r->trainer.step;
+    complete_last(r);
 }
 
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */

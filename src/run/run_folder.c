@@ -20,14 +20,13 @@
 static bool may_differ(const dt_settings *s, const settings_key *key)
 {
     const bool grows = s->lr_scheduler == DT_LR_CONSTANT && !strcmp(key->name, "max_train_steps");
-    return grows || (s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"));
+    return grows || !settings_matter(s, key) || (s->method != DT_METHOD_PRETRAIN && !strcmp(key->name, "num_heads"));
 }
 
 /* Whether a run is known by this setting. */
 static bool identifies(const dt_settings *s, const settings_key *key)
 {
-    const bool of_no_adapter = s->adapter == DT_ADAPTER_NONE && !strcmp(key->group, "Adapter");
-    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key) && !of_no_adapter;
+    return (key->identity & SETTINGS_TRAIN) && !may_differ(s, key);
 }
 
 /* Settings that shape the run, and the hashes of what its paths name. */

@@ -41,22 +41,16 @@ const settings_key *settings_find(const char *name)
     return NULL;
 }
 
-/* In a list of paths each is one. */
-static bool is_path_list(const settings_key *key)
-{
-    return !strcmp(key->name, "runs") || !strcmp(key->name, "adapter_weights");
-}
-
-bool settings_is_path(const settings_key *key)
-{
-    const char *m = key->metavar;
-    return key->type == SETTINGS_TEXT &&
-           (!strcmp(m, "PATH") || !strcmp(m, "DIR") || !strcmp(m, "FILE") || is_path_list(key));
-}
-
 bool settings_shapes(const settings_key *key, unsigned verbs)
 {
     return (key->verbs & verbs) && (key->affects == SETTINGS_RESULT || key->affects == SETTINGS_MEMORY);
+}
+
+bool settings_matter(const dt_settings *s, const settings_key *key)
+{
+    if (!(key->identity & SETTINGS_TRAIN) || !strcmp(key->name, "method") || !strcmp(key->name, "adapter")) return true;
+    if (!strcmp(key->group, "Method")) return s->method == DT_METHOD_DIFF_TUNING;
+    return strcmp(key->group, "Adapter") != 0 || s->adapter != DT_ADAPTER_NONE;
 }
 
 static bool same_value(const dt_settings *a, const dt_settings *b, const settings_key *key)
@@ -90,6 +84,17 @@ bool settings_tell_control(const dt_settings *s)
     return s->control[0] || s->controlnet_model[0];
 }
 
+bool settings_keep_cache(const dt_settings *s)
+{
+    return s->vae[0] || s->text_encoder[0] || settings_tell_control(s);
+}
+
+dt_xi settings_xi(const dt_settings *s)
+{
+    if (s->xi != DT_XI_PRESET) return s->xi;
+    return s->preset == DT_PRESET_RELEASED ? DT_XI_MIRROR : DT_XI_ONE_MINUS;
+}
+
 dt_retention settings_retention(const dt_settings *s)
 {
     if (s->retention != DT_RETENTION_PRESET) return s->retention;
@@ -101,8 +106,7 @@ dt_retention settings_retention(const dt_settings *s)
 dt_settings settings_settled(const dt_settings *s)
 {
     dt_settings settled = *s;
-    if (s->method != DT_METHOD_DIFF_TUNING) settled.preset = DT_PRESET_PAPER;
-    settled.retention = settings_retention(&settled);
+    settled.retention = settings_retention(s);
     return settled;
 }
 
@@ -226,9 +230,10 @@ dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_er
         settings_hint(hint, name, ~0u, false);
         return error_set(err, DT_ERR_ARG, "unknown setting '%s'%s", name, hint);
     }
-    if (settings_is_path(key) && strchr(text, '~')) {
+    if (key->path != SETTINGS_NO_PATH && strchr(text, '~')) {
         dt_error why = {0};
-        if ((is_path_list(key) ? home_expand_list : home_expand)(expanded, sizeof expanded, text, &why) != DT_OK)
+        if ((key->path == SETTINGS_LIST ? home_expand_list : home_expand)(expanded, sizeof expanded, text, &why) !=
+            DT_OK)
             return error_set(err, DT_ERR_ARG, "%s: %s", key->name, why.message);
         text = expanded;
     }

@@ -47,6 +47,14 @@ typedef enum settings_affects {
     SETTINGS_PLACE,    /* where the result goes */
 } settings_affects;
 
+/* What a text names. */
+typedef enum settings_path {
+    SETTINGS_NO_PATH,
+    SETTINGS_FILE,     /* a file, or a folder that is no set of pictures where it is read */
+    SETTINGS_PICTURES, /* a set of pictures or what stands for one: a folder, an archive, statistics */
+    SETTINGS_LIST,     /* several files or folders, separated by commas */
+} settings_path;
+
 /* What another program calls a word of an enum. */
 typedef struct settings_alias {
     const char *word;
@@ -62,6 +70,8 @@ typedef struct settings_key {
     const char *const *words;      /* SETTINGS_ENUM: ends with NULL */
     const settings_alias *aliases; /* read, never written; ends with a NULL word. NULL: none */
     unsigned verbs;
+    settings_path path; /* SETTINGS_TEXT */
+    unsigned written;   /* verbs that write at the path; the others read it */
     settings_affects affects;
     unsigned
         identity; /* verbs whose folder keeps the value as part of what it is, and refuses a call with another one */
@@ -84,12 +94,13 @@ const char *settings_nearest(const char *name, unsigned verbs);
  * the nearest name; "" where there is nothing to say. `flags`: keys are written as flags. */
 void settings_hint(char text[DT_TEXT_MAX], const char *name, unsigned verbs, bool flags);
 
-/* Whether the value is a path, or a list of them: then "~" stands for the home folder. */
-bool settings_is_path(const settings_key *key);
-
 /* Whether one of the verbs makes something else, or in another amount of memory, with another value of the key: what the
  * stages of an experiment are recognised by. */
 bool settings_shapes(const settings_key *key, unsigned verbs);
+
+/* Whether the key can change a training at all while the others are as they are: the method's keys are Diff-Tuning's, and those of an
+ * adapter need one. */
+bool settings_matter(const dt_settings *s, const settings_key *key);
 
 /* Whether a and b have the same values of all those keys. */
 bool settings_same(const dt_settings *a, const dt_settings *b, unsigned verbs);
@@ -101,12 +112,17 @@ const char *settings_word(const dt_settings *s, const char *name);
 /* Whether a model is told control pictures: one that is named with them, or by a ControlNet. */
 bool settings_tell_control(const dt_settings *s);
 
+/* Whether something is kept in cache_dir: latents, control maps or prompts. */
+bool settings_keep_cache(const dt_settings *s);
+
+/* The form of xi that is asked for; never DT_XI_PRESET, but what the preset makes of it. */
+dt_xi settings_xi(const dt_settings *s);
+
 /* What is asked to be retained; never DT_RETENTION_PRESET, but what the preset makes of it. Of distil it is what came out ahead in
  * docs/results.md, and with a control in docs/controlnet.md. */
 dt_retention settings_retention(const dt_settings *s);
 
-/* *s with the same values wherever two settings come to the same: retention is named, and a preset that the method does not use
- * is the paper's. */
+/* *s with what is retained named, which the preset chooses otherwise. */
 dt_settings settings_settled(const dt_settings *s);
 
 /* The number of a word of an enum, or of an alias of one; -1: it is none. */

@@ -91,10 +91,10 @@ dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error
 /* The value of a key; of a path inside the experiment's folder what follows it, so that the folder may be moved. */
 static void value_of(char text[SETTINGS_VALUE_MAX], const experiment *e, const dt_settings *s, const settings_key *key)
 {
-    size_t length = strlen(e->folder);
     settings_text(text, s, key);
-    bool inside = key->type == SETTINGS_TEXT && !strncmp(text, e->folder, length) && text[length] == '/';
-    if (inside) memmove(text, text + length, strlen(text + length) + 1);
+    if (key->type != SETTINGS_TEXT || !file_is_named_below(text, e->folder)) return;
+    const size_t length = strlen(e->folder);
+    memmove(text, text + length, strlen(text + length) + 1);
 }
 
 dt_status experiment_check(bool *done, const experiment *e, const char *stage, unsigned verbs, const dt_settings *s,
@@ -106,7 +106,7 @@ dt_status experiment_check(bool *done, const experiment *e, const char *stage, u
     for (int i = 0; made && i < settings_key_count && err->status == DT_OK; i++) {
         char mine[SETTINGS_VALUE_MAX], before[SETTINGS_VALUE_MAX];
         const settings_key *key = &settings_keys[i];
-        if (!settings_shapes(key, verbs)) continue;
+        if (!settings_shapes(key, verbs) || !settings_matter(s, key)) continue;
         value_of(mine, e, &settled, key);
         settings_initial_text(before, key); /* of a key that came later than the stage */
         const json_t *said = json_object_get(made, key->name);

@@ -6,6 +6,7 @@
 
 #include "api/controls.h"
 #include "api/settings_check.h"
+#include "api/settings_paths.h"
 #include "file/file.h"
 
 static const char default_cache[] = "latents"; /* of the setting cache_dir: then it lies in the experiment's folder */
@@ -364,41 +365,33 @@ dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const set
     return err->status;
 }
 
-/* Also "PATH:SPLIT", and "PATH:SHARE". */
-static bool is_there(const char *value)
+/* Whether a stage before this one makes what is at the path. */
+static bool is_made(const study_plan *plan, const study_stage *stage, const char *path)
 {
-    char path[DT_PATH_MAX], *colon;
-    snprintf(path, sizeof path, "%s", value);
-    if (file_exists(path)) return true;
-    if ((colon = strrchr(path, ':'))) *colon = '\0';
-    return colon && file_exists(path);
+    for (const study_stage *other = plan->stage; other < stage; other++)
+        for (settings_paths out = settings_paths_of(&other->s, other->verb); settings_paths_next(&out);)
+            if (settings_paths_writes(&out, other->verb) &&
+                (!strcmp(path, out.path) || file_is_named_below(path, out.path)))
+                return true;
+    return false;
 }
 
-/* Of those that an arm is trained with, and that it is drawn with. */
-static dt_status check_inputs(const study_arm *arm, const dt_settings *s, dt_error *err)
+static dt_status check_inputs(const study_plan *plan, const study_stage *stage, dt_error *err)
 {
-    static const char *const keys[] = {"pretrained_model", "vae",          "train_data",      "validation_data",
-                                       "reference",        "control_data", "guidance_model",  "blend",
-                                       "text_encoder",     "tokenizer",    "feature_weights", "annotator_weights",
-                                       "controlnet_model"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = (const char *)s + settings_find(keys[i])->offset;
-        if (value[0] && !is_there(value))
-            return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", arm->name, keys[i], value);
-    }
+    for (settings_paths in = settings_paths_of(&stage->s, stage->verb); settings_paths_next(&in);)
+        if (!settings_paths_writes(&in, stage->verb) && !file_exists(in.path) && !is_made(plan, stage, in.path))
+            return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", stage->arm->name, in.key->name,
+                             in.path);
     return DT_OK;
 }
 
 dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err)
 {
-    for (int i = 0; i < plan->arm_count && err->status == DT_OK; i++) check_inputs(&plan->arm[i], &plan->arm[i].s, err);
-    for (int i = 0; i < plan->stage_count && err->status == DT_OK; i++) {
-        const study_stage *stage = &plan->stage[i];
-        dt_settings s = stage->s;
-        if (stage->kind != STUDY_SAMPLES) continue;
-        s.pretrained_model[0] = s.controlnet_model[0] = '\0'; /* one of them is made before */
-        check_inputs(stage->arm, &s, err);
-    }
+    for (int others = 0; others < 2;
+         others++) /* after trainings, which know a path by the name that the user gave it */
+        for (const study_stage *stage = plan->stage; stage < plan->stage + plan->stage_count; stage++)
+            if (stage->arm && (stage->kind != STUDY_TRAIN) == others && err->status == DT_OK)
+                check_inputs(plan, stage, err);
     return err->status;
 }
 
