@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/json_file.h"
 #include "report/run.h"
 
@@ -42,11 +43,10 @@ static dt_status get_step(double *step, const line *l)
     return DT_OK;
 }
 
-/* Room for one more element of `size` bytes; capacities are powers of two, so `count` tells when one is full. */
+/* Room for one more element of `size` bytes. */
 static dt_status reserve(void **items, int64_t count, size_t size, const line *l)
 {
-    if (count & (count - 1)) return DT_OK;
-    void *grown = realloc(*items, (size_t)(count ? 2 * count : 1) * size);
+    void *grown = grow_array(*items, count, size);
     if (!grown) return error_set(l->err, DT_ERR_MEMORY, "%s: not enough memory for its records", l->path);
     *items = grown;
     return DT_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/json_file.h"
 #include "file/numbers_file.h"
 #include "file/yaml_file.h"
@@ -64,18 +65,14 @@ static dt_status read_diagnosis(run *r, dt_error *err)
 
 static dt_status add_setting(run *r, const char *path, char *key, const char *value, dt_error *err)
 {
-    const int64_t n = r->setting_count;
-    if ((n & (n - 1)) == 0) { /* the block holds the next power of two */
-        run_setting *grown = realloc(r->setting, (size_t)(n ? 2 * n : 1) * sizeof *grown);
-        if (!grown) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-        r->setting = grown;
-    }
+    run_setting *grown = grow_array(r->setting, r->setting_count, sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    r->setting = grown;
     for (char *c = key; *c; c++)
         if (*c == '-') *c = '_';
-    r->setting[n] = (run_setting){strdup(key), strdup(value)};
-    r->setting_count++;
-    if (!r->setting[n].key || !r->setting[n].value) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-    return DT_OK;
+    run_setting *one = &grown[r->setting_count++];
+    *one = (run_setting){strdup(key), strdup(value)};
+    return one->key && one->value ? DT_OK : error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
 }
 
 /* A pair of the top mapping, whose key is at hand. What is no pair of scalars is only shown as text. */
