@@ -67,6 +67,14 @@ static void log_axis(axis *a, double low, double high)
     }
 }
 
+const char *chart_colour(int64_t number, bool *dashed)
+{
+    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    enum { COLOURS = sizeof colours / sizeof *colours };
+    *dashed = number / COLOURS % 2;
+    return colours[number % COLOURS];
+}
+
 typedef struct range {
     double low, high; /* low > high: nothing finite was seen */
 } range;

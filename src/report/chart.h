@@ -28,6 +28,9 @@ typedef struct chart {
     const chart_series *series;
 } chart;
 
+/* The colour of one of many runs or arms. *dashed tells it from an earlier one of the same colour. */
+const char *chart_colour(int64_t number, bool *dashed);
+
 /* Writes <figure>: title, legend, picture. A chart without one finite point says so instead of a picture. */
 void chart_write(html *out, const chart *c);
 

@@ -6,11 +6,6 @@
 
 enum { BANDS = RUN_BANDS };
 
-static double band_middle(int band)
-{
-    return RUN_BAND_STEPS * (band + 0.5);
-}
-
 static chart gap_axes(const char *title)
 {
     return (chart){.title = title,
@@ -33,7 +28,7 @@ static void gap_chart(html *out, const char *title, const json_t *gap)
     for (int k = 0; k < 3; k++) {
         for (int b = 0; b < BANDS; b++) {
             const json_t *relative = json_object_get(json_array_get(bands, (size_t)b), "relative");
-            x[b] = band_middle(b);
+            x[b] = run_band_middle(b);
             y[k][b] = 100 * json_number_at(relative, ends[k]);
         }
         series[k] = (chart_series){.label = k == 0   ? "gap"
@@ -97,7 +92,7 @@ static void first_chart(html *out, const report *r)
         if (!x) continue;
         plot_newest(&p)->markers = true;
         for (int b = 0; b < BANDS; b++) {
-            x[b] = band_middle(b);
+            x[b] = run_band_middle(b);
             x[BANDS + b] = 100 * (first_validation(&one->run, RUN_TARGET)->band_mse[b] /
                                       first_validation(&one->run, RUN_BANK)->band_mse[b] -
                                   1);

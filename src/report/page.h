@@ -9,6 +9,9 @@
 
 enum { REPORT_LABEL_MAX = 320 };
 
+/* Distances closer than this share are called a tie: one seed of a few hundred samples does not resolve less. */
+#define REPORT_TIE 0.02
+
 typedef struct report_run {
     run run;
     run_summary summary;

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "file/json_file.h"
+#include "report/chart.h"
 #include "report/page.h"
 #include "settings/settings.h"
 
@@ -30,11 +31,8 @@ static const char *folder_name(const report *r, int64_t at)
     return mine + 1;
 }
 
-/* Lines of more runs than there are colours are told apart by dashes. */
 static void name_runs(report *r)
 {
-    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
-    enum { COLOURS = sizeof colours / sizeof *colours };
     for (int64_t i = 0; i < r->count; i++) {
         report_run *one = &r->runs[i];
         bool shared = false;
@@ -44,8 +42,7 @@ static void name_runs(report *r)
             snprintf(one->label, REPORT_LABEL_MAX, "%.60s (%.240s)", name, folder_name(r, i));
         else
             snprintf(one->label, REPORT_LABEL_MAX, "%.300s", name);
-        one->colour = colours[i % COLOURS];
-        one->dashed = i / COLOURS % 2;
+        one->colour = chart_colour(i, &one->dashed);
         one->summary = run_summarise(&one->run);
     }
 }

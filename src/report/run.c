@@ -12,6 +12,11 @@
 
 enum { GRIDS_MAX = 100000 };
 
+double run_band_middle(int band)
+{
+    return RUN_BAND_STEPS * (band + 0.5);
+}
+
 static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *name, dt_error *err)
 {
     int length = snprintf(path, DT_PATH_MAX, "%s/%s", r->folder, name);

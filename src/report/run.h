@@ -20,6 +20,9 @@
 
 enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
 
+/* The t that stands for a band in charts. */
+double run_band_middle(int band);
+
 typedef struct run_train {
     double step, loss_target, loss_bank, loss_retained, grad_norm, lr, samples_per_second, memory_bytes;
     double time_s;  /* since the run was started or last resumed */

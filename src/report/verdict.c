@@ -4,9 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Distances closer than this share are called a tie: one seed of a few hundred samples does not resolve less. */
-static const double TIE = 0.02;
-
 /* What the others are compared with: plain fine-tuning where there is one, else the first run. */
 static const report_run *find_baseline(const report *r)
 {
@@ -74,11 +71,11 @@ static void compare(html *out, const report_run *a, const report_run *b, const c
     html_markup(out, ": ");
     percent(out, ratio, "lower", "higher");
     html_markup(out, ". Lower is better, so ");
-    if (fabs(ratio - 1) < TIE)
-        html_markup(out, "this is a tie: differences below %.0f&nbsp;%% are not resolved here", 100 * TIE);
+    if (fabs(ratio - 1) < REPORT_TIE)
+        html_markup(out, "this is a tie: differences below %.0f&nbsp;%% are not resolved here", 100 * REPORT_TIE);
     else
         who(out, ratio < 1 ? a : b);
-    html_markup(out, "%s.</p>\n", fabs(ratio - 1) < TIE ? "" : " came out ahead under this measure");
+    html_markup(out, "%s.</p>\n", fabs(ratio - 1) < REPORT_TIE ? "" : " came out ahead under this measure");
 }
 
 static void state_single(html *out, const report *r, const char *measure)
