@@ -283,6 +283,23 @@ static void seconds_are_summed_over_resumptions(void **state)
     assert_says(make_page(f, ""), "time, seconds</th><td>105</td>");
 }
 
+/* A first call of 5 seconds, and a second one whose first line comes later than that; the call after it is of a program of before. */
+static void seconds_of_a_short_first_call_count(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "ft");
+    write_file(f, "ft", "run.json", "{}");
+    write_file(f, "ft", "metrics.jsonl",
+               "{\"kind\":\"train\",\"step\":1,\"time_s\":3,\"from_step\":0}\n"
+               "{\"kind\":\"train\",\"step\":2,\"time_s\":5,\"from_step\":0}\n"
+               "{\"kind\":\"train\",\"step\":3,\"time_s\":8,\"from_step\":2}\n"
+               "{\"kind\":\"train\",\"step\":4,\"time_s\":12,\"from_step\":2}\n"
+               "{\"kind\":\"train\",\"step\":5,\"time_s\":2}\n");
+    assert_says(make_page(f, ""), "time, seconds</th><td>19</td>");
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"train\",\"step\":6,\"time_s\":4,\"from_step\":5}\n");
+    assert_says(make_page(f, ""), "time, seconds</th><td>23</td>");
+}
+
 /* A measured psi, and distances to the frozen base, have a chart each where a run has them. */
 static void what_a_run_measured_and_kept_is_charted(void **state)
 {
@@ -914,6 +931,7 @@ int main(void)
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
         REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
         REPORT_TEST(seconds_are_summed_over_resumptions),
+        REPORT_TEST(seconds_of_a_short_first_call_count),
         REPORT_TEST(what_a_run_measured_and_kept_is_charted),
         REPORT_TEST(a_psi_that_is_none_is_refused_by_name),
         REPORT_TEST(a_broken_line_is_refused_with_its_number),

@@ -65,6 +65,7 @@ static dt_status add_train(run *r, const line *l)
                   {"lr", &t.lr},
                   {"samples_per_second", &t.samples_per_second},
                   {"time_s", &t.time_s},
+                  {"from_step", &t.from_step},
                   {"memory_bytes", &t.memory_bytes},
                   {"skipped", &t.skipped}};
     dt_status status = get_step(&t.step, l);

@@ -281,17 +281,23 @@ static double median_speed(const run *r)
     return median;
 }
 
-/* The clock starts again with each resumption, so that a fall of it marks the end of a stretch. */
+/* Whether two records are of different calls. Each begins its clock anew and says which step it went on from; that of a program
+ * which did not say it shows only where the clock falls. */
+static bool is_resumed(const run_train *before, const run_train *now)
+{
+    return now->time_s < before->time_s || (isfinite(now->from_step) && now->from_step != before->from_step);
+}
+
 static double total_seconds(const run *r)
 {
-    double before = 0, last = NAN;
-    for (int64_t i = 0; i < r->train_count; i++) {
-        double now = r->train[i].time_s;
-        if (!isfinite(now)) continue;
-        if (now < last) before += last;
+    double seconds = 0;
+    const run_train *last = NULL;
+    for (const run_train *now = r->train; now < r->train + r->train_count; now++) {
+        if (!isfinite(now->time_s)) continue;
+        if (last && is_resumed(last, now)) seconds += last->time_s;
         last = now;
     }
-    return before + last;
+    return last ? seconds + last->time_s : (double)NAN;
 }
 
 run_summary run_summarise(const run *r)

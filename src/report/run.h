@@ -25,8 +25,9 @@ double run_band_middle(int band);
 
 typedef struct run_train {
     double step, loss_target, loss_bank, loss_retained, grad_norm, lr, samples_per_second, memory_bytes;
-    double time_s;  /* since the run was started or last resumed */
-    double skipped; /* steps so far whose loss or gradient was not finite */
+    double time_s;    /* since the run was started or last resumed */
+    double from_step; /* the step that this was at; NaN: of a program that did not write it */
+    double skipped;   /* steps so far whose loss or gradient was not finite */
 } run_train;
 
 typedef struct run_validation {
