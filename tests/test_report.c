@@ -10,6 +10,7 @@
 #include "temp_folder.h"
 #include "report/chart.h"
 #include "report/report.h"
+#include "settings/settings.h"
 
 typedef struct fixture {
     const char *root;
@@ -582,7 +583,23 @@ static void a_list_of_arms_without_end_is_refused(void **state)
     char text[4096] = "{\"arms\":[\"ft\"";
     add_folder(f, "all");
     add_run(f, "all/ft", "finetune", 100, 20);
-    for (int i = 0; i < 256; i++) strcat(text, ",\"ft\"");
+    for (int i = 0; i < SETTINGS_CASES_MAX; i++) strcat(text, ",\"ft\"");
+    strcat(text, "]}");
+    gather_arms(f, "all", text);
+    assert_refused(f, DT_ERR_FORMAT, "more than 512 arms");
+}
+
+static void a_study_of_the_most_cases_is_reported(void **state)
+{
+    fixture *f = *state;
+    char text[8192] = "{\"arms\":[", name[32];
+    add_folder(f, "all");
+    for (int i = 0; i < SETTINGS_CASES_MAX; i++) {
+        snprintf(name, sizeof name, "all/arm%d", i);
+        f->runs[0] = '\0';
+        add_run(f, name, "finetune", 100, 20);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s\"arm%d\"", i ? "," : "", i);
+    }
     strcat(text, "]}");
     gather_arms(f, "all", text);
     assert_refused(f, DT_ERR_FORMAT, "more than 256 arms");
@@ -945,6 +962,7 @@ int main(void)
         REPORT_TEST(an_experiment_of_before_has_the_usual_arms),
         REPORT_TEST(arms_that_are_no_names_are_refused),
         REPORT_TEST(a_list_of_arms_without_end_is_refused),
+        REPORT_TEST(a_study_of_the_most_cases_is_reported),
         REPORT_TEST(a_config_is_read_in_bounded_time),
         REPORT_TEST(measures_of_one_step_are_bounded),
         REPORT_TEST(a_failed_report_leaves_the_old_page),

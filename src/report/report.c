@@ -132,8 +132,8 @@ static dt_status add_experiment(report *r, const char *folder, const char *path,
     json_t *all = json_file_read(path, err);
     const json_t *names = json_object_get(all, "arms");
     if (!names && err->status == DT_OK) add_usual_arms(r, folder, err);
-    if (json_array_size(names) > SETTINGS_ARMS_MAX)
-        error_set(err, DT_ERR_FORMAT, "%s: more than %d arms", path, SETTINGS_ARMS_MAX);
+    if (json_array_size(names) > SETTINGS_CASES_MAX)
+        error_set(err, DT_ERR_FORMAT, "%s: more than %d arms", path, SETTINGS_CASES_MAX);
     for (size_t i = 0; names && err->status == DT_OK && (i == 0 || i < json_array_size(names)); i++) {
         const char *name = json_string_value(json_array_get(names, i));
         if (name && *name && strlen(name) < SETTINGS_ARM_NAME_MAX && !strchr(name, '/'))
