@@ -892,10 +892,37 @@ static void a_recipe_is_shown_beside_the_papers_numbers(void **state)
                 "plain fine-tuning</th><td></td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>6.04<");
     assert_says(page,
                 "Diff-Tuning</th><td>paper</td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>5.37<");
-    assert_says(page, "DiffFit (not offered here)");
+    assert_says(page, "DiffFit (no run here)</th><td></td><td>&ndash;");
     assert_says(page, "Diff-Tuning follows the paper&rsquo;s protocol");
     assert_says(page, "memory bank (here 5000;");
     assert_silent(page, "does not follow");
+}
+
+static void runs_of_difffit_stand_beside_its_number(void **state)
+{
+    fixture *f = *state;
+    add_recipe_run(f, "ft", "finetune", 32, 24000, 10000);
+    write_file(f, "ft", "config.yaml", "adapter: difffit\n");
+    const char *page = make_page(f, "");
+    assert_says(page,
+                "plain fine-tuning</th><td></td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>5.81<");
+    assert_silent(page, "DiffFit (no run here)");
+}
+
+/* A ControlNet alone makes a run one of controls, which the paper's table 1 is not about. */
+static void a_run_that_is_told_a_control_is_beside_the_papers_other_half(void **state)
+{
+    static const char *const told[] = {"control: canny\n", "controlnet_model: net\n"};
+    fixture *f = *state;
+    add_recipe_run(f, "dt", "diff-tuning", 32, 24000, 0);
+    assert_says(make_page(f, ""), "FID in the paper");
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "recipe: x\ntrain_batch_size: 32\n%s", told[i]);
+        rewrite_config(f, "dt", text);
+        assert_says(make_page(f, ""), "images of a step 32 (paper 4)");
+        assert_silent(f->text, "FID in the paper");
+    }
 }
 
 static void a_rehearsal_says_in_what_it_differs(void **state)
@@ -975,6 +1002,8 @@ int main(void)
         REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),
         REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
+        REPORT_TEST(runs_of_difffit_stand_beside_its_number),
+        REPORT_TEST(a_run_that_is_told_a_control_is_beside_the_papers_other_half),
         REPORT_TEST(a_rehearsal_says_in_what_it_differs),
         REPORT_TEST(what_was_kept_is_named_whatever_the_preset),
         REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),

@@ -239,17 +239,30 @@ const char *run_setting_text(const run *r, const char *key)
     return NULL;
 }
 
-const char *run_retention(const run *r)
+/* The settings that the rules below ask for. */
+static void take_settings(dt_settings *s, const run *r)
 {
     static const char *const keys[] = {"preset", "retention", "bank", "control", "controlnet_model"};
-    dt_settings s;
     dt_error unused = {0};
-    dt_settings_init(&s);
+    dt_settings_init(s);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *text = run_setting_text(r, keys[i]);
-        if (text) settings_set(&s, keys[i], text, &unused);
+        if (text) settings_set(s, keys[i], text, &unused);
     }
+}
+
+const char *run_retention(const run *r)
+{
+    dt_settings s;
+    take_settings(&s, r);
     return settings_word_at("retention", settings_retention(&s));
+}
+
+bool run_tells_control(const run *r)
+{
+    dt_settings s;
+    take_settings(&s, r);
+    return settings_tell_control(&s);
 }
 
 double run_setting_number(const run *r, const char *key)

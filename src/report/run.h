@@ -116,6 +116,9 @@ double run_setting_number(const run *r, const char *key);
 /* What was asked to be retained: a word of the setting, never `preset`. */
 const char *run_retention(const run *r);
 
+/* Whether the model was told control pictures. */
+bool run_tells_control(const run *r);
+
 /* What the report says in numbers about a run; NaN where nothing was recorded. The batch is that of one step, with
  * gradient accumulation; the seconds are summed over resumptions; the speed is the median, the memory the peak. */
 typedef struct run_summary {
