@@ -367,6 +367,23 @@ static void a_diagnosis_in_the_run_is_told_in_its_place(void **state)
     assert_says(page, "<li>The premise &lt;holds&gt;.</li>");
     assert_says(page, "Your pictures against the base&#39;s own samples");
     assert_silent(page, "Target images against the memory bank, step 0");
+    assert_says(page, "<li>The diagnosis before any training: The premise &lt;holds&gt;.</li>");
+}
+
+static void what_several_diagnoses_foresaw_is_told_once_each(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "diagnosis");
+    add_diagnosis_file(f, "diagnosis", "It holds.");
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_diagnosis_file(f, "dt", "It holds.");
+    add_run(f, "ft", "finetune", 100, 15);
+    add_diagnosis_file(f, "ft", "It fails.");
+    const char *page = make_page(f, "");
+    const char *first = strstr(page, "<li>The diagnosis before any training: It holds.</li>");
+    assert_non_null(first);
+    assert_silent(first + 1, "<li>The diagnosis before any training: It holds.");
+    assert_says(page, "<li>The diagnosis before any training: It fails.</li>");
 }
 
 static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
@@ -498,6 +515,25 @@ static void records_of_other_kinds_are_passed_over(void **state)
     make_page(f, "");
 }
 
+static void a_run_that_only_measures_on_the_way_is_reported(void **state)
+{
+    static const char *const lines[] = {
+        "{\"kind\":\"convergence\",\"step\":10,\"control\":\"canny\",\"measure\":\"SSIM\",\"value\":0.5}\n",
+        "{\"kind\":\"weights\",\"step\":10,\"squares\":1,\"per_value\":1,\"kinds\":{},\"blocks\":[]}\n",
+    };
+    static const char *const sections[] = {"When samples obey their control", "How far the weights went"};
+    fixture *f = *state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "run%zu", i);
+        f->runs[0] = '\0';
+        add_folder(f, name);
+        write_file(f, name, "run.json", "{}");
+        write_file(f, name, "metrics.jsonl", lines[i]);
+        assert_says(make_page(f, ""), sections[i]);
+    }
+}
+
 static void folders_that_are_no_runs_are_refused_by_name(void **state)
 {
     fixture *f = *state;
@@ -602,7 +638,7 @@ static void a_study_of_the_most_cases_is_reported(void **state)
     }
     strcat(text, "]}");
     gather_arms(f, "all", text);
-    assert_refused(f, DT_ERR_FORMAT, "more than 256 arms");
+    assert_says(make_page(f, ""), "</span>arm511</th></tr>");
 }
 
 static void a_config_is_read_in_bounded_time(void **state)
@@ -751,6 +787,23 @@ static void the_page_is_self_contained(void **state)
     assert_silent(page, "https:");
     assert_silent(page, "url(");
     for (const char *at = page; (at = strstr(at, "src=\"")); at++) assert_memory_equal(at, "src=\"data:", 10);
+}
+
+static void a_legend_names_what_has_a_line(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_folder(f, "other");
+    write_file(f, "other", "run.json", "{\"method\":\"diff-tuning\"}");
+    write_file(f, "other", "metrics.jsonl",
+               "{\"kind\":\"eval\",\"step\":3,\"measure\":\"FD-squeezenet\",\"frechet_distance\":3}\n");
+    const char *figure = strstr(make_page(f, ""), "<figcaption>FD-squeezenet over steps</figcaption>");
+    assert_non_null(figure);
+    char *end = strstr(figure, "</figure>");
+    assert_non_null(end);
+    *end = '\0';
+    assert_says(figure, "</svg>Diff-Tuning</span>");
+    assert_silent(figure, "plain fine-tuning");
 }
 
 /* ---- chains ---- */
@@ -983,6 +1036,7 @@ int main(void)
         REPORT_TEST(wrong_steps_sets_bands_and_measures_are_refused),
         REPORT_TEST(a_line_still_being_written_is_not_read),
         REPORT_TEST(records_of_other_kinds_are_passed_over),
+        REPORT_TEST(a_run_that_only_measures_on_the_way_is_reported),
         REPORT_TEST(folders_that_are_no_runs_are_refused_by_name),
         REPORT_TEST(runs_of_any_number_have_a_column_and_a_line_each),
         REPORT_TEST(an_experiment_stands_for_its_arms),
@@ -995,6 +1049,7 @@ int main(void)
         REPORT_TEST(a_failed_report_leaves_the_old_page),
         REPORT_TEST(markup_from_files_and_title_is_escaped),
         REPORT_TEST(missing_numbers_are_dashes_and_gaps),
+        REPORT_TEST(a_legend_names_what_has_a_line),
         REPORT_TEST(a_chain_is_shown_by_itself_and_with_its_run),
         REPORT_TEST(a_chain_that_is_none_is_refused_by_name),
         REPORT_TEST(grids_are_embedded_byte_for_byte),
@@ -1010,6 +1065,7 @@ int main(void)
         REPORT_TEST(distances_of_weights_have_charts_and_a_table),
         REPORT_TEST(a_first_validation_shows_the_gap),
         REPORT_TEST(a_diagnosis_in_the_run_is_told_in_its_place),
+        REPORT_TEST(what_several_diagnoses_foresaw_is_told_once_each),
         REPORT_TEST(a_folder_of_a_diagnosis_stands_beside_runs_or_alone),
         REPORT_TEST(what_is_named_twice_stands_once),
         REPORT_TEST(a_diagnosis_that_is_none_is_refused_by_name),

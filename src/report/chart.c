@@ -89,6 +89,13 @@ static bool is_point(const chart_series *s, int64_t i)
     return isfinite(s->x[i]) && isfinite(s->y[i]);
 }
 
+static bool has_point(const chart_series *s)
+{
+    bool has = false;
+    for (int64_t i = 0; i < s->count; i++) has = has || is_point(s, i);
+    return has;
+}
+
 static bool has_band(const chart_series *s, int64_t i)
 {
     return s->low && s->high && isfinite(s->low[i]) && isfinite(s->high[i]);
@@ -201,7 +208,7 @@ static void draw_legend(html *out, const chart *c)
     html_markup(out, "<div class=\"legend\">");
     for (int64_t i = 0; i < c->series_count; i++) {
         const chart_series *s = &c->series[i];
-        if (!s->label) continue;
+        if (!s->label || !has_point(s)) continue;
         html_markup(out,
                     "<span class=\"key\"><svg class=\"swatch\" viewBox=\"0 0 22 10\" aria-hidden=\"true\">"
                     "<path class=\"line %s%s\" d=\"M1 5L21 5\"/></svg>",

@@ -11,7 +11,7 @@
 /* Colour slots of style.c: runs "s0".."s7" differ also for colour-blind readers; bands "b0".."b9" are an ordered ramp;
  * "base" is grey. */
 typedef struct chart_series {
-    const char *label;  /* shown in the legend; NULL: not in the legend */
+    const char *label;  /* shown in the legend where there is a point; NULL: not in the legend */
     const char *colour; /* class of the style */
     bool markers, faint, dashed;
     int64_t count;

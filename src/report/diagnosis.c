@@ -17,6 +17,15 @@ static chart gap_axes(const char *title)
 
 /* ---- of a diagnosis ---- */
 
+report_finding report_finding_at(const report *r, int64_t number)
+{
+    if (number < r->diagnosis_count) return (report_finding){r->diagnoses[number].folder, r->diagnoses[number].found};
+    number -= r->diagnosis_count;
+    for (const report_run *one = r->runs; one < r->runs + r->count; one++)
+        if (one->run.diagnosis && number-- == 0) return (report_finding){one->label, one->run.diagnosis};
+    return (report_finding){0};
+}
+
 /* A gap over t between the ends of its interval. */
 static void gap_chart(html *out, const char *title, const json_t *gap)
 {
@@ -109,21 +118,16 @@ static void first_chart(html *out, const report *r)
 
 void page_diagnosis(html *out, const report *r)
 {
-    int64_t found = r->diagnosis_count, first = 0;
-    for (int64_t i = 0; i < r->count; i++) {
-        found += r->runs[i].run.diagnosis != NULL;
-        first += !r->runs[i].run.diagnosis && has_both(&r->runs[i]);
-    }
-    if (found + first == 0) return;
+    bool first = false;
+    report_finding one = report_finding_at(r, 0);
+    for (int64_t i = 0; i < r->count; i++) first = first || (!r->runs[i].run.diagnosis && has_both(&r->runs[i]));
+    if (!one.found && !first) return;
     html_markup(
         out, "<section class=\"card\"><h2>Transfer gap</h2>\n"
              "<p>How much worse the untuned base denoises the new pictures than what it knows, over t. Where the gap "
              "rises with t, the premise of Diff-Tuning holds; where it is largest at small t, clean steps have to "
              "be learned too.</p>\n");
-    for (int64_t i = 0; i < r->diagnosis_count; i++)
-        write_diagnosis(out, r->diagnoses[i].folder, r->diagnoses[i].found);
-    for (int64_t i = 0; i < r->count; i++)
-        if (r->runs[i].run.diagnosis) write_diagnosis(out, r->runs[i].label, r->runs[i].run.diagnosis);
+    for (int64_t i = 0; one.found; one = report_finding_at(r, ++i)) write_diagnosis(out, one.label, one.found);
     if (first) first_chart(out, r);
     html_markup(out, "</section>\n");
 }

@@ -247,6 +247,13 @@ static dt_status read_lines(run *r, const char *path, const char *text, size_t s
     return status;
 }
 
+static bool has_records(const run *r)
+{
+    int64_t count = r->train_count + r->eval_count + r->weights_count + r->convergence_count;
+    for (int set = 0; set < RUN_SETS; set++) count += r->validation_count[set];
+    return count > 0;
+}
+
 dt_status run_read_metrics(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX + 16], *text = NULL;
@@ -259,9 +266,6 @@ dt_status run_read_metrics(run *r, dt_error *err)
     if (status != DT_OK) return status;
     status = read_lines(r, path, text, size, err);
     free(text);
-    if (status == DT_OK && r->train_count + r->eval_count + r->validation_count[RUN_TARGET] +
-                                   r->validation_count[RUN_BANK] + r->validation_count[RUN_TRAIN] ==
-                               0)
-        status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
+    if (status == DT_OK && !has_records(r)) status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
     return status;
 }

@@ -212,14 +212,24 @@ static void state_forgetting(html *out, const report *r)
     if (!first) html_markup(out, ".</li>\n");
 }
 
-/* What was foreseen: the last line of a diagnosis is what it recommends. */
+/* The last line of a diagnosis, which is what it recommends; NULL: there is no such diagnosis, or it is no text. */
+static const char *advice_at(const report *r, int64_t number)
+{
+    const json_t *lines = json_object_get(json_object_get(report_finding_at(r, number).found, "advice"), "lines");
+    return json_string_value(json_array_get(lines, json_array_size(lines) - 1));
+}
+
+/* What was foreseen. Runs of one experiment keep the same diagnosis, whose words are told once. */
 static void state_foreseen(html *out, const report *r)
 {
-    for (int64_t i = 0; i < r->diagnosis_count; i++) {
-        const json_t *lines = json_object_get(json_object_get(r->diagnoses[i].found, "advice"), "lines");
-        const json_t *last = json_array_get(lines, json_array_size(lines) - 1);
-        if (json_is_string(last))
-            html_element(out, "<li>The diagnosis before any training: ", json_string_value(last), "</li>\n");
+    for (int64_t i = 0; report_finding_at(r, i).found; i++) {
+        const char *advice = advice_at(r, i);
+        bool told = !advice;
+        for (int64_t before = 0; before < i && !told; before++) {
+            const char *other = advice_at(r, before);
+            told = other && !strcmp(other, advice);
+        }
+        if (!told) html_element(out, "<li>The diagnosis before any training: ", advice, "</li>\n");
     }
 }
 
