@@ -2,8 +2,8 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME difftune)
 set(CPACK_PACKAGE_CONTACT "difftune's authors <difftune@localhost>")
-set(CPACK_PACKAGE_DESCRIPTION "difftune tunes a pre-trained, class-conditional diffusion transformer (DiT) to a folder of images
-by Diff-Tuning, draws samples, measures distances and writes reports. The package has
+set(CPACK_PACKAGE_DESCRIPTION "difftune tunes a pre-trained diffusion model (DiT, SiT, Stable Diffusion's UNet, ControlNet) to a folder
+of images by Diff-Tuning, draws samples, measures distances and writes reports. The package has
 the program with its manual page and completion for shells, the library with its
 header, and the recipes of the published data sets.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)

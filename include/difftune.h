@@ -1,5 +1,5 @@
-/* difftune: tunes a pre-trained diffusion transformer to a folder of images by Diff-Tuning
- * (Zhong, Guo, Dong, Long: "Diffusion Tuning: Transferring Diffusion Models via Chain of Forgetting", 2024).
+/* difftune: tunes a pre-trained diffusion model (DiT, SiT, Stable Diffusion 1's UNet, ControlNet) to a folder of images by
+ * Diff-Tuning (Zhong, Guo, Dong, Long: "Diffusion Tuning: Transferring Diffusion Models via Chain of Forgetting", 2024).
  *
  * A complete program: make the memory bank, tune, draw samples.
  *
@@ -29,7 +29,8 @@
  *  - Every function that can fail returns a dt_status; the sentence that explains a failure (object, expected, found)
  *    is dt_message(ctx). The library never prints, never exits, and installs no signal handlers.
  *  - A failed call leaves existing files as they were: outputs are written beside, synced and renamed.
- *  - There is no global mutable state; two contexts in one process do not disturb each other. One context is used by
+ *  - Two contexts in one process do not disturb each other. All that changes and belongs to the process is the list of the
+ *    folders it has locked, behind a mutex, and with CUDA the GPU, whose stream its contexts share. One context is used by
  *    one thread at a time; inside, the work is spread over `threads` threads with the same bits for any number.
  *  - t is 0-based, 0..999, as in DiT's code; t = 0 is the cleanest step. Images are RGB in [-1, 1], layout [N,C,H,W].
  */
@@ -50,10 +51,10 @@ typedef enum dt_status {
     DT_ERR_FORMAT,      /* a file is not what it says it is */
     DT_ERR_SHAPE,       /* a tensor has another name, type or shape than the model needs */
     DT_ERR_MEMORY,      /* not enough memory */
-    DT_ERR_NUMERIC,     /* five steps in a row were not finite */
-    DT_ERR_INTERRUPTED, /* stopped on request; a checkpoint was written and the same call goes on from it */
+    DT_ERR_NUMERIC,     /* five training steps in a row, or what was drawn, encoded or measured, are not finite */
+    DT_ERR_INTERRUPTED, /* stopped on request; the same call goes on, but for eval, ideal, diagnose: they begin anew */
     DT_ERR_UNSUPPORTED, /* this build, machine or file version does not offer it */
-    DT_ERR_CONFLICT,    /* an output belongs to another run, or two settings exclude each other */
+    DT_ERR_CONFLICT,    /* a folder or file was made otherwise than is asked for, or another process works in it */
 } dt_status;
 
 /* One word for a status, e.g. "format". Never NULL. */
@@ -249,14 +250,14 @@ typedef struct dt_settings {
     int64_t ema_snapshot_steps;      /* 0: as checkpointing_steps */
     int64_t checkpointing_steps;     /* 0: only at the end */
     int64_t checkpoints_total_limit; /* 0: keep all */
-    /* every so many steps; 0: never */
+    /* every so many steps and at the last one; 0: never, but for the log's line of the last one */
     int64_t logging_steps, validation_steps, sample_steps, eval_steps;
     char validation_prompt[DT_PATH_MAX];     /* of sample grids, a text or a file NAME.txt; empty: held-out captions */
     int64_t validation_count;                /* images of a validation loss at most */
     int64_t eval_count;                      /* samples of a Frechet distance */
     int64_t convergence_steps;               /* between measures of how well samples obey their control; 0: never */
     int64_t convergence_count;               /* samples of one */
-    char convergence_threshold[DT_TEXT_MAX]; /* "auto", "paper" or a number */
+    char convergence_threshold[DT_TEXT_MAX]; /* "auto", "paper", a row of its table 4 ("Seg-ADE") or a number */
     bool stop_at_convergence;                /* the run ends where they do */
     bool tensorboard;
     char diagnosis[DT_PATH_MAX]; /* folder of dt_diagnose, whose findings the run keeps for its report; empty: none */
@@ -308,7 +309,7 @@ typedef struct dt_settings {
     char recipe[DT_TEXT_MAX]; /* name of the data set in the paper */
     char data[DT_PATH_MAX];   /* folder made by dt_data_prepare */
     char reference_split[16]; /* split of data that samples are compared with */
-    char arms[DT_PATH_MAX];   /* YAML file with the mapping `arms`; empty: plain fine-tuning and Diff-Tuning */
+    char arms[DT_PATH_MAX];   /* YAML file of arms, or of a study; empty: plain fine-tuning and Diff-Tuning */
     int64_t fid_count;        /* images drawn and measured with each tuned model */
     int64_t bank_seed;        /* of the bank that an experiment draws; negative: the arm's seed */
     dt_keep keep;             /* study: what stays of an arm that is finished */
@@ -333,7 +334,8 @@ void dt_settings_init(dt_settings *s);
 dt_status dt_settings_set(dt_settings *s, const char *key, const char *text, char message[], int64_t message_size);
 
 /* Reads a YAML mapping of keys on top of *s. Unknown keys are refused with line and nearest valid name. Where the file
- * holds the mapping `arms` (see dt_run), s->arms becomes the file's path. */
+ * holds arms (see dt_run) or another part of a study (`data`, `grid`, `draw`, `seeds`; see dt_study), s->arms becomes the
+ * file's path. */
 dt_status dt_settings_load(dt_settings *s, const char *path, char message[], int64_t message_size);
 
 /* Writes every key with its value; dt_settings_load of that file gives back the same struct. */
@@ -413,8 +415,9 @@ typedef struct dt_annotated {
 dt_status dt_annotate(dt_context *ctx, const char *kind, const char *input, const char *output, const dt_settings *s,
                       const dt_observer *observer, dt_annotated *result);
 
-/* Draws s->bank_size samples of the unconditional branch of s->pretrained_model into s->bank (safetensors shards and
- * manifest.json). Goes on where an earlier call stopped; the same bits however often it was interrupted. */
+/* Draws s->bank_size samples of s->pretrained_model, of its unconditional branch or by s->bank_labels of all classes in
+ * turn, into s->bank (safetensors shards and manifest.json). Goes on where an earlier call stopped; the same bits however
+ * often it was interrupted. */
 dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* Encodes the images of s->train_data and s->validation_data with the codec s->vae into s->cache_dir, where dt_train of a
@@ -489,8 +492,9 @@ typedef struct dt_ideal_result {
  * grid.png into s->output_dir. */
 dt_status dt_ideal(dt_context *ctx, const dt_settings *s, const dt_observer *observer, dt_ideal_result *result);
 
-/* One forward pass on the tensors x [N,C,H,W], t [N], y [N] of s->input (with x0 and noise instead of x: also the loss
- * terms, and with s->gradients every parameter's gradient) into s->output. */
+/* One forward pass on the tensors x [N,C,H,W], t [N] and what the network is told (y [N], context or s->prompt, control) of
+ * s->input (with x0 and noise instead of x: also the loss terms, and with s->gradients every parameter's gradient) into
+ * s->output. */
 dt_status dt_predict(dt_context *ctx, const dt_settings *s);
 
 /* Writes s->pretrained_model as s->output in the format s->save_model_as, with numbers of type s->save_dtype. */

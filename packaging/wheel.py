@@ -117,7 +117,7 @@ def main():
             f"{data}/scripts/difftune": (LAUNCHER.encode(), 0o755),
             f"{info}/LICENSE": (open(os.path.join(root, "LICENSE"), "rb").read(), 0o644),
             f"{info}/METADATA": (f"Metadata-Version: 2.1\nName: difftune\nVersion: {version}\n"
-                                 "Summary: Diff-Tuning of diffusion transformers, in C\nLicense: MIT\n"
+                                 "Summary: Diff-Tuning of diffusion models, in C\nLicense: MIT\n"
                                  "Requires-Python: >=3.6\n".encode(), 0o644),
             f"{info}/WHEEL": (f"Wheel-Version: 1.0\nGenerator: difftune packaging\nRoot-Is-Purelib: false\n"
                               f"Tag: {tag}\n".encode(), 0o644),

@@ -795,6 +795,11 @@ static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
         for (int k = 0; k < count; k++) found |= !strcmp(once[i], stopped[k]);
         if (!found) fail_msg("no line \"%s\" after the stops", once[i]);
     }
+    for (int step = 1; step <= 6; step++) {
+        char line[64];
+        snprintf(line, sizeof line, "\"step\":%d,\"from_step\":%d,", step, step == 1 ? 0 : step <= 3 ? 1 : 3);
+        assert_file_says("often/metrics.jsonl", line);
+    }
     assert_same_bits(fixture_result("often"), fixture_result("once"));
     fixture_remove("often");
     fixture_remove("once");

@@ -10,6 +10,7 @@
 #include "temp_folder.h"
 #include "report/chart.h"
 #include "report/report.h"
+#include "settings/settings.h"
 
 typedef struct fixture {
     const char *root;
@@ -283,6 +284,23 @@ static void seconds_are_summed_over_resumptions(void **state)
     assert_says(make_page(f, ""), "time, seconds</th><td>105</td>");
 }
 
+/* A first call of 5 seconds, and a second one whose first line comes later than that; the call after it is of a program of before. */
+static void seconds_of_a_short_first_call_count(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "ft");
+    write_file(f, "ft", "run.json", "{}");
+    write_file(f, "ft", "metrics.jsonl",
+               "{\"kind\":\"train\",\"step\":1,\"time_s\":3,\"from_step\":0}\n"
+               "{\"kind\":\"train\",\"step\":2,\"time_s\":5,\"from_step\":0}\n"
+               "{\"kind\":\"train\",\"step\":3,\"time_s\":8,\"from_step\":2}\n"
+               "{\"kind\":\"train\",\"step\":4,\"time_s\":12,\"from_step\":2}\n"
+               "{\"kind\":\"train\",\"step\":5,\"time_s\":2}\n");
+    assert_says(make_page(f, ""), "time, seconds</th><td>19</td>");
+    write_file(f, "ft", "metrics.jsonl", "{\"kind\":\"train\",\"step\":6,\"time_s\":4,\"from_step\":5}\n");
+    assert_says(make_page(f, ""), "time, seconds</th><td>23</td>");
+}
+
 /* A measured psi, and distances to the frozen base, have a chart each where a run has them. */
 static void what_a_run_measured_and_kept_is_charted(void **state)
 {
@@ -349,6 +367,23 @@ static void a_diagnosis_in_the_run_is_told_in_its_place(void **state)
     assert_says(page, "<li>The premise &lt;holds&gt;.</li>");
     assert_says(page, "Your pictures against the base&#39;s own samples");
     assert_silent(page, "Target images against the memory bank, step 0");
+    assert_says(page, "<li>The diagnosis before any training: The premise &lt;holds&gt;.</li>");
+}
+
+static void what_several_diagnoses_foresaw_is_told_once_each(void **state)
+{
+    fixture *f = *state;
+    add_folder(f, "diagnosis");
+    add_diagnosis_file(f, "diagnosis", "It holds.");
+    add_run(f, "dt", "diff-tuning", 100, 15);
+    add_diagnosis_file(f, "dt", "It holds.");
+    add_run(f, "ft", "finetune", 100, 15);
+    add_diagnosis_file(f, "ft", "It fails.");
+    const char *page = make_page(f, "");
+    const char *first = strstr(page, "<li>The diagnosis before any training: It holds.</li>");
+    assert_non_null(first);
+    assert_silent(first + 1, "<li>The diagnosis before any training: It holds.");
+    assert_says(page, "<li>The diagnosis before any training: It fails.</li>");
 }
 
 static void a_folder_of_a_diagnosis_stands_beside_runs_or_alone(void **state)
@@ -480,6 +515,25 @@ static void records_of_other_kinds_are_passed_over(void **state)
     make_page(f, "");
 }
 
+static void a_run_that_only_measures_on_the_way_is_reported(void **state)
+{
+    static const char *const lines[] = {
+        "{\"kind\":\"convergence\",\"step\":10,\"control\":\"canny\",\"measure\":\"SSIM\",\"value\":0.5}\n",
+        "{\"kind\":\"weights\",\"step\":10,\"squares\":1,\"per_value\":1,\"kinds\":{},\"blocks\":[]}\n",
+    };
+    static const char *const sections[] = {"When samples obey their control", "How far the weights went"};
+    fixture *f = *state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "run%zu", i);
+        f->runs[0] = '\0';
+        add_folder(f, name);
+        write_file(f, name, "run.json", "{}");
+        write_file(f, name, "metrics.jsonl", lines[i]);
+        assert_says(make_page(f, ""), sections[i]);
+    }
+}
+
 static void folders_that_are_no_runs_are_refused_by_name(void **state)
 {
     fixture *f = *state;
@@ -565,10 +619,26 @@ static void a_list_of_arms_without_end_is_refused(void **state)
     char text[4096] = "{\"arms\":[\"ft\"";
     add_folder(f, "all");
     add_run(f, "all/ft", "finetune", 100, 20);
-    for (int i = 0; i < 256; i++) strcat(text, ",\"ft\"");
+    for (int i = 0; i < SETTINGS_CASES_MAX; i++) strcat(text, ",\"ft\"");
     strcat(text, "]}");
     gather_arms(f, "all", text);
-    assert_refused(f, DT_ERR_FORMAT, "more than 256 arms");
+    assert_refused(f, DT_ERR_FORMAT, "more than 512 arms");
+}
+
+static void a_study_of_the_most_cases_is_reported(void **state)
+{
+    fixture *f = *state;
+    char text[8192] = "{\"arms\":[", name[32];
+    add_folder(f, "all");
+    for (int i = 0; i < SETTINGS_CASES_MAX; i++) {
+        snprintf(name, sizeof name, "all/arm%d", i);
+        f->runs[0] = '\0';
+        add_run(f, name, "finetune", 100, 20);
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s\"arm%d\"", i ? "," : "", i);
+    }
+    strcat(text, "]}");
+    gather_arms(f, "all", text);
+    assert_says(make_page(f, ""), "</span>arm511</th></tr>");
 }
 
 static void a_config_is_read_in_bounded_time(void **state)
@@ -719,6 +789,23 @@ static void the_page_is_self_contained(void **state)
     for (const char *at = page; (at = strstr(at, "src=\"")); at++) assert_memory_equal(at, "src=\"data:", 10);
 }
 
+static void a_legend_names_what_has_a_line(void **state)
+{
+    fixture *f = *state;
+    add_run(f, "ft", "finetune", 100, 20);
+    add_folder(f, "other");
+    write_file(f, "other", "run.json", "{\"method\":\"diff-tuning\"}");
+    write_file(f, "other", "metrics.jsonl",
+               "{\"kind\":\"eval\",\"step\":3,\"measure\":\"FD-squeezenet\",\"frechet_distance\":3}\n");
+    const char *figure = strstr(make_page(f, ""), "<figcaption>FD-squeezenet over steps</figcaption>");
+    assert_non_null(figure);
+    char *end = strstr(figure, "</figure>");
+    assert_non_null(end);
+    *end = '\0';
+    assert_says(figure, "</svg>Diff-Tuning</span>");
+    assert_silent(figure, "plain fine-tuning");
+}
+
 /* ---- chains ---- */
 
 static void write_chain(fixture *f, const char *folder, const char *points)
@@ -858,10 +945,37 @@ static void a_recipe_is_shown_beside_the_papers_numbers(void **state)
                 "plain fine-tuning</th><td></td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>6.04<");
     assert_says(page,
                 "Diff-Tuning</th><td>paper</td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>5.37<");
-    assert_says(page, "DiffFit (not offered here)");
+    assert_says(page, "DiffFit (no run here)</th><td></td><td>&ndash;");
     assert_says(page, "Diff-Tuning follows the paper&rsquo;s protocol");
     assert_says(page, "memory bank (here 5000;");
     assert_silent(page, "does not follow");
+}
+
+static void runs_of_difffit_stand_beside_its_number(void **state)
+{
+    fixture *f = *state;
+    add_recipe_run(f, "ft", "finetune", 32, 24000, 10000);
+    write_file(f, "ft", "config.yaml", "adapter: difffit\n");
+    const char *page = make_page(f, "");
+    assert_says(page,
+                "plain fine-tuning</th><td></td><td>7.25</td><td>FID (tf1)</td><td>10000</td><td>8041</td><td>5.81<");
+    assert_silent(page, "DiffFit (no run here)");
+}
+
+/* A ControlNet alone makes a run one of controls, which the paper's table 1 is not about. */
+static void a_run_that_is_told_a_control_is_beside_the_papers_other_half(void **state)
+{
+    static const char *const told[] = {"control: canny\n", "controlnet_model: net\n"};
+    fixture *f = *state;
+    add_recipe_run(f, "dt", "diff-tuning", 32, 24000, 0);
+    assert_says(make_page(f, ""), "FID in the paper");
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        char text[100];
+        snprintf(text, sizeof text, "recipe: x\ntrain_batch_size: 32\n%s", told[i]);
+        rewrite_config(f, "dt", text);
+        assert_says(make_page(f, ""), "images of a step 32 (paper 4)");
+        assert_silent(f->text, "FID in the paper");
+    }
 }
 
 static void a_rehearsal_says_in_what_it_differs(void **state)
@@ -914,6 +1028,7 @@ int main(void)
         REPORT_TEST(runs_of_one_method_are_told_apart_by_their_folders),
         REPORT_TEST(after_a_resume_the_later_record_of_a_step_counts),
         REPORT_TEST(seconds_are_summed_over_resumptions),
+        REPORT_TEST(seconds_of_a_short_first_call_count),
         REPORT_TEST(what_a_run_measured_and_kept_is_charted),
         REPORT_TEST(a_psi_that_is_none_is_refused_by_name),
         REPORT_TEST(a_broken_line_is_refused_with_its_number),
@@ -921,17 +1036,20 @@ int main(void)
         REPORT_TEST(wrong_steps_sets_bands_and_measures_are_refused),
         REPORT_TEST(a_line_still_being_written_is_not_read),
         REPORT_TEST(records_of_other_kinds_are_passed_over),
+        REPORT_TEST(a_run_that_only_measures_on_the_way_is_reported),
         REPORT_TEST(folders_that_are_no_runs_are_refused_by_name),
         REPORT_TEST(runs_of_any_number_have_a_column_and_a_line_each),
         REPORT_TEST(an_experiment_stands_for_its_arms),
         REPORT_TEST(an_experiment_of_before_has_the_usual_arms),
         REPORT_TEST(arms_that_are_no_names_are_refused),
         REPORT_TEST(a_list_of_arms_without_end_is_refused),
+        REPORT_TEST(a_study_of_the_most_cases_is_reported),
         REPORT_TEST(a_config_is_read_in_bounded_time),
         REPORT_TEST(measures_of_one_step_are_bounded),
         REPORT_TEST(a_failed_report_leaves_the_old_page),
         REPORT_TEST(markup_from_files_and_title_is_escaped),
         REPORT_TEST(missing_numbers_are_dashes_and_gaps),
+        REPORT_TEST(a_legend_names_what_has_a_line),
         REPORT_TEST(a_chain_is_shown_by_itself_and_with_its_run),
         REPORT_TEST(a_chain_that_is_none_is_refused_by_name),
         REPORT_TEST(grids_are_embedded_byte_for_byte),
@@ -939,12 +1057,15 @@ int main(void)
         REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),
         REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
+        REPORT_TEST(runs_of_difffit_stand_beside_its_number),
+        REPORT_TEST(a_run_that_is_told_a_control_is_beside_the_papers_other_half),
         REPORT_TEST(a_rehearsal_says_in_what_it_differs),
         REPORT_TEST(what_was_kept_is_named_whatever_the_preset),
         REPORT_TEST(runs_without_a_recipe_are_not_compared_with_the_paper),
         REPORT_TEST(distances_of_weights_have_charts_and_a_table),
         REPORT_TEST(a_first_validation_shows_the_gap),
         REPORT_TEST(a_diagnosis_in_the_run_is_told_in_its_place),
+        REPORT_TEST(what_several_diagnoses_foresaw_is_told_once_each),
         REPORT_TEST(a_folder_of_a_diagnosis_stands_beside_runs_or_alone),
         REPORT_TEST(what_is_named_twice_stands_once),
         REPORT_TEST(a_diagnosis_that_is_none_is_refused_by_name),

@@ -1,9 +1,10 @@
 /* Work that was stopped and went on leaves what work leaves that was never stopped: every byte of every file. Each round stops a
  * call at a random one of all the places where it can stop, the next call too, and a third one, and then lets it come to its end.
  *
- * What may differ, and is made equal before: in metrics.jsonl how long a step took and the memory (time_s, samples_per_second,
- * memory_bytes), in run.json when the run was started, and so the page made of both, which is made again. A stop leaves a
- * checkpoint that the other run does not have; it is compared with that of a run which keeps one of every step.
+ * What may differ, and is made equal before: in metrics.jsonl how long a step took, the memory, and where the call began (time_s,
+ * samples_per_second, memory_bytes, from_step), in run.json when the run was started, and so the page made of both, which is
+ * made again. A stop leaves a checkpoint that the other run does not have; it is compared with that of a run which keeps one of
+ * every step.
  *
  * test_resume [ROUNDS [SEED]]: rounds of each kind of work. */
 #include "latent_fixture.h"
@@ -247,7 +248,7 @@ static void call_keeping_each(const work *w, dt_settings s)
 
 static json_t *without_times(json_t *object)
 {
-    static const char *const keys[] = {"time_s", "samples_per_second", "memory_bytes", "started"};
+    static const char *const keys[] = {"time_s", "samples_per_second", "memory_bytes", "from_step", "started"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) json_object_del(object, keys[i]);
     return object;
 }

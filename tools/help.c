@@ -142,7 +142,8 @@ void help_overview(FILE *out)
                                            [VERB_WHOLE] = "A whole experiment",
                                            [VERB_ANALYSIS] = "Analyses",
                                            [VERB_FILES] = "Files"};
-    fputs("difftune tunes a pre-trained diffusion transformer (DiT) to your own images, by Diff-Tuning.\n\n"
+    fputs("difftune tunes a pre-trained diffusion model (DiT, SiT, Stable Diffusion 1's UNet, ControlNet)\n"
+          "to your own images, by Diff-Tuning.\n\n"
           "usage: difftune VERB [--KEY VALUE]... [--config FILE]\n",
           out);
     for (const verb *const *v = verbs; *v; v++) {

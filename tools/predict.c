@@ -11,10 +11,12 @@ const verb predict_verb = {
     .section = VERB_FILES,
     .name = "predict",
     .summary = "one forward pass on tensors from a file",
-    .description = "Runs the model once on the tensors x [N,C,H,W], t [N] and y [N] of the safetensors file --input "
-                   "and writes the prediction into --output. With x0 and noise instead of x it also writes the terms "
-                   "of the training loss and, with --gradients, every parameter's gradient. For debugging, and for "
-                   "comparison with other implementations.",
+    .description =
+        "Runs the model once on the tensors x [N,C,H,W], t [N] and what it is told, of the safetensors file --input, "
+        "and writes the prediction into --output. Told are the class y [N], of a UNet the context (or --prompt), and "
+        "with --controlnet-model the map control. With x0 and noise instead of x it also writes the terms of the "
+        "training loss and, with --gradients, every parameter's gradient. For debugging, and for comparison with "
+        "other implementations.",
     .example = "  difftune predict --pretrained-model base.safetensors --input in.safetensors \\\n"
                "      --output out.safetensors\n",
     .needs = "pretrained_model input output",

@@ -5,8 +5,8 @@
 #include "tensor/tensor.h"
 #include "settings/settings.h"
 
-/* Clears the last failure and checks the settings for this verb and whether its outputs can be written. From here on the context asks `observer` (never NULL), which
- * must stay, whether to go on. */
+/* Clears the last failure and checks the settings for this verb and whether its outputs can be written. From here on the
+ * context asks `observer` (never NULL), which must stay, whether to go on. */
 dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer);
 
 /* Gives back all that the call took in the arenas; returns the call's status. */

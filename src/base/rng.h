@@ -1,6 +1,6 @@
 /* Randomness as a function: Philox-4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as
- * 1, 2, 3") keyed by (seed, purpose) and counted by (step, sample, position). No generator state exists, so a run that
- * was stopped and resumed, on any number of threads, draws the same numbers. */
+ * 1, 2, 3"), whose key is the seed and whose counter is (position, sample, step, purpose). No generator state exists, so a
+ * run that was stopped and resumed, on any number of threads, draws the same numbers. */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 
@@ -38,7 +38,7 @@ typedef struct rng_key {
     uint32_t step, sample;
 } rng_key;
 
-/* Four 32-bit words for one position: the key is the seed, the counter (position, sample, step, purpose). */
+/* Four 32-bit words for one position. */
 void rng_words(uint32_t out[4], rng_key key, uint32_t position);
 
 /* Uniform in [0, 1) with 53 bits. */

@@ -34,7 +34,8 @@ typedef struct mat_file {
 } mat_file;
 
 /* Errors: DT_ERR_IO, DT_ERR_FORMAT (not such a file; a size that does not fit; more than 64 MiB, packed or unpacked,
- * for one element; more than 256 MiB in all, what is unpacked and what becomes of it), DT_ERR_UNSUPPORTED (version 7.3), DT_ERR_MEMORY. On failure *f is empty. */
+ * for one element; more than 256 MiB in all, what is unpacked and what becomes of it), DT_ERR_UNSUPPORTED (version 7.3),
+ * DT_ERR_MEMORY. On failure *f is empty. */
 dt_status mat_file_open(mat_file *f, const char *path, dt_error *err);
 void mat_file_close(mat_file *f);
 

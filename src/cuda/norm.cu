@@ -1,5 +1,5 @@
-/* Layer norm with adaptive modulation or weights of its own, the gated residual, and lengths of rows; the formulas and their source stand in
- * cpu/norm.c.
+/* Layer norm with adaptive modulation or weights of its own, the gated residual, and lengths of rows; the formulas and their
+ * source stand in cpu/norm.c.
  *
  * A block has a chunk of a sample's tokens, a thread the same columns of all of them. A few tokens are in work
  * together, so that several loads of a thread are under way and one barrier serves several sums. The norm's rows of up

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
 

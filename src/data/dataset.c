@@ -7,6 +7,7 @@
 
 #include <nettle/sha2.h>
 
+#include "base/grow.h"
 #include "data/dataset_controls.h"
 #include "data/dataset_plan.h"
 #include "data/dataset_reading.h"

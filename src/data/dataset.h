@@ -101,8 +101,8 @@ typedef struct dataset_size {
     int64_t files;
     int64_t kept_bytes;    /* of memory while it is open: pixels, unless a taker has them, and names */
     int64_t reading_bytes; /* beside them while it is opened: the files of a batch */
-    int64_t
-        decoding_bytes; /* and the pictures of them that are decoded at one time, for baseline JPEG and PNG as large as the largest of some */
+    /* and the pictures of them that are decoded at one time, for baseline JPEG and PNG as large as the largest of some */
+    int64_t decoding_bytes;
     int64_t window_bytes; /* beside those for a taker that knows none: the squares of a batch */
 } dataset_size;
 
@@ -110,11 +110,11 @@ typedef struct dataset_size {
 dt_status dataset_measure(dataset_size *size, const char *path, const dataset_options *options, dt_error *err);
 
 /* Reads everything. Where control pictures are wanted, a picture without one that can be read and has its sides' ratio is passed
- * over as broken ones are. Under `strict` captions that cannot be read, lists that name what is not there, and pictures without a caption among
- * others that have one are errors too. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no images; a class folder without a
- * readable image, as ImageFolder; a broken archive; a broken image under `strict`), DT_ERR_ARG (bad option, unknown
- * split or class), DT_ERR_MEMORY (the limit, checked before memory is taken). On failure *d is empty. No file is
- * written or changed. */
+ * over as broken ones are. Under `strict` captions that cannot be read, lists that name what is not there, and pictures
+ * without a caption among others that have one are errors too. Errors: DT_ERR_IO (missing, unreadable), DT_ERR_FORMAT (no
+ * images; a class folder without a readable image, as ImageFolder; a broken archive; a broken image under `strict`),
+ * DT_ERR_ARG (bad option, unknown split or class), DT_ERR_MEMORY (the limit, checked before memory is taken). On failure *d
+ * is empty. No file is written or changed. */
 dt_status dataset_open(dataset *d, const char *path, const dataset_options *options, dt_error *err);
 void dataset_close(dataset *d);
 

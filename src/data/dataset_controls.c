@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/file.h"
 
 static dt_status no_memory(dt_error *err)

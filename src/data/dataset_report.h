@@ -32,7 +32,4 @@ void report_tell_skips(const dataset_report *report, say_log *log, void *user);
 
 void report_close(dataset_report *report);
 
-/* Room for one more element behind `count`; NULL (and the old block kept) when memory is short. */
-void *grow_array(void *array, int64_t count, size_t element_size);
-
 #endif

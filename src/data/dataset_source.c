@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "file/file.h"
 

@@ -15,7 +15,8 @@
 
 /* Gives the listed files their captions (where `captions` is true) and the names of their control pictures, which move from s->file
  * to s->control. Lists and captions that cannot be read, and what they say of pictures that are not there, are noted in the
- * report where captions are wanted; `strict` makes each an error then (DT_ERR_FORMAT). Texts that are of no picture are noted as what they are. */
+ * report where captions are wanted; `strict` makes each an error then (DT_ERR_FORMAT). Texts that are of no picture are
+ * noted as what they are. */
 dt_status told_find(source *s, dataset_report *report, bool captions, bool strict, dt_error *err);
 
 #endif

@@ -3,8 +3,9 @@
  *
  * Source: facebookresearch/DiT, diffusion/gaussian_diffusion.py and diffusion/respace.py; for Stable Diffusion's schedule
  * huggingface/diffusers, schedulers/scheduling_ddim.py ("scaled_linear"). All tables are in double. With learned variance a
- * network also says where the log variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps, or takes noise levels
- * between them; its tables are made anew from betas that join the kept ones, while the network is still asked at the original step.
+ * network also says where the log variance lies between its two bounds. A respaced schedule keeps some of the 1000 steps, or
+ * takes noise levels between them; its tables are made anew from betas that join the kept ones, while the network is still
+ * asked at the original step.
  *
  * i counts the kept steps, 0 is the cleanest. In a full schedule i = t. */
 #ifndef DIFFUSION_SCHEDULE_H

@@ -22,8 +22,8 @@ typedef struct change_point {
  * narrow for what rises slowly. */
 change_point change_point_find(const double y[], int64_t count);
 
-/* Of a curve of means with these standard errors (NULL or NaN: not known) it is found only where the second level is above the first (grows:
- * false: below), and farther from it than 1.96 of the mean error: a curve of small chance changes has two levels too. */
+/* Of a curve of means with these standard errors (NULL or NaN: not known) it is found only where the second level is above
+ * the first (grows: false: below), and farther from it than 1.96 of the mean error: a curve of small chance changes has two levels too. */
 change_point change_point_of_means(const double y[], const double error[], int64_t count, bool grows);
 
 /* Index of the first point from which y reaches `threshold` (grows: from below) at itself and at the next one, if there is a next

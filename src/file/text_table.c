@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/file.h"
 
 #define FILE_BYTES_MAX ((size_t)256 << 20)
@@ -21,15 +22,9 @@ static dt_status open_text(text_table *t, char **start, const char *path, dt_err
     return err->status;
 }
 
-static void *grown(void *array, int64_t count, size_t size)
-{
-    if ((count & (count - 1)) != 0) return array; /* the block holds the next power of two */
-    return realloc(array, (count ? 2 * (size_t)count : 1) * size);
-}
-
 static dt_status begin_row(text_table *t, int64_t line, dt_error *err)
 {
-    struct text_row *row = grown(t->row, t->row_count, sizeof *row);
+    struct text_row *row = grow_array(t->row, t->row_count, sizeof *row);
     if (!row) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
     t->row = row;
     t->row[t->row_count++] = (struct text_row){(uint32_t)line, (uint32_t)t->field_count};
@@ -45,7 +40,7 @@ static dt_status add_field(text_table *t, const char *text, dt_error *err)
 {
     if (t->field_count == FIELDS_ALL_MAX)
         return error_set(err, DT_ERR_FORMAT, "%s: more than %d fields in all", t->path, FIELDS_ALL_MAX);
-    uint32_t *field = grown(t->field, t->field_count, sizeof *field);
+    uint32_t *field = grow_array(t->field, t->field_count, sizeof *field);
     if (!field) return error_set(err, DT_ERR_MEMORY, "%s: no memory to read it", t->path);
     t->field = field;
     t->field[t->field_count++] = (uint32_t)(text - t->text);

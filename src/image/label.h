@@ -18,8 +18,9 @@ typedef struct label_box {
 } label_box;
 
 /* The system's sans font with `pixels` to the em. NULL where fontconfig names none that FreeType can open: the
- * caller then goes on without labels and says so; NULL with DT_ERR_MEMORY where memory is out. The environment and the files of fontconfig are read anew
- * each time, and nothing is kept; about a configuration that is not XML fontconfig itself prints a line. */
+ * caller then goes on without labels and says so; NULL with DT_ERR_MEMORY where memory is out. The environment and the
+ * files of fontconfig are read anew each time, and nothing is kept; about a configuration that is not XML fontconfig itself
+ * prints a line. */
 label_font *label_font_open(int64_t pixels, dt_error *err);
 void label_font_close(label_font *font);
 

@@ -254,8 +254,9 @@ static void take_trained(model_file *f, const model_choice *k, bool trained)
          trained ? "trained" : "averaged");
 }
 
-/* Goes down to the network: into a checkpoint of a whole pipeline, whose weights are taken unless averages are asked for; past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model,
- * ema, opt, args}), DistributedDataParallel and torch.compile. */
+/* Goes down to the network: into a checkpoint of a whole pipeline, whose weights are taken unless averages are asked for;
+ * past what trainers put around it (Lightning, Accelerate, ema-pytorch, the reference code's {model, ema, opt, args}),
+ * DistributedDataParallel and torch.compile. */
 static dt_status enter_network(model_file *f, const model_choice *k, model_kinds kinds, dt_error *err)
 {
     static const char *const averages[] = {"ema.",    "ema_model.",  "model_ema.",      "ema_state_dict.",

@@ -68,8 +68,8 @@ dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, d
 void model_file_close(model_file *f);
 
 /* Makes the denoiser of an open file. Every tensor of the network must be there with its shape, and every tensor of the file
- * must be used. With a control it is the denoiser of both (model/sd/controlled.h). `labels` may be NULL; `info` too: its hash takes a pass over the file. The caller frees *info, also after a
- * failure. */
+ * must be used. With a control it is the denoiser of both (model/sd/controlled.h). `labels` may be NULL; `info` too: its hash
+ * takes a pass over the file. The caller frees *info, also after a failure. */
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels);
 
 /* The three in one, by a choice or without. */

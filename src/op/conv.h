@@ -4,8 +4,8 @@
 
 #include "tensor/tensor.h"
 
-/* y[N,OH,OW,O] = correlation of x, which may be narrow, with w[O,side_h,side_w,C], plus bias[O] (may be NULL), over a border of `pad` zeros;
- * OH = (H + 2 pad - side_h) / stride + 1, rounded down. Files keep such weights as [O,C,side_h,side_w]: permute once. */
+/* y[N,OH,OW,O] = correlation of x, which may be narrow, with w[O,side_h,side_w,C], plus bias[O] (may be NULL), over a border
+ * of `pad` zeros; OH = (H + 2 pad - side_h) / stride + 1, rounded down. Files keep such weights as [O,C,side_h,side_w]: permute once. */
 tensor *op_conv2d(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad);
 /* The same over pad_h zeros above and below, pad_w left and right. */
 tensor *op_conv2d_pads(ctx *c, tensor *x, tensor *w, tensor *bias, int64_t stride, int64_t pad_h, int64_t pad_w);

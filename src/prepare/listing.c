@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/grow.h"
 #include "base/text.h"
 #include "file/file.h"
 
@@ -100,8 +101,7 @@ static bool is_plain_path(const char *path)
 static dt_status grow(listing *l, dt_error *err)
 {
     if (l->count == IMAGES_MAX) return error_set(err, DT_ERR_FORMAT, "%s: more than %d images", l->root, IMAGES_MAX);
-    if ((l->count & (l->count - 1)) != 0) return DT_OK; /* the block holds the next power of two */
-    void *image = realloc(l->image, (l->count ? 2 * (size_t)l->count : 1) * sizeof *l->image);
+    void *image = grow_array(l->image, l->count, sizeof *l->image);
     if (!image) return error_set(err, DT_ERR_MEMORY, "%s: no memory to list the images", l->root);
     l->image = image;
     return DT_OK;

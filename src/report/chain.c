@@ -8,9 +8,6 @@
 
 #include "file/json_file.h"
 
-/* Distances closer than this share are called a tie, as in verdict.c. */
-static const double TIE = 0.02;
-
 /* ---- reading ---- */
 
 static const char *text_of(const json_t *object, const char *key)
@@ -77,7 +74,7 @@ static void write_verdict(html *out, const report_chain *c)
     } else {
         html_markup(out, ", at best, with %.4g&nbsp;%%, ", 100 * best->tail);
         html_number(out, best->frechet_distance);
-        if (best->frechet_distance > (1 - TIE) * none->frechet_distance) html_markup(out, " (a tie)");
+        if (best->frechet_distance > (1 - REPORT_TIE) * none->frechet_distance) html_markup(out, " (a tie)");
     }
     if (most != none && most != best) {
         html_markup(out, "; with %.4g&nbsp;%% it is ", 100 * most->tail);

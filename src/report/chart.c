@@ -67,6 +67,14 @@ static void log_axis(axis *a, double low, double high)
     }
 }
 
+const char *chart_colour(int64_t number, bool *dashed)
+{
+    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
+    enum { COLOURS = sizeof colours / sizeof *colours };
+    *dashed = number / COLOURS % 2;
+    return colours[number % COLOURS];
+}
+
 typedef struct range {
     double low, high; /* low > high: nothing finite was seen */
 } range;
@@ -79,6 +87,13 @@ static void widen(range *r, double v)
 static bool is_point(const chart_series *s, int64_t i)
 {
     return isfinite(s->x[i]) && isfinite(s->y[i]);
+}
+
+static bool has_point(const chart_series *s)
+{
+    bool has = false;
+    for (int64_t i = 0; i < s->count; i++) has = has || is_point(s, i);
+    return has;
 }
 
 static bool has_band(const chart_series *s, int64_t i)
@@ -193,7 +208,7 @@ static void draw_legend(html *out, const chart *c)
     html_markup(out, "<div class=\"legend\">");
     for (int64_t i = 0; i < c->series_count; i++) {
         const chart_series *s = &c->series[i];
-        if (!s->label) continue;
+        if (!s->label || !has_point(s)) continue;
         html_markup(out,
                     "<span class=\"key\"><svg class=\"swatch\" viewBox=\"0 0 22 10\" aria-hidden=\"true\">"
                     "<path class=\"line %s%s\" d=\"M1 5L21 5\"/></svg>",

@@ -11,7 +11,7 @@
 /* Colour slots of style.c: runs "s0".."s7" differ also for colour-blind readers; bands "b0".."b9" are an ordered ramp;
  * "base" is grey. */
 typedef struct chart_series {
-    const char *label;  /* shown in the legend; NULL: not in the legend */
+    const char *label;  /* shown in the legend where there is a point; NULL: not in the legend */
     const char *colour; /* class of the style */
     bool markers, faint, dashed;
     int64_t count;
@@ -27,6 +27,9 @@ typedef struct chart {
     int64_t series_count;
     const chart_series *series;
 } chart;
+
+/* The colour of one of many runs or arms. *dashed tells it from an earlier one of the same colour. */
+const char *chart_colour(int64_t number, bool *dashed);
 
 /* Writes <figure>: title, legend, picture. A chart without one finite point says so instead of a picture. */
 void chart_write(html *out, const chart *c);

@@ -6,11 +6,6 @@
 
 enum { BANDS = RUN_BANDS };
 
-static double band_middle(int band)
-{
-    return RUN_BAND_STEPS * (band + 0.5);
-}
-
 static chart gap_axes(const char *title)
 {
     return (chart){.title = title,
@@ -21,6 +16,15 @@ static chart gap_axes(const char *title)
 }
 
 /* ---- of a diagnosis ---- */
+
+report_finding report_finding_at(const report *r, int64_t number)
+{
+    if (number < r->diagnosis_count) return (report_finding){r->diagnoses[number].folder, r->diagnoses[number].found};
+    number -= r->diagnosis_count;
+    for (const report_run *one = r->runs; one < r->runs + r->count; one++)
+        if (one->run.diagnosis && number-- == 0) return (report_finding){one->label, one->run.diagnosis};
+    return (report_finding){0};
+}
 
 /* A gap over t between the ends of its interval. */
 static void gap_chart(html *out, const char *title, const json_t *gap)
@@ -33,7 +37,7 @@ static void gap_chart(html *out, const char *title, const json_t *gap)
     for (int k = 0; k < 3; k++) {
         for (int b = 0; b < BANDS; b++) {
             const json_t *relative = json_object_get(json_array_get(bands, (size_t)b), "relative");
-            x[b] = band_middle(b);
+            x[b] = run_band_middle(b);
             y[k][b] = 100 * json_number_at(relative, ends[k]);
         }
         series[k] = (chart_series){.label = k == 0   ? "gap"
@@ -97,7 +101,7 @@ static void first_chart(html *out, const report *r)
         if (!x) continue;
         plot_newest(&p)->markers = true;
         for (int b = 0; b < BANDS; b++) {
-            x[b] = band_middle(b);
+            x[b] = run_band_middle(b);
             x[BANDS + b] = 100 * (first_validation(&one->run, RUN_TARGET)->band_mse[b] /
                                       first_validation(&one->run, RUN_BANK)->band_mse[b] -
                                   1);
@@ -114,21 +118,16 @@ static void first_chart(html *out, const report *r)
 
 void page_diagnosis(html *out, const report *r)
 {
-    int64_t found = r->diagnosis_count, first = 0;
-    for (int64_t i = 0; i < r->count; i++) {
-        found += r->runs[i].run.diagnosis != NULL;
-        first += !r->runs[i].run.diagnosis && has_both(&r->runs[i]);
-    }
-    if (found + first == 0) return;
+    bool first = false;
+    report_finding one = report_finding_at(r, 0);
+    for (int64_t i = 0; i < r->count; i++) first = first || (!r->runs[i].run.diagnosis && has_both(&r->runs[i]));
+    if (!one.found && !first) return;
     html_markup(
         out, "<section class=\"card\"><h2>Transfer gap</h2>\n"
              "<p>How much worse the untuned base denoises the new pictures than what it knows, over t. Where the gap "
              "rises with t, the premise of Diff-Tuning holds; where it is largest at small t, clean steps have to "
              "be learned too.</p>\n");
-    for (int64_t i = 0; i < r->diagnosis_count; i++)
-        write_diagnosis(out, r->diagnoses[i].folder, r->diagnoses[i].found);
-    for (int64_t i = 0; i < r->count; i++)
-        if (r->runs[i].run.diagnosis) write_diagnosis(out, r->runs[i].label, r->runs[i].run.diagnosis);
+    for (int64_t i = 0; one.found; one = report_finding_at(r, ++i)) write_diagnosis(out, one.label, one.found);
     if (first) first_chart(out, r);
     html_markup(out, "</section>\n");
 }

@@ -189,17 +189,12 @@ static void loss_chart(html *out, const report *r, int set)
     plot_write(out, &p);
 }
 
-static double band_middle(int band)
-{
-    return RUN_BAND_STEPS * (band + 0.5);
-}
-
 static void profile_series(plot *p, const char *label, const char *colour, bool dashed, const double mse[RUN_BANDS])
 {
     double *x = plot_add(p, label, colour, dashed, RUN_BANDS);
     if (!x) return;
     for (int b = 0; b < RUN_BANDS; b++) {
-        x[b] = band_middle(b);
+        x[b] = run_band_middle(b);
         x[RUN_BANDS + b] = mse[b];
     }
     plot_newest(p)->markers = true;

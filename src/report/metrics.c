@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/json_file.h"
 #include "report/run.h"
 
@@ -42,11 +43,10 @@ static dt_status get_step(double *step, const line *l)
     return DT_OK;
 }
 
-/* Room for one more element of `size` bytes; capacities are powers of two, so `count` tells when one is full. */
+/* Room for one more element of `size` bytes. */
 static dt_status reserve(void **items, int64_t count, size_t size, const line *l)
 {
-    if (count & (count - 1)) return DT_OK;
-    void *grown = realloc(*items, (size_t)(count ? 2 * count : 1) * size);
+    void *grown = grow_array(*items, count, size);
     if (!grown) return error_set(l->err, DT_ERR_MEMORY, "%s: not enough memory for its records", l->path);
     *items = grown;
     return DT_OK;
@@ -65,6 +65,7 @@ static dt_status add_train(run *r, const line *l)
                   {"lr", &t.lr},
                   {"samples_per_second", &t.samples_per_second},
                   {"time_s", &t.time_s},
+                  {"from_step", &t.from_step},
                   {"memory_bytes", &t.memory_bytes},
                   {"skipped", &t.skipped}};
     dt_status status = get_step(&t.step, l);
@@ -246,6 +247,13 @@ static dt_status read_lines(run *r, const char *path, const char *text, size_t s
     return status;
 }
 
+static bool has_records(const run *r)
+{
+    int64_t count = r->train_count + r->eval_count + r->weights_count + r->convergence_count;
+    for (int set = 0; set < RUN_SETS; set++) count += r->validation_count[set];
+    return count > 0;
+}
+
 dt_status run_read_metrics(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX + 16], *text = NULL;
@@ -258,9 +266,6 @@ dt_status run_read_metrics(run *r, dt_error *err)
     if (status != DT_OK) return status;
     status = read_lines(r, path, text, size, err);
     free(text);
-    if (status == DT_OK && r->train_count + r->eval_count + r->validation_count[RUN_TARGET] +
-                                   r->validation_count[RUN_BANK] + r->validation_count[RUN_TRAIN] ==
-                               0)
-        status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
+    if (status == DT_OK && !has_records(r)) status = error_set(err, DT_ERR_FORMAT, "%s: holds no records yet", path);
     return status;
 }

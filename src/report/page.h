@@ -9,6 +9,9 @@
 
 enum { REPORT_LABEL_MAX = 320 };
 
+/* Distances closer than this share are called a tie: one seed of a few hundred samples does not resolve less. */
+#define REPORT_TIE 0.02
+
 typedef struct report_run {
     run run;
     run_summary summary;
@@ -63,6 +66,13 @@ void page_protocol(html *out, const report *r);
 
 /* diagnosis.c: the transfer gap; nothing where it is not known */
 void page_diagnosis(html *out, const report *r);
+
+/* What was found before training: first the diagnoses named beside the runs, then those that runs keep. */
+typedef struct report_finding {
+    const char *label;   /* the folder's name, or the run's */
+    const json_t *found; /* NULL: there are no more */
+} report_finding;
+report_finding report_finding_at(const report *r, int64_t number);
 
 /* weights.c: distances to the start; nothing where no run has one */
 void page_weights(html *out, const report *r);

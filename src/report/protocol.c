@@ -49,12 +49,6 @@ static bool has_recipe(const report_run *r)
     return recipe && *recipe;
 }
 
-static bool is_controlled(const report_run *r)
-{
-    const char *control = run_setting_text(&r->run, "control");
-    return control && *control;
-}
-
 /* The last FID of a run, under whichever resize; NULL: none was taken. */
 static const run_eval *find_fid(const report_run *r)
 {
@@ -67,6 +61,21 @@ static double published_fid(const report_run *r, const char *key)
 {
     double value = run_setting_number(&r->run, key);
     return value > 0 ? value : (double)NAN;
+}
+
+/* Plain fine-tuning of DiffFit's scales and biases alone, which has a number of its own in the paper. */
+static bool is_difffit(const report_run *r)
+{
+    const char *adapter = run_setting_text(&r->run, "adapter");
+    return adapter && !strcmp(adapter, settings_word_at("adapter", DT_ADAPTER_DIFFFIT)) &&
+           !run_is(&r->run, DT_METHOD_DIFF_TUNING);
+}
+
+static const char *published_key(const report_run *r)
+{
+    return run_is(&r->run, DT_METHOD_DIFF_TUNING) ? "paper_fid_diff_tuning"
+           : is_difffit(r)                        ? "paper_fid_difffit"
+                                                  : "paper_fid_finetune";
 }
 
 /* ---- the table ---- */
@@ -92,14 +101,16 @@ static void write_table(html *out, const report *r, const report_run *first)
                 "<div class=\"wide\"><table><thead><tr><td></td><th scope=\"col\">preset</th><th scope=\"col\">FID "
                 "here</th><th scope=\"col\">measure</th><th scope=\"col\">samples</th><th scope=\"col\">reference "
                 "images</th><th scope=\"col\">FID in the paper</th></tr></thead><tbody>\n");
+    bool has_difffit = false;
     for (const report_run *one = first; one < r->runs + r->count; one++) {
         if (!has_recipe(one)) continue;
         bool difftuning = run_is(&one->run, DT_METHOD_DIFF_TUNING);
         write_row(out, one->label, difftuning ? run_text(&one->run, "preset") : "", find_fid(one),
-                  published_fid(one, difftuning ? "paper_fid_diff_tuning" : "paper_fid_finetune"));
+                  published_fid(one, published_key(one)));
+        has_difffit = has_difffit || is_difffit(one);
     }
-    if (isfinite(published_fid(first, "paper_fid_difffit")))
-        write_row(out, "DiffFit (not offered here)", "", NULL, published_fid(first, "paper_fid_difffit"));
+    if (!has_difffit && isfinite(published_fid(first, "paper_fid_difffit")))
+        write_row(out, "DiffFit (no run here)", "", NULL, published_fid(first, "paper_fid_difffit"));
     html_markup(out, "</tbody></table></div>\n");
 }
 
@@ -161,13 +172,13 @@ static void state_run(html *out, const report_run *r)
 {
     int count = 0;
     const map_published *row = run_published_row(&r->run);
-    const stated *all = is_controlled(r) ? controlled : class_conditional;
+    const stated *all = run_tells_control(&r->run) ? controlled : class_conditional;
     for (const stated *s = all; s->key; s++) setting_differs(out, r, s, &count);
-    if (row || !is_controlled(r))
+    if (row || !run_tells_control(&r->run))
         number_differs(out, r, "steps made", r->summary.steps, row ? row->steps : STATED_STEPS, &count);
     number_differs(out, r, "images of a step", r->summary.batch,
-                   is_controlled(r) ? STATED_CONTROLLED_BATCH : STATED_BATCH, &count);
-    if (!is_controlled(r)) result_differs(out, r, &count);
+                   run_tells_control(&r->run) ? STATED_CONTROLLED_BATCH : STATED_BATCH, &count);
+    if (!run_tells_control(&r->run)) result_differs(out, r, &count);
     if (count)
         html_markup(out, ". Its number and the paper&rsquo;s are not results of one experiment.</li>\n");
     else
@@ -199,10 +210,10 @@ void page_protocol(html *out, const report *r)
     if (first == end) return;
     html_element(out, "<section class=\"card\"><h2>Beside the paper: ", run_setting_text(&first->run, "recipe"),
                  "</h2>\n");
-    if (!is_controlled(first)) write_table(out, r, first);
+    if (!run_tells_control(&first->run)) write_table(out, r, first);
     html_markup(out, "<ul>\n");
     for (const report_run *one = first; one < end; one++)
         if (has_recipe(one)) state_run(out, one);
-    state_open_choices(out, r, is_controlled(first));
+    state_open_choices(out, r, run_tells_control(&first->run));
     html_markup(out, "</ul></section>\n");
 }

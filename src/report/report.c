@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "file/json_file.h"
+#include "report/chart.h"
 #include "report/page.h"
 #include "settings/settings.h"
 
@@ -30,11 +31,8 @@ static const char *folder_name(const report *r, int64_t at)
     return mine + 1;
 }
 
-/* Lines of more runs than there are colours are told apart by dashes. */
 static void name_runs(report *r)
 {
-    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
-    enum { COLOURS = sizeof colours / sizeof *colours };
     for (int64_t i = 0; i < r->count; i++) {
         report_run *one = &r->runs[i];
         bool shared = false;
@@ -44,8 +42,7 @@ static void name_runs(report *r)
             snprintf(one->label, REPORT_LABEL_MAX, "%.60s (%.240s)", name, folder_name(r, i));
         else
             snprintf(one->label, REPORT_LABEL_MAX, "%.300s", name);
-        one->colour = colours[i % COLOURS];
-        one->dashed = i / COLOURS % 2;
+        one->colour = chart_colour(i, &one->dashed);
         one->summary = run_summarise(&one->run);
     }
 }
@@ -135,8 +132,8 @@ static dt_status add_experiment(report *r, const char *folder, const char *path,
     json_t *all = json_file_read(path, err);
     const json_t *names = json_object_get(all, "arms");
     if (!names && err->status == DT_OK) add_usual_arms(r, folder, err);
-    if (json_array_size(names) > SETTINGS_ARMS_MAX)
-        error_set(err, DT_ERR_FORMAT, "%s: more than %d arms", path, SETTINGS_ARMS_MAX);
+    if (json_array_size(names) > SETTINGS_CASES_MAX)
+        error_set(err, DT_ERR_FORMAT, "%s: more than %d arms", path, SETTINGS_CASES_MAX);
     for (size_t i = 0; names && err->status == DT_OK && (i == 0 || i < json_array_size(names)); i++) {
         const char *name = json_string_value(json_array_get(names, i));
         if (name && *name && strlen(name) < SETTINGS_ARM_NAME_MAX && !strchr(name, '/'))

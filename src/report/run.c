@@ -4,12 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "file/json_file.h"
 #include "file/numbers_file.h"
 #include "file/yaml_file.h"
 #include "settings/settings.h"
 
 enum { GRIDS_MAX = 100000 };
+
+double run_band_middle(int band)
+{
+    return RUN_BAND_STEPS * (band + 0.5);
+}
 
 static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *name, dt_error *err)
 {
@@ -64,18 +70,14 @@ static dt_status read_diagnosis(run *r, dt_error *err)
 
 static dt_status add_setting(run *r, const char *path, char *key, const char *value, dt_error *err)
 {
-    const int64_t n = r->setting_count;
-    if ((n & (n - 1)) == 0) { /* the block holds the next power of two */
-        run_setting *grown = realloc(r->setting, (size_t)(n ? 2 * n : 1) * sizeof *grown);
-        if (!grown) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-        r->setting = grown;
-    }
+    run_setting *grown = grow_array(r->setting, r->setting_count, sizeof *grown);
+    if (!grown) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
+    r->setting = grown;
     for (char *c = key; *c; c++)
         if (*c == '-') *c = '_';
-    r->setting[n] = (run_setting){strdup(key), strdup(value)};
-    r->setting_count++;
-    if (!r->setting[n].key || !r->setting[n].value) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
-    return DT_OK;
+    run_setting *one = &grown[r->setting_count++];
+    *one = (run_setting){strdup(key), strdup(value)};
+    return one->key && one->value ? DT_OK : error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);
 }
 
 /* A pair of the top mapping, whose key is at hand. What is no pair of scalars is only shown as text. */
@@ -237,17 +239,30 @@ const char *run_setting_text(const run *r, const char *key)
     return NULL;
 }
 
-const char *run_retention(const run *r)
+/* The settings that the rules below ask for. */
+static void take_settings(dt_settings *s, const run *r)
 {
     static const char *const keys[] = {"preset", "retention", "bank", "control", "controlnet_model"};
-    dt_settings s;
     dt_error unused = {0};
-    dt_settings_init(&s);
+    dt_settings_init(s);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *text = run_setting_text(r, keys[i]);
-        if (text) settings_set(&s, keys[i], text, &unused);
+        if (text) settings_set(s, keys[i], text, &unused);
     }
+}
+
+const char *run_retention(const run *r)
+{
+    dt_settings s;
+    take_settings(&s, r);
     return settings_word_at("retention", settings_retention(&s));
+}
+
+bool run_tells_control(const run *r)
+{
+    dt_settings s;
+    take_settings(&s, r);
+    return settings_tell_control(&s);
 }
 
 double run_setting_number(const run *r, const char *key)
@@ -279,17 +294,23 @@ static double median_speed(const run *r)
     return median;
 }
 
-/* The clock starts again with each resumption, so that a fall of it marks the end of a stretch. */
+/* Whether two records are of different calls. Each begins its clock anew and says which step it went on from; that of a program
+ * which did not say it shows only where the clock falls. */
+static bool is_resumed(const run_train *before, const run_train *now)
+{
+    return now->time_s < before->time_s || (isfinite(now->from_step) && now->from_step != before->from_step);
+}
+
 static double total_seconds(const run *r)
 {
-    double before = 0, last = NAN;
-    for (int64_t i = 0; i < r->train_count; i++) {
-        double now = r->train[i].time_s;
-        if (!isfinite(now)) continue;
-        if (now < last) before += last;
+    double seconds = 0;
+    const run_train *last = NULL;
+    for (const run_train *now = r->train; now < r->train + r->train_count; now++) {
+        if (!isfinite(now->time_s)) continue;
+        if (last && is_resumed(last, now)) seconds += last->time_s;
         last = now;
     }
-    return before + last;
+    return last ? seconds + last->time_s : (double)NAN;
 }
 
 run_summary run_summarise(const run *r)

@@ -20,10 +20,14 @@
 
 enum { RUN_BANDS = 10, RUN_BAND_STEPS = 100 }; /* bands of t: 0..99, 100..199, .. 900..999 */
 
+/* The t that stands for a band in charts. */
+double run_band_middle(int band);
+
 typedef struct run_train {
     double step, loss_target, loss_bank, loss_retained, grad_norm, lr, samples_per_second, memory_bytes;
-    double time_s;  /* since the run was started or last resumed */
-    double skipped; /* steps so far whose loss or gradient was not finite */
+    double time_s;    /* since the run was started or last resumed */
+    double from_step; /* the step that this was at; NaN: of a program that did not write it */
+    double skipped;   /* steps so far whose loss or gradient was not finite */
 } run_train;
 
 typedef struct run_validation {
@@ -111,6 +115,9 @@ double run_setting_number(const run *r, const char *key);
 
 /* What was asked to be retained: a word of the setting, never `preset`. */
 const char *run_retention(const run *r);
+
+/* Whether the model was told control pictures. */
+bool run_tells_control(const run *r);
 
 /* What the report says in numbers about a run; NaN where nothing was recorded. The batch is that of one step, with
  * gradient accumulation; the seconds are summed over resumptions; the speed is the median, the memory the peak. */

@@ -38,7 +38,7 @@ static void bars_of(html *out, const study_table *t, const study_column *column,
         const study_summary s = study_over_seeds(t, column->measure, arm, data, way);
         bool dashed;
         study_label(labels[i], t, arm, way);
-        bars[i] = (chart_bar){labels[i], study_colour(arm, &dashed), s.mean, s.mean - s.sd, s.mean + s.sd};
+        bars[i] = (chart_bar){labels[i], chart_colour(arm, &dashed), s.mean, s.mean - s.sd, s.mean + s.sd};
     }
     if (bars && labels) chart_write_bars(out, study_title(t, column), bars, count);
     free(bars);
@@ -116,7 +116,7 @@ static void add_curve(plot *p, const study_table *t, int arm, int data, read_rec
     }
     if (count < 2) return;
     bool dashed;
-    const char *colour = study_colour(arm, &dashed);
+    const char *colour = chart_colour(arm, &dashed);
     const int64_t stride = (count + POINTS_MAX - 1) / POINTS_MAX, room = count / stride + 1;
     double *x = plot_add(p, t->arm.name[arm], colour, dashed, room);
     if (!x) return;
@@ -157,7 +157,7 @@ static void band_chart(html *out, const study_table *t, int data)
                         .zero_line = true}};
     for (int arm = 0; arm < t->arm.count; arm++) {
         bool dashed;
-        const char *colour = study_colour(arm, &dashed);
+        const char *colour = chart_colour(arm, &dashed);
         if (!isfinite(band_change(t, arm, data, 0).mean)) continue;
         double *x = plot_add(&p, t->arm.name[arm], colour, dashed, RUN_BANDS);
         if (!x) continue;
@@ -215,7 +215,7 @@ static void add_sensitivity(plot *p, const study_table *t, study_measure measure
     int64_t used = 0;
     const int64_t room = t->arm.count;
     name_line(name, t, first, axis, way);
-    const char *colour = study_colour(number, &dashed);
+    const char *colour = chart_colour(number, &dashed);
     double *x = plot_add(p, name, colour, dashed, room);
     if (!x) return;
     for (int arm = first; arm < t->arm.count; arm++) {

@@ -43,14 +43,6 @@ void study_label(char label[DT_TEXT_MAX], const study_table *t, int arm, int way
              t->way.count > 1 ? t->way.name[way] : "");
 }
 
-const char *study_colour(int arm, bool *dashed)
-{
-    static const char *const colours[] = {"s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"};
-    enum { COLOURS = sizeof colours / sizeof *colours };
-    *dashed = arm / COLOURS % 2;
-    return colours[arm % COLOURS];
-}
-
 /* ---- the page ---- */
 
 static void write_summary(html *out, const study_table *t)

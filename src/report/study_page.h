@@ -26,9 +26,6 @@ const char *study_title(const study_table *t, const study_column *column);
 /* "ARM", or "ARM, WAY" where there are several ways to draw. */
 void study_label(char label[DT_TEXT_MAX], const study_table *t, int arm, int way);
 
-/* Class of the style for an arm's lines; *dashed tells it from an earlier arm of the same colour. */
-const char *study_colour(int arm, bool *dashed);
-
 /* study_tables.c */
 void study_page_data(html *out, const study_table *t, int data); /* means and spreads, differences to the first arm */
 void study_page_together(html *out, const study_table *t); /* differences over all data sets; between ways to draw */

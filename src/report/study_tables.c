@@ -1,4 +1,5 @@
 /* Tables of a study's page. */
+#include "report/chart.h"
 #include "report/study_page.h"
 
 #include <math.h>
@@ -42,7 +43,7 @@ static void row_head(html *out, const study_table *t, int arm, int way)
     char label[DT_TEXT_MAX];
     bool dashed;
     study_label(label, t, arm, way);
-    html_markup(out, "<tr><th scope=\"row\"><span class=\"chip %s\"></span>", study_colour(arm, &dashed));
+    html_markup(out, "<tr><th scope=\"row\"><span class=\"chip %s\"></span>", chart_colour(arm, &dashed));
     html_element(out, "", label, "</th>");
 }
 

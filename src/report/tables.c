@@ -215,13 +215,13 @@ void page_differences(html *out, const report *r)
 
 /* ---- JSON of any form as nested lists: the data report, and what run.json says ---- */
 
-enum { JSON_DEPTH_MAX = 6, JSON_ITEMS_MAX = 60 };
+enum { SHOWN_DEPTH_MAX = 6, SHOWN_ITEMS_MAX = 60 };
 
 static void write_json(html *out, const json_t *value, int depth);
 
 static void write_json_more(html *out, size_t total)
 {
-    if (total > JSON_ITEMS_MAX) html_markup(out, "<li>&hellip; and %zu more</li>", total - JSON_ITEMS_MAX);
+    if (total > SHOWN_ITEMS_MAX) html_markup(out, "<li>&hellip; and %zu more</li>", total - SHOWN_ITEMS_MAX);
 }
 
 static bool is_flat(json_t *object)
@@ -241,11 +241,11 @@ static void write_json_object(html *out, json_t *object, int depth)
     const char *key;
     json_t *value;
     size_t shown = 0;
-    bool line = depth > 0 && json_object_size(object) <= JSON_ITEMS_MAX && is_flat(object);
+    bool line = depth > 0 && json_object_size(object) <= SHOWN_ITEMS_MAX && is_flat(object);
     html_markup(out, "%s", line ? "" : "<ul class=\"json\">");
     json_object_foreach(object, key, value)
     {
-        if (shown++ == JSON_ITEMS_MAX) break;
+        if (shown++ == SHOWN_ITEMS_MAX) break;
         html_element(out, line ? "<span class=\"item\">" : "<li>", "", "<span class=\"quiet\">");
         html_element(out, "", key, "</span> ");
         write_json(out, value, depth + 1);
@@ -261,19 +261,19 @@ static void write_json_array(html *out, const json_t *array, int depth)
     bool nested = count > 0 && (json_is_object(json_array_get(array, 0)) || json_is_array(json_array_get(array, 0)));
     if (count == 0) html_markup(out, "none");
     if (nested) html_markup(out, "<ul class=\"json many\">");
-    for (size_t i = 0; i < count && i < JSON_ITEMS_MAX; i++) {
+    for (size_t i = 0; i < count && i < SHOWN_ITEMS_MAX; i++) {
         html_markup(out, "%s", nested ? "<li>" : i ? ", " : "");
         write_json(out, json_array_get(array, i), depth + 1);
         html_markup(out, "%s", nested ? "</li>" : "");
     }
     if (nested) write_json_more(out, count);
-    if (!nested && count > JSON_ITEMS_MAX) html_markup(out, ", &hellip; and %zu more", count - JSON_ITEMS_MAX);
+    if (!nested && count > SHOWN_ITEMS_MAX) html_markup(out, ", &hellip; and %zu more", count - SHOWN_ITEMS_MAX);
     if (nested) html_markup(out, "</ul>\n");
 }
 
 static void write_json(html *out, const json_t *value, int depth)
 {
-    if (depth > JSON_DEPTH_MAX)
+    if (depth > SHOWN_DEPTH_MAX)
         html_markup(out, "&hellip;");
     else if (json_is_object(value))
         write_json_object(out, (json_t *)value, depth);

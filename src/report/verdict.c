@@ -4,9 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Distances closer than this share are called a tie: one seed of a few hundred samples does not resolve less. */
-static const double TIE = 0.02;
-
 /* What the others are compared with: plain fine-tuning where there is one, else the first run. */
 static const report_run *find_baseline(const report *r)
 {
@@ -74,11 +71,11 @@ static void compare(html *out, const report_run *a, const report_run *b, const c
     html_markup(out, ": ");
     percent(out, ratio, "lower", "higher");
     html_markup(out, ". Lower is better, so ");
-    if (fabs(ratio - 1) < TIE)
-        html_markup(out, "this is a tie: differences below %.0f&nbsp;%% are not resolved here", 100 * TIE);
+    if (fabs(ratio - 1) < REPORT_TIE)
+        html_markup(out, "this is a tie: differences below %.0f&nbsp;%% are not resolved here", 100 * REPORT_TIE);
     else
         who(out, ratio < 1 ? a : b);
-    html_markup(out, "%s.</p>\n", fabs(ratio - 1) < TIE ? "" : " came out ahead under this measure");
+    html_markup(out, "%s.</p>\n", fabs(ratio - 1) < REPORT_TIE ? "" : " came out ahead under this measure");
 }
 
 static void state_single(html *out, const report *r, const char *measure)
@@ -215,14 +212,24 @@ static void state_forgetting(html *out, const report *r)
     if (!first) html_markup(out, ".</li>\n");
 }
 
-/* What was foreseen: the last line of a diagnosis is what it recommends. */
+/* The last line of a diagnosis, which is what it recommends; NULL: there is no such diagnosis, or it is no text. */
+static const char *advice_at(const report *r, int64_t number)
+{
+    const json_t *lines = json_object_get(json_object_get(report_finding_at(r, number).found, "advice"), "lines");
+    return json_string_value(json_array_get(lines, json_array_size(lines) - 1));
+}
+
+/* What was foreseen. Runs of one experiment keep the same diagnosis, whose words are told once. */
 static void state_foreseen(html *out, const report *r)
 {
-    for (int64_t i = 0; i < r->diagnosis_count; i++) {
-        const json_t *lines = json_object_get(json_object_get(r->diagnoses[i].found, "advice"), "lines");
-        const json_t *last = json_array_get(lines, json_array_size(lines) - 1);
-        if (json_is_string(last))
-            html_element(out, "<li>The diagnosis before any training: ", json_string_value(last), "</li>\n");
+    for (int64_t i = 0; report_finding_at(r, i).found; i++) {
+        const char *advice = advice_at(r, i);
+        bool told = !advice;
+        for (int64_t before = 0; before < i && !told; before++) {
+            const char *other = advice_at(r, before);
+            told = other && !strcmp(other, advice);
+        }
+        if (!told) html_element(out, "<li>The diagnosis before any training: ", advice, "</li>\n");
     }
 }
 

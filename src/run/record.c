@@ -27,9 +27,10 @@ dt_status record_step(training *r, const step_result *step, double samples_per_s
     run_log_write(
         &r->log,
         JSON_OBJECT({"kind", json_string("train")}, {"step", json_integer(t->step)},
-                    {"loss_target", json_number(step->loss_target)}, {"loss_bank", json_number(step->loss_bank)},
-                    {"loss_retained", json_number(step->loss_retained)}, {"grad_norm", json_number(step->grad_norm)},
-                    {"lr", json_real(step->learning_rate)}, {"samples_per_second", json_number(samples_per_second)},
+                    {"from_step", json_integer(r->log.from_step)}, {"loss_target", json_number(step->loss_target)},
+                    {"loss_bank", json_number(step->loss_bank)}, {"loss_retained", json_number(step->loss_retained)},
+                    {"grad_norm", json_number(step->grad_norm)}, {"lr", json_real(step->learning_rate)},
+                    {"samples_per_second", json_number(samples_per_second)},
                     {"time_s", json_real(run_log_seconds(&r->log))}, {"memory_bytes", json_integer(process_memory())},
                     {"skipped", json_integer(t->skipped)}),
         error_of(r));

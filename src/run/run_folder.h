@@ -22,8 +22,8 @@ dt_status run_folder_fill(const training *r, dt_error *err);
 /* The same questions without making anything: the folder is this run's, or may become it. */
 dt_status run_folder_look(const training *r, dt_error *err);
 
-/* Of an adapter final/adapter_model.safetensors and adapter_config.json, as PEFT has them. Else final/model.safetensors and another format by r->s->save_model_as, with their metadata: the averaged weights, or the last
- * ones by r->s->weights. */
+/* Of an adapter final/adapter_model.safetensors and adapter_config.json, as PEFT has them. Else final/model.safetensors and
+ * another format by r->s->save_model_as, with their metadata: the averaged weights, or the last ones by r->s->weights. */
 dt_status run_folder_finish(training *r);
 
 #endif

@@ -8,7 +8,7 @@
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    *l = (run_log){.started_s = clock_s(), .with_events = tensorboard};
+    *l = (run_log){.started_s = clock_s(), .from_step = step > 0 ? step : 0, .with_events = tensorboard};
     l->events.fd = -1;
     file_join(path, folder, "metrics.jsonl");
     if (metrics_log_open(&l->metrics, path, step, err) != DT_OK) return err->status;

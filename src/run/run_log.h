@@ -10,7 +10,8 @@ typedef struct run_log {
     metrics_log metrics;
     event_log events;
     bool open, with_events;
-    double started_s; /* clock at the start of this call */
+    double started_s;  /* clock at the start of this call */
+    int64_t from_step; /* which this call goes on from */
 } run_log;
 
 /* Opens the files in `folder`; lines of steps beyond `step` (made after the checkpoint that is resumed from) are dropped. */

@@ -160,8 +160,9 @@ dt_status settings_save(const dt_settings *s, const char *path, dt_error *err);
 
 /* ---- arms: what an experiment compares; each is a name and settings of its own on top of the recipe's ---- */
 
-/* A name in a file has SETTINGS_NAME_MAX bytes at most, its zero byte included; one that a study puts together may be longer. */
-enum { SETTINGS_NAME_MAX = 48, SETTINGS_ARM_NAME_MAX = 160, SETTINGS_ARMS_MAX = 256 };
+/* A name in a file has SETTINGS_NAME_MAX bytes at most, its zero byte included; one that a study puts together may be longer.
+ * A file names SETTINGS_ARMS_MAX arms at most; an experiment, whose arms may be a study's product, has SETTINGS_CASES_MAX at most. */
+enum { SETTINGS_NAME_MAX = 48, SETTINGS_ARM_NAME_MAX = 160, SETTINGS_ARMS_MAX = 256, SETTINGS_CASES_MAX = 512 };
 
 typedef struct settings_arm {
     char name[SETTINGS_ARM_NAME_MAX]; /* letters, digits, hyphens and underscores */

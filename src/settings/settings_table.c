@@ -210,7 +210,7 @@ const settings_key settings_keys[] = {
     INT(training, checkpointing_steps, "1000", 0, STEPS, TRAIN, WATCHING, 0, "steps between checkpoints; 0: only at the end"),
     INT(training, checkpoints_total_limit, "2", 0, STEPS, TRAIN, WATCHING, 0, "newest checkpoints kept; 0: all"),
 
-    INT(watching, logging_steps, "10", 0, STEPS, TRAIN, WATCHING, 0, "steps between lines of the log; 0: never"),
+    INT(watching, logging_steps, "10", 0, STEPS, TRAIN, WATCHING, 0, "steps between lines of the log; 0: the last step alone"),
     INT(watching, validation_steps, "500", 0, STEPS, TRAIN, WATCHING, 0, "steps between validation losses; 0: never"),
     INT(watching, validation_count, "256", 1, STEPS, TRAIN | IDEAL | DIAGNOSE, WATCHING, 0, "images of a validation loss at most"),
     INT(watching, sample_steps, "500", 0, STEPS, TRAIN, WATCHING, 0, "steps between sample grids; 0: never"),

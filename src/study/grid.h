@@ -5,7 +5,7 @@
 
 #include "settings/settings.h"
 
-enum { STUDY_CASES_MAX = 512 };
+enum { STUDY_CASES_MAX = SETTINGS_CASES_MAX };
 
 typedef struct study_case {
     int arm;        /* of study_grid.arms */

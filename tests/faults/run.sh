@@ -38,9 +38,9 @@ complain() {
 
 # ---- comparing ----
 
-# What differs from call to call: the times in metrics, and when a run was begun.
+# What differs from call to call: the times in metrics, which step a call went on from, and when a run was begun.
 constant_part() {
-    sed -E 's/"(samples_per_second|time_s|memory_bytes)":[^,}]*//g; s/"started": "[^"]*"//' "$1"
+    sed -E 's/"(samples_per_second|time_s|memory_bytes|from_step)":[^,}]*//g; s/"started": "[^"]*"//' "$1"
 }
 
 # Whether two trees of results are the same.

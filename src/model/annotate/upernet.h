@@ -1,6 +1,6 @@
-/* The segmentation of ControlNet's demo (lllyasviel/ControlNet annotator/uniformer; upernet_global_small.pth): UniFormer-S and UPerNet's head
- * (Xiao et al. 2018), 150 classes of ADE20K, as mmsegmentation 0.x runs them on a whole picture: resized to a short side of 512
- * (the long one 2048 at most), logits brought to that size and then to the picture's, the greatest one's class.
+/* The segmentation of ControlNet's demo (lllyasviel/ControlNet annotator/uniformer; upernet_global_small.pth): UniFormer-S
+ * and UPerNet's head (Xiao et al. 2018), 150 classes of ADE20K, as mmsegmentation 0.x runs them on a whole picture: resized
+ * to a short side of 512 (the long one 2048 at most), logits brought to that size and then to the picture's, the greatest one's class.
  *
  * The demo hands the network a picture whose red and blue have changed places, and so does this: labels of a picture that was fed
  * the right way round would be others than those the published ControlNet was trained with. */

@@ -35,8 +35,8 @@ dt_status dit_load(ctx *c, dit *m, const tensor_file *f, const model_info *info,
 /* Writes the weights (diffusion/denoiser.h) as a file of safetensors; as a .pt file that torch.load gives to DiT's own code,
  * its metadata in a record of our own; or as a folder that diffusers loads as DiTTransformer2DModel, which replaces an
  * earlier one as a whole. "difftune.heads" is added to the metadata unless there is no other and the width implies the
- * heads; a SiT's says that it is one. DT_ERR_CONFLICT when such a folder holds other things; DT_ERR_UNSUPPORTED when diffusers would compute other
- * positions than the model has, and for a SiT, which it has no network for. */
+ * heads; a SiT's says that it is one. DT_ERR_CONFLICT when such a folder holds other things; DT_ERR_UNSUPPORTED when
+ * diffusers would compute other positions than the model has, and for a SiT, which it has no network for. */
 dt_status dit_check_format(const dit *m, dt_model_format format, const char *path, dt_error *err);
 dt_status dit_write(ctx *c, const dit *m, const denoiser_file *f);
 

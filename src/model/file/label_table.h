@@ -21,7 +21,8 @@ typedef struct label_start {
 bool label_table_fits(const label_start *l, const model_info *info, int64_t file_classes);
 
 /* Fills a row [l->class_count + 1, D] from the file's table [file_classes + 1, D]: the null row is kept, and so are those of
- * classes that have the same name on both sides, wherever they stand; the others start by l->init. DT_ERR_ARG when names are needed and missing. */
+ * classes that have the same name on both sides, wherever they stand; the others start by l->init. DT_ERR_ARG when names
+ * are needed and missing. */
 dt_status label_table_start(ctx *c, const param *row, const tensor_entry *table, const label_start *l,
                             const model_info *info);
 

@@ -26,8 +26,9 @@ dt_status unet_file_put_text(tensor_file *f, const char *key, json_t *text, dt_e
 dt_status unet_file_check_complete(const params *rows, const unet_config *k, bool control, const tensor_file *f,
                                    const params_words *what, dt_error *err);
 
-/* Gives the file's tensors this program's names. Puts the configuration into the file's metadata where it stands elsewhere, and the head count, if all levels have the same, as
- * MODEL_HEADS. DT_ERR_IO where nothing says it; DT_ERR_SHAPE where the tensors do not fit. */
+/* Gives the file's tensors this program's names. Puts the configuration into the file's metadata where it stands elsewhere,
+ * and the head count, if all levels have the same, as MODEL_HEADS. DT_ERR_IO where nothing says it; DT_ERR_SHAPE where the
+ * tensors do not fit. */
 dt_status unet_file_view(tensor_file *f, dt_error *err);
 
 /* The configuration of a viewed file. */
