@@ -374,6 +374,23 @@ static void labels_may_be_names_and_the_later_of_two_counts(void **state)
     assert_fails(temp_path("stray.tar"), &plain, DT_ERR_FORMAT, "none of its pictures has its .cls file");
 }
 
+/* What tells two sets apart is also which class a picture is of, which names do not tell here. */
+static void another_label_is_another_set(void **state)
+{
+    (void)state;
+    char sha256[2][65];
+    for (int i = 0; i < 2; i++) {
+        const member members[] = {{"1.png", NULL},          {"1.cls", "0"},  {"2.png", NULL},
+                                  {"2.cls", i ? "1" : "0"}, {"3.png", NULL}, {"3.cls", "1"}};
+        add_members("web.tar", "unpacked", PLAIN, members, 6);
+        dataset d = open_with(temp_path("web.tar"), &plain);
+        assert_image(&d, 1, "2.png", i, 2);
+        memcpy(sha256[i], d.sha256, sizeof d.sha256);
+        dataset_close(&d);
+    }
+    assert_string_not_equal(sha256[0], sha256[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +407,7 @@ int main(void)
         ON_DISK(every_damaged_byte_of_a_zip_is_found_or_does_no_harm),
         ON_DISK(labels_of_web_dataset_are_classes_in_folders_and_archives),
         ON_DISK(labels_may_be_names_and_the_later_of_two_counts),
+        ON_DISK(another_label_is_another_set),
         ON_DISK(a_damaged_archive_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,7 +139,8 @@ static void a_changed_recipe_is_refused_for_what_is_finished(void **state)
     file_hash before = fixture_tree("whole");
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         dt_settings s = settings_of("whole");
-        assert_int_equal(dt_settings_set(&s, changes[i][0], changes[i][1], NULL, 0), DT_OK);
+        const char *value = strcmp(changes[i][0], "train_data") ? changes[i][1] : temp_path(changes[i][1]);
+        assert_int_equal(dt_settings_set(&s, changes[i][0], value, NULL, 0), DT_OK);
         assert_int_equal(run_once(&s, -1), DT_ERR_CONFLICT);
         assert_says(fixture_message, changes[i][2]);
     }
@@ -323,6 +324,10 @@ static void an_arm_that_cannot_be_is_named_before_the_first_stage(void **state)
         assert_says(fixture_message, wrong[i][1]);
         assert_false(file_exists(temp_path("never")));
     }
+    dt_settings s = settings_of_arms("never", "arms: {a: {control: canny, taw: 2}}\n");
+    s.convergence_steps = 1; /* which an arm may complete: arms are read */
+    assert_int_equal(run_once(&s, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "unknown setting 'taw'");
 }
 
 /* A prepared data set is named by one folder; its splits are found in it. */
@@ -392,7 +397,7 @@ static void every_shipped_recipe_can_be_read(void **state)
         snprintf(s.data, sizeof s.data, "d");
         snprintf(s.pretrained_model, sizeof s.pretrained_model, "m");
         snprintf(s.output_dir, sizeof s.output_dir, "o");
-        assert_int_equal(settings_check(&s, SETTINGS_RUN, &err), DT_OK);
+        assert_int_equal(settings_check_arm(&s, &err), DT_OK);
     }
     globfree(&found);
     assert_int_equal(count, 8);

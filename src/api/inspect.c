@@ -10,6 +10,7 @@
 #include "file/json_file.h"
 #include "model/maker.h"
 #include "model/weight_distance.h"
+#include "rank/rank.h"
 
 static json_t *describe_tensor(const tensor_entry *e)
 {
@@ -151,6 +152,8 @@ dt_status dt_compare(dt_context *c, const char *path, const char *other, char **
     json_t *value = NULL;
     *json = NULL;
     error_clear(&c->error);
+    rank_begin(c->ranks);
+    ctx_enter(c);
     const bool adapters = is_adapter(path) && is_adapter(other);
     if (open_weights(&a, path, adapters, &c->error) == DT_OK && open_weights(&b, other, adapters, &c->error) == DT_OK)
         value = compare_weights(c, &a.tensors, &b.tensors, path, other);

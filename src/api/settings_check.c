@@ -359,10 +359,9 @@ static void check_ideal(const dt_settings *s, dt_error *err)
     check_background(s, err);
 }
 
-/* What dt_run fills itself; each stage's settings are checked by the rules of its own verb. */
-static void check_run(const dt_settings *s, dt_error *err)
+/* What an experiment fills in itself; each stage's settings are checked by the rules of its own verb. */
+static void check_arm(const dt_settings *s, dt_error *err)
 {
-    require(s->output_dir, "output_dir", "run", err);
     require(s->pretrained_model, "pretrained_model", "run", err);
     check_convergence(s, err);
     if (settings_tell_control(s)) {
@@ -375,16 +374,15 @@ static void check_run(const dt_settings *s, dt_error *err)
     }
     RULE(s->candidate[0] || s->trained_on[0] || s->save_statistics[0] || s->save_stack[0],
          "run chooses candidate, trained_on and save_statistics itself and keeps no save_stack; leave them out");
-    RULE(s->dry_run, "dry_run is for train; run has none");
     RULE(s->ema_length > 0 && !s->ema_power[0], "ema_length needs ema_power: the averages that it is made of");
     RULE(s->method == DT_METHOD_PRETRAIN, "run tunes by both methods; method pretrain is for train");
 }
 
 /* What its arms need is checked of each of them. */
-static void check_study(const dt_settings *s, dt_error *err)
+static void check_experiment(const dt_settings *s, const char *verb, dt_error *err)
 {
-    require(s->output_dir, "output_dir", "study", err);
-    RULE(s->dry_run, "dry_run is for train; study has none");
+    require(s->output_dir, "output_dir", verb, err);
+    RULE(s->dry_run, "dry_run is for train; %s has none", verb);
 }
 
 static void check_predict(const dt_settings *s, dt_error *err)
@@ -407,11 +405,28 @@ static void check_ranges(const dt_settings *s, settings_verb verb, dt_error *err
     }
 }
 
-dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err)
+static bool begin_check(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     check_ranges(s, verb, err);
     check_folders(s, err);
-    if (err->status != DT_OK) return err->status;
+    return err->status == DT_OK;
+}
+
+static dt_status end_check(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    if (err->status != DT_OK || settings_refuse_unused(s, verb, err) != DT_OK) return err->status;
+    return settings_check_paths(s, verb, err);
+}
+
+dt_status settings_check_arm(const dt_settings *s, dt_error *err)
+{
+    if (begin_check(s, SETTINGS_RUN, err)) check_arm(s, err);
+    return end_check(s, SETTINGS_RUN, err);
+}
+
+dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    if (!begin_check(s, verb, err)) return err->status;
     switch (verb) {
     case SETTINGS_BANK:
         require(s->pretrained_model, "pretrained_model", "bank", err);
@@ -444,10 +459,12 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
         require(s->runs, "runs", "report", err);
         require(s->output, "output", "report", err);
         break;
-    case SETTINGS_RUN: check_run(s, err); break;
-    case SETTINGS_STUDY: check_study(s, err); break;
+    case SETTINGS_RUN:
+        check_experiment(s, "run", err);
+        if (!s->arms[0]) check_arm(s, err); /* its two differ in their method alone */
+        break;
+    case SETTINGS_STUDY: check_experiment(s, "study", err); break;
     case SETTINGS_DATA: require(s->output_dir, "output_dir", "data prepare", err); break;
     }
-    if (err->status != DT_OK || settings_refuse_unused(s, verb, err) != DT_OK) return err->status;
-    return settings_check_paths(s, verb, err);
+    return end_check(s, verb, err);
 }

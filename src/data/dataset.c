@@ -416,7 +416,8 @@ static dt_status refuse_broken_classes(const loader *l, dt_error *err)
     return DT_OK;
 }
 
-static void hash_content(dataset *d)
+/* Folders' classes are in the names; `labelled`: the classes were in files of their own. */
+static void hash_content(dataset *d, bool labelled)
 {
     struct sha256_ctx hash;
     uint8_t digest[SHA256_DIGEST_SIZE];
@@ -428,6 +429,8 @@ static void hash_content(dataset *d)
         sha256_update(&hash, strlen(d->name[i]) + 1, (const uint8_t *)d->name[i]);
         if (d->pixels) sha256_update(&hash, image_bytes(d), d->pixels + (size_t)i * image_bytes(d));
         if (d->content) sha256_update(&hash, sizeof d->content[i], d->content[i]);
+        const char *class_name = d->class_name[d->label[i]];
+        if (labelled) sha256_update(&hash, strlen(class_name) + 1, (const uint8_t *)class_name);
     }
     for (int64_t i = 0; d->caption_first && i < d->caption_first[d->count]; i++)
         sha256_update(&hash, strlen(d->caption[i]) + 1, (const uint8_t *)d->caption[i]);
@@ -532,7 +535,7 @@ static dt_status load_listed(loader *l, size_t prefix, dt_error *err)
     if (status == DT_OK) status = keep_decoded(l, prefix, err);
     if (status == DT_OK) status = refuse_broken_classes(l, err);
     if (status == DT_OK) status = fill_report(l, err);
-    if (status == DT_OK) hash_content(l->d);
+    if (status == DT_OK) hash_content(l->d, l->source->label_count > 0);
     return status;
 }
 

@@ -38,7 +38,7 @@ static dt_status write_square(const filler *k, const uint8_t *rgb, dt_error *err
 static dt_status take(void *user, const dataset_file *file, const uint8_t *rgb, dt_error *err)
 {
     filler *k = user;
-    if (file->number == 0 &&
+    if (k->f->count == 0 &&
         file_check_space(k->near, file->count * (int64_t)k->square, "the pictures of the set", err) != DT_OK)
         return err->status;
     if (write_square(k, rgb, err) == DT_OK) k->f->count++;

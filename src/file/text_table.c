@@ -93,13 +93,20 @@ dt_status text_table_lines(text_table *t, const char *path, int fields, dt_error
 
 /* ---- comma-separated values ---- */
 
+/* A field that is not quoted, up to what follows it; the end of a line may be a carriage return and a line feed. */
+static char *read_plain(char *at)
+{
+    char *end = at + strcspn(at, ",\n");
+    if (*end != ',' && end > at && end[-1] == '\r') end[-1] = '\0';
+    return end;
+}
+
 /* Reads one field in place and returns what follows it: a comma, the end of a line, or the end. A quoted field may hold
  * commas, line ends and doubled quotes. NULL: a quote is never closed. */
 static char *read_field(char *at, int64_t *line)
 {
     char *out = at;
-    bool quoted = *at == '"';
-    if (!quoted) return at + strcspn(at, ",\n");
+    if (*at != '"') return read_plain(at);
     for (at++; *at && (*at != '"' || at[1] == '"'); at++) {
         if (*at == '"') at++;
         *line += *at == '\n';
@@ -121,7 +128,6 @@ static dt_status read_row(text_table *t, char **rest, int64_t *line, dt_error *e
         bool last = !*end;
         *line += *end == '\n';
         *end = '\0';
-        if (field[0]) field[strcspn(field, "\r")] = '\0';
         *rest = last ? NULL : end + 1;
         add_field(t, field, err);
     }

@@ -60,8 +60,7 @@ static dt_status open_arm(study_arm *arm, bool study, dt_error *err)
                          "arm %s: feature %s needs resolution in a study: the size of the samples, at which the "
                          "reference's pictures are compared with them",
                          arm->name, settings_word(s, "feature"));
-    if (settings_check(s, SETTINGS_RUN, &why) != DT_OK)
-        return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
+    if (settings_check_arm(s, &why) != DT_OK) return error_set(err, why.status, "arm %s: %s", arm->name, why.message);
     take_split(s->train_data, s, "train");
     if (!controlled) take_split(s->reference, s, s->reference_split);
     if (!strcmp(s->cache_dir, default_cache)) path_of(s->cache_dir, arm, default_cache, "");

@@ -39,7 +39,7 @@ dt_status dt_run(dt_context *c, const dt_settings *s, const dt_observer *observe
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_RUN, observer) != DT_OK) return api_leave(c);
     if (read_arms(&arms, s, &c->error) == DT_OK && study_plan_open(&plan, s, &arms, NULL, &c->error) == DT_OK &&
-        study_plan_check_bases(&plan, &c->error) == DT_OK)
+        study_plan_check_inputs(&plan, &c->error) == DT_OK && study_plan_check_bases(&plan, &c->error) == DT_OK)
         run_plan(c, s, &arms, &plan, observer);
     study_plan_close(&plan);
     settings_arms_free(&arms);
