@@ -487,6 +487,27 @@ static void refuse(const dt_settings *s, const char *key)
     assert_says(fixture_message, key);
 }
 
+/* A call that fails before it has made anything, for memory or disk, is mostly followed by one with other settings. */
+static void a_description_alone_is_no_run(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    dt_settings s = fixture_settings("failed");
+    fixture_train(&s, 0);
+    file_hash described;
+    assert_int_equal(file_sha256(&described, in_run("failed", "run.json"), &err), DT_OK);
+    char *text = temp_read("failed/run.json");
+    fixture_remove("failed");
+    assert_int_equal(file_make_dirs(temp_path("failed"), &err), DT_OK);
+    temp_write("failed/run.json", text, strlen(text));
+    free(text);
+    s.learning_rate = 0.25;
+    fixture_train_to_the_end(&s);
+    s.learning_rate = 0.5;
+    refuse(&s, "learning_rate");
+    fixture_remove("failed");
+}
+
 static void a_folder_of_another_run_is_refused_by_name_and_left_alone(void **state)
 {
     (void)state;
@@ -824,6 +845,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_disk_a_run_needs_is_forecast_without_overflow),
         cmocka_unit_test(five_steps_in_a_row_that_are_not_finite_end_the_run_with_a_good_checkpoint),
         cmocka_unit_test(skipped_steps_are_remembered_over_a_stop),
+        cmocka_unit_test(a_description_alone_is_no_run),
         cmocka_unit_test(a_folder_of_another_run_is_refused_by_name_and_left_alone),
         cmocka_unit_test(the_same_run_may_be_watched_otherwise),
         cmocka_unit_test(a_finished_run_can_be_made_longer_but_not_shorter),

@@ -398,6 +398,23 @@ static void output_that_cannot_be_written_is_a_failure(void **state)
     assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+/* A limit on the size of files is a disk that is full. */
+static void a_limit_on_files_is_a_failed_write(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("limited"), &err), DT_OK);
+    char command[1024];
+    snprintf(command, sizeof command,
+             "ulimit -f 1; difftune convert --pretrained-model '%s' --output model.safetensors", temp_path("base"));
+    assert_int_equal(run_in_shell("limited", command), 1);
+    assert_false(file_exists(temp_path("limited/model.safetensors")));
+    file_names names;
+    assert_int_equal(file_list(&names, temp_path("limited"), &err), DT_OK);
+    assert_int_equal(names.count, 2); /* what the shell writes */
+    file_names_free(&names);
+}
+
 /* ---- real work ---- */
 
 static void saved_settings_can_be_fed_back(void **state)
@@ -601,6 +618,7 @@ int main(void)
         cmocka_unit_test(missing_files_are_one_line_and_status_1),
         cmocka_unit_test(a_mistake_in_the_settings_file_names_its_line),
         cmocka_unit_test(a_flag_beats_the_file_wherever_it_stands),
+        cmocka_unit_test(a_limit_on_files_is_a_failed_write),
         cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
         cmocka_unit_test(saved_settings_can_be_fed_back),
         cmocka_unit_test(inspect_prints_json_about_a_model),

@@ -383,6 +383,54 @@ static void what_is_inside_a_folder_is_told_before_it_exists(void **state)
     assert_false(file_is_inside("new", temp_path("inside")));
 }
 
+static void assert_holds(const char *name, const char *expected)
+{
+    char *text = temp_read(name);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+/* A link stays a link, and the file it leads to is written, also where that is not there yet. */
+static void what_a_link_leads_to_is_written(void **state)
+{
+    (void)state;
+    struct stat st;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("store"), &err), DT_OK);
+    temp_write("store/old", "old", 3);
+    assert_int_equal(symlink("store/old", temp_path("relative")), 0);
+    assert_int_equal(symlink(temp_path("store/new"), temp_path("absolute")), 0);
+    assert_int_equal(symlink("relative", temp_path("second")), 0);
+    assert_int_equal(file_write_atomic(temp_path("second"), "written", 7, &err), DT_OK);
+    assert_int_equal(file_write_atomic(temp_path("absolute"), "made", 4, &err), DT_OK);
+    assert_holds("store/old", "written");
+    assert_holds("store/new", "made");
+    static const char *const links[] = {"relative", "absolute", "second"};
+    for (int i = 0; i < 3; i++) assert_true(lstat(temp_path(links[i]), &st) == 0 && S_ISLNK(st.st_mode));
+    assert_int_equal(symlink("circle", temp_path("circle")), 0);
+    assert_int_equal(file_write_atomic(temp_path("circle"), "x", 1, &err), DT_ERR_IO);
+    assert_says(err.message, "circles");
+    error_clear(&err);
+    assert_int_equal(symlink("/dev/null", temp_path("device")), 0);
+    assert_int_equal(file_write_atomic(temp_path("device"), "x", 1, &err), DT_ERR_IO);
+    assert_says(err.message, "is not a regular file");
+}
+
+static void a_mark_alone_claims_no_folder(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("claim/empty"), &err), DT_OK);
+    assert_false(file_is_claimed(temp_path("claim"), "mark"));
+    temp_write("claim/mark", "x", 1);
+    temp_write("claim/" FILE_LOCK_NAME, "x", 1);
+    temp_write("claim/nothing", "", 0);
+    assert_false(file_is_claimed(temp_path("claim"), "mark"));
+    temp_write("claim/empty/thing", "x", 1);
+    assert_true(file_is_claimed(temp_path("claim"), "mark"));
+    assert_false(file_is_claimed(temp_path("claim"), "other"));
+}
+
 static void a_lock_is_held_by_one_at_a_time(void **state)
 {
     (void)state;
@@ -556,6 +604,8 @@ int main(void)
         cmocka_unit_test(a_folder_is_published_by_its_name),
         cmocka_unit_test(what_is_inside_a_folder_is_told_before_it_exists),
         cmocka_unit_test(a_name_tells_its_extension),
+        cmocka_unit_test(what_a_link_leads_to_is_written),
+        cmocka_unit_test(a_mark_alone_claims_no_folder),
         cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
         cmocka_unit_test(a_lock_of_a_dead_process_is_no_obstacle),
         cmocka_unit_test(what_killed_processes_left_goes_with_the_next_lock),

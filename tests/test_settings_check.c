@@ -352,6 +352,8 @@ static void outputs_are_kept_away_from_inputs(void **state)
         {SETTINGS_CONVERT, "pretrained_model=model output=same", "must not be the file of pretrained_model"},
         {SETTINGS_CONVERT, "pretrained_model=m adapter_weights=a,model:0.5 merge=true output=same",
          "must not be the file of adapter_weights"},
+        {SETTINGS_CONVERT, "pretrained_model=d output=d/train", "is there already, in the folder of pretrained_model"},
+        {SETTINGS_CONVERT, "pretrained_model=d output=d/new", NULL},
         {SETTINGS_TRAIN, "train_data=x control=canny output_dir=canny", NULL}, /* an annotator's name */
         {SETTINGS_PREDICT, "pretrained_model=m input=model output=same", "must not be the file of input"},
         {SETTINGS_RUN, "pretrained_model=m data=d output_dir=link/run", "must not be in the folder of data"},

@@ -318,6 +318,7 @@ static void a_study_that_cannot_be_is_refused_before_anything_is_made(void **sta
         {"draw: {}\n", "draw names no way to draw"},
         {"draw: {a: {tail_model: nowhere}}\n", "arm finetune: tail_model nowhere: no such file"},
         {"arms: {a: {psi: table, psi_table: nowhere}}\n", "arm a: cannot open nowhere"},
+        {"arms: {a: {bank: nowhere}}\n", "arm a: bank nowhere: no such file"},
         {"data: {a: {train_data: nowhere}}\n", "arm finetune-a: train_data nowhere: no such file"},
         {"data: {a: {}}\ndata: x\n", "data is set twice"},
         {"data: {'a b': {}}\n", "a data set's name has"},

@@ -106,7 +106,9 @@ static int show_completion(const char *shell)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, not a death in the middle of a run */
+    /* A reader that goes away and a limit on the size of files are failed writes, no death in the middle of a run. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         help_overview(stderr);
         return EXIT_USAGE;

@@ -228,12 +228,14 @@ static json_t *begin_manifest(const char *folder, json_t *description, file_lock
         (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
         return NULL;
     if (file_lock_folder(lock, folder, err) != DT_OK) return NULL;
-    if (file_exists(path)) {
-        json_t *manifest = bank_manifest_read(folder, err);
-        if (manifest) check_same_drawing(manifest, description, folder, err);
+    json_t *manifest = file_exists(path) ? bank_manifest_read(folder, err) : NULL;
+    if (err->status != DT_OK) return NULL;
+    if (manifest && json_array_size(json_object_get(manifest, "shards")) > 0) {
+        check_same_drawing(manifest, description, folder, err);
         return manifest;
     }
-    json_t *manifest = json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", description, "shards");
+    json_decref(manifest); /* of a call that failed before it drew anything */
+    manifest = json_pack("{s:s, s:O, s:[]}", "format", BANK_FORMAT, "drawing", description, "shards");
     write_manifest(folder, manifest, err);
     return manifest;
 }

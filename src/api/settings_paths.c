@@ -92,12 +92,16 @@ static bool is_reached_from(const char *path, const char *folder, int depth, int
 static void check_pair(const settings_paths *out, const settings_paths *other, settings_verb verb, dt_error *err)
 {
     const bool read = !settings_paths_writes(other, verb), same = file_is_same(out->path, other->path);
+    const bool copies = verb == SETTINGS_CONVERT || verb == SETTINGS_PREDICT;
     int left = FOLDERS_MAX;
     if (same && read)
         error_set(err, DT_ERR_ARG, "%s must not be the %s of %s", out->key->name,
                   file_is_folder(other->path) ? "folder" : "file", other->key->name);
     else if (same)
         error_set(err, DT_ERR_ARG, "%s must not be the same as %s", out->key->name, other->key->name);
+    else if (read && copies && file_exists(out->path) && file_is_inside(out->path, other->path))
+        error_set(err, DT_ERR_ARG, "%s %s is there already, in the folder of %s; choose another name", out->key->name,
+                  out->path, other->key->name);
     else if (read && other->key->path == SETTINGS_PICTURES && file_is_folder(other->path) &&
              is_reached_from(out->path, other->path, 0, &left))
         error_set(err, DT_ERR_ARG, "%s %s must not be in the folder of %s", out->key->name, out->path,

@@ -254,15 +254,34 @@ static dt_status sync_folder_of(const char *path, dt_error *err)
     return err->status;
 }
 
+/* The file that `path` names, which need not be there yet: a link stays and what it leads to is written. */
+static dt_status follow_links(char to[DT_PATH_MAX], const char *path, dt_error *err)
+{
+    enum { LINKS_MAX = 40 }; /* as Linux has it */
+    if (strlen(path) >= DT_PATH_MAX) return error_set(err, DT_ERR_IO, "cannot write %s: the path is too long", path);
+    strcpy(to, path);
+    for (int n = 0; n < LINKS_MAX; n++) {
+        char link[DT_PATH_MAX], folder[DT_PATH_MAX];
+        const ssize_t length = readlink(to, link, sizeof link - 1);
+        if (length < 0) return DT_OK;
+        link[length] = '\0';
+        folder_of(folder, to);
+        if (link[0] == '/')
+            strcpy(to, link);
+        else
+            file_join(to, folder, link);
+    }
+    return error_set(err, DT_ERR_IO, "cannot write %s: its links lead in circles", path);
+}
+
 dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err)
 {
     w->fd = -1;
     struct stat st;
-    if (strlen(path) >= sizeof w->path) return error_set(err, DT_ERR_IO, "cannot write %s: the path is too long", path);
-    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(err, DT_ERR_IO, "cannot write %s: it exists and is not a regular file", path);
-    strcpy(w->path, path);
-    snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", path, (long)getpid());
+    if (follow_links(w->path, path, err) != DT_OK) return err->status;
+    snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", w->path, (long)getpid());
     unlink(w->temporary); /* left by a dead process that had our number */
     w->fd = file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL);
     if (w->fd < 0) return error_set_errno(err, "cannot write %s: cannot make %s", path, w->temporary);
@@ -620,6 +639,35 @@ dt_status file_check_free_folder(const char *folder, const char *purpose, dt_err
                           folder, names.name[i], purpose);
     file_names_free(&names);
     return err->status;
+}
+
+static bool is_empty(const char *path)
+{
+    struct stat st;
+    file_names names;
+    dt_error unreadable = {0};
+    if (stat(path, &st) != 0) return false;
+    if (!S_ISDIR(st.st_mode)) return st.st_size == 0;
+    const bool empty = file_list(&names, path, &unreadable) == DT_OK && names.count == 0;
+    file_names_free(&names);
+    return empty;
+}
+
+bool file_is_claimed(const char *folder, const char *mark)
+{
+    file_names names;
+    char path[DT_PATH_MAX];
+    dt_error unreadable = {0};
+    bool more = file_list(&names, folder, &unreadable) != DT_OK;
+    for (size_t i = 0; i < names.count && !more; i++) {
+        const char *name = names.name[i];
+        file_join(path, folder, name);
+        more = strcmp(name, mark) != 0 && strcmp(name, FILE_LOCK_NAME) != 0 && !file_is_temporary(name, NULL) &&
+               !is_empty(path);
+    }
+    file_names_free(&names);
+    file_join(path, folder, mark);
+    return more && file_exists(path);
 }
 
 dt_status file_check_own_folder(const char *folder, const char *mark, const char *purpose, dt_error *err)

@@ -189,4 +189,8 @@ dt_status file_check_free_folder(const char *folder, const char *purpose, dt_err
 /* The same of a folder that is not known, by a file `mark` in it, as one of an earlier call: its files are written anew. */
 dt_status file_check_own_folder(const char *folder, const char *mark, const char *purpose, dt_error *err);
 
+/* Whether the folder holds `mark` and something else that is not empty. A call that failed before it made anything leaves its mark
+ * alone, which another call may replace: it stands for nothing. */
+bool file_is_claimed(const char *folder, const char *mark);
+
 #endif

@@ -242,6 +242,8 @@ static dt_status lead(training *r)
         run_folder_fill(r, err) != DT_OK)
         return err->status;
     const int64_t known = t->step > 0 ? t->step : -1; /* before the first step everything is measured and logged anew */
+    if (known < 0 && run_log_exists(r->folder))
+        trainer_log(t, "%s: no checkpoint to go on from; the run begins again, and its log with it", r->folder);
     if (run_log_open(&r->log, r->folder, known, r->s->tensorboard, err) != DT_OK) return err->status;
     if (t->step > 0 && record_find(r) != DT_OK) return err->status;
     if (rank_tell(t->c->ranks, (rank_order){RANK_LOAD, 0, r->saved_step}, err) != DT_OK) return err->status;

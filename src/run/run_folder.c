@@ -11,6 +11,7 @@
 #include "run/weights_file.h"
 #include "settings/settings.h"
 
+#define RUN_FILE      "run.json"
 #define FINAL_MODEL   "final/model.safetensors"
 #define FINAL_BASE    "final/unet.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS
@@ -129,7 +130,8 @@ static dt_status compare_identity(const training *r, json_t *found, dt_error *er
     return err->status;
 }
 
-static dt_status recognise(const training *r, const char *path, dt_error *err)
+/* *known: run.json is this run's; false without an error: another one's that failed before it made anything. */
+static dt_status recognise(bool *known, const training *r, const char *path, dt_error *err)
 {
     json_t *found = json_file_read(path, err);
     json_t *identity = json_object_get(found, "identity");
@@ -138,6 +140,8 @@ static dt_status recognise(const training *r, const char *path, dt_error *err)
     else
         compare_identity(r, identity, err);
     json_decref(found);
+    *known = err->status != DT_ERR_CONFLICT || file_is_claimed(r->folder, RUN_FILE);
+    if (!*known) error_clear(err);
     return err->status;
 }
 
@@ -156,13 +160,14 @@ static dt_status make_sub_folders(const training *r, dt_error *err)
 dt_status run_folder_open(training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, r->folder, "run.json");
+    bool known = false;
+    file_join(path, r->folder, RUN_FILE);
     if (!file_exists(path) &&
         (file_check_free_folder(r->folder, "run", err) != DT_OK || file_make_dirs(r->folder, err) != DT_OK))
         return err->status;
     if (!r->lock.held && file_lock_folder(&r->lock, r->folder, err) != DT_OK) return err->status;
-    if (file_exists(path)) return recognise(r, path, err);
-    return json_file_write(path, describe_run(r), NULL, err);
+    if (file_exists(path) && recognise(&known, r, path, err) != DT_OK) return err->status;
+    return known ? DT_OK : json_file_write(path, describe_run(r), NULL, err);
 }
 
 /* Steps of the finished result: 0 there is none, -1 it does not say, or with an error it could not be read. */
@@ -229,8 +234,9 @@ dt_status run_folder_fill(const training *r, dt_error *err)
 dt_status run_folder_look(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, r->folder, "run.json");
-    return file_exists(path) ? recognise(r, path, err) : file_check_free_folder(r->folder, "run", err);
+    bool known;
+    file_join(path, r->folder, RUN_FILE);
+    return file_exists(path) ? recognise(&known, r, path, err) : file_check_free_folder(r->folder, "run", err);
 }
 
 /* ---- the result ---- */

@@ -5,12 +5,21 @@
 #include "file/file.h"
 #include "base/clock.h"
 
+#define METRICS "metrics.jsonl"
+
+bool run_log_exists(const char *folder)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, folder, METRICS);
+    return file_exists(path);
+}
+
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err)
 {
     char path[DT_PATH_MAX];
     *l = (run_log){.started_s = clock_s(), .from_step = step > 0 ? step : 0, .with_events = tensorboard};
     l->events.fd = -1;
-    file_join(path, folder, "metrics.jsonl");
+    file_join(path, folder, METRICS);
     if (metrics_log_open(&l->metrics, path, step, err) != DT_OK) return err->status;
     l->open = true;
     if (tensorboard) event_log_open(&l->events, folder, step + 1, err);

@@ -14,6 +14,9 @@ typedef struct run_log {
     int64_t from_step; /* which this call goes on from */
 } run_log;
 
+/* Whether the folder has the log of an earlier call. */
+bool run_log_exists(const char *folder);
+
 /* Opens the files in `folder`; lines of steps beyond `step` (made after the checkpoint that is resumed from) are dropped. */
 dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensorboard, dt_error *err);
 void run_log_close(run_log *l);

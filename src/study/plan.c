@@ -381,6 +381,10 @@ static dt_status check_inputs(const study_plan *plan, const study_stage *stage, 
         if (!settings_paths_writes(&in, stage->verb) && !file_exists(in.path) && !is_made(plan, stage, in.path))
             return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", stage->arm->name, in.key->name,
                              in.path);
+    const char *bank = stage->s.bank;
+    if (stage->kind == STUDY_BANK && !file_exists(bank) && !file_is_named_below(bank, stage->arm->s.output_dir))
+        return error_set(err, DT_ERR_IO, "arm %s: bank %s: no such file or folder; without bank one is drawn",
+                         stage->arm->name, bank);
     return DT_OK;
 }
 
