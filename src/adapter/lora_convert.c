@@ -18,7 +18,7 @@ typedef struct converting {
     const model_kind *kind;
     dt_adapter_format format;
     safetensors_dtype dtype;
-    arena room, alike; /* `alike`: matrices for a pipeline */
+    arena room, alike; /* `alike`: matrices made anew */
     bool dora;
     tensor_source *source;
     size_t count;
@@ -65,6 +65,11 @@ static void add_matrices(converting *v, const char *name_a, const char *name_b, 
     add(v, name_b, conv ? 4 : 2, (int64_t[]){out, p->rank, 1, 1}, b);
 }
 
+static float alpha_of(const lora_pair *p)
+{
+    return (float)(p->scale * (double)p->rank);
+}
+
 /* kohya's: dots as underscores, and alpha beside the matrices. */
 static void add_kohya(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
 {
@@ -74,7 +79,7 @@ static void add_kohya(converting *v, const char *module, const lora_pair *p, con
     for (char *c = plain; *c; c++)
         if (*c == '.') *c = '_';
     if (!alpha) return;
-    *alpha = (float)(p->scale * (double)p->rank);
+    *alpha = alpha_of(p);
     snprintf(name, sizeof name, "lora_unet_%s.lora_down.weight", plain);
     snprintf(up, sizeof up, "lora_unet_%s.lora_up.weight", plain);
     add_matrices(v, name, up, p, b, out);
@@ -148,34 +153,48 @@ static bool is_for_pipeline(const converting *v)
     return v->format == DT_ADAPTER_DIFFUSERS && v->kind->pipeline_prefix;
 }
 
-/* B times the scale, and both matrices of that rank: what is beyond their own is zeros. */
-static void stretch_pair(converting *v, lora_pair *p, int64_t rank)
+static bool have_one_alpha(const lora_pairs *pairs)
+{
+    for (int i = 1; i < pairs->count; i++)
+        if (alpha_of(&pairs->pair[i]) != alpha_of(&pairs->pair[0])) return false;
+    return true;
+}
+
+/* The same product by matrices of that rank, of which what is beyond their own is zeros, and of that scale. */
+static void remake_pair(converting *v, lora_pair *p, int64_t rank, double scale)
 {
     float *a = arena_alloc_zeroed(&v->alike, (size_t)(rank * p->in) * sizeof *a, v->err);
     float *b = arena_alloc_zeroed(&v->alike, (size_t)(rank * p->out) * sizeof *b, v->err);
     if (!a || !b) return;
     memcpy(a, p->a, (size_t)(p->rank * p->in) * sizeof *a);
     for (int64_t i = 0; i < p->out * p->rank; i++)
-        b[i / p->rank * rank + i % p->rank] = (float)(p->scale * (double)p->b[i]);
+        b[i / p->rank * rank + i % p->rank] = (float)(p->scale / scale * (double)p->b[i]);
     p->a = a;
     p->b = b;
     p->rank = rank;
-    p->scale = 1;
+    p->scale = scale;
 }
 
-/* A pipeline's file says no alpha. Its loader takes the rank for it, and in diffusers before 0.40 the first module's rank for that of
- * all: so all have the same rank here, the greatest. */
+/* For diffusers' loaders. A pipeline's file says no alpha: the rank is taken for it, before diffusers 0.40 the first module's rank for
+ * that of all, so all get the same rank, the greatest. Of alphas in kohya's layout that differ only some are taken (0.42), so all get
+ * the same, of that number. */
 static void make_alike(converting *v, lora_pairs *pairs)
 {
     enum { BESIDE = 256 }; /* where blocks of an arena begin */
-    int64_t rank = 0;
+    int64_t most = 0;
     size_t bytes = BESIDE;
     for (int i = 0; i < pairs->count; i++)
-        if (pairs->pair[i].rank > rank) rank = pairs->pair[i].rank;
+        if (pairs->pair[i].rank > most) most = pairs->pair[i].rank;
     for (int i = 0; i < pairs->count; i++)
-        bytes += (size_t)(rank * (pairs->pair[i].in + pairs->pair[i].out)) * sizeof(float) + BESIDE;
-    arena_open(&v->alike, "a LoRA for a pipeline", bytes, v->err);
-    for (int i = 0; i < pairs->count && v->err->status == DT_OK; i++) stretch_pair(v, &pairs->pair[i], rank);
+        bytes += (size_t)(most * (pairs->pair[i].in + pairs->pair[i].out)) * sizeof(float) + BESIDE;
+    arena_open(&v->alike, "a LoRA of one rank or alpha", bytes, v->err);
+    for (int i = 0; i < pairs->count && v->err->status == DT_OK; i++) {
+        lora_pair *p = &pairs->pair[i];
+        if (is_for_pipeline(v))
+            remake_pair(v, p, most, 1);
+        else
+            remake_pair(v, p, p->rank, (double)most / (double)p->rank);
+    }
 }
 
 /* The map under its own name, or in diffusers' parts. */
@@ -281,7 +300,8 @@ dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char
     v.targets = json_array();
     v.saved = json_array();
     if (!v.source || !v.module) error_set(err, DT_ERR_MEMORY, "%s: no memory to list its matrices", output);
-    if (err->status == DT_OK && is_for_pipeline(&v)) make_alike(&v, &pairs);
+    if (err->status == DT_OK && (is_for_pipeline(&v) || (format == DT_ADAPTER_KOHYA && !have_one_alpha(&pairs))))
+        make_alike(&v, &pairs);
     for (int i = 0; i < pairs.count && err->status == DT_OK; i++) add_pair(&v, &pairs.pair[i], blocks);
     if (err->status == DT_OK) add_rows(&v, left_out);
     if (err->status == DT_OK) write(&v, base_path, output);
