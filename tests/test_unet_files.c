@@ -485,6 +485,45 @@ static void a_lora_is_written_for_a_pipeline_of_diffusers(void **state)
     assert_same(merged("pipeline"), merged("peft.safetensors"));
 }
 
+/* A pipeline's loader takes the rank for alpha, older ones that of the first module for all: they get one rank. */
+static void ranks_that_differ_become_one_for_a_pipeline(void **state)
+{
+    (void)state;
+    unet m;
+    tensor_file f;
+    enum { VALUES = 96, TENSORS = 5 };
+    float values[VALUES], alpha = 4;
+    for (int i = 0; i < VALUES; i++) values[i] = (float)sin(0.7 * i);
+    char names[4][128];
+    for (int i = 0; i < 4; i++)
+        snprintf(names[i], sizeof names[i], "%s.lora_%c.weight", lora_map[i / 2 ? 2 : 0].map, i % 2 ? 'B' : 'A');
+    char name[160];
+    snprintf(name, sizeof name, "%s.alpha", lora_map[0].map);
+    const file_tensor list[TENSORS] = {{names[0], 2, {1, 32}, values},
+                                       {names[1], 2, {32, 1}, values},
+                                       {names[2], 2, {3, 32}, values},
+                                       {names[3], 2, {32, 3}, values},
+                                       {name, 0, {0}, &alpha}};
+    make_lora_base(&m);
+    rewrite("nothing.safetensors", "uneven.safetensors", "", NULL, list, TENSORS);
+    dt_settings s = adapter_settings("uneven.safetensors", "uneven");
+    s.save_adapter_as = DT_ADAPTER_DIFFUSERS;
+    fixture_must(dt_convert, &s);
+    tensor_file_open(&f, temp_path("uneven/pytorch_lora_weights.safetensors"), &context.error);
+    no_failure();
+    snprintf(name, sizeof name, "unet.%s", names[0]);
+    const tensor_entry *a = tensor_file_find(&f, name);
+    snprintf(name, sizeof name, "unet.%s", names[1]);
+    const tensor_entry *b = tensor_file_find(&f, name);
+    assert_true(a && b && a->dims[0] == 3 && b->dims[1] == 3);
+    for (int i = 0; i < 3 * 32; i++) {
+        assert_true(((const float *)a->data)[i] == (i < 32 ? values[i] : 0));
+        assert_true(((const float *)b->data)[i] == (i % 3 ? 0 : 4 * values[i / 3]));
+    }
+    tensor_file_close(&f);
+    assert_same(merged("uneven"), merged("uneven.safetensors"));
+}
+
 static void older_layouts_are_read_or_refused_by_name(void **state)
 {
     (void)state;
@@ -549,6 +588,7 @@ int main(void)
         TEST(a_network_is_moved_to_another_base),
         TEST(settings_that_make_no_file_are_refused),
         TEST(a_lora_is_written_for_a_pipeline_of_diffusers),
+        TEST(ranks_that_differ_become_one_for_a_pipeline),
         TEST(older_layouts_are_read_or_refused_by_name),
         TEST(training_refuses_a_format_that_has_no_place_for_classes),
     };

@@ -535,35 +535,17 @@ static json_t *saved_modules(const denoiser *d)
     return list;
 }
 
-json_t *adapter_peft_config(const char *type, const char *base)
-{
-    return JSON_OBJECT({"peft_type", json_string(type)}, {"base_model_name_or_path", json_string(base)},
-                       {"inference_mode", json_true()}, {"task_type", json_null()});
-}
-
-void adapter_peft_lora(json_t **config, int64_t rank, double alpha, bool root, json_t *targets, json_t *saved)
-{
-    json_put(config, "r", json_integer(rank));
-    json_put(config, "lora_alpha", json_real(alpha));
-    json_put(config, "use_rslora", json_boolean(root));
-    json_put(config, "target_modules", targets);
-    json_put(config, "modules_to_save", saved);
-    json_put(config, "bias", json_string("none"));
-    json_put(config, "lora_dropout", json_real(0));
-    json_put(config, "fan_in_fan_out", json_false());
-}
-
 dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, const char *base, const char *path,
                                dt_error *err)
 {
     char *resolved = realpath(base, NULL);
     const bool lora = plan->kind == DT_ADAPTER_LORA;
-    json_t *config = adapter_peft_config(lora ? "LORA" : adapter_kind_name(plan->kind), resolved ? resolved : base);
+    json_t *config = peft_config_new(lora ? "LORA" : adapter_kind_name(plan->kind), resolved ? resolved : base);
     free(resolved);
     if (lora) {
         const bool all = !strcmp(plan->targets, "all-linear");
-        adapter_peft_lora(&config, plan->rank, plan->alpha > 0 ? plan->alpha : (double)plan->rank, plan->root,
-                          all ? json_string(plan->targets) : list_of(plan->targets), saved_modules(d));
+        peft_config_add_lora(&config, plan->rank, plan->alpha > 0 ? plan->alpha : (double)plan->rank, plan->root,
+                             all ? json_string(plan->targets) : list_of(plan->targets), saved_modules(d));
         if (plan->dora) json_put(&config, "use_dora", json_true());
     }
     return json_file_write(path, config, NULL, err);

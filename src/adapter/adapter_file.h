@@ -7,6 +7,7 @@
 #define ADAPTER_ADAPTER_FILE_H
 
 #include "adapter/adapter.h"
+#include "adapter/peft_config.h"
 #include "container/tensor_file.h"
 #include "model/file/aliases.h"
 
@@ -14,9 +15,8 @@
 #define ADAPTER_KIND  "difftune.adapter"
 #define ADAPTER_SCALE "difftune.adapter_scale"
 #define ADAPTER_BASE  "difftune.base_sha256"
-/* Names of PEFT: of the file in a folder, and what says how it was made. */
+/* PEFT's name of the file in a folder, beside which ADAPTER_CONFIG says how it was made. */
 #define ADAPTER_WEIGHTS "adapter_model.safetensors"
-#define ADAPTER_CONFIG  "adapter_config.json"
 
 typedef struct adapter_file {
     char path[DT_PATH_MAX];
@@ -73,11 +73,6 @@ dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d);
 
 /* What stands before the names of rows in a file of this kind. */
 const char *adapter_prefix(const adapter_plan *plan);
-
-/* PEFT's description of an adapter: what all kinds have, and what a LoRA has beside it (references to the lists are taken). NULL
- * where memory is out, as json_put has it. */
-json_t *adapter_peft_config(const char *type, const char *base);
-void adapter_peft_lora(json_t **config, int64_t rank, double alpha, bool root, json_t *targets, json_t *saved);
 
 /* Writes PEFT's description of an adapter: what of a LoRA PEFT needs to know, and where the base is, for every kind. */
 dt_status adapter_config_write(const adapter_plan *plan, const denoiser *d, const char *base, const char *path,

@@ -6,32 +6,41 @@
 
 #include "adapter/adapter_file.h"
 #include "adapter/lora_file.h"
+#include "adapter/peft_config.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
 #include "model/file/params_file.h"
 
-enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, PARTS_MAX = ALIAS_PARTS_MAX, TENSORS_OF_PART = 4 };
+enum { NAME_MAX_BYTES = 2 * ALIAS_NAME_MAX, TENSORS_OF_MODULE = 3 };
 
 typedef struct converting {
     const tensor_file *f, *base;
     const model_kind *kind;
     dt_adapter_format format;
     safetensors_dtype dtype;
-    arena room;
+    arena room, alike; /* `alike`: matrices made anew */
     bool dora;
     tensor_source *source;
     size_t count;
+    peft_module *module; /* in a layout of PEFT, by their names in it */
+    size_t module_count;
     json_t *targets; /* ends of the names of modules, as PEFT wants them */
     json_t *saved;   /* names of modules that go along whole */
     dt_error *err;
 } converting;
 
+/* The text in memory that stays. NULL after a failure. */
+static const char *keep(converting *v, const char *text)
+{
+    char *kept = arena_alloc(&v->room, strlen(text) + 1, v->err);
+    return kept ? strcpy(kept, text) : NULL;
+}
+
 static void add(converting *v, const char *name, int dim_count, const int64_t dims[], const float *values)
 {
-    char *kept = arena_alloc(&v->room, strlen(name) + 1, v->err);
+    const char *kept = keep(v, name);
     int64_t *shape = arena_alloc(&v->room, (size_t)(dim_count + 1) * sizeof *shape, v->err);
     if (!kept || !shape) return;
-    strcpy(kept, name);
     for (int i = 0; i < dim_count; i++) shape[i] = dims[i];
     v->source[v->count++] = (tensor_source){
         .name = kept, .dtype = v->dtype, .dim_count = dim_count, .dims = shape, .values = values, .finite = true};
@@ -56,6 +65,11 @@ static void add_matrices(converting *v, const char *name_a, const char *name_b, 
     add(v, name_b, conv ? 4 : 2, (int64_t[]){out, p->rank, 1, 1}, b);
 }
 
+static float alpha_of(const lora_pair *p)
+{
+    return (float)(p->scale * (double)p->rank);
+}
+
 /* kohya's: dots as underscores, and alpha beside the matrices. */
 static void add_kohya(converting *v, const char *module, const lora_pair *p, const float *b, int64_t out)
 {
@@ -65,7 +79,7 @@ static void add_kohya(converting *v, const char *module, const lora_pair *p, con
     for (char *c = plain; *c; c++)
         if (*c == '.') *c = '_';
     if (!alpha) return;
-    *alpha = (float)(p->scale * (double)p->rank);
+    *alpha = alpha_of(p);
     snprintf(name, sizeof name, "lora_unet_%s.lora_down.weight", plain);
     snprintf(up, sizeof up, "lora_unet_%s.lora_up.weight", plain);
     add_matrices(v, name, up, p, b, out);
@@ -119,25 +133,68 @@ static void add_peft(converting *v, const char *module, const lora_pair *p, int6
     add_matrices(v, name, up, p, b, out);
     if (v->dora) add_magnitudes(v, "base_model.model.", module, p, first, out);
     if (!is_listed(v->targets, end)) json_add(&v->targets, json_string(end));
+    v->module[v->module_count++] =
+        (peft_module){.name = keep(v, module), .rank = p->rank, .alpha = p->scale * (double)p->rank};
 }
 
-/* Of a pipeline. Its loader takes alpha for the rank, so that B is written times the scale. */
+/* Of a pipeline, for which the pairs were made alike. */
 static void add_pipeline(converting *v, const lora_pair *p)
 {
     char name[NAME_MAX_BYTES], up[NAME_MAX_BYTES];
     const char *prefix = v->kind->pipeline_prefix;
-    const int64_t values = p->out * p->rank;
-    float *b = arena_alloc(&v->room, (size_t)values * sizeof *b, v->err);
-    for (int64_t i = 0; b && i < values; i++) b[i] = (float)(p->scale * (double)p->b[i]);
     snprintf(name, sizeof name, "%s%s.lora_A.weight", prefix, p->map);
     snprintf(up, sizeof up, "%s%s.lora_B.weight", prefix, p->map);
-    add_matrices(v, name, up, p, b, p->out);
+    add_matrices(v, name, up, p, p->b, p->out);
     if (v->dora) add_magnitudes(v, prefix, p->map, p, 0, p->out);
 }
 
 static bool is_for_pipeline(const converting *v)
 {
     return v->format == DT_ADAPTER_DIFFUSERS && v->kind->pipeline_prefix;
+}
+
+static bool have_one_alpha(const lora_pairs *pairs)
+{
+    for (int i = 1; i < pairs->count; i++)
+        if (alpha_of(&pairs->pair[i]) != alpha_of(&pairs->pair[0])) return false;
+    return true;
+}
+
+/* The same product by matrices of that rank, of which what is beyond their own is zeros, and of that scale. */
+static void remake_pair(converting *v, lora_pair *p, int64_t rank, double scale)
+{
+    float *a = arena_alloc_zeroed(&v->alike, (size_t)(rank * p->in) * sizeof *a, v->err);
+    float *b = arena_alloc_zeroed(&v->alike, (size_t)(rank * p->out) * sizeof *b, v->err);
+    if (!a || !b) return;
+    memcpy(a, p->a, (size_t)(p->rank * p->in) * sizeof *a);
+    for (int64_t i = 0; i < p->out * p->rank; i++)
+        b[i / p->rank * rank + i % p->rank] = (float)(p->scale / scale * (double)p->b[i]);
+    p->a = a;
+    p->b = b;
+    p->rank = rank;
+    p->scale = scale;
+}
+
+/* For diffusers' loaders. A pipeline's file says no alpha: the rank is taken for it, before diffusers 0.40 the first module's rank for
+ * that of all, so all get the same rank, the greatest. Of alphas in kohya's layout that differ only some are taken (0.42), so all get
+ * the same, of that number. */
+static void make_alike(converting *v, lora_pairs *pairs)
+{
+    enum { BESIDE = 256 }; /* where blocks of an arena begin */
+    int64_t most = 0;
+    size_t bytes = BESIDE;
+    for (int i = 0; i < pairs->count; i++)
+        if (pairs->pair[i].rank > most) most = pairs->pair[i].rank;
+    for (int i = 0; i < pairs->count; i++)
+        bytes += (size_t)(most * (pairs->pair[i].in + pairs->pair[i].out)) * sizeof(float) + BESIDE;
+    arena_open(&v->alike, "a LoRA of one rank or alpha", bytes, v->err);
+    for (int i = 0; i < pairs->count && v->err->status == DT_OK; i++) {
+        lora_pair *p = &pairs->pair[i];
+        if (is_for_pipeline(v))
+            remake_pair(v, p, most, 1);
+        else
+            remake_pair(v, p, p->rank, (double)most / (double)p->rank);
+    }
 }
 
 /* The map under its own name, or in diffusers' parts. */
@@ -188,27 +245,18 @@ static void add_rows(converting *v, bool *left_out)
     }
 }
 
-/* PEFT has one rank and one alpha for all modules, and exceptions from it by name; matrices of which the rank differs are told so. */
-static json_t *describe(const converting *v, const lora_pairs *pairs, const char *base_path)
+/* PEFT has one rank and one alpha for all modules, and exceptions from them by name. */
+static json_t *describe(const converting *v, const char *base_path)
 {
-    const lora_pair *first = pairs->pair;
-    json_t *ranks = json_object(), *alphas = json_object();
-    for (int i = 0; i < pairs->count; i++) {
-        const lora_pair *p = &pairs->pair[i];
-        if (p->rank == first->rank && p->scale == first->scale) continue;
-        json_put(&ranks, p->map, json_integer(p->rank));
-        json_put(&alphas, p->map, json_real(p->scale * (double)p->rank));
-    }
-    json_t *config = adapter_peft_config("LORA", base_path);
-    adapter_peft_lora(&config, first->rank, first->scale * (double)first->rank, false, json_incref(v->targets),
-                      json_incref(v->saved));
+    const peft_module *first = v->module;
+    json_t *config = peft_config_new("LORA", base_path);
+    peft_config_add_lora(&config, first->rank, first->alpha, false, json_incref(v->targets), json_incref(v->saved));
     if (v->dora) json_put(&config, "use_dora", json_true());
-    json_put(&config, "rank_pattern", ranks);
-    json_put(&config, "alpha_pattern", alphas);
+    peft_config_add_exceptions(&config, v->module, v->module_count);
     return config;
 }
 
-static dt_status write(const converting *v, const lora_pairs *pairs, const char *base_path, const char *output)
+static dt_status write(const converting *v, const char *base_path, const char *output)
 {
     const metadata_pair metadata[] = {{"format", "pt"}, {"difftune.tool", "difftune " DT_VERSION}};
     char path[DT_PATH_MAX];
@@ -219,9 +267,15 @@ static dt_status write(const converting *v, const lora_pairs *pairs, const char 
         return safetensors_write(path, v->source, v->count, metadata, 2, NULL, v->err);
     }
     file_join(path, output, ADAPTER_CONFIG);
-    if (json_file_write(path, describe(v, pairs, base_path), NULL, v->err) != DT_OK) return v->err->status;
+    if (json_file_write(path, describe(v, base_path), NULL, v->err) != DT_OK) return v->err->status;
     file_join(path, output, ADAPTER_WEIGHTS);
     return safetensors_write(path, v->source, v->count, metadata, 2, NULL, v->err);
+}
+
+/* As how many modules a map is written at most: its parts, or a copy in every block. */
+static size_t modules_of_map(int64_t blocks)
+{
+    return blocks > ALIAS_PARTS_MAX ? (size_t)blocks : ALIAS_PARTS_MAX;
 }
 
 dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const model_kind *kind,
@@ -240,17 +294,22 @@ dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char
     if (v.dora && format == DT_ADAPTER_KOHYA)
         error_set(err, DT_ERR_UNSUPPORTED, "%s: is a DoRA, which is not written in kohya's layout", f->path);
     const int64_t blocks = names ? alias_own_blocks(names, base) : 0;
-    const size_t most = (size_t)pairs.count * PARTS_MAX * TENSORS_OF_PART + f->count;
-    v.source = calloc(most + 1, sizeof *v.source);
+    const size_t modules = (size_t)pairs.count * modules_of_map(blocks);
+    v.source = calloc(modules * TENSORS_OF_MODULE + f->count + 1, sizeof *v.source);
+    v.module = calloc(modules + 1, sizeof *v.module);
     v.targets = json_array();
     v.saved = json_array();
-    if (!v.source) error_set(err, DT_ERR_MEMORY, "%s: no memory to list its matrices", output);
+    if (!v.source || !v.module) error_set(err, DT_ERR_MEMORY, "%s: no memory to list its matrices", output);
+    if (err->status == DT_OK && (is_for_pipeline(&v) || (format == DT_ADAPTER_KOHYA && !have_one_alpha(&pairs))))
+        make_alike(&v, &pairs);
     for (int i = 0; i < pairs.count && err->status == DT_OK; i++) add_pair(&v, &pairs.pair[i], blocks);
     if (err->status == DT_OK) add_rows(&v, left_out);
-    if (err->status == DT_OK) write(&v, &pairs, base_path, output);
+    if (err->status == DT_OK) write(&v, base_path, output);
     json_decref(v.targets);
     json_decref(v.saved);
     free(v.source);
+    free(v.module);
     arena_close(&v.room);
+    arena_close(&v.alike);
     return err->status;
 }

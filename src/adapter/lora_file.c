@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/json_file.h"
+#include "adapter/peft_config.h"
 
 static const char *const prefixes[] = {"base_model.model.", "transformer.", "unet.",
                                        "diffusion_model.",  "lora_unet_",   "lora_transformer_"};
@@ -72,7 +72,7 @@ typedef struct reading {
     const alias_table *names;
     int64_t blocks;
     arena *memory;
-    json_t *config; /* adapter_config.json; NULL: there is none */
+    peft_config config; /* in the file, else beside it */
     dt_error *err;
 } reading;
 
@@ -96,12 +96,14 @@ static bool find_map(const reading *r, module *m, const char *name, int length)
 
 /* ---- scale ---- */
 
-static double scale_of_config(const reading *r, int64_t rank)
+/* By the description, which knows a module by the name that it has in the file. */
+static double scale_of_config(const reading *r, const char *bare, int module_length, int64_t rank)
 {
-    const json_t *alpha = json_object_get(r->config, "lora_alpha");
-    if (!json_is_number(alpha)) return 1;
-    const bool root = json_is_true(json_object_get(r->config, "use_rslora"));
-    return json_number_value(alpha) / (root ? sqrt((double)rank) : (double)rank);
+    char name[ALIAS_NAME_MAX + 64];
+    double scale;
+    snprintf(name, sizeof name, "%.*s", module_length, bare);
+    peft_config_scale(&scale, &r->config, name, rank, r->err);
+    return scale;
 }
 
 /* alpha stands beside the matrices, under the same prefix. */
@@ -112,7 +114,7 @@ static double find_scale(const reading *r, const tensor_entry *down, int module_
     const int skipped = (int)(lora_bare_name(down->name) - down->name);
     snprintf(name, sizeof name, "%.*s.alpha", skipped + module_length, down->name);
     const tensor_entry *e = tensor_file_find(r->f, name);
-    if (!e) return scale_of_config(r, rank);
+    if (!e) return scale_of_config(r, lora_bare_name(down->name), module_length, rank);
     if (e->count != 1)
         error_set(r->err, DT_ERR_SHAPE, "%s: tensor %s: one value expected", r->f->path, name);
     else
@@ -123,8 +125,12 @@ static double find_scale(const reading *r, const tensor_entry *down, int module_
 static void open_config(reading *r)
 {
     char path[DT_PATH_MAX];
-    file_beside(path, r->f->path, "adapter_config.json");
-    if (file_exists(path)) r->config = json_file_read(path, r->err);
+    const char *text = tensor_file_metadata(r->f, PEFT_CONFIG_METADATA);
+    file_beside(path, r->f->path, ADAPTER_CONFIG);
+    if (text)
+        peft_config_take(&r->config, r->f->path, text, r->err);
+    else
+        peft_config_open(&r->config, path, r->err);
 }
 
 /* ---- matrices ---- */
@@ -224,7 +230,7 @@ static dt_status read_module(const reading *r, module *m, const tensor_entry *do
 }
 
 /* Puts a module's matrices into their pair: rows `first` to first + rank - 1 of A, and in B the columns of those in the rows of
- * its part. Of a map in parts the scale goes into B. */
+ * its part. Where others are in the pair, the scale goes into B. */
 static dt_status place(const reading *r, lora_pair *p, const module *m, int64_t first)
 {
     const int64_t rows = p->out / m->parts, start = (m->part - 1) * rows;
@@ -233,11 +239,12 @@ static dt_status place(const reading *r, lora_pair *p, const module *m, int64_t 
         tensor_read_finite(p->a + first * p->in, m->down, r->err) != DT_OK)
         return r->err->status;
     if (m->magnitude && tensor_read_finite(p->magnitude + start, m->magnitude, r->err) != DT_OK) return r->err->status;
-    const double factor = m->parts > 1 ? m->scale : 1;
+    const bool alone = m->rank == p->rank;
+    const double factor = alone ? 1 : m->scale;
     for (int64_t o = 0; o < rows; o++)
         for (int64_t k = 0; k < m->rank; k++)
             p->b[(start + o) * p->rank + first + k] = (float)(factor * up[o * m->rank + k]);
-    if (m->parts == 1) p->scale = m->scale;
+    if (alone) p->scale = m->scale;
     return DT_OK;
 }
 
@@ -314,6 +321,6 @@ dt_status lora_read(lora_pairs *out, const tensor_file *f, const tensor_file *ba
     for (int i = 0; i < count && err->status == DT_OK; i++)
         if (!seen(modules, i)) make_pair(&r, &out->pair[out->count++], modules, count, modules[i].map);
     free(modules);
-    json_decref(r.config);
+    peft_config_close(&r.config);
     return err->status;
 }

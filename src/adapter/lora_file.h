@@ -6,8 +6,8 @@
  *                      before version 0.20 .processor.to_q_lora.down.weight and so on, of the attention's module
  *     kohya            lora_unet_MODULE.lora_down.weight, .lora_up.weight, .alpha; dots of MODULE are underscores
  * MODULE is a map of this program's network, or of diffusers' (model/file/aliases.h); several of those may be parts of one map
- * here, whose rank is then the sum of theirs. The scale is alpha / r: alpha of the file, else of adapter_config.json beside it
- * (lora_alpha, use_rslora), else r.
+ * here, whose rank is then the sum of theirs. The scale is alpha / r: alpha of the file, else of PEFT's description in it or
+ * beside it (adapter/peft_config.h), else r.
  * Sources: huggingface/peft utils/save_and_load.py, huggingface/diffusers utils/state_dict_utils.py, kohya-ss/sd-scripts
  * networks/lora.py. */
 #ifndef ADAPTER_LORA_FILE_H
@@ -53,7 +53,7 @@ dt_status lora_read(lora_pairs *out, const tensor_file *f, const tensor_file *ba
 
 /* Writes the LoRA of an open file for another program: in PEFT's layouts as a folder `output` of adapter_model.safetensors and
  * adapter_config.json, in kohya's as that file; for diffusers, of a network that has a pipeline_prefix, as a folder of
- * LORA_PIPELINE_WEIGHTS, whose matrices B hold the scale. `base` and `base_path` are of the model it belongs to. Rows of the network that
+ * LORA_PIPELINE_WEIGHTS, whose matrices B hold the scale and which all have one rank. `base` and `base_path` are of the model it belongs to. Rows of the network that
  * trained with it go along where the layout has the network's own names; *left_out says whether some did not. */
 dt_status lora_convert(const tensor_file *f, const tensor_file *base, const char *base_path, const model_kind *kind,
                        dt_adapter_format format, dt_file_dtype dtype, const char *output, bool *left_out,

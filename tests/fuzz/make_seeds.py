@@ -129,6 +129,9 @@ def adapters():
         ("transformer.transformer_blocks.0.attn1.to_q.lora_B.weight", "F32", [4, 1], "0.2"),
     ]
     seed("adapter", "peft", lines(lora), '{"lora_alpha": 4, "use_rslora": true, "r": 2, "peft_type": "LORA"}', "")
+    exceptions = {"rank_pattern": {"attn.qkv": 2, "^b(l)ocks.[0-9]+.x": 7}, "alpha_pattern": {"x|.*\\.qkv": 3, "a": 1}}
+    seed("adapter", "peft_exceptions", lines(lora), json.dumps({"lora_alpha": 4, "r": 5, **exceptions}), "")
+    seed("adapter", "described", lines(lora, lora_adapter_metadata='{"unet.r":2,"unet.alpha_pattern":{"qkv":3}}'), "", "")
     seed("adapter", "kohya", lines(kohya), "", "")
     seed("adapter", "diffusers", lines(diffusers), "", lines(dit(), **{"difftune.heads": "1"}))
     seed(
