@@ -99,6 +99,11 @@ static bool draws_no_grid(const dt_settings *s)
     return s->sample_steps == 0;
 }
 
+static bool validates_nothing(const dt_settings *s)
+{
+    return s->validation_steps == 0;
+}
+
 static bool measures_no_distance(const dt_settings *s)
 {
     return s->eval_steps == 0;
@@ -221,6 +226,7 @@ static const unused unused_keys[] = {
     {SETTINGS_IDEAL, has_model, "resolution", "is for an ideal without pretrained_model, which has its own", true},
     {SETTINGS_IDEAL, has_no_model, "file_weights num_heads adapter_weights mixed_precision device", "pretrained_model",
      false},
+    {SETTINGS_TRAIN, validates_nothing, "validation_count", "validation_steps", false},
     {SETTINGS_TRAIN, measures_no_distance, "feature feature_weights inception_resize inception_score_parts eval_count",
      "eval_steps", false},
     {SETTINGS_TRAIN, measures_no_convergence, "convergence_count convergence_threshold", "convergence_steps", false},

@@ -10,7 +10,10 @@ enum { SMALL_THINGS = 2 << 20 };
 
 enum { ARENAS = sizeof((ctx *)0)->numbers / sizeof((ctx *)0)->numbers[0] };
 
-int64_t need_bytes(const ctx *c, int64_t beside)
+/* Bytes of this process's own memory (resident memory that is no file's) at the peak of work that has been rehearsed
+ * (tensor/rehearsal.h) and takes `beside` more bytes outside the arenas. Right within 5 %, or 8 MiB where that is more: what
+ * libraries take for themselves, of which a few MiB are counted, is not known. Mapped files are not counted. */
+static int64_t need_bytes(const ctx *c, int64_t beside)
 {
     const arena *const arenas[ARENAS] = {&c->model, &c->step, &c->scratch, &c->pass};
     int64_t bytes = process_own_memory() + beside + SMALL_THINGS;

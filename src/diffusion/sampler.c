@@ -16,7 +16,7 @@ denoiser_choice denoiser_always(const denoiser *d)
     return (denoiser_choice){.count = 1, .entry = {{.denoiser = d}}};
 }
 
-const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, int64_t i)
+static const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, int64_t i)
 {
     int e = choice->count - 1;
     while (e > 0 && choice->entry[e].from > i) e--;

@@ -22,7 +22,6 @@ typedef struct denoiser_choice {
 
 /* One denoiser for every step. */
 denoiser_choice denoiser_always(const denoiser *d);
-const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, int64_t i);
 
 /* eps = other + scale (conditional - other) + nag_scale (conditional - timeless) on the guided channels, at the steps whose t lies
  * in the interval; elsewhere the conditional answer alone. The paper's formula has w = scale - 1. `timeless` is what the model says

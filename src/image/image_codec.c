@@ -3,7 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
-const char *image_format_title(image_format format)
+/* "JPEG", "PNG", "WebP" and so on. */
+static const char *image_format_title(image_format format)
 {
     static const char *const title[IMAGE_FORMAT_COUNT] = {"JPEG", "PNG", "WebP", "BMP", "GIF", "TIFF", "AVIF"};
     return title[format];

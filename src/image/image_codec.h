@@ -29,9 +29,6 @@ bool image_is_bmp(const uint8_t *data, size_t size);
 bool image_is_tiff(const uint8_t *data, size_t size);
 bool image_is_avif(const uint8_t *data, size_t size);
 
-/* "JPEG", "PNG", "WebP" and so on. */
-const char *image_format_title(image_format format);
-
 /* "NAME: broken FORMAT: why"; DT_ERR_MEMORY where memory was out, which libraries tell as damage (errno is 0 when decoding begins). */
 dt_status image_job_broken(const image_job *job, const char *why);
 

@@ -142,8 +142,6 @@ typedef struct numbered {
     int64_t limit; /* numbers are below it */
 } numbered;
 
-enum { NUMBER_MAX = 1 << 24 };
-
 static bool read_number(int64_t *number, const char *text, int64_t most)
 {
     char *end;

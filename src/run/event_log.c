@@ -11,7 +11,7 @@
 
 #include "file/file.h"
 
-enum { RECORD_HEAD_BYTES = 12, RECORD_TAIL_BYTES = 4, NAME_TRIES = 1000 };
+enum { NAME_TRIES = 1000 };
 
 /* Field numbers of the messages. */
 enum { EVENT_WALL_TIME = 1, EVENT_STEP = 2, EVENT_FILE_VERSION = 3, EVENT_SUMMARY = 5, EVENT_SESSION_LOG = 7 };

@@ -131,7 +131,6 @@ static const struct {
     {"num_images_per_prompt", "num_samples", NULL},
     {"scheduler", "sampler", NULL},
     {"sampling_method", "sampler", NULL},
-    {"num_sampling_steps", "num_inference_steps", NULL},
     {"path_type", "process", NULL},
     {"prediction", "process", NULL},
     {"prediction_type", "process", NULL},

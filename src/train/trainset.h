@@ -102,8 +102,7 @@ typedef enum train_values {
     TRAIN_M,
     TRAIN_V,
     TRAIN_GRADIENTS,
-    TRAIN_POWERS, /* and on: the power-function averages, in their order */
-    TRAIN_VALUES = TRAIN_POWERS + POWER_LENGTHS_MAX
+    TRAIN_POWERS, /* and on, to TRAIN_POWERS + POWER_LENGTHS_MAX - 1: the power-function averages, in their order */
 } train_values;
 
 /* Values of a row where they lie, as many as `kept` says of moments and averages; of narrow ones none (NULL). */

@@ -162,7 +162,7 @@ dt_status params_source(ctx *c, tensor_source *out, const param *row, real *numb
     return DT_OK;
 }
 
-int64_t params_largest(const params *p)
+static int64_t params_largest(const params *p)
 {
     int64_t largest = 0;
     for (int i = 0; i < p->count; i++) {

@@ -49,8 +49,6 @@ typedef struct params_room {
     real *turned;    /* the same in the order of files */
 } params_room;
 
-int64_t params_largest(const params *p);
-
 /* One source of `numbers` with name and shape of a row. */
 dt_status params_source(ctx *c, tensor_source *out, const param *row, real *numbers, safetensors_dtype dtype,
                         params_room *room);

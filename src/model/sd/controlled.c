@@ -12,7 +12,9 @@ typedef struct controlled {
     char base_sha256[65];
 } controlled;
 
-tensor *controlled_forward(ctx *c, const unet *base, const controlnet *m, tensor *x, const real t[], const condition *k)
+/* out[N,Cout,H,W] as unet_forward's. The UNet's way down is never recorded and leaves the skips alone. */
+static tensor *forward_both(ctx *c, const unet *base, const controlnet *m, tensor *x, const real t[],
+                            const condition *k)
 {
     unet_inner told;
     if (ctx_failed(c)) return NULL;
@@ -31,7 +33,7 @@ tensor *controlled_forward(ctx *c, const unet *base, const controlnet *m, tensor
 static tensor *forward(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)
 {
     const controlled *s = d->self;
-    return k->control ? controlled_forward(c, s->base->self, s->net, x, t, k) : denoiser_forward(c, s->base, x, t, k);
+    return k->control ? forward_both(c, s->base->self, s->net, x, t, k) : denoiser_forward(c, s->base, x, t, k);
 }
 
 static tensor *features(ctx *c, const denoiser *d, tensor *x, const real t[], const condition *k)

@@ -11,8 +11,4 @@
  * empty. */
 dt_status controlled_denoiser(ctx *c, denoiser *d, const denoiser *base, controlnet *m, const char *base_sha256);
 
-/* out[N,Cout,H,W] as unet_forward's. The UNet's way down is never recorded and leaves the skips alone. */
-tensor *controlled_forward(ctx *c, const unet *base, const controlnet *m, tensor *x, const real t[],
-                           const condition *k);
-
 #endif

@@ -151,7 +151,7 @@ static void resnet_on_tape(ctx *c, const void *weights, tensor *const in[], tens
     out[0] = op_add(c, w->shortcut.w ? lin(c, &w->shortcut, x, 0) : x, h);  /* [N,H,W,O] */
 }
 
-tensor *unet_run_resnet(ctx *c, const unet_resnet *w, tensor *x, tensor *beside, tensor *time)
+static tensor *run_resnet(ctx *c, const unet_resnet *w, tensor *x, tensor *beside, tensor *time)
 {
     return unet_run(c, resnet_on_tape, w, (tensor *[]){x, beside, time}, 3);
 }
@@ -189,15 +189,15 @@ static void transformer_on_tape(ctx *c, const void *weights, tensor *const in[],
     if (!ctx_failed(c)) out[0] = op_add(c, x, op_reshape(c, h, 4, x->dim));
 }
 
-tensor *unet_run_transformer(ctx *c, const unet_transformer *w, tensor *x, tensor *context)
+static tensor *run_transformer(ctx *c, const unet_transformer *w, tensor *x, tensor *context)
 {
     return unet_run(c, transformer_on_tape, w, (tensor *[]){x, context}, 2);
 }
 
 tensor *unet_run_layer(ctx *c, const unet_layer *l, tensor *x, tensor *beside, tensor *time, tensor *context)
 {
-    x = unet_run_resnet(c, &l->resnet, x, beside, time);
-    return l->transformer ? unet_run_transformer(c, l->transformer, x, context) : x;
+    x = run_resnet(c, &l->resnet, x, beside, time);
+    return l->transformer ? run_transformer(c, l->transformer, x, context) : x;
 }
 
 tensor *unet_convolve(ctx *c, const unet_conv *w, tensor *x)

@@ -89,8 +89,6 @@ void unet_add_layer(unet_maker *k, unet_layer *l, int64_t out, int64_t in, int64
 tensor *unet_run(ctx *c, tape_function *f, const void *weights, tensor *const in[], int in_count);
 /* [N,H,W,O] of x[N,H,W,I]; beside (may be NULL) [N,H,W,I'] is put behind x's channels first. */
 tensor *unet_run_layer(ctx *c, const unet_layer *l, tensor *x, tensor *beside, tensor *time, tensor *context);
-tensor *unet_run_resnet(ctx *c, const unet_resnet *w, tensor *x, tensor *beside, tensor *time);
-tensor *unet_run_transformer(ctx *c, const unet_transformer *w, tensor *x, tensor *context);
 
 /* y[N,H,W,O] */
 tensor *unet_convolve(ctx *c, const unet_conv *w, tensor *x);
