@@ -101,7 +101,7 @@ static bool draws_no_grid(const dt_settings *s)
 
 static bool validates_nothing(const dt_settings *s)
 {
-    return s->validation_steps == 0;
+    return s->validation_steps == 0 && s->psi != DT_PSI_MEASURED;
 }
 
 static bool measures_no_distance(const dt_settings *s)
