@@ -28,15 +28,17 @@ typedef struct adapter_file {
 typedef struct adapter_files {
     adapter_file *file;
     int count;
-    arena memory;      /* of what is put in place of a model's tensors; empty until something is */
-    char identity[65]; /* hash of files and weights; "" where there are none */
+    arena memory;            /* of what is put in place of a model's tensors; empty until something is */
+    dt_file_weights weights; /* of a run's checkpoint the trained rows, or their averages */
+    char identity[65];       /* hash of files and weights; "" where there are none */
 } adapter_files;
 
-/* The adapter in a folder: its file, or that in the folder final/ of a run. False: there is none. */
-bool adapter_path(char out[DT_PATH_MAX], const char *path);
+/* The adapter in a folder: its file, that in the folder final/ of a run, or of a checkpoint of such a run (ADAPTER_CONFIG lies in it) the
+ * averaged rows, where they are asked for the trained ones. False: there is none. */
+bool adapter_path(char out[DT_PATH_MAX], const char *path, dt_file_weights weights);
 
-/* None yet. After a failure of it or of what follows *j may be closed. */
-dt_status adapter_files_open(adapter_files *j, dt_error *err);
+/* None yet; of checkpoints `weights` are wanted. After a failure of it or of what follows *j may be closed. */
+dt_status adapter_files_open(adapter_files *j, dt_file_weights weights, dt_error *err);
 void adapter_files_close(adapter_files *j);
 
 /* Opens one more: a file, or a folder as adapter_path has it. */

@@ -54,7 +54,7 @@ static json_t *describe_run(const char *folder, const char *run_json, dt_error *
     if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++) json_add(&checkpoints, json_string(names.name[i]));
     file_names_free(&names);
-    if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder)))
+    if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder, DT_FILE_WEIGHTS_AUTO)))
         final = describe_weights(path, err);
     return json_pack("{s:s, s:s, s:o*, s:o, s:o*}", "kind", "run", "path", folder, "run", run, "checkpoints",
                      checkpoints, "final", final);
@@ -89,7 +89,7 @@ static bool is_adapter(const char *path)
     tensor_file f;
     dt_error unreadable = {0};
     bool joins = false;
-    if (file_is_folder(path)) return adapter_path(inside, path);
+    if (file_is_folder(path)) return adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO);
     if (tensor_file_open(&f, path, &unreadable) != DT_OK) return false;
     joins = adapter_kind_of_file(&f) != NULL;
     tensor_file_close(&f);
@@ -102,7 +102,8 @@ static dt_status open_weights(model_file *f, const char *path, bool adapters, dt
     char inside[DT_PATH_MAX];
     *f = (model_file){0};
     if (!adapters) return model_file_open(f, path, model_kinds_files, err);
-    if (!file_is_folder(path) || !adapter_path(inside, path)) snprintf(inside, sizeof inside, "%s", path);
+    if (!file_is_folder(path) || !adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO))
+        snprintf(inside, sizeof inside, "%s", path);
     return tensor_file_open(&f->tensors, inside, err);
 }
 
