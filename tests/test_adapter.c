@@ -193,6 +193,25 @@ static void a_checkpoint_of_each_kind_is_a_model_and_an_adapter(void **state)
     }
 }
 
+/* Its base is the first one's base with that one joined, by which it is known. */
+static void an_adapter_on_top_of_another_is_a_model(void **state)
+{
+    (void)state;
+    float lower[OUT], upper[OUT], of_checkpoint[OUT];
+    dt_settings s = settings_of("lower", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    s = settings_of("upper", DT_ADAPTER_LORA);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("lower"));
+    fixture_train_to_the_end(&s);
+    predict(temp_path("lower"), NULL, lower);
+    predict(temp_path("upper"), NULL, upper);
+    assert_true(difference(lower, upper) > 1e-3);
+    predict_as(temp_path_in("upper", "checkpoints/step-00000004"), NULL, DT_FILE_WEIGHTS_MODEL, of_checkpoint);
+    assert_memory_equal(upper, of_checkpoint, sizeof upper);
+    fixture_remove("upper");
+    fixture_remove("lower");
+}
+
 /* Of versions that wrote no description of the adapter into its checkpoints. */
 static void a_checkpoint_without_its_description_says_what_to_do(void **state)
 {
@@ -573,6 +592,7 @@ int main(void)
         cmocka_unit_test(as_much_trains_as_in_the_paper),
         cmocka_unit_test(a_run_of_each_kind_is_resumed_and_is_a_model),
         cmocka_unit_test(a_checkpoint_of_each_kind_is_a_model_and_an_adapter),
+        cmocka_unit_test(an_adapter_on_top_of_another_is_a_model),
         cmocka_unit_test(a_checkpoint_without_its_description_says_what_to_do),
         cmocka_unit_test(an_adapter_brings_the_names_of_its_classes),
         cmocka_unit_test(each_kind_trains_in_bf16),

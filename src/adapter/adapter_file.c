@@ -113,6 +113,7 @@ dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weig
     }
     *a = (adapter_file){.weight = weight, .kind = kind_of(tensors), .tensors = *tensors};
     snprintf(a->path, sizeof a->path, "%s", tensors->path);
+    memcpy(a->before, j->identity, sizeof a->before);
     j->count++;
     if (any_name(tensors, "unet:*:up"))
         error_set(err, DT_ERR_UNSUPPORTED,
@@ -208,16 +209,13 @@ bool adapter_files_know_their_base(const adapter_files *j)
     return false;
 }
 
-dt_status adapter_files_check_base(const adapter_files *j, const char *base, const char *sha256, dt_error *err)
+dt_status adapter_file_check_base(const adapter_file *a, const char *base, const char *sha256, const char *joined,
+                                  dt_error *err)
 {
-    for (int i = 0; i < j->count; i++) {
-        const char *said = tensor_file_metadata(&j->file[i].tensors, ADAPTER_BASE);
-        if (said && said[0] && strcmp(said, sha256))
-            return error_set(err, DT_ERR_ARG,
-                             "%s: trained on another base than %s (SHA-256 %.12s.., this one's is %.12s..)",
-                             j->file[i].path, base, said, sha256);
-    }
-    return DT_OK;
+    const char *said = tensor_file_metadata(&a->tensors, ADAPTER_BASE);
+    if (!said || !said[0] || !strcmp(said, sha256) || !strcmp(said, joined)) return err->status;
+    return error_set(err, DT_ERR_ARG, "%s: trained on another base than %s (SHA-256 %.12s.., this one's is %.12s..)",
+                     a->path, base, said, sha256);
 }
 
 /* ---- merging ---- */
@@ -541,7 +539,7 @@ dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d)
 
 const char *adapter_prefix(const adapter_plan *plan)
 {
-    return plan->kind == DT_ADAPTER_LORA ? "base_model.model." : "";
+    return plan->kind == DT_ADAPTER_LORA ? PEFT_PREFIX : "";
 }
 
 static json_t *list_of(const char *words)

@@ -17,11 +17,14 @@
 /* Names of PEFT: of the file in a folder, and what says how it was made. */
 #define ADAPTER_WEIGHTS "adapter_model.safetensors"
 #define ADAPTER_CONFIG  "adapter_config.json"
+/* What PEFT puts before the names of a network's rows. */
+#define PEFT_PREFIX "base_model.model."
 
 typedef struct adapter_file {
     char path[DT_PATH_MAX];
     double weight;
     dt_adapter kind;
+    char before[65]; /* the identity of those that were joined before it */
     tensor_file tensors;
 } adapter_file;
 
@@ -53,8 +56,9 @@ dt_status adapter_files_add_list(adapter_files *j, const char *list, dt_error *e
 /* Whether one of them was made for a base that it knows by its hash. */
 bool adapter_files_know_their_base(const adapter_files *j);
 
-/* DT_ERR_ARG naming the first that was made for another one. */
-dt_status adapter_files_check_base(const adapter_files *j, const char *base, const char *sha256, dt_error *err);
+/* DT_ERR_ARG where the adapter was made neither for this base nor for that with those before it. */
+dt_status adapter_file_check_base(const adapter_file *a, const char *base, const char *sha256, const char *joined,
+                                  dt_error *err);
 
 /* Merges into the tensors of a viewed model file, in their order. `names` are other programs' for the same network; may be NULL. The
  * files must stay open while the tensors are used. DT_ERR_SHAPE naming what does not fit. */

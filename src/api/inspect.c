@@ -96,7 +96,7 @@ static bool is_adapter(const char *path)
     return joins;
 }
 
-/* A file of adapters has no network to be narrowed to. */
+/* A file of adapters has no network to be narrowed to, but names of PEFT's, which those of a checkpoint are not. */
 static dt_status open_weights(model_file *f, const char *path, bool adapters, dt_error *err)
 {
     char inside[DT_PATH_MAX];
@@ -104,7 +104,8 @@ static dt_status open_weights(model_file *f, const char *path, bool adapters, dt
     if (!adapters) return model_file_open(f, path, model_kinds_files, err);
     if (!file_is_folder(path) || !adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO))
         snprintf(inside, sizeof inside, "%s", path);
-    return tensor_file_open(&f->tensors, inside, err);
+    if (tensor_file_open(&f->tensors, inside, err) == DT_OK) tensor_file_enter(&f->tensors, PEFT_PREFIX);
+    return err->status;
 }
 
 static bool same_shape(const tensor_entry *a, const tensor_entry *b)

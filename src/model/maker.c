@@ -418,15 +418,26 @@ static dt_status open_control(model_file *f, const model_choice *k, dt_error *er
 
 /* ---- opening ---- */
 
+/* An adapter may have been trained beside others or on top of them. */
+static dt_status check_bases(const model_file *f, dt_error *err)
+{
+    for (int i = 0; i < f->adapters.count && err->status == DT_OK; i++) {
+        const adapter_file *a = &f->adapters.file[i];
+        file_hash alone = f->hash, joined = f->hash;
+        tell_apart(alone.hex, f, "");
+        tell_apart(joined.hex, f, a->before);
+        adapter_file_check_base(a, f->path, alone.hex, joined.hex, err);
+    }
+    return err->status;
+}
+
 /* Their base is looked at first: what would not fit was most likely made for another one. */
 static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *err)
 {
     adapter_files *j = &f->adapters;
     if (adapter_files_know_their_base(j)) {
         tensor_file_sha256(&f->hash, &f->tensors);
-        file_hash hash = f->hash;
-        tell_apart(hash.hex, f, "");
-        if (adapter_files_check_base(j, f->path, hash.hex, err) != DT_OK) return err->status;
+        if (check_bases(f, err) != DT_OK) return err->status;
     }
     for (int i = 0; i < j->count; i++)
         tell(k, "%.600s: adapter %s, weight %g", j->file[i].path, adapter_kind_of_file(&j->file[i].tensors),
