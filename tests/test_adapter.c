@@ -44,15 +44,20 @@ static void predict_of(ctx *c, const denoiser *d, float out[OUT])
 }
 
 /* Of a model with adapters; NULL: none. */
-static void predict(const char *model, const char *adapters, float out[OUT])
+static void predict_as(const char *model, const char *adapters, dt_file_weights weights, float out[OUT])
 {
     ctx c;
     denoiser d;
+    const model_choice k = {.adapters = adapters, .weights = weights};
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    if (denoiser_load_as(&c, &d, NULL, model, &(model_choice){.adapters = adapters}, model_kinds_all) != DT_OK)
-        fail_msg("%s", c.error.message);
+    if (denoiser_load_as(&c, &d, NULL, model, &k, model_kinds_all) != DT_OK) fail_msg("%s", c.error.message);
     predict_of(&c, &d, out);
     ctx_close(&c);
+}
+
+static void predict(const char *model, const char *adapters, float out[OUT])
+{
+    predict_as(model, adapters, DT_FILE_WEIGHTS_AUTO, out);
 }
 
 /* The same with the adapter at its sites, as it was trained, whatever its kind. */
@@ -165,6 +170,91 @@ static void a_run_of_each_kind_is_resumed_and_is_a_model(void **state)
         fixture_remove("whole");
         fixture_remove("parts");
     }
+}
+
+/* Alone or beside its base, with its trained rows or their averages: the last one is what the run ends in. */
+static void a_checkpoint_of_each_kind_is_a_model_and_an_adapter(void **state)
+{
+    (void)state;
+    for (int k = 0; k < KINDS; k++) {
+        float of_run[OUT], trained[OUT], averaged[OUT], beside[OUT];
+        char at[DT_PATH_MAX];
+        dt_settings s = settings_of("whole", kinds[k]);
+        fixture_train_to_the_end(&s);
+        snprintf(at, sizeof at, "%s", temp_path_in("whole", "checkpoints/step-00000004"));
+        predict(temp_path("whole"), NULL, of_run);
+        predict_as(at, NULL, DT_FILE_WEIGHTS_MODEL, trained);
+        assert_memory_equal(of_run, trained, sizeof of_run);
+        predict_as(at, NULL, DT_FILE_WEIGHTS_EMA, averaged);
+        assert_true(difference(averaged, trained) > 1e-6);
+        predict_as(s.pretrained_model, at, DT_FILE_WEIGHTS_AUTO, beside);
+        assert_memory_equal(averaged, beside, sizeof averaged);
+        fixture_remove("whole");
+    }
+}
+
+/* Its base is the first one's base with that one joined, by which it is known. */
+static void an_adapter_on_top_of_another_is_a_model(void **state)
+{
+    (void)state;
+    float lower[OUT], upper[OUT], of_checkpoint[OUT];
+    dt_settings s = settings_of("lower", DT_ADAPTER_LORA);
+    fixture_train_to_the_end(&s);
+    s = settings_of("upper", DT_ADAPTER_LORA);
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("lower"));
+    fixture_train_to_the_end(&s);
+    predict(temp_path("lower"), NULL, lower);
+    predict(temp_path("upper"), NULL, upper);
+    assert_true(difference(lower, upper) > 1e-3);
+    predict_as(temp_path_in("upper", "checkpoints/step-00000004"), NULL, DT_FILE_WEIGHTS_MODEL, of_checkpoint);
+    assert_memory_equal(upper, of_checkpoint, sizeof upper);
+    fixture_remove("upper");
+    fixture_remove("lower");
+}
+
+/* Of versions that wrote no description of the adapter into its checkpoints. */
+static void a_checkpoint_without_its_description_says_what_to_do(void **state)
+{
+    (void)state;
+    ctx c;
+    denoiser d;
+    char at[DT_PATH_MAX];
+    dt_settings s = settings_of("whole", DT_ADAPTER_BITFIT);
+    fixture_train_to_the_end(&s);
+    snprintf(at, sizeof at, "%s", temp_path_in("whole", "checkpoints/step-00000004"));
+    assert_int_equal(remove(temp_path_in("whole", "checkpoints/step-00000004/adapter_config.json")), 0);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(denoiser_load(&c, &d, NULL, at, model_kinds_all), DT_ERR_UNSUPPORTED);
+    assert_says(c.error.message, "give it as adapter_weights");
+    error_clear(&c.error);
+    const model_choice k = {.adapters = at};
+    assert_int_equal(denoiser_load_as(&c, &d, NULL, s.pretrained_model, &k, model_kinds_all), DT_ERR_IO);
+    assert_says(c.error.message, "adapter_config.json");
+    ctx_close(&c);
+    fixture_remove("whole");
+}
+
+/* As many classes as the base has, with other names: the model's are the adapter's. */
+static void an_adapter_brings_the_names_of_its_classes(void **state)
+{
+    (void)state;
+    ctx c;
+    denoiser d;
+    model_info info;
+    fixture_images("other", FIXTURE_CLASSES, 2, FIXTURE_SIZE, 3);
+    assert_int_equal(rename(temp_path_in("other", "c0"), temp_path_in("other", "z")), 0);
+    dt_settings s = settings_of("whole", DT_ADAPTER_LORA);
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("other"));
+    fixture_train_to_the_end(&s);
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
+    assert_int_equal(denoiser_load(&c, &d, &info, temp_path("whole"), model_kinds_all), DT_OK);
+    assert_int_equal(info.class_name_count, 3);
+    assert_string_equal(info.class_name[0], "c1");
+    assert_string_equal(info.class_name[2], "z");
+    model_info_free(&info);
+    ctx_close(&c);
+    fixture_remove("whole");
+    fixture_remove("other");
 }
 
 /* Products of bfloat16 operands, and arrays of them where the machine has such: near to what f32 gives, whatever joins where. */
@@ -501,6 +591,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_much_trains_as_in_the_paper),
         cmocka_unit_test(a_run_of_each_kind_is_resumed_and_is_a_model),
+        cmocka_unit_test(a_checkpoint_of_each_kind_is_a_model_and_an_adapter),
+        cmocka_unit_test(an_adapter_on_top_of_another_is_a_model),
+        cmocka_unit_test(a_checkpoint_without_its_description_says_what_to_do),
+        cmocka_unit_test(an_adapter_brings_the_names_of_its_classes),
         cmocka_unit_test(each_kind_trains_in_bf16),
         cmocka_unit_test(only_what_trains_is_kept),
         cmocka_unit_test(every_layout_is_the_same_adapter),

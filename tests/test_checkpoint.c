@@ -826,6 +826,75 @@ static void no_step_is_logged_twice_however_often_a_run_stops(void **state)
     fixture_remove("once");
 }
 
+/* ---- as a model to start from ---- */
+
+/* Classes c1, c2 and z, which stand at other places than in data/. */
+static void make_other_classes(void)
+{
+    fixture_images("other", FIXTURE_CLASSES, 2, FIXTURE_SIZE, 3);
+    assert_int_equal(rename(in_run("other", "c0"), in_run("other", "z")), 0);
+}
+
+static void expect_start(const char *inside, const char *says)
+{
+    dt_settings s = fixture_settings("tuned");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", in_run("start", inside));
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("other"));
+    s.max_train_steps = 1;
+    fixture_train_to_the_end(&s);
+    assert_says(fixture_log, says);
+    assert_null(strstr(fixture_log, "does not say what it is"));
+    fixture_remove("tuned");
+}
+
+/* Its files hold neither the names of the classes nor what made them: run.json does, and so do files of earlier versions. */
+static void a_checkpoint_is_known_by_what_its_run_says(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"", "/ema.safetensors", "/model.safetensors"};
+    dt_settings s = settings_of("start");
+    fixture_train_to_the_end(&s);
+    make_other_classes();
+    for (int i = 0; i < 3; i++) {
+        char inside[96];
+        snprintf(inside, sizeof inside, "checkpoints/step-00000006%s", files[i]);
+        expect_start(inside, "2 with the name of a class of the model keep its row, 1 new");
+    }
+    fixture_remove("start");
+    fixture_remove("other");
+}
+
+static void rows_of_classes_without_names_are_said_to_go_by_their_places(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("start");
+    s.metadata = false;
+    fixture_train_to_the_end(&s);
+    dt_settings k = fixture_settings("tuned");
+    snprintf(k.pretrained_model, sizeof k.pretrained_model, "%s", temp_path("start"));
+    k.max_train_steps = 1;
+    fixture_train_to_the_end(&k);
+    assert_says(fixture_log, "all 3 rows are kept by position; row 0 goes on as c0");
+    fixture_remove("tuned");
+    fixture_remove("start");
+}
+
+static void a_part_of_a_run_is_refused_with_the_run_in_hand(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"final", "checkpoints"};
+    dt_settings s = settings_of("start");
+    fixture_train_to_the_end(&s);
+    for (int i = 0; i < 2; i++) {
+        dt_settings k = fixture_settings("tuned");
+        snprintf(k.pretrained_model, sizeof k.pretrained_model, "%s", in_run("start", parts[i]));
+        assert_int_equal(fixture_train(&k, -1), DT_ERR_IO);
+        assert_says(fixture_message, "lies in the folder of a run");
+        assert_says(fixture_message, "/start");
+    }
+    fixture_remove("start");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3) return child(argv[1], argv[2]);
@@ -856,6 +925,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_is_written_before_everything_is_read),
         cmocka_unit_test(the_set_of_a_loss_is_called_what_it_is),
         cmocka_unit_test(no_step_is_logged_twice_however_often_a_run_stops),
+        cmocka_unit_test(a_checkpoint_is_known_by_what_its_run_says),
+        cmocka_unit_test(rows_of_classes_without_names_are_said_to_go_by_their_places),
+        cmocka_unit_test(a_part_of_a_run_is_refused_with_the_run_in_hand),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);
 }

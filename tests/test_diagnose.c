@@ -308,6 +308,32 @@ static void the_same_bits_come_out_again_over_an_earlier_diagnosis(void **state)
     json_decref(found);
 }
 
+/* Files that cannot be read are no pictures of the plan; where not all are tried, the others are taken to be alike. */
+static void what_cannot_be_read_is_not_counted(void **state)
+{
+    (void)state;
+    fixture_images("broken", 1, 12, FIXTURE_SIZE, 4);
+    for (int i = 0; i < 12; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "broken/c0/%03d-.png", i);
+        temp_write(name, "x", 1);
+    }
+    for (int tried = 8; tried <= 64; tried *= 8) {
+        dt_settings s = dit_settings();
+        s.validation_count = tried;
+        snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("broken"));
+        fixture_must(dt_diagnose, &s);
+        json_t *found = json_file_read(temp_path("out/diagnosis.json"), &(dt_error){0});
+        assert_int_equal(json_integer_value(json_object_get(found, "pictures")), 12);
+        json_decref(found);
+    }
+    dt_settings s = dit_settings();
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("broken"));
+    snprintf(s.validation_data, sizeof s.validation_data, "%s", temp_path("held"));
+    fixture_must(dt_diagnose, &s);
+    assert_says(fixture_log, "24 files; none is opened");
+}
+
 static void a_bank_is_measured_in_place_of_samples(void **state)
 {
     (void)state;
@@ -370,6 +396,7 @@ int main(void)
         OF_DIT(what_it_writes_train_takes),
         OF_DIT(the_same_bits_come_out_again_over_an_earlier_diagnosis),
         OF_DIT(a_bank_is_measured_in_place_of_samples),
+        OF_DIT(what_cannot_be_read_is_not_counted),
         OF_DIT(a_stop_leaves_nothing),
         OF_DIT(bad_input_is_one_line),
     };

@@ -172,6 +172,26 @@ static void refused(denoiser *d, const dt_settings *s, dt_status status, const c
     error_clear(&c.error);
 }
 
+/* A file of one line is that line; of more it is refused. */
+static void a_negative_prompt_may_be_the_line_of_a_file(void **state)
+{
+    (void)state;
+    static float of_text[COUNT * PIXELS], of_file[COUNT * PIXELS];
+    char sha256[2][65];
+    put_file("away.txt", "mars\n");
+    dt_settings s = settings_of("a cat", "mars");
+    draw(of_text, &s, sha256[0]);
+    s = settings_of("a cat", temp_path("away.txt"));
+    draw(of_file, &s, sha256[1]);
+    assert_memory_equal(of_text, of_file, sizeof of_text);
+    assert_string_equal(sha256[0], sha256[1]);
+    denoiser d = new_denoiser();
+    put_file("away.txt", "mars\na dog\n");
+    refused(&d, &s, DT_ERR_ARG, "one line expected, for all samples; found 2");
+    s = settings_of("a cat", temp_path("missing.txt"));
+    refused(&d, &s, DT_ERR_IO, "missing.txt");
+}
+
 static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
@@ -248,6 +268,8 @@ static void samples_are_drawn_by_prompts(void **state)
     fixture_must(dt_sample, &all);
     assert_true(picture_says("all", 2, "a cat") && picture_says("all", 3, "two dogs, in the snow"));
     assert_false(picture_says("all", 3, "a cat"));
+    assert_true(picture_says("all", 0, "negative prompt blurred"));
+    assert_file_says("all/samples.txt", "negative prompt blurred");
     assert_true(file_exists(temp_path("all/grid.png")));
     assert_int_equal(fixture_call_until(dt_sample, &other, -1), DT_ERR_CONFLICT);
     dt_settings part = sampled("part", temp_path("two.txt"));
@@ -593,6 +615,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_null_context_is_the_negative_prompt, setup, teardown),
         cmocka_unit_test_setup_teardown(the_null_context_of_nothing_is_that_of_the_empty_prompt, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_cut_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_negative_prompt_may_be_the_line_of_a_file, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_are_drawn_by_prompts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bank_is_drawn_by_prompts, setup, teardown),

@@ -606,6 +606,10 @@ static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state
         {"depth: 7\nseed: 1\ndepth: 8\n", ":3:", "depth is set twice"},
         {"lr_scheduler: cosine\nlr-scheduler: linear\n", ":2:", "lr_scheduler is set twice"},
         {"seed: 1\ndepth: [7]\n", ":2:", "depth needs a single value"},
+        {"seed: 1\nema_power: [0.05, [0.1]]\n", ":2:", "ema_power needs a single value"},
+        {"seed: 1\nclasses: [cat, 'a,b']\n", ":2:", "classes: an item of its list is empty or holds a comma"},
+        {"seed: 1\nclasses:\n- cat\n-\n", ":4:", "classes: an item of its list is empty or holds a comma"},
+        {"seed: 1\nclasses: {a: 7}\n", ":2:", "classes needs a single value"},
         {"seed: 1\ndepth: {a: 7}\n", ":2:", "depth needs a single value"},
         {"seed: &x 1\ndepth: *x\n", ":2:", "depth needs a single value"},
         {"seed: 1\ndepth: 7: 8\n", ":2:", "not YAML"},
@@ -618,6 +622,29 @@ static void a_bad_file_is_refused_with_its_line_and_changes_nothing(void **state
         {"title: \"two\\nlines\"\n", ":1:", "title must be printable"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) text_is_refused(bad[i]);
+}
+
+/* A key that holds a list may be given as one; the file that is written has the text of the flag. */
+static void a_list_may_be_a_sequence(void **state)
+{
+    (void)state;
+    static const char text[] = "ema_power: [0.05, 0.1]\nclasses:\n- cat\n- 3-9\nadapter_weights: [a:0.5, b]\n"
+                               "guidance_interval: [100, 700]\ntails: []\n"
+                               "grid:\n  ema_power: [[0.05, 0.1], 0.2]\n";
+    dt_settings s;
+    dt_error err = {0};
+    settings_study study;
+    dt_settings_init(&s);
+    temp_write("settings.yaml", text, strlen(text));
+    if (settings_load(&s, temp_path("settings.yaml"), &err) != DT_OK) fail_msg("%s", err.message);
+    assert_string_equal(s.ema_power, "0.05,0.1");
+    assert_string_equal(s.classes, "cat,3-9");
+    assert_string_equal(s.adapter_weights, "a:0.5,b");
+    assert_string_equal(s.guidance_interval, "100,700");
+    assert_string_equal(s.tails, "");
+    assert_int_equal(settings_study_load(&study, temp_path("settings.yaml"), &err), DT_OK);
+    assert_string_equal(study.axis[0].value.arm[0].override[0].text, "0.05,0.1");
+    settings_study_free(&study);
 }
 
 static void time_that_a_file_takes_is_bounded(void **state)
@@ -836,6 +863,7 @@ int main(void)
         cmocka_unit_test(a_file_changes_only_the_keys_it_names),
         cmocka_unit_test(an_empty_file_changes_nothing),
         cmocka_unit_test(a_bad_file_is_refused_with_its_line_and_changes_nothing),
+        cmocka_unit_test(a_list_may_be_a_sequence),
         cmocka_unit_test(time_that_a_file_takes_is_bounded),
         cmocka_unit_test(a_missing_or_huge_file_is_refused),
         cmocka_unit_test(arms_are_names_with_settings_of_their_own),

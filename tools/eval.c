@@ -14,7 +14,9 @@ static dt_status run(dt_context *ctx, const dt_settings *s, char *const operand[
     if (!isnan(r.inception_score)) printf("IS %.6g +- %.3g  ", r.inception_score, r.inception_score_std);
     if (!isnan(r.kernel_distance)) printf("KID %.6g +- %.3g  ", r.kernel_distance, r.kernel_distance_std);
     if (!isnan(r.precision)) printf("precision %.4f  recall %.4f  ", r.precision, r.recall);
-    if (!isnan(r.copied)) printf("copied %.4f (held-out pictures: %.4f)  ", r.copied, r.copied_held_out);
+    if (!isnan(r.copied)) printf("copied %.4f", r.copied);
+    if (!isnan(r.copied_held_out)) printf(" (held-out pictures: %.4f)", r.copied_held_out);
+    if (!isnan(r.copied)) printf("  ");
     if (!isnan(r.nearest_ratio)) printf("nearest ratio %.4g  ", r.nearest_ratio);
     printf("reference %" PRId64 " images, candidate %" PRId64 " images\n", r.reference_count, r.candidate_count);
     return DT_OK;

@@ -10,6 +10,7 @@
 #include "container/tensor_open.h"
 #include "file/json_file.h"
 #include "model/file/kind.h"
+#include "model/file/of_run.h"
 #include "model/file/params_file.h"
 
 enum { FILES_MAX = 64, ROOM_FOR_SMALL = 1 << 16, TOKENS_MAX = 1 << 20 };
@@ -63,14 +64,26 @@ static bool is_merged(dt_adapter kind)
 
 /* ---- opening ---- */
 
-bool adapter_path(char out[DT_PATH_MAX], const char *path)
+/* A run's (run/checkpoint.h). */
+static bool is_checkpoint(const char *folder)
+{
+    char manifest[DT_PATH_MAX], averages[DT_PATH_MAX];
+    file_join(manifest, folder, "manifest.json");
+    file_join(averages, folder, "ema.safetensors");
+    return file_exists(manifest) && file_exists(averages);
+}
+
+bool adapter_path(char out[DT_PATH_MAX], const char *path, dt_file_weights weights)
 {
     static const char *const inside[] = {ADAPTER_WEIGHTS, "final/" ADAPTER_WEIGHTS};
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
         file_join(out, path, inside[i]);
         if (file_exists(out)) return true;
     }
-    return false;
+    file_join(out, path, ADAPTER_CONFIG);
+    if (!is_checkpoint(path) || !file_exists(out)) return false;
+    file_join(out, path, weights == DT_FILE_WEIGHTS_MODEL ? "model.safetensors" : "ema.safetensors");
+    return file_exists(out);
 }
 
 /* What is joined is known by the hash of all that was joined before it, of its file and of its weight. */
@@ -84,9 +97,9 @@ static void identify(adapter_files *j, const tensor_file *f, double weight)
     memcpy(j->identity, hash.hex, sizeof j->identity);
 }
 
-dt_status adapter_files_open(adapter_files *j, dt_error *err)
+dt_status adapter_files_open(adapter_files *j, dt_file_weights weights, dt_error *err)
 {
-    *j = (adapter_files){.file = calloc(FILES_MAX, sizeof *j->file)};
+    *j = (adapter_files){.file = calloc(FILES_MAX, sizeof *j->file), .weights = weights};
     return j->file ? DT_OK : error_set(err, DT_ERR_MEMORY, "no memory to list adapters");
 }
 
@@ -100,6 +113,7 @@ dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weig
     }
     *a = (adapter_file){.weight = weight, .kind = kind_of(tensors), .tensors = *tensors};
     snprintf(a->path, sizeof a->path, "%s", tensors->path);
+    memcpy(a->before, j->identity, sizeof a->before);
     j->count++;
     if (any_name(tensors, "unet:*:up"))
         error_set(err, DT_ERR_UNSUPPORTED,
@@ -122,14 +136,25 @@ static bool pipeline_path(char out[DT_PATH_MAX], const char *folder)
     return file_exists(out);
 }
 
+static dt_status refuse_folder(const char *path, dt_error *err)
+{
+    if (is_checkpoint(path))
+        return error_set(err, DT_ERR_IO,
+                         "%s: a checkpoint without " ADAPTER_CONFIG
+                         ", of no adapter or of a version that wrote none; its run writes one when it goes on",
+                         path);
+    return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
+}
+
 dt_status adapter_files_add(adapter_files *j, const char *path, double weight, dt_error *err)
 {
     char inside[DT_PATH_MAX];
     tensor_file tensors;
     snprintf(inside, sizeof inside, "%s", path);
-    if (file_is_folder(path) && !adapter_path(inside, path) && !pipeline_path(inside, path))
-        return error_set(err, DT_ERR_IO, "%s: a folder without " ADAPTER_WEIGHTS ", which is no adapter", path);
+    if (file_is_folder(path) && !adapter_path(inside, path, j->weights) && !pipeline_path(inside, path))
+        return refuse_folder(path, err);
     if (tensor_file_open(&tensors, inside, err) != DT_OK) return err->status;
+    of_run_complete(&tensors, err);
     return adapter_files_take(j, &tensors, weight, err);
 }
 
@@ -184,16 +209,13 @@ bool adapter_files_know_their_base(const adapter_files *j)
     return false;
 }
 
-dt_status adapter_files_check_base(const adapter_files *j, const char *base, const char *sha256, dt_error *err)
+dt_status adapter_file_check_base(const adapter_file *a, const char *base, const char *sha256, const char *joined,
+                                  dt_error *err)
 {
-    for (int i = 0; i < j->count; i++) {
-        const char *said = tensor_file_metadata(&j->file[i].tensors, ADAPTER_BASE);
-        if (said && said[0] && strcmp(said, sha256))
-            return error_set(err, DT_ERR_ARG,
-                             "%s: trained on another base than %s (SHA-256 %.12s.., this one's is %.12s..)",
-                             j->file[i].path, base, said, sha256);
-    }
-    return DT_OK;
+    const char *said = tensor_file_metadata(&a->tensors, ADAPTER_BASE);
+    if (!said || !said[0] || !strcmp(said, sha256) || !strcmp(said, joined)) return err->status;
+    return error_set(err, DT_ERR_ARG, "%s: trained on another base than %s (SHA-256 %.12s.., this one's is %.12s..)",
+                     a->path, base, said, sha256);
 }
 
 /* ---- merging ---- */
@@ -257,9 +279,17 @@ static bool is_other_table(const tensor_entry *own, const tensor_entry *e)
     return own->dim_count == 2 && e->dim_count == 2 && own->dims[1] == e->dims[1] && strstr(own->name, "y_embedder");
 }
 
+/* As many others are told by their names. Where the base has none, those of the adapter are taken if its rows are. */
+static bool names_other_classes(const merging *m)
+{
+    const char *classes = tensor_file_metadata(&m->a->tensors, MODEL_CLASSES);
+    const char *own = tensor_file_metadata(m->base, MODEL_CLASSES);
+    return classes && (own ? strcmp(classes, own) != 0 : m->a->weight == 1);
+}
+
 static dt_status take_table(const merging *m, tensor_entry *own, const tensor_entry *e)
 {
-    const char *classes = tensor_file_metadata(&m->a->tensors, "difftune.classes"), *name = own->name;
+    const char *classes = tensor_file_metadata(&m->a->tensors, MODEL_CLASSES), *name = own->name;
     if (m->a->weight != 1)
         return error_set(m->err, DT_ERR_ARG, "%s: has other classes than its base: weight 1 expected, not %g",
                          m->a->path, m->a->weight);
@@ -267,9 +297,9 @@ static dt_status take_table(const merging *m, tensor_entry *own, const tensor_en
     own->name = name;
     if (!m->base->metadata) m->base->metadata = json_object();
     if (classes)
-        json_put(&m->base->metadata, "difftune.classes", json_string(classes));
+        json_put(&m->base->metadata, MODEL_CLASSES, json_string(classes));
     else
-        json_object_del(m->base->metadata, "difftune.classes");
+        json_object_del(m->base->metadata, MODEL_CLASSES);
     if (!m->base->metadata) error_set(m->err, DT_ERR_MEMORY, "%s: no memory for its metadata", m->base->path);
     return m->err->status;
 }
@@ -288,9 +318,9 @@ static dt_status merge_row(const merging *m, const tensor_entry *e, const char *
     tensor_entry *own = find_own(m, name);
     if (!own && !strcmp(name, MODEL_NULL_TIME)) return add_null_time(m, e);
     if (!own) return refuse(m, e->name, "is neither an adapter's nor the network's");
-    if (!same_shape(own, e))
-        return is_other_table(own, e) ? take_table(m, own, e)
-                                      : refuse(m, e->name, "has another shape here: it was made for another base");
+    const bool same = same_shape(own, e);
+    if (is_other_table(own, e) && (!same || names_other_classes(m))) return take_table(m, own, e);
+    if (!same) return refuse(m, e->name, "has another shape here: it was made for another base");
     float *values = own_values(m->j, own, m->err), *changed = NULL;
     const arena_place mark = arena_mark(&m->j->memory);
     if (values) changed = arena_alloc(&m->j->memory, (size_t)e->count * sizeof *changed, m->err);
@@ -509,7 +539,7 @@ dt_status adapter_files_join(ctx *c, const adapter_files *j, denoiser *d)
 
 const char *adapter_prefix(const adapter_plan *plan)
 {
-    return plan->kind == DT_ADAPTER_LORA ? "base_model.model." : "";
+    return plan->kind == DT_ADAPTER_LORA ? PEFT_PREFIX : "";
 }
 
 static json_t *list_of(const char *words)

@@ -17,26 +17,31 @@
 #define ADAPTER_BASE  "difftune.base_sha256"
 /* PEFT's name of the file in a folder, beside which ADAPTER_CONFIG says how it was made. */
 #define ADAPTER_WEIGHTS "adapter_model.safetensors"
+/* What PEFT puts before the names of a network's rows. */
+#define PEFT_PREFIX "base_model.model."
 
 typedef struct adapter_file {
     char path[DT_PATH_MAX];
     double weight;
     dt_adapter kind;
+    char before[65]; /* the identity of those that were joined before it */
     tensor_file tensors;
 } adapter_file;
 
 typedef struct adapter_files {
     adapter_file *file;
     int count;
-    arena memory;      /* of what is put in place of a model's tensors; empty until something is */
-    char identity[65]; /* hash of files and weights; "" where there are none */
+    arena memory;            /* of what is put in place of a model's tensors; empty until something is */
+    dt_file_weights weights; /* of a run's checkpoint the trained rows, or their averages */
+    char identity[65];       /* hash of files and weights; "" where there are none */
 } adapter_files;
 
-/* The adapter in a folder: its file, or that in the folder final/ of a run. False: there is none. */
-bool adapter_path(char out[DT_PATH_MAX], const char *path);
+/* The adapter in a folder: its file, that in the folder final/ of a run, or of a checkpoint of such a run (ADAPTER_CONFIG lies in it) the
+ * averaged rows, where they are asked for the trained ones. False: there is none. */
+bool adapter_path(char out[DT_PATH_MAX], const char *path, dt_file_weights weights);
 
-/* None yet. After a failure of it or of what follows *j may be closed. */
-dt_status adapter_files_open(adapter_files *j, dt_error *err);
+/* None yet; of checkpoints `weights` are wanted. After a failure of it or of what follows *j may be closed. */
+dt_status adapter_files_open(adapter_files *j, dt_file_weights weights, dt_error *err);
 void adapter_files_close(adapter_files *j);
 
 /* Opens one more: a file, or a folder as adapter_path has it. */
@@ -51,8 +56,9 @@ dt_status adapter_files_add_list(adapter_files *j, const char *list, dt_error *e
 /* Whether one of them was made for a base that it knows by its hash. */
 bool adapter_files_know_their_base(const adapter_files *j);
 
-/* DT_ERR_ARG naming the first that was made for another one. */
-dt_status adapter_files_check_base(const adapter_files *j, const char *base, const char *sha256, dt_error *err);
+/* DT_ERR_ARG where the adapter was made neither for this base nor for that with those before it. */
+dt_status adapter_file_check_base(const adapter_file *a, const char *base, const char *sha256, const char *joined,
+                                  dt_error *err);
 
 /* Merges into the tensors of a viewed model file, in their order. `names` are other programs' for the same network; may be NULL. The
  * files must stay open while the tensors are used. DT_ERR_SHAPE naming what does not fit. */

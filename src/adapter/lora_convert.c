@@ -128,10 +128,10 @@ static void add_peft(converting *v, const char *module, const lora_pair *p, int6
     const float *b = p->b + first * p->rank;
     char name[NAME_MAX_BYTES], up[NAME_MAX_BYTES];
     const char *end = end_of_module(module);
-    snprintf(name, sizeof name, "base_model.model.%s.lora_A.weight", module);
-    snprintf(up, sizeof up, "base_model.model.%s.lora_B.weight", module);
+    snprintf(name, sizeof name, PEFT_PREFIX "%s.lora_A.weight", module);
+    snprintf(up, sizeof up, PEFT_PREFIX "%s.lora_B.weight", module);
     add_matrices(v, name, up, p, b, out);
-    if (v->dora) add_magnitudes(v, "base_model.model.", module, p, first, out);
+    if (v->dora) add_magnitudes(v, PEFT_PREFIX, module, p, first, out);
     if (!is_listed(v->targets, end)) json_add(&v->targets, json_string(end));
     v->module[v->module_count++] =
         (peft_module){.name = keep(v, module), .rank = p->rank, .alpha = p->scale * (double)p->rank};
@@ -237,7 +237,7 @@ static void add_rows(converting *v, bool *left_out)
         }
         float *values = arena_alloc(&v->room, (size_t)e->count * sizeof *values, v->err);
         if (!values || tensor_read_finite(values, e, v->err) != DT_OK) return;
-        snprintf(name, sizeof name, "base_model.model.%s", bare);
+        snprintf(name, sizeof name, PEFT_PREFIX "%s", bare);
         add(v, name, e->dim_count, e->dims, values);
         const char *dot = strrchr(bare, '.');
         if (null_time) continue;

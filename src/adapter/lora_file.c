@@ -7,8 +7,8 @@
 
 #include "adapter/peft_config.h"
 
-static const char *const prefixes[] = {"base_model.model.", "transformer.", "unet.",
-                                       "diffusion_model.",  "lora_unet_",   "lora_transformer_"};
+static const char *const prefixes[] = {PEFT_PREFIX,        "transformer.", "unet.",
+                                       "diffusion_model.", "lora_unet_",   "lora_transformer_"};
 static const char *const down_ends[] = {".lora_A.weight", ".lora_down.weight", ".lora.down.weight",
                                         ".lora_A.default.weight", "_lora.down.weight"};
 static const char *const up_ends[] = {".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_B.default.weight",

@@ -56,8 +56,8 @@ static dt_status convert_adapter(ctx *c, const dt_settings *s, const dt_observer
     dt_error *err = &c->error;
     model_choice choice = model_choice_of(s, observer);
     choice.adapters = NULL;
-    if (adapter_files_open(&j, err) == DT_OK && adapter_files_add_list(&j, s->adapter_weights, err) == DT_OK &&
-        j.count != 1)
+    if (adapter_files_open(&j, s->file_weights, err) == DT_OK &&
+        adapter_files_add_list(&j, s->adapter_weights, err) == DT_OK && j.count != 1)
         error_set(err, DT_ERR_ARG, "convert: one adapter at a time, or merge");
     if (err->status == DT_OK && j.file[0].weight != 1)
         error_set(err, DT_ERR_ARG, "adapter_weights %s: a weight is for merge", s->adapter_weights);

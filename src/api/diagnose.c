@@ -110,6 +110,13 @@ static examples_options options_of(diagnosing *k, bool held_out)
     return o;
 }
 
+/* How many pictures a set has: of its files as many as could be read of those that were tried. */
+static int64_t readable(const dataset *d, int64_t at_most)
+{
+    const int64_t tried = at_most > 0 ? least(at_most, d->listed) : d->listed;
+    return llround((double)d->listed * (double)d->count / (double)tried);
+}
+
 static dt_status open_target(diagnosing *k)
 {
     const dt_settings *s = k->s;
@@ -119,10 +126,14 @@ static dt_status open_target(diagnosing *k)
     examples_size train = {0};
     if (examples_open(k->c, &k->examples[TARGET], held_out ? s->validation_data : s->train_data, &o) != DT_OK)
         return k->c->error.status;
-    k->pictures = k->examples[TARGET].pictures.listed;
+    k->pictures = readable(&k->examples[TARGET].pictures, o.at_most);
     of_train.at_most = 0;
-    if (held_out && examples_measure(k->c, &train, s->train_data, &of_train) == DT_OK) k->pictures = train.count;
-    return k->c->error.status;
+    if (!held_out || examples_measure(k->c, &train, s->train_data, &of_train) != DT_OK) return k->c->error.status;
+    k->pictures = train.count;
+    say(k->watch.observer->log, k->watch.observer->user,
+        "%s: %lld files; none is opened, so that each counts as a picture of the plan", s->train_data,
+        (long long)train.count);
+    return DT_OK;
 }
 
 static dt_status open_sets(diagnosing *k)

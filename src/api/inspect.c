@@ -54,7 +54,7 @@ static json_t *describe_run(const char *folder, const char *run_json, dt_error *
     if (run && has(folder, "checkpoints", path) && file_list(&names, path, err) == DT_OK)
         for (size_t i = 0; i < names.count; i++) json_add(&checkpoints, json_string(names.name[i]));
     file_names_free(&names);
-    if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder)))
+    if (run && (has(folder, "final/model.safetensors", path) || adapter_path(path, folder, DT_FILE_WEIGHTS_AUTO)))
         final = describe_weights(path, err);
     return json_pack("{s:s, s:s, s:o*, s:o, s:o*}", "kind", "run", "path", folder, "run", run, "checkpoints",
                      checkpoints, "final", final);
@@ -89,21 +89,23 @@ static bool is_adapter(const char *path)
     tensor_file f;
     dt_error unreadable = {0};
     bool joins = false;
-    if (file_is_folder(path)) return adapter_path(inside, path);
+    if (file_is_folder(path)) return adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO);
     if (tensor_file_open(&f, path, &unreadable) != DT_OK) return false;
     joins = adapter_kind_of_file(&f) != NULL;
     tensor_file_close(&f);
     return joins;
 }
 
-/* A file of adapters has no network to be narrowed to. */
+/* A file of adapters has no network to be narrowed to, but names of PEFT's, which those of a checkpoint are not. */
 static dt_status open_weights(model_file *f, const char *path, bool adapters, dt_error *err)
 {
     char inside[DT_PATH_MAX];
     *f = (model_file){0};
     if (!adapters) return model_file_open(f, path, model_kinds_files, err);
-    if (!file_is_folder(path) || !adapter_path(inside, path)) snprintf(inside, sizeof inside, "%s", path);
-    return tensor_file_open(&f->tensors, inside, err);
+    if (!file_is_folder(path) || !adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO))
+        snprintf(inside, sizeof inside, "%s", path);
+    if (tensor_file_open(&f->tensors, inside, err) == DT_OK) tensor_file_enter(&f->tensors, PEFT_PREFIX);
+    return err->status;
 }
 
 static bool same_shape(const tensor_entry *a, const tensor_entry *b)

@@ -20,8 +20,9 @@ static dt_status refuse_prompts(const denoiser *d, const dt_settings *s, dt_erro
 /* ---- texts ---- */
 
 /* Texts with their zero bytes, behind the encoder's hash. */
-static void hash_all(prompts *p, const char *encoder, const char *negative)
+static void hash_all(prompts *p, const char *encoder)
 {
+    const char *negative = p->negative.text[0];
     struct sha256_ctx hash;
     file_hash out;
     sha256_init(&hash);
@@ -31,6 +32,16 @@ static void hash_all(prompts *p, const char *encoder, const char *negative)
         sha256_update(&hash, strlen(p->list.text[i]) + 1, (const uint8_t *)p->list.text[i]);
     file_hash_finish(&out, &hash);
     memcpy(p->told.sha256, out.hex, sizeof p->told.sha256);
+}
+
+/* All samples are led away from the same. */
+static dt_status open_texts(prompts *p, const dt_settings *s, dt_error *err)
+{
+    if (prompt_list_open(&p->list, s->prompt, err) != DT_OK ||
+        prompt_list_open(&p->negative, s->negative_prompt, err) != DT_OK || p->negative.count == 1)
+        return err->status;
+    return error_set(err, DT_ERR_ARG, "negative_prompt %s: one line expected, for all samples; found %lld",
+                     s->negative_prompt, (long long)p->negative.count);
 }
 
 /* ---- contexts ---- */
@@ -63,16 +74,16 @@ static float *encode(ctx *c, prompts *p, const denoiser *d, const dt_settings *s
                      const dt_observer *observer)
 {
     prompt_encoder e;
-    const char *path = s->text_encoder[0] ? s->text_encoder : s->pretrained_model, *negative = s->negative_prompt;
+    const char *path = s->text_encoder[0] ? s->text_encoder : s->pretrained_model;
     if (prompt_encoder_open_with(c, &e, path, s->tokenizer) != DT_OK ||
         prompt_check_fit(&e, d->context_tokens, d->context_width, path, &c->error) != DT_OK ||
         make_room(c, p, &e, numbers) != DT_OK)
         return NULL;
     float *null = arena_alloc(&c->scratch, (size_t)(e.tokens * e.width) * sizeof *null, &c->error);
-    hash_all(p, e.sha256, negative);
+    hash_all(p, e.sha256);
     tell_cut(c, p, &e, observer);
     if (prompt_encode(c, &e, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
-    return prompt_encode(c, &e, null, &negative, 1) == DT_OK ? null : NULL;
+    return prompt_encode(c, &e, null, p->negative.text, 1) == DT_OK ? null : NULL;
 }
 
 dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,
@@ -81,7 +92,7 @@ dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, in
     *p = (prompts){0};
     if (ctx_failed(c)) return c->error.status;
     if (!d->context_tokens) return refuse_prompts(d, s, &c->error);
-    if (prompt_list_open(&p->list, s->prompt, &c->error) != DT_OK) return c->error.status;
+    if (open_texts(p, s, &c->error) != DT_OK) return c->error.status;
     const arena_place scratch = arena_mark(&c->scratch), model = arena_mark(&c->model);
     const float *null = encode(c, p, d, s, numbers, observer);
     arena_release(&c->model, model);
@@ -95,5 +106,6 @@ void prompts_close(prompts *p)
     example_table_close(&p->told.context);
     example_table_close(&p->told.control);
     prompt_list_close(&p->list);
+    prompt_list_close(&p->negative);
     *p = (prompts){0};
 }

@@ -59,9 +59,9 @@ static dt_status refuse(const char *word, const model_info *info, int64_t class_
             "taken for names only, parted by commas",
             word, (long long)called, info->class_name[called]);
     return error_set(err, DT_ERR_ARG,
-                     "classes: \"%s\" is neither a class name of the model nor a number 0..%lld, nor two of them "
+                     "classes: \"%s\" is neither a class name of the model%s nor a number 0..%lld, nor two of them "
                      "with a hyphen",
-                     word, (long long)class_count - 1);
+                     word, info->class_name_count ? "" : ", which names none,", (long long)class_count - 1);
 }
 
 /* One word: the name of a class, else its number or a range of numbers. What could be both is refused. */

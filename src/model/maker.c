@@ -10,6 +10,7 @@
 #include "container/tensor_open.h"
 #include "file/json_file.h"
 #include "model/dit/dit_denoiser.h"
+#include "model/file/of_run.h"
 #include "model/sd/controlnet_file.h"
 #include "model/sd/controlnet_kind.h"
 #include "model/sd/unet_denoiser.h"
@@ -90,13 +91,16 @@ static dt_status find_variant(char out[DT_PATH_MAX], const model_choice *k, cons
 
 static dt_status refuse_folder(const char *model, dt_error *err)
 {
-    char checkpoints[DT_PATH_MAX];
+    char checkpoints[DT_PATH_MAX], run[DT_PATH_MAX];
     if (find_file(checkpoints, model, "checkpoints"))
         return error_set(
             err, DT_ERR_IO,
             "%s: a run without final/model.safetensors, which is not finished; a folder of its checkpoints "
             "(checkpoints/step-N) is a model too",
             model);
+    if (of_run_find(run, model))
+        return error_set(err, DT_ERR_IO, "%s: lies in the folder of a run and is no model by itself; give %s", model,
+                         run);
     return error_set(err, DT_ERR_IO,
                      "%s: a folder without final/model.safetensors and " DIFFUSERS_WEIGHTS
                      ": no finished run and no model of diffusers",
@@ -172,18 +176,25 @@ static dt_status find_averages(adapter_chain *a, const char *model, dt_error *er
     return a->averages_adapt ? read_base(a->base, config, err) : DT_OK;
 }
 
-static dt_status follow_adapters(adapter_chain *a, const char *model, double length, dt_error *err)
+/* The choice between averages and what they are averages of is about what was given, not about what it was made from. */
+static dt_file_weights weights_of_next(const adapter_chain *a, const model_choice *k)
+{
+    const bool chosen = a->count > 0 && strcmp(file_base_name(a->weights[0]), ADAPTER_WEIGHTS) != 0;
+    return chosen ? DT_FILE_WEIGHTS_AUTO : k->weights;
+}
+
+static dt_status follow_adapters(adapter_chain *a, const char *model, const model_choice *k, dt_error *err)
 {
     char whole[DT_PATH_MAX];
     *a = (adapter_chain){0};
     snprintf(a->base, sizeof a->base, "%s", model);
-    if (length > 0 && find_averages(a, model, err) != DT_OK) return err->status;
+    if (k->length > 0 && find_averages(a, model, err) != DT_OK) return err->status;
     if (a->averages[0] && !a->averages_adapt) return DT_OK;
     while (file_is_folder(a->base) && !find_file(whole, a->base, "final/model.safetensors")) {
         if (a->count == CHAIN_MAX)
             return error_set(err, DT_ERR_FORMAT, "%s: an adapter of an adapter, and so on more than %d times", model,
                              CHAIN_MAX);
-        if (!adapter_path(a->weights[a->count], a->base)) break;
+        if (!adapter_path(a->weights[a->count], a->base, weights_of_next(a, k))) break;
         if (read_base(a->base, a->weights[a->count++], err) != DT_OK) break;
     }
     return err->status;
@@ -202,7 +213,7 @@ static dt_status open_average(tensor_file *f, const adapter_chain *a, const mode
 static dt_status open_adapters(adapter_files *j, const adapter_chain *a, const model_choice *k, dt_error *err)
 {
     tensor_file average;
-    if (adapter_files_open(j, err) != DT_OK) return err->status;
+    if (adapter_files_open(j, k->weights, err) != DT_OK) return err->status;
     for (int i = a->count; i-- > 0 && err->status == DT_OK;) adapter_files_add(j, a->weights[i], 1, err);
     if (err->status == DT_OK && a->averages_adapt && open_average(&average, a, k, err) == DT_OK)
         adapter_files_take(j, &average, 1, err);
@@ -213,8 +224,9 @@ dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err)
 {
     bool beside_averages;
     adapter_chain chain;
-    if (follow_adapters(&chain, model, 0, err) != DT_OK) return err->status;
-    return find_weights(out, &(model_choice){0}, chain.base, &beside_averages, err);
+    const model_choice none = {0};
+    if (follow_adapters(&chain, model, &none, err) != DT_OK) return err->status;
+    return find_weights(out, &none, chain.base, &beside_averages, err);
 }
 
 /* ---- which of a file's tensors ---- */
@@ -289,9 +301,14 @@ static dt_status enter_network(model_file *f, const model_choice *k, model_kinds
 }
 
 /* Said before the last kind says that the file is none of its own. */
-static dt_status refuse_control(tensor_file *f, model_kinds kinds, dt_error *err)
+static dt_status refuse_parts(tensor_file *f, model_kinds kinds, dt_error *err)
 {
     if (is_network(f, kinds)) return err->status;
+    if (adapter_kind_of_file(f))
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s: an adapter, no model by itself: give it as adapter_weights, and the model that it was "
+                         "made for as pretrained_model",
+                         f->path);
     tensor_file_enter(f, CONTROL_ORIGINAL_PREFIX);
     if (controlnet_file_fits(f))
         error_set(err, DT_ERR_UNSUPPORTED,
@@ -401,15 +418,26 @@ static dt_status open_control(model_file *f, const model_choice *k, dt_error *er
 
 /* ---- opening ---- */
 
+/* An adapter may have been trained beside others or on top of them. */
+static dt_status check_bases(const model_file *f, dt_error *err)
+{
+    for (int i = 0; i < f->adapters.count && err->status == DT_OK; i++) {
+        const adapter_file *a = &f->adapters.file[i];
+        file_hash alone = f->hash, joined = f->hash;
+        tell_apart(alone.hex, f, "");
+        tell_apart(joined.hex, f, a->before);
+        adapter_file_check_base(a, f->path, alone.hex, joined.hex, err);
+    }
+    return err->status;
+}
+
 /* Their base is looked at first: what would not fit was most likely made for another one. */
 static dt_status join_adapters(model_file *f, const model_choice *k, dt_error *err)
 {
     adapter_files *j = &f->adapters;
     if (adapter_files_know_their_base(j)) {
         tensor_file_sha256(&f->hash, &f->tensors);
-        file_hash hash = f->hash;
-        tell_apart(hash.hex, f, "");
-        if (adapter_files_check_base(j, f->path, hash.hex, err) != DT_OK) return err->status;
+        if (check_bases(f, err) != DT_OK) return err->status;
     }
     for (int i = 0; i < j->count; i++)
         tell(k, "%.600s: adapter %s, weight %g", j->file[i].path, adapter_kind_of_file(&j->file[i].tensors),
@@ -441,6 +469,7 @@ static dt_status open_tensors(model_file *f, const adapter_chain *a, const model
     const bool averaged = a->averages[0] && !a->averages_adapt;
     if (!averaged && find_weights(f->path, k, a->base, &f->beside_averages, err) == DT_OK)
         tensor_file_open(&f->tensors, f->path, err);
+    if (!averaged) of_run_complete(&f->tensors, err);
     if (averaged && open_average(&f->tensors, a, k, err) == DT_OK)
         snprintf(f->path, sizeof f->path, "%s", f->tensors.path);
     return err->status;
@@ -452,10 +481,12 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
     char guess[DT_TEXT_MAX] = "";
     adapter_chain chain;
     *f = (model_file){0};
-    if (follow_adapters(&chain, model, choice->length, err) != DT_OK || open_tensors(f, &chain, choice, err) != DT_OK)
-        return err->status;
+    if (follow_adapters(&chain, model, choice, err) != DT_OK) return err->status;
+    model_choice of_base = *choice;
+    of_base.weights = weights_of_next(&chain, choice);
+    if (open_tensors(f, &chain, &of_base, err) != DT_OK) return err->status;
     const bool two = control_original_is_beside_unet(&f->tensors);
-    if (enter_network(f, choice, kinds, err) == DT_OK && refuse_control(&f->tensors, kinds, err) == DT_OK &&
+    if (enter_network(f, &of_base, kinds, err) == DT_OK && refuse_parts(&f->tensors, kinds, err) == DT_OK &&
         add_heads(f, choice, err) == DT_OK) {
         f->kind = kind_of(&f->tensors, kinds);
         if (two && f->kind == &controlnet_kind)

@@ -48,7 +48,7 @@ typedef struct model_file {
 } model_file;
 
 /* Where the weights are: `model` itself, or when it is a folder, final/model.safetensors in it (a run), those of the base of an
- * adapter (PEFT's adapter_config.json in it or in final/ says where), the averaged weights of a checkpoint of a run, or
+ * adapter (PEFT's adapter_config.json in it, in final/ or in a checkpoint says where), the averaged weights of a checkpoint of a run, or
  * diffusers' file in it or in its folder transformer/ or unet/ (a pipeline): the file, the index of its shards, or its only variant
  * (".fp16."). DT_ERR_IO when there is none of them. */
 dt_status model_path(char out[DT_PATH_MAX], const char *model, dt_error *err);

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adapter/adapter_file.h"
 #include "file/json_file.h"
+#include "run/weights_file.h"
 
 static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors",
                                            "power.safetensors"};
@@ -97,6 +99,15 @@ static json_t *describe_state(const trainer *t)
                        {"skipped", json_integer(t->skipped)}, {"skipped_in_row", json_integer(t->skipped_in_row)});
 }
 
+/* PEFT's description, which the rows of an adapter are read with. */
+static dt_status save_adapter_config(training *r, const char *folder)
+{
+    char path[DT_PATH_MAX];
+    const trainer *t = &r->trainer;
+    file_join(path, folder, ADAPTER_CONFIG);
+    return adapter_config_write(&t->adapter.plan, &t->model, r->s->pretrained_model, path, &t->c->error);
+}
+
 static dt_status save_files(training *r, const char *folder)
 {
     char path[DT_PATH_MAX];
@@ -110,6 +121,7 @@ static dt_status save_files(training *r, const char *folder)
     save_moments(r, path, &hash[OPTIMIZER]);
     file_join(path, folder, weight_files[POWER]);
     if (r->trainer.set.power_count) save_powers(r, path, &hash[POWER]);
+    if (err->status == DT_OK && weights_adapt(r)) save_adapter_config(r, folder);
     if (err->status != DT_OK) return err->status;
     if (save_json(folder, "state.json", describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
     json_t *manifest = JSON_OBJECT({"state.json", json_string(state_hash.hex)});

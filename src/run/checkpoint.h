@@ -1,7 +1,8 @@
 /* Checkpoints of a run: output_dir/checkpoints/step-00000100/ with model.safetensors (the model in f32; where a part of it is
  * frozen, the weights that train), ema.safetensors (the same with the averages), optimizer.safetensors (exp_avg.*,
- * exp_avg_sq.*), power.safetensors (of a run that keeps power-function averages), state.json (where the run stands) and, written
- * last, manifest.json with the SHA-256 of each. A folder is made under another name and renamed, so what has its final name is whole
+ * exp_avg_sq.*), power.safetensors (of a run that keeps power-function averages), adapter_config.json (of an adapter's run, so that its
+ * rows can be joined to their base; model/maker.h), state.json (where the run stands) and, written
+ * last, manifest.json with the SHA-256 of what a run goes on from. A folder is made under another name and renamed, so what has its final name is whole
  * unless the disk itself lost something, which the manifest shows. Tensors are brought to the host one at a time. */
 #ifndef RUN_CHECKPOINT_H
 #define RUN_CHECKPOINT_H

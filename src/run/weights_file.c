@@ -7,6 +7,7 @@
 #include "average/snapshots.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "model/file/of_run.h"
 #include "model/file/params_file.h"
 #include "settings/settings.h"
 
@@ -55,7 +56,7 @@ static void note_all(weights_note *n, const training *r, const char *weights)
     note(n, "difftune.steps", n->step);
     note(n, "difftune.seed", n->seed);
     note(n, "difftune.weights", weights);
-    note(n, "difftune.classes", n->classes);
+    note(n, MODEL_CLASSES, n->classes);
     if (!weights_adapt(r)) return;
     note(n, ADAPTER_KIND, settings_word(r->s, "adapter"));
     note(n, ADAPTER_SCALE, n->scale);

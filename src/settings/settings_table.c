@@ -240,7 +240,7 @@ const settings_key settings_keys[] = {
     REAL(sampling, tail, "0.1", 0, 1, SAMPLE, RESULT, 0, "share of the steps that tail_model makes"),
     TEXT(sampling, tails, "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1", "LIST", CHAIN, RESULT, 0, "shares of the steps that are compared, rising, 0 to 1"),
     TEXT(sampling, prompt, "", "TEXT", PROMPTED | PREDICT, RESULT, 0, "what is drawn, or a file NAME.txt of prompts, one a line, in turn"),
-    TEXT(sampling, negative_prompt, "", "TEXT", PROMPTED, RESULT, 0, "what guidance leads away from; models told prompts"),
+    TEXT(sampling, negative_prompt, "", "TEXT", PROMPTED, RESULT, 0, "what guidance leads away from, or a file NAME.txt of one line; told prompts"),
     TEXT(sampling, classes, "", "LIST", SAMPLE | CHAIN, RESULT, 0, "cat,dog or 0,3-9 (numbers unless a class is called by one); empty: all"),
     ENUM(sampling, class_order, "turn", class_order_words, SAMPLE | CHAIN, RESULT, 0, "classes one after the other, or drawn evenly"),
     INT(sampling, num_samples, "16", 1, 1e7, TRAIN | SAMPLE | CHAIN, RESULT, 0, "images drawn; train, chain: images of a sample grid"),

@@ -1,4 +1,4 @@
-/* Settings as a YAML file: a mapping of keys to single values, and in a recipe the mapping `arms`, of names to such
+/* Settings as a YAML file: a mapping of keys to single values or, of keys that hold lists, to sequences of them, and in a recipe the mapping `arms`, of names to such
  * mappings; a study has more of the kind. Every value is text and goes through settings_set, so that files and flags obey the
  * same rules. */
 #include "settings/settings.h"
@@ -105,6 +105,36 @@ static dt_status check_value(reader *r, const settings_key *key, size_t line)
     return DT_OK;
 }
 
+static bool takes_list(const settings_key *key)
+{
+    return key->path == SETTINGS_LIST || !strcmp(key->metavar, "LIST") || !strcmp(key->metavar, "LO,HI");
+}
+
+/* The sequence whose start is at hand, as the text that a flag would be given: its items parted by commas. */
+static const char *read_list(reader *r, const settings_key *key, char text[SETTINGS_VALUE_MAX])
+{
+    size_t used = 0;
+    text[0] = '\0';
+    while (next(r) == DT_OK && r->file.event.type != YAML_SEQUENCE_END_EVENT) {
+        if (check_value(r, key, line_at_hand(r)) != DT_OK) break;
+        if (is_no_value(r) || !scalar(r)[0] || strchr(scalar(r), ','))
+            refuse(r, line_at_hand(r), "%s: an item of its list is empty or holds a comma", key->name);
+        else if (used + strlen(scalar(r)) + 2 > SETTINGS_VALUE_MAX)
+            refuse(r, line_at_hand(r), "%s: its list is too long", key->name);
+        if (r->err->status != DT_OK) break;
+        used += (size_t)sprintf(text + used, "%s%s", used ? "," : "", scalar(r));
+    }
+    return r->err->status == DT_OK ? text : NULL;
+}
+
+/* The value at hand of a key; a list is put into `room`. NULL after a failure. */
+static const char *read_value(reader *r, const settings_key *key, size_t line, char room[SETTINGS_VALUE_MAX])
+{
+    if (r->file.event.type == YAML_SEQUENCE_START_EVENT && takes_list(key)) return read_list(r, key, room);
+    if (check_value(r, key, line) != DT_OK) return NULL;
+    return is_no_value(r) ? "" : scalar(r);
+}
+
 /* ---- parts of a study ---- */
 
 /* Whether the file may go on to a collection under this name: the mappings of a recipe and of a study. */
@@ -130,6 +160,7 @@ static dt_status read_pair(reader *r, dt_settings *s, settings_arm *arm, setting
 {
     const size_t line = line_at_hand(r);
     const settings_key *key;
+    char list[SETTINGS_VALUE_MAX];
     if (find_key(&key, r) != DT_OK) return r->err->status;
     if (arm && !r->suits(key))
         return refuse(r, line, "%s cannot be set by %s", key->name,
@@ -141,8 +172,8 @@ static dt_status read_pair(reader *r, dt_settings *s, settings_arm *arm, setting
     const part *p = study ? find_part(key->name) : NULL;
     if (p && r->file.event.type == YAML_MAPPING_START_EVENT) return p->read(r, study);
     dt_error why = {0};
-    if (check_value(r, key, line) != DT_OK) return r->err->status;
-    const char *text = is_no_value(r) ? "" : scalar(r);
+    const char *text = read_value(r, key, line, list);
+    if (!text) return r->err->status;
     if (settings_set(s, key->name, text, &why) != DT_OK) return refuse(r, line, "%s", why.message);
     return arm ? settings_arm_add(arm, key, text, r->err) : DT_OK;
 }
@@ -229,12 +260,12 @@ static dt_status read_values(reader *r, settings_arms *arms, const settings_key 
     if (arms->count) return refuse(r, first_line, "the values of %s are set twice", key->name);
     if (!settings_suits_arm(key)) return refuse(r, first_line, "%s cannot be set by an arm", key->name);
     while (next(r) == DT_OK && r->file.event.type != YAML_SEQUENCE_END_EVENT) {
-        char name[SETTINGS_VALUE_MAX], text[SETTINGS_VALUE_MAX];
+        char name[SETTINGS_VALUE_MAX], text[SETTINGS_VALUE_MAX], list[SETTINGS_VALUE_MAX];
         dt_error why = {0};
-        if (check_value(r, key, line_at_hand(r)) != DT_OK || check_room(r, arms) != DT_OK) return r->err->status;
+        const char *value = read_value(r, key, line_at_hand(r), list);
+        if (!value || check_room(r, arms) != DT_OK) return r->err->status;
         dt_settings_init(&tried);
-        if (settings_set(&tried, key->name, is_no_value(r) ? "" : scalar(r), &why) != DT_OK)
-            return refuse(r, line_at_hand(r), "%s", why.message);
+        if (settings_set(&tried, key->name, value, &why) != DT_OK) return refuse(r, line_at_hand(r), "%s", why.message);
         settings_text(text, &tried, key);
         if (!text[0] || strlen(text) >= SETTINGS_NAME_MAX)
             return refuse(r, line_at_hand(r),

@@ -152,6 +152,7 @@ dt_status dit_load(ctx *c, dit *m, const tensor_file *f, const model_info *info,
     dit_config k;
     if (dit_file_config(&k, f, &c->error) != DT_OK) return c->error.status;
     const bool relabel = labels && !label_table_fits(labels, info, k.class_count);
+    if (labels && !relabel) label_table_tell_kept(labels, info);
     if (labels) k.class_count = labels->class_count;
     if (dit_open(c, m, &k) != DT_OK || params_refuse_strangers(&m->params, f, &words, &c->error) != DT_OK)
         return c->error.status;

@@ -76,6 +76,14 @@ static void tell(const label_start *l, const model_info *info, int64_t file_clas
         how[l->init]);
 }
 
+void label_table_tell_kept(const label_start *l, const model_info *info)
+{
+    const char *first = l->class_name && l->class_count > 0 ? l->class_name[0] : "";
+    if (info->class_name_count) return;
+    say(l->log, l->user, "label table: the model does not name its classes: all %lld rows are kept by position%s%.60s",
+        (long long)l->class_count, first[0] ? "; row 0 goes on as " : "", first);
+}
+
 dt_status label_table_start(ctx *c, const param *row, const tensor_entry *e, const label_start *l,
                             const model_info *info)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
+#include "model/file/of_run.h"
 
 void model_info_free(model_info *info)
 {
@@ -35,7 +36,7 @@ dt_status model_info_read(model_info *info, const tensor_file *f, int64_t class_
         memcpy(info->sha256, sum.hex, sizeof info->sha256);
     }
     if (f->metadata && !info->metadata) error_set(err, DT_ERR_MEMORY, "%s: no memory for its metadata", f->path);
-    const char *text = tensor_file_metadata(f, "difftune.classes");
+    const char *text = tensor_file_metadata(f, MODEL_CLASSES);
     /* A network without classes may have been trained on class folders, whose names are no business of its own. */
     if (!text || class_count == 0 || err->status != DT_OK) return err->status;
     json_error_t where;

@@ -1,0 +1,18 @@
+/* What the run of a checkpoint says of it. A checkpoint's files hold weights and little else (run/checkpoint.h), so that they are the same
+ * bytes whatever a run is called; the names of its classes and the kind of model stand once, in run.json of its run. */
+#ifndef FILE_OF_RUN_H
+#define FILE_OF_RUN_H
+
+#include "container/tensor_file.h"
+
+/* Metadata: the names of the classes, a JSON list in the order of the label table. */
+#define MODEL_CLASSES "difftune.classes"
+
+/* Adds to the metadata of an open file in RUN/checkpoints/NAME/ what RUN/run.json says and the file does not, under the keys of a run's
+ * result. Of other files nothing is done. */
+dt_status of_run_complete(tensor_file *f, dt_error *err);
+
+/* Whether a folder lies in that of a run, as RUN/final, RUN/checkpoints and RUN/checkpoints/NAME do; then `run` is that one's. */
+bool of_run_find(char run[DT_PATH_MAX], const char *folder);
+
+#endif
