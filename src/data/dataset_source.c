@@ -235,6 +235,7 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     const char *why, *last = file_base_name(name);
     size_t hidden = hidden_length(&why, name, is_folder);
     if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);
+    if (hidden == 0 && !is_folder && is_label(last) && (!why || trouble)) s->labelled = true;
     if (!why && is_folder) return add_folder(s, name, err);
     if (!why && is_label(last)) return add_text(&s->label, &s->label_count, name, ordinal, err);
     if (!why && is_caption(last)) return add_text(&s->caption, &s->caption_count, name, ordinal, err);
