@@ -196,7 +196,17 @@ static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const makin
     return count;
 }
 
-static dt_status write_shard(const making *k, int64_t shard, int64_t first, int64_t n)
+/* A bank of fewer samples than are wanted says how many those are. */
+static dt_status mark_wanted(making *k)
+{
+    if (bank_manifest_count(k->manifest) < k->s->bank_size)
+        json_put(&k->manifest, BANK_WANTED, json_integer(k->s->bank_size));
+    else
+        json_object_del(k->manifest, BANK_WANTED);
+    return k->manifest ? DT_OK : error_set(&k->c->error, DT_ERR_MEMORY, "%s: no memory for its manifest", k->s->bank);
+}
+
+static dt_status write_shard(making *k, int64_t shard, int64_t first, int64_t n)
 {
     char name[64], path[DT_PATH_MAX];
     file_hash hash;
@@ -215,7 +225,7 @@ static dt_status write_shard(const making *k, int64_t shard, int64_t first, int6
     const bool again = (int64_t)json_array_size(shards) > shard;
     if ((again ? json_array_set_new(shards, (size_t)shard, entry) : json_array_append_new(shards, entry)) != 0)
         return error_set(err, DT_ERR_MEMORY, "%s: no memory for its manifest", k->s->bank);
-    return write_manifest(k->s->bank, k->manifest, err);
+    return mark_wanted(k) == DT_OK ? write_manifest(k->s->bank, k->manifest, err) : err->status;
 }
 
 /* The manifest of an earlier call, or a new one in a folder that is missing or empty. It is written before the first shard:
@@ -296,6 +306,16 @@ static dt_status fill_bank(making *k)
     return c->error.status;
 }
 
+/* What this call wants of a bank that was begun. */
+static dt_status note_wanted(making *k)
+{
+    const json_int_t before = json_integer_value(json_object_get(k->manifest, BANK_WANTED));
+    api_tell_beyond(k->observer, k->s->bank, bank_manifest_count(k->manifest), "bank_size", k->s->bank_size);
+    if (mark_wanted(k) == DT_OK && json_integer_value(json_object_get(k->manifest, BANK_WANTED)) != before)
+        write_manifest(k->s->bank, k->manifest, &k->c->error);
+    return k->c->error.status;
+}
+
 dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const examples *told,
                     const bank_control *control, const dt_settings *s, const dt_observer *observer)
 {
@@ -307,7 +327,7 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
         k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
     else
         error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for its manifest", s->bank);
-    if (!ctx_failed(c)) fill_bank(&k);
+    if (!ctx_failed(c) && note_wanted(&k) == DT_OK) fill_bank(&k);
     json_decref(k.manifest);
     json_decref(description);
     file_unlock(&k.lock);
