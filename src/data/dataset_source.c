@@ -336,6 +336,8 @@ dt_status source_open(source *s, dataset_report *report, const char *path, bool 
     if (!s->is_archive && !S_ISDIR(info.st_mode)) {
         return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar or zip file", path);
     }
+    if (s->is_archive && image_has_extension(s->path))
+        return error_set(err, DT_ERR_FORMAT, "image data %s: one picture; give the folder that it is in", path);
     return s->is_archive ? list_archive(s, report, captions, err) : list_folder(s, report, captions, err);
 }
 
