@@ -258,7 +258,7 @@ static void another_way_of_drawing_is_refused_by_name(void **state)
     fixture_base("other.safetensors", fixture_config(), 12);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
     assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT);
-    assert_says(fixture_message, "base_sha256");
+    assert_says(fixture_message, "holds a bank drawn with another base model (pretrained_model)");
     assert_same_bits(fixture_tree("bank"), before);
 }
 

@@ -61,6 +61,20 @@ static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const c
     return all;
 }
 
+/* What a drawing is known by the hash of, in words; NULL: `key` is a setting. */
+static const char *content_of(const char *key)
+{
+    static const char *const contents[][2] = {
+        {"base_sha256", "another base model (pretrained_model)"},
+        {"told_sha256", "other prompts or control pictures"},
+        {"control_weights", "other weights of the annotator (annotator_weights)"},
+        {"vae_sha256", "another autoencoder (vae)"},
+    };
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
+        if (!strcmp(contents[i][0], key)) return contents[i][1];
+    return NULL;
+}
+
 static dt_status check_same_drawing(const json_t *manifest, const json_t *description, const char *folder,
                                     dt_error *err)
 {
@@ -72,6 +86,10 @@ static dt_status check_same_drawing(const json_t *manifest, const json_t *descri
     {
         json_t *other = json_object_get(found, key);
         if (json_equal(other, value)) continue;
+        if (content_of(key)) {
+            error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s than this call's", folder, content_of(key));
+            continue;
+        }
         char *a = json_text_of(other, JSON_ENCODE_ANY), *b = json_text_of(value, JSON_ENCODE_ANY);
         error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s %s, this call asks for %s", folder, key,
                   a ? a : "missing", b ? b : "?");
