@@ -74,9 +74,9 @@ static map_there look_at(const annotation *n, const char *path, const file_hash 
     size_t size;
     dt_error unread = {0};
     if (!file_exists(path)) return MAP_NONE;
-    if (file_read_start(start, &size, sizeof start, path, &unread) != DT_OK ||
-        !image_png_text(text, sizeof text, start, size, TEXT_PICTURE))
-        return MAP_UNSAID;
+    file_read_start(start, &size, sizeof start, path, &unread);
+    if (error_is_of_machine(&unread)) error_set(&n->c->error, unread.status, "%s", unread.message);
+    if (unread.status != DT_OK || !image_png_text(text, sizeof text, start, size, TEXT_PICTURE)) return MAP_UNSAID;
     if (strcmp(text, picture->hex) != 0) return MAP_OTHER;
     const bool same = image_png_text(text, sizeof text, start, size, TEXT_PARAMETERS) && !strcmp(text, n->text);
     return same ? MAP_SAME : MAP_OTHERWISE;
@@ -156,9 +156,9 @@ static bool wants(void *user, const char *name, dataset_report *report, dt_error
     return true;
 }
 
-static bool go_on(annotation *n)
+static bool go_on(annotation *n, int64_t done)
 {
-    const int64_t done = n->stream.next, count = n->stream.source.file_count;
+    const int64_t count = n->stream.source.file_count;
     if (ctx_go_on(n->c) && watch_go_on(&n->watch, done, count)) return true;
     if (!ctx_failed(n->c))
         error_set(&n->c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld pictures; the same command goes on",
@@ -184,7 +184,7 @@ static bool wants_content(void *user, const char *name, const file_hash *content
         n->unsaid += there == MAP_UNSAID;
         n->result->found++;
     }
-    go_on(n);
+    go_on(n, n->stream.next + 1);
     return false;
 }
 
@@ -220,7 +220,7 @@ static dt_status take_all(annotation *n)
     while (picture_stream_next(&n->stream, &picture, 1, &given, err) == DT_OK && given > 0) {
         take_picture(n, &picture);
         image_close(&picture);
-        if (err->status != DT_OK || !go_on(n)) break;
+        if (err->status != DT_OK || !go_on(n, n->stream.next)) break;
     }
     return err->status;
 }
