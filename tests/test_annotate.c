@@ -112,6 +112,7 @@ static void maps_that_are_there_are_not_made_again(void **state)
     put("in/c.png", square(16, 16));
     assert_made("in", "out", &s, 1, 2, 0);
     assert_file_says("out/a.png", "mark");
+    assert_says(told, "1 of the maps that are there do not say which picture they were made of");
     s.resolution = 8; /* other maps: another folder */
     assert_int_equal(call("canny", "in", "out", &s), DT_ERR_CONFLICT);
     assert_says(message, "the folder holds maps drawn otherwise (canny");
@@ -119,6 +120,84 @@ static void maps_that_are_there_are_not_made_again(void **state)
     assert_refused("canny", "in", "in/maps", DT_ERR_ARG, "must not be in the pictures' folder");
     put("mine/file", text_file("x"));
     assert_refused("canny", "in", "mine", DT_ERR_CONFLICT, "holds");
+}
+
+static bytes file_of(const char *name)
+{
+    dt_error err = {0};
+    char *data;
+    bytes file;
+    if (file_read_all(&data, &file.size, temp_path(name), 1 << 20, &err) != DT_OK) fail_msg("%s", err.message);
+    file.data = (uint8_t *)data;
+    return file;
+}
+
+static void copy(const char *from, const char *to)
+{
+    put(to, file_of(from));
+}
+
+static void assert_same_file(const char *name, const bytes *as)
+{
+    bytes now = file_of(name);
+    assert_int_equal(now.size, as->size);
+    assert_memory_equal(now.data, as->data, as->size);
+    free(now.data);
+}
+
+/* A file of another picture under a known name keeps its map, which is told; so does one of another folder. */
+static void maps_of_other_pictures_are_not_taken(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("in/a.png", square(16, 16));
+    put("in/b.png", square(20, 16));
+    assert_made("in", "out", &s, 2, 0, 0);
+    assert_made("in", "out", &s, 0, 2, 0);
+    assert_null(strstr(told, "do not say"));
+    bytes map = file_of("out/a.png");
+    put("in/a.png", square(24, 16));
+    put("in/c.png", square(12, 16));
+    assert_int_equal(call("canny", "in", "out", &s), DT_ERR_CONFLICT);
+    assert_says(message, "1 of the maps that are there were made of other pictures");
+    assert_says(told, "a.png");
+    assert_says(told, "the map of this name is of another picture");
+    assert_int_equal(result.made, 1);
+    assert_int_equal(result.found, 1);
+    assert_int_equal(result.passed_over, 1);
+    assert_same_file("out/a.png", &map);
+    assert_int_equal(unlink(temp_path("out/a.png")), 0);
+    assert_made("in", "out", &s, 1, 2, 0);
+    assert_map("out/a.png", 24, 16);
+    s.resolution = 8; /* a map that was made otherwise, put there by hand */
+    assert_made("in", "small", &s, 3, 0, 0);
+    copy("small/b.png", "out/b.png");
+    s.resolution = 0;
+    assert_int_equal(call("canny", "in", "out", &s), DT_ERR_CONFLICT);
+    assert_says(told, "the map of this name was made in another way");
+    free(map.data);
+}
+
+/* The map of one picture replaces a map of that picture and nothing else. */
+static void a_file_that_is_no_map_of_the_picture_is_not_replaced(void **state)
+{
+    (void)state;
+    dt_settings s = settings();
+    put("one.png", square(16, 16));
+    put("two.png", square(20, 16));
+    bytes two = file_of("two.png");
+    assert_refused("canny", "one.png", "two.png", DT_ERR_CONFLICT, "two.png is there and is no map");
+    assert_same_file("two.png", &two);
+    assert_made("one.png", "map.png", &s, 1, 0, 0);
+    assert_refused("canny", "two.png", "map.png", DT_ERR_CONFLICT,
+                   "map.png is there and is the map of another picture");
+    assert_map("map.png", 16, 16);
+    s.resolution = 8;
+    assert_made("one.png", "map.png", &s, 1, 0, 0);
+    assert_map("map.png", 8, 8);
+    put("folder/one.png", square(16, 20));
+    assert_refused("canny", "one.png", "folder", DT_ERR_CONFLICT, "one.png is there and is no map");
+    free(two.data);
 }
 
 static void what_has_no_map_is_told_and_passed_over(void **state)
@@ -204,6 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_DISK(maps_have_the_names_and_sizes_of_their_pictures),
         ON_DISK(maps_that_are_there_are_not_made_again),
+        ON_DISK(maps_of_other_pictures_are_not_taken),
+        ON_DISK(a_file_that_is_no_map_of_the_picture_is_not_replaced),
         ON_DISK(what_has_no_map_is_told_and_passed_over),
         ON_DISK(archives_and_single_pictures_are_taken),
         ON_DISK(pictures_are_resized_as_in_the_demos),

@@ -371,7 +371,23 @@ static void labels_may_be_names_and_the_later_of_two_counts(void **state)
     dataset_close(&d);
     const member strays[] = {{"1.png", NULL}, {"2.cls", "3"}};
     add_members("stray.tar", "stray", PLAIN, strays, 2);
-    assert_fails(temp_path("stray.tar"), &plain, DT_ERR_FORMAT, "none of its pictures has its .cls file");
+    assert_fails(temp_path("stray.tar"), &plain, DT_ERR_FORMAT, "none of its pictures has a .cls file");
+}
+
+/* The same rule where some can be read and where none can: what has no label that names a class is left out. */
+static void labels_that_cannot_be_read_do_not_make_one_class_of_all(void **state)
+{
+    (void)state;
+    const member members[] = {{"a/1.png", NULL}, {"a/1.cls", "\1"}, {"b/2.png", NULL}, {"b/2.cls", ""}};
+    const packing how[] = {PLAIN, ZIP};
+    for (int i = 0; i <= 2; i++) {
+        if (i < 2) add_members("web", "unpacked", how[i], members, 4);
+        assert_fails(temp_path(i < 2 ? "web" : "unpacked"), &plain, DT_ERR_FORMAT,
+                     "none of its pictures has a .cls file beside it that names a class");
+    }
+    put("links/1.png", picture(0, 8, 8));
+    assert_int_equal(symlink("nowhere", temp_path("links/1.cls")), 0);
+    assert_fails(temp_path("links"), &plain, DT_ERR_FORMAT, "none of its pictures has a .cls file");
 }
 
 /* What tells two sets apart is also which class a picture is of, which names do not tell here. */
@@ -407,6 +423,7 @@ int main(void)
         ON_DISK(every_damaged_byte_of_a_zip_is_found_or_does_no_harm),
         ON_DISK(labels_of_web_dataset_are_classes_in_folders_and_archives),
         ON_DISK(labels_may_be_names_and_the_later_of_two_counts),
+        ON_DISK(labels_that_cannot_be_read_do_not_make_one_class_of_all),
         ON_DISK(another_label_is_another_set),
         ON_DISK(a_damaged_archive_is_an_error),
     };

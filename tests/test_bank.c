@@ -59,9 +59,12 @@ static codec pixels;
 static dt_status open_bank_of(examples *b, const dt_settings *s, const char *base_sha256)
 {
     pixels = codec_of_pixels(3);
-    const examples_options options = {
-        .codec = &pixels, .resolution = model.config.input_size, .background = s->background};
+    const examples_options options = {.codec = &pixels,
+                                      .resolution = model.config.input_size,
+                                      .background = s->background,
+                                      .watch.log = fixture_collect};
     error_clear(&context.error);
+    fixture_log[0] = '\0';
     return bank_open(&context, b, s->bank, &drawn_from, base_sha256, &options);
 }
 
@@ -255,7 +258,7 @@ static void another_way_of_drawing_is_refused_by_name(void **state)
     fixture_base("other.safetensors", fixture_config(), 12);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
     assert_int_equal(make_bank(&s, -1), DT_ERR_CONFLICT);
-    assert_says(fixture_message, "base_sha256");
+    assert_says(fixture_message, "holds a bank drawn with another base model (pretrained_model)");
     assert_same_bits(fixture_tree("bank"), before);
 }
 
@@ -460,12 +463,50 @@ static void training_takes_a_drawn_bank(void **state)
     assert_false(file_exists(temp_path("trained")));
 }
 
+static file_hash manifest_of(const char *folder)
+{
+    char name[64];
+    file_hash hash;
+    dt_error err = {0};
+    snprintf(name, sizeof name, "%s/manifest.json", folder);
+    if (file_sha256(&hash, temp_path(name), &err) != DT_OK) fail_msg("%s", err.message);
+    return hash;
+}
+
+/* How many were wanted is told of an unfinished bank, and is no part of a finished one. */
+static void fewer_and_more_images_than_are_asked_for_are_told(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("part", 10);
+    s.sample_batch_size = 2;
+    while (!file_exists(temp_path("part/shard-00000.safetensors")))
+        assert_int_equal(make_bank(&s, 1), DT_ERR_INTERRUPTED);
+    images_of("part", 4);
+    assert_says(fixture_log, "part is unfinished: 4 of 10 images; the same 'bank' command goes on");
+    make_whole_bank(&s);
+    images_of("part", 10);
+    assert_null(strstr(fixture_log, "unfinished"));
+    assert_same_bits(manifest_of("part"), manifest_of("bank"));
+    s.bank_size = 6;
+    make_whole_bank(&s);
+    assert_says(fixture_log, "part holds 10 images, bank_size is 6: those beyond stay");
+    s.bank_size = 12; /* stopped before anything is drawn */
+    assert_int_equal(make_bank(&s, 0), DT_ERR_INTERRUPTED);
+    images_of("part", 10);
+    assert_says(fixture_log, "part is unfinished: 10 of 12 images");
+    s.bank_size = 10;
+    make_whole_bank(&s);
+    assert_same_bits(manifest_of("part"), manifest_of("bank"));
+    fixture_remove("part");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bank_stopped_anywhere_has_the_same_bits),
         cmocka_unit_test(a_bank_stopped_again_and_again_has_the_same_bits),
         cmocka_unit_test(a_finished_shard_is_kept_when_stopping),
+        cmocka_unit_test(fewer_and_more_images_than_are_asked_for_are_told),
         cmocka_unit_test(batches_and_threads_do_not_touch_the_bits),
         cmocka_unit_test(a_larger_bank_keeps_the_images_of_the_smaller),
         cmocka_unit_test(a_missing_or_damaged_shard_is_drawn_again),

@@ -254,8 +254,12 @@ static void broken_captions_are_told_or_refused(void **state)
         {"a.json", "{\"text\"", "a.json", "no JSON object"},
         {"metadata.csv", "file_name,text\n", "metadata.csv", "metadata.jsonl"},
         {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": \"x\"}\n[]\n{}\n", "metadata.jsonl",
-         "2 of its lines, line 2"},
-        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": {}}\n", "metadata.jsonl", "1 of its lines, line 1"},
+         "2 of its lines left out, line 2 first, which is no JSON object"},
+        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": {}}\n", "metadata.jsonl",
+         "1 of its lines left out, line 1 first, which has a caption that is neither a text nor an array of texts"},
+        {"metadata.jsonl", "\n{\"text\": \"x\"}\n", "metadata.jsonl", "line 2 first, which has no name of a picture"},
+        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"conditioning_image\": 1}\n", "metadata.jsonl",
+         "line 1 first, which has a control picture that is no name"},
         {"metadata.jsonl", "{\"file_name\": \"../a.png\"}\n{\"file_name\": \"/etc/passwd\"}\n", "metadata.jsonl",
          "names 2 pictures that are not there, ../a.png first"},
         {"metadata.jsonl", "{\"file_name\": \"a.png\", \"conditioning_image\": \"z.png\"}", "metadata.jsonl",
@@ -277,6 +281,24 @@ static void broken_captions_are_told_or_refused(void **state)
         dataset_close(&d);
         ask(&a, false, NULL, true);
         assert_fails(temp_path(set), &a.options, DT_ERR_FORMAT, faults[i].why);
+    }
+    const char *const half[][2] = {
+        {"a.json", "{\"text\": [\"a\", 3]}"},
+        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": [\"a\", 3], \"conditioning_image\": \"c.png\"}"},
+        {"prompt.json", "{\"target\": \"a.png\", \"prompt\": \"a\", \"source\": [\"c.png\"]}"},
+    };
+    for (size_t i = 0; i < sizeof half / sizeof *half; i++) { /* of what is left out nothing is taken */
+        char name[80];
+        put("half/a.png", picture(1, SIDE, SIDE));
+        put("half/c.png", picture(2, SIDE, SIDE));
+        snprintf(name, sizeof name, "half/%s", half[i][0]);
+        put(name, text_file(half[i][1]));
+        ask(&a, false, NULL, false);
+        dataset d = open_with(temp_path("half"), &a.options);
+        assert_int_equal(d.count, 2);
+        CAPTIONS(&d, 0, "a default");
+        dataset_close(&d);
+        assert_int_equal(unlink(temp_path(name)), 0);
     }
     put("some/a.png", picture(1, SIDE, SIDE));
     put("some/b.png", picture(2, SIDE, SIDE));

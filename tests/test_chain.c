@@ -290,6 +290,10 @@ static void more_shares_and_more_samples_are_added_to_what_is_there(void **state
         assert_int_equal(file_sha256(&y, temp_path(b), &err), DT_OK);
         assert_same_bits(x, y);
     }
+    assert_null(strstr(fixture_log, "those beyond stay"));
+    s.eval_count = 4;
+    fixture_must(chain, &s);
+    assert_says(fixture_log, "chain holds 6 images, eval_count is 4: those beyond stay");
     s.seed++;
     assert_int_equal(fixture_call_until(chain, &s, -1), DT_ERR_CONFLICT);
     assert_says(fixture_message, "the folder holds samples of a chain drawn otherwise");

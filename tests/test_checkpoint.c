@@ -537,17 +537,29 @@ static void a_folder_of_another_run_is_refused_by_name_and_left_alone(void **sta
     }
     dt_settings s = settings_of("theirs");
     snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("held"));
-    refuse(&s, "data_sha256");
+    refuse(&s, "a run with other pictures than this call's (train_data)");
     s = settings_of("theirs");
     snprintf(s.bank, sizeof s.bank, "%s", temp_path("held"));
-    refuse(&s, "bank_sha256");
+    refuse(&s, "a run with another bank than this call's (bank)");
     s = settings_of("theirs");
     fixture_base("other.safetensors", fixture_config(), 12);
     snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("other.safetensors"));
-    refuse(&s, "base_sha256");
+    refuse(&s, "a run with another base model than this call's (pretrained_model)");
     assert_same_bits(fixture_tree("theirs"), before);
     finish_run("theirs");
     fixture_remove("theirs");
+}
+
+static void a_file_in_the_place_of_the_checkpoints_is_told(void **state)
+{
+    (void)state;
+    make_run("filed", 2);
+    fixture_remove("filed/checkpoints");
+    temp_write("filed/checkpoints", "x", 1);
+    dt_settings s = settings_of("filed");
+    assert_int_equal(fixture_train(&s, -1), DT_ERR_IO);
+    assert_says(fixture_message, "filed/checkpoints: Not a directory");
+    fixture_remove("filed");
 }
 
 /* Settings that do not touch the bits may change on the way. */
@@ -916,6 +928,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(skipped_steps_are_remembered_over_a_stop),
         cmocka_unit_test(a_description_alone_is_no_run),
         cmocka_unit_test(a_folder_of_another_run_is_refused_by_name_and_left_alone),
+        cmocka_unit_test(a_file_in_the_place_of_the_checkpoints_is_told),
         cmocka_unit_test(the_same_run_may_be_watched_otherwise),
         cmocka_unit_test(a_finished_run_can_be_made_longer_but_not_shorter),
         cmocka_unit_test(the_settings_in_the_folder_follow_the_run),

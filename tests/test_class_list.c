@@ -32,6 +32,8 @@ static void names_and_numbers_are_both_read(void **state)
     assert_string_equal(read_list(names, 4, "dog,0,2-3"), "1 0 2 3");
     assert_string_equal(read_list(names, 4, "cat, grey wolf"), "0 3");
     assert_string_equal(read_list(NULL, 4, "3,0-1"), "3 0 1");
+    assert_string_equal(read_list(NULL, 0, "0"), "");
+    assert_says(context.error.message, "classes 0: the model has no classes");
     static const char *const wrong[] = {"4",       "2-4", "3-2", "cat-dog", "bird", "1-", "-1", "99999999999999999999",
                                         "cat,,dog"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) assert_string_equal(read_list(names, 4, wrong[i]), "");

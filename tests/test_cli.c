@@ -350,6 +350,7 @@ static void mistakes_on_the_command_line_are_one_line_and_status_2(void **state)
         {"annotate canny a", "annotate needs KIND IN OUT"},
         {"inspect --seed 1 a", "--seed is not used by inspect"},
         {"train --config", "--config needs a file"},
+        {"train --config=", "--config needs a file"},
         {"train --config a --config b", "--config is given twice"},
         {"train", "train needs train_data"},
         {"bank --bank b", "bank needs pretrained_model"},

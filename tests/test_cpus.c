@@ -81,6 +81,28 @@ static void the_environment_and_the_affinity_are_obeyed(void **state)
     unsetenv("OMP_NUM_THREADS");
 }
 
+static int with_wish(const char *wish)
+{
+    setenv("OMP_NUM_THREADS", wish, 1);
+    const int count = cpus_to_use();
+    unsetenv("OMP_NUM_THREADS");
+    return count;
+}
+
+/* As libgomp reads the variable, and bounded as the setting is. */
+static void the_environment_is_bounded_and_nonsense_is_passed(void **state)
+{
+    (void)state;
+    static const char *const nonsense[] = {"", "0", "-3", "abc", "4x", "4,", ",4", "4,0", "4,abc", "4 2", "0,9999"};
+    const int own = cpus_to_use();
+    assert_int_equal(with_wish("99999"), 1024);
+    assert_int_equal(with_wish("99999999999999999999999"), 1024);
+    assert_int_equal(with_wish("5000,2"), 1024);
+    assert_int_equal(with_wish(" 4 , 2 "), 4);
+    assert_int_equal(with_wish("4,5000,3"), 4);
+    for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) assert_int_equal(with_wish(nonsense[i]), own);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +112,7 @@ int main(void)
                                         temp_folder_remove),
         cmocka_unit_test_setup_teardown(nonsense_is_no_limit, temp_folder_make, temp_folder_remove),
         cmocka_unit_test(the_environment_and_the_affinity_are_obeyed),
+        cmocka_unit_test(the_environment_is_bounded_and_nonsense_is_passed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

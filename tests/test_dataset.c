@@ -441,7 +441,7 @@ static void missing_and_imageless_data_are_clear_errors(void **state)
     assert_fails(temp_folder, &plain, DT_ERR_FORMAT, "holds no .jpg");
     assert_fails("/dev/null", &plain, DT_ERR_FORMAT, "neither a folder nor a tar");
     put("a.png", picture(1, 8, 8));
-    assert_fails(temp_path("a.png"), &plain, DT_ERR_FORMAT, "not a readable tar");
+    assert_fails(temp_path("a.png"), &plain, DT_ERR_FORMAT, "a.png: one picture; give the folder that it is in");
     put("empty.tar", text_file(""));
     assert_fails(temp_path("empty.tar"), &plain, DT_ERR_FORMAT, "empty.tar");
     char path[DT_PATH_MAX + 8];

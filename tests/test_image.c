@@ -66,6 +66,31 @@ static void a_png_comes_back_with_every_bit_and_its_text(void **state)
     free(rgb);
 }
 
+/* A beginning is enough; what is damaged, too long or not there is none. */
+static void a_text_of_a_png_is_read_back(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    uint8_t *rgb = busy(8, 8, 3);
+    image_text texts[] = {{"Software", "difftune"}, {"picture", "abc"}};
+    bytes file;
+    char value[8];
+    assert_int_equal(image_encode_png(&file.data, &file.size, rgb, 8, 8, texts, 2, &err), DT_OK);
+    const uint8_t *text = memmem(file.data, file.size, "tEXtpicture", 11);
+    assert_non_null(text);
+    const size_t end = (size_t)(text - file.data) + 4 + 11 + 4; /* of the chunk: key, zero byte, value, checksum */
+    assert_true(image_png_text(value, sizeof value, file.data, end, "picture"));
+    assert_string_equal(value, "abc");
+    assert_false(image_png_text(value, sizeof value, file.data, file.size, "Software")); /* takes 9 bytes */
+    assert_false(image_png_text(value, sizeof value, file.data, file.size, "pic"));
+    for (size_t size = 0; size < end; size++)
+        assert_false(image_png_text(value, sizeof value, file.data, size, "picture"));
+    file.data[end - 5] ^= 1;
+    assert_false(image_png_text(value, sizeof value, file.data, file.size, "picture"));
+    free(file.data);
+    free(rgb);
+}
+
 static void an_interlaced_png_is_the_same_as_a_plain_one(void **state)
 {
     (void)state;
@@ -524,6 +549,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_png_comes_back_with_every_bit_and_its_text),
+        cmocka_unit_test(a_text_of_a_png_is_read_back),
         cmocka_unit_test(an_interlaced_png_is_the_same_as_a_plain_one),
         cmocka_unit_test(grey_pngs_of_1_8_and_16_bits_become_rgb),
         cmocka_unit_test(transparency_lies_over_the_background),

@@ -527,7 +527,7 @@ static void a_folder_from_before_a_setting_goes_on(void **state)
     fixture_train_to_the_end(&s);
     forget_settings(path, true);
     assert_int_equal(fixture_train(&s, -1), DT_ERR_CONFLICT);
-    assert_says(fixture_message, "(unknown), this call has");
+    assert_says(fixture_message, "a run with seed 0, this call has");
     fixture_remove("out");
 }
 

@@ -255,6 +255,7 @@ static void text_that_is_not_allowed_is_refused_and_changes_nothing(void **state
         {"learning_rate", "inf"},
         {"learning_rate", "nan"},
         {"learning_rate", "1e999"},
+        {"learning_rate", "1e-999"},
         {"learning_rate", "-0.1"},
         {"learning_rate", "0,1"},
         {"ema_decay", "1.01"},
@@ -361,6 +362,19 @@ static void words_of_other_programs_are_known(void **state)
         {"cfg-scale", SETTINGS_SAMPLE, "; here that is '--guidance-scale'"},
         {"pretrained_model_name_or_path", SETTINGS_BANK, "; here that is '--pretrained-model'"},
         {"output", SETTINGS_SAMPLE, "; here that is '--output-dir'"},
+        {"lr_warmup", SETTINGS_TRAIN, "'--lr-warmup-steps'"},
+        {"warmup", SETTINGS_TRAIN, "'--lr-warmup-steps'"},
+        {"ema", SETTINGS_TRAIN, "'--ema-decay'"},
+        {"height", SETTINGS_SAMPLE, "resolution"},
+        {"height", SETTINGS_TRAIN, "'--resolution'"},
+        {"width", SETTINGS_SAMPLE, "resolution"},
+        {"gpus", SETTINGS_TRAIN, "--device cuda"},
+        {"workers", SETTINGS_TRAIN, "'--threads'"},
+        {"bs", SETTINGS_TRAIN, "'--train-batch-size'"},
+        {"bs", SETTINGS_SAMPLE, "'--sample-batch-size'"},
+        {"iters", SETTINGS_TRAIN, "'--max-train-steps'"},
+        {"data", SETTINGS_TRAIN, "'--train-data'"},
+        {"gradient-accumulation", SETTINGS_TRAIN, "'--gradient-accumulation-steps'"},
         {"use-karras-sigmas", SETTINGS_SAMPLE, "; Karras' noise levels are timestep_spacing karras"},
     };
     char hint[DT_TEXT_MAX];
@@ -450,7 +464,7 @@ static void an_unknown_key_gets_the_nearest_name(void **state)
 {
     (void)state;
     static const char *const typos[][2] = {
-        {"learnin-rate", "learning_rate"},       {"max_train_step", "max_train_steps"}, {"ema", "eta"},
+        {"learnin-rate", "learning_rate"},       {"max_train_step", "max_train_steps"}, {"etaa", "eta"},
         {"train_bach_size", "train_batch_size"}, {"guidence-scale", "guidance_scale"},
     };
     dt_settings s;

@@ -189,9 +189,47 @@ static void something_else_under_a_name_is_called_what_it_is(void **state)
         assert_says(err.message, files[i][1]);
         error_clear(&err);
     }
+    static const char *const kinds[][2] = {
+        {"\x89PNG\r\n\x1a\n....", "is a picture (PNG); a file of tensors is expected"},
+        {"\xff\xd8\xff\xe0 JFIF", "is a picture (JPEG)"},
+        {"\x1f\x8b\x08 of something", "is packed by gzip"},
+        {"GGUF\x03 of something", "is a GGUF file"},
+        {"model: custom\ndepth: 2\n", "is a text file"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        tensor_file f;
+        temp_write("file", kinds[i][0], strlen(kinds[i][0]));
+        assert_int_equal(tensor_file_open(&f, temp_path("file"), &err), DT_ERR_FORMAT);
+        assert_says(err.message, kinds[i][1]);
+        error_clear(&err);
+    }
     assert_null(file_stands_for("version 1", 9));
     assert_null(file_stands_for("<!doctype html>\0", 16)); /* text has no zero byte */
     assert_null(file_stands_for("", 0));
+}
+
+/* Names of a hub, addresses, and the description of a folder of diffusers. */
+static void what_is_no_path_of_tensors_says_what_is_expected(void **state)
+{
+    (void)state;
+    static const char *const elsewhere[] = {"someone/some-model", "https://example.org/model.safetensors"};
+    tensor_file f;
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
+        assert_int_equal(tensor_file_open(&f, elsewhere[i], &err), DT_ERR_IO);
+        assert_says(err.message, "models are not downloaded: the path of a file or folder is expected");
+        error_clear(&err);
+    }
+    assert_int_equal(tensor_file_open(&f, temp_path("missing.pt"), &err), DT_ERR_IO);
+    assert_null(strstr(err.message, "downloaded"));
+    error_clear(&err);
+    assert_int_equal(tensor_file_open(&f, "", &err), DT_ERR_IO);
+    assert_says(err.message, "its path is empty");
+    error_clear(&err);
+    static const char index[] = "{\"_class_name\": \"StableDiffusionPipeline\", \"unet\": []}";
+    temp_write("model_index.json", index, strlen(index));
+    assert_int_equal(tensor_file_open(&f, temp_path("model_index.json"), &err), DT_ERR_FORMAT);
+    assert_says(err.message, "describes a StableDiffusionPipeline of diffusers and holds no tensors; give its folder");
+    error_clear(&err);
 }
 
 int main(void)
@@ -203,6 +241,7 @@ int main(void)
         cmocka_unit_test(one_value_may_stand_for_many),
         cmocka_unit_test(what_is_not_finite_is_named_on_the_way_in_and_out),
         cmocka_unit_test(something_else_under_a_name_is_called_what_it_is),
+        cmocka_unit_test(what_is_no_path_of_tensors_says_what_is_expected),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);
 }

@@ -27,7 +27,8 @@ const verb annotate_verb = {
         "--annotator-weights. With --resolution pictures are cropped to squares as training pictures are, or with "
         "--no-crop resized as ControlNet's demos do: the shorter side becomes it, both multiples of 64. Without, a map "
         "has its picture's size. Maps that are there are not made again, so that an interrupted call goes on "
-        "with the same command.",
+        "with the same command; the map of another picture under a picture's name is told and left, and the call "
+        "fails.",
     .example = "  difftune annotate canny my_images edges\n"
                "  difftune annotate pidinet cat.jpg cat_edges.png --annotator-weights table5_pidinet.pth\n",
     .often = "annotator_weights resolution crop device",

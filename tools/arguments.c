@@ -42,7 +42,7 @@ static dt_status read_config(reader *r, const char *value, dt_error *err)
 {
     if (r->config) return error_set(err, DT_ERR_ARG, "--config is given twice");
     r->config = value ? value : take_value(r);
-    return r->config ? DT_OK : error_set(err, DT_ERR_ARG, "--config needs a file");
+    return r->config && r->config[0] ? DT_OK : error_set(err, DT_ERR_ARG, "--config needs a file");
 }
 
 static dt_status read_flag(reader *r, char *flag, dt_error *err)
@@ -79,6 +79,7 @@ static int count_operands(const verb *v)
 static dt_status take_operand(arguments *a, const char *text, dt_error *err)
 {
     char *to = a->operand_text[a->operand_count];
+    if (!text[0]) return error_set(err, DT_ERR_ARG, "an argument is empty");
     a->operand[a->operand_count++] = to;
     return home_expand(to, sizeof a->operand_text[0], text, err);
 }

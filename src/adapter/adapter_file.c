@@ -161,7 +161,7 @@ dt_status adapter_files_add(adapter_files *j, const char *path, double weight, d
 dt_status adapter_split_weight(double *weight, char *text, const char *key, dt_error *err)
 {
     char *colon = strrchr(text, ':'), *end;
-    if (!colon || file_exists(text)) return DT_OK;
+    if (!colon || file_exists(text) || !strncmp(colon, "://", 3)) return DT_OK;
     const double number = strtod(colon + 1, &end);
     if (end == colon + 1 || *end || !isfinite(number))
         return error_set(err, DT_ERR_ARG, "%s %s: PATH or PATH:WEIGHT expected, a weight is a number", key, text);
@@ -182,7 +182,10 @@ dt_status adapter_files_add_list(adapter_files *j, const char *list, dt_error *e
     char *copy = strdup(list), *rest = copy, *one;
     if (!copy) return error_set(err, DT_ERR_MEMORY, "adapter_weights: no memory for their list");
     while (err->status == DT_OK && (one = strsep(&rest, ",")) != NULL)
-        if (one[0]) add_weighted(j, one, err);
+        if (one[0])
+            add_weighted(j, one, err);
+        else if (list[0])
+            error_set(err, DT_ERR_ARG, "adapter_weights %s: a part between its commas is empty", list);
     free(copy);
     return err->status;
 }

@@ -15,16 +15,19 @@
 #include "image/resample.h"
 #include "model/annotate/annotator.h"
 
-enum { FILE_BYTES_MAX = 1 << 30 };
+enum { FILE_BYTES_MAX = 1 << 30, START_BYTES = 1 << 14 /* of a map: all of its texts */ };
 
 typedef struct annotation {
     ctx *c;
     const dt_settings *s;
     annotator a;
     const char *output;
-    char text[SAMPLE_TEXT_MAX]; /* what makes a map what it is; part of every PNG */
+    char text[SAMPLE_TEXT_MAX]; /* what makes a map what it is, but for its picture; part of every PNG */
     char previous[DT_PATH_MAX]; /* the map of the file that was looked at last */
     int64_t listed;             /* pictures that were found */
+    int64_t unsaid;             /* maps that were there and do not say what they were made of */
+    int64_t others;             /* maps that were there and are not those of their pictures, or were made otherwise */
+    picture_stream stream;
     dt_annotated *result;
     watch watch;
 } annotation;
@@ -49,6 +52,34 @@ static dt_status open_kind(annotation *n, const char *name)
              n->a.sha256[0] ? n->a.sha256 : "none", (long long)n->s->resolution,
              n->s->crop ? "" : " of the shorter side", n->s->background);
     return DT_OK;
+}
+
+/* ---- maps that are there ---- */
+
+#define TEXT_PARAMETERS "parameters"
+#define TEXT_PICTURE    "picture" /* SHA-256 of the file that a map was made of */
+
+typedef enum map_there {
+    MAP_NONE,   /* there is no file */
+    MAP_UNSAID, /* a file that does not say what it was made of: another program's, or a map of before that was said */
+    MAP_OTHER,  /* the map of another picture */
+    MAP_OTHERWISE, /* a map of this picture, made in another way */
+    MAP_SAME,
+} map_there;
+
+static map_there look_at(const annotation *n, const char *path, const file_hash *picture)
+{
+    uint8_t start[START_BYTES];
+    char text[SAMPLE_TEXT_MAX];
+    size_t size;
+    dt_error unread = {0};
+    if (!file_exists(path)) return MAP_NONE;
+    file_read_start(start, &size, sizeof start, path, &unread);
+    if (error_is_of_machine(&unread)) error_set(&n->c->error, unread.status, "%s", unread.message);
+    if (unread.status != DT_OK || !image_png_text(text, sizeof text, start, size, TEXT_PICTURE)) return MAP_UNSAID;
+    if (strcmp(text, picture->hex) != 0) return MAP_OTHER;
+    const bool same = image_png_text(text, sizeof text, start, size, TEXT_PARAMETERS) && !strcmp(text, n->text);
+    return same ? MAP_SAME : MAP_OTHERWISE;
 }
 
 /* ---- one map ---- */
@@ -83,18 +114,19 @@ static dt_status fit(const annotation *n, image *picture)
     return err->status;
 }
 
-/* Makes the map and writes it. A picture that cannot have one is DT_ERR_SHAPE. */
-static dt_status make_map(annotation *n, const image *picture, const char *path)
+/* Makes the map and writes it; `content` is of the picture's file. A picture that cannot have one is DT_ERR_SHAPE. */
+static dt_status make_map(annotation *n, const image *picture, const file_hash *content, const char *path)
 {
     ctx *c = n->c;
-    const image_text texts[] = {{"Software", "difftune " DT_VERSION}, {"parameters", n->text}};
+    const image_text texts[] = {
+        {"Software", "difftune " DT_VERSION}, {TEXT_PARAMETERS, n->text}, {TEXT_PICTURE, content->hex}};
     image map;
     if (check_memory(n, picture, &c->error) != DT_OK ||
         image_alloc(&map, picture->width, picture->height, &c->error) != DT_OK)
         return c->error.status;
     if (annotate(c, &n->a, map.rgb, picture->rgb, picture->height, picture->width) == DT_OK) {
         spread(map.rgb, map.width * map.height, n->a.channels);
-        image_write_png(path, map.rgb, map.width, map.height, texts, 2, &c->error);
+        image_write_png(path, map.rgb, map.width, map.height, texts, 3, &c->error);
     }
     image_close(&map);
     return c->error.status;
@@ -109,7 +141,7 @@ static bool path_of(char path[DT_PATH_MAX], const annotation *n, const char *nam
     return snprintf(path, DT_PATH_MAX, "%s/%.*s.png", n->output, (int)stem, name) < DT_PATH_MAX;
 }
 
-/* Of two files whose maps would have one name, the first has one; what has its map already is not read again. */
+/* Of two files whose maps would have one name, the first has one. */
 static bool wants(void *user, const char *name, dataset_report *report, dt_error *err)
 {
     annotation *n = user;
@@ -121,8 +153,38 @@ static bool wants(void *user, const char *name, dataset_report *report, dt_error
         return false;
     }
     snprintf(n->previous, sizeof n->previous, "%s", path);
-    if (!file_exists(path)) return true;
-    n->result->found++;
+    return true;
+}
+
+static bool go_on(annotation *n, int64_t done)
+{
+    const int64_t count = n->stream.source.file_count;
+    if (ctx_go_on(n->c) && watch_go_on(&n->watch, done, count)) return true;
+    if (!ctx_failed(n->c))
+        error_set(&n->c->error, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld pictures; the same command goes on",
+                  n->output, (long long)done, (long long)count);
+    return false;
+}
+
+/* What has its map is not made again. What has another one keeps it, and is told. */
+static bool wants_content(void *user, const char *name, const file_hash *content, dataset_report *report, dt_error *err)
+{
+    annotation *n = user;
+    char path[DT_PATH_MAX];
+    path_of(path, n, name);
+    const map_there there = look_at(n, path, content);
+    if (there == MAP_NONE) return true;
+    if (there == MAP_OTHER || there == MAP_OTHERWISE) {
+        n->others++;
+        report_skip(report, name,
+                    there == MAP_OTHER ? "the map of this name is of another picture"
+                                       : "the map of this name was made in another way",
+                    err);
+    } else {
+        n->unsaid += there == MAP_UNSAID;
+        n->result->found++;
+    }
+    go_on(n, n->stream.next + 1);
     return false;
 }
 
@@ -133,13 +195,14 @@ static dt_status make_parent(const char *path, dt_error *err)
     return file_make_dirs(folder, err);
 }
 
-static dt_status take_picture(annotation *n, picture_stream *stream, image *picture)
+static dt_status take_picture(annotation *n, image *picture)
 {
     char path[DT_PATH_MAX];
+    picture_stream *stream = &n->stream;
     dt_error *err = &n->c->error;
     if (!path_of(path, n, stream->latest) || make_parent(path, err) != DT_OK) return err->status;
     if (!n->s->crop) fit(n, picture); /* the stream has cropped it else */
-    if (err->status == DT_OK && make_map(n, picture, path) == DT_OK) {
+    if (err->status == DT_OK && make_map(n, picture, &stream->content, path) == DT_OK) {
         n->result->made++;
     } else if ((err->status == DT_ERR_SHAPE || err->status == DT_ERR_FORMAT) && !n->s->strict) {
         const dt_error why = *err;
@@ -149,38 +212,52 @@ static dt_status take_picture(annotation *n, picture_stream *stream, image *pict
     return err->status;
 }
 
-static dt_status take_all(annotation *n, picture_stream *stream)
+static dt_status take_all(annotation *n)
 {
     dt_error *err = &n->c->error;
-    const int64_t count = stream->source.file_count;
     image picture;
     int64_t given = 1;
-    while (ctx_go_on(n->c) && picture_stream_next(stream, &picture, 1, &given, err) == DT_OK && given > 0) {
-        take_picture(n, stream, &picture);
+    while (picture_stream_next(&n->stream, &picture, 1, &given, err) == DT_OK && given > 0) {
+        take_picture(n, &picture);
         image_close(&picture);
-        if (err->status == DT_OK && !watch_go_on(&n->watch, stream->next, count))
-            error_set(err, DT_ERR_INTERRUPTED, "%s: stopped after %lld of %lld pictures; the same command goes on",
-                      n->output, (long long)stream->next, (long long)count);
+        if (err->status != DT_OK || !go_on(n, n->stream.next)) break;
     }
     return err->status;
+}
+
+/* Maps that were there and cannot be known to be right; maps that are not right are a conflict, when all else is made. */
+static void tell_maps_there(annotation *n)
+{
+    const dt_observer *observer = n->watch.observer;
+    if (n->unsaid)
+        say(observer->log, observer->user,
+            "%s: %lld of the maps that are there do not say which picture they were made of; they are taken as they "
+            "are",
+            n->output, (long long)n->unsaid);
+    if (n->others && !ctx_failed(n->c))
+        error_set(
+            &n->c->error, DT_ERR_CONFLICT,
+            "%s: %lld of the maps that are there were made of other pictures, or in another way, and stay as they are; "
+            "remove them, or choose another folder",
+            n->output, (long long)n->others);
 }
 
 static dt_status annotate_set(annotation *n, const char *input)
 {
     dt_error *err = &n->c->error;
     file_lock lock = {0};
-    picture_stream stream = {0};
-    const picture_choice choice = {n, wants};
+    const picture_choice choice = {n, wants, wants_content};
     const dt_observer *observer = n->watch.observer;
     if (file_is_folder(input) && file_is_inside(n->output, input))
         return error_set(err, DT_ERR_ARG, "annotate: the maps' folder %s must not be in the pictures' folder %s",
                          n->output, input);
-    if (picture_stream_open_all(&stream, input, n->s->crop ? n->s->resolution : 0, n->s->background, n->s->strict,
+    if (picture_stream_open_all(&n->stream, input, n->s->crop ? n->s->resolution : 0, n->s->background, n->s->strict,
                                 &choice, err) == DT_OK &&
         sample_folder_claim(&lock, n->output, DATASET_MAPS, "maps", n->text, err) == DT_OK)
-        take_all(n, &stream);
-    report_tell_skips(&stream.report, observer->log, observer->user);
-    picture_stream_close(&stream);
+        take_all(n);
+    report_tell_skips(&n->stream.report, observer->log, observer->user);
+    tell_maps_there(n);
+    picture_stream_close(&n->stream);
     file_unlock(&lock);
     n->result->passed_over = n->listed - n->result->made - n->result->found;
     return err->status;
@@ -188,7 +265,8 @@ static dt_status annotate_set(annotation *n, const char *input)
 
 /* ---- one picture ---- */
 
-static dt_status read_picture(const annotation *n, image *picture, const char *path)
+/* With the hash of its file. */
+static dt_status read_picture(const annotation *n, image *picture, file_hash *content, const char *path)
 {
     dt_error *err = &n->c->error;
     image_options options = {0};
@@ -197,9 +275,20 @@ static dt_status read_picture(const annotation *n, image *picture, const char *p
     if (image_parse_colour(options.background, n->s->background, err) != DT_OK ||
         file_read_all(&data, &size, path, FILE_BYTES_MAX, err) != DT_OK)
         return err->status;
+    file_sha256_bytes(content, data, size);
     image_decode(picture, NULL, (const uint8_t *)data, size, path, &options, err);
     free(data);
     return err->status == DT_OK ? fit(n, picture) : err->status;
+}
+
+/* A map of this picture is made again, in whatever way it was made; any other file stays. */
+static dt_status check_replaceable(const annotation *n, const char *path, const file_hash *content)
+{
+    const map_there there = look_at(n, path, content);
+    if (there != MAP_OTHER && there != MAP_UNSAID) return DT_OK;
+    return error_set(&n->c->error, DT_ERR_CONFLICT, "annotate: %s is there and %s; remove it, or choose another name",
+                     path,
+                     there == MAP_OTHER ? "is the map of another picture" : "is no map that says what it was made of");
 }
 
 static dt_status annotate_one(annotation *n, const char *input)
@@ -207,6 +296,7 @@ static dt_status annotate_one(annotation *n, const char *input)
     char path[DT_PATH_MAX];
     dt_error *err = &n->c->error;
     image picture = {0};
+    file_hash content;
     if (file_has_extension(n->output, "png") && !file_is_folder(n->output))
         snprintf(path, sizeof path, "%s", n->output);
     else if (!path_of(path, n, file_base_name(input)))
@@ -215,8 +305,8 @@ static dt_status annotate_one(annotation *n, const char *input)
         return err->status;
     if (file_is_same(path, input))
         return error_set(err, DT_ERR_ARG, "annotate: the map must not be the picture %s itself", input);
-    if (file_check_writable(path, err) == DT_OK && read_picture(n, &picture, input) == DT_OK &&
-        make_map(n, &picture, path) == DT_OK)
+    if (file_check_writable(path, err) == DT_OK && read_picture(n, &picture, &content, input) == DT_OK &&
+        check_replaceable(n, path, &content) == DT_OK && make_map(n, &picture, &content, path) == DT_OK)
         n->result->made = 1;
     image_close(&picture);
     return err->status;

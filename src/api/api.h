@@ -15,6 +15,9 @@ dt_status api_leave(ctx *c);
 /* `observer`, or one that watches nothing. */
 const dt_observer *api_observer(const dt_observer *observer);
 
+/* Says that `folder` holds more images than the setting `key` asks for, where it does: they are left as they are. */
+void api_tell_beyond(const dt_observer *observer, const char *folder, int64_t holds, const char *key, int64_t asked);
+
 /* The word of the timestep spacing that is drawn with: `auto` as the sampler has it. */
 const char *api_spacing_word(const dt_settings *s);
 

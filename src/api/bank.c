@@ -61,6 +61,20 @@ static json_t *describe_drawing(const dt_settings *s, const denoiser *d, const c
     return all;
 }
 
+/* What a drawing is known by the hash of, in words; NULL: `key` is a setting. */
+static const char *content_of(const char *key)
+{
+    static const char *const contents[][2] = {
+        {"base_sha256", "another base model (pretrained_model)"},
+        {"told_sha256", "other prompts or control pictures"},
+        {"control_weights", "other weights of the annotator (annotator_weights)"},
+        {"vae_sha256", "another autoencoder (vae)"},
+    };
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
+        if (!strcmp(contents[i][0], key)) return contents[i][1];
+    return NULL;
+}
+
 static dt_status check_same_drawing(const json_t *manifest, const json_t *description, const char *folder,
                                     dt_error *err)
 {
@@ -72,6 +86,10 @@ static dt_status check_same_drawing(const json_t *manifest, const json_t *descri
     {
         json_t *other = json_object_get(found, key);
         if (json_equal(other, value)) continue;
+        if (content_of(key)) {
+            error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s than this call's", folder, content_of(key));
+            continue;
+        }
         char *a = json_text_of(other, JSON_ENCODE_ANY), *b = json_text_of(value, JSON_ENCODE_ANY);
         error_set(err, DT_ERR_CONFLICT, "%s: holds a bank drawn with %s %s, this call asks for %s", folder, key,
                   a ? a : "missing", b ? b : "?");
@@ -196,7 +214,17 @@ static size_t list_tensors(tensor_source out[3], int64_t dims[3][4], const makin
     return count;
 }
 
-static dt_status write_shard(const making *k, int64_t shard, int64_t first, int64_t n)
+/* A bank of fewer samples than are wanted says how many those are. */
+static dt_status mark_wanted(making *k)
+{
+    if (bank_manifest_count(k->manifest) < k->s->bank_size)
+        json_put(&k->manifest, BANK_WANTED, json_integer(k->s->bank_size));
+    else
+        json_object_del(k->manifest, BANK_WANTED);
+    return k->manifest ? DT_OK : error_set(&k->c->error, DT_ERR_MEMORY, "%s: no memory for its manifest", k->s->bank);
+}
+
+static dt_status write_shard(making *k, int64_t shard, int64_t first, int64_t n)
 {
     char name[64], path[DT_PATH_MAX];
     file_hash hash;
@@ -215,7 +243,7 @@ static dt_status write_shard(const making *k, int64_t shard, int64_t first, int6
     const bool again = (int64_t)json_array_size(shards) > shard;
     if ((again ? json_array_set_new(shards, (size_t)shard, entry) : json_array_append_new(shards, entry)) != 0)
         return error_set(err, DT_ERR_MEMORY, "%s: no memory for its manifest", k->s->bank);
-    return write_manifest(k->s->bank, k->manifest, err);
+    return mark_wanted(k) == DT_OK ? write_manifest(k->s->bank, k->manifest, err) : err->status;
 }
 
 /* The manifest of an earlier call, or a new one in a folder that is missing or empty. It is written before the first shard:
@@ -298,6 +326,16 @@ static dt_status fill_bank(making *k)
     return c->error.status;
 }
 
+/* What this call wants of a bank that was begun. */
+static dt_status note_wanted(making *k)
+{
+    const json_int_t before = json_integer_value(json_object_get(k->manifest, BANK_WANTED));
+    api_tell_beyond(k->observer, k->s->bank, bank_manifest_count(k->manifest), "bank_size", k->s->bank_size);
+    if (mark_wanted(k) == DT_OK && json_integer_value(json_object_get(k->manifest, BANK_WANTED)) != before)
+        write_manifest(k->s->bank, k->manifest, &k->c->error);
+    return k->c->error.status;
+}
+
 dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const examples *told,
                     const bank_control *control, const dt_settings *s, const dt_observer *observer)
 {
@@ -309,7 +347,7 @@ dt_status bank_make(ctx *c, const denoiser *d, const char *base_sha256, const ex
         k.manifest = begin_manifest(s->bank, description, &k.lock, &c->error);
     else
         error_set(&c->error, DT_ERR_MEMORY, "%s: no memory for its manifest", s->bank);
-    if (!ctx_failed(c)) fill_bank(&k);
+    if (!ctx_failed(c) && note_wanted(&k) == DT_OK) fill_bank(&k);
     json_decref(k.manifest);
     json_decref(description);
     file_unlock(&k.lock);

@@ -35,6 +35,7 @@ struct chain {
     point *point; /* [count], by rising share */
     int count;
     int64_t first;        /* samples that every point had when this call began */
+    int64_t holds;        /* the most that a point has, which may be more than are asked for */
     int64_t before, made; /* samples of all points together: then, and by this call */
     double started_s;
 };
@@ -124,7 +125,9 @@ static dt_status open_points(chain *h)
     h->first = h->s->eval_count;
     for (; h->count < count && open_point(h, &h->point[h->count], tails[h->count]) == DT_OK; h->count++) {
         const int64_t done = h->point[h->count].folder.done;
+        const int64_t holds = h->point[h->count].folder.holds;
         if (done < h->first) h->first = done;
+        if (holds > h->holds) h->holds = holds;
         h->before += done;
     }
     return c->error.status;
@@ -278,6 +281,7 @@ dt_status dt_chain(dt_context *c, const dt_settings *s, const dt_observer *obser
     if (api_enter(c, s, SETTINGS_CHAIN, observer) != DT_OK) return api_leave(c);
     if (chain_open(&h) == DT_OK) {
         sampling_tell(&h.with, h.point[h.count - 1].steps);
+        api_tell_beyond(observer, s->output_dir, h.holds, "eval_count", s->eval_count);
         if (check_space(&h) == DT_OK && tell_need(&h) == DT_OK && draw_all(&h) == DT_OK) measure(&h, result);
     }
     chain_close(&h);

@@ -6,6 +6,7 @@
 #include "api/together.h"
 #include "base/clock.h"
 #include "base/cpus.h"
+#include "base/say.h"
 #include "diffusion/solver.h"
 #include "rank/device.h"
 
@@ -49,6 +50,13 @@ const char *dt_message(const dt_context *c)
 void dt_free(void *p)
 {
     free(p);
+}
+
+void api_tell_beyond(const dt_observer *observer, const char *folder, int64_t holds, const char *key, int64_t asked)
+{
+    if (holds > asked)
+        say(observer->log, observer->user, "%s holds %lld images, %s is %lld: those beyond stay", folder,
+            (long long)holds, key, (long long)asked);
 }
 
 static bool no_stop_wanted(void *user)

@@ -93,14 +93,6 @@ static dt_status tell_need(const sample_job *p)
 
 /* ---- drawing ---- */
 
-static void tell_beyond(const sample_job *p)
-{
-    const int64_t asked = p->s->num_samples;
-    if (p->folder.beyond == 0) return;
-    say(p->observer->log, p->observer->user, "%s holds %lld images, num_samples is %lld: those beyond stay",
-        p->s->output_dir, (long long)(asked + p->folder.beyond), (long long)asked);
-}
-
 /* Appends the features of a batch in one piece. */
 static dt_status keep_features(sample_job *p, drawn *b)
 {
@@ -175,7 +167,7 @@ dt_status dt_sample(dt_context *c, const dt_settings *s, const dt_observer *obse
         drawing_follow(c, &p.drawing, observer->should_stop, observer->user);
     } else if (opened && open_folder(&p) == DT_OK) {
         sampling_tell(&p.with, tail_steps(&p));
-        tell_beyond(&p);
+        api_tell_beyond(observer, s->output_dir, p.folder.holds, "num_samples", s->num_samples);
         if (check_space(&p) == DT_OK && tell_need(&p) == DT_OK && draw_all(&p) == DT_OK) finish(&p);
         sample_folder_close(&p.folder);
     }

@@ -40,14 +40,14 @@ dt_status sample_folder_claim(file_lock *lock, const char *folder, const char *n
     return err->status;
 }
 
-/* How many images the folder holds beyond those that are asked for. */
-static int64_t count_beyond(const sample_folder *f)
+/* Of those beyond what is asked for, files or rows of features, whichever are more. */
+static int64_t count_held(const sample_folder *f)
 {
     char path[DT_PATH_MAX];
-    int64_t count = 0;
-    for (image_path(path, f, f->s->num_samples); file_exists(path); image_path(path, f, f->s->num_samples + count))
-        count++;
-    return count;
+    int64_t count = f->s->num_samples;
+    for (image_path(path, f, count); file_exists(path); image_path(path, f, count)) count++;
+    if (count == f->s->num_samples) count = f->done;
+    return f->feature && f->rows.count > count ? f->rows.count : count;
 }
 
 /* The images before `done` are there, as files and as rows of features, as far as they are wanted so. */
@@ -78,7 +78,7 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
     file_join(path, f->s->output_dir, "features.f32");
     if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, feature_dim, err);
     if (err->status == DT_OK) find_done(f, err);
-    f->beyond = count_beyond(f);
+    if (err->status == DT_OK) f->holds = count_held(f);
     if (err->status != DT_OK) sample_folder_close(f);
     return err->status;
 }

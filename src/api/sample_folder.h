@@ -22,7 +22,8 @@ typedef struct sample_folder {
     feature_rows rows;          /* open where features are kept */
     int64_t done;               /* images that need not be drawn again */
     file_lock lock;
-    int64_t beyond; /* images in the folder beyond those that are asked for; they stay */
+    int64_t
+        holds; /* images in the folder, as files or as rows of features, from the first on; those beyond num_samples stay */
 } sample_folder;
 
 /* Claims a folder for this purpose, e.g. "samples", by a file `name` in it that says how they were drawn, or recognises it by the same

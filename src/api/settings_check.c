@@ -312,7 +312,8 @@ static void check_controls(const dt_settings *s, dt_error *err)
     RULE(s->controlnet_model[0] && !s->control_data[0],
          "controlnet_model needs control_data, the pictures that it is told");
     RULE(s->controlnet_model[0] && strcmp(s->control, CONTROL_GIVEN) != 0 && !controls_are_annotated(s),
-         "control %s: an annotator expected, or given: control_data holds control pictures", s->control);
+         "control%s%s: an annotator is expected, or given: control_data holds control pictures",
+         s->control[0] ? " " : "", s->control);
     check_annotator(s, err);
 }
 

@@ -1,5 +1,6 @@
 #include "base/cpus.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <omp.h>
 #include <stdbool.h>
@@ -98,13 +99,43 @@ int cpus_of_groups(const char *groups, const char *mount)
 
 /* ---- all together ---- */
 
-int cpus_to_use(void)
+/* The number at *list, above 0, and behind it white space; *list stands behind them then. 0 where there is none. */
+static int take_number(const char **list)
+{
+    char *rest;
+    const long number = strtol(*list, &rest, 10); /* LONG_MAX where it is larger */
+    if (number <= 0) return 0;
+    while (isspace((unsigned char)*rest)) rest++;
+    *list = rest;
+    return number < CPUS_MOST ? (int)number : CPUS_MOST;
+}
+
+/* The first number of a list of them, one for each level of regions inside regions; 0 where it is no such list. */
+static int first_number(const char *list)
+{
+    const int first = take_number(&list);
+    for (int next = first; next > 0 && *list;) {
+        if (*list++ != ',') return 0;
+        next = take_number(&list);
+        if (next == 0) return 0;
+    }
+    return first;
+}
+
+/* What the environment asks for; 0: nothing. */
+static int wished(void)
 {
     const char *wish = getenv("OMP_NUM_THREADS");
-    const long wished = wish ? strtol(wish, NULL, 10) : 0;
+    return wish ? first_number(wish) : 0;
+}
+
+int cpus_to_use(void)
+{
+    const int wish = wished();
     const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"), all = omp_get_num_procs();
     int count = limit > 0 && limit < all ? limit : all;
-    if (wished > 0 && wished <= INT_MAX) count = (int)wished;
+    if (wish > 0) count = wish;
+    if (count > CPUS_MOST) count = CPUS_MOST;
     return count < omp_get_thread_limit() ? count : omp_get_thread_limit();
 }
 
@@ -113,6 +144,6 @@ int cpus_of_share(int processes)
     const int limit = cpus_of_groups("/proc/self/cgroup", "/sys/fs/cgroup"),
               online = (int)sysconf(_SC_NPROCESSORS_ONLN);
     const int mine = cpus_to_use(), share = (limit > 0 && limit < online ? limit : online) / processes;
-    if (getenv("OMP_NUM_THREADS") || share >= mine) return mine;
+    if (wished() > 0 || share >= mine) return mine;
     return share > 1 ? share : 1;
 }

@@ -2,7 +2,10 @@
 #ifndef BASE_CPUS_H
 #define BASE_CPUS_H
 
-/* The first number of OMP_NUM_THREADS where that is set; else the processors that the process may run on, and no more than its
+/* No process has more threads, whoever asks for them: a thread takes memory and a number of the system's. */
+enum { CPUS_MOST = 1024 };
+
+/* Between 1 and CPUS_MOST: the first number of OMP_NUM_THREADS where that is a list of numbers above 0, as OpenMP has it; else the processors that the process may run on, and no more than its
  * control groups give it the time of (cpu.max of version 2, cpu.cfs_quota_us of version 1), a part counting as a whole one. */
 int cpus_to_use(void);
 

@@ -1,5 +1,6 @@
 #include "container/tensor_open.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "container/pytorch.h"
@@ -13,13 +14,32 @@ static dt_status any_container(tensor_file *f, dt_error *err)
     const char *other = file_stands_for(data, f->map.size);
     bool header = f->map.size > 8 && data[8] == '{';
     if (other) return error_set(err, DT_ERR_FORMAT, "%s is %s", f->path, other);
+    const char *kind = header ? NULL : file_kind(data, f->map.size);
     if (!header && f->map.size >= 2 && memcmp(data, "PK", 2) == 0) return pytorch_zip_container(f, err);
     if (!header && f->map.size >= 2 && data[0] == 0x80 && data[1] <= 5) return pytorch_old_container(f, err);
+    if (kind)
+        return error_set(err, DT_ERR_FORMAT, "%s is %s; a file of tensors is expected, safetensors or of torch.save",
+                         f->path, kind);
     return safetensors_container(f, err);
+}
+
+/* Whether a path that leads nowhere is an address, or has the form of a name on a hub: OWNER/NAME. */
+static bool is_elsewhere(const char *path)
+{
+    char owner[DT_PATH_MAX];
+    const char *slash = strchr(path, '/');
+    if (strstr(path, "://")) return true;
+    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || strchr("./~", path[0])) return false;
+    snprintf(owner, sizeof owner, "%.*s", (int)(slash - path), path);
+    return !file_exists(owner);
 }
 
 dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
 {
+    if (!file_exists(path) && is_elsewhere(path))
+        return error_set(
+            err, DT_ERR_IO,
+            "%s: there is no such file; models are not downloaded: the path of a file or folder is expected", path);
     if (file_has_extension(path, "json")) return tensor_shards_open(f, path, any_container, err);
     return tensor_file_open_as(f, path, any_container, err);
 }

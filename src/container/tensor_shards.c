@@ -8,6 +8,15 @@
 
 enum { SHARDS_MAX = 4096 };
 
+/* model_index.json, config.json and their kind lie beside tensors or above them. */
+static dt_status refuse_description(const tensor_file *f, const json_t *object, dt_error *err)
+{
+    const char *class = json_string_value(json_object_get(object, "_class_name"));
+    if (!class || json_object_get(object, "weight_map")) return err->status;
+    return error_set(err, DT_ERR_FORMAT, "%s: describes a %.64s of diffusers and holds no tensors; give its folder",
+                     f->path, class);
+}
+
 static dt_status refuse(const tensor_file *f, dt_error *err)
 {
     return error_set(err, DT_ERR_FORMAT, "%s: no index of shards: an object weight_map of names of files expected",
@@ -85,7 +94,7 @@ dt_status tensor_shards_open(tensor_file *f, const char *index, tensor_container
     *f = (tensor_file){.path = strdup(index), .container = "shards"};
     if (!f->path) return error_set(err, DT_ERR_MEMORY, "no memory to open %s", index);
     json_t *object = json_file_read(index, err), *map = json_object_get(object, "weight_map");
-    json_t *files = err->status == DT_OK ? list_files(f, map, err) : NULL;
+    json_t *files = refuse_description(f, object, err) == DT_OK ? list_files(f, map, err) : NULL;
     if (err->status == DT_OK && open_parts(f, files, container, err) == DT_OK && gather(f, err) == DT_OK)
         check_map(f, map, err);
     if (err->status == DT_OK) f->metadata = json_deep_copy(f->part[0].metadata);

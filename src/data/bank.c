@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/say.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
 
-enum { MANIFEST_KEYS = 3 };
+enum { MANIFEST_KEYS = 3 /* without "wanted" */ };
 
 json_t *bank_manifest_read(const char *folder, dt_error *err)
 {
@@ -15,12 +16,24 @@ json_t *bank_manifest_read(const char *folder, dt_error *err)
     file_join(path, folder, "manifest.json");
     json_t *manifest = json_file_read_sealed(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
+    const json_t *wanted = json_object_get(manifest, BANK_WANTED);
     if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
-        json_is_object(json_object_get(manifest, "drawing")) && json_object_size(manifest) == MANIFEST_KEYS)
+        json_is_object(json_object_get(manifest, "drawing")) &&
+        json_object_size(manifest) == MANIFEST_KEYS + (wanted != NULL) && (!wanted || json_is_integer(wanted)))
         return manifest;
     error_set(err, DT_ERR_FORMAT, "%s: not a manifest of \"" BANK_FORMAT "\"", path);
     json_decref(manifest);
     return NULL;
+}
+
+int64_t bank_manifest_count(const json_t *manifest)
+{
+    size_t i;
+    const json_t *shard;
+    int64_t count = 0;
+    json_array_foreach(json_object_get(manifest, "shards"), i, shard) count +=
+        json_integer_value(json_object_get(shard, "count"));
+    return count;
 }
 
 /* ---- shards ---- */
@@ -117,7 +130,18 @@ static dt_status check_named_once(json_t *seen, const char *folder, const json_t
     return err->status;
 }
 
-static dt_status open_shards(ctx *c, examples *b, const char *folder, const char *base_sha256)
+/* Whoever trains on an unfinished bank is told. How many were wanted is no part of what a bank is. */
+static void take_wanted(json_t *manifest, const examples *b, const char *folder, const data_watcher *watch)
+{
+    const json_int_t wanted = json_integer_value(json_object_get(manifest, BANK_WANTED));
+    if (wanted > b->count)
+        say(watch->log, watch->user, "bank %s is unfinished: %lld of %lld images; the same 'bank' command goes on",
+            folder, (long long)b->count, (long long)wanted);
+    json_object_del(manifest, BANK_WANTED);
+}
+
+static dt_status open_shards(ctx *c, examples *b, const char *folder, const char *base_sha256,
+                             const data_watcher *watch)
 {
     dt_error *err = &c->error;
     json_t *manifest = bank_manifest_read(folder, err);
@@ -134,6 +158,7 @@ static dt_status open_shards(ctx *c, examples *b, const char *folder, const char
     }
     json_decref(seen);
     if (err->status == DT_OK && b->count == 0) error_set(err, DT_ERR_FORMAT, "%s: the bank is empty", folder);
+    take_wanted(manifest, b, folder, watch);
     char *text = json_text_of(manifest, JSON_SORT_KEYS);
     if (text) {
         file_hash hash;
@@ -179,7 +204,7 @@ dt_status bank_open(ctx *c, examples *b, const char *path, const denoiser *d, co
     file_join(manifest, path, "manifest.json");
     if (file_exists(manifest)) {
         *b = bank_of(d, options->codec);
-        open_shards(c, b, path, base_sha256);
+        open_shards(c, b, path, base_sha256, &options->watch);
     } else {
         open_pictures(c, b, path, d, options);
     }

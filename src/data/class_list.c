@@ -120,6 +120,8 @@ dt_status class_list_one(class_list *l, ctx *c, int32_t class)
 
 dt_status class_list_read(class_list *l, ctx *c, const dt_settings *s, const model_info *info, int64_t class_count)
 {
+    if (s->classes[0] && class_count == 0)
+        return error_set(&c->error, DT_ERR_ARG, "classes %s: the model has no classes", s->classes);
     if (s->classes[0]) {
         *l = (class_list){0};
         if (walk(l, s->classes, info, class_count, &c->error) != DT_OK || make_room(l, c) != DT_OK)

@@ -535,7 +535,7 @@ static dt_status load_listed(loader *l, size_t prefix, dt_error *err)
     if (status == DT_OK) status = keep_decoded(l, prefix, err);
     if (status == DT_OK) status = refuse_broken_classes(l, err);
     if (status == DT_OK) status = fill_report(l, err);
-    if (status == DT_OK) hash_content(l->d, l->source->label_count > 0);
+    if (status == DT_OK) hash_content(l->d, l->source->labelled);
     return status;
 }
 

@@ -63,7 +63,8 @@ static dt_status keep_labelled(const char **text, source *s, dataset_report *rep
             s->file[kept++] = s->file[i];
             continue;
         }
-        if (err->status == DT_OK) report_skip(report, s->file[i].name, "has no .cls file beside it", err);
+        if (err->status == DT_OK)
+            report_skip(report, s->file[i].name, "has no .cls file beside it that names a class", err);
         source_file_close(&s->file[i]);
     }
     s->file_count = kept;

@@ -333,7 +333,7 @@ static int64_t find_class(char *const *names, int64_t count, const char *name)
 /* An empty class folder is an error in ImageFolder too: the label table would have a row that is never trained. */
 static dt_status refuse_empty_classes(const class_plan *p, const source *s, const char *prefix_text, dt_error *err)
 {
-    bool flat = s->label_count > 0 || (s->file_count > 0 && first_folder(rest_of(s, 0, p->prefix)) == 0);
+    bool flat = s->labelled || (s->file_count > 0 && first_folder(rest_of(s, 0, p->prefix)) == 0);
     for (int64_t i = 0; !flat && i < s->folder_count; i++) {
         const char *folder = s->folder[i];
         bool here = strlen(folder) > p->prefix && strncmp(folder, prefix_text, p->prefix) == 0;
@@ -386,11 +386,11 @@ dt_status class_plan_make(class_plan *p, source *s, dataset_report *report, cons
     drop_overwritten(s);
     char *prefix_text = strndup(s->file[0].name, p->prefix);
     if (!prefix_text) return error_set(err, DT_ERR_MEMORY, "no memory to list the images");
-    status = s->label_count ? label_files_by_text(&p->class_name, &p->class_count, s, report, err)
-                            : label_files(p, s, report, err);
+    status = s->labelled ? label_files_by_text(&p->class_name, &p->class_count, s, report, err)
+                         : label_files(p, s, report, err);
     if (status == DT_OK && s->file_count == 0)
-        status =
-            error_set(err, DT_ERR_FORMAT, "image data %s: none of its pictures has its .cls file beside it", s->path);
+        status = error_set(err, DT_ERR_FORMAT,
+                           "image data %s: none of its pictures has a .cls file beside it that names a class", s->path);
     for (int64_t i = 0; i < p->class_count && status == DT_OK; i++)
         status = refuse_foreign_name(s, p->class_name[i], err);
     if (status == DT_OK) status = refuse_empty_classes(p, s, prefix_text, err);

@@ -235,6 +235,7 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     const char *why, *last = file_base_name(name);
     size_t hidden = hidden_length(&why, name, is_folder);
     if (hidden == 0) why = trouble || is_folder ? trouble : why_not_file(last);
+    if (hidden == 0 && !is_folder && is_label(last) && (!why || trouble)) s->labelled = true;
     if (!why && is_folder) return add_folder(s, name, err);
     if (!why && is_label(last)) return add_text(&s->label, &s->label_count, name, ordinal, err);
     if (!why && is_caption(last)) return add_text(&s->caption, &s->caption_count, name, ordinal, err);
@@ -335,6 +336,8 @@ dt_status source_open(source *s, dataset_report *report, const char *path, bool 
     if (!s->is_archive && !S_ISDIR(info.st_mode)) {
         return error_set(err, DT_ERR_FORMAT, "image data %s: neither a folder nor a tar or zip file", path);
     }
+    if (s->is_archive && image_has_extension(s->path))
+        return error_set(err, DT_ERR_FORMAT, "image data %s: one picture; give the folder that it is in", path);
     return s->is_archive ? list_archive(s, report, captions, err) : list_folder(s, report, captions, err);
 }
 

@@ -31,7 +31,8 @@ typedef struct source {
     int64_t file_count;
     char **folder; /* hidden ones left out */
     int64_t folder_count;
-    source_text *label; /* KEY.cls, in no order, as are they all */
+    bool labelled;      /* there are KEY.cls files, also where none of them can be read: classes are theirs alone */
+    source_text *label; /* those that name a class, in no order, as are they all */
     int64_t label_count;
     source_text *caption; /* what may hold captions; without their text where nobody asked for it, but for lists */
     int64_t caption_count;

@@ -74,19 +74,31 @@ static json_t *first_of(const json_t *object, const char *const keys[], size_t c
     return NULL;
 }
 
-/* One caption or an array of them. False where they are anything else; none at all is no mistake. */
-static bool add_described(finder *f, source_file *file, const json_t *object)
+/* What an object says of its picture; NULL: nothing. */
+static const json_t *described(const json_t *object)
 {
     static const char *const keys[] = {"text", "caption", "prompt"};
-    const json_t *value = first_of(object, keys, sizeof keys / sizeof *keys), *one;
+    return first_of(object, keys, sizeof keys / sizeof *keys);
+}
+
+/* One caption or an array of them; none at all is no mistake. */
+static bool can_be_captions(const json_t *value)
+{
+    const json_t *one;
     size_t i;
-    if (json_is_string(value)) add_caption(f, file, json_string_value(value), json_string_length(value));
     json_array_foreach(value, i, one)
     {
         if (!json_is_string(one)) return false;
-        add_caption(f, file, json_string_value(one), json_string_length(one));
     }
     return !value || json_is_string(value) || json_is_array(value);
+}
+
+static void add_described(finder *f, source_file *file, const json_t *value)
+{
+    const json_t *one;
+    size_t i;
+    if (json_is_string(value)) add_caption(f, file, json_string_value(value), json_string_length(value));
+    json_array_foreach(value, i, one) add_caption(f, file, json_string_value(one), json_string_length(one));
 }
 
 static void add_object(finder *f, source_file *file, const source_text *text)
@@ -96,8 +108,10 @@ static void add_object(finder *f, source_file *file, const source_text *text)
     if (f->err->status != DT_OK) return;
     if (!json_is_object(object))
         object_to(f, text->name, "no JSON object that could hold a caption");
-    else if (!add_described(f, file, object))
+    else if (!can_be_captions(described(object)))
         object_to(f, text->name, "its caption is neither a text nor an array of texts");
+    else
+        add_described(f, file, described(object));
     json_decref(object);
 }
 
@@ -122,6 +136,7 @@ static source_file *find_file(finder *f, const source_text *list, const char *na
 /* What went wrong in a list: how often, and where first. */
 typedef struct list_faults {
     int64_t bad, missing, first_bad;
+    const char *why_bad; /* of the first */
     char first_missing[DT_TEXT_MAX];
 } list_faults;
 
@@ -141,30 +156,33 @@ static void set_control(finder *f, source_file *picture, source_file *control)
     if (!picture->control) no_memory(f);
 }
 
-/* One line of a list. False where it is none. */
-static bool read_entry(finder *f, const source_text *list, const json_t *entry, list_faults *faults)
+/* Takes one line of a list, all of it or, where that returns what is wrong with it, nothing. */
+static const char *read_entry(finder *f, const source_text *list, const json_t *entry, list_faults *faults)
 {
     static const char *const pictures[] = {"file_name", "target"};
     static const char *const controls[] = {"conditioning_image", "conditioning_image_file_name", "source"};
     const char *name = json_string_value(first_of(entry, pictures, 2));
-    const json_t *said = first_of(entry, controls, 3);
+    const json_t *said = first_of(entry, controls, 3), *captions = described(entry);
     const char *control_name = json_string_value(said);
-    if (!name || (said && !control_name)) return false;
+    if (!json_is_object(entry)) return "is no JSON object";
+    if (!name) return "has no name of a picture";
+    if (said && !control_name) return "has a control picture that is no name";
+    if (!can_be_captions(captions)) return "has a caption that is neither a text nor an array of texts";
     source_file *picture = find_file(f, list, name);
-    if (!picture) note_missing(faults, name);
-    if (!picture) return true;
+    if (!picture) return note_missing(faults, name), NULL;
     source_file *control = control_name ? find_file(f, list, control_name) : NULL;
     if (control) set_control(f, picture, control);
     if (control_name && !control) note_missing(faults, control_name);
-    return !f->captions || add_described(f, picture, entry);
+    if (f->captions) add_described(f, picture, captions);
+    return NULL;
 }
 
 static void tell_faults(finder *f, const source_text *list, const list_faults *faults)
 {
     char reason[2 * DT_TEXT_MAX];
     if (faults->bad) {
-        snprintf(reason, sizeof reason, "%lld of its lines, line %lld first, are no object with the name of a picture",
-                 (long long)faults->bad, (long long)faults->first_bad);
+        snprintf(reason, sizeof reason, "%lld of its lines left out, line %lld first, which %s", (long long)faults->bad,
+                 (long long)faults->first_bad, faults->why_bad);
         object_to(f, list->name, reason);
     }
     if (faults->missing) {
@@ -183,8 +201,8 @@ static void read_list(finder *f, source_text *list)
         json_error_t where;
         if (strspn(line, " \t\r") < length) {
             json_t *entry = json_text_read(line, length, &where, list->name, f->err);
-            const bool good = json_is_object(entry) && read_entry(f, list, entry, &faults);
-            if (!good && faults.bad++ == 0) faults.first_bad = number;
+            const char *why = read_entry(f, list, entry, &faults);
+            if (why && faults.bad++ == 0) faults.first_bad = number, faults.why_bad = why;
             json_decref(entry);
         }
         line += length + (line[length] == '\n');

@@ -45,9 +45,10 @@ static int compare_stems(const void *left, const void *right)
     return length_a == length_b ? strcmp(a, b) : length_a < length_b ? -1 : 1;
 }
 
-static dt_status list_all_files(picture_stream *s, const char *path, const picture_choice *choice, dt_error *err)
+static dt_status list_all_files(picture_stream *s, const char *path, dt_error *err)
 {
     source *from = &s->source;
+    const picture_choice *choice = &s->choice;
     if (source_open(from, &s->report, path, false, err) != DT_OK) return err->status;
     if (from->split[0])
         return error_set(err, DT_ERR_ARG, "%s: all pictures are taken, not the split %s", from->path, from->split);
@@ -66,9 +67,9 @@ static dt_status list_all_files(picture_stream *s, const char *path, const pictu
 dt_status picture_stream_open_all(picture_stream *s, const char *path, int64_t resolution, const char *background,
                                   bool strict, const picture_choice *choice, dt_error *err)
 {
-    *s = (picture_stream){.resolution = resolution, .strict = strict};
+    *s = (picture_stream){.resolution = resolution, .strict = strict, .choice = *choice};
     if (image_parse_colour(s->decode.background, background, err) != DT_OK) return err->status;
-    return list_all_files(s, path, choice, err);
+    return list_all_files(s, path, err);
 }
 
 dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resolution, const char *background,
@@ -87,40 +88,47 @@ void picture_stream_close(picture_stream *s)
     class_plan_close(&s->plan);
     report_close(&s->report);
     free(s->order);
-    free(s->pending_data);
+    free(s->pending_file.data);
     *s = (picture_stream){0};
 }
 
 /* One picture on its way: a file, or what came of it. */
 typedef struct item {
     const char *name;
-    uint8_t *data;
-    size_t size;
+    picture_bytes file;
     image picture;
     dt_error why; /* why there is no picture */
 } item;
 
-/* Reads file number s->next, or takes the one that was read and left. */
-static dt_status read_file(picture_stream *s, item *it, dt_error *err)
+/* Asks the choice of a file that was read; what is not wanted goes. */
+static bool is_wanted(picture_stream *s, item *it, dt_error *err)
+{
+    const picture_choice *choice = &s->choice;
+    if (!choice->wants_content || !it->file.data) return true;
+    file_sha256_bytes(&it->file.content, it->file.data, it->file.size);
+    if (choice->wants_content(choice->user, it->name, &it->file.content, &s->report, err)) return true;
+    free(it->file.data);
+    return false;
+}
+
+/* Reads file number s->next, or takes the one that was read and left. False where it is not wanted, or reading failed. */
+static bool read_file(picture_stream *s, item *it, dt_error *err)
 {
     char *reason = NULL;
     const source_file *file = &s->source.file[s->order[s->next]];
-    it->name = file->name;
-    it->data = s->pending_data;
-    it->size = s->pending_size;
-    if (!s->pending) source_read(&it->data, &it->size, &reason, &s->source, file, err);
-    s->pending = false;
-    s->pending_data = NULL;
+    *it = (item){.name = file->name, .file = s->pending_file};
+    s->pending_file = (picture_bytes){0};
+    if (s->pending) return s->pending = false, true;
+    source_read(&it->file.data, &it->file.size, &reason, &s->source, file, err);
     if (reason) error_set(&it->why, DT_ERR_IO, "%s", reason);
     free(reason);
-    return err->status;
+    return err->status == DT_OK && is_wanted(s, it, err);
 }
 
 static void leave_for_next_call(picture_stream *s, const item *it)
 {
     s->pending = true;
-    s->pending_data = it->data;
-    s->pending_size = it->size;
+    s->pending_file = it->file;
 }
 
 /* Reads up to `most` files, or pictures of a stack, of PICTURES_TOGETHER pixels and FILES_TOGETHER bytes in all, but one at
@@ -134,9 +142,12 @@ static dt_status fetch(picture_stream *s, item items[], int64_t most, int64_t *c
     for (*count = 0; *count < most && s->next < all && bytes < FILES_TOGETHER && err->status == DT_OK; s->next++) {
         item *it = &items[*count];
         *it = (item){.name = "a sample"};
-        if (!s->is_stack && read_file(s, it, err) != DT_OK) break;
-        pixels += s->is_stack ? s->stack.width * s->stack.height : it->data ? image_pixels(it->data, it->size) : 0;
-        bytes += it->size;
+        if (!s->is_stack && !read_file(s, it, err)) continue;
+        const picture_bytes *file = &it->file;
+        pixels += s->is_stack  ? s->stack.width * s->stack.height
+                  : file->data ? image_pixels(file->data, file->size)
+                               : 0;
+        bytes += file->size;
         if (*count > 0 && pixels > PICTURES_TOGETHER) {
             if (!s->is_stack) leave_for_next_call(s, it);
             break;
@@ -150,9 +161,10 @@ static dt_status fetch(picture_stream *s, item items[], int64_t most, int64_t *c
 static void decode(const picture_stream *s, item *it)
 {
     image square;
-    if (it->data) image_decode(&it->picture, NULL, it->data, it->size, it->name, &s->decode, &it->why);
-    free(it->data);
-    it->data = NULL;
+    picture_bytes *file = &it->file;
+    if (file->data) image_decode(&it->picture, NULL, file->data, file->size, it->name, &s->decode, &it->why);
+    free(file->data);
+    file->data = NULL;
     const image *p = &it->picture;
     if (!p->rgb || s->resolution == 0 || (p->width == s->resolution && p->height == s->resolution)) return;
     resample_centre_crop(&square, p, s->resolution, &it->why);
@@ -187,6 +199,7 @@ dt_status picture_stream_next(picture_stream *s, image pictures[], int64_t most,
             if (!items[i].picture.rgb) continue;
             pictures[(*count)++] = items[i].picture;
             s->latest = items[i].name;
+            s->content = items[i].file.content;
         }
     }
     free(items);

@@ -5,17 +5,29 @@
 
 #include "data/dataset_plan.h"
 #include "data/sample_stack.h"
+#include "file/file.h"
 
-/* Whether a file is wanted, by its name below the path; asked once of each, those of one name but for the extension one after the
- * other. May list files as passed over. */
+/* Whether a file is wanted: first by its name below the path, asked once of each, those of one name but for the extension one after
+ * the other; then, of those, by its content, asked in the order in which they are read, before anything is decoded. Either may list
+ * files as passed over, or fail. */
 typedef struct picture_choice {
     void *user;
     bool (*wants)(void *user, const char *name, dataset_report *report, dt_error *err);
+    bool (*wants_content)(void *user, const char *name, const file_hash *content, dataset_report *report,
+                          dt_error *err);
 } picture_choice;
+
+typedef struct picture_bytes {
+    uint8_t *data;
+    size_t size;
+    file_hash content; /* where a choice was asked of it */
+} picture_bytes;
 
 typedef struct picture_stream {
     dataset_report report; /* only which files were passed over, and why */
     const char *latest;    /* name below the path of the picture given last */
+    file_hash content;     /* of its file, where a choice was asked of it */
+    picture_choice choice; /* of nothing: all are wanted */
     /* owned */
     bool is_stack, strict;
     int64_t resolution;
@@ -26,8 +38,7 @@ typedef struct picture_stream {
     int64_t *order; /* [source.file_count], files as they lie in a tar */
     int64_t next;
     bool pending; /* whether file number next was read, and is left for the next call */
-    uint8_t *pending_data;
-    size_t pending_size;
+    picture_bytes pending_file;
 } picture_stream;
 
 /* Pictures given in one call have no more pixels together, unless it is a single one. */
@@ -39,7 +50,7 @@ dt_status picture_stream_open(picture_stream *s, const char *path, int64_t resol
                               bool strict, dt_error *err);
 
 /* The same of every picture of a folder, tar or zip, whatever splits there are, that `choice` wants; a stack is none. DT_ERR_FORMAT
- * where there is no picture at all. */
+ * where there is no picture at all. What choice->user points to stays the caller's for as long as the stream is read. */
 dt_status picture_stream_open_all(picture_stream *s, const char *path, int64_t resolution, const char *background,
                                   bool strict, const picture_choice *choice, dt_error *err);
 void picture_stream_close(picture_stream *s);

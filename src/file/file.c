@@ -52,6 +52,8 @@ int file_close(int fd)
 static dt_status open_regular(int *fd, size_t *size, const char *path, dt_error *err)
 {
     struct stat st;
+    *fd = -1;
+    if (!path[0]) return error_set(err, DT_ERR_IO, "a file is expected, its path is empty");
     *fd = file_open(path, O_RDONLY | O_NONBLOCK);
     if (*fd < 0) return error_set_errno(err, "cannot open %s", path);
     if (fstat(*fd, &st) != 0) {
@@ -174,6 +176,36 @@ const char *file_stands_for(const void *data, size_t size)
     for (size_t i = 0; i < sizeof markup / sizeof *markup; i++)
         if (begins(text, size, markup[i])) return "a web page: a site's answer was saved under this name";
     return NULL;
+}
+
+const char *file_kind(const void *data, size_t size)
+{
+    static const struct {
+        size_t at, length;
+        const char *bytes, *words;
+    } kinds[] = {
+        {0, 4, "\x89PNG", "a picture (PNG)"},
+        {0, 3, "\xff\xd8\xff", "a picture (JPEG)"},
+        {0, 4, "GIF8", "a picture (GIF)"},
+        {8, 4, "WEBP", "a picture (WebP)"},
+        {257, 5, "ustar", "a tar archive"},
+        {0, 2, "PK", "a zip archive"},
+        {0, 2, "\x1f\x8b", "packed by gzip"},
+        {0, 6,
+         "\xfd"
+         "7zXZ",
+         "packed by xz"},
+        {0, 4, "\x28\xb5\x2f\xfd", "packed by zstd"},
+        {0, 4, "%PDF", "a PDF document"},
+        {0, 4, "GGUF", "a GGUF file"},
+        {0, 4, "\x89HDF", "an HDF5 file"},
+        {0, 6, "\x93NUMPY", "an array of NumPy"},
+    };
+    const char *start = data;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (size >= kinds[i].at + kinds[i].length && !memcmp(start + kinds[i].at, kinds[i].bytes, kinds[i].length))
+            return kinds[i].words;
+    return is_text(start, size) ? "a text file" : NULL;
 }
 
 dt_status file_check_content(const char *path, dt_error *err)

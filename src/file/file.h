@@ -56,6 +56,10 @@ dt_status file_read_start(void *data, size_t *size, size_t room, const char *pat
  * a message ("FILE is ..."); NULL for anything else. */
 const char *file_stands_for(const void *data, size_t size);
 
+/* What a file is by its first bytes, where that is a picture, an archive, a document or text, as words for a message ("FILE is ...");
+ * NULL for anything else. */
+const char *file_kind(const void *data, size_t size);
+
 /* Fails as opening a regular file for reading does, and with DT_ERR_FORMAT for one that stands for another. */
 dt_status file_check_content(const char *path, dt_error *err);
 

@@ -88,6 +88,10 @@ dt_status image_encode_png(uint8_t **out, size_t *out_size, const uint8_t *rgb, 
 dt_status image_write_png(const char *path, const uint8_t *rgb, int64_t width, int64_t height, const image_text *texts,
                           int64_t text_count, dt_error *err);
 
+/* The value of the first plain text (tEXt) of that key before the pixels of a PNG, of which `data` may be the beginning alone. False
+ * where there is none, its checksum is wrong or it takes more than `room` bytes. */
+bool image_png_text(char *value, size_t room, const uint8_t *data, size_t size, const char *key);
+
 /* [-1, 1] to 0..255 by DiT's rule (sample_ddp.py): clamp(127.5 x + 128) and cut the fraction off, which rounds
  * 127.5 x + 127.5 half up. NaN becomes 0. */
 uint8_t image_from_float(float x);

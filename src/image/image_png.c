@@ -156,6 +156,32 @@ dt_status image_decode_png(const image_job *job)
     return r.status;
 }
 
+/* ---- texts ---- */
+
+/* Of a chunk's content: the key, a zero byte, the value. */
+static bool take_text(char *value, size_t room, const uint8_t *content, size_t length, const char *key)
+{
+    const size_t key_bytes = strlen(key) + 1, value_bytes = length - key_bytes;
+    if (length < key_bytes || memcmp(content, key, key_bytes) != 0 || value_bytes >= room) return false;
+    memcpy(value, content + key_bytes, value_bytes);
+    value[value_bytes] = '\0';
+    return true;
+}
+
+bool image_png_text(char *value, size_t room, const uint8_t *data, size_t size, const char *key)
+{
+    if (size < PNG_SIGNATURE_BYTES || png_sig_cmp(data, 0, PNG_SIGNATURE_BYTES) != 0) return false;
+    for (size_t at = PNG_SIGNATURE_BYTES; size - at >= PNG_CHUNK_BYTES;) {
+        const uint8_t *type = data + at + 4;
+        const size_t length = image_big_endian(data + at, 4);
+        if (length > size - at - PNG_CHUNK_BYTES || memcmp(type, "IDAT", 4) == 0) return false;
+        if (memcmp(type, "tEXt", 4) == 0 && take_text(value, room, type + 4, length, key))
+            return crc32(0, type, (uInt)(4 + length)) == image_big_endian(type + 4 + length, 4);
+        at += PNG_CHUNK_BYTES + length;
+    }
+    return false;
+}
+
 /* ---- writing ---- */
 
 typedef struct png_writer {

@@ -149,7 +149,7 @@ static dt_status list_checkpoints(file_names *names, const training *r, dt_error
     char folder[DT_PATH_MAX];
     file_join(folder, r->folder, "checkpoints");
     *names = (file_names){0};
-    if (!file_is_folder(folder) || file_list(names, folder, err) != DT_OK) return err->status;
+    if (!file_exists(folder) || file_list(names, folder, err) != DT_OK) return err->status;
     size_t kept = 0;
     for (size_t i = 0; i < names->count; i++) {
         char *name = names->name[i];

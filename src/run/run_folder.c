@@ -82,12 +82,44 @@ static bool is_initial(const char *name, const char *text)
     return key && !strcmp(text, initial);
 }
 
-/* Records that the folder's run and this call have other values of `name`; NULL for one that the folder does not tell. */
+/* What a run is known by beside its settings: the content of what a setting names. */
+static const struct content {
+    const char *key, *one, *other, *setting;
+} contents[] = {
+    {"data_sha256", "pictures", "other pictures", "train_data"},
+    {"base_sha256", "a base model", "another base model", "pretrained_model"},
+    {"bank_sha256", "a bank", "another bank", "bank"},
+    {"controlnet_sha256", "a ControlNet", "another ControlNet", "controlnet_model"},
+    {"encoder_sha256", "a text encoder", "another text encoder", "pretrained_model"},
+    {"control_maker", "control maps", "control maps of another maker", "control"},
+    {"vae_sha256", "an autoencoder", "another autoencoder", "vae"},
+};
+
+/* Hashes say nothing to people; NULL and "" are none. */
+static void tell_content(const training *r, const struct content *c, const char *found, const char *mine, dt_error *err)
+{
+    const bool had = found && *found, has = *mine != '\0';
+    error_set(err, DT_ERR_CONFLICT, "%s: the folder belongs to a run %s %s%s (%s); choose another output_dir",
+              r->folder, had ? "with" : "without", had && has ? c->other : c->one,
+              had && has ? " than this call's"
+              : had      ? ", this call has none"
+                         : ", this call has one",
+              c->setting);
+}
+
+/* Records that the folder's run and this call have other values of `name`; NULL for one that the folder does not tell: of a setting
+ * that was not asked for then. */
 static void tell_difference(const training *r, const char *name, const char *found, const char *mine, dt_error *err)
 {
+    char initial[SETTINGS_VALUE_MAX] = "";
+    const settings_key *key = settings_find(name);
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
+        if (!strcmp(contents[i].key, name)) return tell_content(r, &contents[i], found, mine, err);
+    if (!found && key) settings_initial_text(initial, key);
+    if (!found) found = initial;
     error_set(err, DT_ERR_CONFLICT,
               "%s: the folder belongs to a run with %s %s, this call has %s; choose another output_dir", r->folder,
-              name, found ? (*found ? found : "(none)") : "(unknown)", *mine ? mine : "(none)");
+              name, *found ? found : "(none)", *mine ? mine : "(none)");
 }
 
 /* Records a difference of keys that both have (`missing` false), or of a key that only this call has. */

@@ -126,8 +126,11 @@ static bool read_real(double *value, const char *text)
     text_c_numbers numbers;
     char *end;
     text_enter_c_numbers(&numbers);
+    errno = 0;
     *value = strtod(text, &end);
+    const bool vanished = *value == 0 && errno == ERANGE; /* "1e-999" */
     text_leave_c_numbers(&numbers);
+    if (vanished) return false;
     return !isspace((unsigned char)text[0]) && end != text && *end == '\0' && isfinite(*value);
 }
 

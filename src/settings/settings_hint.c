@@ -16,6 +16,8 @@ static const struct {
     {"lr", "learning_rate", NULL},
     {"base_lr", "learning_rate", NULL},
     {"unet_lr", "learning_rate", NULL},
+    {"bs", "train_batch_size", NULL},
+    {"bs", "sample_batch_size", NULL},
     {"batch", "train_batch_size", NULL},
     {"batch", "sample_batch_size", NULL},
     {"batch_size", "train_batch_size", NULL},
@@ -35,6 +37,9 @@ static const struct {
     {"train_steps", "max_train_steps", NULL},
     {"num_train_steps", "max_train_steps", NULL},
     {"iterations", "max_train_steps", NULL},
+    {"iters", "max_train_steps", NULL},
+    {"num_iters", "max_train_steps", NULL},
+    {"max_iters", "max_train_steps", NULL},
     {"num_steps", "max_train_steps", NULL},
     {"num_steps", "num_inference_steps", NULL},
     {"num_sampling_steps", "num_inference_steps", NULL},
@@ -67,6 +72,7 @@ static const struct {
     {"grad_clip", "max_grad_norm", NULL},
     {"clip_grad_norm", "max_grad_norm", NULL},
     {"gradient_clip_val", "max_grad_norm", NULL},
+    {"warmup", "lr_warmup_steps", NULL},
     {"warmup_steps", "lr_warmup_steps", NULL},
     {"num_warmup_steps", "lr_warmup_steps", NULL},
     {"lr_scheduler_type", "lr_scheduler", NULL},
@@ -75,6 +81,7 @@ static const struct {
     {"optimizer", NULL, "the optimiser is AdamW"},
     {"optimizer_type", NULL, "the optimiser is AdamW"},
     {"use_8bit_adam", NULL, "the optimiser is AdamW in f32"},
+    {"ema", "ema_decay", NULL},
     {"ema_rate", "ema_decay", NULL},
     {"use_ema", "weights", NULL},
     {"fp16", "mixed_precision", NULL},
@@ -83,8 +90,11 @@ static const struct {
     {"dtype", "mixed_precision", NULL},
     {"save_precision", "save_dtype", NULL},
     {"gpu", "device", NULL},
+    {"gpus", NULL, "a GPU is --device cuda, several are several processes (torchrun, mpirun or srun)"},
+    {"num_gpus", NULL, "a GPU is --device cuda, several are several processes (torchrun, mpirun or srun)"},
     {"gpu_ids", "device", NULL},
     {"cuda", "device", NULL},
+    {"workers", "threads", NULL},
     {"num_workers", "threads", NULL},
     {"dataloader_num_workers", "threads", NULL},
     {"max_data_loader_n_workers", "threads", NULL},
@@ -97,6 +107,7 @@ static const struct {
     {"checkpoint", "pretrained_model", NULL},
     {"vae_path", "vae", NULL},
     {"pretrained_vae_model_name_or_path", "vae", NULL},
+    {"data", "train_data", NULL},
     {"data_path", "train_data", NULL},
     {"data_dir", "train_data", NULL},
     {"train_data_dir", "train_data", NULL},
@@ -118,6 +129,8 @@ static const struct {
     {"report_to", "tensorboard", NULL},
     {"log_with", "tensorboard", NULL},
     {"image_size", "resolution", NULL},
+    {"height", "resolution", NULL},
+    {"height", NULL, "pictures are drawn at the size that the model was trained at (resolution)"},
     {"center_crop", NULL, "pictures are always cropped at their centre"},
     {"flip_aug", "random_flip", NULL},
     {"num_classes", NULL, "the classes are the folders of train_data"},
@@ -139,7 +152,7 @@ static const struct {
     {"use_karras_sigmas", NULL, "Karras' noise levels are timestep_spacing karras"},
     {"dropout", "class_dropout_prob", NULL},
     {"caption_dropout_rate", "class_dropout_prob", NULL},
-    {"width", "hidden_size", NULL},
+    {"width", NULL, "of pictures that is resolution, which samples have from their model; of a network hidden_size"},
     {"num_layers", "depth", NULL},
     {"heads", "num_heads", NULL},
     {"snr_gamma", "psi", NULL},
@@ -172,10 +185,28 @@ static bool is_used(const char *key, unsigned verbs)
     return settings_find(key)->verbs & verbs;
 }
 
+/* The only key that begins with the words of `name` and goes on; NULL where there is none, or several. */
+static const settings_key *continued(const char *name, unsigned verbs)
+{
+    const size_t length = strnlen(name, DT_TEXT_MAX);
+    const settings_key *found = NULL;
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *key = &settings_keys[i];
+        char beginning[DT_TEXT_MAX];
+        if (!(key->verbs & verbs) || length >= strlen(key->name) || key->name[length] != '_') continue;
+        snprintf(beginning, sizeof beginning, "%.*s", (int)length, key->name);
+        if (text_distance(beginning, name, text_unhyphened) != 0) continue;
+        if (found) return NULL;
+        found = key;
+    }
+    return found;
+}
+
 const char *settings_nearest(const char *name, unsigned verbs)
 {
     const int length = (int)strnlen(name, DT_TEXT_MAX), near = length < 6 ? 1 : length / 3;
-    const settings_key *nearest = NULL;
+    const settings_key *nearest = continued(name, verbs);
+    if (nearest) return nearest->name;
     int smallest = near + 1;
     for (int i = 0; i < settings_key_count; i++) {
         const int distance = text_distance(settings_keys[i].name, name, text_unhyphened);

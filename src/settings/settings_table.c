@@ -1,6 +1,8 @@
 /* The table of settings. Order here is the order in --help, in the man page and in saved files. */
 #include "settings/settings.h"
 
+#include "base/cpus.h"
+
 enum {
     BANK = SETTINGS_BANK,
     TRAIN = SETTINGS_TRAIN,
@@ -99,7 +101,7 @@ const char *const settings_method_names[] = {"Diff-Tuning", "plain fine-tuning",
 #define STEPS    1e9
 
 const settings_key settings_keys[] = {
-    INT(machine, threads, "0", 0, 1024, COMPUTES, SPEED, 0, "threads to use; 0: OMP_NUM_THREADS, or what the machine or container gives"),
+    INT(machine, threads, "0", 0, CPUS_MOST, COMPUTES, SPEED, 0, "threads to use; 0: OMP_NUM_THREADS, or what the machine or container gives"),
     ENUM(machine, device, "cpu", device_words, COMPUTES, RESULT, TRAIN, "where the networks run; cuda: an NVIDIA GPU"),
     ENUM(machine, ranks, "auto", ranks_words, COMPUTES, SPEED, 0, "auto: processes of mpirun, srun or torchrun make one call; alone: each its own"),
     ENUM(machine, isa, "auto", isa_words, COMPUTES, RESULT, TRAIN, "highest instruction set used"),
