@@ -17,8 +17,6 @@
 #define ADAPTER_BASE  "difftune.base_sha256"
 /* PEFT's name of the file in a folder, beside which ADAPTER_CONFIG says how it was made. */
 #define ADAPTER_WEIGHTS "adapter_model.safetensors"
-/* What PEFT puts before the names of a network's rows. */
-#define PEFT_PREFIX "base_model.model."
 
 typedef struct adapter_file {
     char path[DT_PATH_MAX];

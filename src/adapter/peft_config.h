@@ -19,6 +19,7 @@
 
 #include "file/file.h"
 
+#define PEFT_PREFIX          "base_model.model." /* before the names of a network's rows in a file */
 #define ADAPTER_CONFIG       "adapter_config.json"
 #define PEFT_CONFIG_METADATA "lora_adapter_metadata" /* the key of a description in a file's metadata */
 

@@ -305,7 +305,8 @@ static double total_seconds(const run *r)
 {
     double seconds = 0;
     const run_train *last = NULL;
-    for (const run_train *now = r->train; now < r->train + r->train_count; now++) {
+    for (int64_t i = 0; i < r->train_count; i++) {
+        const run_train *now = &r->train[i];
         if (!isfinite(now->time_s)) continue;
         if (last && is_resumed(last, now)) seconds += last->time_s;
         last = now;
