@@ -132,10 +132,8 @@ static dt_status load(const sample_folder *f, image *out, int64_t number, dt_err
 static dt_status load_values(const sample_folder *f, float *x, int64_t number, dt_error *err)
 {
     image picture;
-    const int64_t area = f->size * f->size;
     if (load(f, &picture, number, err) != DT_OK) return err->status;
-    for (int64_t c = 0; c < f->channels; c++)
-        for (int64_t i = 0; i < area; i++) x[c * area + i] = (float)picture.rgb[3 * i + c] / 127.5f - 1;
+    image_to_floats(x, f->channels, picture.rgb, f->size, false);
     image_close(&picture);
     return DT_OK;
 }

@@ -219,13 +219,6 @@ static dt_status check_memory(const loader *l, dt_error *err)
                      (long long)(bytes >> 20), (long long)(limit >> 20));
 }
 
-static int compare_ordinals(const void *left, const void *right, void *files)
-{
-    const source_file *file = files;
-    int64_t a = file[*(const int64_t *)left].ordinal, b = file[*(const int64_t *)right].ordinal;
-    return (a > b) - (a < b);
-}
-
 /* At most so many files are read together, whose squares fit the window where there is one. */
 static int64_t files_of_batch(const loader *l)
 {
@@ -269,7 +262,7 @@ static dt_status take_memory(loader *l, dt_error *err)
         return error_set(err, DT_ERR_MEMORY, "image data %s: no memory for %zu images", d->path, count);
     }
     for (size_t i = 0; i < count; i++) l->order[i] = (int64_t)i;
-    if (l->source->is_archive) qsort_r(l->order, count, sizeof *l->order, compare_ordinals, l->source->file);
+    if (l->source->is_archive) qsort_r(l->order, count, sizeof *l->order, source_compare_ordinals, l->source->file);
     if (l->options->memory_limit_bytes > 0) {
         int64_t kept = d->pixels ? (int64_t)(count * image_bytes(d)) : 0, left = l->options->memory_limit_bytes - kept;
         l->decode.pixel_limit = left / BYTES_PER_DECODED_PIXEL + 1;
@@ -645,13 +638,5 @@ void dataset_close(dataset *d)
 
 void dataset_image(float *chw, const dataset *d, int64_t index, bool flip)
 {
-    int64_t side = d->resolution;
-    const uint8_t *rgb = d->pixels + (size_t)index * image_bytes(d);
-    for (int64_t c = 0; c < 3; c++) {
-        for (int64_t y = 0; y < side; y++) {
-            float *row = chw + (c * side + y) * side;
-            const uint8_t *from = rgb + 3 * y * side + c;
-            for (int64_t x = 0; x < side; x++) row[x] = (float)from[3 * (flip ? side - 1 - x : x)] / 127.5f - 1.0f;
-        }
-    }
+    image_to_floats(chw, 3, d->pixels + (size_t)index * image_bytes(d), d->resolution, flip);
 }

@@ -456,6 +456,13 @@ static int compare_texts(const void *left, const void *right)
     return order ? order : (a->ordinal > b->ordinal) - (a->ordinal < b->ordinal);
 }
 
+int source_compare_ordinals(const void *left, const void *right, void *files)
+{
+    const source_file *file = files;
+    const int64_t a = file[*(const int64_t *)left].ordinal, b = file[*(const int64_t *)right].ordinal;
+    return (a > b) - (a < b);
+}
+
 void source_sort_texts(source_text *text, int64_t count)
 {
     if (count) qsort(text, (size_t)count, sizeof *text, compare_texts);

@@ -56,6 +56,9 @@ dt_status source_read(uint8_t **data, size_t *size, char **reason, source *s, co
 /* A list of captions by its name: metadata.jsonl, metadata.csv or prompt.json. */
 bool source_is_list(const source_text *text);
 
+/* For qsort_r: numbers of `files` (source_file[]) in the order in which an archive has them. */
+int source_compare_ordinals(const void *left, const void *right, void *files);
+
 /* Sorts texts by what stands before their extension, so that the next function finds them. */
 void source_sort_texts(source_text *text, int64_t count);
 

@@ -18,16 +18,6 @@ typedef struct encoder {
     bool has_room; /* on the disk of the cache, for what is certainly new */
 } encoder;
 
-/* chw [3,R,R] in [-1,1] of rgb [R,R,3], mirrored left to right where `mirrored` */
-static void to_floats(float *chw, const uint8_t *rgb, int64_t side, bool mirrored)
-{
-    for (int64_t c = 0; c < 3; c++)
-        for (int64_t y = 0; y < side; y++)
-            for (int64_t x = 0; x < side; x++)
-                chw[(c * side + y) * side + x] =
-                    (float)rgb[3 * (y * side + (mirrored ? side - 1 - x : x)) + c] / 127.5f - 1.0f;
-}
-
 static dt_status check_finite(const encoder *e, const float *moments, int64_t number, int64_t copies)
 {
     const int64_t side = e->resolution / e->codec->factor;
@@ -44,7 +34,7 @@ static dt_status encode_picture(const encoder *e, float *moments, const uint8_t 
     int64_t side = e->resolution, pixels = 3 * side * side;
     const arena_place mark = arena_mark(&c->scratch);
     float *x = arena_alloc(&c->scratch, (size_t)(copies * pixels) * sizeof *x, &c->error);
-    for (int64_t i = 0; x && i < copies; i++) to_floats(x + i * pixels, rgb, side, i == 1);
+    for (int64_t i = 0; x && i < copies; i++) image_to_floats(x + i * pixels, 3, rgb, side, i == 1);
     codec_encode(c, e->codec, moments, x, copies, side, side);
     arena_release(&c->scratch, mark);
     return check_finite(e, moments, number, copies);

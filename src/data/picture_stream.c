@@ -8,13 +8,6 @@
 #include "file/file.h"
 #include "image/resample.h"
 
-static int compare_ordinals(const void *left, const void *right, void *files)
-{
-    const source_file *file = files;
-    int64_t a = file[*(const int64_t *)left].ordinal, b = file[*(const int64_t *)right].ordinal;
-    return (a > b) - (a < b);
-}
-
 /* The order in which the files are read. */
 static dt_status order_files(picture_stream *s, const char *path, dt_error *err)
 {
@@ -22,7 +15,7 @@ static dt_status order_files(picture_stream *s, const char *path, dt_error *err)
     s->order = calloc(count + 1, sizeof *s->order);
     if (!s->order) return error_set(err, DT_ERR_MEMORY, "no memory to list the images of %s", path);
     for (size_t i = 0; i < count; i++) s->order[i] = (int64_t)i;
-    if (s->source.is_archive) qsort_r(s->order, count, sizeof *s->order, compare_ordinals, s->source.file);
+    if (s->source.is_archive) qsort_r(s->order, count, sizeof *s->order, source_compare_ordinals, s->source.file);
     return DT_OK;
 }
 

@@ -51,6 +51,17 @@ uint8_t image_from_float(float x)
     return scaled < 255.0f ? (uint8_t)scaled : 255;
 }
 
+void image_to_floats(float *chw, int64_t channels, const uint8_t *rgb, int64_t side, bool mirrored)
+{
+    for (int64_t c = 0; c < channels; c++) {
+        for (int64_t y = 0; y < side; y++) {
+            float *row = chw + (c * side + y) * side;
+            const uint8_t *from = rgb + 3 * y * side + c;
+            for (int64_t x = 0; x < side; x++) row[x] = (float)from[3 * (mirrored ? side - 1 - x : x)] / 127.5f - 1.0f;
+        }
+    }
+}
+
 void image_as_shown(float *x, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) x[i] = (float)image_from_float(x[i]) / 127.5f - 1;

@@ -96,6 +96,10 @@ bool image_png_text(char *value, size_t room, const uint8_t *data, size_t size, 
  * 127.5 x + 127.5 half up. NaN becomes 0. */
 uint8_t image_from_float(float x);
 
+/* The way back: chw[channels, side, side] in [-1, 1] of rgb[side, side, 3], mirrored left to right where `mirrored`; of one channel the
+ * red one. */
+void image_to_floats(float *chw, int64_t channels, const uint8_t *rgb, int64_t side, bool mirrored);
+
 /* x[count] becomes what a PNG of it would hold: a few values far outside [-1, 1] must not decide a distance. */
 void image_as_shown(float *x, int64_t count);
 

@@ -6,8 +6,6 @@
 #include "report/page.h"
 #include "report/plot.h"
 
-enum { STRIP_MAX = 6 };
-
 /* ---- the curve ---- */
 
 static void write_curves(html *out, const report *r)
@@ -134,24 +132,6 @@ static void write_published(html *out, const report *r)
     }
 }
 
-/* ---- what was drawn ---- */
-
-static dt_status write_strip(html *out, const report_run *r, dt_error *err)
-{
-    dt_status status = DT_OK;
-    const int64_t count = r->run.strip_count, shown = count < STRIP_MAX ? count : STRIP_MAX;
-    html_element(out, "<details><summary>", r->label,
-                 ": controls, samples, maps of the samples</summary><div class=\"grids\">\n");
-    for (int64_t i = 0; status == DT_OK && i < shown; i++) {
-        char caption[48];
-        const run_grid *strip = &r->run.strip[shown > 1 ? i * (count - 1) / (shown - 1) : 0];
-        snprintf(caption, sizeof caption, "step %lld", (long long)strip->step);
-        status = page_grid(out, strip->path, caption, err);
-    }
-    html_markup(out, "</div></details>\n");
-    return status;
-}
-
 dt_status page_convergence(html *out, const report *r, dt_error *err)
 {
     int64_t total = 0;
@@ -169,8 +149,12 @@ dt_status page_convergence(html *out, const report *r, dt_error *err)
     html_markup(out, "</div>\n");
     write_table(out, r);
     write_published(out, r);
-    for (int64_t i = 0; status == DT_OK && i < r->count; i++)
-        if (r->runs[i].run.strip_count) status = write_strip(out, &r->runs[i], err);
+    for (int64_t i = 0; status == DT_OK && i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        if (one->strip_count)
+            status = page_strip(out, r->runs[i].label, ": controls, samples, maps of the samples", one->strip,
+                                one->strip_count, err);
+    }
     html_markup(out, "</section>\n");
     return status;
 }

@@ -61,17 +61,18 @@ static dt_status write_last(html *out, const report_run *r, dt_error *err)
     return page_grid(out, last->path, caption, err);
 }
 
-/* A few grids of a run, evenly spread over its course. */
-static dt_status write_strip(html *out, const report_run *r, dt_error *err)
+dt_status page_strip(html *out, const char *label, const char *what, const run_grid grid[], int64_t count,
+                     dt_error *err)
 {
     dt_status status = DT_OK;
-    int64_t count = r->run.grid_count, shown = count < STRIP_MAX ? count : STRIP_MAX;
-    html_element(out, "<details><summary>", r->label, " over time</summary><div class=\"grids\">\n");
+    const int64_t shown = count < STRIP_MAX ? count : STRIP_MAX;
+    html_element(out, "<details><summary>", label, "");
+    html_element(out, "", what, "</summary><div class=\"grids\">\n");
     for (int64_t i = 0; status == DT_OK && i < shown; i++) {
         char caption[48];
-        const run_grid *grid = &r->run.grid[i * (count - 1) / (shown - 1)];
-        snprintf(caption, sizeof caption, "step %lld", (long long)grid->step);
-        status = page_grid(out, grid->path, caption, err);
+        const run_grid *one = &grid[shown > 1 ? i * (count - 1) / (shown - 1) : 0];
+        snprintf(caption, sizeof caption, "step %lld", (long long)one->step);
+        status = page_grid(out, one->path, caption, err);
     }
     html_markup(out, "</div></details>\n");
     return status;
@@ -88,8 +89,11 @@ dt_status page_grids(html *out, const report *r, dt_error *err)
     dt_status status = write_base(out, r, err);
     for (int64_t i = 0; status == DT_OK && i < r->count; i++) status = write_last(out, &r->runs[i], err);
     html_markup(out, "</div>\n");
-    for (int64_t i = 0; status == DT_OK && i < r->count; i++)
-        if (r->runs[i].run.grid_count > 1) status = write_strip(out, &r->runs[i], err);
+    for (int64_t i = 0; status == DT_OK && i < r->count; i++) {
+        const run *one = &r->runs[i].run;
+        if (one->grid_count > 1)
+            status = page_strip(out, r->runs[i].label, " over time", one->grid, one->grid_count, err);
+    }
     html_markup(out, "</section>\n");
     return status;
 }

@@ -100,4 +100,8 @@ dt_status page_chains(html *out, const report *r, dt_error *err);
 dt_status page_grids(html *out, const report *r, dt_error *err);
 dt_status page_grid(html *out, const char *path, const char *caption, dt_error *err);
 
+/* A few of these grids, evenly spread over the course of a run, behind "LABEL" and `what` is seen. */
+dt_status page_strip(html *out, const char *label, const char *what, const run_grid grid[], int64_t count,
+                     dt_error *err);
+
 #endif
