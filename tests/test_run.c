@@ -330,6 +330,19 @@ static void an_arm_that_cannot_be_is_named_before_the_first_stage(void **state)
     assert_says(fixture_message, "unknown setting 'taw'");
 }
 
+/* What arms share of adapters is nothing to one that has none, which is refused by itself. */
+static void arms_with_and_without_an_adapter_share_its_settings(void **state)
+{
+    (void)state;
+    dt_settings s =
+        settings_of_arms("shared", "arms: {plain: {method: finetune}, lora: {method: finetune, adapter: lora}}\n");
+    s.lora_rank = 2;
+    must_run(&s);
+    assert_true(file_exists(temp_path("shared/plain/final/model.safetensors")));
+    assert_true(file_exists(temp_path("shared/lora/final/adapter_model.safetensors")));
+    fixture_remove("shared");
+}
+
 /* A prepared data set is named by one folder; its splits are found in it. */
 static void data_names_both_splits(void **state)
 {
@@ -417,6 +430,7 @@ int main(void)
         cmocka_unit_test(arms_may_draw_with_averages_of_a_length),
         cmocka_unit_test(an_experiment_can_be_repeated_from_its_recipe_and_grow),
         cmocka_unit_test(an_arm_that_cannot_be_is_named_before_the_first_stage),
+        cmocka_unit_test(arms_with_and_without_an_adapter_share_its_settings),
         cmocka_unit_test(data_names_both_splits),
         cmocka_unit_test(a_model_of_latents_runs_through_its_codec),
         cmocka_unit_test(every_shipped_recipe_can_be_read),

@@ -24,8 +24,8 @@ typedef struct peft_pattern {
 bool peft_name_fits(const char *key, const char *module)
 {
     const size_t length = strlen(key), all = strlen(module);
+    if (all < length || (all > length && module[all - length - 1] != '.')) return false;
     const char *end = module + all - length;
-    if (all < length || (all > length && end[-1] != '.')) return false;
     for (size_t i = 0; i < length; i++)
         if (key[i] != '.' && key[i] != end[i]) return false;
     return true;

@@ -60,9 +60,10 @@ static dt_status open_kind(annotation *n, const char *name)
 #define TEXT_PICTURE    "picture" /* SHA-256 of the file that a map was made of */
 
 typedef enum map_there {
-    MAP_NONE,   /* there is no file */
-    MAP_UNSAID, /* a file that does not say what it was made of: another program's, or a map of before that was said */
-    MAP_OTHER,  /* the map of another picture */
+    MAP_NONE,      /* there is no file */
+    MAP_UNSAID,    /* a file that does not say what it was made of, another program's perhaps */
+    MAP_EARLIER,   /* a map made in this way, before maps said of which picture */
+    MAP_OTHER,     /* the map of another picture */
     MAP_OTHERWISE, /* a map of this picture, made in another way */
     MAP_SAME,
 } map_there;
@@ -70,15 +71,17 @@ typedef enum map_there {
 static map_there look_at(const annotation *n, const char *path, const file_hash *picture)
 {
     uint8_t start[START_BYTES];
-    char text[SAMPLE_TEXT_MAX];
+    char text[SAMPLE_TEXT_MAX], parameters[SAMPLE_TEXT_MAX];
     size_t size;
     dt_error unread = {0};
     if (!file_exists(path)) return MAP_NONE;
     file_read_start(start, &size, sizeof start, path, &unread);
     if (error_is_of_machine(&unread)) error_set(&n->c->error, unread.status, "%s", unread.message);
-    if (unread.status != DT_OK || !image_png_text(text, sizeof text, start, size, TEXT_PICTURE)) return MAP_UNSAID;
+    if (unread.status != DT_OK || !image_png_text(parameters, sizeof parameters, start, size, TEXT_PARAMETERS))
+        return MAP_UNSAID;
+    const bool same = !strcmp(parameters, n->text);
+    if (!image_png_text(text, sizeof text, start, size, TEXT_PICTURE)) return same ? MAP_EARLIER : MAP_UNSAID;
     if (strcmp(text, picture->hex) != 0) return MAP_OTHER;
-    const bool same = image_png_text(text, sizeof text, start, size, TEXT_PARAMETERS) && !strcmp(text, n->text);
     return same ? MAP_SAME : MAP_OTHERWISE;
 }
 
@@ -181,7 +184,7 @@ static bool wants_content(void *user, const char *name, const file_hash *content
                                        : "the map of this name was made in another way",
                     err);
     } else {
-        n->unsaid += there == MAP_UNSAID;
+        n->unsaid += there == MAP_UNSAID || there == MAP_EARLIER;
         n->result->found++;
     }
     go_on(n, n->stream.next + 1);

@@ -94,6 +94,7 @@ static dt_status open_point(chain *h, point *p, double tail)
                                 .classes = &h->with.classes,
                                 .prompt = h->with.prompts.list.text,
                                 .prompt_count = h->with.prompts.list.count,
+                                .negative_prompt = prompts_negative(&h->with.prompts),
                                 .info = &h->with.info,
                                 .channels = shape.channels,
                                 .size = shape.height,

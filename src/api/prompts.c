@@ -109,3 +109,9 @@ void prompts_close(prompts *p)
     prompt_list_close(&p->negative);
     *p = (prompts){0};
 }
+
+const char *prompts_negative(const prompts *p)
+{
+    const char *text = p->negative.count ? p->negative.text[0] : "";
+    return text[0] ? text : NULL;
+}

@@ -16,11 +16,15 @@ typedef struct prompts {
 } prompts;
 
 /* Encodes s->prompt, or the lines of the text file that it names (NAME.txt), as far as the first `numbers` samples need them, and
- * gives d the context of s->negative_prompt, or of the one line of the file that it names: DT_ERR_ARG where that has more. The encoder's weights are gone then. The observer is told how many prompts are too
- * long. Of a denoiser without a context nothing is done, and DT_ERR_ARG where the settings speak of prompts. DT_ERR_SHAPE: the
- * encoder's contexts are not the denoiser's. Close it in any case. */
+ * gives d the context of s->negative_prompt, or of the one line of the file that it names: DT_ERR_ARG where that has more. The
+ * encoder's weights are gone then. The observer is told how many prompts are too long. Of a denoiser without a context nothing is
+ * done, and DT_ERR_ARG where the settings speak of prompts. DT_ERR_SHAPE: the encoder's contexts are not the denoiser's. Close it in
+ * any case. */
 dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,
                        const dt_observer *observer);
 void prompts_close(prompts *p);
+
+/* What guidance leads away from, as a text; NULL: nothing. */
+const char *prompts_negative(const prompts *p);
 
 #endif

@@ -53,6 +53,7 @@ static dt_status open_folder(sample_job *p)
                                 .info = &p->with.info,
                                 .prompt = p->with.prompts.list.text,
                                 .prompt_count = p->with.prompts.list.count,
+                                .negative_prompt = prompts_negative(&p->with.prompts),
                                 .channels = shape.channels,
                                 .size = shape.height,
                                 .saved = saved < 0 || saved > count ? count : saved,

@@ -102,9 +102,10 @@ dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t num
     snprintf(label, sizeof label, "%d %s", (int)y, y < f->info->class_name_count ? f->info->class_name[y] : "");
     const image_text texts[] = {{"Software", "difftune " DT_VERSION},
                                 {prompt ? "prompt" : "class", prompt ? prompt : label},
-                                {"parameters", f->text}};
+                                {"parameters", f->text},
+                                {"negative prompt", f->negative_prompt}};
     if (image_grid(&picture, x, 1, f->channels, f->size, f->size, 1, err) == DT_OK)
-        image_write_png(path, picture.rgb, picture.width, picture.height, texts, 3, err);
+        image_write_png(path, picture.rgb, picture.width, picture.height, texts, f->negative_prompt ? 4 : 3, err);
     image_close(&picture);
     return err->status;
 }

@@ -15,12 +15,13 @@ typedef struct sample_folder {
     const model_info *info;
     const char *const *prompt; /* [prompt_count], drawn in turn; NULL: none */
     int64_t prompt_count;
-    int64_t channels, size;     /* of a picture */
-    int64_t saved;              /* so many images become files */
-    char text[SAMPLE_TEXT_MAX]; /* what makes an image what it is; part of every PNG */
-    const char *feature;        /* identity of the features that are kept; NULL: none */
-    feature_rows rows;          /* open where features are kept */
-    int64_t done;               /* images that need not be drawn again */
+    const char *negative_prompt; /* of all; NULL: none, or the empty one */
+    int64_t channels, size;      /* of a picture */
+    int64_t saved;               /* so many images become files */
+    char text[SAMPLE_TEXT_MAX];  /* what makes an image what it is; part of every PNG */
+    const char *feature;         /* identity of the features that are kept; NULL: none */
+    feature_rows rows;           /* open where features are kept */
+    int64_t done;                /* images that need not be drawn again */
     file_lock lock;
     int64_t
         holds; /* images in the folder, as files or as rows of features, from the first on; those beyond num_samples stay */

@@ -123,14 +123,6 @@ static size_t add_prompts(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t u
     return strlen(out);
 }
 
-/* Comes last and whole: one that has no room is known by the hash of all texts alone. */
-static void add_negative(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
-{
-    const char *text = p->prompts.negative.count ? p->prompts.negative.text[0] : "";
-    if (text[0] && used + strlen(text) + 32 < SAMPLE_TEXT_MAX)
-        snprintf(out + used, SAMPLE_TEXT_MAX - used, ", negative prompt %s", text);
-}
-
 static size_t add_guide(const sampling *p, char out[SAMPLE_TEXT_MAX], size_t used)
 {
     const dt_settings *s = p->s;
@@ -164,7 +156,6 @@ void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TE
     if (tail_steps)
         snprintf(out + used, SAMPLE_TEXT_MAX - used, ", last %lld steps by %s told %s", (long long)tail_steps,
                  p->tail_info.sha256, p->tail_told ? "the same" : "nothing");
-    add_negative(p, out, strlen(out));
 }
 
 static void tell_codec(const sampling *p)

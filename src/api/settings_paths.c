@@ -88,6 +88,22 @@ static bool is_reached_from(const char *path, const char *folder, int depth, int
     return found;
 }
 
+/* Whether a copy that is there already may not be made anew: it is in a folder that is read, and of a run's folder in what the run
+ * made. */
+static bool is_of_source(const char *path, const char *source)
+{
+    static const char *const made[] = {"final", "checkpoints", "averages"};
+    char part[DT_PATH_MAX];
+    file_join(part, source, "run.json");
+    if (!file_is_inside(path, source) || !file_exists(path)) return false;
+    bool own = !file_exists(part);
+    for (size_t i = 0; i < sizeof made / sizeof *made && !own; i++) {
+        file_join(part, source, made[i]);
+        own = file_is_inside(path, part);
+    }
+    return own;
+}
+
 /* An output against another path of the verb. */
 static void check_pair(const settings_paths *out, const settings_paths *other, settings_verb verb, dt_error *err)
 {
@@ -99,7 +115,7 @@ static void check_pair(const settings_paths *out, const settings_paths *other, s
                   file_is_folder(other->path) ? "folder" : "file", other->key->name);
     else if (same)
         error_set(err, DT_ERR_ARG, "%s must not be the same as %s", out->key->name, other->key->name);
-    else if (read && copies && file_exists(out->path) && file_is_inside(out->path, other->path))
+    else if (read && copies && is_of_source(out->path, other->path))
         error_set(err, DT_ERR_ARG, "%s %s is there already, in the folder of %s; choose another name", out->key->name,
                   out->path, other->key->name);
     else if (read && other->key->path == SETTINGS_PICTURES && file_is_folder(other->path) &&

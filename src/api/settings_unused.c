@@ -263,7 +263,7 @@ static void walk(const dt_settings *s, settings_verb verb, bool refused, unused_
         snprintf(keys, sizeof keys, "%s", row->keys);
         for (char *name = strtok_r(keys, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
             const settings_key *key = settings_find(name);
-            if (is_given(value, s, key)) take(user, row, key, value);
+            if ((key->verbs & verb) && is_given(value, s, key)) take(user, row, key, value);
         }
     }
 }

@@ -167,7 +167,7 @@ static const char *read_entry(finder *f, const source_text *list, const json_t *
     if (!json_is_object(entry)) return "is no JSON object";
     if (!name) return "has no name of a picture";
     if (said && !control_name) return "has a control picture that is no name";
-    if (!can_be_captions(captions)) return "has a caption that is neither a text nor an array of texts";
+    if (f->captions && !can_be_captions(captions)) return "has a caption that is neither a text nor an array of texts";
     source_file *picture = find_file(f, list, name);
     if (!picture) return note_missing(faults, name), NULL;
     source_file *control = control_name ? find_file(f, list, control_name) : NULL;

@@ -298,10 +298,9 @@ static dt_status follow_links(char to[DT_PATH_MAX], const char *path, dt_error *
         if (length < 0) return DT_OK;
         link[length] = '\0';
         folder_of(folder, to);
-        if (link[0] == '/')
-            strcpy(to, link);
-        else
-            file_join(to, folder, link);
+        const bool whole = link[0] == '/';
+        if (snprintf(to, DT_PATH_MAX, "%s%s%s", whole ? "" : folder, whole ? "" : "/", link) >= DT_PATH_MAX)
+            return error_set(err, DT_ERR_IO, "cannot write %s: its link leads to a path that is too long", path);
     }
     return error_set(err, DT_ERR_IO, "cannot write %s: its links lead in circles", path);
 }

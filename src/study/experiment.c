@@ -38,7 +38,7 @@ static void put_filled(json_t **all, const char *key, json_t *value)
 dt_status experiment_write(const experiment *e, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, e->folder, "experiment.json");
+    file_join(path, e->folder, EXPERIMENT_FILE);
     json_t *all = json_pack("{s:s, s:O, s:O}", "tool", "difftune " DT_VERSION, "arms", e->arms, "stages", e->stages);
     put_filled(&all, "results", e->results);
     put_filled(&all, "failed", e->failed);
@@ -51,7 +51,7 @@ dt_status experiment_open(experiment *e, const char *folder, dt_error *err)
     char path[DT_PATH_MAX];
     *e = (experiment){0};
     snprintf(e->folder, sizeof e->folder, "%s", folder);
-    file_join(path, folder, "experiment.json");
+    file_join(path, folder, EXPERIMENT_FILE);
     if (file_exists(path) ||
         (file_check_free_folder(folder, "experiment", err) == DT_OK && file_make_dirs(folder, err) == DT_OK))
         file_lock_folder(&e->lock, folder, err);

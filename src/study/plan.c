@@ -44,12 +44,22 @@ static void complete_for_control(dt_settings *s, bool study)
     if (study && s->reference[0]) s->save_features = true;
 }
 
+/* Settings of adapters that arms share are nothing to one that has none. */
+static void forget_adapter(dt_settings *s)
+{
+    dt_error never = {0};
+    for (int i = 0; i < settings_key_count && s->adapter == DT_ADAPTER_NONE; i++)
+        if (!settings_matter(s, &settings_keys[i]) && !strcmp(settings_keys[i].group, "Adapter"))
+            settings_set(s, settings_keys[i].name, settings_keys[i].initial, &never);
+}
+
 /* Fills in what the arm's settings leave to the plan. */
 static dt_status open_arm(study_arm *arm, bool study, dt_error *err)
 {
     dt_error why = {0};
     dt_settings *s = &arm->s;
     const bool controlled = settings_tell_control(s);
+    forget_adapter(s);
     if (controlled)
         complete_for_control(s, study);
     else if (study)
@@ -131,7 +141,7 @@ static void shape_bank(dt_settings *s, const dt_settings *recipe)
     if (s->bank_seed >= 0) s->seed = s->bank_seed;
 }
 
-/* Whether a bank's path holds pictures: a bank that this program drew has a manifest, one to be drawn is free. */
+/* Whether a bank's path holds pictures: a bank that this program drew has a manifest, the place of one to be drawn is free. */
 static bool is_pictures(const char *bank)
 {
     char path[DT_PATH_MAX], *colon;
@@ -383,7 +393,8 @@ static dt_status check_inputs(const study_plan *plan, const study_stage *stage, 
                              in.path);
     const char *bank = stage->s.bank;
     if (stage->kind == STUDY_BANK && !file_exists(bank) && !file_is_named_below(bank, stage->arm->s.output_dir))
-        return error_set(err, DT_ERR_IO, "arm %s: bank %s: no such file or folder; without bank one is drawn",
+        return error_set(err, DT_ERR_IO,
+                         "arm %s: bank %s: no such file or folder; without it one is drawn in output_dir",
                          stage->arm->name, bank);
     return DT_OK;
 }
