@@ -427,6 +427,21 @@ static void a_limit_on_files_is_a_failed_write(void **state)
     file_names_free(&names);
 }
 
+/* A link to a folder stays one, and the folder is what is written. */
+static void a_folder_is_written_through_its_link(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    assert_int_equal(file_make_dirs(temp_path("linked/real"), &err), DT_OK);
+    char command[1024];
+    snprintf(command, sizeof command,
+             "ln -sfn real link; difftune convert --pretrained-model '%s' --output link --save-model-as diffusers && "
+             "test -L link && test -e real/config.json && test $(ls | wc -l) = 4",
+             temp_path("base"));
+    assert_int_equal(run_in_shell("linked", command), 0);
+    assert_int_equal(run_in_shell("linked", command), 0); /* once more, over what is there */
+}
+
 /* ---- real work ---- */
 
 static void saved_settings_can_be_fed_back(void **state)
@@ -631,6 +646,7 @@ int main(void)
         cmocka_unit_test(a_mistake_in_the_settings_file_names_its_line),
         cmocka_unit_test(a_flag_beats_the_file_wherever_it_stands),
         cmocka_unit_test(a_limit_on_files_is_a_failed_write),
+        cmocka_unit_test(a_folder_is_written_through_its_link),
         cmocka_unit_test(output_that_cannot_be_written_is_a_failure),
         cmocka_unit_test(saved_settings_can_be_fed_back),
         cmocka_unit_test(inspect_prints_json_about_a_model),

@@ -286,8 +286,7 @@ static dt_status sync_folder_of(const char *path, dt_error *err)
     return err->status;
 }
 
-/* The file that `path` names, which need not be there yet: a link stays and what it leads to is written. */
-static dt_status follow_links(char to[DT_PATH_MAX], const char *path, dt_error *err)
+dt_status file_follow_links(char to[DT_PATH_MAX], const char *path, dt_error *err)
 {
     enum { LINKS_MAX = 40 }; /* as Linux has it */
     if (strlen(path) >= DT_PATH_MAX) return error_set(err, DT_ERR_IO, "cannot write %s: the path is too long", path);
@@ -311,7 +310,7 @@ dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err)
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(err, DT_ERR_IO, "cannot write %s: it exists and is not a regular file", path);
-    if (follow_links(w->path, path, err) != DT_OK) return err->status;
+    if (file_follow_links(w->path, path, err) != DT_OK) return err->status;
     snprintf(w->temporary, sizeof w->temporary, "%s.tmp-%ld", w->path, (long)getpid());
     unlink(w->temporary); /* left by a dead process that had our number */
     w->fd = file_open(w->temporary, O_WRONLY | O_CREAT | O_EXCL);

@@ -87,7 +87,10 @@ typedef struct file_writer {
     struct sha256_ctx hash;           /* of all bytes so far, taken while they are in the cache */
 } file_writer;
 
-/* The folder must exist. A path that names a folder or a device is refused; a symbolic link is replaced itself. */
+/* What is written for `path`, which need not be there yet: where its links lead, so that they stay. DT_ERR_IO: in circles, or too far. */
+dt_status file_follow_links(char to[DT_PATH_MAX], const char *path, dt_error *err);
+
+/* The folder must exist. A path that names a folder or a device is refused; a symbolic link is followed. */
 dt_status file_writer_begin(file_writer *w, const char *path, dt_error *err);
 
 /* Takes `bytes` of disk now, where the file system can, so that a full disk is found before the work. */

@@ -86,7 +86,7 @@ static bool is_initial(const char *name, const char *text)
 static const struct content {
     const char *key, *one, *other, *setting;
 } contents[] = {
-    {"data_sha256", "pictures", "other pictures", "train_data"},
+    {"data_sha256", "pictures", "other pictures or classes", "train_data"},
     {"base_sha256", "a base model", "another base model", "pretrained_model"},
     {"bank_sha256", "a bank", "another bank", "bank"},
     {"controlnet_sha256", "a ControlNet", "another ControlNet", "controlnet_model"},

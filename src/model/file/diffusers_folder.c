@@ -43,16 +43,16 @@ static dt_status write_config(const char *folder, const char *config, dt_error *
 dt_status diffusers_folder_write(const char *path, const char *config, const tensor_source sources[], size_t count,
                                  const metadata_pair metadata[], size_t metadata_count, dt_error *err)
 {
-    char made[DT_PATH_MAX], weights[DT_PATH_MAX];
+    char place[DT_PATH_MAX], made[DT_PATH_MAX], weights[DT_PATH_MAX];
     dt_error ignored = {0};
-    if (diffusers_folder_check(path, err) != DT_OK) return err->status;
-    snprintf(made, sizeof made, "%s.tmp-%ld", path, (long)getpid());
+    if (file_follow_links(place, path, err) != DT_OK || diffusers_folder_check(place, err) != DT_OK) return err->status;
+    snprintf(made, sizeof made, "%.*s.tmp-%ld", FILE_FOLDER_MAX, place, (long)getpid());
     file_join(weights, made, DIFFUSERS_WEIGHTS);
     if (file_exists(made)) file_remove_tree(made, &ignored); /* left by a dead process that had our number */
     if (file_make_dirs(made, err) == DT_OK &&
         safetensors_write(weights, sources, count, metadata, metadata_count, NULL, err) == DT_OK &&
         write_config(made, config, err) == DT_OK)
-        file_replace_folder(made, path, err);
+        file_replace_folder(made, place, err);
     if (err->status != DT_OK && file_exists(made)) file_remove_tree(made, &ignored);
     return err->status;
 }
