@@ -487,6 +487,7 @@ static void a_run_ends_where_samples_obey(void **state)
     dt_settings s = watched_settings("obeys");
     s.stop_at_convergence = true;
     s.validation_steps = 4;
+    s.validation_count = 1;
     snprintf(s.ema_power, sizeof s.ema_power, "0.05");
     snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "-1");
     fixture_train_to_the_end(&s);
