@@ -77,7 +77,7 @@ static bool is_adapter_folder(const dt_settings *s)
 dt_status output_check(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     for (settings_paths out = settings_paths_of(s, verb); err->status == DT_OK && settings_paths_next(&out);)
-        if (settings_paths_writes(&out, verb)) check_no_checkpoint(&out, err);
+        if (settings_paths_writes(&out)) check_no_checkpoint(&out, err);
     if (err->status != DT_OK) return err->status;
     switch (verb) {
     case SETTINGS_TRAIN:

@@ -6,6 +6,7 @@
 
 #include "api/controls.h"
 #include "file/file.h"
+#include "model/file/of_run.h"
 
 enum { LINKS_DEPTH_MAX = 16, FOLDERS_MAX = 100000 };
 
@@ -36,7 +37,7 @@ static void leave_path(char *text)
 
 settings_paths settings_paths_of(const dt_settings *s, settings_verb verb)
 {
-    return (settings_paths){.s = s, .verbs = stages_of(verb), .index = -1};
+    return (settings_paths){.s = s, .verb = verb, .index = -1};
 }
 
 /* The next of a list, or the next key's value; NULL: there is no more. */
@@ -45,7 +46,7 @@ static const char *next_text(settings_paths *w)
     while (!w->rest) {
         if (++w->index == settings_key_count) return NULL;
         w->key = &settings_keys[w->index];
-        if (w->key->path != SETTINGS_NO_PATH && (w->key->verbs & w->verbs) && !is_no_path(w->s, w->key))
+        if (w->key->path != SETTINGS_NO_PATH && (w->key->verbs & stages_of(w->verb)) && !is_no_path(w->s, w->key))
             w->rest = (const char *)w->s + w->key->offset;
     }
     return w->rest;
@@ -63,9 +64,9 @@ bool settings_paths_next(settings_paths *w)
     return false;
 }
 
-bool settings_paths_writes(const settings_paths *w, settings_verb verb)
+bool settings_paths_writes(const settings_paths *w)
 {
-    return w->key->written & verb;
+    return w->key->written & w->verb;
 }
 
 /* ---- what must not be the same ---- */
@@ -94,7 +95,7 @@ static bool is_of_source(const char *path, const char *source)
 {
     static const char *const made[] = {"final", "checkpoints", "averages"};
     char part[DT_PATH_MAX];
-    file_join(part, source, "run.json");
+    file_join(part, source, RUN_FILE);
     if (!file_is_inside(path, source) || !file_exists(path)) return false;
     bool own = !file_exists(part);
     for (size_t i = 0; i < sizeof made / sizeof *made && !own; i++) {
@@ -105,10 +106,10 @@ static bool is_of_source(const char *path, const char *source)
 }
 
 /* An output against another path of the verb. */
-static void check_pair(const settings_paths *out, const settings_paths *other, settings_verb verb, dt_error *err)
+static void check_pair(const settings_paths *out, const settings_paths *other, dt_error *err)
 {
-    const bool read = !settings_paths_writes(other, verb), same = file_is_same(out->path, other->path);
-    const bool copies = verb == SETTINGS_CONVERT || verb == SETTINGS_PREDICT;
+    const bool read = !settings_paths_writes(other), same = file_is_same(out->path, other->path);
+    const bool copies = out->verb == SETTINGS_CONVERT || out->verb == SETTINGS_PREDICT;
     int left = FOLDERS_MAX;
     if (same && read)
         error_set(err, DT_ERR_ARG, "%s must not be the %s of %s", out->key->name,
@@ -127,9 +128,9 @@ static void check_pair(const settings_paths *out, const settings_paths *other, s
 dt_status settings_check_paths(const dt_settings *s, settings_verb verb, dt_error *err)
 {
     for (settings_paths out = settings_paths_of(s, verb); settings_paths_next(&out);) {
-        if (!settings_paths_writes(&out, verb)) continue;
+        if (!settings_paths_writes(&out)) continue;
         for (settings_paths other = settings_paths_of(s, verb); settings_paths_next(&other);)
-            if (other.key != out.key && err->status == DT_OK) check_pair(&out, &other, verb, err);
+            if (other.key != out.key && err->status == DT_OK) check_pair(&out, &other, err);
     }
     return err->status;
 }

@@ -10,7 +10,7 @@ typedef struct settings_paths {
     const settings_key *key;
     char path[DT_PATH_MAX]; /* without the split of "PATH:SPLIT" and the weight of "PATH:WEIGHT" */
     const dt_settings *s;
-    unsigned verbs;
+    settings_verb verb;
     int index;
     const char *rest; /* of the key's value */
 } settings_paths;
@@ -23,7 +23,7 @@ settings_paths settings_paths_of(const dt_settings *s, settings_verb verb);
 bool settings_paths_next(settings_paths *w);
 
 /* Whether the verb writes at this one; it reads the others. */
-bool settings_paths_writes(const settings_paths *w, settings_verb verb);
+bool settings_paths_writes(const settings_paths *w);
 
 /* DT_ERR_ARG where an output of the verb is one of its inputs, another of its outputs, or inside a folder of pictures, also
  * by way of links. Paths that are not there yet are judged by the part of them that is. */

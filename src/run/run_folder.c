@@ -8,10 +8,10 @@
 #include "adapter/adapter_file.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "model/file/of_run.h"
 #include "run/weights_file.h"
 #include "settings/settings.h"
 
-#define RUN_FILE      "run.json"
 #define FINAL_MODEL   "final/model.safetensors"
 #define FINAL_BASE    "final/unet.safetensors"
 #define FINAL_ADAPTER "final/" ADAPTER_WEIGHTS

@@ -379,8 +379,7 @@ static bool is_made(const study_plan *plan, const study_stage *stage, const char
 {
     for (const study_stage *other = plan->stage; other < stage; other++)
         for (settings_paths out = settings_paths_of(&other->s, other->verb); settings_paths_next(&out);)
-            if (settings_paths_writes(&out, other->verb) &&
-                (!strcmp(path, out.path) || file_is_named_below(path, out.path)))
+            if (settings_paths_writes(&out) && (!strcmp(path, out.path) || file_is_named_below(path, out.path)))
                 return true;
     return false;
 }
@@ -388,7 +387,7 @@ static bool is_made(const study_plan *plan, const study_stage *stage, const char
 static dt_status check_inputs(const study_plan *plan, const study_stage *stage, dt_error *err)
 {
     for (settings_paths in = settings_paths_of(&stage->s, stage->verb); settings_paths_next(&in);)
-        if (!settings_paths_writes(&in, stage->verb) && !file_exists(in.path) && !is_made(plan, stage, in.path))
+        if (!settings_paths_writes(&in) && !file_exists(in.path) && !is_made(plan, stage, in.path))
             return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", stage->arm->name, in.key->name,
                              in.path);
     const char *bank = stage->s.bank;

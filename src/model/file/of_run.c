@@ -6,8 +6,6 @@
 
 #include "file/json_file.h"
 
-#define RUN_FILE "run.json"
-
 /* What is taken over: a text of run.json, or of its identity. */
 static const struct {
     const char *key, *metadata;
