@@ -13,7 +13,7 @@
 #include <hb-ft.h>
 #include <hb.h>
 
-#include "file/file.h"
+#include "file/folder.h"
 #include "image/image.h"
 #include "image/resample.h"
 

@@ -2,6 +2,7 @@
 #ifndef TESTS_CONTROL_FIXTURE_H
 #define TESTS_CONTROL_FIXTURE_H
 
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include "model/sd/unet_file.h"

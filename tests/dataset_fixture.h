@@ -2,6 +2,7 @@
 #ifndef TESTS_DATASET_FIXTURE_H
 #define TESTS_DATASET_FIXTURE_H
 
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <string.h>

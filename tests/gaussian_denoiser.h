@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "container/safetensors.h"
+#include "file/folder.h"
 #include "image/image.h"
 #include "model/maker.h"
 

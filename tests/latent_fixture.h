@@ -2,6 +2,7 @@
 #ifndef TESTS_LATENT_FIXTURE_H
 #define TESTS_LATENT_FIXTURE_H
 
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include "container/tensor_open.h"

@@ -3,6 +3,7 @@
 #ifndef TESTS_RUN_FIXTURE_H
 #define TESTS_RUN_FIXTURE_H
 
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <math.h>

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "file/file.h"
+#include "file/folder.h"
 
 static char temp_folder[256];
 

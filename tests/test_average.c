@@ -1,5 +1,6 @@
 /* Power-function averages: published figures of their formulas, what a run keeps of them, and the average of any length that is
  * made of that. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* The memory bank: the same bits however it was made, and whatever is not this bank is refused by name. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <unistd.h>

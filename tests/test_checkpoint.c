@@ -1,5 +1,6 @@
 /* Checkpoints and the folder of a run: found again, passed over when broken, never lost to a full disk; folders of
  * others are left alone. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <fcntl.h>

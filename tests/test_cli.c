@@ -1,4 +1,5 @@
 /* The program as a user meets it: help that agrees with the table, exit codes, one line for each mistake, signals. */
+#include "file/folder.h"
 #include "program.h"
 #include "settings/settings.h"
 

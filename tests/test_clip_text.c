@@ -2,6 +2,7 @@
  * that do not fit. With a model and a vocabulary as its arguments the program writes the contexts of the lines it reads, as 32-bit
  * floats: vectors/check_text_encoder.py. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <math.h>

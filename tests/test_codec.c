@@ -1,6 +1,7 @@
 /* Latent codecs against diffusers' AutoencoderKL and a PyTorch tiny autoencoder (vectors/make_codec_vectors.py), the
  * real TAEF2 where the shared data is, the layouts of names, tiling, and files that do not fit. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <math.h>

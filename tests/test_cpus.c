@@ -1,4 +1,5 @@
 /* The threads of a process that nobody has told how many to have. */
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <omp.h>

@@ -1,5 +1,6 @@
 /* Model files: what is written comes back, what is wrong is named, new classes start as told, and the published sizes. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <sys/resource.h>

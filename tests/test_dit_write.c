@@ -1,6 +1,7 @@
 /* Models in the formats of other programs: each comes back as it was, what diffusers' layout cannot say is refused, and an
  * odd diffusers folder is named. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include "container/tensor_open.h"

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include "image/image.h"

@@ -1,5 +1,6 @@
 /* Calls of the system that fail, each at one place; faults/run.sh lets all of them fail under the program. The functions of the C
  * library are replaced for this program. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <errno.h>

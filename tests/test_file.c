@@ -1,4 +1,6 @@
 /* Files: mapping, hashes, atomic replacement under failures and kills, folders. */
+#include "file/content.h"
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include "file/left_overs.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "formula.h"
 #include "temp_folder.h"
 

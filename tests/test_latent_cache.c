@@ -1,5 +1,6 @@
 /* Encoded pictures on disk: what is kept is what the codec makes, whatever stopped the work; changed pictures and damaged
  * files are encoded again; nothing else is. */
+#include "file/folder.h"
 #include "latent_fixture.h"
 
 #include <pthread.h>

@@ -1,5 +1,6 @@
 /* Models of latents end to end: what training is fed is what the codec makes by hand; runs have the same bits whoever filled
  * the cache; bank, samples and distances go through the codec; what does not fit is refused in one line. */
+#include "file/folder.h"
 #include "latent_fixture.h"
 #include "shared_data.h"
 

@@ -1,4 +1,5 @@
 /* LoRA files whose modules differ in rank and scale: what PEFT's adapter_config.json says of each, and every layout there and back. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* Where the network is in other programs' files: names before its own, averages beside it, variants, shards, checkpoints; and
  * what a file does not say. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include "container/safetensors.h"

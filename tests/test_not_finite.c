@@ -1,6 +1,7 @@
 /* A number that is none, in any place that numbers come from: a file's weights, samples, latents, statistics, moments, features, the
  * memory of a run, settings and tables. It is refused by the name of where it lies, or the step is skipped, counted and told; or
  * nobody reads it, and what is made is what would have been made. What is written is finite whatever happens. */
+#include "file/folder.h"
 #include "latent_fixture.h"
 
 #include <jansson.h>

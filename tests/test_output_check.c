@@ -1,6 +1,7 @@
 /* What is there already is replaced by its kind only, and no checkpoint is written into. */
 #include <string.h>
 
+#include "file/folder.h"
 #include "temp_folder.h"
 #include "api/output_check.h"
 

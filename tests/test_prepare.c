@@ -1,4 +1,5 @@
 /* Published data sets: a small fake archive of every layout, what comes out of it, and lists that lie. */
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "control_fixture.h"
 
 #include "api/prompts.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 #include "measure/drawing.h"
 #include "model/sd/prompt.h"

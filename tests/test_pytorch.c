@@ -1,5 +1,6 @@
 /* Files of torch.save: what PyTorch wrote (vectors/pytorch, made by make_pytorch_vectors.py) gives the values that it had
  * there, real files give those of their safetensors twins, and nothing that is not sound is read. */
+#include "file/folder.h"
 #include "temp_folder.h"
 
 #include <string.h>

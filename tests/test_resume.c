@@ -7,6 +7,7 @@
  * every step.
  *
  * test_resume [ROUNDS [SEED]]: rounds of each kind of work. */
+#include "file/folder.h"
 #include "latent_fixture.h"
 
 #include <jansson.h>

@@ -1,4 +1,5 @@
 /* The verb run: a whole experiment in small, interrupted in every stage, and recipes that change. */
+#include "file/folder.h"
 #include "latent_fixture.h"
 
 #include <glob.h>

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "file/folder.h"
 #include "temp_folder.h"
 #include "api/settings_check.h"
 #include "api/settings_unused.h"

@@ -1,4 +1,5 @@
 /* A SiT as a base: what says that a file is one, every verb on it, and what is refused. Its tensors are a DiT's. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include <jansson.h>

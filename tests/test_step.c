@@ -1,5 +1,6 @@
 /* What a training step does: accumulation, clipping, memory, the loss, the average of the weights; and what it refuses to do to
  * the weights. */
+#include "file/folder.h"
 #include "inside_fixture.h"
 
 /* ---- one step ---- */

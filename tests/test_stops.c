@@ -1,5 +1,6 @@
 /* The program among others: signals in any number and order, in the middle of anything long; two processes in one folder;
  * outputs that cannot be written; readers that leave. */
+#include "file/folder.h"
 #include "program.h"
 
 #include <signal.h>

@@ -1,4 +1,5 @@
 /* The verb study: grids of arms, data sets, seeds and ways to draw, in small; an arm that fails, stops, and files that cannot be. */
+#include "file/folder.h"
 #include "run_fixture.h"
 
 #include "study/grid.h"

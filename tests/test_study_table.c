@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "file/file.h"
 #include "report/study_statistics.h"
 
 enum { ARMS = 2, DATA = 2, SEEDS = 3, ROWS = ARMS * DATA * SEEDS };

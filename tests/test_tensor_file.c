@@ -1,4 +1,5 @@
 /* The view of a file of named tensors that all containers share: finding, narrowing, strides. */
+#include "file/content.h"
 #include "temp_folder.h"
 
 #include <math.h>

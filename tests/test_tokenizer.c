@@ -1,6 +1,7 @@
 /* CLIP's tokenizer against transformers' (vectors/make_clip_vectors.py), and files that are no vocabularies. With a path as its
  * argument the program prints the ids of the lines it reads: vectors/check_tokenizer.py. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "shared_data.h"
 #include "temp_folder.h"
 

@@ -1,6 +1,7 @@
 /* Files of UNets: the names of Stable Diffusion's original code, its checkpoints, diffusers' folders; what comes back, and what is
  * refused by name. */
 #include "context_fixture.h"
+#include "file/folder.h"
 #include "run_fixture.h"
 #include "unet_fixture.h"
 

@@ -2,6 +2,7 @@
  * images it does what its first line says. */
 #include <unistd.h>
 
+#include "file/folder.h"
 #include "temp_folder.h"
 #include "image/image.h"
 

@@ -9,6 +9,7 @@
 #include "adapter/lora_file.h"
 #include "container/tensor_open.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "model/file/kind.h"
 #include "model/file/of_run.h"
 #include "model/file/params_file.h"
@@ -68,8 +69,8 @@ static bool is_merged(dt_adapter kind)
 static bool is_checkpoint(const char *folder)
 {
     char manifest[DT_PATH_MAX], averages[DT_PATH_MAX];
-    file_join(manifest, folder, "manifest.json");
-    file_join(averages, folder, "ema.safetensors");
+    file_join(manifest, folder, MANIFEST_FILE);
+    file_join(averages, folder, AVERAGES_FILE);
     return file_exists(manifest) && file_exists(averages);
 }
 
@@ -82,7 +83,7 @@ bool adapter_path(char out[DT_PATH_MAX], const char *path, dt_file_weights weigh
     }
     file_join(out, path, ADAPTER_CONFIG);
     if (!is_checkpoint(path) || !file_exists(out)) return false;
-    file_join(out, path, weights == DT_FILE_WEIGHTS_MODEL ? "model.safetensors" : "ema.safetensors");
+    file_join(out, path, weights == DT_FILE_WEIGHTS_MODEL ? WEIGHTS_FILE : AVERAGES_FILE);
     return file_exists(out);
 }
 

@@ -8,6 +8,7 @@
 #include "adapter/lora_file.h"
 #include "adapter/peft_config.h"
 #include "container/safetensors.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 #include "model/file/params_file.h"
 

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "file/file.h"
+#include "base/error.h"
 
 #define PEFT_PREFIX          "base_model.model." /* before the names of a network's rows in a file */
 #define ADAPTER_CONFIG       "adapter_config.json"

@@ -11,6 +11,7 @@
 #include "data/picture_stream.h"
 #include "data/watch.h"
 #include "file/file.h"
+#include "file/folder.h"
 #include "image/demo_resize.h"
 #include "image/resample.h"
 #include "model/annotate/annotator.h"

@@ -12,8 +12,10 @@
 #include "api/together.h"
 #include "base/clock.h"
 #include "container/safetensors.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 #include "file/lock.h"
+#include "file/names.h"
 #include "image/image.h"
 #include "measure/drawing.h"
 #include "model/maker.h"
@@ -29,7 +31,7 @@ static void shard_name(char out[64], int64_t shard)
 static dt_status write_manifest(const char *folder, json_t *manifest, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, "manifest.json");
+    file_join(path, folder, MANIFEST_FILE);
     return json_file_write_sealed(path, json_incref(manifest), err);
 }
 
@@ -251,7 +253,7 @@ static dt_status write_shard(making *k, int64_t shard, int64_t first, int64_t n)
 static json_t *begin_manifest(const char *folder, json_t *description, file_lock *lock, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, "manifest.json");
+    file_join(path, folder, MANIFEST_FILE);
     if (!file_exists(path) &&
         (file_check_free_folder(folder, "bank", err) != DT_OK || file_make_dirs(folder, err) != DT_OK))
         return NULL;

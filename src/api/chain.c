@@ -11,6 +11,7 @@
 #include "base/say.h"
 #include "data/need.h"
 #include "data/watch.h"
+#include "file/folder.h"
 #include "tensor/rehearsal.h"
 
 typedef struct chain chain;

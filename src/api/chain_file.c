@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "file/names.h"
 #include "file/text_file.h"
 
 /* ---- shares ---- */
@@ -69,7 +70,7 @@ static dt_status write_json(const char *folder, json_t *about, const dt_chain_re
     for (int64_t i = 0; i < r->count; i++) json_add(&points, point_json(&r->point[i]));
     json_put(&about, "best", json_integer(r->best));
     json_put(&about, "points", points);
-    file_join(path, folder, "chain.json");
+    file_join(path, folder, CHAIN_FILE);
     return json_file_write(path, about, NULL, err);
 }
 

@@ -6,6 +6,7 @@
 #include "base/say.h"
 #include "data/need.h"
 #include "file/file.h"
+#include "file/folder.h"
 #include "file/left_overs.h"
 #include "file/json_file.h"
 #include "model/file/params_file.h"

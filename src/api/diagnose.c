@@ -13,7 +13,9 @@
 #include "data/bank.h"
 #include "data/watch.h"
 #include "eval/kernel_distance.h"
+#include "file/folder.h"
 #include "file/lock.h"
+#include "file/names.h"
 #include "measure/bands.h"
 #include "measure/drawing.h"
 #include "model/feature/features.h"
@@ -342,7 +344,7 @@ static dt_status measure_all(diagnosing *k)
 /* An earlier diagnosis in the folder is replaced. */
 static dt_status check_folder(const diagnosing *k)
 {
-    return file_check_own_folder(k->s->output_dir, "diagnosis.json", "diagnosis", &k->c->error);
+    return file_check_own_folder(k->s->output_dir, DIAGNOSIS_FILE, "diagnosis", &k->c->error);
 }
 
 static dt_status write_all(const diagnosing *k, const advice *a)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
+#include "file/names.h"
 #include "file/numbers_file.h"
 #include "file/text_file.h"
 #include "settings/settings.h"
@@ -85,7 +86,7 @@ static void recommend(dt_settings *out, const advice *a, const diagnosis_origin 
     out->retention = a->retention;
     out->psi = a->psi == ADVICE_PSI_TABLE ? DT_PSI_TABLE : DT_PSI_POWER;
     out->tau = a->tau;
-    if (a->psi == ADVICE_PSI_TABLE) file_join(out->psi_table, s->output_dir, "psi.txt");
+    if (a->psi == ADVICE_PSI_TABLE) file_join(out->psi_table, s->output_dir, PSI_FILE);
     if (a->method == DT_METHOD_FINETUNE) out->retention = DT_RETENTION_PRESET; /* the default, which it leaves alone */
     if (a->retention == DT_RETENTION_BANK && s->preset == DT_PRESET_DISTIL) out->preset = DT_PRESET_PAPER;
     if (a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK && from->drew)
@@ -169,11 +170,11 @@ dt_status diagnosis_write(const diagnosis *d, const advice *a, const diagnosis_o
     char path[DT_PATH_MAX];
     dt_settings train;
     recommend(&train, a, from, s);
-    file_join(path, s->output_dir, "psi.txt");
+    file_join(path, s->output_dir, PSI_FILE);
     if (a->psi == ADVICE_PSI_TABLE && numbers_file_write(d->psi, SCHEDULE_STEPS, path, err) != DT_OK)
         return err->status;
     file_join(path, s->output_dir, "train.yaml");
     if (text_file_write(path, print_train_file, &(train_file){&train, a, from}, err) != DT_OK) return err->status;
-    file_join(path, s->output_dir, "diagnosis.json");
+    file_join(path, s->output_dir, DIAGNOSIS_FILE);
     return json_file_write(path, describe(d, a, from, &train), NULL, err);
 }

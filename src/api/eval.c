@@ -1,7 +1,7 @@
 #include "api/api.h"
-#include "file/file.h"
 #include "data/need.h"
 #include "data/watch.h"
+#include "file/path.h"
 #include "measure/meter.h"
 #include "tensor/rehearsal.h"
 

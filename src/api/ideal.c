@@ -10,7 +10,9 @@
 #include "data/need.h"
 #include "data/picture_file.h"
 #include "data/watch.h"
+#include "file/folder.h"
 #include "file/lock.h"
+#include "file/names.h"
 #include "image/grid.h"
 #include "measure/ideal_bands.h"
 #include "model/ideal/ideal.h"
@@ -291,7 +293,7 @@ dt_status dt_ideal(dt_context *c, const dt_settings *s, const dt_observer *obser
     p.watch = (watch){.observer = api_observer(observer), .task = "cache", .started_s = clock_s()};
     *result = (dt_ideal_result){0};
     if (api_enter(c, s, SETTINGS_IDEAL, p.watch.observer) != DT_OK) return api_leave(c);
-    if (file_check_own_folder(s->output_dir, "ideal.json", "ideal denoiser", &c->error) == DT_OK &&
+    if (file_check_own_folder(s->output_dir, IDEAL_FILE, "ideal denoiser", &c->error) == DT_OK &&
         open_model(&p) == DT_OK && open_sets(&p) == DT_OK && open_ideal(&p) == DT_OK && tell_need(&p) == DT_OK)
         run(&p, result);
     file_unlock(&p.lock);

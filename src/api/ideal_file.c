@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "file/json_file.h"
+#include "file/names.h"
 #include "file/text_file.h"
 
 enum { BAND_STEPS = 1000 / DT_IDEAL_BANDS };
@@ -55,7 +56,7 @@ static dt_status write_json(const dt_settings *s, const char *model_sha256, cons
         json_put(&all, "other", json_string(s->validation_data));
         json_put(&all, "other_bands", bands_json(r, r->other));
     }
-    file_join(path, s->output_dir, "ideal.json");
+    file_join(path, s->output_dir, IDEAL_FILE);
     return json_file_write(path, all, NULL, err);
 }
 

@@ -7,7 +7,9 @@
 #include "api/api.h"
 #include "container/tensor_open.h"
 #include "data/shard_cache.h"
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "model/maker.h"
 #include "model/weight_distance.h"
 #include "rank/rank.h"
@@ -65,10 +67,10 @@ static json_t *describe(const char *path, dt_error *err)
     char inside[DT_PATH_MAX];
     if (!file_is_folder(path)) return describe_weights(path, err);
     if (has(path, ADAPTER_WEIGHTS, inside)) return describe_weights(inside, err);
-    if (has(path, "run.json", inside)) return describe_run(path, inside, err);
+    if (has(path, RUN_FILE, inside)) return describe_run(path, inside, err);
     json_t *cached = shard_cache_describe(path, err);
     if (cached) return cached;
-    if (has(path, "manifest.json", inside))
+    if (has(path, MANIFEST_FILE, inside))
         return json_pack("{s:s, s:s, s:o*}", "kind", "bank or checkpoint", "path", path, "manifest",
                          json_file_read(inside, err));
     if (model_path(inside, path, err) == DT_OK) return describe_weights(inside, err);

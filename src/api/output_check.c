@@ -6,6 +6,8 @@
 
 #include "api/settings_paths.h"
 #include "file/file.h"
+#include "file/folder.h"
+#include "file/names.h"
 
 /* ---- a file that is there already ---- */
 
@@ -60,7 +62,7 @@ static dt_status check_no_checkpoint(const settings_paths *out, dt_error *err)
     char folder[DT_PATH_MAX], state[DT_PATH_MAX];
     for (const char *at = out->path; (at = strstr(at, "step-")); at++) {
         snprintf(folder, sizeof folder, "%.*s", (int)(at - out->path + (ptrdiff_t)strcspn(at, "/")), out->path);
-        file_join(state, folder, "state.json");
+        file_join(state, folder, STATE_FILE);
         if (file_exists(state))
             return error_set(err, DT_ERR_ARG, "%s %s must not be in a checkpoint, which goes when its run goes on",
                              out->key->name, out->path);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "data/watch.h"
+#include "file/folder.h"
 
 typedef struct sample_job {
     ctx *c;

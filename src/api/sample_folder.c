@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "file/file.h"
+#include "file/folder.h"
 #include "image/grid.h"
 #include "data/sample_stack.h"
 

@@ -12,11 +12,12 @@
 #include "average/power.h"
 #include "base/text.h"
 #include "diffusion/sampler.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "image/image.h"
 #include "measure/convergence.h"
 #include "model/annotate/annotator.h"
 #include "model/control_part.h"
-#include "file/file.h"
 #include "method/difftuning.h"
 
 /* One broken rule: when `broken`, records the sentence unless an earlier rule has spoken. */
@@ -181,8 +182,8 @@ static void check_diagnosis(const dt_settings *s, dt_error *err)
 {
     char path[DT_PATH_MAX], kept[DT_PATH_MAX];
     if (!s->diagnosis[0] || err->status != DT_OK) return;
-    file_join(path, s->diagnosis, "diagnosis.json");
-    file_join(kept, s->output_dir, "diagnosis.json");
+    file_join(path, s->diagnosis, DIAGNOSIS_FILE);
+    file_join(kept, s->output_dir, DIAGNOSIS_FILE);
     RULE(!file_exists(path) && !file_exists(kept), "diagnosis: %s has no diagnosis.json; difftune diagnose makes one",
          s->diagnosis);
 }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #include "api/controls.h"
-#include "file/file.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "model/file/of_run.h"
 
 enum { LINKS_DEPTH_MAX = 16, FOLDERS_MAX = 100000 };

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "container/safetensors.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 
 enum { SNAPSHOTS_MAX = 4096, UPDATES_MAX = 1000000000 };

@@ -9,6 +9,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 
+#include "file/content.h"
 #include "file/file.h"
 
 enum { PREFIX_BYTES = 10, HEADER_MAX = 65536, HEADER_ALIGNMENT = 64, READ_BLOCK_BYTES = 1 << 17 };

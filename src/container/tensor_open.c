@@ -6,6 +6,7 @@
 #include "container/pytorch.h"
 #include "container/safetensors.h"
 #include "container/tensor_shards.h"
+#include "file/content.h"
 
 /* A safetensors header follows its length, which may look like any signature, so it is asked for first. */
 static dt_status any_container(tensor_file *f, dt_error *err)

@@ -9,7 +9,7 @@
 #include <archive_entry.h>
 #include <zlib.h>
 
-#include "file/file.h"
+#include "file/content.h"
 
 /* ---- packings, read to their ends: libarchive stops at the tar's, and does not look at gzip's checksum ---- */
 

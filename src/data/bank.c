@@ -7,13 +7,14 @@
 #include "base/say.h"
 #include "container/safetensors.h"
 #include "file/json_file.h"
+#include "file/names.h"
 
 enum { MANIFEST_KEYS = 3 /* without "wanted" */ };
 
 json_t *bank_manifest_read(const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, "manifest.json");
+    file_join(path, folder, MANIFEST_FILE);
     json_t *manifest = json_file_read_sealed(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     const json_t *wanted = json_object_get(manifest, BANK_WANTED);
@@ -201,7 +202,7 @@ dt_status bank_open(ctx *c, examples *b, const char *path, const denoiser *d, co
 {
     char manifest[DT_PATH_MAX];
     *b = (examples){0};
-    file_join(manifest, path, "manifest.json");
+    file_join(manifest, path, MANIFEST_FILE);
     if (file_exists(manifest)) {
         *b = bank_of(d, options->codec);
         open_shards(c, b, path, base_sha256, &options->watch);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/grow.h"
-#include "file/file.h"
+#include "file/path.h"
 
 static dt_status no_memory(dt_error *err)
 {

@@ -12,6 +12,7 @@
 #include "base/grow.h"
 #include "base/text.h"
 #include "file/file.h"
+#include "file/folder.h"
 
 enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
 enum { LABEL_BYTES_MAX = 256, CAPTION_BYTES_MAX = 1 << 20, LIST_BYTES_MAX = 1 << 28 };

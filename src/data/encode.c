@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/finite.h"
-#include "file/file.h"
 #include "base/clock.h"
+#include "file/folder.h"
 
 typedef struct encoder {
     ctx *c;

@@ -9,6 +9,7 @@
 
 #include "base/say.h"
 #include "file/file.h"
+#include "file/folder.h"
 
 typedef struct filler {
     picture_file *f;

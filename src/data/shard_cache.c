@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "file/folder.h"
+#include "file/names.h"
 
 enum { SHARD_BYTES = 1 << 26, SHARD_ROWS_MAX = 4096, SAVE_SECONDS = 60, LOCK_WAIT_NS = 200000000 };
 enum { MANIFEST_KEYS = 3, SHARDS_TOGETHER = 32 }; /* checked between two questions */
@@ -65,7 +67,7 @@ static void shard_path(char out[DT_PATH_MAX], const shard_cache *k, int64_t numb
 static json_t *read_manifest(const char *folder, const char *expected, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, "manifest.json");
+    file_join(path, folder, MANIFEST_FILE);
     json_t *manifest = json_file_read_sealed(path, err);
     const char *format = json_string_value(json_object_get(manifest, "format"));
     if (format && !strcmp(format, expected) && json_is_array(json_object_get(manifest, "shards")) &&
@@ -86,7 +88,7 @@ static dt_status write_manifest(const shard_cache *k, dt_error *err)
             json_add(&shards, json_pack("{s:I, s:I, s:s}", "number", (json_int_t)k->shard[i].number, "count",
                                         (json_int_t)k->shard[i].count, "sha256", k->shard[i].sha256));
     json_t *manifest = json_pack("{s:s, s:O, s:o}", "format", k->kind.format, "made_by", k->made_by, "shards", shards);
-    file_join(path, k->folder, "manifest.json");
+    file_join(path, k->folder, MANIFEST_FILE);
     return json_file_write_sealed(path, manifest, err);
 }
 
@@ -264,7 +266,7 @@ static dt_status wait_for_lock(shard_cache *k, const data_watcher *watch, dt_err
 static bool has_manifest(const shard_cache *k)
 {
     char path[DT_PATH_MAX];
-    file_join(path, k->folder, "manifest.json");
+    file_join(path, k->folder, MANIFEST_FILE);
     return file_exists(path);
 }
 

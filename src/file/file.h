@@ -8,13 +8,12 @@
 #ifndef FILE_FILE_H
 #define FILE_FILE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <nettle/sha2.h>
 
-#include "base/error.h"
+#include "file/path.h"
 
 /* ---- calls that a signal may interrupt, which are made again ---- */
 
@@ -51,17 +50,6 @@ dt_status file_read_all(char **data, size_t *size, const char *path, size_t limi
 
 /* Reads the first `room` bytes of a regular file, or all that there are: *size. */
 dt_status file_read_start(void *data, size_t *size, size_t room, const char *path, dt_error *err);
-
-/* What a file's first bytes show it to be in place of what its name says: a web page, a Git LFS or git-annex pointer, as words for
- * a message ("FILE is ..."); NULL for anything else. */
-const char *file_stands_for(const void *data, size_t size);
-
-/* What a file is by its first bytes, where that is a picture, an archive, a document or text, as words for a message ("FILE is ...");
- * NULL for anything else. */
-const char *file_kind(const void *data, size_t size);
-
-/* Fails as opening a regular file for reading does, and with DT_ERR_FORMAT for one that stands for another. */
-dt_status file_check_content(const char *path, dt_error *err);
 
 /* ---- SHA-256 ---- */
 
@@ -107,97 +95,14 @@ void file_writer_abort(file_writer *w);
 /* begin, write and commit in one. */
 dt_status file_write_atomic(const char *path, const void *data, size_t size, dt_error *err);
 
-/* Appends to a log opened with O_APPEND, all of the data or nothing of it: what a failed write left is cut off again.
- * Where even that fails *fd is closed and becomes -1, and every later call is refused. `path` is for messages. */
-dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err);
-
-/* ---- folders ---- */
-
-/* Room that a folder's path leaves for the names that this program puts below it; settings keep to it. */
-enum { FILE_FOLDER_MAX = DT_PATH_MAX - 128 };
-
-/* folder/name. Longer paths are cut, which no folder of FILE_FOLDER_MAX bytes and none of our names reach. */
-void file_join(char out[DT_PATH_MAX], const char *folder, const char *name);
-
-/* The file `name` in the folder of the file `path`. */
-void file_beside(char out[DT_PATH_MAX], const char *path, const char *name);
-
-/* What stands behind the last slash; the whole path where there is none. */
-const char *file_base_name(const char *path);
-
-/* Whether the name ends in a dot and these letters, in either case, with something before them. */
-bool file_has_extension(const char *path, const char *extension);
-
-/* Anything of that name; links are followed. Also true where a folder on the way may not be searched: using the file then
- * tells why not. */
-bool file_exists(const char *path);
-
-/* Whether two paths are equal or lead to one file or folder, through links too. */
-bool file_is_same(const char *a, const char *b);
-bool file_is_folder(const char *path);
-
-/* Whether the words of `path` begin with those of `folder` and go on below it; neither is looked for. */
-bool file_is_named_below(const char *path, const char *folder);
-
-/* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */
-bool file_is_inside(const char *path, const char *folder);
-
-/* Makes a folder and its missing parents; an existing folder is fine. */
-dt_status file_make_dirs(const char *path, dt_error *err);
-
-/* The folder, or the nearest on the way to it that is there. */
-void file_nearest_folder(char near[DT_PATH_MAX], const char *folder);
-
-/* Bytes that an ordinary user can still write below `folder`. */
-dt_status file_free_bytes(int64_t *bytes, const char *folder, dt_error *err);
-
-/* DT_ERR_IO when `bytes` of `what`, e.g. "the bank", find no room in the folder `path`, or in that of the file `path`. */
-dt_status file_check_space(const char *path, int64_t bytes, const char *what, dt_error *err);
-
 /* Whether a writer could write the file: its folder is there and takes new files. Leaves nothing behind. */
 dt_status file_check_writable(const char *path, dt_error *err);
 
-/* Whether a folder could be made, with its missing parents, or is there, and takes new files. Nothing is made. */
-dt_status file_check_folder(const char *path, dt_error *err);
+/* Makes a rename in the folder of `path` durable. Some network file systems know no fsync of a folder, which is no failure. */
+dt_status file_sync_folder_of(const char *path, dt_error *err);
 
-/* Renames a file or folder within one file system and makes the new name durable. `to` must not be a folder with
- * something in it. */
-dt_status file_rename(const char *from, const char *to, dt_error *err);
-
-/* Puts the folder `made` in the place of `path`, in the same file system, and removes what was there. Both change places in
- * one step; where the file system knows no such step the old one is set aside under another name before, so that at any time
- * one of them is whole. */
-dt_status file_replace_folder(const char *made, const char *path, dt_error *err);
-
-/* Removes a folder with all that is in it. Only regular files and folders are removed and no link is followed: when
- * anything else is found inside, the call fails and nothing is removed. A missing folder is an error. */
-dt_status file_remove_tree(const char *path, dt_error *err);
-
-typedef struct file_names {
-    char **name; /* without "." and "..", in byte order */
-    size_t count;
-} file_names;
-
-/* Names in a folder. Free the list with file_names_free, also after a failure. */
-dt_status file_list(file_names *names, const char *folder, dt_error *err);
-void file_names_free(file_names *names);
-
-/* Whether a writer, or who makes a folder beside its place, calls what is not finished so: NAME.tmp-<process id>. *process (may
- * be NULL) is then that process. */
-bool file_is_temporary(const char *name, long *process);
-
-/* Of the lock of a folder (file/lock.h), which may be there at any time. */
-#define FILE_LOCK_NAME "difftune.lock"
-
-/* DT_ERR_CONFLICT naming one of them when an existing folder holds things, temporary files of writers and locks of
- * processes that died left aside; the caller is about to make it the folder of its `purpose`, e.g. "run". */
-dt_status file_check_free_folder(const char *folder, const char *purpose, dt_error *err);
-
-/* The same of a folder that is not known, by a file `mark` in it, as one of an earlier call: its files are written anew. */
-dt_status file_check_own_folder(const char *folder, const char *mark, const char *purpose, dt_error *err);
-
-/* Whether the folder holds `mark` and something else that is not empty. A call that failed before it made anything leaves its mark
- * alone, which another call may replace: it stands for nothing. */
-bool file_is_claimed(const char *folder, const char *mark);
+/* Appends to a log opened with O_APPEND, all of the data or nothing of it: what a failed write left is cut off again.
+ * Where even that fails *fd is closed and becomes -1, and every later call is refused. `path` is for messages. */
+dt_status file_append(int *fd, const char *path, const void *data, size_t size, dt_error *err);
 
 #endif

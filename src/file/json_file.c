@@ -1,4 +1,5 @@
 #include "file/json_file.h"
+#include "file/content.h"
 
 #include <errno.h>
 #include <math.h>

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file/file.h"
+#include "file/folder.h"
 
 static const char mark[] = ".tmp-", aside[] = ".old";
 

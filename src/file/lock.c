@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "file/file.h"
+#include "file/folder.h"
 #include "file/left_overs.h"
 
 enum { HOLDER_MAX = 128 };

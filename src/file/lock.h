@@ -1,4 +1,4 @@
-/* One process at a time in a folder. The lock is flock(2)'s on the file FILE_LOCK_NAME (file/file.h) in it, which ends with
+/* One process at a time in a folder. The lock is flock(2)'s on the file FILE_LOCK_NAME (file/folder.h) in it, which ends with
  * its process, so one that a dead process left is no obstacle. The file says who holds it, and goes when it is given back. */
 #ifndef FILE_LOCK_H
 #define FILE_LOCK_H

@@ -2,7 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "file/file.h"
+#include "file/content.h"
+#include "file/path.h"
 #include "image/image_codec.h"
 
 /* ---- the formats ---- */

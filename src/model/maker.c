@@ -8,7 +8,9 @@
 #include "average/snapshots.h"
 #include "base/say.h"
 #include "container/tensor_open.h"
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "model/dit/dit_denoiser.h"
 #include "model/file/of_run.h"
 #include "model/sd/controlnet_file.h"
@@ -59,11 +61,11 @@ static bool find_file(char out[DT_PATH_MAX], const char *folder, const char *nam
 /* A checkpoint of a run (run/checkpoint.c) holds the weights and their averages in two files. */
 static bool find_checkpoint(char out[DT_PATH_MAX], const model_choice *k, const char *folder, bool *beside_averages)
 {
-    if (!find_file(out, folder, "manifest.json") || !find_file(out, folder, "model.safetensors")) return false;
+    if (!find_file(out, folder, MANIFEST_FILE) || !find_file(out, folder, WEIGHTS_FILE)) return false;
     *beside_averages = k->weights == DT_FILE_WEIGHTS_MODEL;
     if (*beside_averages) return true;
     tell(k, "%.700s: the averaged weights are taken (ema.safetensors); file_weights model takes the others", folder);
-    return find_file(out, folder, "ema.safetensors");
+    return find_file(out, folder, AVERAGES_FILE);
 }
 
 /* The index of shards, or the one file of another variant ("diffusion_pytorch_model.fp16.safetensors"). */
@@ -256,7 +258,7 @@ static bool enter_one(tensor_file *f, const char *const prefix[])
 /* The averages of a checkpoint lie in a file of their own. */
 static bool is_ema_file(const char *path)
 {
-    return !strcmp(file_base_name(path), "ema.safetensors");
+    return !strcmp(file_base_name(path), AVERAGES_FILE);
 }
 
 static void take_trained(model_file *f, const model_choice *k, bool trained)

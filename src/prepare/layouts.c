@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file/file.h"
 #include "container/mat_file.h"
+#include "file/folder.h"
 #include "image/image.h"
 #include "file/text_table.h"
 

@@ -1,4 +1,5 @@
 /* The folder of links. It is made beside its place, under the name with ".part", and renamed when it is whole. */
+#include "file/folder.h"
 #include "prepare/listing.h"
 
 #include <errno.h>

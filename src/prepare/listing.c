@@ -8,7 +8,7 @@
 
 #include "base/grow.h"
 #include "base/text.h"
-#include "file/file.h"
+#include "file/path.h"
 
 enum { NAME_BYTES_MAX = 255, IMAGES_MAX = 1 << 24 };
 

@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file/file.h"
-
 /* Counts are those of the paper's appendix B.1 where it has them, else of the data sets' own pages; layouts were read off
  * torchvision's and TensorFlow Datasets' loaders and public code that reads the archives, not off the archives
  * themselves. Caltech101 has no split of its own; 8,677 is what remains of its 9,144 images without the background class. */

@@ -1,4 +1,5 @@
 /* Folders of difftune chain: what they measured, as a section of the page. Everything in them is taken as hostile. */
+#include "file/names.h"
 #include "report/page.h"
 #include "report/chart.h"
 
@@ -37,7 +38,7 @@ dt_status report_chain_open(report_chain *c, const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX];
     snprintf(c->folder, sizeof c->folder, "%s", folder);
-    file_join(path, folder, "chain.json");
+    file_join(path, folder, CHAIN_FILE);
     c->info = json_file_read(path, err);
     if (!c->info) return err->status;
     const json_t *points = json_object_get(c->info, "points");

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "report/chart.h"
 #include "report/page.h"
 #include "settings/settings.h"
@@ -106,7 +107,7 @@ static dt_status add_run(report *r, const char *folder, const char *arm, dt_erro
     r->count++;
     char inside[DT_PATH_MAX];
     file_join(inside, folder, "chain");
-    return has_file(inside, "chain.json") ? add_chain(r, inside, r->count - 1, err) : DT_OK;
+    return has_file(inside, CHAIN_FILE) ? add_chain(r, inside, r->count - 1, err) : DT_OK;
 }
 
 static dt_status add_arm(report *r, const char *folder, const char *name, dt_error *err)
@@ -162,11 +163,11 @@ static dt_status add_diagnosis(report *r, const char *folder, const char *path, 
 static dt_status add_folder(report *r, const char *folder, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, "experiment.json");
+    file_join(path, folder, EXPERIMENT_FILE);
     if (file_exists(path)) return add_experiment(r, folder, path, err);
-    if (has_file(folder, "run.json")) return add_run(r, folder, "", err);
-    if (has_file(folder, "chain.json")) return add_chain(r, folder, -1, err);
-    file_join(path, folder, "diagnosis.json");
+    if (has_file(folder, RUN_FILE)) return add_run(r, folder, "", err);
+    if (has_file(folder, CHAIN_FILE)) return add_chain(r, folder, -1, err);
+    file_join(path, folder, DIAGNOSIS_FILE);
     return file_exists(path) ? add_diagnosis(r, folder, path, err) : add_run(r, folder, "", err);
 }
 

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "file/numbers_file.h"
 #include "file/yaml_file.h"
 #include "settings/settings.h"
@@ -29,7 +31,7 @@ static dt_status file_in_run(char path[DT_PATH_MAX], const run *r, const char *n
 static dt_status read_descriptions(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    dt_status status = file_in_run(path, r, "run.json", err);
+    dt_status status = file_in_run(path, r, RUN_FILE, err);
     if (status == DT_OK && !file_exists(path))
         status =
             error_set(err, DT_ERR_IO,
@@ -37,7 +39,7 @@ static dt_status read_descriptions(run *r, dt_error *err)
                       "training run, of chain or of diagnose?",
                       r->folder);
     if (status == DT_OK && !(r->info = json_file_read(path, err))) status = err->status;
-    if (status == DT_OK) status = file_in_run(path, r, "data_report.json", err);
+    if (status == DT_OK) status = file_in_run(path, r, DATA_REPORT_FILE, err);
     if (status == DT_OK && file_exists(path) && !(r->data_report = json_file_read(path, err))) status = err->status;
     return status;
 }
@@ -63,7 +65,7 @@ json_t *run_read_diagnosis(const char *path, dt_error *err)
 static dt_status read_diagnosis(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    dt_status status = file_in_run(path, r, "diagnosis.json", err);
+    dt_status status = file_in_run(path, r, DIAGNOSIS_FILE, err);
     if (status == DT_OK && file_exists(path) && !(r->diagnosis = run_read_diagnosis(path, err))) status = err->status;
     return status;
 }
@@ -111,7 +113,7 @@ static dt_status read_config(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     yaml_file y;
-    dt_status status = file_in_run(path, r, "config.yaml", err);
+    dt_status status = file_in_run(path, r, CONFIG_FILE, err);
     if (status != DT_OK || !file_exists(path)) return status;
     if (yaml_file_open(&y, path, DT_ERR_FORMAT, err) != DT_OK) return err->status;
     read_settings(r, &y, err);
@@ -125,7 +127,7 @@ static dt_status read_psi(run *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     enum { COUNT = RUN_BANDS * RUN_BAND_STEPS };
-    dt_status status = file_in_run(path, r, "psi.txt", err);
+    dt_status status = file_in_run(path, r, PSI_FILE, err);
     if (status != DT_OK || !file_exists(path)) return status;
     r->psi = calloc(COUNT, sizeof *r->psi);
     if (!r->psi) return error_set(err, DT_ERR_MEMORY, "%s: not enough memory", path);

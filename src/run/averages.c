@@ -4,6 +4,7 @@
 
 #include "adapter/adapter_file.h"
 #include "average/snapshots.h"
+#include "file/folder.h"
 #include "run/weights_file.h"
 
 static dt_status write_one(training *r, const char *folder, int power)

@@ -6,11 +6,12 @@
 #include <unistd.h>
 
 #include "adapter/adapter_file.h"
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "run/weights_file.h"
 
-static const char *const weight_files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors",
-                                           "power.safetensors"};
+static const char *const weight_files[] = {WEIGHTS_FILE, AVERAGES_FILE, "optimizer.safetensors", "power.safetensors"};
 enum { MODEL, EMA, OPTIMIZER, POWER, WEIGHT_FILES_MAX };
 
 /* The last one is of runs that keep power-function averages. */
@@ -123,10 +124,10 @@ static dt_status save_files(training *r, const char *folder)
     if (r->trainer.set.power_count) save_powers(r, path, &hash[POWER]);
     if (err->status == DT_OK && weights_adapt(r)) save_adapter_config(r, folder);
     if (err->status != DT_OK) return err->status;
-    if (save_json(folder, "state.json", describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
-    json_t *manifest = JSON_OBJECT({"state.json", json_string(state_hash.hex)});
+    if (save_json(folder, STATE_FILE, describe_state(&r->trainer), &state_hash, err) != DT_OK) return err->status;
+    json_t *manifest = JSON_OBJECT({STATE_FILE, json_string(state_hash.hex)});
     for (int i = 0; i < weight_file_count(r); i++) json_put(&manifest, weight_files[i], json_string(hash[i].hex));
-    return save_json(folder, "manifest.json", manifest, NULL, err);
+    return save_json(folder, MANIFEST_FILE, manifest, NULL, err);
 }
 
 /* The step that a finished checkpoint's name states; -1 for other names. */
@@ -222,12 +223,12 @@ static json_t *load_json(const char *folder, const char *name, dt_error *err)
 /* Every file that belongs to a checkpoint has the hash that the manifest states. */
 static dt_status verify(const training *r, const char *folder, dt_error *err)
 {
-    json_t *manifest = load_json(folder, "manifest.json", err);
+    json_t *manifest = load_json(folder, MANIFEST_FILE, err);
     const int count = weight_file_count(r);
     for (int i = 0; i <= count && err->status == DT_OK; i++) {
         char path[DT_PATH_MAX];
         file_hash hash;
-        const char *name = i < count ? weight_files[i] : "state.json";
+        const char *name = i < count ? weight_files[i] : STATE_FILE;
         const char *expected = json_string_value(json_object_get(manifest, name));
         file_join(path, folder, name);
         if (file_sha256(&hash, path, err) == DT_OK && (!expected || strcmp(expected, hash.hex)))
@@ -248,7 +249,7 @@ static int64_t read_count(const json_t *state, const char *folder, const char *k
 
 static dt_status load_state(training *r, const char *folder, dt_error *err)
 {
-    json_t *state = load_json(folder, "state.json", err);
+    json_t *state = load_json(folder, STATE_FILE, err);
     r->trainer.step = r->saved_step = read_count(state, folder, "step", err);
     r->trainer.optimizer.update_count = read_count(state, folder, "update_count", err);
     r->trainer.skipped = read_count(state, folder, "skipped", err);

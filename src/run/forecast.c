@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "data/need.h"
+#include "file/folder.h"
 #include "run/averages.h"
 #include "run/checkpoint.h"
 #include "run/psi_file.h"

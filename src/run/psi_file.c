@@ -1,5 +1,6 @@
 #include "run/psi_file.h"
 
+#include "file/names.h"
 #include "file/numbers_file.h"
 #include "measure/psi.h"
 
@@ -10,7 +11,7 @@ static bool is_measured(const training *r)
 
 static void path_of(char path[DT_PATH_MAX], const training *r)
 {
-    file_join(path, r->folder, "psi.txt");
+    file_join(path, r->folder, PSI_FILE);
 }
 
 static dt_status measure(training *r, const char *path)

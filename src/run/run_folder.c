@@ -7,7 +7,9 @@
 
 #include "adapter/adapter_file.h"
 #include "container/safetensors.h"
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 #include "model/file/of_run.h"
 #include "run/weights_file.h"
 #include "settings/settings.h"
@@ -245,9 +247,9 @@ dt_status run_folder_check_length(const training *r, dt_error *err)
 static dt_status keep_diagnosis(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX], to[DT_PATH_MAX];
-    file_join(to, r->folder, "diagnosis.json");
+    file_join(to, r->folder, DIAGNOSIS_FILE);
     if (!r->s->diagnosis[0] || file_exists(to)) return err->status;
-    file_join(path, r->s->diagnosis, "diagnosis.json");
+    file_join(path, r->s->diagnosis, DIAGNOSIS_FILE);
     json_t *found = json_file_read(path, err);
     return found ? json_file_write(to, found, NULL, err) : err->status;
 }
@@ -256,9 +258,9 @@ dt_status run_folder_fill(const training *r, dt_error *err)
 {
     char path[DT_PATH_MAX];
     if (make_sub_folders(r, err) != DT_OK || keep_diagnosis(r, err) != DT_OK) return err->status;
-    file_join(path, r->folder, "config.yaml");
+    file_join(path, r->folder, CONFIG_FILE);
     if (settings_save(r->s, path, err) != DT_OK) return err->status;
-    file_join(path, r->folder, "data_report.json");
+    file_join(path, r->folder, DATA_REPORT_FILE);
     if (file_exists(path)) return DT_OK;
     return json_file_write(path, dataset_report_json(&r->trainer.train.pictures), NULL, err);
 }

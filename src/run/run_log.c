@@ -2,15 +2,14 @@
 
 #include <math.h>
 
-#include "file/file.h"
 #include "base/clock.h"
-
-#define METRICS "metrics.jsonl"
+#include "file/names.h"
+#include "file/path.h"
 
 bool run_log_exists(const char *folder)
 {
     char path[DT_PATH_MAX];
-    file_join(path, folder, METRICS);
+    file_join(path, folder, METRICS_FILE);
     return file_exists(path);
 }
 
@@ -19,7 +18,7 @@ dt_status run_log_open(run_log *l, const char *folder, int64_t step, bool tensor
     char path[DT_PATH_MAX];
     *l = (run_log){.started_s = clock_s(), .from_step = step > 0 ? step : 0, .with_events = tensorboard};
     l->events.fd = -1;
-    file_join(path, folder, METRICS);
+    file_join(path, folder, METRICS_FILE);
     if (metrics_log_open(&l->metrics, path, step, err) != DT_OK) return err->status;
     l->open = true;
     if (tensorboard) event_log_open(&l->events, folder, step + 1, err);

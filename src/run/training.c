@@ -2,14 +2,15 @@
 
 #include <stdio.h>
 
-#include "file/file.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "rank/rank.h"
 
 /* A folder that is a run's already is known to be taken before anything is read. A dry run takes none, nor do ranks that follow. */
 static dt_status lock_early(training *r, const ctx *c, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, r->folder, "run.json");
+    file_join(path, r->folder, RUN_FILE);
     if (rank_follows(c->ranks)) return DT_OK;
     return file_exists(path) && !r->s->dry_run ? file_lock_folder(&r->lock, r->folder, err) : DT_OK;
 }

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file/folder.h"
 #include "file/json_file.h"
+#include "file/names.h"
 
 /* ---- experiment.json ---- */
 

@@ -9,8 +9,6 @@
 #include "file/lock.h"
 #include "settings/settings.h"
 
-#define EXPERIMENT_FILE "experiment.json"
-
 typedef struct experiment {
     char folder[DT_PATH_MAX];
     json_t *arms;    /* their names, for the report */

@@ -7,7 +7,8 @@
 #include "api/controls.h"
 #include "api/settings_check.h"
 #include "api/settings_paths.h"
-#include "file/file.h"
+#include "file/folder.h"
+#include "file/names.h"
 
 static const char default_cache[] = "latents"; /* of the setting cache_dir: then it lies in the experiment's folder */
 
@@ -150,7 +151,7 @@ static bool is_pictures(const char *bank)
     if (!file_exists(path) && (colon = strrchr(path, ':'))) *colon = '\0';
     if (!bank[0] || !file_exists(path)) return false;
     if (!file_is_folder(path)) return true;
-    file_join(path, bank, "manifest.json");
+    file_join(path, bank, MANIFEST_FILE);
     return !file_exists(path) && file_check_free_folder(bank, "bank", &why) == DT_ERR_CONFLICT;
 }
 

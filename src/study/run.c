@@ -1,6 +1,7 @@
 /* One experiment: every stage of the plan that is not finished, one after the other, in one folder. */
 #include "api/api.h"
-#include "file/file.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "study/runner.h"
 
 static dt_status read_arms(settings_arms *arms, const dt_settings *recipe, dt_error *err)
@@ -13,7 +14,7 @@ static dt_status save_recipe(const dt_settings *recipe, const settings_arms *arm
     char path[DT_PATH_MAX];
     settings_study parts = {0};
     if (recipe->arms[0]) parts.arms = *arms;
-    file_join(path, recipe->output_dir, "recipe.yaml");
+    file_join(path, recipe->output_dir, RECIPE_FILE);
     return settings_save_with(recipe, &parts, path, err);
 }
 

@@ -4,7 +4,8 @@
 
 #include "base/clock.h"
 #include "base/say.h"
-#include "file/file.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "run/eval_record.h"
 #include "run/metrics_log.h"
 
@@ -17,7 +18,7 @@ static dt_status log_distance(runner *r, const study_stage *stage, const dt_eval
     metrics_log log;
     dt_error *err = &r->c->error;
     file_join(folder, r->experiment->folder, stage->arm->name);
-    file_join(path, folder, "metrics.jsonl");
+    file_join(path, folder, METRICS_FILE);
     json_t *record = eval_record(result, stage->s.max_train_steps);
     if (metrics_log_open(&log, path, stage->s.max_train_steps, err) == DT_OK) metrics_log_write(&log, record, err);
     metrics_log_close(&log);

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/say.h"
 #include "file/file.h"
+#include "file/folder.h"
+#include "file/names.h"
 #include "study/collect.h"
 #include "study/runner.h"
 
@@ -31,7 +33,7 @@ static dt_status write_page(study *y, dt_error *err)
     size_t size;
     study_collection all = {0};
     const char *folder = y->experiment.folder;
-    file_join(settings, folder, "recipe.yaml");
+    file_join(settings, folder, RECIPE_FILE);
     if (file_read_all(&text, &size, settings, 1 << 24, err) == DT_OK &&
         study_collect(&all, &y->file, &y->grid, &y->plan, &y->experiment, err) == DT_OK) {
         all.table.title = y->s->title[0] ? y->s->title : "Study";
@@ -142,7 +144,7 @@ static void after_stage(void *user, const study_stage *stage)
 static dt_status save_recipe(const study *y, dt_error *err)
 {
     char path[DT_PATH_MAX];
-    file_join(path, y->s->output_dir, "recipe.yaml");
+    file_join(path, y->s->output_dir, RECIPE_FILE);
     return settings_save_with(y->s, &y->file, path, err);
 }
 

@@ -1,5 +1,6 @@
 /* libFuzzer target: lines of any bytes as the paths of pictures in a folder that is opened as a data set. A line with a colon at
  * its end is the split that is asked for. */
+#include "file/folder.h"
 #include "fuzz_folder.h"
 
 #include "data/dataset.h"

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "file/file.h"
+#include "file/folder.h"
 #include "fuzz_file.h"
 
 static char fuzz_folder[256];

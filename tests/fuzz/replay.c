@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "file/file.h"
+#include "file/folder.h"
 #include "fuzz_file.h"
 
 enum { INPUT_MAX = 1 << 20, CHANGES_MAX = 4 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "container/tensor_open.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */

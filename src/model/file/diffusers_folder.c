@@ -6,6 +6,7 @@
 
 #include "container/safetensors.h"
 #include "file/file.h"
+#include "file/folder.h"
 #include "file/json_file.h"
 #include "model/file/kind.h"
 

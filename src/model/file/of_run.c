@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "file/json_file.h"
+#include "file/names.h"
 
 /* What is taken over: a text of run.json, or of its identity. */
 static const struct {

@@ -5,9 +5,6 @@
 
 #include "container/tensor_file.h"
 
-/* What describes a run, in its folder. */
-#define RUN_FILE "run.json"
-
 /* Metadata: the names of the classes, a JSON list in the order of the label table. */
 #define MODEL_CLASSES "difftune.classes"
 
