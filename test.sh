@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 source ./setup.sh
 
-packages+=(libopenmpi-dev openmpi-bin) # for tests of several ranks; the program needs none
+packages+=(libopenmpi-dev openmpi-bin locales) # for tests of several ranks and of other locales; the program needs none
 install_missing_packages
 # Threads that wait spin by default, which costs dearly where tests share the cores.
 export OMP_WAIT_POLICY=passive

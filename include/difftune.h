@@ -1,7 +1,7 @@
 /* difftune: tunes a pre-trained diffusion model (DiT, SiT, Stable Diffusion 1's UNet, ControlNet) to a folder of images by
  * Diff-Tuning (Zhong, Guo, Dong, Long: "Diffusion Tuning: Transferring Diffusion Models via Chain of Forgetting", 2024).
  *
- * A complete program: make the memory bank, tune, draw samples.
+ * A complete program: make the memory bank, tune; RUN/final/model.safetensors is the tuned model.
  *
  *     #include <difftune.h>
  *     #include <stdio.h>
@@ -137,7 +137,8 @@ typedef enum dt_inception_resize {
 } dt_inception_resize;
 typedef enum dt_keep { DT_KEEP_ALL, DT_KEEP_MODEL, DT_KEEP_MEASURES } dt_keep;
 typedef enum dt_score_parts { DT_SCORE_ADM, DT_SCORE_TORCH_FIDELITY } dt_score_parts;
-/* Contexts on CUDA share one stream of the first GPU and its work space: calls on them must not run at the same time. */
+/* Contexts on CUDA share one stream and the work space of the process's GPU: the first one, of several ranks on a machine one for each.
+ * Calls on them must not run at the same time. */
 typedef enum dt_device { DT_DEVICE_CPU, DT_DEVICE_CUDA } dt_device;
 typedef enum dt_ranks { DT_RANKS_AUTO, DT_RANKS_ALONE } dt_ranks;
 typedef enum dt_isa { DT_ISA_AUTO, DT_ISA_PORTABLE, DT_ISA_AVX2, DT_ISA_AVX512, DT_ISA_AVX512BF16, DT_ISA_AMX } dt_isa;
@@ -360,7 +361,7 @@ const char *dt_version(void);
 /* ---- what a caller may watch ---- */
 
 typedef struct dt_progress {
-    const char *task; /* "bank", "cache", "train", "sample", "eval", "chain", "ideal", "diagnose" */
+    const char *task; /* "bank", "cache", "train", "sample", "eval", "chain", "ideal", "diagnose", "annotate", "link" */
     int64_t step, step_count;
     double loss_target, loss_bank; /* NaN where there is none */
     double loss_retained;          /* mean squared distance to the frozen base's predictions; NaN where none is kept */
@@ -369,6 +370,7 @@ typedef struct dt_progress {
     int64_t memory_bytes; /* peak resident memory so far */
 } dt_progress;
 
+/* While a call works, its observer's functions too, the thread's numbers have a decimal point whatever its locale says. */
 typedef struct dt_observer {
     void *user;
     void (*progress)(void *user, const dt_progress *p); /* called after each step; may be NULL */

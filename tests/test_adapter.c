@@ -555,7 +555,7 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     (void)state;
     refuse(temp_path("nowhere"), "nowhere");
     refuse(",", "a part between its commas is empty");
-    refuse("https://example.org/lora", "models are not downloaded");
+    refuse("https://example.org/lora", "nothing is downloaded");
     refuse(temp_path("base.safetensors"), "no adapter");
     refuse(file_of("a", "base_model.model.blocks.0.attn.qkv.lora_A.weight", 2, 32), "no counterpart");
     refuse(file_of("a", "base_model.model.blocks.7.attn.qkv.lora_A.weight", 2, 32), "no linear map");

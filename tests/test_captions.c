@@ -122,7 +122,7 @@ static void texts_beside_pictures_are_their_captions(void **state)
         CAPTIONS(&d, 3, "a default");
         CAPTIONS(&d, 4, "of its key");
         assert_int_equal(d.captioned, 4);
-        assert_skipped(&d, "notes.txt", "not a .jpg");
+        assert_skipped(&d, "notes.txt", "of no picture");
         assert_int_equal(d.report.skip_count, 2); /* and the .caption that a .txt stands before */
         json_t *report = dataset_report_json(&d), *captions = json_object_get(report, "captions");
         assert_int_equal(json_integer_value(json_object_get(captions, "captions")), 6);
@@ -137,7 +137,7 @@ static void texts_beside_pictures_are_their_captions(void **state)
     dataset d = open_with(temp_path("set"), &plain); /* who is told no captions */
     assert_null(d.caption_first);
     assert_skipped(&d, "a.txt", "a caption, which is not used");
-    assert_skipped(&d, "notes.txt", "not a .jpg");
+    assert_skipped(&d, "notes.txt", "of no picture");
     dataset_close(&d);
     put("set/b.caption", text_file("a wolf")); /* another data set then */
     ask(&a, false, NULL, false);
@@ -182,7 +182,7 @@ static void lists_name_captions_and_control_pictures(void **state)
     dataset d = open_with(temp_path("set"), &plain); /* control pictures are pictures for nobody */
     assert_int_equal(d.count, 3);
     assert_int_equal(d.class_count, 2);
-    assert_skipped(&d, "metadata.jsonl", "a list of captions, which are not used");
+    assert_skipped(&d, "metadata.jsonl", "a list, whose captions are not used");
     dataset_close(&d);
 }
 
@@ -282,20 +282,24 @@ static void broken_captions_are_told_or_refused(void **state)
         ask(&a, false, NULL, true);
         assert_fails(temp_path(set), &a.options, DT_ERR_FORMAT, faults[i].why);
     }
-    const char *const half[][2] = {
-        {"a.json", "{\"text\": [\"a\", 3]}"},
-        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": [\"a\", 3], \"conditioning_image\": \"c.png\"}"},
-        {"prompt.json", "{\"target\": \"a.png\", \"prompt\": \"a\", \"source\": [\"c.png\"]}"},
+    const struct {
+        const char *file, *text;
+        int64_t count;
+    } half[] = {
+        {"a.json", "{\"text\": [\"a\", 3]}", 2},
+        {"metadata.jsonl", "{\"file_name\": \"a.png\", \"text\": [\"a\", 3], \"conditioning_image\": \"c.png\"}", 1},
+        {"prompt.json", "{\"target\": \"a.png\", \"prompt\": \"a\", \"source\": [\"c.png\"]}", 2},
     };
-    for (size_t i = 0; i < sizeof half / sizeof *half; i++) { /* of what is left out nothing is taken */
+    for (size_t i = 0; i < sizeof half / sizeof *half;
+         i++) { /* of what is left out nothing is taken but that c.png is a control */
         char name[80];
         put("half/a.png", picture(1, SIDE, SIDE));
         put("half/c.png", picture(2, SIDE, SIDE));
-        snprintf(name, sizeof name, "half/%s", half[i][0]);
-        put(name, text_file(half[i][1]));
+        snprintf(name, sizeof name, "half/%s", half[i].file);
+        put(name, text_file(half[i].text));
         ask(&a, false, NULL, false);
         dataset d = open_with(temp_path("half"), &a.options);
-        assert_int_equal(d.count, 2);
+        assert_int_equal(d.count, half[i].count);
         CAPTIONS(&d, 0, "a default");
         dataset_close(&d);
         assert_int_equal(unlink(temp_path(name)), 0);
@@ -308,6 +312,49 @@ static void broken_captions_are_told_or_refused(void **state)
     dataset_close(&d);
     put("some/a.txt", text_file("a cat"));
     assert_fails(temp_path("some"), &a.options, DT_ERR_FORMAT, "b.png has no caption, and others have");
+}
+
+/* Controls in a folder of their own are no pictures of the set, whatever is wrong with one line, and make no class. */
+static void a_control_that_is_left_over_is_no_picture(void **state)
+{
+    (void)state;
+#define LINE(n) "{\"file_name\": \"" #n ".png\", \"text\": \"a\", \"conditioning_image\": \"c/" #n ".png\"}\n"
+    static const struct {
+        const char *list;
+        int64_t pictures, controlled; /* of the set, and with a control */
+        const char *told;             /* of the folder; NULL: nothing */
+    } cases[] = {
+        {LINE(1) LINE(2) LINE(3), 3, 3, NULL},
+        {"\xef\xbb\xbf" LINE(1) LINE(2) LINE(3), 3, 3, NULL}, /* a byte order mark */
+        {LINE(1) LINE(2) "{\"file_name\": \"3.png\", \"text\": 7, \"conditioning_image\": \"c/3.png\"}\n", 3, 2, NULL},
+        {LINE(1) LINE(2) LINE(3) "{\"file_name\"", 3, 3, NULL},
+        {LINE(1) LINE(2), 3, 2, "no list says whose 1 of its 3 are"},
+        {LINE(1) LINE(2) "{\"file_name\": \"gone.png\", \"conditioning_image\": \"c/3.png\"}\n", 3, 2, NULL},
+    };
+#undef LINE
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        asked a;
+        char set[32];
+        const member members[] = {{"1.png", NULL, 1},
+                                  {"2.png", NULL, 2},
+                                  {"3.png", NULL, 3},
+                                  {"c/1.png", NULL, 11},
+                                  {"c/2.png", NULL, 12},
+                                  {"c/3.png", NULL, 13},
+                                  {"metadata.jsonl", cases[i].list, 0}};
+        snprintf(set, sizeof set, "left-over-%d", (int)i);
+        put_members(set, members, sizeof members / sizeof *members);
+        for (int controls = 0; controls < 2; controls++) {
+            ask(&a, controls, NULL, false);
+            dataset d = open_with(temp_path(set), &a.options);
+            assert_int_equal(d.count, controls ? cases[i].controlled : cases[i].pictures);
+            assert_int_equal(d.class_count, 1);
+            if (cases[i].told) assert_skipped(&d, "c/", cases[i].told);
+            dataset_close(&d);
+        }
+        ask(&a, false, NULL, true);
+        if (cases[i].told) assert_fails(temp_path(set), &a.options, DT_ERR_FORMAT, cases[i].told);
+    }
 }
 
 static void pictures_without_their_control_are_passed_over(void **state)
@@ -346,9 +393,10 @@ static void pictures_without_their_control_are_passed_over(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_DISK(texts_beside_pictures_are_their_captions), ON_DISK(lists_name_captions_and_control_pictures),
-        ON_DISK(the_layout_of_controlnet_is_read),         ON_DISK(controls_may_lie_in_a_folder_beside),
-        ON_DISK(broken_captions_are_told_or_refused),      ON_DISK(pictures_without_their_control_are_passed_over),
+        ON_DISK(texts_beside_pictures_are_their_captions),  ON_DISK(lists_name_captions_and_control_pictures),
+        ON_DISK(the_layout_of_controlnet_is_read),          ON_DISK(controls_may_lie_in_a_folder_beside),
+        ON_DISK(broken_captions_are_told_or_refused),       ON_DISK(pictures_without_their_control_are_passed_over),
+        ON_DISK(a_control_that_is_left_over_is_no_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

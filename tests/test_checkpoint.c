@@ -538,7 +538,7 @@ static void a_folder_of_another_run_is_refused_by_name_and_left_alone(void **sta
     }
     dt_settings s = settings_of("theirs");
     snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("held"));
-    refuse(&s, "a run with other pictures or classes than this call's (train_data)");
+    refuse(&s, "a run with other pictures, captions, controls or classes than this call's (train_data");
     s = settings_of("theirs");
     snprintf(s.bank, sizeof s.bank, "%s", temp_path("held"));
     refuse(&s, "a run with another bank than this call's (bank)");

@@ -508,7 +508,7 @@ static void a_model_is_converted_and_read_again(void **state)
         assert_says(printed, "difftune.source_sha256");
     }
     assert_refused("convert --pretrained-model model.pt", 2, "convert needs output");
-    assert_refused("convert --pretrained-model model.pt --output model.pt", 2, "output must not be");
+    assert_refused("convert --pretrained-model model.pt --output model.pt --save-model-as pt", 2, "output must not be");
     assert_refused("convert --pretrained-model model.pt --output x --save-model-as ckpt", 2, "diffusers");
     assert_refused("convert --pretrained-model images --output x", 1, "images");
 }

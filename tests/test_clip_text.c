@@ -207,6 +207,8 @@ static void what_does_not_fit_is_refused(void **state)
     copy_vector("f/model.safetensors", "text_encoder/model.safetensors");
     put_text("f/config.json", "{\"num_attention_heads\": 3}");
     refused(temp_path("f"), DT_ERR_SHAPE, "3 heads");
+    put_text("f/config.json", "{\"num_attention_heads\": 2, \"num_hidden_layers\": 1}");
+    refused(temp_path("f"), DT_ERR_UNSUPPORTED, "num_hidden_layers 1");
     put_text("f/config.json", "{\"hidden_act\": \"relu\"}");
     refused(temp_path("f"), DT_ERR_UNSUPPORTED, "relu");
     put_text("f/config.json", "{\"hidden_act\": \"gelu\", \"hidden_size\": 1024}");

@@ -417,6 +417,14 @@ static void files_that_do_not_fit_are_refused_by_name(void **state)
             (const char *[]){"norm_num_groups"}, 1);
     refused(write_codec("b7", &f, as_diffusers, "{\"scaling_factor\": -1}"), DT_ERR_FORMAT,
             (const char *[]){"scaling_factor"}, 1);
+    static const char *const unusual[] = {"\"shift_factor\": 0.5", "\"act_fn\": \"relu\"", "\"use_quant_conv\": false",
+                                          "\"latents_mean\": [0, 1]", "\"mid_block_add_attention\": false"};
+    for (size_t i = 0; i < sizeof unusual / sizeof *unusual; i++) {
+        char text[160], name[32];
+        snprintf(text, sizeof text, "{\"norm_num_groups\": 4, %s}", unusual[i]);
+        snprintf(name, sizeof name, "unusual%d", (int)i);
+        refused(write_codec(name, &f, as_diffusers, text), DT_ERR_UNSUPPORTED, (const char *[]){"config.json"}, 1);
+    }
     refused(write_codec("b8", &f, as_diffusers, "[1]"), DT_ERR_FORMAT, (const char *[]){"config.json"}, 1);
     refused(write_codec("b9", &f, as_diffusers, NULL), DT_ERR_SHAPE, (const char *[]){"32 groups"}, 1);
     refused(temp_folder, DT_ERR_IO, (const char *[]){"diffusion_pytorch_model"}, 1);

@@ -3,6 +3,7 @@
 #include "latent_fixture.h"
 #include "control_fixture.h"
 #include "inside_fixture.h"
+#include "rank_fixture.h"
 
 #include "engine/open.h"
 #include "image/image_codec.h"
@@ -229,6 +230,29 @@ static void a_bank_holds_the_control_of_each_picture(void **state)
         fixture_train_to_the_end(&s);
     }
     assert_string_not_equal(fixture_result("banked").hex, fixture_result("banked-distil").hex);
+    dt_settings s = control_settings("banked-read"); /* its pictures' controls are read */
+    s.method = DT_METHOD_DIFF_TUNING;
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
+    fixture_train_to_the_end(&s);
+    assert_non_null(strstr(fixture_log, "bank: its controls are maps of canny"));
+}
+
+/* Half of a batch would teach the network other maps than the pictures do. */
+static void a_bank_of_other_maps_is_refused(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    dt_settings s = control_settings("other-maps");
+    s.method = DT_METHOD_DIFF_TUNING;
+    s.retention = DT_RETENTION_BANK;
+    snprintf(s.control, sizeof s.control, "canny");
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("bank"));
+    json_t *manifest = json_file_read_sealed(temp_path("bank/manifest.json"), &err);
+    json_object_set_new(json_object_get(manifest, "drawing"), "control", json_string("hed"));
+    assert_int_equal(json_file_write_sealed(temp_path("bank/manifest.json"), manifest, &err), DT_OK);
+    assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_CONFLICT);
+    assert_non_null(strstr(fixture_message, "the controls of this bank are maps of hed"));
+    assert_non_null(strstr(fixture_message, "those of the pictures of canny"));
 }
 
 /* ---- drawing ---- */
@@ -292,6 +316,30 @@ static void at_scale_zero_it_draws_what_the_base_draws(void **state)
     assert_int_equal(fixture_call_until(dt_sample, &s, -1), DT_ERR_CONFLICT);
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("annotated"));
     fixture_must(dt_sample, &s);
+}
+
+/* A sample has the control of its number, however many are drawn: a folder goes on. One that cannot be read would shift the others. */
+static void samples_are_told_controls_in_turn(void **state)
+{
+    (void)state;
+    static uint8_t few[3 * FIXTURE_SIZE * FIXTURE_SIZE], all[sizeof few];
+    dt_settings s = controlled_settings("all-in-turn", 20);
+    s.num_samples = 2 * FIXTURE_CLASSES * 4;
+    fixture_must(dt_sample, &s);
+    s = controlled_settings("few-in-turn", 20);
+    s.num_samples = 2;
+    fixture_must(dt_sample, &s);
+    read_pixels(all, "all-in-turn");
+    read_pixels(few, "few-in-turn");
+    assert_memory_equal(all, few, sizeof all);
+    s.num_samples = 3;
+    fixture_must(dt_sample, &s);
+    fixture_images("spoilt", 1, 2, FIXTURE_SIZE, 3);
+    temp_write("spoilt/c0/0.png", "no picture", 10);
+    s = controlled_settings("of-spoilt", 20);
+    snprintf(s.control_data, sizeof s.control_data, "%s", temp_path("spoilt"));
+    assert_int_equal(fixture_call_until(dt_sample, &s, -1), DT_ERR_FORMAT);
+    assert_non_null(strstr(fixture_message, "c0/0.png"));
 }
 
 /* Its last steps by the base, which is told no control: from what sample draws with it to what sample draws without. */
@@ -486,6 +534,7 @@ static void a_run_ends_where_samples_obey(void **state)
     (void)state;
     dt_settings s = watched_settings("obeys");
     s.stop_at_convergence = true;
+    s.logging_steps = 3; /* its last step is written down whenever that is */
     s.validation_steps = 4;
     s.validation_count = 1;
     snprintf(s.ema_power, sizeof s.ema_power, "0.05");
@@ -504,6 +553,26 @@ static void a_run_ends_where_samples_obey(void **state)
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("never"));
     fixture_train_to_the_end(&s);
     assert_int_equal(lines_with("never", "\"kind\":\"convergence\""), 5);
+}
+
+static int train(rank_group *g, void *user)
+{
+    return (int)rank_call(g, dt_train, user, NULL);
+}
+
+/* One rank measures, whatever their number, and ends the run of all. */
+static void several_ranks_end_where_samples_obey(void **state)
+{
+    (void)state;
+    int code[2];
+    dt_settings s = watched_settings("obeys-by-two");
+    s.stop_at_convergence = true;
+    snprintf(s.convergence_threshold, sizeof s.convergence_threshold, "-1");
+    rank_run(2, train, &s, code);
+    for (int i = 0; i < 2; i++)
+        if (code[i] != DT_OK) fail_msg("rank %d: %s", i, rank_message(i));
+    assert_int_equal(lines_with("obeys-by-two", "\"kind\":\"convergence\""), 2);
+    assert_true(file_exists(temp_path("obeys-by-two/final/model.safetensors")));
 }
 
 static dt_status write_report(dt_context *c, const dt_settings *s, const dt_observer *observer)
@@ -617,13 +686,16 @@ int main(void)
         cmocka_unit_test(a_run_writes_the_original_layout),
         cmocka_unit_test(the_frozen_base_teaches_it),
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
+        cmocka_unit_test(a_bank_of_other_maps_is_refused),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
+        cmocka_unit_test(samples_are_told_controls_in_turn),
         cmocka_unit_test(a_chain_leads_from_it_to_its_base),
         cmocka_unit_test(it_predicts_what_its_base_does_and_more),
         cmocka_unit_test(a_run_draws_grids_of_its_held_out_controls),
         cmocka_unit_test(obedience_is_measured_once_a_step),
         cmocka_unit_test(samples_on_the_way_are_told_one_picture_each),
         cmocka_unit_test(a_run_ends_where_samples_obey),
+        cmocka_unit_test(several_ranks_end_where_samples_obey),
         cmocka_unit_test(the_report_tells_when),
         cmocka_unit_test(the_base_of_an_unlocked_one_is_its_own),
         cmocka_unit_test(another_base_is_told),

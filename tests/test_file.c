@@ -580,6 +580,67 @@ static void a_name_tells_its_extension(void **state)
     for (size_t i = 0; i < sizeof no / sizeof *no; i++) assert_false(file_has_extension(no[i], "npz"));
 }
 
+static void folders_of_paths(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"a", "."},         {"a/b", "a"}, {"/a", "/"},
+                                           {"/a/b/c", "/a/b"}, {"/", "/"},   {"", "."}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[DT_PATH_MAX];
+        snprintf(folder, sizeof folder, "%s", cases[i][0]);
+        file_folder_of(folder, folder); /* in its own place */
+        assert_string_equal(folder, cases[i][1]);
+    }
+}
+
+static void a_word_is_cut_off_what_is_there(void **state)
+{
+    (void)state;
+    char path[DT_PATH_MAX];
+    temp_write("set", "", 0);
+    temp_write("odd:name", "", 0);
+    snprintf(path, sizeof path, "%s", temp_path("set:val"));
+    assert_string_equal(file_cut_word(path), "val");
+    assert_string_equal(path, temp_path("set"));
+    snprintf(path, sizeof path, "%s", temp_path("odd:name"));
+    assert_null(file_cut_word(path));
+    snprintf(path, sizeof path, "%s", temp_path("gone:val"));
+    assert_null(file_cut_word(path));
+    assert_string_equal(path, temp_path("gone:val"));
+}
+
+/* Of a folder names and sizes are looked at, of a file its size and its ends. */
+static void a_state_is_told_from_another(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    file_hash first, again;
+    assert_int_equal(file_make_dirs(temp_path("tree/a/b"), &err), DT_OK);
+    temp_write("tree/a/1", "one", 3);
+    temp_write("tree/a/b/2", "two", 3);
+    assert_int_equal(symlink("a", temp_path("tree/link")), 0);
+    assert_int_equal(file_tree_hash(&first, temp_path("tree"), &err), DT_OK);
+    temp_write("tree/a/1.tmp-123", "being written", 5);
+    temp_write("tree/" FILE_LOCK_NAME, "lock", 4);
+    temp_write("tree/a/1", "eno", 3); /* not looked at */
+    assert_int_equal(file_tree_hash(&again, temp_path("tree"), &err), DT_OK);
+    assert_string_equal(again.hex, first.hex);
+    const char *const changes[] = {"tree/a/1", "tree/a/3", "tree/a/b/2", "tree/4"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        temp_write(changes[i], "longer", 6);
+        assert_int_equal(file_tree_hash(&again, temp_path("tree"), &err), DT_OK);
+        assert_string_not_equal(again.hex, first.hex);
+        first = again;
+    }
+    assert_int_equal(file_tree_hash(&first, temp_path("tree/a/1"), &err), DT_OK);
+    temp_write("tree/a/1", "regnol", 6);
+    assert_int_equal(file_tree_hash(&again, temp_path("tree/a/1"), &err), DT_OK);
+    assert_string_not_equal(again.hex, first.hex);
+    assert_int_equal(symlink(".", temp_path("tree/circle")), 0);
+    assert_int_equal(file_tree_hash(&again, temp_path("tree"), &err), DT_OK);
+    assert_int_equal(file_tree_hash(&again, temp_path("nothing"), &err), DT_ERR_IO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -607,6 +668,9 @@ int main(void)
         cmocka_unit_test(what_is_inside_a_folder_is_told_before_it_exists),
         cmocka_unit_test(a_name_tells_its_extension),
         cmocka_unit_test(what_a_link_leads_to_is_written),
+        cmocka_unit_test(folders_of_paths),
+        cmocka_unit_test(a_word_is_cut_off_what_is_there),
+        cmocka_unit_test(a_state_is_told_from_another),
         cmocka_unit_test(a_mark_alone_claims_no_folder),
         cmocka_unit_test(a_lock_is_held_by_one_at_a_time),
         cmocka_unit_test(a_lock_of_a_dead_process_is_no_obstacle),

@@ -388,7 +388,7 @@ static void inspect_describes_encoded_pictures(void **state)
     assert_says(fixture_log, "12 pictures encoded");
     assert_int_equal(dt_open(&c, &s), DT_OK);
     assert_int_equal(dt_inspect(c, temp_path("looked"), &json), DT_OK);
-    assert_says(json, "\"latent cache\"");
+    assert_says(json, "\"caches\"");
     assert_says(json, "\"pictures\": 12");
     dt_free(json);
     assert_int_equal(dt_inspect(c, temp_path("data"), &json), DT_ERR_FORMAT);

@@ -1,8 +1,6 @@
 /* Diff-Tuning against its formulas: tables, draws, shares; and what a training batch is made of. */
 #include "run_fixture.h"
 
-#include <locale.h>
-
 #include "statistics_of.h"
 #include "train/trainer.h"
 
@@ -261,20 +259,6 @@ static void a_table_of_zeros_cannot_teach(void **state)
     temp_write("zeros", zeros, sizeof zeros);
     assert_int_equal(open_table(temp_path("zeros"), message), DT_ERR_ARG);
     assert_says(message, "psi");
-}
-
-/* Programs that call setlocale, as every GTK one does, read the same tables. */
-static void tables_do_not_depend_on_the_locale(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8", "nl_NL.UTF-8"};
-    bool found = false;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && !found; i++) found = setlocale(LC_NUMERIC, names[i]);
-    if (!found) skip();
-    char message[DT_MESSAGE_MAX];
-    dt_status status = open_table(write_table(",", -1, "", ""), message);
-    setlocale(LC_NUMERIC, "C");
-    assert_int_equal(status, DT_OK);
 }
 
 /* ---- drawing t ---- */
@@ -670,7 +654,6 @@ int main(void)
         cmocka_unit_test(tables_come_from_files),
         cmocka_unit_test(hostile_tables_are_refused),
         cmocka_unit_test(a_table_of_zeros_cannot_teach),
-        cmocka_unit_test(tables_do_not_depend_on_the_locale),
         cmocka_unit_test(t_is_drawn_from_psi_and_xi),
         cmocka_unit_test(the_mean_times_are_those_of_the_released_code),
         cmocka_unit_test(a_table_with_one_entry_always_gives_that_t),

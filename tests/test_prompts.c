@@ -204,6 +204,9 @@ static void what_cannot_be_is_refused(void **state)
     put_file("none.txt", "\n \n");
     s = settings_of(temp_path("none.txt"), "");
     refused(&d, &s, DT_ERR_FORMAT, "found none");
+    put_file("latin.txt", "a cat\n\na caf\xe9\n");
+    s = settings_of(temp_path("latin.txt"), "");
+    refused(&d, &s, DT_ERR_FORMAT, "latin.txt:3: a prompt in UTF-8");
     s = settings_of(temp_path("missing.txt"), "");
     refused(&d, &s, DT_ERR_IO, "missing.txt");
     s = settings_of("a cat", "");

@@ -132,28 +132,43 @@ static void what_started_a_process_is_read_from_its_variables(void **state)
         unsetenv(known[i].index);
         unsetenv(known[i].count);
     }
-    assert_int_equal(launch_find().count, 1);
-    assert_null(launch_find().by);
+    launch l;
+    dt_error err = {0};
+    assert_int_equal(launch_find(&l, &err), DT_OK);
+    assert_int_equal(l.count, 1);
+    assert_null(l.by);
     setenv("SLURM_NTASKS", "4", 1); /* a batch script has it too */
-    assert_int_equal(launch_find().count, 1);
+    setenv("WORLD_SIZE", "1", 1);
+    assert_int_equal(launch_find(&l, &err), DT_OK);
+    assert_int_equal(l.count, 1);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) { /* later ones win over earlier ones */
         setenv(known[i].index, "2", 1);
         setenv(known[i].count, "5", 1);
-        const launch l = launch_find();
+        assert_int_equal(launch_find(&l, &err), DT_OK);
         assert_string_equal(l.by, known[i].by);
         assert_int_equal(l.index, 2);
         assert_int_equal(l.count, 5);
         assert_int_equal(l.has_mpi, known[i].has_mpi);
     }
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    for (size_t i = sizeof known / sizeof *known; i-- > 0;) {
         static const char *const wrong[] = {"", "x", "-1", "5", "2x", "99999999999"};
         for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
             setenv(known[i].index, wrong[k], 1);
-            assert_true(launch_find().by != known[i].by || launch_find().index == 2);
+            assert_int_equal(launch_find(&l, &err), DT_ERR_ARG);
+            assert_says(err.message, known[i].count);
+            error_clear(&err);
         }
+        unsetenv(known[i].index);
+        assert_int_equal(launch_find(&l, &err), DT_ERR_ARG); /* one of five, not known which */
+        error_clear(&err);
+        setenv(known[i].index, "0", 1);
+        setenv(known[i].count, "0", 1);
+        assert_int_equal(launch_find(&l, &err), DT_ERR_ARG);
+        error_clear(&err);
         unsetenv(known[i].index);
         unsetenv(known[i].count);
     }
+    assert_int_equal(launch_find(&l, &err), DT_OK);
     unsetenv("SLURM_NTASKS");
 }
 

@@ -1,5 +1,4 @@
 /* The report page, made from run folders that these tests write: what it says, what it refuses, what it shows. */
-#include <locale.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -881,16 +880,6 @@ static void a_grid_that_is_no_png_is_refused_by_name(void **state)
     assert_refused(f, DT_ERR_FORMAT, "samples/step_00000100.png: not a PNG file");
 }
 
-static void a_locale_with_decimal_commas_changes_nothing(void **state)
-{
-    fixture *f = *state;
-    add_run(f, "dt", "diff-tuning", 100, 15.5);
-    if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) skip();
-    const char *page = make_page(f, "");
-    setlocale(LC_NUMERIC, "C");
-    assert_says(page, "ended at FD-base <b>15.5</b>");
-}
-
 static void thinning_keeps_means_and_gaps(void **state)
 {
     (void)state;
@@ -1055,7 +1044,6 @@ int main(void)
         REPORT_TEST(grids_are_embedded_byte_for_byte),
         REPORT_TEST(the_page_is_self_contained),
         REPORT_TEST(a_grid_that_is_no_png_is_refused_by_name),
-        REPORT_TEST(a_locale_with_decimal_commas_changes_nothing),
         REPORT_TEST(a_recipe_is_shown_beside_the_papers_numbers),
         REPORT_TEST(runs_of_difffit_stand_beside_its_number),
         REPORT_TEST(a_run_that_is_told_a_control_is_beside_the_papers_other_half),

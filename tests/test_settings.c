@@ -1,9 +1,8 @@
 /* Settings: the table itself, text in and out, and YAML files. */
-#include <locale.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "temp_folder.h"
+#include "comma_locale.h"
 #include "base/text.h"
 #include "settings/settings.h"
 
@@ -252,6 +251,8 @@ static void text_that_is_not_allowed_is_refused_and_changes_nothing(void **state
         {"seed", "-1"},
         {"depth", "1e2"},
         {"seed", "99999999999999999999"},
+        {"seed", "9007199254740993"}, /* one above the last, which is the same double */
+        {"learning_rate", "0x10"},
         {"learning_rate", "inf"},
         {"learning_rate", "nan"},
         {"learning_rate", "1e999"},
@@ -375,6 +376,11 @@ static void words_of_other_programs_are_known(void **state)
         {"iters", SETTINGS_TRAIN, "'--max-train-steps'"},
         {"data", SETTINGS_TRAIN, "'--train-data'"},
         {"gradient-accumulation", SETTINGS_TRAIN, "'--gradient-accumulation-steps'"},
+        {"min_snr_gamma", SETTINGS_TRAIN, "not offered"},
+        {"lora_dropout", SETTINGS_TRAIN, "without dropout"},
+        {"use_8bit_adam", SETTINGS_TRAIN, "'--adam-moments'"},
+        {"controlnet_model_name_or_path", SETTINGS_TRAIN, "'--controlnet-model'"},
+        {"prior_loss_weight", SETTINGS_TRAIN, "'--retention-weight'"},
         {"use-karras-sigmas", SETTINGS_SAMPLE, "; Karras' noise levels are timestep_spacing karras"},
     };
     char hint[DT_TEXT_MAX];
@@ -430,6 +436,9 @@ static void words_of_yaml(void **state)
         {"tensorboard: True\nvalidation_data: null\n", NULL, true, "", "#ffffff"},
         {"tensorboard: off\nvalidation_data: ~\n", NULL, false, "", "#ffffff"},
         {"tensorboard: On\nvalidation_data: NULL\nbackground:\n", NULL, true, "", ""},
+        {"bank_labels: null\nguidance_condition: null\n", NULL, true, "", "#ffffff"}, /* of these words it is one */
+        {"validation_data: >\n  a\n  b\n", NULL, true, "a b", "#ffffff"},             /* its line end is none of it */
+        {"learning_rate: 0x10\n", ":1: learning_rate must be a number", true, "", ""},
         {"max_train_steps: null\n", ":1: max_train_steps must be a whole number", true, "", ""},
         {"tensorboard: NO\nvalidation_data: 'null'\n", NULL, false, "null", "#ffffff"},
         {"validation_data: # none yet\nbackground: \"#102030\"\n", NULL, true, "", "#102030"},
@@ -495,13 +504,14 @@ static void a_short_message_buffer_is_never_overrun(void **state)
 static void numbers_have_a_point_also_where_the_locale_has_a_comma(void **state)
 {
     (void)state;
-    if (!setlocale(LC_ALL, "de_DE.UTF-8") && !setlocale(LC_ALL, "fr_FR.UTF-8")) skip();
+    if (!comma_locale_make()) skip();
     dt_settings s;
     char text[SETTINGS_VALUE_MAX];
     dt_settings_init(&s);
+    comma_locale_begin();
     dt_status status = dt_settings_set(&s, "tau", "0.75", NULL, 0);
     settings_text(text, &s, settings_find("tau"));
-    setlocale(LC_ALL, "C");
+    comma_locale_end();
     assert_int_equal(status, DT_OK);
     assert_string_equal(text, "0.75");
     assert_true(s.tau == 0.75 && s.learning_rate == 1e-4 && s.ema_decay == 0.9999);
@@ -803,7 +813,7 @@ static void bad_arms_are_refused_with_their_line(void **state)
         {"arms:\n  -a: {}\n", ":2:", "an arm's name"},
         {"arms:\n  an_arm_with_a_name_that_is_one_letter_too_long_48: {}\n", ":2:", "1 to 47"},
         {"arms: {}\n", ":1:", "arms names no arm"},
-        {"arms: [a]\n", ":1:", "arms needs a single value"},
+        {"arms: [a]\n", ":1:", "arms needs names with settings"},
         {"arms: {a: {}}\narms: {b: {}}\n", ":2:", "arms is set twice"},
         {"seed: {a: {}}\n", ":1:", "seed needs a single value"},
         {"arms:\n  a: {title: \"x\\0y\"}\n", ":2:", "title cannot be set by an arm"},

@@ -6,6 +6,7 @@
 #include "file/folder.h"
 #include "temp_folder.h"
 #include "api/settings_check.h"
+#include "api/settings_paths.h"
 #include "api/settings_unused.h"
 
 static dt_settings good_train(void)
@@ -79,7 +80,7 @@ static void settings_that_change_nothing_are_told(void **state)
     assert_told(SETTINGS_SAMPLE, "tail=0.5", "tail (tail_model)");
     assert_told(SETTINGS_SAMPLE, "tail=0.5 tail_model=m", "");
     assert_told(SETTINGS_IDEAL, "pretrained_model= cache_dir=c num_heads=2",
-                "cache_dir (vae), num_heads (pretrained_model)");
+                "num_heads (pretrained_model), cache_dir (vae)");
     assert_told(SETTINGS_IDEAL, "cache_dir=c vae=v num_heads=2 pretrained_model=m", "");
     assert_told(SETTINGS_EVAL, "inception_resize=clean", "inception_resize (feature inception)");
     assert_told(SETTINGS_EVAL, "resolution=9", "resolution (other features than base)");
@@ -143,6 +144,7 @@ static void train_says_what_it_needs_and_what_contradicts(void **state)
         {"ema_power=0.05,0.5", "ema_power 0.05,0.5: lengths from 0.001 to 0.3"},
         {"ema_power=0.05,0.05", "ema_power 0.05,0.05: 0.05 stands there twice"},
         {"ema_snapshot_steps=10", "ema_snapshot_steps is given, but ema_power keeps no averages"},
+        {"control=canny sd_unlocked=true ema_power=0.05", "ema_power keeps averages of one network"},
         {"bank_fraction=1", "bank_fraction 1"},
         {"train_batch_size=1", "train_batch_size"},
         {"train_batch_size=2 preset=released", NULL},
@@ -230,7 +232,7 @@ static void the_other_verbs_say_what_they_need(void **state)
         const char *changes, *part;
     } rules[] = {
         {SETTINGS_BANK, "bank=b", "bank needs pretrained_model"},
-        {SETTINGS_BANK, "pretrained_model=m", "bank needs bank"},
+        {SETTINGS_BANK, "pretrained_model=m", "bank needs the setting bank"},
         {SETTINGS_BANK, "pretrained_model=m bank=b", NULL},
         {SETTINGS_CACHE, "train_data=d resolution=64", "cache needs vae"},
         {SETTINGS_CACHE, "vae=v resolution=64", "cache needs train_data"},
@@ -257,6 +259,10 @@ static void the_other_verbs_say_what_they_need(void **state)
         {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o ema_length=0.0005",
          "ema_length must be 0, or a length from"},
         {SETTINGS_SAMPLE, "pretrained_model=m output_dir=o ema_length=0.1 file_weights=ema", "leave out file_weights"},
+        {SETTINGS_CONVERT, "pretrained_model=m output=o.safetensors", NULL},
+        {SETTINGS_CONVERT, "pretrained_model=m output=o.pt save_model_as=pt", NULL},
+        {SETTINGS_CONVERT, "pretrained_model=m output=o.ckpt", "save_model_as pt does"},
+        {SETTINGS_CONVERT, "pretrained_model=m output=o.safetensors save_model_as=pt", "writes no safetensors"},
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1", NULL},
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1 adapter_weights=a", "an adapter by itself"},
         {SETTINGS_CONVERT, "pretrained_model=m output=o ema_length=0.1 adapter_weights=a merge=true", NULL},
@@ -367,6 +373,42 @@ static void outputs_are_kept_away_from_inputs(void **state)
     }
 }
 
+static void what_is_read_must_be_there(void **state)
+{
+    (void)state;
+    static const struct {
+        settings_verb verb;
+        const char *key[3], *value[3], *part;
+    } cases[] = {
+        {SETTINGS_TRAIN, {"pretrained_model", "train_data"}, {"model", "d:train"}, NULL},
+        {SETTINGS_TRAIN, {"pretrained_model", "train_data"}, {"model", "nothing"}, "train_data nothing: no such file"},
+        {SETTINGS_TRAIN,
+         {"pretrained_model", "train_data"},
+         {"nothing", "d"},
+         "pretrained_model nothing: no such file"},
+        {SETTINGS_TRAIN, {"bank"}, {"nothing"}, "bank nothing: no such file or folder; difftune bank makes one"},
+        {SETTINGS_TRAIN, {"control"}, {"cany"}, "control cany: no annotator (canny, hed"},
+        {SETTINGS_TRAIN, {"control"}, {"canny"}, NULL},
+        {SETTINGS_TRAIN, {"control"}, {"given"}, NULL},
+        {SETTINGS_BANK, {"pretrained_model", "bank"}, {"model", "new"}, NULL}, /* which is written */
+        {SETTINGS_SAMPLE, {"adapter_weights"}, {"model:0.5,nothing:0.5"}, "adapter_weights nothing:0.5: no such file"},
+    };
+    dt_error none = {0};
+    assert_int_equal(file_make_dirs(temp_path("d/train"), &none), DT_OK);
+    temp_write("model", "m", 1);
+    assert_int_equal(chdir(temp_folder), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        dt_settings s;
+        dt_error err = {0};
+        dt_settings_init(&s);
+        for (int k = 0; k < 3 && cases[i].key[k]; k++)
+            assert_int_equal(dt_settings_set(&s, cases[i].key[k], cases[i].value[k], NULL, 0), DT_OK);
+        settings_check_inputs(&s, cases[i].verb, &err);
+        assert_int_equal(err.status, cases[i].part ? DT_ERR_IO : DT_OK);
+        if (cases[i].part) assert_says(err.message, cases[i].part);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +417,7 @@ int main(void)
         cmocka_unit_test(pretrain_checks_the_widths_of_the_new_network),
         cmocka_unit_test(the_other_verbs_say_what_they_need),
         cmocka_unit_test_setup_teardown(outputs_are_kept_away_from_inputs, temp_folder_make, temp_folder_remove),
+        cmocka_unit_test_setup_teardown(what_is_read_must_be_there, temp_folder_make, temp_folder_remove),
         cmocka_unit_test(values_put_into_the_struct_by_hand_are_checked_too),
     };
     return cmocka_run_group_tests_name("settings_check", tests, NULL, NULL);

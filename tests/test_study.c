@@ -366,6 +366,62 @@ static void a_grid_that_is_too_large_is_not_multiplied_out(void **state)
 }
 
 /* The parts of a study are nothing to run. */
+static dt_settings small_settings(const char *folder)
+{
+    dt_settings s = settings_of(folder, "arms:\n  plain: {method: finetune}\nseeds: [1, 2]\n");
+    snprintf(s.train_data, sizeof s.train_data, "%s", temp_path("changing"));
+    return s;
+}
+
+/* What is finished was of the pictures as they were. */
+static void other_pictures_are_refused(void **state)
+{
+    (void)state;
+    fixture_images("changing", FIXTURE_CLASSES, 2, FIXTURE_SIZE, 5);
+    dt_settings s = small_settings("changed");
+    fixture_must(dt_study, &s);
+    fixture_must(dt_study, &s);
+    fixture_images("changing", FIXTURE_CLASSES, 3, FIXTURE_SIZE, 5);
+    assert_int_equal(fixture_call(dt_study, &s, NULL), DT_ERR_CONFLICT);
+    assert_says(fixture_message, "was finished with other pictures in ");
+    assert_says(fixture_message, "changing");
+    fixture_remove("changing"); /* it needs them no more */
+    fixture_must(dt_study, &s);
+    fixture_remove("changed");
+}
+
+/* Its losses are in its folder alone. */
+static void a_run_that_is_gone_is_made_again(void **state)
+{
+    (void)state;
+    fixture_images("changing", FIXTURE_CLASSES, 2, FIXTURE_SIZE, 5);
+    dt_settings s = small_settings("lost");
+    fixture_must(dt_study, &s);
+    char *whole = temp_read("lost/study.csv");
+    fixture_remove("lost/plain-2");
+    fixture_must(dt_study, &s);
+    assert_says(fixture_log, "plain-2/run.json is not there any more; the run is made again");
+    char *again = temp_read("lost/study.csv");
+    assert_string_equal(again, whole);
+    free(whole);
+    free(again);
+    fixture_remove("lost");
+    fixture_remove("changing");
+}
+
+/* Once for all stages, and of nothing that one of them uses or that no one gave: the cache's folder is the study's own. */
+static void what_no_stage_uses_is_told_once(void **state)
+{
+    (void)state;
+    dt_settings s = settings_of("unused", "arms:\n  plain: {method: finetune, tau: 0.5}\n  tuned: {tau: 0.5}\n");
+    s.convergence_count = 7;
+    s.guidance_scale = 2;
+    assert_int_equal(fixture_call_until(dt_study, &s, 0), DT_ERR_INTERRUPTED);
+    assert_int_equal(count_of(fixture_log, "given and not used"), 1);
+    assert_says(fixture_log, "each: convergence_count (convergence_steps), plain: tau (method diff-tuning)\n");
+    fixture_remove("unused");
+}
+
 static void run_takes_no_study(void **state)
 {
     (void)state;
@@ -390,6 +446,9 @@ int main(void)
         cmocka_unit_test(data_sets_and_banks_are_axes_too),
         cmocka_unit_test(a_study_that_cannot_be_is_refused_before_anything_is_made),
         cmocka_unit_test(a_grid_that_is_too_large_is_not_multiplied_out),
+        cmocka_unit_test(other_pictures_are_refused),
+        cmocka_unit_test(a_run_that_is_gone_is_made_again),
+        cmocka_unit_test(what_no_stage_uses_is_told_once),
         cmocka_unit_test(run_takes_no_study),
     };
     return cmocka_run_group_tests(tests, make, temp_folder_remove);

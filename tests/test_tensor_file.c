@@ -217,7 +217,7 @@ static void what_is_no_path_of_tensors_says_what_is_expected(void **state)
     tensor_file f;
     for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++) {
         assert_int_equal(tensor_file_open(&f, elsewhere[i], &err), DT_ERR_IO);
-        assert_says(err.message, "models are not downloaded: the path of a file or folder is expected");
+        assert_says(err.message, "nothing is downloaded: the path of a file or folder is expected");
         error_clear(&err);
     }
     assert_int_equal(tensor_file_open(&f, temp_path("missing.pt"), &err), DT_ERR_IO);

@@ -6,6 +6,7 @@
 #include "temp_folder.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include <zlib.h>
 
@@ -184,6 +185,8 @@ static void pair_is_refused(const char *vocabulary, const char *merges, const ch
 static void broken_vocabularies_are_refused(void **state)
 {
     (void)state;
+    assert_int_equal(mkfifo(temp_path("pipe.txt"), 0600), 0);
+    refused(temp_path("pipe.txt"), DT_ERR_IO, "pipe");
     pair_is_refused("[]", "", "vocab.json");
     pair_is_refused("{\"a\": 0}", "", "<|startoftext|>");
     pair_is_refused("{" ENDS ", \"a\": 1}", "", "each once");

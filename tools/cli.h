@@ -20,6 +20,7 @@ typedef struct verb {
     unsigned keys;              /* the settings_verb whose keys it takes */
     const char *operands;       /* its arguments without a flag, or NULL: placeholders in capitals, words as they are */
     bool operand_is_config;     /* its first argument is the file that --config names elsewhere */
+    bool in_one_piece;          /* of its work nothing is kept before the end, so that a stop may end it at once */
     dt_status (*run)(dt_context *ctx, const dt_settings *s, char *const operand[], const dt_observer *observer);
 } verb;
 
@@ -75,12 +76,18 @@ void progress_log(void *user, const char *line);
 /* Ends a line that is still open, so that what follows starts on its own. */
 void progress_close(progress *p);
 
+/* How the program ends. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
+
 /* ---- interrupt.c ---- */
 
 /* From here on SIGINT, SIGTERM, SIGHUP and SIGXCPU ask for a stop: the first is answered by a line on standard error, those of
  * the next seconds change nothing, and a SIGINT or SIGTERM after them ends the process at once with 128 + its number. SIGUSR1
  * and SIGUSR2 ask for a checkpoint. Without `stops` the former do what they always do. */
 void interrupt_install(bool stops);
+
+/* Before this a wish to stop ends the process with EXIT_STOPPED: nothing has been done yet, and ranks may be waiting for others. */
+void interrupt_work_begins(void);
 
 /* dt_observer.should_stop and should_save. */
 bool interrupt_requested(void *user);

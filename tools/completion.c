@@ -15,8 +15,9 @@ static value_kind kind_of_placeholder(const char *text, size_t length)
     static const struct {
         const char *placeholder;
         value_kind kind;
-    } kinds[] = {{"DIR", VALUE_FOLDER}, {"DIRS", VALUE_FOLDER}, {"PATH", VALUE_FILE},  {"FILE", VALUE_FILE},
-                 {"IN", VALUE_FILE},    {"OUT", VALUE_FILE},    {"RECIPE", VALUE_FILE}};
+    } kinds[] = {{"DIR", VALUE_FOLDER}, {"DIRS", VALUE_FOLDER}, {"PATH", VALUE_FILE},
+                 {"PATHS", VALUE_FILE}, {"FILE", VALUE_FILE},   {"IN", VALUE_FILE},
+                 {"OUT", VALUE_FILE},   {"RECIPE", VALUE_FILE}, {"STUDY", VALUE_FILE}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].placeholder) == length && !memcmp(kinds[i].placeholder, text, length)) return kinds[i].kind;
     return VALUE_FREE;

@@ -69,5 +69,6 @@ const verb inspect_verb = {
     .often = "against",
     .keys = SETTINGS_INSPECT,
     .operands = "PATH",
+    .in_one_piece = true,
     .run = run,
 };

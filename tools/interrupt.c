@@ -12,6 +12,7 @@
  * one wish. Only who has had the time to read the line that answers it can mean more by another. */
 enum { SETTLE_MS = 5000 };
 
+static atomic_bool working;    /* there may be something to save */
 static atomic_int stop_signal; /* the first; 0: none */
 static atomic_bool save_wanted;
 static _Atomic int64_t stopped_at_ms;
@@ -31,10 +32,15 @@ static void say(const char *text)
     if (write(STDERR_FILENO, text, strlen(text)) < 0) return; /* there is nobody to tell it to */
 }
 
-static void say_stopping(int number)
+static void say_name(int number)
 {
     say(isatty(STDERR_FILENO) ? "\n" : "");
     say(number == SIGINT ? "SIGINT" : number == SIGTERM ? "SIGTERM" : number == SIGHUP ? "SIGHUP" : "SIGXCPU");
+}
+
+static void say_stopping(int number)
+{
+    say_name(number);
     say(": stopping as soon as what is done is saved; SIGINT (Ctrl-C) or SIGTERM once more, 5 seconds from now or "
         "later, "
         "ends at once and saves nothing\n");
@@ -49,6 +55,11 @@ static bool means_it(int number)
 static void on_stop(int number)
 {
     int none = 0;
+    if (!atomic_load(&working)) {
+        say_name(number);
+        say(": ended before the work began\n");
+        _exit(EXIT_STOPPED);
+    }
     if (atomic_load(&stop_signal)) {
         if (means_it(number) && now_ms() - atomic_load(&stopped_at_ms) >= SETTLE_MS) _exit(128 + number);
         return;
@@ -80,6 +91,11 @@ void interrupt_install(bool stops)
     static const int stop[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU}, save[] = {SIGUSR1, SIGUSR2};
     if (stops) install(on_stop, stop, sizeof stop / sizeof *stop);
     install(on_save, save, sizeof save / sizeof *save);
+}
+
+void interrupt_work_begins(void)
+{
+    atomic_store(&working, true);
 }
 
 bool interrupt_requested(void *user)

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 /* EX_TEMPFAIL: the same command goes on */ };
-
 const verb *const verbs[] = {&diagnose_verb, &bank_verb,    &train_verb,   &sample_verb,  &eval_verb,  &report_verb,
                              &data_verb,     &run_verb,     &study_verb,   &chain_verb,   &ideal_verb, &cache_verb,
                              &annotate_verb, &inspect_verb, &convert_verb, &predict_verb, NULL};
@@ -49,15 +47,9 @@ static int close_output(int code)
     return fail(DT_ERR_IO, "cannot write to standard output");
 }
 
-/* What is done in one piece, and keeps nothing of a part of it, may as well end at once. */
-static bool asks_between_pieces(const verb *v)
-{
-    return v != &predict_verb && v != &inspect_verb && v != &report_verb;
-}
-
 static int call_verb(const verb *v, int argc, char **argv)
 {
-    interrupt_install(asks_between_pieces(v));
+    interrupt_install(!v->in_one_piece);
     dt_settings s;
     arguments a;
     dt_error err = {0};
@@ -77,6 +69,7 @@ static int call_verb(const verb *v, int argc, char **argv)
                             .should_save = interrupt_save_requested};
     dt_context *ctx = NULL;
     dt_status status = dt_open(&ctx, &s);
+    interrupt_work_begins();
     if (status == DT_OK) status = v->run(ctx, &s, a.operand, &observer);
     progress_close(&bar);
     int code = status == DT_OK ? EXIT_DONE : fail(status, ctx ? dt_message(ctx) : "no memory to start");

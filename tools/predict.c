@@ -22,5 +22,6 @@ const verb predict_verb = {
     .needs = "pretrained_model input output",
     .often = "gradients",
     .keys = SETTINGS_PREDICT,
+    .in_one_piece = true,
     .run = run,
 };

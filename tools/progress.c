@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 
 enum { BAR_WIDTH = 20, PLAIN_LINES = 10 };
@@ -45,9 +45,9 @@ static void add_bar(line *l, double share)
 static void add_time_left(line *l, double seconds)
 {
     if (!isfinite(seconds) || seconds < 0 || seconds > 1e9) return;
-    int64_t whole = (int64_t)(seconds + 0.5);
-    int64_t hours = whole / 3600, minutes = whole / 60 % 60;
-    add(l, "  %" PRId64 ":%02" PRId64 ":%02" PRId64 " left", hours, minutes, whole % 60);
+    char left[TEXT_DURATION_MAX];
+    text_duration(left, seconds);
+    add(l, "  %s left", left);
 }
 
 static void describe(line *l, const dt_progress *p, bool with_bar)
@@ -63,13 +63,6 @@ static void describe(line *l, const dt_progress *p, bool with_bar)
     if (rate > 0) add(l, "  %.*f img/s", rate < 10 ? 2 : rate < 100 ? 1 : 0, rate);
     if (p->step < p->step_count) add_time_left(l, p->seconds_left);
     if (p->memory_bytes > 0) add(l, "  %.2f GiB", (double)p->memory_bytes / (1 << 30));
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* A line that wraps could not be erased; all characters of it are one column wide. */
@@ -89,7 +82,7 @@ void progress_open(progress *p, FILE *out, const dt_settings *s)
 
 static void draw_live(progress *p, const dt_progress *state)
 {
-    double now = now_s();
+    double now = clock_s();
     if (state->step < state->step_count && now - p->last_drawn_s < REDRAW_INTERVAL_S) return;
     p->last_drawn_s = now;
     line l;

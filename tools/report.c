@@ -20,5 +20,6 @@ const verb report_verb = {
     .needs = "runs output",
     .often = "title",
     .keys = SETTINGS_REPORT,
+    .in_one_piece = true,
     .run = run,
 };

@@ -262,19 +262,8 @@ static float *own_values(adapter_files *j, tensor_entry *e, dt_error *err)
     if (data >= start && data < start + j->memory.used) return (float *)e->data;
     float *values = arena_alloc(&j->memory, (size_t)e->count * sizeof *values, err);
     if (!values || tensor_read_finite(values, e, err) != DT_OK) return NULL;
-    e->dtype = SAFETENSORS_F32;
-    e->strides = NULL;
-    e->seal = NULL;
-    e->data = values;
-    e->bytes = e->count * (int64_t)sizeof *values;
+    tensor_take_values(e, values);
     return values;
-}
-
-static bool same_shape(const tensor_entry *a, const tensor_entry *b)
-{
-    bool same = a->dim_count == b->dim_count;
-    for (int i = 0; same && i < a->dim_count; i++) same = a->dims[i] == b->dims[i];
-    return same;
 }
 
 /* A table of classes may have other rows: those of the user's classes, with which the adapter was trained. */
@@ -322,7 +311,7 @@ static dt_status merge_row(const merging *m, const tensor_entry *e, const char *
     tensor_entry *own = find_own(m, name);
     if (!own && !strcmp(name, MODEL_NULL_TIME)) return add_null_time(m, e);
     if (!own) return refuse(m, e->name, "is neither an adapter's nor the network's");
-    const bool same = same_shape(own, e);
+    const bool same = tensor_same_shape(own, e);
     if (is_other_table(own, e) && (!same || names_other_classes(m))) return take_table(m, own, e);
     if (!same) return refuse(m, e->name, "has another shape here: it was made for another base");
     float *values = own_values(m->j, own, m->err), *changed = NULL;
@@ -471,7 +460,7 @@ static void mix(float *values, const float *other, int64_t count, double share)
 static dt_status blend_tensor(adapter_files *j, tensor_entry *own, const tensor_entry *other, double share,
                               dt_error *err)
 {
-    const bool same = same_shape(own, other);
+    const bool same = tensor_same_shape(own, other);
     if (!same && !is_other_table(own, other))
         return error_set(err, DT_ERR_SHAPE, "%s: tensor %s has another shape in %s", other->path, own->name, own->path);
     const int64_t count = same ? own->count : own->dims[1];

@@ -21,7 +21,8 @@ typedef struct peft_pattern {
 
 /* ---- keys ---- */
 
-bool peft_name_fits(const char *key, const char *module)
+/* All of the module's name, or what stands behind one of its dots. */
+static bool name_fits(const char *key, const char *module)
 {
     const size_t length = strlen(key), all = strlen(module);
     if (all < length || (all > length && module[all - length - 1] != '.')) return false;
@@ -191,7 +192,7 @@ static dt_status find(double *out, const peft_config *k, const peft_patterns *li
 {
     for (size_t i = 0; i < list->count; i++) {
         const peft_pattern *p = &list->pattern[i];
-        const int met = p->regular ? regexec(&p->compiled, module, 0, NULL, 0) : !peft_name_fits(p->key, module);
+        const int met = p->regular ? regexec(&p->compiled, module, 0, NULL, 0) : !name_fits(p->key, module);
         *out = p->value;
         if (met == 0) return DT_OK;
         if (p->regular && met != REG_NOMATCH)
@@ -254,7 +255,7 @@ static int by_length(const void *a, const void *b)
 static bool is_met(const peft_module module[], size_t count, size_t i, const peft_module *usual)
 {
     for (size_t k = i + 1; k < count; k++)
-        if (differs(&module[k], usual) && peft_name_fits(module[k].name, module[i].name)) return true;
+        if (differs(&module[k], usual) && name_fits(module[k].name, module[i].name)) return true;
     return false;
 }
 

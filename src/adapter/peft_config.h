@@ -50,9 +50,6 @@ void peft_config_close(peft_config *k);
  * PEFT joined it to, `rank` that of its matrices: DT_ERR_SHAPE where the description has another one. */
 dt_status peft_config_scale(double *scale, const peft_config *k, const char *module, int64_t rank, dt_error *err);
 
-/* Whether KEY, a name, fits a module: all of the module's name, or what stands behind one of its dots. */
-bool peft_name_fits(const char *key, const char *module);
-
 /* ---- writing ---- */
 
 /* A description of an adapter: what all kinds have, and what a LoRA has beside it. References to values are taken. NULL where memory

@@ -42,10 +42,9 @@ const char *dt_annotator_name(int64_t number)
 
 static dt_status open_kind(annotation *n, const char *name)
 {
-    char names[DT_TEXT_MAX] = "";
+    char names[DT_TEXT_MAX];
     const annotator_kind kind = annotator_named(name);
-    for (int64_t i = 0, used = 0; dt_annotator_name(i); i++)
-        used += snprintf(names + used, sizeof names - (size_t)used, "%s%s", i ? ", " : "", dt_annotator_name(i));
+    annotator_names(names);
     if (kind == ANNOTATOR_KINDS)
         return error_set(&n->c->error, DT_ERR_ARG, "annotate: there is no kind \"%s\"; there are %s", name, names);
     if (annotator_open(n->c, &n->a, kind, n->s->annotator_weights) != DT_OK) return n->c->error.status;

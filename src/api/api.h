@@ -6,10 +6,15 @@
 #include "settings/settings.h"
 
 /* Clears the last failure and checks the settings for this verb and whether its outputs can be written. From here on the
- * context asks `observer` (never NULL), which must stay, whether to go on. */
+ * context asks `observer` (never NULL), which must stay, whether to go on, and numbers have a decimal point whatever the caller's
+ * locale says. */
 dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer);
 
-/* Gives back all that the call took in the arenas; returns the call's status. */
+/* The same of a call without settings or observer, which is one process's. */
+dt_status api_enter_alone(ctx *c);
+
+/* To be called once for each of the two, also where it failed. Gives back all that the call took in the arenas; returns the call's
+ * status. */
 dt_status api_leave(ctx *c);
 
 /* `observer`, or one that watches nothing. */

@@ -47,12 +47,9 @@ dt_status dt_cache(dt_context *c, const dt_settings *s, const dt_observer *obser
                           .background = s->background,
                           .strict = s->strict,
                           .watch = watch_data(&w)};
-    if (s->resolution % vae.factor)
-        error_set(&c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
-                  (long long)s->resolution, (long long)vae.factor, s->vae);
-    else if (latent_cache_open(&cache, s->cache_dir, &vae, s->resolution, s->background, &o.watch, &c->error) ==
-                 DT_OK &&
-             tell_need(c, s, &o, w.observer) == DT_OK && encode_set(c, &o, w.observer, s->train_data) == DT_OK) {
+    if (codec_check_resolution(&vae, s->resolution, s->vae, &c->error) == DT_OK &&
+        latent_cache_open(&cache, s->cache_dir, &vae, s->resolution, s->background, &o.watch, &c->error) == DT_OK &&
+        tell_need(c, s, &o, w.observer) == DT_OK && encode_set(c, &o, w.observer, s->train_data) == DT_OK) {
         o.held_out = true;
         if (encode_set(c, &o, w.observer, s->validation_data) == DT_OK) latent_cache_finish(&cache, &c->error);
     }

@@ -73,37 +73,19 @@ static dt_status open_reference(chain *h)
     return c->error.status;
 }
 
-static int64_t row_values(const chain *h)
-{
-    return h->meter.features.dim + h->meter.features.spatial_dim;
-}
-
 static dt_status open_point(chain *h, point *p, double tail)
 {
     char name[CHAIN_NAME_MAX];
-    const int64_t count = h->s->eval_count, pictures = h->s->num_samples;
-    const sample_shape shape = drawing_picture_shape(&h->with.drawing);
     p->chain = h;
     p->tail = tail;
     p->steps = sampler_steps_of(&h->with.drawing.sampler, tail);
     p->s = *h->s;
-    p->s.num_samples = count;
+    p->s.num_samples = h->s->eval_count;
     chain_point_name(name, tail);
     file_join(p->s.output_dir, h->s->output_dir, name);
     if (sampling_end(&h->with, &p->sampler, p->steps) != DT_OK) return h->c->error.status;
-    p->folder = (sample_folder){.s = &p->s,
-                                .classes = &h->with.classes,
-                                .prompt = h->with.prompts.list.text,
-                                .prompt_count = h->with.prompts.list.count,
-                                .negative_prompt = prompts_negative(&h->with.prompts),
-                                .info = &h->with.info,
-                                .channels = shape.channels,
-                                .size = shape.height,
-                                .saved = pictures < count ? pictures : count,
-                                .feature = h->meter.features.identity,
-                                .rows = {.fd = -1}};
-    sampling_describe(&h->with, p->steps, p->folder.text);
-    return sample_folder_open(&p->folder, row_values(h), &h->c->error);
+    p->folder = sampling_folder(&h->with, &p->s, h->s->num_samples, p->steps, &h->meter);
+    return sample_folder_open(&p->folder, &h->c->error);
 }
 
 /* What is the same for all points. */
@@ -155,11 +137,9 @@ static void chain_close(chain *h)
 
 static dt_status check_space(const chain *h)
 {
-    const sample_folder *f = &h->point[0].folder;
-    const int64_t each = f->size * f->size * 3 / 4, row = row_values(h) * (int64_t)sizeof(float);
-    const int64_t missing = h->s->eval_count * h->count - h->before;
-    return file_check_space(h->s->output_dir, missing * row + h->count * f->saved * each, "the samples of all shares",
-                            &h->c->error);
+    int64_t bytes = 0;
+    for (int i = 0; i < h->count; i++) bytes += sample_folder_missing_bytes(&h->point[i].folder);
+    return file_check_space(h->s->output_dir, bytes, "the samples of all shares", &h->c->error);
 }
 
 /* Of the points, by falling share, as drawing has them. */

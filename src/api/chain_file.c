@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "eval/eval_values.h"
 #include "file/names.h"
 #include "file/text_file.h"
 
@@ -26,32 +27,10 @@ int64_t chain_read_tails(double shares[DT_CHAIN_POINTS_MAX], const char *text, d
 
 void chain_point_name(char name[CHAIN_NAME_MAX], double tail)
 {
-    text_c_numbers numbers;
-    text_enter_c_numbers(&numbers);
     snprintf(name, CHAIN_NAME_MAX, "p%g", 100 * tail);
-    text_leave_c_numbers(&numbers);
 }
 
 /* ---- files ---- */
-
-/* The columns behind share and steps. */
-static const struct {
-    const char *name;
-    size_t offset; /* of the double in dt_eval_result */
-} columns[] = {{"frechet_distance", offsetof(dt_eval_result, frechet_distance)},
-               {"kernel_distance", offsetof(dt_eval_result, kernel_distance)},
-               {"kernel_distance_std", offsetof(dt_eval_result, kernel_distance_std)},
-               {"precision", offsetof(dt_eval_result, precision)},
-               {"recall", offsetof(dt_eval_result, recall)},
-               {"spatial_frechet_distance", offsetof(dt_eval_result, spatial_frechet_distance)},
-               {"inception_score", offsetof(dt_eval_result, inception_score)},
-               {"inception_score_std", offsetof(dt_eval_result, inception_score_std)}};
-enum { COLUMNS = sizeof columns / sizeof *columns };
-
-static double value_of(const dt_chain_point *p, int column)
-{
-    return *(const double *)((const char *)&p->distance + columns[column].offset);
-}
 
 static json_t *point_json(const dt_chain_point *p)
 {
@@ -59,7 +38,8 @@ static json_t *point_json(const dt_chain_point *p)
     chain_point_name(name, p->tail);
     json_t *out = JSON_OBJECT({"tail", json_real(p->tail)}, {"tail_steps", json_integer(p->tail_steps)},
                               {"folder", json_string(name)});
-    for (int i = 0; i < COLUMNS; i++) json_put(&out, columns[i].name, json_number(value_of(p, i)));
+    for (int i = 0; i < EVAL_DISTANCES; i++)
+        json_put(&out, eval_values[i].name, json_number(eval_value_of(&p->distance, i)));
     return out;
 }
 
@@ -78,13 +58,13 @@ static void print_rows(FILE *out, const void *user)
 {
     const dt_chain_result *r = user;
     fputs("tail,tail_steps", out);
-    for (int i = 0; i < COLUMNS; i++) fprintf(out, ",%s", columns[i].name);
+    for (int i = 0; i < EVAL_DISTANCES; i++) fprintf(out, ",%s", eval_values[i].name);
     fputc('\n', out);
     for (int64_t k = 0; k < r->count; k++) {
         fprintf(out, "%.9g,%" PRId64, r->point[k].tail, r->point[k].tail_steps);
-        for (int i = 0; i < COLUMNS; i++) {
+        for (int i = 0; i < EVAL_DISTANCES; i++) {
             fputc(',', out);
-            text_file_number(out, value_of(&r->point[k], i));
+            text_file_number(out, eval_value_of(&r->point[k].distance, i));
         }
         fputc('\n', out);
     }

@@ -2,6 +2,7 @@
 #include "engine/open.h"
 #include "api/output_check.h"
 #include "api/settings_check.h"
+#include "api/settings_paths.h"
 #include "api/settings_unused.h"
 #include "api/together.h"
 #include "base/clock.h"
@@ -65,21 +66,37 @@ static bool no_stop_wanted(void *user)
     return !observer->should_stop || !observer->should_stop(observer->user);
 }
 
-dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer)
+/* What every call begins with. */
+static dt_status begin(ctx *c)
 {
     error_clear(&c->error);
+    if (c->calls++ == 0 && !text_enter_c_numbers(&c->plain_numbers))
+        error_set(&c->error, DT_ERR_MEMORY, "no memory to begin the call");
     rank_begin(c->ranks);
-    c->go_on = rank_follows(c->ranks) ? NULL : no_stop_wanted; /* rank 0 says when it ends */
-    c->go_on_user = (void *)observer;
-    c->asked_s = clock_s();
     ctx_enter(c);
     c->tape = NULL;
     c->recording = false;
+    return c->error.status;
+}
+
+dt_status api_enter_alone(ctx *c)
+{
+    return begin(c) == DT_OK ? together_check_alone(c) : c->error.status;
+}
+
+dt_status api_enter(ctx *c, const dt_settings *s, settings_verb verb, const dt_observer *observer)
+{
+    if (begin(c) != DT_OK) return c->error.status;
+    c->go_on = rank_follows(c->ranks) ? NULL : no_stop_wanted; /* rank 0 says when it ends */
+    c->go_on_user = (void *)observer;
+    c->asked_s = clock_s();
     c->gemm_flags = s->mixed_precision == DT_PRECISION_BF16 ? GEMM_BF16 : 0;
     if (settings_check(s, verb, &c->error) != DT_OK || together_check(c, s, verb) != DT_OK) return c->error.status;
-    settings_tell_unused(s, verb, observer);
+    if (c->calls == 1) settings_tell_unused(s, verb, observer); /* of several the call around them speaks */
     rank_begun(c->ranks);
-    return output_check(s, verb, &c->error);
+    const bool has_stages = verb == SETTINGS_RUN || verb == SETTINGS_STUDY; /* which look for what those read */
+    if (output_check(s, verb, &c->error) != DT_OK || has_stages) return c->error.status;
+    return settings_check_inputs(s, verb, &c->error);
 }
 
 dt_status api_leave(ctx *c)
@@ -91,6 +108,7 @@ dt_status api_leave(ctx *c)
     arena_clear(&c->scratch);
     rank_tell_end(c->ranks, c->error.status);
     together_sign(c);
+    if (--c->calls == 0) text_leave_c_numbers(&c->plain_numbers);
     return c->error.status;
 }
 

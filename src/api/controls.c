@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "data/watch.h"
+#include "file/folder.h"
 #include "model/maker.h"
 
 /* One map behind the other: the pictures themselves, or what the annotator makes of them. NULL after a failure. */
@@ -34,15 +35,19 @@ static dt_status repeat(example_table *t, int64_t count, dt_error *err)
     return DT_OK;
 }
 
-/* All together. */
-static void hash_with(examples *told, const char *pictures, const char *control, const annotator *a)
+/* All together, however many of the pictures are told: more samples may follow. */
+static dt_status hash_with(ctx *c, examples *told, const dt_settings *s, const annotator *a)
 {
-    char text[DT_TEXT_MAX];
+    char text[DT_TEXT_MAX], path[DT_PATH_MAX];
     file_hash hash;
-    const int length = snprintf(text, sizeof text, "%s %s %s %s %s", told->sha256, pictures, control,
-                                a ? a->settings : "", a ? a->sha256 : "");
+    snprintf(path, sizeof path, "%s", s->control_data);
+    const char *split = file_cut_word(path);
+    if (file_tree_hash(&hash, path, &c->error) != DT_OK) return c->error.status;
+    const int length = snprintf(text, sizeof text, "%s %s %s %s %s %s", told->sha256, hash.hex, split ? split : "",
+                                s->control, a ? a->settings : "", a ? a->sha256 : "");
     file_sha256_bytes(&hash, text, (size_t)length);
     memcpy(told->sha256, hash.hex, sizeof told->sha256);
+    return DT_OK;
 }
 
 static dt_status take(ctx *c, examples *told, const examples *pictures, const annotator *a, int64_t numbers)
@@ -97,8 +102,10 @@ dt_status controls_open(ctx *c, examples *told, const denoiser *d, const dt_sett
     const examples_options options = {.codec = &pixels,
                                       .resolution = d->control.height,
                                       .background = s->background,
+                                      .strict = true, /* one that was passed over would be taken for the next */
                                       .memory_limit_bytes = examples_memory(),
                                       .at_most = numbers,
+                                      .first = true,
                                       .watch = watch_data(&w)};
     if (ctx_failed(c) || !d->control.channels) return c->error.status;
     if (d->control.channels != 3)
@@ -108,7 +115,7 @@ dt_status controls_open(ctx *c, examples *told, const denoiser *d, const dt_sett
     if (controls_annotator(c, &a, s, &annotates) == DT_OK &&
         examples_open(c, &pictures, s->control_data, &options) == DT_OK &&
         take(c, told, &pictures, annotates ? &a : NULL, numbers) == DT_OK)
-        hash_with(told, pictures.sha256, s->control, annotates ? &a : NULL);
+        hash_with(c, told, s, annotates ? &a : NULL);
     examples_close(&pictures);
     arena_release(&c->model, mark);
     return c->error.status;

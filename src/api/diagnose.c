@@ -355,7 +355,8 @@ static dt_status write_all(const diagnosing *k, const advice *a)
     const diagnosis_origin from = {.base_sha256 = k->info.sha256,
                                    .data_sha256 = k->examples[TARGET].sha256,
                                    .drew = !has_bank(k),
-                                   .sees_pixels = k->codec.kind == CODEC_PIXELS};
+                                   .sees_pixels = k->codec.kind == CODEC_PIXELS,
+                                   .is_flow = process_is_flow(&k->model.process)};
     if (check_folder(k) != DT_OK || file_make_dirs(folder, err) != DT_OK) return err->status;
     if (file_lock_folder(&lock, folder, err) == DT_OK) diagnosis_write(k->d, a, &from, k->s, err);
     file_unlock(&lock);

@@ -14,6 +14,7 @@ typedef struct diagnosis_origin {
     const char *base_sha256, *data_sha256;
     bool drew;        /* the samples were drawn for it: no bank was given */
     bool sees_pixels; /* the base is one of pixels */
+    bool is_flow;     /* it is a SiT */
 } diagnosis_origin;
 
 /* Writes diagnosis.json, train.yaml and, where it is wanted, psi.txt into an existing folder, each whole or not at all. */

@@ -92,6 +92,7 @@ static void recommend(dt_settings *out, const advice *a, const diagnosis_origin 
     if (a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK && from->drew)
         file_join(out->bank, s->output_dir, "bank");
     if (from->sees_pixels) out->clip_sample = true;
+    if (from->is_flow) out->sampler = DT_SAMPLER_EULER;
     snprintf(out->diagnosis, sizeof out->diagnosis, "%s", s->output_dir);
 }
 

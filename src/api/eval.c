@@ -1,4 +1,5 @@
 #include "api/api.h"
+#include "container/npz.h"
 #include "data/need.h"
 #include "data/watch.h"
 #include "file/path.h"
@@ -45,12 +46,25 @@ typedef struct side_size {
     int64_t count, pictures_bytes, statistics_bytes;
 } side_size;
 
+/* A stack of samples is read for inception alone, whose pictures may have any size. */
+static dt_status check_stack(const dt_settings *s, const char *path, dt_error *err)
+{
+    bool has_statistics = true, has_samples = false;
+    if (s->feature == DT_FEATURE_INCEPTION || !file_has_extension(path, "npz")) return DT_OK;
+    if (npz_has(&has_statistics, path, "mu", err) != DT_OK || npz_has(&has_samples, path, "arr_0", err) != DT_OK)
+        return err->status;
+    if (has_statistics || !has_samples) return DT_OK;
+    return error_set(err, DT_ERR_ARG,
+                     "%s is a stack of samples, which feature inception alone takes; give the folder of images", path);
+}
+
 static dt_status measure_side(ctx *c, side_size *out, const meter *m, eval_input *in, const dt_settings *s,
                               const char *path)
 {
     const statistics_kind kind = meter_kind(m);
     const examples_options options = options_of(in, s);
     examples_size size = {0};
+    if (check_stack(s, path, &c->error) != DT_OK) return c->error.status;
     if (file_has_extension(path, "npz")) statistics_count_rows(&size.count, path, &c->error);
     if (size.count == 0 && s->feature == DT_FEATURE_INCEPTION)
         meter_count_path(c, &size.count, path, s);

@@ -102,9 +102,7 @@ static dt_status open_sets(ideal_job *p)
 {
     dt_error *err = &p->c->error;
     const examples_options o = options_of(p, false);
-    if (o.resolution % p->codec.factor)
-        return error_set(err, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
-                         (long long)o.resolution, (long long)p->codec.factor, p->s->vae);
+    if (codec_check_resolution(&p->codec, o.resolution, p->s->vae, err) != DT_OK) return err->status;
     if (o.cache && latent_cache_open(&p->cache, p->s->cache_dir, &p->codec, o.resolution, p->s->background, &o.watch,
                                      err) != DT_OK)
         return err->status;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "adapter/adapter_file.h"
+#include "adapter/lora_file.h"
 #include "api/api.h"
 #include "container/tensor_open.h"
 #include "data/shard_cache.h"
@@ -66,7 +67,8 @@ static json_t *describe(const char *path, dt_error *err)
 {
     char inside[DT_PATH_MAX];
     if (!file_is_folder(path)) return describe_weights(path, err);
-    if (has(path, ADAPTER_WEIGHTS, inside)) return describe_weights(inside, err);
+    if (has(path, ADAPTER_WEIGHTS, inside) || has(path, LORA_PIPELINE_WEIGHTS, inside))
+        return describe_weights(inside, err);
     if (has(path, RUN_FILE, inside)) return describe_run(path, inside, err);
     json_t *cached = shard_cache_describe(path, err);
     if (cached) return cached;
@@ -84,6 +86,12 @@ static json_t *describe(const char *path, dt_error *err)
 
 /* ---- one against another ---- */
 
+/* The file of the adapter that a folder is. */
+static bool in_folder(char out[DT_PATH_MAX], const char *folder)
+{
+    return adapter_path(out, folder, DT_FILE_WEIGHTS_AUTO) || has(folder, LORA_PIPELINE_WEIGHTS, out);
+}
+
 /* Of adapters their own tensors are compared, of models the network's, with adapters joined. */
 static bool is_adapter(const char *path)
 {
@@ -91,7 +99,7 @@ static bool is_adapter(const char *path)
     tensor_file f;
     dt_error unreadable = {0};
     bool joins = false;
-    if (file_is_folder(path)) return adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO);
+    if (file_is_folder(path)) return in_folder(inside, path);
     if (tensor_file_open(&f, path, &unreadable) != DT_OK) return false;
     joins = adapter_kind_of_file(&f) != NULL;
     tensor_file_close(&f);
@@ -104,15 +112,9 @@ static dt_status open_weights(model_file *f, const char *path, bool adapters, dt
     char inside[DT_PATH_MAX];
     *f = (model_file){0};
     if (!adapters) return model_file_open(f, path, model_kinds_files, err);
-    if (!file_is_folder(path) || !adapter_path(inside, path, DT_FILE_WEIGHTS_AUTO))
-        snprintf(inside, sizeof inside, "%s", path);
+    if (!file_is_folder(path) || !in_folder(inside, path)) snprintf(inside, sizeof inside, "%s", path);
     if (tensor_file_open(&f->tensors, inside, err) == DT_OK) tensor_file_enter(&f->tensors, PEFT_PREFIX);
     return err->status;
-}
-
-static bool same_shape(const tensor_entry *a, const tensor_entry *b)
-{
-    return a->dim_count == b->dim_count && !memcmp(a->dims, b->dims, (size_t)a->dim_count * sizeof *a->dims);
 }
 
 /* Sum of the squared differences of two tensors of one shape. */
@@ -136,13 +138,16 @@ static json_t *compare_weights(ctx *c, const tensor_file *a, const tensor_file *
     weight_distance d = {0};
     for (size_t i = 0; i < a->count && ctx_go_on(c); i++) {
         const tensor_entry *mine = &a->entries[i], *its = tensor_file_find(b, mine->name);
-        if (its && same_shape(mine, its))
+        if (its && tensor_same_shape(mine, its))
             weight_distance_add(&d, mine->name, squares_between(c, mine, its), mine->count);
         else
             d.left_out += mine->count;
     }
     if (!ctx_failed(c) && d.whole.values == 0)
-        error_set(&c->error, DT_ERR_SHAPE, "%s and %s have no weights in common", path, other);
+        error_set(&c->error, DT_ERR_SHAPE,
+                  "%s and %s have no weights of the same names; adapters of two programs are compared where one is "
+                  "converted as the other is (save_adapter_as)",
+                  path, other);
     if (ctx_failed(c)) return NULL;
     json_t *out = weight_distance_json(&d);
     json_put(&out, "path", json_string(path));
@@ -155,9 +160,7 @@ dt_status dt_compare(dt_context *c, const char *path, const char *other, char **
     model_file a = {0}, b = {0};
     json_t *value = NULL;
     *json = NULL;
-    error_clear(&c->error);
-    rank_begin(c->ranks);
-    ctx_enter(c);
+    if (api_enter_alone(c) != DT_OK) return api_leave(c);
     const bool adapters = is_adapter(path) && is_adapter(other);
     if (open_weights(&a, path, adapters, &c->error) == DT_OK && open_weights(&b, other, adapters, &c->error) == DT_OK)
         value = compare_weights(c, &a.tensors, &b.tensors, path, other);
@@ -172,10 +175,10 @@ dt_status dt_compare(dt_context *c, const char *path, const char *other, char **
 dt_status dt_inspect(dt_context *c, const char *path, char **json)
 {
     *json = NULL;
-    error_clear(&c->error);
+    if (api_enter_alone(c) != DT_OK) return api_leave(c);
     json_t *value = describe(path, &c->error);
     if (!ctx_failed(c)) *json = json_text_of(value, JSON_INDENT(1));
     json_decref(value);
     if (!ctx_failed(c) && !*json) error_set(&c->error, DT_ERR_MEMORY, "%s: no memory to describe it", path);
-    return c->error.status;
+    return api_leave(c);
 }

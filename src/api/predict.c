@@ -5,7 +5,6 @@
 #include "api/api.h"
 #include "api/prompts.h"
 #include "container/tensor_open.h"
-#include "model/dit/dit_file.h"
 #include "container/safetensors.h"
 #include "diffusion/flow.h"
 #include "model/maker.h"

@@ -81,6 +81,7 @@ static float *encode(ctx *c, prompts *p, const denoiser *d, const dt_settings *s
         return NULL;
     float *null = arena_alloc(&c->scratch, (size_t)(e.tokens * e.width) * sizeof *null, &c->error);
     hash_all(p, e.sha256);
+    memcpy(p->encoder_sha256, e.sha256, sizeof p->encoder_sha256);
     tell_cut(c, p, &e, observer);
     if (prompt_encode(c, &e, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
     return prompt_encode(c, &e, null, p->negative.text, 1) == DT_OK ? null : NULL;

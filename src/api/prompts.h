@@ -10,6 +10,7 @@
 typedef struct prompts {
     prompt_list list;     /* count 0: the denoiser is told no context */
     prompt_list negative; /* of one text, likewise */
+    char encoder_sha256[65];
     examples
         told; /* contexts of the first told.count of them: number i has that of i % told.count. told.sha256 is of the
                     * encoder and all texts, the negative one among them */

@@ -39,47 +39,24 @@ static dt_status open_model(sample_job *p)
     return sampling_end(&p->with, &p->drawing.sampler, tail_steps(p));
 }
 
-/* Of one image: what all distances use, and behind it what sFID uses. */
-static int64_t row_values(const sample_job *p)
-{
-    return p->meter.features.dim + p->meter.features.spatial_dim;
-}
-
 static dt_status open_folder(sample_job *p)
 {
-    const int64_t count = p->s->num_samples, saved = p->s->save_images;
-    const sample_shape shape = drawing_picture_shape(&p->drawing);
-    p->folder = (sample_folder){.s = p->s,
-                                .classes = &p->with.classes,
-                                .info = &p->with.info,
-                                .prompt = p->with.prompts.list.text,
-                                .prompt_count = p->with.prompts.list.count,
-                                .negative_prompt = prompts_negative(&p->with.prompts),
-                                .channels = shape.channels,
-                                .size = shape.height,
-                                .saved = saved < 0 || saved > count ? count : saved,
-                                .rows = {.fd = -1}};
-    sampling_describe(&p->with, tail_steps(p), p->folder.text);
-    if (wants_statistics(p)) {
-        if (meter_open(p->c, &p->meter, p->s, p->s->feature_weights, model_kinds_all) != DT_OK)
-            return p->c->error.status;
-        p->folder.feature = p->meter.features.identity;
-    }
-    return sample_folder_open(&p->folder, row_values(p), &p->c->error);
+    const int64_t saved = p->s->save_images < 0 ? p->s->num_samples : p->s->save_images;
+    const bool measured = wants_statistics(p);
+    if (measured && meter_open(p->c, &p->meter, p->s, p->s->feature_weights, model_kinds_all) != DT_OK)
+        return p->c->error.status;
+    p->folder = sampling_folder(&p->with, p->s, saved, tail_steps(p), measured ? &p->meter : NULL);
+    return sample_folder_open(&p->folder, &p->c->error);
 }
 
-/* PNGs of the usual pictures take at least a quarter of their pixels' bytes, rows and the stack what they hold. */
 static dt_status check_space(const sample_job *p)
 {
     dt_error *err = &p->c->error;
     const sample_folder *f = &p->folder;
-    const int64_t pixels = f->size * f->size * 3, row = row_values(p) * (int64_t)sizeof(float);
-    const int64_t missing = p->s->num_samples - f->done;
-    int64_t images = missing < f->saved ? missing : f->saved, bytes = images * (pixels / 4);
-    if (wants_statistics(p)) bytes += missing * row;
+    const int64_t bytes = sample_folder_missing_bytes(f);
     if (file_check_space(p->s->output_dir, bytes, "the images", err) != DT_OK || !p->s->save_stack[0])
         return err->status;
-    return file_check_space(p->s->save_stack, p->s->num_samples * pixels, "the stack of images", err);
+    return file_check_space(p->s->save_stack, p->s->num_samples * f->size * f->size * 3, "the stack of images", err);
 }
 
 /* Behind the last batch come the grid and, where they are wanted, the statistics. */

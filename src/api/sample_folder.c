@@ -67,7 +67,7 @@ static dt_status find_done(sample_folder *f, dt_error *err)
                : DT_OK;
 }
 
-dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *err)
+dt_status sample_folder_open(sample_folder *f, dt_error *err)
 {
     char path[DT_PATH_MAX], text[SAMPLE_TEXT_MAX + 128];
     int n = snprintf(text, sizeof text, "%s", f->text);
@@ -77,7 +77,7 @@ dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *er
     file_join(path, f->s->output_dir, "images");
     if (f->saved > 0 && err->status == DT_OK) file_make_dirs(path, err);
     file_join(path, f->s->output_dir, "features.f32");
-    if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, feature_dim, err);
+    if (f->feature && err->status == DT_OK) feature_rows_open(&f->rows, path, f->feature_dim, err);
     if (err->status == DT_OK) find_done(f, err);
     if (err->status == DT_OK) f->holds = count_held(f);
     if (err->status != DT_OK) sample_folder_close(f);
@@ -88,6 +88,13 @@ void sample_folder_close(sample_folder *f)
 {
     feature_rows_close(&f->rows);
     file_unlock(&f->lock);
+}
+
+int64_t sample_folder_missing_bytes(const sample_folder *f)
+{
+    const int64_t images = f->saved > f->done ? f->saved - f->done : 0, rows = f->s->num_samples - f->done;
+    const int64_t row = f->feature ? f->feature_dim * (int64_t)sizeof(float) : 0;
+    return images * (f->size * f->size * 3 / 4) + (rows > 0 ? rows * row : 0);
 }
 
 /* ---- images ---- */

@@ -20,6 +20,7 @@ typedef struct sample_folder {
     int64_t saved;               /* so many images become files */
     char text[SAMPLE_TEXT_MAX];  /* what makes an image what it is; part of every PNG */
     const char *feature;         /* identity of the features that are kept; NULL: none */
+    int64_t feature_dim;         /* values of each row of them */
     feature_rows rows;           /* open where features are kept */
     int64_t done;                /* images that need not be drawn again */
     file_lock lock;
@@ -34,8 +35,12 @@ dt_status sample_folder_claim(file_lock *lock, const char *folder, const char *n
 
 /* Claims s->output_dir or recognises it, and finds out how far it is; text and the other members above it are filled.
  * DT_ERR_CONFLICT: the folder is somebody else's, or another process draws into it. On failure *f is closed. */
-dt_status sample_folder_open(sample_folder *f, int64_t feature_dim, dt_error *err);
+dt_status sample_folder_open(sample_folder *f, dt_error *err);
 void sample_folder_close(sample_folder *f);
+
+/* Bytes of disk that the images take that are not there yet: PNGs of the usual pictures have at least a quarter of their pixels' bytes,
+ * rows what they hold. */
+int64_t sample_folder_missing_bytes(const sample_folder *f);
 
 /* Saves image `number`, x [channels,size,size], where it is one of those that become files. */
 dt_status sample_folder_save(const sample_folder *f, const float *x, int64_t number, dt_error *err);

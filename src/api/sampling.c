@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "api/controls.h"
 #include "base/say.h"
+#include "model/file/of_run.h"
 
 /* ---- opening ---- */
 
@@ -158,6 +159,34 @@ void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TE
                  p->tail_info.sha256, p->tail_told ? "the same" : "nothing");
 }
 
+sample_folder sampling_folder(const sampling *p, const dt_settings *s, int64_t saved, int64_t tail_steps,
+                              const meter *measured)
+{
+    const sample_shape shape = drawing_picture_shape(&p->drawing);
+    sample_folder f = {.s = s,
+                       .classes = &p->classes,
+                       .info = &p->info,
+                       .prompt = p->prompts.list.text,
+                       .prompt_count = p->prompts.list.count,
+                       .negative_prompt = prompts_negative(&p->prompts),
+                       .channels = shape.channels,
+                       .size = shape.height,
+                       .saved = saved < s->num_samples ? saved : s->num_samples,
+                       .feature = measured ? measured->features.identity : NULL,
+                       .feature_dim = measured ? meter_row_values(measured) : 0,
+                       .rows = {.fd = -1}};
+    sampling_describe(p, tail_steps, f.text);
+    return f;
+}
+
+static void tell_encoder(const sampling *p)
+{
+    const char *trained = json_string_value(json_object_get(p->info.metadata, MODEL_ENCODER));
+    if (trained && p->prompts.encoder_sha256[0] && strcmp(trained, p->prompts.encoder_sha256) != 0)
+        say(p->observer->log, p->observer->user, "%s was trained with another text encoder than %s",
+            p->s->pretrained_model, p->s->text_encoder[0] ? p->s->text_encoder : "its own folder has");
+}
+
 static void tell_codec(const sampling *p)
 {
     if (codec_is_another(&p->codec, p->info.metadata))
@@ -190,6 +219,7 @@ static void tell_tail(const sampling *p, int64_t steps)
 void sampling_tell(const sampling *p, int64_t tail_steps)
 {
     tell_codec(p);
+    tell_encoder(p);
     tell_guidance(p);
     tell_tail(p, tail_steps);
 }

@@ -33,6 +33,11 @@ dt_status sampling_end(const sampling *p, sampler *out, int64_t steps);
 /* What makes an image what it is; the same text again means that the same images are being drawn. */
 void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TEXT_MAX]);
 
+/* A folder for images of s (p's settings, or others with the same models), to be opened: the first `saved` become files, and where
+ * `measured` (may be NULL) is open each has a row of its features. */
+sample_folder sampling_folder(const sampling *p, const dt_settings *s, int64_t saved, int64_t tail_steps,
+                              const meter *measured);
+
 /* Tells the observer what a user may not expect of these models, and of so many last steps at most by the tail's. */
 void sampling_tell(const sampling *p, int64_t tail_steps);
 

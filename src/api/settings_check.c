@@ -166,6 +166,8 @@ static void check_averages(const dt_settings *s, dt_error *err)
     dt_error why = {0};
     RULE(power_lengths_read(lengths, &count, s->ema_power, &why) != DT_OK, "%s", why.message);
     RULE(s->ema_snapshot_steps && !s->ema_power[0], "ema_snapshot_steps is given, but ema_power keeps no averages");
+    RULE(s->sd_unlocked && s->ema_power[0],
+         "ema_power keeps averages of one network, and sd_unlocked trains two; leave one of them out");
 }
 
 /* Which weights of a run's folder are taken. */
@@ -188,10 +190,25 @@ static void check_diagnosis(const dt_settings *s, dt_error *err)
          s->diagnosis);
 }
 
+/* Other programs go by the name of a file. */
+static void check_output_name(const dt_settings *s, dt_error *err)
+{
+    static const char *const of_torch[] = {"pt", "pth", "ckpt", "bin"};
+    bool torch = false;
+    for (size_t i = 0; i < sizeof of_torch / sizeof *of_torch; i++)
+        torch = torch || file_has_extension(s->output, of_torch[i]);
+    RULE(torch && s->save_model_as != DT_MODEL_PT,
+         "output %s: save_model_as %s writes no file of torch.save; save_model_as pt does", s->output,
+         settings_word(s, "save_model_as"));
+    RULE(file_has_extension(s->output, "safetensors") && s->save_model_as == DT_MODEL_PT,
+         "output %s: save_model_as pt writes no safetensors", s->output);
+}
+
 /* An adapter by itself is no whole model. */
 static void check_convert(const dt_settings *s, dt_error *err)
 {
     const bool alone = s->adapter_weights[0] && !s->merge;
+    check_output_name(s, err);
     RULE(s->original_checkpoint[0] && s->save_model_as != DT_MODEL_ORIGINAL,
          "original_checkpoint is for save_model_as original");
     RULE(!s->transfer_from[0] != !s->transfer_to[0], "transfer_from and transfer_to are given together");
@@ -432,7 +449,7 @@ dt_status settings_check(const dt_settings *s, settings_verb verb, dt_error *err
     switch (verb) {
     case SETTINGS_BANK:
         require(s->pretrained_model, "pretrained_model", "bank", err);
-        require(s->bank, "bank", "bank", err);
+        RULE(!s->bank[0], "bank needs the setting bank: the folder that it is drawn into");
         check_sampler(s, err);
         RULE(s->control[0] && !controls_are_annotated(s), "control %s: an annotator of what is drawn expected",
              s->control);

@@ -7,6 +7,8 @@
 #include "api/controls.h"
 #include "file/names.h"
 #include "file/path.h"
+#include "model/annotate/annotator.h"
+#include "model/control_part.h"
 #include "model/file/of_run.h"
 
 enum { LINKS_DEPTH_MAX = 16, FOLDERS_MAX = 100000 };
@@ -25,15 +27,6 @@ static bool is_no_path(const dt_settings *s, const settings_key *key)
     if (!strcmp(key->name, "control")) return !strcmp(s->control, CONTROL_GIVEN) || controls_are_annotated(s);
     if (!strcmp(key->name, "cache_dir")) return !settings_keep_cache(s); /* it has a default */
     return false;
-}
-
-/* Takes away the split of "PATH:SPLIT" and the weight of "PATH:WEIGHT". */
-static void leave_path(char *text)
-{
-    char *colon = strrchr(text, ':');
-    if (!colon || file_exists(text)) return;
-    *colon = '\0';
-    if (!file_exists(text)) *colon = ':';
 }
 
 settings_paths settings_paths_of(const dt_settings *s, settings_verb verb)
@@ -59,7 +52,7 @@ bool settings_paths_next(settings_paths *w)
         const size_t length = w->key->path == SETTINGS_LIST ? strcspn(text, ",") : strlen(text);
         w->rest = text[length] ? text + length + 1 : NULL;
         snprintf(w->path, sizeof w->path, "%.*s", (int)length, text);
-        leave_path(w->path);
+        file_cut_word(w->path); /* a split, or a weight */
         if (w->path[0]) return true;
     }
     return false;
@@ -68,6 +61,31 @@ bool settings_paths_next(settings_paths *w)
 bool settings_paths_writes(const settings_paths *w)
 {
     return w->key->written & w->verb;
+}
+
+/* ---- what must be there ---- */
+
+dt_status settings_path_missing(const settings_paths *w, dt_error *err)
+{
+    char names[DT_TEXT_MAX];
+    annotator_names(names);
+    if (!strcmp(w->key->name, "control"))
+        return error_set(err, DT_ERR_IO, "control %s: no annotator (%s), not " CONTROL_GIVEN ", and no such folder",
+                         w->path, names);
+    return error_set(err, DT_ERR_IO, "%s %s: no such file or folder%s", w->key->name, w->path,
+                     !strcmp(w->key->name, "bank") ? "; difftune bank makes one"
+                     : file_is_elsewhere(w->path)
+                         ? ", and nothing is downloaded: the path of a file or folder is expected"
+                         : "");
+}
+
+/* What a run that goes on has kept of a diagnosis stands for it. */
+dt_status settings_check_inputs(const dt_settings *s, settings_verb verb, dt_error *err)
+{
+    for (settings_paths in = settings_paths_of(s, verb); err->status == DT_OK && settings_paths_next(&in);)
+        if (!settings_paths_writes(&in) && !file_exists(in.path) && strcmp(in.key->name, "diagnosis") != 0)
+            settings_path_missing(&in, err);
+    return err->status;
 }
 
 /* ---- what must not be the same ---- */

@@ -25,6 +25,12 @@ bool settings_paths_next(settings_paths *w);
 /* Whether the verb writes at this one; it reads the others. */
 bool settings_paths_writes(const settings_paths *w);
 
+/* DT_ERR_IO: the one at hand, which is read, is not there. Says so with what might have been meant. */
+dt_status settings_path_missing(const settings_paths *w, dt_error *err);
+
+/* The same of the first that is read and not there. */
+dt_status settings_check_inputs(const dt_settings *s, settings_verb verb, dt_error *err);
+
 /* DT_ERR_ARG where an output of the verb is one of its inputs, another of its outputs, or inside a folder of pictures, also
  * by way of links. Paths that are not there yet are judged by the part of them that is. */
 dt_status settings_check_paths(const dt_settings *s, settings_verb verb, dt_error *err);

@@ -243,60 +243,70 @@ static const unused unused_keys[] = {
 
 enum { UNUSED_ROWS = sizeof unused_keys / sizeof *unused_keys };
 
-/* Whether the key has another value than its default, which becomes *value. */
-static bool is_given(char value[SETTINGS_VALUE_MAX], const dt_settings *s, const settings_key *key)
+bool settings_is_given(const dt_settings *s, const settings_key *key)
 {
-    char initial[SETTINGS_VALUE_MAX];
+    char value[SETTINGS_VALUE_MAX], initial[SETTINGS_VALUE_MAX];
     settings_text(value, s, key);
     settings_initial_text(initial, key);
     return strcmp(value, initial) != 0;
 }
 
-typedef void unused_taker(void *user, const unused *row, const settings_key *key, const char *value);
-
-/* Hands over each key of the table that is given and not used by this verb. */
-static void walk(const dt_settings *s, settings_verb verb, bool refused, unused_taker *take, void *user)
+static bool has_word(const char *words, const char *word)
 {
-    for (const unused *row = unused_keys; row < unused_keys + UNUSED_ROWS; row++) {
-        char keys[DT_TEXT_MAX], value[SETTINGS_VALUE_MAX], *rest;
-        if (row->refused != refused || !(row->verbs & verb) || !row->when(s)) continue;
-        snprintf(keys, sizeof keys, "%s", row->keys);
-        for (char *name = strtok_r(keys, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
-            const settings_key *key = settings_find(name);
-            if ((key->verbs & verb) && is_given(value, s, key)) take(user, row, key, value);
-        }
-    }
+    const size_t length = strlen(word);
+    for (const char *at = words; (at = strstr(at, word)); at += length)
+        if ((at == words || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return true;
+    return false;
 }
 
-static void refuse(void *user, const unused *row, const settings_key *key, const char *value)
+/* The first row of the table that says so. */
+static const char *find(const dt_settings *s, settings_verb verb, const settings_key *key, bool refused)
 {
-    error_set(user, DT_ERR_ARG, "%s %.200s %s; leave it out", key->name, value, row->why);
+    for (const unused *row = unused_keys; row < unused_keys + UNUSED_ROWS; row++)
+        if (row->refused == refused && (row->verbs & verb) && has_word(row->keys, key->name) && row->when(s))
+            return row->why;
+    return NULL;
+}
+
+const char *settings_why_unused(const dt_settings *s, settings_verb verb, const settings_key *key)
+{
+    return find(s, verb, key, false);
 }
 
 dt_status settings_refuse_unused(const dt_settings *s, settings_verb verb, dt_error *err)
 {
-    walk(s, verb, true, refuse, err);
+    for (int i = 0; i < settings_key_count; i++) {
+        char value[SETTINGS_VALUE_MAX];
+        const settings_key *key = &settings_keys[i];
+        const char *why = (key->verbs & verb) && settings_is_given(s, key) ? find(s, verb, key, true) : NULL;
+        settings_text(value, s, key);
+        if (why) error_set(err, DT_ERR_ARG, "%s %.200s %s; leave it out", key->name, value, why);
+    }
     return err->status;
 }
 
-typedef struct list {
-    char text[4 * DT_TEXT_MAX];
-    size_t used;
-} list;
+/* ---- telling ---- */
 
-static void add(void *user, const unused *row, const settings_key *key, const char *value)
+void unused_add(unused_list *l, const char *arm, const settings_key *key, const char *why)
 {
-    list *l = user;
-    (void)value;
     if (l->used < sizeof l->text)
-        l->used += (size_t)snprintf(l->text + l->used, sizeof l->text - l->used, "%s%s (%s)", l->used ? ", " : "",
-                                    key->name, row->why);
+        l->used += (size_t)snprintf(l->text + l->used, sizeof l->text - l->used, "%s%s%s%s (%s)", l->used ? ", " : "",
+                                    arm, arm[0] ? ": " : "", key->name, why);
+}
+
+void unused_tell(const unused_list *l, const dt_observer *observer)
+{
+    if (l->used)
+        say(observer->log, observer->user, "given and not used, for want of what stands behind each: %s", l->text);
 }
 
 void settings_tell_unused(const dt_settings *s, settings_verb verb, const dt_observer *observer)
 {
-    list l = {0};
-    walk(s, verb, false, add, &l);
-    if (l.used)
-        say(observer->log, observer->user, "given and not used, for want of what stands behind each: %s", l.text);
+    unused_list l = {0};
+    for (int i = 0; i < settings_key_count; i++) {
+        const settings_key *key = &settings_keys[i];
+        const char *why = (key->verbs & verb) && settings_is_given(s, key) ? settings_why_unused(s, verb, key) : NULL;
+        if (why) unused_add(&l, "", key, why);
+    }
+    unused_tell(&l, observer);
 }

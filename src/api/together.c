@@ -6,17 +6,20 @@
 
 static const unsigned verbs_of_several = SETTINGS_TRAIN | SETTINGS_BANK | SETTINGS_SAMPLE;
 
-static dt_status check_supported(const ctx *c, const dt_settings *s, settings_verb verb, dt_error *err)
+static dt_status refuse(ctx *c, const char *what)
 {
-    const char *what = NULL;
-    if (!(verb & verbs_of_several)) what = "this verb";
-    if ((verb & SETTINGS_TRAIN) && s->fused_backward_pass) what = "fused_backward_pass";
-    if ((verb & SETTINGS_TRAIN) && s->dry_run) what = "dry_run";
-    if (!what) return err->status;
-    return error_set(err, DT_ERR_UNSUPPORTED,
+    return error_set(&c->error, DT_ERR_UNSUPPORTED,
                      "%s is not made by several processes together, and %d were started: start one, or give --ranks "
                      "alone for calls that have nothing to do with each other",
                      what, c->ranks->count);
+}
+
+static dt_status check_supported(ctx *c, const dt_settings *s, settings_verb verb)
+{
+    if (!(verb & verbs_of_several)) return refuse(c, "this verb");
+    if ((verb & SETTINGS_TRAIN) && s->fused_backward_pass) return refuse(c, "fused_backward_pass");
+    if ((verb & SETTINGS_TRAIN) && s->dry_run) return refuse(c, "dry_run");
+    return c->error.status;
 }
 
 static dt_status compare(const ctx *c, const dt_settings *mine, const dt_settings *first, dt_error *err)
@@ -37,13 +40,18 @@ static dt_status compare(const ctx *c, const dt_settings *mine, const dt_setting
 dt_status together_check(ctx *c, const dt_settings *s, settings_verb verb)
 {
     dt_error *err = &c->error;
-    if (rank_count(c->ranks) == 1 || check_supported(c, s, verb, err) != DT_OK) return err->status;
+    if (rank_count(c->ranks) == 1 || check_supported(c, s, verb) != DT_OK) return err->status;
     dt_settings *first = malloc(sizeof *first);
     if (!first) return error_set(err, DT_ERR_MEMORY, "no memory to compare the ranks' settings");
     *first = *s;
     if (rank_spread(c->ranks, first, sizeof *first, err) == DT_OK) compare(c, s, first, err);
     free(first);
     return err->status;
+}
+
+dt_status together_check_alone(ctx *c)
+{
+    return rank_count(c->ranks) == 1 ? c->error.status : refuse(c, "this verb");
 }
 
 /* ---- the observer ---- */

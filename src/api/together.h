@@ -10,6 +10,9 @@
  * were given different settings. Alone everything is fine. */
 dt_status together_check(ctx *c, const dt_settings *s, settings_verb verb);
 
+/* DT_ERR_UNSUPPORTED on several ranks. */
+dt_status together_check_alone(ctx *c);
+
 /* What several ranks make of an observer. */
 typedef struct together {
     const dt_observer *inner;

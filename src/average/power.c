@@ -59,10 +59,7 @@ dt_status power_lengths_read(double lengths[POWER_LENGTHS_MAX], int *count, cons
 
 void power_length_text(char text[POWER_TEXT_MAX], double length)
 {
-    text_c_numbers numbers;
-    text_enter_c_numbers(&numbers);
     snprintf(text, POWER_TEXT_MAX, "%.9g", length);
-    text_leave_c_numbers(&numbers);
 }
 
 /* ---- least squares ---- */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "container/safetensors.h"
 #include "file/folder.h"
 #include "file/json_file.h"
@@ -37,12 +36,9 @@ static void close_all(snapshots *k)
 
 static double number_said(const tensor_file *f, const char *key)
 {
-    text_c_numbers numbers;
     const char *said = tensor_file_metadata(f, key);
     char *end;
-    text_enter_c_numbers(&numbers);
     const double number = said ? strtod(said, &end) : 0;
-    text_leave_c_numbers(&numbers);
     return said && end != said && !*end ? number : 0;
 }
 
@@ -116,9 +112,7 @@ typedef struct mixing {
 static const tensor_entry *same_tensor(const tensor_file *other, const tensor_entry *e, dt_error *err)
 {
     const tensor_entry *found = tensor_file_find(other, e->name);
-    bool same = found && found->dim_count == e->dim_count;
-    for (int i = 0; same && i < e->dim_count; i++) same = found->dims[i] == e->dims[i];
-    if (same) return found;
+    if (found && tensor_same_shape(found, e)) return found;
     error_set(err, DT_ERR_SHAPE, "%s: tensor %s %s %s, an average of the same run", other->path, e->name,
               found ? "has another shape than in" : "is missing, which is in", e->path);
     return NULL;
@@ -146,9 +140,7 @@ static dt_status mix_tensor(mixing *m, tensor_entry *e, dt_error *err)
         if (i != m->k->last && m->k->share[i] != 0) add_other(m, i, e, err);
     for (int64_t j = 0; j < e->count; j++) values[j] = (float)m->sum[j];
     file_map_drop(&m->k->file[m->k->last].map, e->data, (size_t)e->bytes);
-    e->dtype = SAFETENSORS_F32;
-    e->data = values;
-    e->bytes = e->count * (int64_t)sizeof *values;
+    tensor_take_values(e, values);
     sha256_update(&m->hash, strlen(e->name) + 1, (const uint8_t *)e->name);
     sha256_update(&m->hash, (size_t)e->dim_count * sizeof *e->dims, (const uint8_t *)e->dims);
     sha256_update(&m->hash, (size_t)e->bytes, e->data);

@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,11 @@ static bool is_control(uint32_t point)
     return point < 0x20 || (point >= 0x7f && point < 0xa0);
 }
 
+const char *text_behind_mark(const char *text)
+{
+    return strncmp(text, "\xef\xbb\xbf", 3) ? text : text + 3;
+}
+
 bool text_is_utf8(const char *text)
 {
     uint32_t point;
@@ -91,6 +97,12 @@ void text_make_printable(char *text)
     *end = '\0';
 }
 
+void text_duration(char text[TEXT_DURATION_MAX], double seconds)
+{
+    const long long whole = (long long)(seconds + 0.5);
+    snprintf(text, TEXT_DURATION_MAX, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
 bool text_enter_c_numbers(text_c_numbers *n)
 {
     *n = (text_c_numbers){.plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0)};
@@ -107,10 +119,8 @@ void text_leave_c_numbers(text_c_numbers *n)
 
 int text_read_numbers(double number[], int room, const char *text)
 {
-    text_c_numbers numbers;
     int count = 0;
     bool more = *text;
-    text_enter_c_numbers(&numbers);
     while (more && count >= 0) {
         char *end;
         const double value = strtod(text, &end);
@@ -120,6 +130,5 @@ int text_read_numbers(double number[], int room, const char *text)
         more = *end;
         text = end + 1;
     }
-    text_leave_c_numbers(&numbers);
     return count;
 }

@@ -117,6 +117,22 @@ const char *tensor_file_metadata(const tensor_file *f, const char *key)
     return json_string_value(json_object_get(f->metadata, key));
 }
 
+bool tensor_same_shape(const tensor_entry *a, const tensor_entry *b)
+{
+    bool same = a->dim_count == b->dim_count;
+    for (int i = 0; same && i < a->dim_count; i++) same = a->dims[i] == b->dims[i];
+    return same;
+}
+
+void tensor_take_values(tensor_entry *e, const float *values)
+{
+    e->dtype = SAFETENSORS_F32;
+    e->strides = NULL;
+    e->seal = NULL;
+    e->data = values;
+    e->bytes = e->count * (int64_t)sizeof *values;
+}
+
 void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[])
 {
     enum { LONGEST = 21, END = 4 }; /* a comma and a number; "..]" and a zero byte */

@@ -94,6 +94,11 @@ const tensor_entry *tensor_file_find(const tensor_file *f, const char *name);
 /* The value of a metadata key; NULL when there is none. */
 const char *tensor_file_metadata(const tensor_file *f, const char *key);
 
+bool tensor_same_shape(const tensor_entry *a, const tensor_entry *b);
+
+/* The entry's values are these e->count ones now, f32 in memory that stays, with no checksum of the file. */
+void tensor_take_values(tensor_entry *e, const float *values);
+
 /* "[2,3,4]" for messages; of a shape too long for the text its first dimensions, then "..". */
 enum { TENSOR_SHAPE_TEXT = 96 };
 void tensor_describe_shape(char text[TENSOR_SHAPE_TEXT], int dim_count, const int64_t dims[]);

@@ -1,6 +1,5 @@
 #include "container/tensor_open.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "container/pytorch.h"
@@ -24,23 +23,12 @@ static dt_status any_container(tensor_file *f, dt_error *err)
     return safetensors_container(f, err);
 }
 
-/* Whether a path that leads nowhere is an address, or has the form of a name on a hub: OWNER/NAME. */
-static bool is_elsewhere(const char *path)
-{
-    char owner[DT_PATH_MAX];
-    const char *slash = strchr(path, '/');
-    if (strstr(path, "://")) return true;
-    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || strchr("./~", path[0])) return false;
-    snprintf(owner, sizeof owner, "%.*s", (int)(slash - path), path);
-    return !file_exists(owner);
-}
-
 dt_status tensor_file_open(tensor_file *f, const char *path, dt_error *err)
 {
-    if (!file_exists(path) && is_elsewhere(path))
+    if (file_is_elsewhere(path))
         return error_set(
             err, DT_ERR_IO,
-            "%s: there is no such file; models are not downloaded: the path of a file or folder is expected", path);
+            "%s: there is no such file, and nothing is downloaded: the path of a file or folder is expected", path);
     if (file_has_extension(path, "json")) return tensor_shards_open(f, path, any_container, err);
     return tensor_file_open_as(f, path, any_container, err);
 }

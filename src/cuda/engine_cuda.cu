@@ -106,8 +106,10 @@ static size_t extend(void *base, size_t backed, size_t bytes, dt_error *err)
         status = cuMemMap(at, more, 0, handle, 0);
         cuMemRelease(handle); /* the mapping keeps it */
     }
-    if (status == CUDA_SUCCESS) status = cuMemSetAccess(at, more, &access, 1);
+    const bool mapped = status == CUDA_SUCCESS;
+    if (mapped) status = cuMemSetAccess(at, more, &access, 1);
     if (status == CUDA_SUCCESS) return backed + more;
+    if (mapped) cuMemUnmap(at, more);
     error_set(err, DT_ERR_MEMORY, "device cuda: %zu MiB more of the GPU's memory asked for, which it has not",
               more >> 20);
     return backed;
@@ -190,7 +192,7 @@ FILES(DECLARE)
 /* The GPU that the process uses. */
 static int gpu;
 
-/* Any thread may work with the engine; each begins with the first GPU. */
+/* Any thread may work with the engine; each begins with the process's GPU. */
 static void enter(void)
 {
     cuda_note(cudaSetDevice(gpu), "using the GPU");

@@ -11,7 +11,7 @@ enum { WORKSPACE = 32 << 20, PLANS = 512, COLUMN_MULTIPLE = 8 };
 typedef struct shape {
     int64_t m, n, k, lda, ldb, ldc;
     int flags, epilogue; /* cublasLtEpilogue_t */
-    unsigned align_a, align_b, align_c, align_bias;
+    unsigned align_a, align_b, align_c;
 } shape;
 
 /* A choice that was made, kept for the next product of the same shape. */

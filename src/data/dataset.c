@@ -484,14 +484,14 @@ static dt_status fill_report(loader *l, dt_error *err)
     return DT_OK;
 }
 
-/* Keeps file i where the share of the first i + 1 files is a whole number more than that of the first i. */
-static void thin_out(source *s, int64_t at_most)
+/* Keeps the first, or file i where the share of the first i + 1 files is a whole number more than that of the first i. */
+static void thin_out(source *s, int64_t at_most, bool first)
 {
     const int64_t count = s->file_count;
     int64_t kept = 0;
     if (at_most <= 0 || at_most >= count) return;
     for (int64_t i = 0; i < count; i++)
-        if ((i + 1) * at_most / count > i * at_most / count)
+        if (first ? i < at_most : (i + 1) * at_most / count > i * at_most / count)
             s->file[kept++] = s->file[i];
         else
             source_file_close(&s->file[i]);
@@ -513,7 +513,7 @@ static dt_status list_files(const loader *l, size_t *prefix, const char *path, d
     snprintf(d->split, sizeof d->split, "%s", plan.split);
     *prefix = plan.prefix;
     d->listed = l->source->file_count;
-    if (err->status == DT_OK) thin_out(l->source, l->options->at_most);
+    if (err->status == DT_OK) thin_out(l->source, l->options->at_most, l->options->first);
     return err->status;
 }
 

@@ -67,6 +67,7 @@ typedef struct dataset_options {
     int64_t class_count;
     bool held_out;              /* of splits, where none is asked for, the one for validation */
     int64_t at_most;            /* so many of the files, spread evenly over the list; 0: all */
+    bool first;                 /* the first ones instead */
     const dataset_taker *taker; /* NULL: the pixels are kept */
     const dataset_wants *wants; /* NULL: no captions, no control pictures */
     /* Asked between batches of some hundred files; false ends the opening with DT_ERR_INTERRUPTED. NULL: never. */

@@ -316,12 +316,11 @@ static dt_status part_path(source *s, struct stat *info, const char *path, dt_er
     if (strlen(path) >= sizeof s->path) return error_set(err, DT_ERR_ARG, "the path %s is too long", path);
     strcpy(s->path, path);
     if (stat(s->path, info) == 0) return DT_OK;
-    int first_errno = errno;
-    char *colon = strrchr(s->path, ':');
-    if (colon && strlen(colon + 1) < sizeof s->split) {
-        *colon = '\0';
-        strcpy(s->split, colon + 1);
-        if (stat(s->path, info) == 0) return DT_OK;
+    const int first_errno = errno;
+    const char *word = file_cut_word(s->path);
+    if (word && strlen(word) < sizeof s->split && stat(s->path, info) == 0) {
+        strcpy(s->split, word);
+        return DT_OK;
     }
     errno = first_errno;
     return error_set_errno(err, "image data %s", path);

@@ -54,8 +54,7 @@ static void add_caption(finder *f, source_file *file, const char *text, size_t l
 
 static void add_lines(finder *f, source_file *file, const source_text *text)
 {
-    const char *line = text->text;
-    if (!strncmp(line, "\xEF\xBB\xBF", 3)) line += 3; /* a byte order mark */
+    const char *line = text_behind_mark(text->text);
     if (!text_is_utf8(line)) return object_to(f, text->name, "a caption that is not UTF-8");
     while (*line) {
         const size_t length = strcspn(line, "\n");
@@ -104,7 +103,8 @@ static void add_described(finder *f, source_file *file, const json_t *value)
 static void add_object(finder *f, source_file *file, const source_text *text)
 {
     json_error_t where;
-    json_t *object = json_text_read(text->text, strlen(text->text), &where, text->name, f->err);
+    const char *start = text_behind_mark(text->text);
+    json_t *object = json_text_read(start, strlen(start), &where, text->name, f->err);
     if (f->err->status != DT_OK) return;
     if (!json_is_object(object))
         object_to(f, text->name, "no JSON object that could hold a caption");
@@ -147,16 +147,15 @@ static void note_missing(list_faults *faults, const char *name)
     text_make_printable(faults->first_missing);
 }
 
-static void set_control(finder *f, source_file *picture, source_file *control)
+static void set_control(finder *f, source_file *picture, const source_file *control)
 {
-    f->is_control[control - f->s->file] = true;
-    f->is_named[picture - f->s->file] = true;
     free(picture->control);
     picture->control = strdup(control->name);
     if (!picture->control) no_memory(f);
 }
 
-/* Takes one line of a list, all of it or, where that returns what is wrong with it, nothing. */
+/* Takes one line of a list, all of it or, where that returns what is wrong with it, nothing but that a control picture is no picture
+ * of the set. */
 static const char *read_entry(finder *f, const source_text *list, const json_t *entry, list_faults *faults)
 {
     static const char *const pictures[] = {"file_name", "target"};
@@ -165,12 +164,14 @@ static const char *read_entry(finder *f, const source_text *list, const json_t *
     const json_t *said = first_of(entry, controls, 3), *captions = described(entry);
     const char *control_name = json_string_value(said);
     if (!json_is_object(entry)) return "is no JSON object";
+    source_file *control = control_name ? find_file(f, list, control_name) : NULL;
+    source_file *picture = name ? find_file(f, list, name) : NULL;
+    if (control) f->is_control[control - f->s->file] = true;
+    if (picture && control_name) f->is_named[picture - f->s->file] = true;
     if (!name) return "has no name of a picture";
     if (said && !control_name) return "has a control picture that is no name";
     if (f->captions && !can_be_captions(captions)) return "has a caption that is neither a text nor an array of texts";
-    source_file *picture = find_file(f, list, name);
     if (!picture) return note_missing(faults, name), NULL;
-    source_file *control = control_name ? find_file(f, list, control_name) : NULL;
     if (control) set_control(f, picture, control);
     if (control_name && !control) note_missing(faults, control_name);
     if (f->captions) add_described(f, picture, captions);
@@ -195,7 +196,7 @@ static void tell_faults(finder *f, const source_text *list, const list_faults *f
 static void read_list(finder *f, source_text *list)
 {
     list_faults faults = {0};
-    const char *line = list->text;
+    const char *line = text_behind_mark(list->text);
     for (int64_t number = 1; *line && f->err->status == DT_OK; number++) {
         const size_t length = strcspn(line, "\n");
         json_error_t where;
@@ -241,6 +242,52 @@ static void read_texts(finder *f)
 }
 
 /* ---- the whole ---- */
+
+static size_t folder_length(const source_file *file)
+{
+    return (size_t)(file_base_name(file->name) - file->name);
+}
+
+static int compare_folders(const void *left, const void *right)
+{
+    const source_file *a = *(source_file *const *)left, *b = *(source_file *const *)right;
+    const size_t m = folder_length(a), n = folder_length(b);
+    const int order = memcmp(a->name, b->name, m < n ? m : n);
+    return order || m == n ? order : m < n ? -1 : 1;
+}
+
+/* The pictures of one folder. Where some are controls and none has a control, the others are controls too: of lines that could not
+ * be read, or of none. */
+static void take_left_over(finder *f, source_file *const file[], size_t count)
+{
+    size_t controls = 0, named = 0;
+    for (size_t i = 0; i < count; i++) {
+        const ptrdiff_t at = file[i] - f->s->file;
+        controls += f->is_control[at];
+        named += f->is_named[at];
+    }
+    if (controls == 0 || controls == count || named > 0) return;
+    char folder[DT_PATH_MAX], reason[DT_TEXT_MAX];
+    snprintf(folder, sizeof folder, "%.*s", (int)folder_length(file[0]), file[0]->name);
+    snprintf(reason, sizeof reason,
+             "a folder of control pictures; no list says whose %zu of its %zu are, and they are left out",
+             count - controls, count);
+    for (size_t i = 0; i < count; i++) f->is_control[file[i] - f->s->file] = true;
+    if (f->strict)
+        error_set(f->err, DT_ERR_FORMAT, "image data %s: %s: %s", f->s->path, folder, reason);
+    else
+        report_skip(f->report, folder, reason, f->err);
+}
+
+static void take_left_overs(finder *f)
+{
+    const size_t count = (size_t)f->s->file_count;
+    qsort(f->by_name, count, sizeof *f->by_name, compare_folders);
+    for (size_t first = 0, end; first < count && f->err->status == DT_OK; first = end) {
+        for (end = first + 1; end < count && compare_folders(&f->by_name[first], &f->by_name[end]) == 0;) end++;
+        take_left_over(f, f->by_name + first, end - first);
+    }
+}
 
 /* Moves the control pictures of others, which are no pictures of the set. */
 static void part_controls(finder *f)
@@ -295,8 +342,8 @@ static void tell_others(finder *f)
         const source_text *text = &f->s->caption[i];
         if (text->used && f->captions) continue;
         report_skip(f->report, text->name,
-                    !text->used            ? "not a " IMAGE_EXTENSIONS " file"
-                    : source_is_list(text) ? "a list of captions, which are not used"
+                    !text->used            ? "of no picture, or of one whose captions another file has"
+                    : source_is_list(text) ? "a list, whose captions are not used"
                                            : "a caption, which is not used",
                     f->err);
     }
@@ -316,6 +363,7 @@ dt_status told_find(source *s, dataset_report *report, bool captions, bool stric
         source_sort_texts(s->caption, s->caption_count);
         read_lists(&f);
         read_texts(&f);
+        take_left_overs(&f);
         part_controls(&f);
         drop_control_folders(s);
         tell_others(&f);

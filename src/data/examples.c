@@ -26,6 +26,7 @@ static dataset_options dataset_options_of(ctx *c, const examples_options *o)
                              .class_count = o->class_count,
                              .held_out = o->held_out,
                              .at_most = o->at_most,
+                             .first = o->first,
                              .go_on = go_on,
                              .go_on_user = c};
 }

@@ -62,6 +62,7 @@ typedef struct examples_options {
     int64_t class_count;
     bool held_out; /* as in dataset_options, as is */
     int64_t at_most;
+    bool first;
     data_watcher watch; /* is told what was found, and what was passed over */
 } examples_options;
 

@@ -2,12 +2,19 @@
 
 #include <stdlib.h>
 
-#include "file/file.h"
+#include "base/text.h"
+#include "file/path.h"
 
 static dt_status read_lines(prompt_list *p, const char *path, dt_error *err)
 {
     if (text_table_lines(&p->lines, path, 1, err) != DT_OK) return err->status;
     p->count = p->lines.row_count;
+    for (int64_t i = 0; i < p->count; i++) {
+        char where[DT_PATH_MAX + 32];
+        if (text_is_utf8(text_table_field(&p->lines, i, 0))) continue;
+        text_table_where(where, &p->lines, i);
+        return error_set(err, DT_ERR_FORMAT, "%s: a prompt in UTF-8 expected", where);
+    }
     return p->count ? DT_OK : error_set(err, DT_ERR_FORMAT, "%s: prompts expected, one a line; found none", path);
 }
 

@@ -499,8 +499,8 @@ json_t *shard_cache_describe(const char *folder, dt_error *err)
     if (whole) return whole;
     file_names names;
     json_t *folders = json_array();
-    if (file_list(&names, folder, err) != DT_OK) names.count = 0;
-    for (size_t i = 0; i < names.count; i++) {
+    file_list(&names, folder, err);
+    for (size_t i = 0; i < names.count && err->status == DT_OK; i++) {
         char path[DT_PATH_MAX];
         file_join(path, folder, names.name[i]);
         if ((one = describe_folder(path))) json_add(&folders, one);
@@ -510,5 +510,5 @@ json_t *shard_cache_describe(const char *folder, dt_error *err)
         json_decref(folders);
         return NULL;
     }
-    return json_pack("{s:s, s:s, s:o}", "kind", "latent cache", "path", folder, "folders", folders);
+    return json_pack("{s:s, s:s, s:o}", "kind", "caches", "path", folder, "folders", folders);
 }

@@ -10,7 +10,9 @@
 dt_status device_load(engine *e, int number, dt_error *err)
 {
     void *module = dlopen(MODULE, RTLD_NOW | RTLD_LOCAL);
-    if (!module) return error_set(err, DT_ERR_UNSUPPORTED, "device cuda: %s", dlerror());
+    if (!module)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "device cuda: the CUDA engine is not there (cmake -DDT_CUDA=ON builds it): %s", dlerror());
     dt_status (*fill)(engine *, int, dt_error *);
     void *symbol = dlsym(module, "difftune_engine_cuda");
     if (!symbol) return error_set(err, DT_ERR_UNSUPPORTED, "device cuda: " MODULE " is of another version");

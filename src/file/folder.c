@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "file/file.h"
-
-enum { TREE_DEPTH_MAX = 64 };
+enum { TREE_DEPTH_MAX = 64, END_BYTES = 1 << 16 };
 
 dt_status file_make_dirs(const char *path, dt_error *err)
 {
@@ -28,6 +27,7 @@ dt_status file_make_dirs(const char *path, dt_error *err)
             errno = why == EEXIST ? ENOTDIR : why;
             return error_set_errno(err, "cannot make the folder %s", part);
         }
+        if (!why && file_sync_folder_of(part, err) != DT_OK) return err->status;
         if (last) return DT_OK;
         *at = '/';
     }
@@ -51,8 +51,8 @@ dt_status file_check_space(const char *path, int64_t bytes, const char *what, dt
     else
         file_folder_of(folder, path);
     if (file_free_bytes(&free_bytes, folder, err) != DT_OK || bytes <= free_bytes) return err->status;
-    return error_set(err, DT_ERR_IO, "%s: %s will take some %lld MiB, %lld MiB are free", folder, what,
-                     (long long)(bytes >> 20), (long long)(free_bytes >> 20));
+    return error_set(err, DT_ERR_IO, "%s: %s will take some %.3g MiB, %.3g MiB are free", folder, what,
+                     (double)bytes / (1 << 20), (double)free_bytes / (1 << 20));
 }
 
 dt_status file_check_folder(const char *path, dt_error *err)
@@ -248,4 +248,70 @@ dt_status file_check_own_folder(const char *folder, const char *mark, const char
     char path[DT_PATH_MAX];
     file_join(path, folder, mark);
     return file_exists(path) ? DT_OK : file_check_free_folder(folder, purpose, err);
+}
+
+/* ---- which state ---- */
+
+static void hash_name(struct sha256_ctx *hash, const char *name, int64_t size)
+{
+    char text[DT_PATH_MAX + 32];
+    const int length = snprintf(text, sizeof text, "%s/%" PRId64 "/", name, size);
+    sha256_update(hash, (size_t)length, (const uint8_t *)text);
+}
+
+/* The folders around one, from the inside. */
+typedef struct around {
+    const struct around *outer;
+    dev_t device;
+    ino_t number;
+} around;
+
+/* A link that leads back to a folder around it leads to nothing new. */
+static bool is_around(const around *a, const struct stat *st)
+{
+    for (; a; a = a->outer)
+        if (a->device == st->st_dev && a->number == st->st_ino) return true;
+    return false;
+}
+
+static void hash_folder(struct sha256_ctx *hash, const char *folder, const around *outer, dt_error *err)
+{
+    struct stat st;
+    file_names names = {0};
+    if (stat(folder, &st) != 0 || is_around(outer, &st)) return;
+    const around here = {outer, st.st_dev, st.st_ino};
+    file_list(&names, folder, err);
+    for (size_t i = 0; i < names.count && err->status == DT_OK; i++) {
+        char path[DT_PATH_MAX];
+        file_join(path, folder, names.name[i]);
+        if (!strcmp(names.name[i], FILE_LOCK_NAME) || file_is_temporary(names.name[i], NULL)) continue;
+        const bool there = stat(path, &st) == 0, inner = there && S_ISDIR(st.st_mode);
+        hash_name(hash, names.name[i], there && !inner ? (int64_t)st.st_size : -1);
+        if (inner) hash_folder(hash, path, &here, err);
+        if (inner) hash_name(hash, "..", -1);
+    }
+    file_names_free(&names);
+}
+
+static void hash_ends(struct sha256_ctx *hash, const char *path, dt_error *err)
+{
+    file_map map;
+    if (file_map_open(&map, path, err) != DT_OK) return;
+    const size_t end = map.size < END_BYTES ? map.size : END_BYTES;
+    hash_name(hash, "", (int64_t)map.size);
+    sha256_update(hash, end, map.data);
+    sha256_update(hash, end, map.data + map.size - end);
+    file_map_close(&map);
+}
+
+dt_status file_tree_hash(file_hash *out, const char *path, dt_error *err)
+{
+    struct sha256_ctx hash;
+    sha256_init(&hash);
+    if (file_is_folder(path))
+        hash_folder(&hash, path, NULL, err);
+    else
+        hash_ends(&hash, path, err);
+    file_hash_finish(out, &hash);
+    return err->status;
 }

@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "file/path.h"
+#include "file/file.h"
 
-/* Makes a folder and its missing parents; an existing folder is fine. */
+/* Makes a folder and its missing parents, durably; an existing folder is fine. */
 dt_status file_make_dirs(const char *path, dt_error *err);
 
 /* Bytes that an ordinary user can still write below `folder`. */
@@ -34,6 +34,10 @@ dt_status file_replace_folder(const char *made, const char *path, dt_error *err)
 /* Removes a folder with all that is in it. Only regular files and folders are removed and no link is followed: when
  * anything else is found inside, the call fails and nothing is removed. A missing folder is an error. */
 dt_status file_remove_tree(const char *path, dt_error *err);
+
+/* What tells one state of a file or folder from another without reading all of it: of a folder the names and sizes of all files
+ * below it, where links lead too, but for locks and files being written; of a file its size, and its first and last 64 KiB. */
+dt_status file_tree_hash(file_hash *out, const char *path, dt_error *err);
 
 typedef struct file_names {
     char **name; /* without "." and "..", in byte order */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/text.h"
 #include "file/file.h"
 
 enum { READ_MAX = 1 << 20, LINE_MAX_BYTES = 32 };
@@ -31,12 +30,7 @@ dt_status numbers_file_read(double value[], int count, double max, const char *p
     char *text;
     size_t size;
     if (file_read_all(&text, &size, path, READ_MAX, err) != DT_OK) return err->status;
-    text_c_numbers numbers;
-    if (text_enter_c_numbers(&numbers))
-        parse(value, count, max, path, text, text + size, err);
-    else
-        error_set_errno(err, "%s: reading numbers", path);
-    text_leave_c_numbers(&numbers);
+    parse(value, count, max, path, text, text + size, err);
     free(text);
     return err->status;
 }
@@ -45,15 +39,9 @@ dt_status numbers_file_write(const double value[], int count, const char *path, 
 {
     char *text = malloc((size_t)count * LINE_MAX_BYTES);
     size_t used = 0;
-    text_c_numbers numbers;
     if (!text) return error_set(err, DT_ERR_MEMORY, "%s: no memory for %d numbers", path, count);
-    if (text_enter_c_numbers(&numbers)) {
-        for (int i = 0; i < count; i++) used += (size_t)snprintf(text + used, LINE_MAX_BYTES, "%.9g\n", value[i]);
-        file_write_atomic(path, text, used, err);
-    } else {
-        error_set_errno(err, "%s: writing numbers", path);
-    }
-    text_leave_c_numbers(&numbers);
+    for (int i = 0; i < count; i++) used += (size_t)snprintf(text + used, LINE_MAX_BYTES, "%.9g\n", value[i]);
+    file_write_atomic(path, text, used, err);
     free(text);
     return err->status;
 }

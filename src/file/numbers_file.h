@@ -1,4 +1,4 @@
-/* Text files of numbers, such as tables over t: separated by white space or commas, with a decimal point whatever the locale. */
+/* Text files of numbers, such as tables over t: separated by white space or commas. */
 #ifndef FILE_NUMBERS_FILE_H
 #define FILE_NUMBERS_FILE_H
 

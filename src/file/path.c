@@ -27,6 +27,16 @@ void file_beside(char out[DT_PATH_MAX], const char *path, const char *name)
     snprintf(out, DT_PATH_MAX, "%.*s%s", (int)(file_base_name(path) - path), path, name);
 }
 
+const char *file_cut_word(char *path)
+{
+    char *colon = strrchr(path, ':');
+    if (!colon || file_exists(path)) return NULL;
+    *colon = '\0';
+    if (file_exists(path)) return colon + 1;
+    *colon = ':';
+    return NULL;
+}
+
 const char *file_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -55,6 +65,17 @@ bool file_is_named_below(const char *path, const char *folder)
 {
     const size_t length = strlen(folder);
     return !strncmp(path, folder, length) && path[length] == '/';
+}
+
+bool file_is_elsewhere(const char *path)
+{
+    char owner[DT_PATH_MAX];
+    const char *slash = strchr(path, '/');
+    if (file_exists(path)) return false;
+    if (strstr(path, "://")) return true;
+    if (!slash || slash == path || !slash[1] || strchr(slash + 1, '/') || strchr("./~", path[0])) return false;
+    snprintf(owner, sizeof owner, "%.*s", (int)(slash - path), path);
+    return !file_exists(owner);
 }
 
 bool file_is_inside(const char *path, const char *folder)

@@ -19,6 +19,10 @@ void file_beside(char out[DT_PATH_MAX], const char *path, const char *name);
  * it. */
 void file_folder_of(char *folder, const char *path);
 
+/* The word of "PATH:WORD": where `path` is not there and what stands before its last colon is, it becomes that, and what stood behind
+ * is returned; else NULL, and nothing is changed. */
+const char *file_cut_word(char *path);
+
 /* What stands behind the last slash; the whole path where there is none. */
 const char *file_base_name(const char *path);
 
@@ -35,6 +39,9 @@ bool file_is_folder(const char *path);
 
 /* Whether the words of `path` begin with those of `folder` and go on below it; neither is looked for. */
 bool file_is_named_below(const char *path, const char *folder);
+
+/* Whether a path that leads nowhere is an address, or has the form of a name on a hub: OWNER/NAME. */
+bool file_is_elsewhere(const char *path);
 
 /* Whether `path`, which need not exist, is that folder or would be somewhere below it; links are followed. */
 bool file_is_inside(const char *path, const char *folder);

@@ -3,22 +3,16 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "base/text_stream.h"
 #include "file/file.h"
 
 dt_status text_file_write(const char *path, void (*print)(FILE *out, const void *user), const void *user, dt_error *err)
 {
     text_stream text;
-    text_c_numbers numbers;
-    bool good = false;
-    if (text_enter_c_numbers(&numbers)) {
-        if (text_stream_open(&text)) print(text.out, user);
-        good = text_stream_end(&text);
-        if (good) file_write_atomic(path, text.text, text.size, err);
-        text_stream_free(&text);
-    }
-    text_leave_c_numbers(&numbers);
+    if (text_stream_open(&text)) print(text.out, user);
+    const bool good = text_stream_end(&text);
+    if (good) file_write_atomic(path, text.text, text.size, err);
+    text_stream_free(&text);
     return good ? err->status : error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
 }
 

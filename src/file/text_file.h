@@ -6,8 +6,7 @@
 
 #include "base/error.h"
 
-/* Puts what `print` prints in the place of the file, whole or not at all. Numbers have a decimal point, whatever the caller's locale
- * says. DT_ERR_MEMORY. */
+/* Puts what `print` prints in the place of the file, whole or not at all. DT_ERR_IO, DT_ERR_MEMORY. */
 dt_status text_file_write(const char *path, void (*print)(FILE *out, const void *user), const void *user,
                           dt_error *err);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/text.h"
 #include "file/file.h"
 
 #define FILE_BYTES_MAX ((size_t)256 << 20)
@@ -18,7 +19,7 @@ static dt_status open_text(text_table *t, char **start, const char *path, dt_err
     snprintf(t->path, sizeof t->path, "%s", path);
     if (file_read_all(&t->text, &size, path, FILE_BYTES_MAX, err) != DT_OK) return err->status;
     if (strlen(t->text) != size) error_set(err, DT_ERR_FORMAT, "%s: no text: it has a zero byte", path);
-    *start = t->text + (strncmp(t->text, "\xef\xbb\xbf", 3) ? 0 : 3);
+    *start = t->text + (text_behind_mark(t->text) - t->text);
     return err->status;
 }
 

@@ -54,6 +54,11 @@ statistics_kind meter_kind(const meter *m)
     return (statistics_kind){f->identity, f->dim, f->spatial_dim, f->kind == DT_FEATURE_INCEPTION};
 }
 
+int64_t meter_row_values(const meter *m)
+{
+    return m->features.dim + m->features.spatial_dim;
+}
+
 dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_rows)
 {
     statistics_kind kind = meter_kind(m);
@@ -63,7 +68,7 @@ dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_ro
 /* Room for the rows of n images, in scratch. */
 static float *rows_alloc(ctx *c, const meter *m, int64_t n)
 {
-    size_t values = (size_t)(n * (m->features.dim + m->features.spatial_dim));
+    size_t values = (size_t)(n * meter_row_values(m));
     return arena_alloc(&c->scratch, values * sizeof(float), &c->error);
 }
 

@@ -25,6 +25,9 @@ void meter_close(meter *m);
 /* What statistics of these features are called and how wide they are. */
 statistics_kind meter_kind(const meter *m);
 
+/* Values of a row of them: what all distances use, and behind it what sFID uses. */
+int64_t meter_row_values(const meter *m);
+
 /* Opens statistics of these features, with or without the rows that all measures but the Frechet distances need. */
 dt_status meter_statistics(ctx *c, const meter *m, statistics *out, bool keep_rows);
 

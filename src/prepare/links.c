@@ -28,16 +28,13 @@ static void hash_part(struct sha256_ctx *hash, const char *text, char end)
 static void hash_listing(file_hash *out, const listing *l)
 {
     struct sha256_ctx hash;
-    uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&hash);
     for (int64_t i = 0; i < l->count; i++) {
         hash_part(&hash, listing_split_name[l->image[i].split], '/');
         hash_part(&hash, l->image[i].class_name, '\t');
         hash_part(&hash, l->image[i].path, '\n');
     }
-    sha256_digest(&hash, sizeof digest, digest);
-    base16_encode_update(out->hex, sizeof digest, digest);
-    out->hex[sizeof out->hex - 1] = '\0';
+    file_hash_finish(out, &hash);
 }
 
 static dt_status describe(char **text, const listing *l, const char *name, dt_error *err)
@@ -148,26 +145,8 @@ static dt_status make_folder(const listing *l, const char *text, const char *out
 /* The user's folder is not to be changed, so that nothing is made inside of it. */
 static dt_status check_outside(const listing *l, const char *output, dt_error *err)
 {
-    char parent[DT_PATH_MAX];
-    snprintf(parent, sizeof parent, "%s", output);
-    for (char *whole; strlen(parent) > 0;) {
-        if ((whole = realpath(parent, NULL))) {
-            size_t length = strlen(l->root);
-            bool inside = !strncmp(whole, l->root, length) && (whole[length] == '/' || !whole[length]);
-            free(whole);
-            return inside ? error_set(err, DT_ERR_CONFLICT, "output_dir %s lies in %s, which is not to be changed",
-                                      output, l->root)
-                          : DT_OK;
-        }
-        char *slash = strrchr(parent, '/'); /* a folder that is still to be made: look at the one around it */
-        if (!slash)
-            strcpy(parent, ".");
-        else if (slash == parent)
-            slash[1] = '\0';
-        else
-            *slash = '\0';
-    }
-    return DT_OK;
+    if (!file_is_inside(output, l->root)) return DT_OK;
+    return error_set(err, DT_ERR_CONFLICT, "output_dir %s lies in %s, which is not to be changed", output, l->root);
 }
 
 dt_status listing_link(const listing *l, const char *name, const char *output,

@@ -14,9 +14,15 @@ static int number_of(const char *name)
     return *end || number < 0 || number > INT_MAX ? -1 : (int)number;
 }
 
-/* The first that is there counts: mpirun may run inside of what srun gave, and either may run a script of torchrun's. srun's
- * SLURM_NTASKS is not among them, because a batch script has it too, which is one process. */
-launch launch_find(void)
+static const char *text_of(const char *name)
+{
+    const char *text = getenv(name);
+    return text ? text : "not set";
+}
+
+/* The first pair of which the count is there counts: mpirun may run inside of what srun gave, and either may run a script of
+ * torchrun's. srun's SLURM_NTASKS is not among them, because a batch script has it too, which is one process. */
+dt_status launch_find(launch *l, dt_error *err)
 {
     static const struct {
         const char *by, *index, *count;
@@ -25,10 +31,17 @@ launch launch_find(void)
                  {"mpirun", "PMI_RANK", "PMI_SIZE", true},
                  {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", true},
                  {"torchrun", "RANK", "WORLD_SIZE", false}};
+    *l = (launch){.count = 1};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const int index = number_of(known[i].index), count = number_of(known[i].count);
-        if (index < 0 || count < 1 || index >= count) continue;
-        return (launch){known[i].by, index, count, known[i].has_mpi};
+        if (!getenv(known[i].count) || (count == 1 && !getenv(known[i].index))) continue;
+        if (index < 0 || count < 1 || index >= count)
+            return error_set(err, DT_ERR_ARG,
+                             "%s is %s and %s is %s: a number of processes and which of them this is, from 0 on, "
+                             "expected; unset both, or give --ranks alone, for one process",
+                             known[i].count, text_of(known[i].count), known[i].index, text_of(known[i].index));
+        *l = (launch){known[i].by, index, count, known[i].has_mpi};
+        return DT_OK;
     }
-    return (launch){.count = 1};
+    return DT_OK;
 }

@@ -223,10 +223,10 @@ static dt_status load_mpi(rank_wire *wire, const launch *l, dt_error *err)
 
 dt_status ranks_open(rank_group **out, dt_error *err)
 {
-    const launch l = launch_find();
+    launch l;
     rank_wire wire;
     *out = NULL;
-    if (l.count == 1) return DT_OK;
+    if (launch_find(&l, err) != DT_OK || l.count == 1) return err->status;
     if ((l.has_mpi ? load_mpi(&wire, &l, err) : wire_tcp_open(&wire, &l, MEETING_SECONDS, err)) != DT_OK)
         return err->status;
     return ranks_open_over(out, &wire, err);

@@ -55,8 +55,10 @@ typedef struct report {
 
 extern const char report_style[]; /* the page's CSS */
 
-/* What a page begins with, this program's other ones too: up to the heading, in an open <header>. */
-void page_begin(html *out, const char *heading);
+/* A whole page: what `print` prints stands behind the heading, in a <header> that it ends. The status of `print`, DT_ERR_IO or
+ * DT_ERR_MEMORY. */
+dt_status page_write(const char *path, const char *heading,
+                     dt_status (*print)(html *out, const void *user, dt_error *err), const void *user, dt_error *err);
 
 /* verdict.c: what came out, in sentences made from the numbers. */
 void page_verdict(html *out, const report *r);

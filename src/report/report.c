@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "file/json_file.h"
 #include "file/names.h"
 #include "report/chart.h"
@@ -255,43 +254,24 @@ static dt_status write_sections(html *out, const report *r, dt_error *err)
     return status;
 }
 
-static dt_status write_page(html *out, const report *r, const char *title, dt_error *err)
+static dt_status write_all(html *out, const void *user, dt_error *err)
 {
-    const char *heading = *title ? title : "Diff-Tuning report";
-    page_begin(out, heading);
+    const report *r = user;
     write_origin(out, r);
     html_markup(out, "</header>\n");
-    const dt_status status = write_sections(out, r, err);
-    html_markup(out, "</main></body></html>\n");
-    return status;
-}
-
-static dt_status write_report(const char *output, const report *r, const char *title, dt_error *err)
-{
-    html page;
-    dt_status status = html_open(&page, err);
-    if (status == DT_OK) status = write_page(&page, r, title, err);
-    if (status == DT_OK) status = html_close(&page, err);
-    if (status == DT_OK) status = file_write_atomic(output, page.page.text, page.page.size, err);
-    html_free(&page);
-    return status;
+    return write_sections(out, r, err);
 }
 
 dt_status report_write(const char *output, const char *runs, const char *title, dt_error *err)
 {
     report r = {0};
-    text_c_numbers
-        numbers; /* those of SVG and CSS have a decimal point, whatever language the calling program speaks */
-    dt_status status = DT_OK;
-    if (!text_enter_c_numbers(&numbers)) status = error_set(err, DT_ERR_MEMORY, "report: not enough memory");
-    if (status == DT_OK) status = open_runs(&r, runs, err);
-    if (status == DT_OK) status = write_report(output, &r, title, err);
+    dt_status status = open_runs(&r, runs, err);
+    if (status == DT_OK) status = page_write(output, *title ? title : "Diff-Tuning report", write_all, &r, err);
     for (int64_t i = 0; i < r.count; i++) run_close(&r.runs[i].run);
     for (int64_t i = 0; i < r.chain_count; i++) report_chain_close(&r.chains[i]);
     for (int64_t i = 0; i < r.diagnosis_count; i++) json_decref(r.diagnoses[i].found);
     free(r.runs);
     free(r.chains);
     free(r.diagnoses);
-    text_leave_c_numbers(&numbers);
     return status;
 }

@@ -162,7 +162,7 @@ static void band_chart(html *out, const study_table *t, int data)
         double *x = plot_add(&p, t->arm.name[arm], colour, dashed, RUN_BANDS);
         if (!x) continue;
         for (int b = 0; b < RUN_BANDS; b++)
-            put_point(x, RUN_BANDS, b, (b + 0.5) * RUN_BAND_STEPS, band_change(t, arm, data, b));
+            put_point(x, RUN_BANDS, b, run_band_middle(b), band_change(t, arm, data, b));
         end_series(&p, x, RUN_BANDS, RUN_BANDS, true);
     }
     plot_write(out, &p);

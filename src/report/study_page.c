@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "file/file.h"
 #include "report/page.h"
 
@@ -87,9 +86,9 @@ static void write_notes(html *out)
         "<li>A dash is what was not measured.</li>\n</ul></section>\n");
 }
 
-static void write_all(html *out, const study_table *t)
+static dt_status write_all(html *out, const void *user, dt_error *err)
 {
-    page_begin(out, t->title);
+    const study_table *t = user;
     html_element(out, "<p class=\"quiet\">", t->tool, "</p></header>\n");
     write_summary(out, t);
     study_page_failures(out, t);
@@ -102,20 +101,10 @@ static void write_all(html *out, const study_table *t)
     html_element(out, "<section class=\"card\"><h2>Settings</h2><details><summary>recipe.yaml</summary><pre>",
                  t->settings, "</pre></details></section>\n");
     write_notes(out);
-    html_markup(out, "</main></body></html>\n");
+    return err->status;
 }
 
 dt_status study_page_write(const study_table *t, const char *path, dt_error *err)
 {
-    html page = {0};
-    text_c_numbers
-        numbers; /* those of SVG and CSS have a decimal point, whatever language the calling program speaks */
-    if (!text_enter_c_numbers(&numbers)) return error_set(err, DT_ERR_MEMORY, "%s: no memory to write it", path);
-    if (html_open(&page, err) == DT_OK) {
-        write_all(&page, t);
-        if (html_close(&page, err) == DT_OK) file_write_atomic(path, page.page.text, page.page.size, err);
-    }
-    html_free(&page);
-    text_leave_c_numbers(&numbers);
-    return err->status;
+    return page_write(path, t->title, write_all, t, err);
 }

@@ -198,6 +198,8 @@ dt_status checkpoint_save(training *r)
     folder_of(unfinished, r, "unfinished");
     if (make_fresh_folder(unfinished, err) != DT_OK) return err->status;
     save_files(r, unfinished);
+    if (err->status == DT_OK)
+        metrics_log_sync(&r->log.metrics, err); /* what is decided from it on the way is decided again */
     /* What bears this name already was found broken by checkpoint_resume. */
     if (err->status == DT_OK && file_exists(folder)) file_remove_tree(folder, err);
     if (err->status == DT_OK) file_rename(unfinished, folder, err);
@@ -326,9 +328,10 @@ int64_t checkpoint_disk_bytes(const training *r)
     const int64_t made = r->checkpointing_steps > 0 ? r->step_count / r->checkpointing_steps : 0;
     const int64_t kept = r->checkpoints_kept > 0 && made > r->checkpoints_kept ? r->checkpoints_kept : made;
     const int64_t results = r->s->save_model_as == DT_MODEL_SAFETENSORS ? 1 : 2;
+    const int64_t base = r->s->sd_unlocked ? params_count(t->model.base->params, true) * value : 0;
     const int64_t each = 2 * weights + (2 + t->set.power_count) * trained; /* weights, averages, two moments */
     int64_t bytes;
-    if (__builtin_mul_overflow(each, kept + 1, &bytes) || __builtin_add_overflow(bytes, results * model, &bytes))
+    if (__builtin_mul_overflow(each, kept + 1, &bytes) || __builtin_add_overflow(bytes, results * model + base, &bytes))
         return INT64_MAX;
     return bytes;
 }

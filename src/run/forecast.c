@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "data/need.h"
 #include "file/folder.h"
 #include "run/averages.h"
@@ -77,19 +78,13 @@ static double measuring_seconds(const training *r, double step_seconds, int64_t 
     return sum;
 }
 
-static void time_text(char text[32], double seconds)
-{
-    const long long whole = (long long)(seconds + 0.5);
-    snprintf(text, 32, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-}
-
 void forecast_tell(const training *r, const step_times *times, int64_t from)
 {
-    char stepping[32], measuring[32];
+    char stepping[TEXT_DURATION_MAX], measuring[TEXT_DURATION_MAX];
     bool guessed;
     const double step_seconds = times->seconds / (double)times->steps;
-    time_text(stepping, step_seconds * (double)(r->step_count - from));
-    time_text(measuring, measuring_seconds(r, step_seconds, from, &guessed));
+    text_duration(stepping, step_seconds * (double)(r->step_count - from));
+    text_duration(measuring, measuring_seconds(r, step_seconds, from, &guessed));
     trainer_log(&r->trainer,
                 "forecast: %.3g s a step; %lld steps take about %s, validation and samples on the way %s%s",
                 step_seconds, (long long)(r->step_count - from), stepping, measuring,

@@ -137,16 +137,17 @@ static void complete_last(training *r)
 }
 
 /* The run becomes as long as it is now, where that is wanted and reached. */
-static void end_when_converged(training *r)
+static bool end_when_converged(training *r)
 {
     bool converged;
     if (!r->s->stop_at_convergence || ctx_failed(context_of(r)) ||
         !due(r, r->measuring_steps[MEASUREMENT_CONVERGENCE]) || record_has_converged(&converged, r) != DT_OK ||
         !converged || r->trainer.step == r->step_count)
-        return;
+        return false;
     trainer_log(&r->trainer, "step %lld: samples obey their controls; the run ends here", (long long)r->trainer.step);
     r->step_count = r->trainer.step;
     complete_last(r);
+    return true;
 }
 
 /* Steps from where the trainer stands to the last one, with all that happens between steps. */
@@ -172,11 +173,12 @@ static dt_status make_steps(training *r)
         if (step_times_add(&times, seconds)) forecast_tell(r, &times, t->step);
         rate = rate > 0 ? 0.95 * rate + 0.05 * now : now;
         tell_progress(r, &step, rate);
-        if (due_or_last(r, r->logging_steps)) record_step(r, &step, rate);
+        const bool logged = due_or_last(r, r->logging_steps);
+        if (logged) record_step(r, &step, rate);
         if (due_or_last(r, r->average_steps)) averages_write(r);
         if (due_or_last(r, r->checkpointing_steps) && !ctx_failed(c)) checkpoint_save(r);
         if (measure_when_due(r) && times.known && t->step < r->step_count) forecast_tell(r, &times, t->step);
-        end_when_converged(r);
+        if (end_when_converged(r) && !logged) record_step(r, &step, rate);
     }
     return c->error.status;
 }
@@ -219,16 +221,16 @@ static dt_status follow(training *r)
 static dt_status tell_lost(training *r)
 {
     ctx *c = context_of(r);
-    char good[64] = "no checkpoint was made before";
+    char good[96] = "no checkpoint was made before, and the same command begins again";
     if (c->error.status != DT_ERR_IO || !c->ranks || c->ranks->lost < 0) return c->error.status;
     const int lost = c->ranks->lost, teller = lost == 0 ? 1 : 0;
     if (r->saved_step >= 0)
-        snprintf(good, sizeof good, "the checkpoint of step %lld is good", (long long)r->saved_step);
+        snprintf(good, sizeof good, "the checkpoint of step %lld is good, and the same command goes on from it",
+                 (long long)r->saved_step);
     error_clear(&c->error);
     if (c->ranks->index != teller) return error_set(&c->error, DT_ERR_IO, "%s", "");
-    return error_set(&c->error, DT_ERR_IO,
-                     "%s: rank %d of %d has ended before the run was done; %s, and the same command goes on from it",
-                     r->folder, lost, c->ranks->count, good);
+    return error_set(&c->error, DT_ERR_IO, "%s: rank %d of %d has ended before the run was done; %s", r->folder, lost,
+                     c->ranks->count, good);
 }
 
 /* ---- the whole ---- */

@@ -85,6 +85,11 @@ dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err)
     return err->status;
 }
 
+dt_status metrics_log_sync(const metrics_log *m, dt_error *err)
+{
+    return file_sync_data(m->fd) == 0 ? DT_OK : error_set_errno(err, "cannot write %s", m->path);
+}
+
 static bool says(const json_t *object, const char *key, const char *word)
 {
     const char *found = json_string_value(json_object_get(object, key));
@@ -96,7 +101,7 @@ dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, cons
 {
     file_map map;
     char mark[40];
-    const int marked = snprintf(mark, sizeof mark, "\"step\":%lld,", (long long)step);
+    const int marked = snprintf(mark, sizeof mark, "\"step\":%lld", (long long)step);
     *found = false;
     if (file_map_open(&map, m->path, err) != DT_OK) return err->status;
     const char *text = (const char *)map.data;

@@ -23,6 +23,9 @@ dt_status metrics_log_open(metrics_log *m, const char *path, int64_t last_step, 
  * DT_ERR_IO and leaves no part of the line (see file_append). */
 dt_status metrics_log_write(metrics_log *m, const json_t *object, dt_error *err);
 
+/* Makes what was written durable. */
+dt_status metrics_log_sync(const metrics_log *m, dt_error *err);
+
 /* *found: the file has a line of that step and kind, and of that "set" where `set` is not NULL. */
 dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, const char *kind, const char *set,
                            dt_error *err);

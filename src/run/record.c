@@ -196,8 +196,9 @@ dt_status record_convergence(training *r)
     image_close(&strip);
     if (ctx_failed(t->c)) return error_of(r)->status;
     const char *name = map_measure_name(k->measure);
-    trainer_log(t, "step %lld: samples and their controls (%s): %s %.4f +- %.4f over %lld", (long long)t->step,
-                annotator_name(k->annotator.kind), name, v.mean, v.error, (long long)k->count);
+    trainer_log(t, "step %lld: samples and their controls (%s): %s %.4f +- %.4f over %lld%s", (long long)t->step,
+                annotator_name(k->annotator.kind), name, v.mean, v.error, (long long)k->count,
+                t->validation.count ? "" : " of the training pictures (no validation_data)");
     snprintf(tag, sizeof tag, "convergence/%s", name);
     run_log_scalar(&r->log, tag, t->step, v.mean, error_of(r));
     return run_log_write(&r->log,

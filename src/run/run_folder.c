@@ -88,11 +88,11 @@ static bool is_initial(const char *name, const char *text)
 static const struct content {
     const char *key, *one, *other, *setting;
 } contents[] = {
-    {"data_sha256", "pictures", "other pictures or classes", "train_data"},
+    {"data_sha256", "pictures", "other pictures, captions, controls or classes", "train_data, default_prompt, control"},
     {"base_sha256", "a base model", "another base model", "pretrained_model"},
     {"bank_sha256", "a bank", "another bank", "bank"},
     {"controlnet_sha256", "a ControlNet", "another ControlNet", "controlnet_model"},
-    {"encoder_sha256", "a text encoder", "another text encoder", "pretrained_model"},
+    {"encoder_sha256", "a text encoder", "another text encoder", "text_encoder, tokenizer, pretrained_model"},
     {"control_maker", "control maps", "control maps of another maker", "control"},
     {"vae_sha256", "an autoencoder", "another autoencoder", "vae"},
 };

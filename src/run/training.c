@@ -27,9 +27,8 @@ dt_status training_open(training *r, ctx *c, const dt_settings *s, const dt_obse
                     .saved_step = -1};
     snprintf(r->folder, sizeof r->folder, "%s", s->output_dir);
     if (lock_early(r, c, &c->error) == DT_OK && trainer_open(&r->trainer, c, s, observer, kinds) == DT_OK &&
-        !rank_follows(c->ranks))
-        measures_open(&r->measures, &r->trainer, s, kinds);
-    if (c->error.status == DT_OK && s->convergence_steps > 0)
+        !rank_follows(c->ranks) && measures_open(&r->measures, &r->trainer, s, kinds) == DT_OK &&
+        s->convergence_steps > 0)
         convergence_open(&r->convergence, &r->measures, &r->trainer, s);
     return c->error.status;
 }

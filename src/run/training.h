@@ -26,7 +26,7 @@ typedef struct training {
     trainer trainer;
     measures measures;
     convergence convergence;
-    const dt_settings *s; /* read before the first step and after the last one */
+    const dt_settings *s; /* which stay as they are */
     char folder[DT_PATH_MAX];
     int64_t step_count;
     /* Every so many steps, and at the end; 0: never. */

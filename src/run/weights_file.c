@@ -50,7 +50,8 @@ static void note_all(weights_note *n, const training *r, const char *weights)
     note(n, ADAPTER_BASE, t->base.sha256);
     note(n, "difftune.bank_sha256", t->bank.sha256);
     note(n, "difftune.data_sha256", t->train.sha256);
-    note(n, "difftune.vae_sha256", t->codec.sha256);
+    note(n, MODEL_CODEC, t->codec.sha256);
+    if (t->told.encoder_sha256[0]) note(n, MODEL_ENCODER, t->told.encoder_sha256);
     note(n, "difftune.images", n->images);
     note(n, "difftune.bank_images", n->bank_images);
     note(n, "difftune.steps", n->step);

@@ -131,7 +131,7 @@ static bool read_real(double *value, const char *text)
     const bool vanished = *value == 0 && errno == ERANGE; /* "1e-999" */
     text_leave_c_numbers(&numbers);
     if (vanished) return false;
-    return !isspace((unsigned char)text[0]) && end != text && *end == '\0' && isfinite(*value);
+    return !isspace((unsigned char)text[0]) && !strpbrk(text, "xX") && end != text && *end == '\0' && isfinite(*value);
 }
 
 static bool read_int(int64_t *value, const char *text)
@@ -157,6 +157,12 @@ static bool in_range(const settings_key *key, double value)
     return value >= key->min && value <= key->max;
 }
 
+/* Limits are whole numbers that a double has exactly; the values between are not. */
+static bool is_whole_in_range(const settings_key *key, int64_t value)
+{
+    return value >= (int64_t)key->min && value <= (int64_t)key->max;
+}
+
 static bool is_word(const settings_key *key, int value)
 {
     int count = 0;
@@ -169,7 +175,7 @@ bool settings_in_range(const dt_settings *s, const settings_key *key)
     const void *member = (const char *)s + key->offset;
     switch (key->type) {
     case SETTINGS_TEXT: return memchr(member, 0, key->size) && text_is_printable(member);
-    case SETTINGS_INT: return in_range(key, (double)*(const int64_t *)member);
+    case SETTINGS_INT: return is_whole_in_range(key, *(const int64_t *)member);
     case SETTINGS_REAL: return in_range(key, *(const double *)member);
     case SETTINGS_BOOL: return true;
     case SETTINGS_ENUM: return is_word(key, *(const int *)member);
@@ -206,7 +212,7 @@ static bool assign(void *member, const settings_key *key, const char *text)
         memcpy(member, text, strlen(text));
         return true;
     case SETTINGS_INT:
-        if (!read_int(&integer, text) || !in_range(key, (double)integer)) return false;
+        if (!read_int(&integer, text) || !is_whole_in_range(key, integer)) return false;
         *(int64_t *)member = integer;
         return true;
     case SETTINGS_REAL:

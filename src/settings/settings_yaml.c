@@ -71,6 +71,14 @@ static bool is_no_value(const reader *r)
     return r->file.event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE && is_null_word(scalar(r));
 }
 
+/* Of these words `null` may be one: bank_labels null. */
+static bool is_word_of(const char *text, const settings_key *key)
+{
+    for (int i = 0; key->words && key->words[i]; i++)
+        if (!strcmp(key->words[i], text)) return true;
+    return false;
+}
+
 /* What follows the event at hand in the file. Marks count characters, not bytes; events come in the order of the file. */
 static const char *behind_event(reader *r)
 {
@@ -127,12 +135,23 @@ static const char *read_list(reader *r, const settings_key *key, char text[SETTI
     return r->err->status == DT_OK ? text : NULL;
 }
 
+/* The line end that a block (| or >) has behind its last line is no part of a value. */
+static void cut_block(reader *r)
+{
+    yaml_char_t *text = r->file.event.data.scalar.value;
+    const yaml_scalar_style_t style = r->file.event.data.scalar.style;
+    size_t length = strlen((char *)text);
+    if (style != YAML_LITERAL_SCALAR_STYLE && style != YAML_FOLDED_SCALAR_STYLE) return;
+    while (length > 0 && text[length - 1] == '\n') text[--length] = '\0';
+}
+
 /* The value at hand of a key; a list is put into `room`. NULL after a failure. */
 static const char *read_value(reader *r, const settings_key *key, size_t line, char room[SETTINGS_VALUE_MAX])
 {
     if (r->file.event.type == YAML_SEQUENCE_START_EVENT && takes_list(key)) return read_list(r, key, room);
     if (check_value(r, key, line) != DT_OK) return NULL;
-    return is_no_value(r) ? "" : scalar(r);
+    cut_block(r);
+    return is_no_value(r) && !is_word_of(scalar(r), key) ? "" : scalar(r);
 }
 
 /* ---- parts of a study ---- */
@@ -171,6 +190,8 @@ static dt_status read_pair(reader *r, dt_settings *s, settings_arm *arm, setting
     *twice = true;
     const part *p = study ? find_part(key->name) : NULL;
     if (p && r->file.event.type == YAML_MAPPING_START_EVENT) return p->read(r, study);
+    if (p && r->file.event.type == YAML_SEQUENCE_START_EVENT)
+        return refuse(r, line, "%s needs names with settings, as in {NAME: {KEY: VALUE}}", key->name);
     dt_error why = {0};
     const char *text = read_value(r, key, line, list);
     if (!text) return r->err->status;

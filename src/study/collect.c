@@ -53,23 +53,14 @@ static bool is_done(const experiment *e, const study_stage *stage)
     return json_object_get(e->stages, stage->name) != NULL;
 }
 
+/* Files and tables have the same names for measures. */
 static void take_result(study_row *row, const json_t *result)
 {
-    static const struct {
-        study_measure measure;
-        const char *key;
-    } keys[] = {{STUDY_FRECHET, "frechet_distance"},
-                {STUDY_KERNEL, "kernel_distance"},
-                {STUDY_KERNEL_STD, "kernel_distance_std"},
-                {STUDY_SPATIAL, "spatial_frechet_distance"},
-                {STUDY_SCORE, "inception_score"},
-                {STUDY_PRECISION, "precision"},
-                {STUDY_RECALL, "recall"},
-                {STUDY_COPIED, "copied"},
-                {STUDY_COPIED_HELD_OUT, "copied_held_out"},
-                {STUDY_NEAREST_RATIO, "nearest_ratio"}};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        row->value[keys[i].measure] = json_number_at(result, keys[i].key);
+    char name[RUN_NAME_MAX];
+    for (study_measure m = 0; m < STUDY_LOSS_BAND; m++) {
+        study_measure_name(name, m);
+        if (json_object_get(result, name)) row->value[m] = json_number_at(result, name);
+    }
 }
 
 /* Validation losses of a finished training, before its first step and after its last. */
@@ -167,14 +158,17 @@ static void clear_rows(study_table *t)
 }
 
 /* A run that has only begun, or that was damaged, is none yet: its arm says what is wrong when its turn comes. */
-static void read_runs(study_collection *s, const study_plan *plan, const char *folder)
+static dt_status read_runs(study_collection *s, const study_plan *plan, const char *folder, dt_error *err)
 {
-    for (int i = 0; i < plan->arm_count; i++) {
+    for (int i = 0; i < plan->arm_count && err->status == DT_OK; i++) {
         char path[DT_PATH_MAX];
         dt_error why = {0};
         file_join(path, folder, plan->arm[i].name);
-        if (!file_exists(path) || run_open(&s->runs[i], path, &why) != DT_OK) s->runs[i] = (run){0};
+        if (file_exists(path) && run_open(&s->runs[i], path, &why) == DT_OK) continue;
+        s->runs[i] = (run){0};
+        if (error_is_of_machine(&why)) *err = why;
     }
+    return err->status;
 }
 
 dt_status study_collect(study_collection *out, const settings_study *file, const study_grid *grid,
@@ -197,7 +191,10 @@ dt_status study_collect(study_collection *out, const settings_study *file, const
     }
     t->draws = plan->draws;
     clear_rows(t);
-    read_runs(out, plan, e->folder);
+    if (read_runs(out, plan, e->folder, err) != DT_OK) {
+        study_collection_close(out);
+        return err->status;
+    }
     for (int i = 0; i < plan->stage_count; i++) take_stage(out, grid, plan, e, &plan->stage[i]);
     return DT_OK;
 }

@@ -16,8 +16,12 @@ typedef struct experiment {
     json_t *results; /* name -> what was measured (run/eval_record.h) */
     json_t *failed;  /* name -> why */
     json_t *seconds; /* name -> how long it took, all calls together */
+    json_t *states;  /* path -> the state of pictures that were looked at in this call (file_tree_hash) */
     file_lock lock;
 } experiment;
+
+/* Whether the folder holds one, of which what is finished needs its inputs no more. */
+bool experiment_exists(const char *folder);
 
 /* Claims `folder`, or reads what is finished in it. DT_ERR_CONFLICT: it holds other things, or another
  * process is at work in it. On failure *e is closed. */
@@ -27,13 +31,14 @@ void experiment_close(experiment *e);
 /* Says which arms there are from now on, on disk. */
 dt_status experiment_set_arms(experiment *e, const settings_arms *arms, dt_error *err);
 
-/* *done: the stage is finished. DT_ERR_CONFLICT when it is and was made with other values of the keys that `verbs` use;
- * paths inside the folder count by their place in it, and a key that was not known then by its default. */
-dt_status experiment_check(bool *done, const experiment *e, const char *stage, unsigned verbs, const dt_settings *s,
+/* *done: the stage is finished. DT_ERR_CONFLICT when it is and was made with other values of the keys that the verb uses, or of
+ * pictures that are others now; paths inside the folder count by their place in it, and a key that was not known then by its
+ * default. */
+dt_status experiment_check(bool *done, experiment *e, const char *stage, settings_verb verb, const dt_settings *s,
                            dt_error *err);
 
-/* Marks the stage as finished with these settings, on disk; it has not failed then. */
-dt_status experiment_mark(experiment *e, const char *stage, unsigned verbs, const dt_settings *s, dt_error *err);
+/* Marks the stage as finished with these settings and the pictures as they are, on disk; it has not failed then. */
+dt_status experiment_mark(experiment *e, const char *stage, settings_verb verb, const dt_settings *s, dt_error *err);
 
 /* The stage is to be made again. */
 void experiment_forget(experiment *e, const char *stage);

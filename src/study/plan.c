@@ -145,10 +145,10 @@ static void shape_bank(dt_settings *s, const dt_settings *recipe)
 /* Whether a bank's path holds pictures: a bank that this program drew has a manifest, the place of one to be drawn is free. */
 static bool is_pictures(const char *bank)
 {
-    char path[DT_PATH_MAX], *colon;
+    char path[DT_PATH_MAX];
     dt_error why = {0};
     snprintf(path, sizeof path, "%s", bank);
-    if (!file_exists(path) && (colon = strrchr(path, ':'))) *colon = '\0';
+    file_cut_word(path);
     if (!bank[0] || !file_exists(path)) return false;
     if (!file_is_folder(path)) return true;
     file_join(path, bank, MANIFEST_FILE);
@@ -367,7 +367,7 @@ dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const set
     if (err->status == DT_OK) {
         add_shared_stages(plan, recipe);
         for (int i = 0; i < plan->arm_count; i++) add_arm_stages(plan, &plan->arm[i], draw);
-        add_report(plan, recipe);
+        if (!plan->study) add_report(plan, recipe);
     }
     for (int i = 0; i < plan->stage_count && err->status == DT_OK; i++)
         if (check_place(plan, &plan->stage[i], err) == DT_OK) check_settings(&plan->stage[i], err);
@@ -388,9 +388,11 @@ static bool is_made(const study_plan *plan, const study_stage *stage, const char
 static dt_status check_inputs(const study_plan *plan, const study_stage *stage, dt_error *err)
 {
     for (settings_paths in = settings_paths_of(&stage->s, stage->verb); settings_paths_next(&in);)
-        if (!settings_paths_writes(&in) && !file_exists(in.path) && !is_made(plan, stage, in.path))
-            return error_set(err, DT_ERR_IO, "arm %s: %s %s: no such file or folder", stage->arm->name, in.key->name,
-                             in.path);
+        if (!settings_paths_writes(&in) && !file_exists(in.path) && !is_made(plan, stage, in.path)) {
+            dt_error why = {0};
+            settings_path_missing(&in, &why);
+            return error_set(err, why.status, "arm %s: %s", stage->arm->name, why.message);
+        }
     const char *bank = stage->s.bank;
     if (stage->kind == STUDY_BANK && !file_exists(bank) && !file_is_named_below(bank, stage->arm->s.output_dir))
         return error_set(err, DT_ERR_IO,

@@ -56,7 +56,8 @@ typedef struct study_plan {
     study_arm *arm; /* in the order of the recipe */
     int arm_count;
     int way_count;
-    bool study, draws;  /* draws: an arm does */
+    bool study; /* what fails does not stop the rest, and results and times are kept; it has a page of its own */
+    bool draws; /* an arm does */
     study_stage *stage; /* in the order in which they are done: what can fail for a missing file comes first */
     int stage_count;
 } study_plan;

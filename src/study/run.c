@@ -3,6 +3,7 @@
 #include "file/names.h"
 #include "file/path.h"
 #include "study/runner.h"
+#include "study/unused.h"
 
 static dt_status read_arms(settings_arms *arms, const dt_settings *recipe, dt_error *err)
 {
@@ -16,14 +17,6 @@ static dt_status save_recipe(const dt_settings *recipe, const settings_arms *arm
     if (recipe->arms[0]) parts.arms = *arms;
     file_join(path, recipe->output_dir, RECIPE_FILE);
     return settings_save_with(recipe, &parts, path, err);
-}
-
-/* What is finished needs its inputs no more. */
-static bool is_begun(const dt_settings *recipe)
-{
-    char path[DT_PATH_MAX];
-    file_join(path, recipe->output_dir, EXPERIMENT_FILE);
-    return file_exists(path);
 }
 
 /* Nothing is written before it is known that every finished stage is one of this plan. */
@@ -48,9 +41,11 @@ dt_status dt_run(dt_context *c, const dt_settings *s, const dt_observer *observe
     observer = api_observer(observer);
     if (api_enter(c, s, SETTINGS_RUN, observer) != DT_OK) return api_leave(c);
     if (read_arms(&arms, s, &c->error) == DT_OK && study_plan_open(&plan, s, &arms, NULL, &c->error) == DT_OK &&
-        (is_begun(s) || study_plan_check_inputs(&plan, &c->error) == DT_OK) &&
-        study_plan_check_bases(&plan, &c->error) == DT_OK)
+        (experiment_exists(s->output_dir) || study_plan_check_inputs(&plan, &c->error) == DT_OK) &&
+        study_plan_check_bases(&plan, &c->error) == DT_OK) {
+        study_tell_unused(&plan, s, &arms, observer);
         run_plan(c, s, &arms, &plan, observer);
+    }
     study_plan_close(&plan);
     settings_arms_free(&arms);
     return api_leave(c);

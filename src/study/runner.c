@@ -31,7 +31,7 @@ static dt_status keep_distance(runner *r, const study_stage *stage, const dt_eva
 {
     dt_error *err = &r->c->error;
     if (stage->way == 0 && log_distance(r, stage, result) != DT_OK) return err->status;
-    if (!r->study) return DT_OK;
+    if (!r->plan->study) return DT_OK;
     return experiment_keep_result(r->experiment, stage->name, eval_record(result, stage->s.max_train_steps), err);
 }
 
@@ -68,7 +68,7 @@ static dt_status run_stage(runner *r, const study_stage *stage)
     const double started_s = clock_s();
     const bool made_each_time = stage->kind == STUDY_REPORT;
     call_verb(r, stage);
-    if (r->study) note(r, stage, clock_s() - started_s);
+    if (r->plan->study) note(r, stage, clock_s() - started_s);
     if (r->c->error.status != DT_OK || made_each_time) return r->c->error.status;
     return experiment_mark(r->experiment, stage->name, stage->verb, &stage->s, &r->c->error);
 }
@@ -85,7 +85,7 @@ static void tell(const runner *r, const study_stage *stage, const char *how)
 static void pass_over(runner *r, const study_stage *stage)
 {
     dt_error *err = &r->c->error;
-    if (!r->study || err->status == DT_ERR_INTERRUPTED) return;
+    if (!r->plan->study || err->status == DT_ERR_INTERRUPTED) return;
     say(r->observer->log, r->observer->user, "stage %s failed: %s", stage->name, err->message);
     if (r->failures++ == 0) r->first_failure = *err;
     r->failed[runner_number(r, stage)] = true;
@@ -105,7 +105,6 @@ dt_status runner_run(runner *r)
     const dt_error *err = &r->c->error;
     for (int i = 0; i < r->plan->stage_count && err->status == DT_OK; i++) {
         const study_stage *stage = &r->plan->stage[i];
-        if (r->study && stage->kind == STUDY_REPORT) break; /* it has a page of its own */
         r->failed[i] = !r->done[i] && lacks_a_need(r, stage);
         tell(r, stage, r->done[i] ? ", finished before" : r->failed[i] ? ", left out for what failed before it" : "");
         if (r->done[i] || r->failed[i]) continue;
@@ -114,6 +113,18 @@ dt_status runner_run(runner *r)
         if (r->after && err->status == DT_OK) r->after(r->after_user, stage);
     }
     return err->status;
+}
+
+/* A run whose folder is gone is made again: its curves were there alone. */
+static void forget_missing_run(runner *r, const study_stage *stage)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, stage->s.output_dir, RUN_FILE);
+    if (stage->verb != SETTINGS_TRAIN || file_exists(path)) return;
+    say(r->observer->log, r->observer->user, "stage %s: %s is not there any more; the run is made again", stage->name,
+        path);
+    experiment_forget(r->experiment, stage->name);
+    r->done[runner_number(r, stage)] = false;
 }
 
 dt_status runner_open(runner *r)
@@ -125,6 +136,7 @@ dt_status runner_open(runner *r)
     for (int i = 0; i < r->plan->stage_count && err->status == DT_OK; i++) {
         const study_stage *stage = &r->plan->stage[i];
         experiment_check(&r->done[i], r->experiment, stage->name, stage->verb, &stage->s, err);
+        if (err->status == DT_OK && r->done[i]) forget_missing_run(r, stage);
     }
     if (err->status != DT_OK) runner_close(r);
     return err->status;

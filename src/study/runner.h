@@ -11,7 +11,6 @@ typedef struct runner {
     const dt_observer *observer;
     const study_plan *plan;
     experiment *experiment;
-    bool study; /* what fails does not stop the rest; measures and times are kept in experiment.json */
     /* Of each stage. One that failed, or whose needs did, is not tried again in this call. */
     bool *done, *failed;
     dt_error first_failure; /* of a study */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/settings_unused.h"
 #include "base/clock.h"
 #include "base/say.h"
 #include "file/file.h"
@@ -12,6 +13,7 @@
 #include "file/names.h"
 #include "study/collect.h"
 #include "study/runner.h"
+#include "study/unused.h"
 
 typedef struct study {
     ctx *c;
@@ -184,7 +186,6 @@ static dt_status run_plan(study *y)
                          .observer = y->observer,
                          .plan = &y->plan,
                          .experiment = &y->experiment,
-                         .study = true,
                          .after = after_stage,
                          .after_user = y};
     if (runner_open(&y->runner) == DT_OK) {
@@ -207,6 +208,9 @@ static void tell_size(const study *y)
     if (y->plan.draws) snprintf(ways, sizeof ways, ", each drawn from in %d ways", y->plan.way_count);
     say(y->observer->log, y->observer->user, "%d arms on %d data sets with %d seeds: %d trainings%s",
         y->grid.arms.count, data ? data : 1, seeds ? seeds : 1, y->plan.arm_count, ways);
+    if (seeds && settings_is_given(y->s, settings_find("seed")))
+        say(y->observer->log, y->observer->user, "seed %lld is no training's: the study has seeds of its own",
+            (long long)y->s->seed);
 }
 
 dt_status dt_study(dt_context *c, const dt_settings *s, const dt_observer *observer)
@@ -217,8 +221,10 @@ dt_status dt_study(dt_context *c, const dt_settings *s, const dt_observer *obser
     if (s->arms[0]) settings_study_load(&y.file, s->arms, err);
     if (err->status == DT_OK && study_grid_open(&y.grid, &y.file, err) == DT_OK &&
         study_plan_open(&y.plan, s, &y.grid.cases, &y.file.draw, err) == DT_OK &&
-        study_plan_check_inputs(&y.plan, err) == DT_OK && study_plan_check_bases(&y.plan, err) == DT_OK) {
+        (experiment_exists(s->output_dir) || study_plan_check_inputs(&y.plan, err) == DT_OK) &&
+        study_plan_check_bases(&y.plan, err) == DT_OK) {
         tell_size(&y);
+        study_tell_unused(&y.plan, s, &y.grid.cases, y.observer);
         run_plan(&y);
     }
     study_plan_close(&y.plan);

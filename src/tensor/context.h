@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "tensor/engine.h"
 
 struct tensor;
@@ -38,7 +39,9 @@ struct dt_context {
     double ask_every; /* seconds between two questions at the least */
     int gemm_flags;   /* 0, or GEMM_BF16: the precision of matrix products */
     int threads;
-    struct rank_group *ranks; /* that make the call together (rank/rank.h); NULL: this process alone */
+    int calls;                    /* public calls that are at work, one within another */
+    text_c_numbers plain_numbers; /* of the first of them, while it works */
+    struct rank_group *ranks;     /* that make the call together (rank/rank.h); NULL: this process alone */
 };
 typedef struct dt_context ctx;
 

@@ -2,11 +2,15 @@
 #include "train/trainer.h"
 
 #include <fnmatch.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "data/bank.h"
 #include "data/duplicates.h"
 #include "data/watch.h"
 #include "diffusion/sampler.h"
+#include "file/names.h"
+#include "file/path.h"
 #include "rank/rank.h"
 
 /* What is needed while a trainer is being opened. */
@@ -37,10 +41,7 @@ static dt_status open_codec_of_new(opening *o)
     t->codec = codec_of_pixels(s->in_channels);
     t->resolution = s->resolution;
     if (s->vae[0] && codec_open(o->c, &t->codec, s->vae) != DT_OK) return o->c->error.status;
-    if (t->resolution % t->codec.factor)
-        error_set(&o->c->error, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
-                  (long long)t->resolution, (long long)t->codec.factor, s->vae);
-    return o->c->error.status;
+    return codec_check_resolution(&t->codec, t->resolution, s->vae, &o->c->error);
 }
 
 /* A model's file states its input size; the pictures are larger by the codec's factor. */
@@ -174,6 +175,36 @@ static dt_status open_data(opening *o)
     return pretrains(o) ? DT_OK : told_finish(&t->told, (examples *[]){&t->train, &t->validation}, 2);
 }
 
+static const char *text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* Controls of a bank that was drawn are an annotator's maps; those of the pictures must be the same kind of maps. */
+static dt_status check_controls_of_bank(opening *o)
+{
+    trainer *t = o->t;
+    const dt_settings *s = o->s;
+    char path[DT_PATH_MAX], made[DT_PATH_MAX];
+    file_join(path, s->bank, MANIFEST_FILE);
+    if (!t->told.has_controls || !file_exists(path)) return o->c->error.status;
+    json_t *manifest = bank_manifest_read(s->bank, &o->c->error);
+    const json_t *drawing = json_object_get(manifest, "drawing");
+    annotator_identity(made, text_at(drawing, "control"), text_at(drawing, "control_settings"),
+                       text_at(drawing, "control_weights"));
+    json_decref(manifest);
+    if (!manifest) return o->c->error.status;
+    if (!t->told.maker_identity[0])
+        trainer_log(t, "bank %s: its controls are maps of %s; those of the pictures are read", s->bank, made);
+    else if (strcmp(made, t->told.maker_identity) != 0)
+        error_set(&o->c->error, DT_ERR_CONFLICT,
+                  "%s: the controls of this bank are maps of %s, those of the pictures of %s (control, "
+                  "annotator_weights)",
+                  s->bank, made, t->told.maker_identity);
+    return o->c->error.status;
+}
+
 /* A bank that is not trained on is read only to measure on it what is forgotten. */
 static dt_status open_bank(opening *o)
 {
@@ -181,7 +212,9 @@ static dt_status open_bank(opening *o)
     const dt_settings *s = o->s;
     const examples_options k = options_of(o);
     if (!s->bank[0]) return DT_OK;
-    if (bank_open(o->c, &t->bank, s->bank, &t->model, t->base.sha256, &k) != DT_OK) return o->c->error.status;
+    if (bank_open(o->c, &t->bank, s->bank, &t->model, t->base.sha256, &k) != DT_OK ||
+        check_controls_of_bank(o) != DT_OK)
+        return o->c->error.status;
     trainer_log(t, "bank %s: %lld images", s->bank, (long long)t->bank.count);
     if (s->method == DT_METHOD_DIFF_TUNING && !difftuning_uses_bank(&t->method))
         trainer_log(t, "bank %s: nothing is trained on it; it is only measured on", s->bank);

@@ -76,8 +76,7 @@ static dt_status open_maker(told_data *d, control_maker *maker, const dt_setting
         return d->c->error.status;
     }
     if (annotator_open(d->c, a, kind, s->annotator_weights) != DT_OK) return d->c->error.status;
-    snprintf(d->maker_identity, sizeof d->maker_identity, "%s (%s), weights %s", annotator_name(kind), a->settings,
-             a->sha256[0] ? a->sha256 : "none");
+    annotator_identity(d->maker_identity, annotator_name(kind), a->settings, a->sha256);
     *maker = (control_maker){.identity = d->maker_identity, .channels = a->channels, .user = a, .make = make_map};
     return DT_OK;
 }

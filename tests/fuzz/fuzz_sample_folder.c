@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                        .size = SIDE,
                        .saved = 1,
                        .text = "text",
-                       .feature = "feature"};
+                       .feature = "feature",
+                       .feature_dim = WIDTH};
     fuzz_bytes rest = {data, size};
     ctx *c = fuzz_context();
     const fuzz_bytes text = fuzz_part(&rest), rows = fuzz_part(&rest);
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_put("samples/samples.txt", text.size ? text : fuzz_text("text, features feature"));
     fuzz_put("samples/features.f32", rows);
     fuzz_put("samples/images/000000.png", rest);
-    if (sample_folder_open(&f, WIDTH, &c->error) == DT_OK) {
+    if (sample_folder_open(&f, &c->error) == DT_OK) {
         assert(f.done <= 1 && f.rows.count <= (int64_t)(rows.size / (WIDTH * sizeof(float))));
         read_back(c, &f);
         sample_folder_close(&f);

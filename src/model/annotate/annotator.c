@@ -1,5 +1,6 @@
 #include "model/annotate/annotator.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "container/tensor_open.h"
@@ -40,6 +41,21 @@ static const kind_row kinds[ANNOTATOR_KINDS] = {
 const char *annotator_name(annotator_kind kind)
 {
     return kinds[kind].name;
+}
+
+void annotator_identity(char text[DT_PATH_MAX], const char *name, const char *settings, const char *sha256)
+{
+    snprintf(text, DT_PATH_MAX, "%.64s (%.512s), weights %.64s", name, settings, sha256[0] ? sha256 : "none");
+}
+
+void annotator_names(char names[DT_TEXT_MAX])
+{
+    int used = 0;
+    names[0] = '\0';
+    for (annotator_kind kind = 0; kind < ANNOTATOR_KINDS; kind++)
+        if (annotator_name(kind))
+            used +=
+                snprintf(names + used, (size_t)(DT_TEXT_MAX - used), "%s%s", used ? ", " : "", annotator_name(kind));
 }
 
 annotator_kind annotator_named(const char *name)

@@ -33,6 +33,12 @@ typedef struct annotator {
 /* "canny", "hed" and so on, as settings and messages name them; NULL for a kind that is not built. */
 const char *annotator_name(annotator_kind kind);
 
+/* The names of all that are built, with commas between. */
+void annotator_names(char names[DT_TEXT_MAX]);
+
+/* What maps of an annotator are known by: its name, its settings and the hash of its weights (empty: it has none). */
+void annotator_identity(char text[DT_PATH_MAX], const char *name, const char *settings, const char *sha256);
+
 /* The kind of that name; ANNOTATOR_KINDS for none. */
 annotator_kind annotator_named(const char *name);
 

@@ -7,6 +7,7 @@
 #include "container/tensor_open.h"
 #include "file/folder.h"
 #include "file/json_file.h"
+#include "model/file/of_run.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */
 #define KL_SCALE 0.18215                    /* of Stable Diffusion 1.x: one over the latents' standard deviation */
@@ -19,6 +20,36 @@ typedef struct kl_config {
     int64_t groups;
     double scale;
 } kl_config;
+
+/* Whether the value is none, or as this network has it. */
+static bool is_usual(const json_t *value, const char *usual)
+{
+    const char *word = json_string_value(value);
+    if (!value || json_is_null(value)) return true;
+    if (word) return !strcmp(word, usual);
+    if (json_is_boolean(value)) return !strcmp(usual, json_is_true(value) ? "true" : "false");
+    return json_is_number(value) && json_number_value(value) == 0 && !strcmp(usual, "0");
+}
+
+/* Of what other networks of this name have. */
+static dt_status refuse_unusual(const json_t *config, const char *path, dt_error *err)
+{
+    static const char *const usual[][2] = {
+        {"act_fn", "silu"},
+        {"shift_factor", "0"},
+        {"latents_mean", "null"},
+        {"latents_std", "null"},
+        {"use_quant_conv", "true"},
+        {"use_post_quant_conv", "true"},
+        {"mid_block_add_attention", "true"},
+    };
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (!is_usual(json_object_get(config, usual[i][0]), usual[i][1]))
+            return error_set(err, DT_ERR_UNSUPPORTED,
+                             "%s: %s %s expected, as Stable Diffusion 1.x has it, found another", path, usual[i][0],
+                             usual[i][1]);
+    return err->status;
+}
 
 static dt_status read_config(kl_config *out, const char *folder, dt_error *err)
 {
@@ -36,6 +67,8 @@ static dt_status read_config(kl_config *out, const char *folder, dt_error *err)
         error_set(err, DT_ERR_FORMAT, "%s: norm_num_groups: a whole number above 0 expected", path);
     else if (!(out->scale >= 1e-6 && out->scale <= 1e6)) /* as a float and its inverse too */
         error_set(err, DT_ERR_FORMAT, "%s: scaling_factor: a number from 1e-6 to 1e6 expected", path);
+    else
+        refuse_unusual(config, path, err);
     json_decref(config);
     return err->status;
 }
@@ -223,7 +256,7 @@ dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, 
 
 bool codec_is_another(const codec *k, const json_t *metadata)
 {
-    const char *sha256 = json_string_value(json_object_get(metadata, "difftune.vae_sha256"));
+    const char *sha256 = json_string_value(json_object_get(metadata, MODEL_CODEC));
     return sha256 && sha256[0] && strcmp(sha256, k->sha256) != 0;
 }
 
@@ -364,6 +397,13 @@ dt_status codec_encode(ctx *c, const codec *k, float *moments, const float *x, i
     }
     ctx_set_precision(c, precision);
     return c->error.status;
+}
+
+dt_status codec_check_resolution(const codec *k, int64_t resolution, const char *path, dt_error *err)
+{
+    if (resolution % k->factor == 0) return DT_OK;
+    return error_set(err, DT_ERR_ARG, "resolution %lld is not divisible by %lld, the factor of %s",
+                     (long long)resolution, (long long)k->factor, path);
 }
 
 void codec_latent(float *z, const codec *k, const float *moments, const float *noise, int64_t count)

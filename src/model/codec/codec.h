@@ -46,6 +46,9 @@ dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, 
 /* Whether a model file's metadata (may be NULL) say that it was trained on latents of another codec. */
 bool codec_is_another(const codec *k, const json_t *metadata);
 
+/* DT_ERR_ARG naming the codec `path` where pictures of this size have no latents. */
+dt_status codec_check_resolution(const codec *k, int64_t resolution, const char *path, dt_error *err);
+
 /* Channels of the pictures. */
 static inline int64_t codec_picture_channels(const codec *k)
 {

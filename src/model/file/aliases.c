@@ -79,18 +79,9 @@ static void join(alias_view *v, const tensor_entry *first, int parts, const tens
     dims[0] *= parts;
     for (int i = 0; i < parts && v->err->status == DT_OK; i++)
         tensor_read_finite(values + i * first->count, part[i], v->err);
-    e->dtype = SAFETENSORS_F32;
     e->dims = dims;
-    e->strides = NULL;
-    e->seal = NULL;
     e->count = parts * first->count;
-    e->data = values;
-    e->bytes = e->count * (int64_t)sizeof *values;
-}
-
-static bool same_shape(const tensor_entry *a, const tensor_entry *b)
-{
-    return a->dim_count == b->dim_count && !memcmp(a->dims, b->dims, (size_t)a->dim_count * sizeof a->dims[0]);
+    tensor_take_values(e, values);
 }
 
 /* Part 1 is met first; the others, the next names, have its shape. */
@@ -102,7 +93,7 @@ static void join_parts(alias_view *v, const tensor_entry *first, int parts, int 
         alias_at(name, other, v->table, i + k);
         part[k] = tensor_file_find(v->f, name);
         if (!part[k]) alias_refuse(v, name, "is missing");
-        if (part[k] && !same_shape(first, part[k]))
+        if (part[k] && !tensor_same_shape(first, part[k]))
             error_set(v->err, DT_ERR_SHAPE, "%s: tensor %s has another shape than %s", v->f->path, name, first->name);
         if (v->err->status != DT_OK) return;
     }
@@ -114,7 +105,7 @@ static void join_parts(alias_view *v, const tensor_entry *first, int parts, int 
 
 static bool same_bytes(const tensor_entry *a, const tensor_entry *b)
 {
-    if (a->dtype != b->dtype || !same_shape(a, b) || a->strides || b->strides) return false;
+    if (a->dtype != b->dtype || !tensor_same_shape(a, b) || a->strides || b->strides) return false;
     return a->data == b->data || !memcmp(a->data, b->data, (size_t)a->bytes);
 }
 

@@ -13,7 +13,8 @@ static const struct {
     bool of_identity;
 } texts[] = {{"method", "difftune.method", false},
              {"base_sha256", "difftune.base_sha256", false},
-             {"vae_sha256", "difftune.vae_sha256", true},
+             {"vae_sha256", MODEL_CODEC, true},
+             {"encoder_sha256", MODEL_ENCODER, true},
              {"adapter", "difftune.adapter", true},
              {"adaptformer_scale", "difftune.adapter_scale", true}};
 

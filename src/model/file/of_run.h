@@ -5,8 +5,11 @@
 
 #include "container/tensor_file.h"
 
-/* Metadata: the names of the classes, a JSON list in the order of the label table. */
+/* Metadata: the names of the classes, a JSON list in the order of the label table; the hashes of the latent codec and of the text
+ * encoder that it was trained with. */
 #define MODEL_CLASSES "difftune.classes"
+#define MODEL_CODEC   "difftune.vae_sha256"
+#define MODEL_ENCODER "difftune.encoder_sha256"
 
 /* Adds to the metadata of an open file in RUN/checkpoints/NAME/ what RUN/run.json says and the file does not, under the keys of a run's
  * result. Of other files nothing is done. */

@@ -107,6 +107,10 @@ static dt_status read_shape(clip_text *k, int64_t *inner, const tensor_file *f, 
             "%s: a text encoder expected, found %lld ids, %lld positions, widths %lld and %lld, %lld layers", f->path,
             (long long)k->vocabulary, (long long)k->tokens, (long long)k->width, (long long)*inner,
             (long long)k->layers);
+    if (k->config.layers && k->config.layers != k->layers)
+        return error_set(err, DT_ERR_UNSUPPORTED,
+                         "%s: its config.json has num_hidden_layers %lld, the file %lld layers: all are used", f->path,
+                         (long long)k->config.layers, (long long)k->layers);
     if (!k->config.heads) k->config.heads = k->width < 64 ? 1 : k->width / 64;
     if (k->width % k->config.heads || k->width / k->config.heads > ATTENTION_WIDTH_MAX)
         return error_set(err, DT_ERR_SHAPE, "%s: width %lld cannot be shared by %lld heads", f->path,

@@ -15,6 +15,7 @@ typedef enum clip_activation { CLIP_QUICK_GELU, CLIP_GELU } clip_activation;
 typedef struct clip_config {
     int64_t heads; /* 0: one for each 64 of the width */
     clip_activation activation;
+    int64_t layers; /* that the file must have; 0: those that it has */
     double epsilon; /* of the norms */
 } clip_config;
 

@@ -47,10 +47,12 @@ static dt_status read_config(clip_config *out, const char *folder, dt_error *err
     json_t *config = json_file_read(path, err);
     if (!config) return err->status;
     const json_t *heads = json_object_get(config, "num_attention_heads"),
+                 *layers = json_object_get(config, "num_hidden_layers"),
                  *epsilon = json_object_get(config, "layer_norm_eps");
     const char *activation = json_string_value(json_object_get(config, "hidden_act"));
     const bool exact = activation && !strcmp(activation, "gelu");
     if (heads) out->heads = json_integer_value(heads);
+    if (layers) out->layers = json_integer_value(layers);
     if (epsilon) out->epsilon = json_number_value(epsilon);
     if (exact) out->activation = CLIP_GELU;
     if (json_integer_value(json_object_get(config, "hidden_size")) == 1024 && exact)

@@ -5,6 +5,7 @@
 
 #include <zlib.h>
 
+#include "file/content.h"
 #include "file/json_file.h"
 #include "model/sd/tokenizer.h"
 
@@ -236,6 +237,7 @@ static dt_status finish(reading *r, tokenizer *t)
 static const char *read_text(const reading *r)
 {
     ctx *c = r->c;
+    if (file_check_content(r->path, &c->error) != DT_OK) return NULL; /* of a pipe one would wait for ever */
     gzFile file = gzopen(r->path, "rbe");
     if (!file) {
         error_set_errno(&c->error, "%s: cannot be opened", r->path);
