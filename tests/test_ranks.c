@@ -519,6 +519,18 @@ static int evaluate(rank_group *g, void *user)
     return (int)rank_call(g, dt_eval_quietly, user, NULL);
 }
 
+static dt_status describe(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    char *json;
+    (void)observer;
+    return dt_inspect(c, s->pretrained_model, &json);
+}
+
+static int inspect(rank_group *g, void *user)
+{
+    return (int)rank_call(g, describe, user, NULL);
+}
+
 static void what_one_process_makes_is_refused(void **state)
 {
     (void)state;
@@ -530,6 +542,8 @@ static void what_one_process_makes_is_refused(void **state)
     rank_run(2, evaluate, &s, code);
     assert_int_equal(code[0], code[1]);
     assert_true(code[0] == DT_ERR_UNSUPPORTED || code[0] == DT_ERR_ARG);
+    rank_run(2, inspect, &s, code);
+    assert_all_end_with(2, DT_ERR_UNSUPPORTED);
 }
 
 /* ---- samples ---- */

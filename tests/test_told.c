@@ -219,7 +219,8 @@ static void prompts_and_maps_are_made_once(void **state)
     assert_same_bits(fixture_result("second"), fixture_result("first"));
     put_text(path_of("told", 3, "txt"), "an edited caption");
     assert_int_equal(run(&s, -1), DT_ERR_CONFLICT); /* it is another data set */
-    assert_says(fixture_message, "a run with other pictures, captions, controls or classes than this call's (train_data");
+    assert_says(fixture_message,
+                "a run with other pictures, captions, controls or classes than this call's (train_data");
     assert_int_equal(encoder.encoded, 1);
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("third"));
     run_to_the_end(&s);

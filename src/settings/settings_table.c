@@ -103,7 +103,7 @@ const char *const settings_method_names[] = {"Diff-Tuning", "plain fine-tuning",
 const settings_key settings_keys[] = {
     INT(machine, threads, "0", 0, CPUS_MOST, COMPUTES, SPEED, 0, "threads to use; 0: OMP_NUM_THREADS, or what the machine or container gives"),
     ENUM(machine, device, "cpu", device_words, COMPUTES, RESULT, TRAIN, "where the networks run; cuda: an NVIDIA GPU"),
-    ENUM(machine, ranks, "auto", ranks_words, COMPUTES, SPEED, 0, "auto: processes of mpirun, srun or torchrun make one call; alone: each its own"),
+    ENUM(machine, ranks, "auto", ranks_words, COMPUTES | DATA | CONVERT | INSPECT | REPORT, SPEED, 0, "auto: processes of mpirun, srun or torchrun make one call; alone: each its own"),
     ENUM(machine, isa, "auto", isa_words, COMPUTES, RESULT, TRAIN, "highest instruction set used"),
     ENUM(machine, mixed_precision, "no", precision_words, USES_MODEL, RESULT, TRAIN, "bf16: products in bf16, weights in f32"),
     INT(machine, seed, "0", 0, SEED_MAX, DRAWS | EVAL | IDEAL | DIAGNOSE, RESULT, TRAIN, "of all random numbers"),

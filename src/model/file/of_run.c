@@ -11,12 +11,9 @@
 static const struct {
     const char *key, *metadata;
     bool of_identity;
-} texts[] = {{"method", "difftune.method", false},
-             {"base_sha256", "difftune.base_sha256", false},
-             {"vae_sha256", MODEL_CODEC, true},
-             {"encoder_sha256", MODEL_ENCODER, true},
-             {"adapter", "difftune.adapter", true},
-             {"adaptformer_scale", "difftune.adapter_scale", true}};
+} texts[] = {{"method", "difftune.method", false},  {"base_sha256", "difftune.base_sha256", false},
+             {"vae_sha256", MODEL_CODEC, true},     {"encoder_sha256", MODEL_ENCODER, true},
+             {"adapter", "difftune.adapter", true}, {"adaptformer_scale", "difftune.adapter_scale", true}};
 
 /* Cuts the last name off a path; false where it has no folder. */
 static bool go_up(char path[DT_PATH_MAX])
