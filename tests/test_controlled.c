@@ -324,7 +324,7 @@ static void samples_are_told_controls_in_turn(void **state)
     (void)state;
     static uint8_t few[3 * FIXTURE_SIZE * FIXTURE_SIZE], all[sizeof few];
     dt_settings s = controlled_settings("all-in-turn", 20);
-    s.num_samples = 2 * FIXTURE_CLASSES * 4;
+    s.num_samples = 5;
     fixture_must(dt_sample, &s);
     s = controlled_settings("few-in-turn", 20);
     s.num_samples = 2;
