@@ -408,7 +408,7 @@ static void hidden_folders_other_files_and_loose_images_are_listed(void **state)
     assert_skipped(&d, ".git", "hidden");
     assert_skipped(&d, "cat/.thumbs", "hidden");
     assert_skipped(&d, "cat/1.txt", "a caption");
-    assert_skipped(&d, "metadata.csv", "a list of captions");
+    assert_skipped(&d, "metadata.csv", "a list, whose captions are not used");
     assert_skipped(&d, "cover.jpg", "not inside a class folder");
     assert_skipped(&d, "cat/dead.png", "link to nothing");
     assert_skipped(&d, "cat/loop", "link back");
