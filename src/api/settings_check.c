@@ -217,6 +217,12 @@ static void check_convert(const dt_settings *s, dt_error *err)
     RULE(alone && s->original_checkpoint[0], "original_checkpoint is for whole models; an adapter's need merge");
 }
 
+static void check_warmup(const dt_settings *s, dt_error *err)
+{
+    RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
+         s->lr_warmup_steps, s->max_train_steps);
+}
+
 /* What reads pictures for controls. */
 static void check_annotator(const dt_settings *s, dt_error *err)
 {
@@ -267,8 +273,7 @@ static void check_train(const dt_settings *s, dt_error *err)
     RULE(!s->default_prompt[0] || !text_is_printable(s->default_prompt), "default_prompt: a line of UTF-8 expected");
     check_annotator(s, err);
     check_convergence(s, err);
-    RULE(s->lr_warmup_steps > s->max_train_steps, "lr_warmup_steps %" PRId64 " is more than max_train_steps %" PRId64,
-         s->lr_warmup_steps, s->max_train_steps);
+    check_warmup(s, err);
     if (s->eval_steps == 0) return;
     RULE(!s->validation_data[0], "eval_steps needs validation_data to compare with");
     RULE(s->feature == DT_FEATURE_BASE && s->method == DT_METHOD_PRETRAIN,
@@ -287,6 +292,7 @@ static void check_cache(const dt_settings *s, dt_error *err)
 
 static void check_diagnose(const dt_settings *s, dt_error *err)
 {
+    check_warmup(s, err); /* of the training that it writes the settings of */
     require(s->pretrained_model, "pretrained_model", "diagnose", err);
     require(s->train_data, "train_data", "diagnose", err);
     require(s->output_dir, "output_dir", "diagnose", err);
