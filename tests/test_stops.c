@@ -270,6 +270,21 @@ static void a_stop_is_served_within_a_batch_in_other_verbs(void **state)
 
 /* ---- two processes ---- */
 
+/* The process has taken the folder, which may hold the lock of one that was killed. */
+static bool takes(const char *lock, pid_t child)
+{
+    char holder[64];
+    bool taken = false;
+    snprintf(holder, sizeof holder, "process %ld on ", (long)child);
+    for (int i = 0; i < 1500 && !taken; i++) {
+        char *text = temp_read(lock);
+        taken = strstr(text, holder) != NULL;
+        free(text);
+        if (!taken) sleep_ms(20);
+    }
+    return taken;
+}
+
 /* The long work has the folder: the same command is refused by the name of its process. Then it is killed, and what it
  * leaves is in nobody's way. */
 static void expect_one_process(const char *command, const char *folder)
@@ -287,7 +302,8 @@ static void expect_one_process(const char *command, const char *folder)
     finish(child);
     assert_true(file_exists(temp_path(lock)));
     child = start(again);
-    sleep_ms(500);
+    assert_true(takes(lock, child));
+    sleep_ms(300);
     kill(child, SIGTERM);
     const int code = finish(child);
     if (code != 75) fail_msg("%s: %d, %s", again, code, complained);
