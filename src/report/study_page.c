@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file/file.h"
 #include "report/page.h"
 
 const study_column study_columns[] = {

@@ -74,9 +74,7 @@ static bool is_no_value(const reader *r)
 /* Of these words `null` may be one: bank_labels null. */
 static bool is_word_of(const char *text, const settings_key *key)
 {
-    for (int i = 0; key->words && key->words[i]; i++)
-        if (!strcmp(key->words[i], text)) return true;
-    return false;
+    return key->type == SETTINGS_ENUM && settings_word_number(key->name, text) >= 0;
 }
 
 /* What follows the event at hand in the file. Marks count characters, not bytes; events come in the order of the file. */
