@@ -130,9 +130,9 @@ dt_status adapter_files_take(adapter_files *j, tensor_file *tensors, double weig
     return err->status;
 }
 
-/* What a pipeline of diffusers saves a LoRA as. */
-static bool pipeline_path(char out[DT_PATH_MAX], const char *folder)
+bool adapter_path_of_any(char out[DT_PATH_MAX], const char *folder, dt_file_weights weights)
 {
+    if (adapter_path(out, folder, weights)) return true;
     file_join(out, folder, LORA_PIPELINE_WEIGHTS);
     return file_exists(out);
 }
@@ -152,8 +152,7 @@ dt_status adapter_files_add(adapter_files *j, const char *path, double weight, d
     char inside[DT_PATH_MAX];
     tensor_file tensors;
     snprintf(inside, sizeof inside, "%s", path);
-    if (file_is_folder(path) && !adapter_path(inside, path, j->weights) && !pipeline_path(inside, path))
-        return refuse_folder(path, err);
+    if (file_is_folder(path) && !adapter_path_of_any(inside, path, j->weights)) return refuse_folder(path, err);
     if (tensor_file_open(&tensors, inside, err) != DT_OK) return err->status;
     of_run_complete(&tensors, err);
     return adapter_files_take(j, &tensors, weight, err);

@@ -38,6 +38,9 @@ typedef struct adapter_files {
  * averaged rows, where they are asked for the trained ones. False: there is none. */
 bool adapter_path(char out[DT_PATH_MAX], const char *path, dt_file_weights weights);
 
+/* The same, and of a folder that a pipeline of diffusers saved a LoRA in. */
+bool adapter_path_of_any(char out[DT_PATH_MAX], const char *folder, dt_file_weights weights);
+
 /* None yet; of checkpoints `weights` are wanted. After a failure of it or of what follows *j may be closed. */
 dt_status adapter_files_open(adapter_files *j, dt_file_weights weights, dt_error *err);
 void adapter_files_close(adapter_files *j);

@@ -86,12 +86,6 @@ static json_t *describe(const char *path, dt_error *err)
 
 /* ---- one against another ---- */
 
-/* The file of the adapter that a folder is. */
-static bool in_folder(char out[DT_PATH_MAX], const char *folder)
-{
-    return adapter_path(out, folder, DT_FILE_WEIGHTS_AUTO) || has(folder, LORA_PIPELINE_WEIGHTS, out);
-}
-
 /* Of adapters their own tensors are compared, of models the network's, with adapters joined. */
 static bool is_adapter(const char *path)
 {
@@ -99,7 +93,7 @@ static bool is_adapter(const char *path)
     tensor_file f;
     dt_error unreadable = {0};
     bool joins = false;
-    if (file_is_folder(path)) return in_folder(inside, path);
+    if (file_is_folder(path)) return adapter_path_of_any(inside, path, DT_FILE_WEIGHTS_AUTO);
     if (tensor_file_open(&f, path, &unreadable) != DT_OK) return false;
     joins = adapter_kind_of_file(&f) != NULL;
     tensor_file_close(&f);
@@ -112,7 +106,8 @@ static dt_status open_weights(model_file *f, const char *path, bool adapters, dt
     char inside[DT_PATH_MAX];
     *f = (model_file){0};
     if (!adapters) return model_file_open(f, path, model_kinds_files, err);
-    if (!file_is_folder(path) || !in_folder(inside, path)) snprintf(inside, sizeof inside, "%s", path);
+    if (!file_is_folder(path) || !adapter_path_of_any(inside, path, DT_FILE_WEIGHTS_AUTO))
+        snprintf(inside, sizeof inside, "%s", path);
     if (tensor_file_open(&f->tensors, inside, err) == DT_OK) tensor_file_enter(&f->tensors, PEFT_PREFIX);
     return err->status;
 }
