@@ -41,8 +41,8 @@ typedef struct text_c_numbers {
 bool text_enter_c_numbers(text_c_numbers *n);
 void text_leave_c_numbers(text_c_numbers *n);
 
-/* Reads a list "0.05,0.1", with a decimal point between those two calls. Returns how many numbers it has, of which the first `room` are kept; -1 where it is no
- * such list. An empty text has none. */
+/* Reads a list "0.05,0.1", with a decimal point between those two calls. Returns how many numbers it has, of which the first `room` are
+ * kept; -1 where it is no such list. An empty text has none. */
 int text_read_numbers(double number[], int room, const char *text);
 
 #endif
