@@ -1,5 +1,6 @@
 /* Who may include whom: arrows between the folders of src/ run downward only, and no files include each other in a circle. A file
- * NAME.c and its NAME.h are one here: whoever includes the header uses the file. */
+ * NAME.c and its NAME.h are one here: whoever includes the header uses the file. And what no source calls by itself: qsort and
+ * bsearch, whose arrays must not be null even where they are empty (base/sort.h). */
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,6 +68,7 @@ typedef struct source {
     char name[NAME_BYTES];
     char include[INCLUDES_MAX][NAME_BYTES];
     int include_count;
+    bool sorts_by_itself;
 } source;
 
 static source sources[FILES_MAX];
@@ -86,6 +88,7 @@ static void read_includes(source *s, const char *path)
     FILE *f = fopen(path, "r");
     assert_non_null(f);
     while (getline(&line, &room, f) > 0) {
+        s->sorts_by_itself |= strstr(line, " qsort(") || strstr(line, " bsearch(");
         if (sscanf(line, " # include \"%95[^\"]\"", name) != 1 || !strchr(name, '/')) continue;
         assert_true(s->include_count < INCLUDES_MAX);
         snprintf(s->include[s->include_count++], NAME_BYTES, "%.*s", (int)strcspn(name, "."), name);
@@ -168,6 +171,14 @@ static void folders_include_what_their_row_names(void **state)
 
 /* ---- files ---- */
 
+static void arrays_that_may_be_empty_are_sorted_and_searched_in_one_place(void **state)
+{
+    (void)state;
+    for (int i = 0; i < source_count; i++)
+        if (sources[i].sorts_by_itself != !strcmp(sources[i].name, "base/sort"))
+            fail_msg("%s: sort_array and sorted_find of base/sort.h expected", sources[i].name);
+}
+
 /* The names on the way from the first file to the one that is looked at. */
 static const char *way[FILES_MAX + 1];
 /* Names from which every way has been looked at. */
@@ -210,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_names_only_folders_that_stand_before),
         cmocka_unit_test(folders_include_what_their_row_names),
+        cmocka_unit_test(arrays_that_may_be_empty_are_sorted_and_searched_in_one_place),
         cmocka_unit_test(no_files_include_each_other_in_a_circle),
     };
     return cmocka_run_group_tests(tests, read_sources, NULL);

@@ -188,6 +188,7 @@ static void broken_vocabularies_are_refused(void **state)
     assert_int_equal(mkfifo(temp_path("pipe.txt"), 0600), 0);
     refused(temp_path("pipe.txt"), DT_ERR_IO, "pipe");
     pair_is_refused("[]", "", "vocab.json");
+    pair_is_refused("{}", "", "<|startoftext|>");
     pair_is_refused("{\"a\": 0}", "", "<|startoftext|>");
     pair_is_refused("{" ENDS ", \"a\": 1}", "", "each once");
     pair_is_refused("{" ENDS ", \"a\": 3}", "", "each once");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "file/json_file.h"
 
 /* A group that is repeated may be copied by regcomp, groups within groups many times: so they are few. */
@@ -263,7 +264,7 @@ void peft_config_add_exceptions(json_t **config, peft_module module[], size_t co
 {
     json_t *ranks = json_object(), *alphas = json_object();
     const peft_module usual = module[0];
-    qsort(module, count, sizeof *module, by_length);
+    sort_array(module, count, sizeof *module, by_length);
     for (size_t i = 0; i < count; i++) {
         if (!differs(&module[i], &usual) && !is_met(module, count, i, &usual)) continue;
         json_put(&ranks, module[i].name, json_integer(module[i].rank));

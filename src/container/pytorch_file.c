@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "container/pytorch.h"
 #include "container/zip_directory.h"
 #include "file/json_file.h"
@@ -176,7 +177,7 @@ static dt_status list_ids(pytorch_storage_id **ids, size_t *count, const tensor_
     if (!*ids) return error_set(err, DT_ERR_MEMORY, "%s: no memory for its storages", f->path);
     for (pickle_ref i = 1; i < object->value_count; i++)
         if (pytorch_read_storage_id(&(*ids)[*count], object, i)) ++*count;
-    qsort(*ids, *count, sizeof **ids, pytorch_compare_keys);
+    sort_array(*ids, *count, sizeof **ids, pytorch_compare_keys);
     return DT_OK;
 }
 
@@ -186,7 +187,7 @@ static dt_status read_storage(pytorch_storage *s, size_t *at, const tensor_file 
 {
     int shown = s->key.length < 100 ? (int)s->key.length : 100;
     int64_t stated;
-    const pytorch_storage_id *id = id_count ? bsearch(&s->key, ids, id_count, sizeof *ids, pytorch_compare_keys) : NULL;
+    const pytorch_storage_id *id = sorted_find(&s->key, ids, id_count, sizeof *ids, pytorch_compare_keys);
     if (!id)
         return error_set(err, DT_ERR_FORMAT, "%s: storage %.*s: nothing says its type", f->path, shown, s->key.text);
     size_t left = f->map.size - *at;
@@ -226,7 +227,7 @@ static dt_status read_storages(pytorch_storages *storages, const tensor_file *f,
         *s = (pytorch_storage){.key = {key->text, key->count}};
         if (read_storage(s, &at, f, ids, id_count, err) == DT_OK) storages->count++;
     }
-    qsort(storages->storage, storages->count, sizeof *storages->storage, pytorch_compare_keys);
+    sort_array(storages->storage, storages->count, sizeof *storages->storage, pytorch_compare_keys);
     free(ids);
     return err->status;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "container/pytorch.h"
 
 enum {
@@ -189,8 +190,7 @@ static dt_status place(tensor_entry *e, const collector *c, const description *d
 {
     const pytorch_storage_id *id = &d->storage;
     const pytorch_storages *all = c->storages;
-    const pytorch_storage *s =
-        all->count ? bsearch(&id->key, all->storage, all->count, sizeof *s, pytorch_compare_keys) : NULL;
+    const pytorch_storage *s = sorted_find(&id->key, all->storage, all->count, sizeof *s, pytorch_compare_keys);
     if (!s) return refuse(c, "its storage is not in the file");
     uint64_t known = s->size / (uint64_t)id->value_bytes;
     if ((uint64_t)id->count > known || id->view_offset > id->count || id->view_count > id->count - id->view_offset)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "file/json_file.h"
 
 enum { LENGTH_BYTES = 8 };
@@ -123,7 +124,7 @@ static dt_status check_tiling(const tensor_file *f, const unsigned char *begin, 
     tensor_entry **by_place = calloc(f->count + 1, sizeof *by_place);
     if (!by_place) return error_set(err, DT_ERR_MEMORY, "no memory for the %zu tensors of %s", f->count, f->path);
     for (size_t i = 0; i < f->count; i++) by_place[i] = &f->entries[i];
-    qsort(by_place, f->count, sizeof *by_place, compare_places);
+    sort_array(by_place, f->count, sizeof *by_place, compare_places);
     const unsigned char *end = begin, *file_end = f->map.data + f->map.size;
     for (size_t i = 0; i < f->count && err->status == DT_OK; i++) {
         const unsigned char *data = by_place[i]->data;

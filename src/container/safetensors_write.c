@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "base/text.h"
 
 enum { HEADER_ALIGNMENT = 8 };
@@ -96,7 +97,7 @@ static dt_status plan_open(plan *p, const tensor_source sources[], size_t count,
     if (!p->header || !p->order) return error_set(err, DT_ERR_MEMORY, "no memory for the header of %s", p->path);
     if (plan_metadata(p, metadata, metadata_count, err) != DT_OK) return err->status;
     for (; p->count < count; p->count++) p->order[p->count] = &sources[p->count];
-    qsort(p->order, count, sizeof *p->order, compare_sources);
+    sort_array(p->order, count, sizeof *p->order, compare_sources);
     for (size_t i = 0; i < count; i++)
         if (plan_source(p, p->order[i], err) != DT_OK) return err->status;
     return plan_text(p, err);

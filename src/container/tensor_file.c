@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/finite.h"
 #include <nettle/sha2.h>
+
+#include "base/finite.h"
 #include "base/half.h"
+#include "base/sort.h"
 #include "container/zip_directory.h"
 
 /* ---- opening ---- */
@@ -18,7 +20,7 @@ static int compare_names(const void *a, const void *b)
 
 static dt_status sort_entries(tensor_file *f, dt_error *err)
 {
-    qsort(f->entries, f->count, sizeof *f->entries, compare_names);
+    sort_array(f->entries, f->count, sizeof *f->entries, compare_names);
     for (size_t i = 1; i < f->count; i++)
         if (strcmp(f->entries[i - 1].name, f->entries[i].name) == 0)
             return error_set(err, DT_ERR_FORMAT, "%s: two tensors have the name %s", f->path, f->entries[i].name);
@@ -109,7 +111,7 @@ const tensor_entry *tensor_file_find(const tensor_file *f, const char *name)
 {
     tensor_entry key = {.name = name};
     if (f->count == 0) return NULL;
-    return bsearch(&key, f->entries, f->count, sizeof *f->entries, compare_names);
+    return sorted_find(&key, f->entries, f->count, sizeof *f->entries, compare_names);
 }
 
 const char *tensor_file_metadata(const tensor_file *f, const char *key)

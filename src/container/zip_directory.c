@@ -4,6 +4,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/sort.h"
+
 /* PKWARE's APPNOTE.TXT: signatures, sizes of the fixed parts and places of the fields in them. */
 enum {
     LOCAL_SIGNATURE = 0x04034b50,
@@ -183,12 +185,12 @@ static int compare_places(const void *a, const void *b)
 /* A record ends before the next one begins. */
 static dt_status check_places(zip_directory *z, const reader *r)
 {
-    qsort(z->records, z->count, sizeof *z->records, compare_places);
+    sort_array(z->records, z->count, sizeof *z->records, compare_places);
     for (size_t i = 1; i < z->count; i++) {
         const zip_record *before = &z->records[i - 1], *record = &z->records[i];
         if (before->data + before->size > record->header) return refuse_record(r, record, "it overlaps another record");
     }
-    qsort(z->records, z->count, sizeof *z->records, compare_names);
+    sort_array(z->records, z->count, sizeof *z->records, compare_names);
     for (size_t i = 1; i < z->count; i++)
         if (compare_names(&z->records[i - 1], &z->records[i]) == 0)
             return refuse_record(r, &z->records[i], "there are two of this name");
@@ -232,5 +234,5 @@ const zip_record *zip_directory_find(const zip_directory *z, const char *name, s
 {
     zip_record key = {.name = name, .name_length = name_length};
     if (z->count == 0) return NULL;
-    return bsearch(&key, z->records, z->count, sizeof *z->records, compare_names);
+    return sorted_find(&key, z->records, z->count, sizeof *z->records, compare_names);
 }

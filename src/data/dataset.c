@@ -8,6 +8,7 @@
 #include <nettle/sha2.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "data/dataset_controls.h"
 #include "data/dataset_plan.h"
 #include "data/dataset_reading.h"
@@ -471,8 +472,8 @@ static dt_status fill_report(loader *l, dt_error *err)
         shorter[at] = w < h ? w : h;
         longer[at++] = w < h ? h : w;
     }
-    qsort(shorter, count, sizeof *shorter, compare_sides);
-    qsort(longer, count, sizeof *longer, compare_sides);
+    sort_array(shorter, count, sizeof *shorter, compare_sides);
+    sort_array(longer, count, sizeof *longer, compare_sides);
     report->short_min = shorter[0];
     report->short_median = shorter[count / 2];
     report->short_max = shorter[count - 1];
@@ -480,7 +481,7 @@ static dt_status fill_report(loader *l, dt_error *err)
     report->long_median = longer[count / 2];
     report->long_max = longer[count - 1];
     free(shorter);
-    if (report->skip_count) qsort(report->skip, (size_t)report->skip_count, sizeof *report->skip, compare_skips);
+    sort_array(report->skip, (size_t)report->skip_count, sizeof *report->skip, compare_skips);
     return DT_OK;
 }
 

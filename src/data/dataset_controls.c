@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "file/path.h"
 
 static dt_status no_memory(dt_error *err)
@@ -128,7 +129,7 @@ dt_status control_plan_make(control_plan *p, const source *pictures, size_t pref
     if (!p->of) return no_memory(err);
     if ((own ? list_own(&p->from, pictures, err) : list_folder(&p->from, folder, report, err)) != DT_OK)
         return err->status;
-    qsort(p->from.file, (size_t)p->from.file_count, sizeof *p->from.file, compare_candidates);
+    sort_array(p->from.file, (size_t)p->from.file_count, sizeof *p->from.file, compare_candidates);
     for (int64_t i = 0; i < count; i++) p->of[i] = control_of(&p->from, &pictures->file[i], prefix, own);
     if (keep_wanted(p, count, err) == DT_OK && p->from.file_count == 0)
         error_set(

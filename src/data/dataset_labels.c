@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
+
 static bool is_number(const char *text)
 {
     return text[strspn(text, "0123456789")] == '\0' && strlen(text) < 18;
@@ -83,14 +85,14 @@ dt_status label_files_by_text(char ***class_name, int64_t *class_count, source *
     const int64_t count = s->file_count;
     text_order *order = order_of(text, count);
     memcpy(sorted, text, (size_t)count * sizeof *text);
-    qsort(sorted, (size_t)count, sizeof *sorted, order);
+    sort_array(sorted, (size_t)count, sizeof *sorted, order);
     if (err->status == DT_OK) list_classes(class_name, class_count, sorted, count, err);
     for (int64_t i = 0; i < count && err->status == DT_OK; i++) {
-        char **class = bsearch(&text[i], *class_name, (size_t)*class_count, sizeof **class_name, order);
+        char **class = sorted_find(&text[i], *class_name, (size_t)*class_count, sizeof **class_name, order);
         s->file[i].label = class - *class_name;
         s->file[i].place = i;
     }
-    if (count) qsort(s->file, (size_t)count, sizeof *s->file, compare_classes);
+    sort_array(s->file, (size_t)count, sizeof *s->file, compare_classes);
     free(text);
     return err->status;
 }

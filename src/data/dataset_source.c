@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "base/text.h"
 #include "file/file.h"
 #include "file/folder.h"
@@ -465,7 +466,7 @@ int source_compare_ordinals(const void *left, const void *right, void *files)
 
 void source_sort_texts(source_text *text, int64_t count)
 {
-    if (count) qsort(text, (size_t)count, sizeof *text, compare_texts);
+    sort_array(text, (size_t)count, sizeof *text, compare_texts);
 }
 
 /* The last text for the first `length` characters of a name. */

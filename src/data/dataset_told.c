@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "base/text.h"
 #include "file/json_file.h"
 
@@ -128,7 +129,7 @@ static source_file *find_file(finder *f, const source_text *list, const char *na
     const size_t folder = (size_t)(file_base_name(list->name) - list->name);
     source_file wanted = {.name = source_join(list->name, folder, name)}, *key = &wanted;
     if (!wanted.name) return no_memory(f), NULL;
-    source_file **found = bsearch(&key, f->by_name, (size_t)f->s->file_count, sizeof *f->by_name, compare_names);
+    source_file **found = sorted_find(&key, f->by_name, (size_t)f->s->file_count, sizeof *f->by_name, compare_names);
     free(wanted.name);
     return found ? *found : NULL;
 }
@@ -282,7 +283,7 @@ static void take_left_over(finder *f, source_file *const file[], size_t count)
 static void take_left_overs(finder *f)
 {
     const size_t count = (size_t)f->s->file_count;
-    qsort(f->by_name, count, sizeof *f->by_name, compare_folders);
+    sort_array(f->by_name, count, sizeof *f->by_name, compare_folders);
     for (size_t first = 0, end; first < count && f->err->status == DT_OK; first = end) {
         for (end = first + 1; end < count && compare_folders(&f->by_name[first], &f->by_name[end]) == 0;) end++;
         take_left_over(f, f->by_name + first, end - first);
@@ -359,7 +360,7 @@ dt_status told_find(source *s, dataset_report *report, bool captions, bool stric
     if (f.by_name && f.is_control) {
         f.is_named = f.is_control + count;
         for (size_t i = 0; i < count; i++) f.by_name[i] = &s->file[i];
-        qsort(f.by_name, count, sizeof *f.by_name, compare_names);
+        sort_array(f.by_name, count, sizeof *f.by_name, compare_names);
         source_sort_texts(s->caption, s->caption_count);
         read_lists(&f);
         read_texts(&f);

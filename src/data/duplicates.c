@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
+
 /* One picture of a set, by a hash that only sorts: equal ones are compared byte by byte. */
 typedef struct entry {
     uint64_t hash;
@@ -69,7 +71,7 @@ dt_status dataset_count_shared(int64_t *count, const dataset *a, const dataset *
     if (a->count == 0 || b->count == 0 || bytes_of(a) != bytes_of(b) || !(a->pixels || a->content)) return DT_OK;
     entry *all = list_of(a), *asked = list_of(b);
     if (all && asked) {
-        qsort(all, (size_t)a->count, sizeof *all, compare);
+        sort_array(all, (size_t)a->count, sizeof *all, compare);
         for (int64_t i = 0; i < b->count; i++) *count += holds(all, a->count, &asked[i], bytes_of(a));
     } else {
         error_set(err, DT_ERR_MEMORY, "no memory to compare two sets of images");

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "data/dataset_told.h"
 #include "file/file.h"
 #include "image/resample.h"
@@ -46,7 +47,7 @@ static dt_status list_all_files(picture_stream *s, const char *path, dt_error *e
     if (from->split[0])
         return error_set(err, DT_ERR_ARG, "%s: all pictures are taken, not the split %s", from->path, from->split);
     if (from->file_count == 0) return error_set(err, DT_ERR_FORMAT, "%s: no " IMAGE_EXTENSIONS " files", path);
-    qsort(from->file, (size_t)from->file_count, sizeof *from->file, compare_stems);
+    sort_array(from->file, (size_t)from->file_count, sizeof *from->file, compare_stems);
     int64_t kept = 0;
     for (int64_t i = 0; i < from->file_count; i++)
         if (choice->wants(choice->user, from->file[i].name, &s->report, err))

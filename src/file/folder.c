@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "base/sort.h"
 
 enum { TREE_DEPTH_MAX = 64, END_BYTES = 1 << 16 };
 
@@ -181,7 +184,7 @@ dt_status file_list(file_names *names, const char *folder, dt_error *err)
     }
     if (err->status == DT_OK && errno != 0) error_set_errno(err, "cannot list the folder %s", folder);
     closedir(d);
-    if (names->count > 1) qsort(names->name, names->count, sizeof names->name[0], compare_names);
+    sort_array(names->name, names->count, sizeof names->name[0], compare_names);
     return err->status;
 }
 
@@ -259,38 +262,53 @@ static void hash_name(struct sha256_ctx *hash, const char *name, int64_t size)
     sha256_update(hash, (size_t)length, (const uint8_t *)text);
 }
 
-/* The folders around one, from the inside. */
-typedef struct around {
-    const struct around *outer;
-    dev_t device;
-    ino_t number;
-} around;
-
-/* A link that leads back to a folder around it leads to nothing new. */
-static bool is_around(const around *a, const struct stat *st)
+static int compare_entries(const FTSENT **a, const FTSENT **b)
 {
-    for (; a; a = a->outer)
-        if (a->device == st->st_dev && a->number == st->st_ino) return true;
-    return false;
+    return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-static void hash_folder(struct sha256_ctx *hash, const char *folder, const around *outer, dt_error *err)
+/* A folder's name, what is in it, and a mark of its end; of a link that leads back to a folder around it no content. */
+static void hash_entry(struct sha256_ctx *hash, const FTSENT *entry, dt_error *err)
 {
-    struct stat st;
-    file_names names = {0};
-    if (stat(folder, &st) != 0 || is_around(outer, &st)) return;
-    const around here = {outer, st.st_dev, st.st_ino};
-    file_list(&names, folder, err);
-    for (size_t i = 0; i < names.count && err->status == DT_OK; i++) {
-        char path[DT_PATH_MAX];
-        file_join(path, folder, names.name[i]);
-        if (!strcmp(names.name[i], FILE_LOCK_NAME) || file_is_temporary(names.name[i], NULL)) continue;
-        const bool there = stat(path, &st) == 0, inner = there && S_ISDIR(st.st_mode);
-        hash_name(hash, names.name[i], there && !inner ? (int64_t)st.st_size : -1);
-        if (inner) hash_folder(hash, path, &here, err);
-        if (inner) hash_name(hash, "..", -1);
+    const char *name = entry->fts_name;
+    switch (entry->fts_info) {
+    case FTS_D:
+    case FTS_NS:
+    case FTS_SLNONE: hash_name(hash, name, -1); break;
+    case FTS_DC:
+        hash_name(hash, name, -1);
+        hash_name(hash, "..", -1);
+        break;
+    case FTS_DP: hash_name(hash, "..", -1); break;
+    case FTS_DNR:
+    case FTS_ERR:
+        errno = entry->fts_errno;
+        error_set_errno(err, "%s", entry->fts_path);
+        break;
+    default: hash_name(hash, name, entry->fts_statp->st_size);
     }
-    file_names_free(&names);
+}
+
+static void hash_folder(struct sha256_ctx *hash, const char *folder, dt_error *err)
+{
+    char root[DT_PATH_MAX], *roots[] = {root, NULL};
+    snprintf(root, sizeof root, "%s", folder);
+    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, compare_entries);
+    if (!walk) {
+        error_set_errno(err, "%s", folder);
+        return;
+    }
+    FTSENT *entry;
+    errno = 0;
+    while (err->status == DT_OK && (entry = fts_read(walk))) {
+        if (!strcmp(entry->fts_name, FILE_LOCK_NAME) || file_is_temporary(entry->fts_name, NULL))
+            fts_set(walk, entry, FTS_SKIP);
+        else if (entry->fts_level > 0)
+            hash_entry(hash, entry, err);
+        errno = 0;
+    }
+    if (err->status == DT_OK && errno != 0) error_set_errno(err, "%s", folder);
+    fts_close(walk);
 }
 
 static void hash_ends(struct sha256_ctx *hash, const char *path, dt_error *err)
@@ -309,7 +327,7 @@ dt_status file_tree_hash(file_hash *out, const char *path, dt_error *err)
     struct sha256_ctx hash;
     sha256_init(&hash);
     if (file_is_folder(path))
-        hash_folder(&hash, path, NULL, err);
+        hash_folder(&hash, path, err);
     else
         hash_ends(&hash, path, err);
     file_hash_finish(out, &hash);

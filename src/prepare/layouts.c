@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/sort.h"
 #include "container/mat_file.h"
 #include "file/folder.h"
 #include "image/image.h"
@@ -126,7 +127,7 @@ static dt_status refuse_same_names(const char **name, int64_t count, const char 
     int64_t named = 0;
     for (int64_t i = 0; i < count; i++)
         if (name[i]) name[named++] = name[i];
-    qsort(name, (size_t)named, sizeof *name, compare_texts);
+    sort_array(name, (size_t)named, sizeof *name, compare_texts);
     for (int64_t i = 1; i < named; i++)
         if (!strcmp(name[i - 1], name[i]))
             return error_set(err, DT_ERR_FORMAT, "%s: two classes have the name \"%s\"", path, name[i]);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "base/text.h"
 #include "file/path.h"
 
@@ -204,7 +205,7 @@ dt_status listing_check(listing *l, dt_error *err)
         return error_set(err, DT_ERR_FORMAT, "%s: none of the %lld listed images is there; the first one is %s",
                          l->root, (long long)l->missing, l->first_missing);
     if (l->count == 0) return error_set(err, DT_ERR_FORMAT, "%s: no images found", l->root);
-    qsort(l->image, (size_t)l->count, sizeof *l->image, compare);
+    sort_array(l->image, (size_t)l->count, sizeof *l->image, compare);
     if (l->image[0].split != LISTING_TRAIN)
         return error_set(err, DT_ERR_FORMAT, "%s: no image to train on: the split %s is empty%s%s", l->root,
                          listing_split_name[LISTING_TRAIN], l->missing ? "; the first that is missing: " : "",
@@ -227,7 +228,7 @@ static int64_t count_classes(const listing *l)
     const char **name = malloc((size_t)l->count * sizeof *name + 1);
     int64_t classes = 0;
     for (int64_t i = 0; name && i < l->count; i++) name[i] = l->image[i].class_name;
-    if (name) qsort(name, (size_t)l->count, sizeof *name, compare_names);
+    if (name) sort_array(name, (size_t)l->count, sizeof *name, compare_names);
     for (int64_t i = 0; name && i < l->count; i++) classes += i == 0 || strcmp(name[i], name[i - 1]) != 0;
     free(name);
     return classes;

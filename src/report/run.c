@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/grow.h"
+#include "base/sort.h"
 #include "file/folder.h"
 #include "file/json_file.h"
 #include "file/names.h"
@@ -166,7 +167,7 @@ static dt_status find_pictures(run_grid **list, int64_t *count, const file_names
         }
         ++*count;
     }
-    qsort(*list, (size_t)*count, sizeof **list, compare_grids);
+    sort_array(*list, (size_t)*count, sizeof **list, compare_grids);
     return DT_OK;
 }
 
@@ -290,7 +291,7 @@ static double median_speed(const run *r)
     if (!speed) return NAN;
     for (int64_t i = 0; i < r->train_count; i++)
         if (isfinite(r->train[i].samples_per_second)) speed[count++] = r->train[i].samples_per_second;
-    qsort(speed, (size_t)count, sizeof *speed, compare_doubles);
+    sort_array(speed, (size_t)count, sizeof *speed, compare_doubles);
     if (count > 0) median = (speed[count / 2] + speed[(count - 1) / 2]) / 2;
     free(speed);
     return median;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sort.h"
 #include "adapter/adapter_file.h"
 #include "file/folder.h"
 #include "file/json_file.h"
@@ -160,7 +161,7 @@ static dt_status list_checkpoints(file_names *names, const training *r, dt_error
             free(name);
     }
     names->count = kept;
-    if (kept) qsort(names->name, kept, sizeof names->name[0], compare_steps);
+    sort_array(names->name, kept, sizeof names->name[0], compare_steps);
     return DT_OK;
 }
 

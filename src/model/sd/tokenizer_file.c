@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "file/content.h"
+#include "base/sort.h"
 #include "file/json_file.h"
 #include "model/sd/tokenizer.h"
 
@@ -141,7 +142,7 @@ static int by_pair(const void *a, const void *b)
 static int32_t id_of(const reading *r, const char *name)
 {
     const entry key = {.name = name};
-    const entry *e = bsearch(&key, r->entry, (size_t)r->count, sizeof key, by_name);
+    const entry *e = sorted_find(&key, r->entry, (size_t)r->count, sizeof key, by_name);
     return e ? e->id : -1;
 }
 
@@ -151,7 +152,7 @@ static dt_status sort_entries(reading *r)
     char what[DT_TEXT_MAX];
     bool *seen = arena_alloc_zeroed(&r->c->scratch, (size_t)r->count + 1, &r->c->error);
     if (!seen) return r->c->error.status;
-    qsort(r->entry, (size_t)r->count, sizeof *r->entry, by_name);
+    sort_array(r->entry, (size_t)r->count, sizeof *r->entry, by_name);
     for (int64_t i = 0; i < r->count; i++) {
         const entry *e = &r->entry[i];
         const bool twice = i && !strcmp(e->name, e[-1].name);
@@ -221,7 +222,7 @@ static dt_status finish(reading *r, tokenizer *t)
     if (!merge) return c->error.status;
     for (int64_t i = 0; i < r->merge_count; i++)
         if (find_one_merge(r, &merge[i], i) != DT_OK) return c->error.status;
-    qsort(merge, (size_t)r->merge_count, sizeof *merge, by_pair);
+    sort_array(merge, (size_t)r->merge_count, sizeof *merge, by_pair);
     for (int64_t i = 1; i < r->merge_count; i++)
         if (merge[i].pair == merge[i - 1].pair) return refuse(r, "a merge stands twice");
     t->merge = merge;
