@@ -574,6 +574,32 @@ static void another_encoder(const char *folder)
     assert_int_equal(symlink(weights, temp_path(name)), 0);
 }
 
+/* What was trained with one text encoder says so where it is drawn from, and trained on, with another one. */
+static void another_text_encoder_is_told(void **state)
+{
+    (void)state;
+    static const char words[] = "was trained with another text encoder than";
+    dt_settings s = captioned_settings("taught");
+    s.sample_steps = 0;
+    fixture_train_to_the_end(&s);
+    dt_settings shown = sampled("from-taught", "a cat");
+    snprintf(s.pretrained_model, sizeof s.pretrained_model, "%s", temp_path("taught"));
+    snprintf(shown.pretrained_model, sizeof shown.pretrained_model, "%s", temp_path("taught"));
+    another_encoder("other");
+    for (int other = 0; other < 2; other++) {
+        const char *encoder = other ? temp_path("other") : "vectors/clip/text_encoder";
+        snprintf(shown.text_encoder, sizeof shown.text_encoder, "%s", encoder);
+        snprintf(shown.tokenizer, sizeof shown.tokenizer, "%s", s.tokenizer);
+        snprintf(shown.output_dir, sizeof shown.output_dir, "%s", temp_path(other ? "drawn-1" : "drawn-0"));
+        fixture_must(dt_sample, &shown);
+        assert_int_equal(strstr(fixture_log, words) != NULL, other);
+        snprintf(s.text_encoder, sizeof s.text_encoder, "%s", encoder);
+        snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(other ? "again-1" : "again-0"));
+        fixture_train_to_the_end(&s);
+        assert_int_equal(strstr(fixture_log, words) != NULL, other);
+    }
+}
+
 /* Of the target pictures in the first band. */
 static double target_loss(const char *folder)
 {
@@ -628,6 +654,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_trained_is_refused_before, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_cut_of_captions_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(predictions_are_told_prompts_or_contexts, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_text_encoder_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_diagnosis_tells_the_empty_prompt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -181,15 +181,14 @@ sample_folder sampling_folder(const sampling *p, const dt_settings *s, int64_t s
 
 static void tell_encoder(const sampling *p)
 {
-    const char *trained = json_string_value(json_object_get(p->info.metadata, MODEL_ENCODER));
-    if (trained && p->prompts.encoder_sha256[0] && strcmp(trained, p->prompts.encoder_sha256) != 0)
+    if (of_run_names_another(p->info.metadata, MODEL_ENCODER, p->prompts.encoder_sha256))
         say(p->observer->log, p->observer->user, "%s was trained with another text encoder than %s",
             p->s->pretrained_model, p->s->text_encoder[0] ? p->s->text_encoder : "its own folder has");
 }
 
 static void tell_codec(const sampling *p)
 {
-    if (codec_is_another(&p->codec, p->info.metadata))
+    if (of_run_names_another(p->info.metadata, MODEL_CODEC, p->codec.sha256))
         say(p->observer->log, p->observer->user, "%s was trained on latents of another codec than %s",
             p->s->pretrained_model, p->s->vae);
 }

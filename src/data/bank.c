@@ -16,9 +16,8 @@ json_t *bank_manifest_read(const char *folder, dt_error *err)
     char path[DT_PATH_MAX];
     file_join(path, folder, MANIFEST_FILE);
     json_t *manifest = json_file_read_sealed(path, err);
-    const char *format = json_string_value(json_object_get(manifest, "format"));
     const json_t *wanted = json_object_get(manifest, BANK_WANTED);
-    if (format && !strcmp(format, BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
+    if (!strcmp(json_text_at(manifest, "format"), BANK_FORMAT) && json_is_array(json_object_get(manifest, "shards")) &&
         json_is_object(json_object_get(manifest, "drawing")) &&
         json_object_size(manifest) == MANIFEST_KEYS + (wanted != NULL) && (!wanted || json_is_integer(wanted)))
         return manifest;

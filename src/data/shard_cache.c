@@ -69,8 +69,7 @@ static json_t *read_manifest(const char *folder, const char *expected, dt_error 
     char path[DT_PATH_MAX];
     file_join(path, folder, MANIFEST_FILE);
     json_t *manifest = json_file_read_sealed(path, err);
-    const char *format = json_string_value(json_object_get(manifest, "format"));
-    if (format && !strcmp(format, expected) && json_is_array(json_object_get(manifest, "shards")) &&
+    if (!strcmp(json_text_at(manifest, "format"), expected) && json_is_array(json_object_get(manifest, "shards")) &&
         json_is_object(json_object_get(manifest, "made_by")) && json_object_size(manifest) == MANIFEST_KEYS)
         return manifest;
     error_set(err, DT_ERR_FORMAT, "%s: not a manifest of \"%s\"; remove the folder to have what is in it made anew",

@@ -45,6 +45,12 @@ double json_number_at(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
+const char *json_text_at(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
 char *json_text_of(const json_t *value, size_t flags)
 {
     char *text = json_dumps(value, flags), *again = json_dumps(value, flags);

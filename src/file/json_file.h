@@ -29,6 +29,9 @@ json_t *json_number(double value);
 /* The number under a key; NaN where there is none. */
 double json_number_at(const json_t *object, const char *key);
 
+/* The text under a key, which the object keeps; empty where there is none. */
+const char *json_text_at(const json_t *object, const char *key);
+
 /* json_dumps of a value; NULL where memory is out or the value is NULL. jansson may leave parts out in silence when memory is out, so
  * the text is made twice and compared. The caller frees it. */
 char *json_text_of(const json_t *value, size_t flags);

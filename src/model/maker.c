@@ -153,14 +153,14 @@ static dt_status read_base(char base[DT_PATH_MAX], const char *weights, dt_error
     char config[DT_PATH_MAX];
     file_beside(config, weights, ADAPTER_CONFIG);
     json_t *object = json_file_read(config, err);
-    const char *said = json_string_value(json_object_get(object, "base_model_name_or_path"));
-    if (said && said[0] && strlen(said) < DT_PATH_MAX && file_exists(said))
+    const char *said = json_text_at(object, "base_model_name_or_path");
+    if (said[0] && strlen(said) < DT_PATH_MAX && file_exists(said))
         snprintf(base, DT_PATH_MAX, "%s", said);
     else if (err->status == DT_OK)
         error_set(err, DT_ERR_IO,
                   "%s: an adapter, whose base %.300s is not there; give the base as pretrained_model and this as "
                   "adapter_weights",
-                  weights, said ? said : "(not named)");
+                  weights, said[0] ? said : "(not named)");
     json_decref(object);
     return err->status;
 }

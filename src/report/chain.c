@@ -11,17 +11,11 @@
 
 /* ---- reading ---- */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* The grid lies in a folder of that name, which leads nowhere else. */
 static bool read_point(report_chain *c, const json_t *from)
 {
     report_chain_point *p = &c->point[c->count];
-    const char *folder = text_of(from, "folder");
+    const char *folder = json_text_at(from, "folder");
     p->tail = json_number_at(from, "tail");
     p->frechet_distance = json_number_at(from, "frechet_distance");
     p->kernel_distance = json_number_at(from, "kernel_distance");
@@ -105,7 +99,7 @@ static void write_chart(html *out, const report_chain *c, const char *title, con
 static void write_table(html *out, const report_chain *c)
 {
     html_element(out, "<details><summary>In numbers</summary><table><tr><th>share</th><th>",
-                 text_of(c->info, "measure"), "</th><th>KID</th></tr>\n");
+                 json_text_at(c->info, "measure"), "</th><th>KID</th></tr>\n");
     for (int64_t i = 0; i < c->count; i++) {
         const report_chain_point *p = &c->point[i];
         html_markup(out, "<tr><td>%.4g&nbsp;%%</td><td>", 100 * p->tail);
@@ -144,18 +138,19 @@ static dt_status write_grids(html *out, const report_chain *c, dt_error *err)
 
 static dt_status write_chain(html *out, const report *r, const report_chain *c, dt_error *err)
 {
-    const char *measure = text_of(c->info, "measure");
+    const char *measure = json_text_at(c->info, "measure");
     char title[RUN_NAME_MAX + 32];
     html_element(out,
                  "<section class=\"card\"><h2>Chain of forgetting: ", c->run >= 0 ? r->runs[c->run].label : c->folder,
                  "</h2>\n");
-    html_element(out, "<p>The last and cleanest steps of the same samples, made by ", text_of(c->info, "tail_model"),
+    html_element(out, "<p>The last and cleanest steps of the same samples, made by ",
+                 json_text_at(c->info, "tail_model"),
                  " in the tuned model&rsquo;s place (figure 1 of the paper). Where the line falls at small shares, the "
                  "tuned model has forgotten what the base still knows of nearly clean pictures; where it rises, the "
                  "base does not know these pictures. ");
     html_markup(out, "%.0f samples of each share, %.0f images to compare with.", json_number_at(c->info, "samples"),
                 json_number_at(c->info, "reference_count"));
-    html_element(out, " In its steps the base is told ", text_of(c->info, "tail_is_told"), ".</p>\n");
+    html_element(out, " In its steps the base is told ", json_text_at(c->info, "tail_is_told"), ".</p>\n");
     write_verdict(out, c);
     html_markup(out, "<div class=\"charts\">\n");
     snprintf(title, sizeof title, "%.60s over the share", measure);

@@ -48,9 +48,8 @@ static dt_status read_descriptions(run *r, dt_error *err)
 /* With sentences, and ten bands of the one gap that each diagnosis has. */
 static bool is_diagnosis(const json_t *found)
 {
-    const char *format = json_string_value(json_object_get(found, "format"));
     const json_t *bands = json_object_get(json_object_get(found, "target_against_own"), "bands");
-    return format && !strcmp(format, "difftune diagnosis 1") && json_array_size(bands) == RUN_BANDS &&
+    return !strcmp(json_text_at(found, "format"), "difftune diagnosis 1") && json_array_size(bands) == RUN_BANDS &&
            json_array_size(json_object_get(json_object_get(found, "advice"), "lines")) > 0;
 }
 
@@ -231,8 +230,7 @@ void run_close(run *r)
 
 const char *run_text(const run *r, const char *key)
 {
-    const char *text = json_string_value(json_object_get(r->info, key));
-    return text ? text : "";
+    return json_text_at(r->info, key);
 }
 
 const char *run_setting_text(const run *r, const char *key)

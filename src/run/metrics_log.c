@@ -92,8 +92,7 @@ dt_status metrics_log_sync(const metrics_log *m, dt_error *err)
 
 static bool says(const json_t *object, const char *key, const char *word)
 {
-    const char *found = json_string_value(json_object_get(object, key));
-    return found && !strcmp(found, word);
+    return !strcmp(json_text_at(object, key), word);
 }
 
 dt_status metrics_log_find(bool *found, const metrics_log *m, int64_t step, const char *kind, const char *set,

@@ -9,8 +9,10 @@
 #include "data/duplicates.h"
 #include "data/watch.h"
 #include "diffusion/sampler.h"
+#include "file/json_file.h"
 #include "file/names.h"
 #include "file/path.h"
+#include "model/file/of_run.h"
 #include "rank/rank.h"
 
 /* What is needed while a trainer is being opened. */
@@ -175,12 +177,6 @@ static dt_status open_data(opening *o)
     return pretrains(o) ? DT_OK : told_finish(&t->told, (examples *[]){&t->train, &t->validation}, 2);
 }
 
-static const char *text_at(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* Controls of a bank that was drawn are an annotator's maps; those of the pictures must be the same kind of maps. */
 static dt_status check_controls_of_bank(opening *o)
 {
@@ -191,8 +187,8 @@ static dt_status check_controls_of_bank(opening *o)
     if (!t->told.has_controls || !file_exists(path)) return o->c->error.status;
     json_t *manifest = bank_manifest_read(s->bank, &o->c->error);
     const json_t *drawing = json_object_get(manifest, "drawing");
-    annotator_identity(made, text_at(drawing, "control"), text_at(drawing, "control_settings"),
-                       text_at(drawing, "control_weights"));
+    annotator_identity(made, json_text_at(drawing, "control"), json_text_at(drawing, "control_settings"),
+                       json_text_at(drawing, "control_weights"));
     json_decref(manifest);
     if (!manifest) return o->c->error.status;
     if (!t->told.maker_identity[0])
@@ -297,8 +293,11 @@ static dt_status tuned_model(opening *o)
         trainer_log(t, "ControlNet: %s; %s is frozen%s",
                     t->file.control.path[0] ? t->file.control.path : "a new one, a copy of the base's way down",
                     t->file.path, o->s->sd_unlocked ? " but for its way up" : "");
-    if (codec_is_another(&t->codec, t->base.metadata))
+    if (of_run_names_another(t->base.metadata, MODEL_CODEC, t->codec.sha256))
         trainer_log(t, "%s was trained on latents of another codec than %s", t->file.path, o->s->vae);
+    if (of_run_names_another(t->base.metadata, MODEL_ENCODER, t->told.encoder_sha256))
+        trainer_log(t, "%s was trained with another text encoder than %s", t->file.path,
+                    o->s->text_encoder[0] ? o->s->text_encoder : "its own folder has");
     return DT_OK;
 }
 

@@ -7,7 +7,6 @@
 #include "container/tensor_open.h"
 #include "file/folder.h"
 #include "file/json_file.h"
-#include "model/file/of_run.h"
 
 #define KL_FILE  "diffusion_pytorch_model." /* diffusers' name; its config.json lies beside */
 #define KL_SCALE 0.18215                    /* of Stable Diffusion 1.x: one over the latents' standard deviation */
@@ -252,12 +251,6 @@ dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, 
     if (codec_open(c, k, path) != DT_OK || k->channels == channels) return c->error.status;
     return error_set(&c->error, DT_ERR_SHAPE, "%s: the model takes %lld channels, but %s makes latents of %lld", model,
                      (long long)channels, path, (long long)k->channels);
-}
-
-bool codec_is_another(const codec *k, const json_t *metadata)
-{
-    const char *sha256 = json_string_value(json_object_get(metadata, MODEL_CODEC));
-    return sha256 && sha256[0] && strcmp(sha256, k->sha256) != 0;
 }
 
 /* ---- one picture, or one tile of it ---- */

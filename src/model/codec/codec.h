@@ -43,9 +43,6 @@ codec codec_of_pixels(int64_t channels);
  * pixels. DT_ERR_SHAPE names both files where they do not fit, DT_ERR_ARG the model that lacks a codec. */
 dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, int64_t channels);
 
-/* Whether a model file's metadata (may be NULL) say that it was trained on latents of another codec. */
-bool codec_is_another(const codec *k, const json_t *metadata);
-
 /* DT_ERR_ARG naming the codec `path` where pictures of this size have no latents. */
 dt_status codec_check_resolution(const codec *k, int64_t resolution, const char *path, dt_error *err);
 

@@ -54,25 +54,25 @@ static bool find_description(char out[DT_PATH_MAX], const char *path)
     return file_exists(out);
 }
 
-/* What says something. */
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text && text[0] && strcmp(text, "none") != 0 ? text : NULL;
-}
-
-/* Leaves no metadata where memory is out, as json_put has it. */
+/* Text that says something. Leaves no metadata where memory is out, as json_put has it. */
 static void add(tensor_file *f, const char *key, const char *text)
 {
-    if (f->metadata && text && !tensor_file_metadata(f, key)) json_put(&f->metadata, key, json_string(text));
+    const bool says = text && text[0] && strcmp(text, "none") != 0;
+    if (f->metadata && says && !tensor_file_metadata(f, key)) json_put(&f->metadata, key, json_string(text));
 }
 
 static void add_all(tensor_file *f, const json_t *run, const char *classes)
 {
     const json_t *identity = json_object_get(run, "identity");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        add(f, texts[i].metadata, text_of(texts[i].of_identity ? identity : run, texts[i].key));
+        add(f, texts[i].metadata, json_text_at(texts[i].of_identity ? identity : run, texts[i].key));
     add(f, MODEL_CLASSES, classes);
+}
+
+bool of_run_names_another(const json_t *metadata, const char *key, const char *sha256)
+{
+    const char *named = json_text_at(metadata, key);
+    return named[0] && sha256[0] && strcmp(named, sha256) != 0;
 }
 
 dt_status of_run_complete(tensor_file *f, dt_error *err)

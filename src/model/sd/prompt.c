@@ -49,8 +49,8 @@ static dt_status read_config(clip_config *out, const char *folder, dt_error *err
     const json_t *heads = json_object_get(config, "num_attention_heads"),
                  *layers = json_object_get(config, "num_hidden_layers"),
                  *epsilon = json_object_get(config, "layer_norm_eps");
-    const char *activation = json_string_value(json_object_get(config, "hidden_act"));
-    const bool exact = activation && !strcmp(activation, "gelu");
+    const char *activation = json_text_at(config, "hidden_act");
+    const bool exact = !strcmp(activation, "gelu");
     if (heads) out->heads = json_integer_value(heads);
     if (layers) out->layers = json_integer_value(layers);
     if (epsilon) out->epsilon = json_number_value(epsilon);
@@ -62,7 +62,7 @@ static dt_status read_config(clip_config *out, const char *folder, dt_error *err
         error_set(err, DT_ERR_FORMAT, "%s: num_attention_heads: a whole number above 0 expected", path);
     else if (!(out->epsilon >= 0 && out->epsilon <= 1))
         error_set(err, DT_ERR_FORMAT, "%s: layer_norm_eps: a number from 0 to 1 expected", path);
-    else if (activation && !exact && strcmp(activation, "quick_gelu") != 0)
+    else if (activation[0] && !exact && strcmp(activation, "quick_gelu") != 0)
         error_set(err, DT_ERR_UNSUPPORTED, "%s: hidden_act quick_gelu or gelu expected, found %.100s", path,
                   activation);
     json_decref(config);
