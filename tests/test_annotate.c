@@ -275,7 +275,10 @@ static void what_cannot_be_is_refused_before_anything_is_written(void **state)
     assert_refused("hed", "in", "out", DT_ERR_ARG, "hed needs a file of weights, such as ControlNetHED.pth");
     assert_refused("canny", "missing", "other", DT_ERR_IO, "missing");
     assert_refused("canny", "empty", "another", DT_ERR_FORMAT, "no .jpg");
-    assert_false(file_exists(temp_path("out")) || file_exists(temp_path("other")) || file_exists(temp_path("another")));
+    assert_refused("canny", "in/a.png", "other.jpg", DT_ERR_ARG, "let its name end in .png");
+    assert_refused("canny", "in", "other.png", DT_ERR_ARG, "need a folder");
+    static const char *const none[] = {"out", "other", "another", "other.jpg", "other.png"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) assert_false(file_exists(temp_path(none[i])));
 }
 
 int main(void)

@@ -315,6 +315,18 @@ static dt_status annotate_one(annotation *n, const char *input)
     return err->status;
 }
 
+/* A name that is a picture's is no folder's, and a map is a PNG. */
+static dt_status check_output(const char *output, bool one, dt_error *err)
+{
+    if (strlen(output) > FILE_FOLDER_MAX)
+        return error_set(err, DT_ERR_ARG, "annotate: the path %s is too long", output);
+    if (!image_has_extension(output) || (one && file_has_extension(output, "png")) || file_is_folder(output))
+        return DT_OK;
+    return error_set(err, DT_ERR_ARG, "annotate: %s: %s", output,
+                     one ? "a map is a PNG; let its name end in .png, or name a folder"
+                         : "maps of several pictures need a folder, and this is a picture's name");
+}
+
 dt_status dt_annotate(dt_context *c, const char *kind, const char *input, const char *output, const dt_settings *s,
                       const dt_observer *observer, dt_annotated *result)
 {
@@ -323,11 +335,7 @@ dt_status dt_annotate(dt_context *c, const char *kind, const char *input, const 
     *result = (dt_annotated){0};
     if (api_enter(c, s, SETTINGS_ANNOTATE, n.watch.observer) != DT_OK || open_kind(&n, kind) != DT_OK)
         return api_leave(c);
-    if (strlen(output) > FILE_FOLDER_MAX)
-        error_set(&c->error, DT_ERR_ARG, "annotate: the path %s is too long", output);
-    else if (image_has_extension(input) && !file_is_folder(input))
-        annotate_one(&n, input);
-    else
-        annotate_set(&n, input);
+    const bool one = image_has_extension(input) && !file_is_folder(input);
+    if (check_output(output, one, &c->error) == DT_OK) one ? annotate_one(&n, input) : annotate_set(&n, input);
     return api_leave(c);
 }
