@@ -63,8 +63,9 @@ const char *dt_status_name(dt_status status);
 enum { DT_HEADS_OF_NEW = 3 }; /* attention heads of a new network of one's own sizes, unless num_heads says others */
 enum { DT_PATH_MAX = 1024, DT_TEXT_MAX = 256, DT_LIST_MAX = 16 * DT_PATH_MAX };
 
-/* ---- settings: one flat struct. Each member is a key of src/settings/settings_table.c, which has its range, default and
- * help, the verbs that use it, and its words where it is an enum ---- */
+/* ---- settings: one flat struct. Each member is a key of the same name in settings files and, as --KEY, on the command line:
+ * "difftune VERB --help" and the manual page have its range, default and words and say what it is for. A value out of its range is
+ * DT_ERR_ARG ---- */
 
 typedef enum dt_method { DT_METHOD_DIFF_TUNING, DT_METHOD_FINETUNE, DT_METHOD_PRETRAIN } dt_method;
 typedef enum dt_preset { DT_PRESET_PAPER, DT_PRESET_RELEASED, DT_PRESET_DISTIL } dt_preset;
@@ -150,7 +151,7 @@ typedef struct dt_settings {
     dt_device device; /* where the networks run */
     dt_ranks ranks;   /* whether processes that were started together make one call */
     dt_isa isa;       /* highest instruction set used by the CPU */
-    int64_t seed;
+    int64_t seed;     /* 0 to 2^53: the same seed and settings draw the same numbers, on every device */
 
     /* model */
     char pretrained_model[DT_PATH_MAX]; /* file (safetensors, .pt), run folder, or diffusers folder */
@@ -158,7 +159,7 @@ typedef struct dt_settings {
     char text_encoder[DT_PATH_MAX]; /* models told prompts: diffusers folder or checkpoint; empty: pretrained_model */
     char tokenizer[DT_PATH_MAX];    /* its vocabulary; empty: that beside it */
     char model[DT_TEXT_MAX];        /* pretrain: "DiT-S/2" .. "DiT-XL/8", "custom" with the widths below, or "UNet" */
-    int64_t hidden_size, depth, patch_size, in_channels;
+    int64_t hidden_size, depth, patch_size, in_channels; /* pretrain, model "custom" */
     char block_out_channels[DT_TEXT_MAX]; /* pretrain, UNet: widths of its levels, from the largest image on */
     char down_block_types[DT_TEXT_MAX];   /* CrossAttnDownBlock2D or DownBlock2D for each; empty: the last is plain */
     int64_t layers_per_block, cross_attention_dim, norm_num_groups; /* as diffusers has them */
@@ -169,18 +170,18 @@ typedef struct dt_settings {
     char conditioning_embedding_out_channels[DT_TEXT_MAX]; /* of a new one's stem, with commas; empty: as published */
     double controlnet_conditioning_scale;                  /* of what it tells */
     bool sd_unlocked;                                      /* the base's way up trains with it */
-    double ema_length;            /* of a run's folder, the average of this length (ema_power); 0: its result */
-    dt_file_weights file_weights; /* of a file with averaged weights and others; auto: the averaged ones */
-    dt_process process;           /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
-    bool learn_sigma;
-    double class_dropout_prob;
-    double time_dropout;                   /* share of samples that are not told their t, which nag_scale needs */
-    dt_label_init label_init;              /* new classes' first rows in the label table */
-    dt_model_format save_model_as;         /* convert: what is written; train: beside final/model.safetensors */
+    double ema_length;             /* of a run's folder, the average of this length (ema_power); 0: its result */
+    dt_file_weights file_weights;  /* of a file with averaged weights and others; auto: the averaged ones */
+    dt_process process;            /* of a file that does not say it, and of pretrain; auto: the file's, else ddpm */
+    bool learn_sigma;              /* pretrain: the network predicts the variance too, as DiT's do */
+    double class_dropout_prob;     /* share of training samples that are not told their class or caption */
+    double time_dropout;           /* share of samples that are not told their t, which nag_scale needs */
+    dt_label_init label_init;      /* new classes' first rows in the label table */
+    dt_model_format save_model_as; /* convert: what is written; train: beside final/model.safetensors */
     char original_checkpoint[DT_PATH_MAX]; /* convert: whose copy the UNet is put into; empty: it is written alone */
     char transfer_from[DT_PATH_MAX], transfer_to[DT_PATH_MAX]; /* convert: adds what the second has and the first not */
-    dt_file_dtype save_dtype;
-    bool metadata; /* written models say what they were made from */
+    dt_file_dtype save_dtype;                                  /* of the numbers of a written model */
+    bool metadata;                                             /* written models say what they were made from */
 
     /* data */
     char train_data[DT_PATH_MAX];      /* folder of class folders, or a tar or zip of them */
@@ -192,8 +193,8 @@ typedef struct dt_settings {
     char control_data[DT_PATH_MAX];   /* sample: what control pictures are made of, or themselves */
     char default_prompt[DT_TEXT_MAX]; /* of pictures without a caption */
     int64_t resolution;               /* of the pictures; 0: the model's */
-    bool crop; /* annotate: resolution is a square's; else the shorter side's, as ControlNet's demos resize */
-    bool random_flip;
+    bool crop;        /* annotate: resolution is a square's; else the shorter side's, as ControlNet's demos resize */
+    bool random_flip; /* half of the training samples are mirrored */
     char background[DT_TEXT_MAX];        /* colour behind transparent pixels, "#rrggbb" */
     bool strict;                         /* a broken image is an error instead of a skipped and listed file */
     char annotator_weights[DT_PATH_MAX]; /* of the network that makes control pictures; canny has none */
@@ -268,7 +269,8 @@ typedef struct dt_settings {
     dt_sampler sampler;
     int64_t num_inference_steps;
     dt_spacing timestep_spacing;
-    double eta, guidance_scale;
+    double eta;            /* ddim: share of the noise that ddpm adds at each step; 0: none */
+    double guidance_scale; /* classifier-free guidance as DiT's cfg-scale: 1 is none */
     bool clip_sample; /* predicted images are clipped to [-1, 1] at each step: for models of pixels, not of latents */
     dt_guidance_channels guidance_channels;
     char guidance_model[DT_PATH_MAX];         /* sample: answers for the other branch; empty: the model itself */
@@ -292,19 +294,20 @@ typedef struct dt_settings {
     dt_bank_labels bank_labels; /* unconditional (the paper), or all classes in turn with guidance */
 
     /* measures */
-    char reference[DT_PATH_MAX];  /* eval: folder, tar, zip, .npz of statistics or samples to compare with */
-    char candidate[DT_PATH_MAX];  /* eval: folder, tar, zip, .npz of statistics or samples to judge */
-    char trained_on[DT_PATH_MAX]; /* eval: pictures that the candidate's model was trained on; empty: not asked */
-    dt_feature feature;
-    char feature_weights[DT_PATH_MAX];
+    char reference[DT_PATH_MAX];       /* eval: folder, tar, zip, .npz of statistics or samples to compare with */
+    char candidate[DT_PATH_MAX];       /* eval: folder, tar, zip, .npz of statistics or samples to judge */
+    char trained_on[DT_PATH_MAX];      /* eval: pictures that the candidate's model was trained on; empty: not asked */
+    dt_feature feature;                /* whose features a distance is of */
+    char feature_weights[DT_PATH_MAX]; /* SqueezeNet's or Inception's published file; sample: or the base */
     dt_inception_resize inception_resize; /* how pictures become 299 x 299 */
     dt_score_parts inception_score_parts; /* how images are divided for the Inception Score */
-    char save_statistics[DT_PATH_MAX];
-    bool save_features; /* save_statistics keeps the features of every picture too */
+    char save_statistics[DT_PATH_MAX]; /* eval: .npz for those of the reference, sample: of the samples; empty: none */
+    bool save_features;                /* save_statistics keeps the features of every picture too */
 
     /* predict */
-    char input[DT_PATH_MAX], output[DT_PATH_MAX];
-    bool gradients;
+    char input[DT_PATH_MAX];  /* tensors to predict from (dt_predict) */
+    char output[DT_PATH_MAX]; /* predict, convert, report: the file or folder that is written */
+    bool gradients;           /* of every parameter too */
 
     /* experiment: what dt_run does and compares with */
     char recipe[DT_TEXT_MAX]; /* name of the data set in the paper */
@@ -366,7 +369,8 @@ typedef struct dt_progress {
     double loss_target, loss_bank; /* NaN where there is none */
     double loss_retained;          /* mean squared distance to the frozen base's predictions; NaN where none is kept */
     double grad_norm, learning_rate;
-    double samples_per_second, seconds_left;
+    double samples_per_second; /* in training of the whole batch, what is retained included */
+    double seconds_left;
     int64_t memory_bytes; /* peak resident memory so far */
 } dt_progress;
 
@@ -383,7 +387,17 @@ typedef struct dt_observer {
     bool (*should_save)(void *user);
 } dt_observer;
 
-/* ---- the verbs. `observer` may be NULL. Each uses the settings whose row has it in settings_table.c ---- */
+/* ---- the verbs. `observer` may be NULL. Each uses the settings that its --help lists ----
+ *
+ * What they return, besides what each says:
+ *  - DT_ERR_ARG: settings that are out of range, contradict each other, or are missing; DT_ERR_IO: a path that is not there, or cannot
+ *    be read or written; DT_ERR_FORMAT, DT_ERR_SHAPE, DT_ERR_UNSUPPORTED: a file that is damaged, does not fit the others, or holds
+ *    what is not known here. All this is found before the work begins where it can be.
+ *  - DT_ERR_CONFLICT: a folder that holds what other settings or other data made, or other things, or in which another process works.
+ *    Nothing in it is changed.
+ *  - DT_ERR_INTERRUPTED: the observer asked for it. Verbs that write a folder go on where they stopped when they are called again
+ *    with the same settings.
+ *  - DT_ERR_MEMORY, DT_ERR_NUMERIC. */
 
 typedef struct dt_data_counts {
     int64_t classes, train, validation, test; /* images of each split */
@@ -419,7 +433,7 @@ dt_status dt_annotate(dt_context *ctx, const char *kind, const char *input, cons
 
 /* Draws s->bank_size samples of s->pretrained_model, of its unconditional branch or by s->bank_labels of all classes in
  * turn, into s->bank (safetensors shards and manifest.json). Goes on where an earlier call stopped; the same bits however
- * often it was interrupted. */
+ * often it was interrupted, on the same device and isa. */
 dt_status dt_bank(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* Encodes the images of s->train_data and s->validation_data with the codec s->vae into s->cache_dir, where dt_train of a
@@ -431,10 +445,13 @@ dt_status dt_cache(dt_context *ctx, const dt_settings *s, const dt_observer *obs
  * and train.yaml with the settings that follow, for dt_settings_load. The observer is told what was found, in sentences. */
 dt_status dt_diagnose(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
-/* Tunes (or pre-trains) into s->output_dir; goes on from its newest whole checkpoint. */
+/* Tunes (or pre-trains) s->pretrained_model to the pictures of s->train_data into s->output_dir, a run: final/model.safetensors (of an
+ * adapter final/adapter_model.safetensors), checkpoints/, config.yaml, run.json and metrics.jsonl. Goes on from the newest whole
+ * checkpoint; the same bits however often it was interrupted. */
 dt_status dt_train(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
-/* Draws s->num_samples images into s->output_dir: images/NNNNNN.png and grid.png. */
+/* Draws s->num_samples samples of s->pretrained_model into s->output_dir: images/NNNNNN.png and grid.png. Goes on where an earlier
+ * call stopped, and adds to what is there when more are asked for. */
 dt_status dt_sample(dt_context *ctx, const dt_settings *s, const dt_observer *observer);
 
 /* NaN where a number is not at hand. */

@@ -78,13 +78,6 @@ static const settings_key *next_key(const char **list)
     return settings_find(name);
 }
 
-static bool is_listed(const char *list, const settings_key *key)
-{
-    for (const settings_key *k; (k = next_key(&list));)
-        if (k == key) return true;
-    return false;
-}
-
 static void print_list(FILE *out, const char *heading, const char *list)
 {
     if (list) fprintf(out, "\n%s:\n", heading);
@@ -118,12 +111,12 @@ void help_verb(FILE *out, const verb *v)
     fprintf(out, "\nExample:\n%s", v->example);
     print_list(out, "Needed", v->needs);
     print_list(out, "Often set", v->often);
-    const char *group = "";
+    int group = -1;
     for (int i = 0; i < settings_key_count; i++) {
         const settings_key *key = &settings_keys[i];
-        if (!(key->verbs & v->keys) || is_listed(v->needs, key) || is_listed(v->often, key)) continue;
-        if (strcmp(group, key->group)) fprintf(out, "\n%s:\n", key->group);
-        group = key->group;
+        if (!(key->verbs & v->keys) || settings_is_listed(v->needs, key) || settings_is_listed(v->often, key)) continue;
+        if (group != (int)key->group) fprintf(out, "\n%s:\n", settings_group_names[key->group]);
+        group = (int)key->group;
         print_key(out, key);
     }
 }
@@ -212,10 +205,11 @@ void help_roff(FILE *out)
     fputs(".SH VERBS\n", out);
     for (const verb *const *v = verbs; *v; v++) roff_verb(out, *v);
     fputs(".SH SETTINGS\n", out);
-    const char *group = "";
+    int group = -1;
     for (int i = 0; i < settings_key_count; i++) {
-        if (strcmp(group, settings_keys[i].group)) fprintf(out, ".SS %s\n", settings_keys[i].group);
-        group = settings_keys[i].group;
-        roff_key(out, &settings_keys[i]);
+        const settings_key *key = &settings_keys[i];
+        if (group != (int)key->group) fprintf(out, ".SS %s\n", settings_group_names[key->group]);
+        group = (int)key->group;
+        roff_key(out, key);
     }
 }

@@ -78,7 +78,7 @@ static void recommend(dt_settings *out, const advice *a, const diagnosis_origin 
     *out = *s;
     for (int i = 0; i < settings_key_count; i++) {
         const settings_key *key = &settings_keys[i];
-        if (strcmp(key->group, "Method") || !strcmp(key->name, "bank") || !strcmp(key->name, "preset")) continue;
+        if (key->group != SETTINGS_GROUP_METHOD || !strcmp(key->name, "bank") || !strcmp(key->name, "preset")) continue;
         settings_text(text, &usual, key);
         settings_set(out, key->name, text, &unused);
     }

@@ -49,7 +49,7 @@ static const char *next_text(settings_paths *w)
 bool settings_paths_next(settings_paths *w)
 {
     for (const char *text; (text = next_text(w));) {
-        const size_t length = w->key->path == SETTINGS_LIST ? strcspn(text, ",") : strlen(text);
+        const size_t length = w->key->is_list ? strcspn(text, ",") : strlen(text);
         w->rest = text[length] ? text + length + 1 : NULL;
         snprintf(w->path, sizeof w->path, "%.*s", (int)length, text);
         file_cut_word(w->path); /* a split, or a weight */

@@ -251,19 +251,11 @@ bool settings_is_given(const dt_settings *s, const settings_key *key)
     return strcmp(value, initial) != 0;
 }
 
-static bool has_word(const char *words, const char *word)
-{
-    const size_t length = strlen(word);
-    for (const char *at = words; (at = strstr(at, word)); at += length)
-        if ((at == words || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return true;
-    return false;
-}
-
 /* The first row of the table that says so. */
 static const char *find(const dt_settings *s, settings_verb verb, const settings_key *key, bool refused)
 {
     for (const unused *row = unused_keys; row < unused_keys + UNUSED_ROWS; row++)
-        if (row->refused == refused && (row->verbs & verb) && has_word(row->keys, key->name) && row->when(s))
+        if (row->refused == refused && (row->verbs & verb) && settings_is_listed(row->keys, key) && row->when(s))
             return row->why;
     return NULL;
 }

@@ -41,6 +41,14 @@ const settings_key *settings_find(const char *name)
     return NULL;
 }
 
+bool settings_is_listed(const char *names, const settings_key *key)
+{
+    const size_t length = strlen(key->name);
+    for (const char *at = names; at && (at = strstr(at, key->name)); at += length)
+        if ((at == names || at[-1] == ' ') && (at[length] == ' ' || !at[length])) return true;
+    return false;
+}
+
 bool settings_shapes(const settings_key *key, unsigned verbs)
 {
     return (key->verbs & verbs) && (key->affects == SETTINGS_RESULT || key->affects == SETTINGS_MEMORY);
@@ -49,8 +57,8 @@ bool settings_shapes(const settings_key *key, unsigned verbs)
 bool settings_matter(const dt_settings *s, const settings_key *key)
 {
     if (!(key->identity & SETTINGS_TRAIN) || !strcmp(key->name, "method") || !strcmp(key->name, "adapter")) return true;
-    if (!strcmp(key->group, "Method")) return s->method == DT_METHOD_DIFF_TUNING;
-    return strcmp(key->group, "Adapter") != 0 || s->adapter != DT_ADAPTER_NONE;
+    if (key->group == SETTINGS_GROUP_METHOD) return s->method == DT_METHOD_DIFF_TUNING;
+    return key->group != SETTINGS_GROUP_ADAPTER || s->adapter != DT_ADAPTER_NONE;
 }
 
 static bool same_value(const dt_settings *a, const dt_settings *b, const settings_key *key)
@@ -241,8 +249,7 @@ dt_status settings_set(dt_settings *s, const char *name, const char *text, dt_er
     }
     if (key->path != SETTINGS_NO_PATH && strchr(text, '~')) {
         dt_error why = {0};
-        if ((key->path == SETTINGS_LIST ? home_expand_list : home_expand)(expanded, sizeof expanded, text, &why) !=
-            DT_OK)
+        if ((key->is_list ? home_expand_list : home_expand)(expanded, sizeof expanded, text, &why) != DT_OK)
             return error_set(err, DT_ERR_ARG, "%s: %s", key->name, why.message);
         text = expanded;
     }

@@ -47,12 +47,30 @@ typedef enum settings_affects {
     SETTINGS_PLACE,    /* where the result goes */
 } settings_affects;
 
+/* Where a key stands in the help. */
+typedef enum settings_group {
+    SETTINGS_GROUP_MACHINE,
+    SETTINGS_GROUP_MODEL,
+    SETTINGS_GROUP_DATA,
+    SETTINGS_GROUP_METHOD,
+    SETTINGS_GROUP_ADAPTER,
+    SETTINGS_GROUP_TRAINING,
+    SETTINGS_GROUP_WATCHING,
+    SETTINGS_GROUP_SAMPLING,
+    SETTINGS_GROUP_BANK,
+    SETTINGS_GROUP_MEASURES,
+    SETTINGS_GROUP_EXPERIMENT,
+    SETTINGS_GROUP_FILES,
+} settings_group;
+
+/* Their headings. */
+extern const char *const settings_group_names[];
+
 /* What a text names. */
 typedef enum settings_path {
     SETTINGS_NO_PATH,
     SETTINGS_FILE,     /* a file, or a folder that is no set of pictures where it is read */
     SETTINGS_PICTURES, /* a set of pictures or what stands for one: a folder, an archive, statistics */
-    SETTINGS_LIST,     /* several files or folders, separated by commas */
 } settings_path;
 
 /* What another program calls a word of an enum. */
@@ -62,7 +80,8 @@ typedef struct settings_alias {
 } settings_alias;
 
 typedef struct settings_key {
-    const char *group, *name;
+    settings_group group;
+    const char *name;
     settings_type type;
     size_t offset, size;           /* of the member in dt_settings, in bytes */
     const char *initial;           /* default, as text */
@@ -71,6 +90,7 @@ typedef struct settings_key {
     const settings_alias *aliases; /* read, never written; ends with a NULL word. NULL: none */
     unsigned verbs;
     settings_path path; /* SETTINGS_TEXT */
+    bool is_list;       /* SETTINGS_TEXT: items with commas between them; in a file a sequence too */
     unsigned written;   /* verbs that write at the path; the others read it */
     settings_affects affects;
     unsigned
@@ -85,6 +105,9 @@ extern const int settings_key_count;
 
 /* The row of `name` (hyphens or underscores), or NULL. */
 const settings_key *settings_find(const char *name);
+
+/* Whether the names with blanks between them (NULL: none) have the key's among them. */
+bool settings_is_listed(const char *names, const settings_key *key);
 
 /* The name of those verbs' keys with the smallest edit distance to `name`; NULL where none is so near that a slip of the
  * fingers explains it. */

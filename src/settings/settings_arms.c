@@ -15,7 +15,7 @@ bool settings_suits_arm(const settings_key *key)
 bool settings_suits_draw(const settings_key *key)
 {
     const unsigned before = SETTINGS_CACHE | SETTINGS_BANK | SETTINGS_TRAIN | SETTINGS_EVAL;
-    const bool of_drawing = !(key->verbs & before) || !strcmp(key->group, settings_find("sampler")->group);
+    const bool of_drawing = !(key->verbs & before) || key->group == SETTINGS_GROUP_SAMPLING;
     const bool of_files = key == settings_find("num_samples") || !strncmp(key->name, "save_", 5);
     return (key->verbs & SETTINGS_SAMPLE) && of_drawing && !of_files;
 }

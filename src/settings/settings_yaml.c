@@ -111,11 +111,6 @@ static dt_status check_value(reader *r, const settings_key *key, size_t line)
     return DT_OK;
 }
 
-static bool takes_list(const settings_key *key)
-{
-    return key->path == SETTINGS_LIST || !strcmp(key->metavar, "LIST") || !strcmp(key->metavar, "LO,HI");
-}
-
 /* The sequence whose start is at hand, as the text that a flag would be given: its items parted by commas. */
 static const char *read_list(reader *r, const settings_key *key, char text[SETTINGS_VALUE_MAX])
 {
@@ -146,7 +141,7 @@ static void cut_block(reader *r)
 /* The value at hand of a key; a list is put into `room`. NULL after a failure. */
 static const char *read_value(reader *r, const settings_key *key, size_t line, char room[SETTINGS_VALUE_MAX])
 {
-    if (r->file.event.type == YAML_SEQUENCE_START_EVENT && takes_list(key)) return read_list(r, key, room);
+    if (r->file.event.type == YAML_SEQUENCE_START_EVENT && key->is_list) return read_list(r, key, room);
     if (check_value(r, key, line) != DT_OK) return NULL;
     cut_block(r);
     return is_no_value(r) && !is_word_of(scalar(r), key) ? "" : scalar(r);

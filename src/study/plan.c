@@ -50,7 +50,7 @@ static void forget_adapter(dt_settings *s)
 {
     dt_error never = {0};
     for (int i = 0; i < settings_key_count && s->adapter == DT_ADAPTER_NONE; i++)
-        if (!settings_matter(s, &settings_keys[i]) && !strcmp(settings_keys[i].group, "Adapter"))
+        if (!settings_matter(s, &settings_keys[i]) && settings_keys[i].group == SETTINGS_GROUP_ADAPTER)
             settings_set(s, settings_keys[i].name, settings_keys[i].initial, &never);
 }
 
