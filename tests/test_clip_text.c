@@ -102,14 +102,14 @@ static void write_weights(const char *path, const char *prefix, const char *left
 static prompt_encoder open_encoder(const char *path, const char *vocabulary)
 {
     prompt_encoder p;
-    if (prompt_encoder_open_with(&context, &p, path, vocabulary) != DT_OK) fail_msg("%s", context.error.message);
+    if (prompt_encoder_open(&context, &p, path, vocabulary) != DT_OK) fail_msg("%s", context.error.message);
     return p;
 }
 
 static void refused(const char *path, dt_status status, const char *part)
 {
     prompt_encoder p;
-    assert_int_equal(prompt_encoder_open_with(&context, &p, path, "vectors/clip/tokenizer"), status);
+    assert_int_equal(prompt_encoder_open(&context, &p, path, "vectors/clip/tokenizer"), status);
     if (!strstr(context.error.message, part)) fail_msg("%s: %s expected", context.error.message, part);
     error_clear(&context.error);
 }
@@ -228,12 +228,12 @@ static void a_tokenizer_of_another_encoder_is_refused(void **state)
     fprintf(out, "%sq q\n", list);
     assert_int_equal(fclose(out), 0);
     free(list);
-    assert_int_equal(prompt_encoder_open_with(&context, &p, "vectors/clip", temp_path("more.txt")), DT_ERR_SHAPE);
+    assert_int_equal(prompt_encoder_open(&context, &p, "vectors/clip", temp_path("more.txt")), DT_ERR_SHAPE);
     assert_non_null(strstr(context.error.message, "does not fit"));
     error_clear(&context.error);
     make_folder("alone");
     write_weights("alone/sd.safetensors", "text_model.", NULL, NULL);
-    assert_int_equal(prompt_encoder_open(&context, &p, temp_path("alone/sd.safetensors")), DT_ERR_IO);
+    assert_int_equal(prompt_encoder_open(&context, &p, temp_path("alone/sd.safetensors"), ""), DT_ERR_IO);
     assert_non_null(strstr(context.error.message, "bpe_simple_vocab"));
 }
 

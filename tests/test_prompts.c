@@ -141,7 +141,7 @@ static void the_null_context_of_nothing_is_that_of_the_empty_prompt(void **state
     const dt_settings s = settings_of("a cat", "");
     const char *empty = "";
     const size_t before = c.scratch.used;
-    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip"), DT_OK);
+    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip", ""), DT_OK);
     assert_int_equal(prompt_encode(&c, &e, expected, &empty, 1), DT_OK);
     const size_t with_encoder = c.model.used;
     assert_int_equal(prompts_open(&c, &p, &d, &s, COUNT, &(dt_observer){0}), DT_OK);
@@ -379,7 +379,7 @@ static void a_unet_is_tuned_with_a_named_text_encoder(void **state)
     training t;
     dt_settings s = captioned_settings("named");
     s.class_dropout_prob = 0.5;
-    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip"), DT_OK);
+    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip", ""), DT_OK);
     assert_int_equal(prompt_encode(&c, &e, expected, text, 2), DT_OK);
     if (training_open(&t, &c, &s, &(dt_observer){0}, model_kinds_all) != DT_OK) fail_msg("%s", c.error.message);
     assert_memory_equal(t.trainer.model.null_context->data, expected, WORDS * sizeof *expected);
@@ -535,7 +535,7 @@ static void predictions_are_told_prompts_or_contexts(void **state)
     prompt_encoder e;
     dt_settings s;
     dt_settings_init(&s);
-    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip"), DT_OK);
+    assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip", ""), DT_OK);
     assert_int_equal(prompt_encode(&c, &e, context, text, 2), DT_OK);
     write_unet("unet.safetensors");
     write_input("with.safetensors", context);

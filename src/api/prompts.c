@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/say.h"
+#include "data/context_cache.h"
+#include "data/watch.h"
 #include "model/sd/prompt.h"
 
 static dt_status refuse_prompts(const denoiser *d, const dt_settings *s, dt_error *err)
@@ -46,7 +47,7 @@ static dt_status open_texts(prompts *p, const dt_settings *s, dt_error *err)
 
 /* ---- contexts ---- */
 
-static dt_status make_room(ctx *c, prompts *p, const prompt_encoder *e, int64_t numbers)
+static dt_status make_room(ctx *c, prompts *p, const context_encoder *e, int64_t numbers)
 {
     const int64_t each = e->tokens * e->width * (int64_t)sizeof(float);
     const int64_t count = p->list.count < numbers ? p->list.count : numbers;
@@ -60,31 +61,23 @@ static dt_status make_room(ctx *c, prompts *p, const prompt_encoder *e, int64_t 
     return error_set(&c->error, DT_ERR_MEMORY, "no memory for %lld prompts", (long long)count);
 }
 
-static void tell_cut(ctx *c, const prompts *p, const prompt_encoder *e, const dt_observer *observer)
-{
-    int64_t cut;
-    if (prompt_count_cut(c, e, &cut, p->list.text, p->list.count) == DT_OK && cut)
-        say(observer->log, observer->user,
-            "%lld of %lld prompts have more than %lld tokens; what is beyond is left out", (long long)cut,
-            (long long)p->list.count, (long long)e->tokens);
-}
-
 /* Fills what was made room for, and the null context in scratch. NULL after a failure. */
 static float *encode(ctx *c, prompts *p, const denoiser *d, const dt_settings *s, int64_t numbers,
                      const dt_observer *observer)
 {
-    prompt_encoder e;
+    context_encoder e;
     const char *path = s->text_encoder[0] ? s->text_encoder : s->pretrained_model;
-    if (prompt_encoder_open_with(c, &e, path, s->tokenizer) != DT_OK ||
-        prompt_check_fit(&e, d->context_tokens, d->context_width, path, &c->error) != DT_OK ||
+    watch telling = {.observer = observer};
+    const data_watcher watcher = watch_data(&telling);
+    if (prompt_context_encoder(c, &e, path, s->tokenizer, d->context_tokens, d->context_width) != DT_OK ||
         make_room(c, p, &e, numbers) != DT_OK)
         return NULL;
     float *null = arena_alloc(&c->scratch, (size_t)(e.tokens * e.width) * sizeof *null, &c->error);
     hash_all(p, e.sha256);
     memcpy(p->encoder_sha256, e.sha256, sizeof p->encoder_sha256);
-    tell_cut(c, p, &e, observer);
-    if (prompt_encode(c, &e, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
-    return prompt_encode(c, &e, null, p->negative.text, 1) == DT_OK ? null : NULL;
+    context_tell_cut(c, &e, "prompts", p->list.text, p->list.count, &watcher);
+    if (ctx_failed(c) || e.encode(c, e.user, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
+    return e.encode(c, e.user, null, p->negative.text, 1) == DT_OK ? null : NULL;
 }
 
 dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,

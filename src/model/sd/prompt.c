@@ -104,7 +104,7 @@ static void hash_both(prompt_encoder *p, const char network[65])
     memcpy(p->sha256, hash.hex, sizeof p->sha256);
 }
 
-dt_status prompt_encoder_open_with(ctx *c, prompt_encoder *p, const char *model, const char *vocabulary)
+dt_status prompt_encoder_open(ctx *c, prompt_encoder *p, const char *model, const char *vocabulary)
 {
     char path[DT_PATH_MAX], folder[DT_PATH_MAX] = "", network[65];
     dt_error *err = &c->error;
@@ -124,19 +124,6 @@ dt_status prompt_encoder_open_with(ctx *c, prompt_encoder *p, const char *model,
     return error_set(err, DT_ERR_SHAPE,
                      "%s: the tokenizer does not fit the text encoder: it has %lld ids, the text encoder %lld", model,
                      (long long)p->tokenizer.count, (long long)p->network.vocabulary);
-}
-
-dt_status prompt_encoder_open(ctx *c, prompt_encoder *p, const char *model)
-{
-    return prompt_encoder_open_with(c, p, model, "");
-}
-
-dt_status prompt_check_fit(const prompt_encoder *p, int64_t tokens, int64_t width, const char *model, dt_error *err)
-{
-    if (p->tokens == tokens && p->width == width) return DT_OK;
-    return error_set(err, DT_ERR_SHAPE,
-                     "%s: the text encoder gives %lld tokens of width %lld, but the model is told %lld of width %lld",
-                     model, (long long)p->tokens, (long long)p->width, (long long)tokens, (long long)width);
 }
 
 /* ---- encoding ---- */
@@ -172,4 +159,32 @@ dt_status prompt_count_cut(ctx *c, const prompt_encoder *p, int64_t *cut, const 
     }
     arena_release(&c->scratch, mark);
     return c->error.status;
+}
+
+/* ---- for a network ---- */
+
+static dt_status encode(ctx *c, void *user, float *context, const char *const text[], int64_t n)
+{
+    return prompt_encode(c, user, context, text, n);
+}
+
+static dt_status count_cut(ctx *c, void *user, int64_t *cut, const char *const text[], int64_t n)
+{
+    return prompt_count_cut(c, user, cut, text, n);
+}
+
+dt_status prompt_context_encoder(ctx *c, context_encoder *e, const char *model, const char *vocabulary, int64_t tokens,
+                                 int64_t width)
+{
+    *e = (context_encoder){0};
+    prompt_encoder *p = arena_alloc(&c->model, sizeof *p, &c->error);
+    if (!p || prompt_encoder_open(c, p, model, vocabulary) != DT_OK) return c->error.status;
+    if (p->tokens != tokens || p->width != width)
+        return error_set(&c->error, DT_ERR_SHAPE,
+                         "%s: the text encoder gives %lld tokens of width %lld, but the model is told %lld of width "
+                         "%lld",
+                         model, (long long)p->tokens, (long long)p->width, (long long)tokens, (long long)width);
+    *e = (context_encoder){.tokens = tokens, .width = width, .user = p, .encode = encode, .count_cut = count_cut};
+    memcpy(e->sha256, p->sha256, sizeof e->sha256);
+    return DT_OK;
 }

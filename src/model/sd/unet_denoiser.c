@@ -75,29 +75,13 @@ static dt_status load(ctx *c, denoiser *d, const tensor_file *f, const model_inf
     return c->error.status;
 }
 
-static dt_status encode(ctx *c, void *user, float *context, const char *const text[], int64_t n)
-{
-    return prompt_encode(c, user, context, text, n);
-}
-
-static dt_status count_cut(ctx *c, void *user, int64_t *cut, const char *const text[], int64_t n)
-{
-    return prompt_count_cut(c, user, cut, text, n);
-}
-
 static dt_status open_encoder(ctx *c, context_encoder *e, const tensor_file *f, const char *model,
                               const char *vocabulary)
 {
     unet_config k;
     *e = (context_encoder){0};
     if (unet_file_config(&k, f, &c->error) != DT_OK || k.class_count) return c->error.status;
-    prompt_encoder *p = arena_alloc(&c->model, sizeof *p, &c->error);
-    if (!p || prompt_encoder_open_with(c, p, model, vocabulary) != DT_OK ||
-        prompt_check_fit(p, UNET_CONTEXT_TOKENS, k.context_width, model, &c->error) != DT_OK)
-        return c->error.status;
-    *e = (context_encoder){.tokens = p->tokens, .width = p->width, .user = p, .encode = encode, .count_cut = count_cut};
-    memcpy(e->sha256, p->sha256, sizeof e->sha256);
-    return DT_OK;
+    return prompt_context_encoder(c, e, model, vocabulary, UNET_CONTEXT_TOKENS, k.context_width);
 }
 
 static bool knows(const char *name)
