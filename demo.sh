@@ -33,7 +33,7 @@ for method in "${runs[@]}"; do
     echo "== tuning: $method, $steps steps"
     $difftune train --config demo/demo.yaml --method $method --max-train-steps $steps "${data[@]}" --output-dir "$out/$method"
 done
-if grep -q '^method: finetune$' "$out/diagnosis/train.yaml"; then
+if grep -q '^method: finetune$' "$out/diagnosis/train.yaml" && ! grep -q '^adapter:' "$out/diagnosis/train.yaml"; then
     echo "== the diagnosis recommends plain fine-tuning, which is the first of the two"
 else
     echo "== tuning: as the diagnosis recommends, $steps steps"

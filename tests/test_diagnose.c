@@ -2,6 +2,7 @@
 #include "run_fixture.h"
 
 #include "api/diagnose.h"
+#include "api/settings_check.h"
 #include "base/student.h"
 #include "file/json_file.h"
 #include "gaussian_denoiser.h"
@@ -104,30 +105,50 @@ static void rules_follow_the_facts(void **state)
     (void)state;
     static const struct {
         double clean, noisy, half, own;
-        bool has_source;
+        bool has_source, takes_difffit;
+        int64_t pictures;
         double passes;
         advice_premise premise;
         dt_method method;
         dt_retention retention;
+        dt_adapter adapter;
     } cases[] = {
-        {0.03, 0.30, 0.05, 0, false, 300, PREMISE_HOLDS, DT_METHOD_DIFF_TUNING, DT_RETENTION_TARGET_DISTIL},
-        {0.03, 0.30, 0.05, 0, false, 10, PREMISE_HOLDS, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
-        {0.03, 0.30, 0.05, 0, true, 10, PREMISE_HOLDS, DT_METHOD_DIFF_TUNING, DT_RETENTION_BANK},
-        {0.03, 0.30, 0.05, -0.12, true, 300, PREMISE_HOLDS, DT_METHOD_DIFF_TUNING, DT_RETENTION_TARGET_DISTIL},
-        {0.03, 0.30, 0.05, -0.12, true, 10, PREMISE_HOLDS, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
-        {0.80, 0.30, 0.10, 0, true, 300, PREMISE_FAILS, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
-        {0.25, 0.60, 0.10, 0, true, 300, PREMISE_FAILS, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
-        {0.00, 0.01, 0.08, 0, true, 300, PREMISE_NO_GAP, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
-        {0.03, 0.30, 0.90, 0, true, 300, PREMISE_UNKNOWN, DT_METHOD_FINETUNE, DT_RETENTION_NONE},
+#define DISTIL(kind) DT_METHOD_DIFF_TUNING, DT_RETENTION_##kind##_DISTIL, DT_ADAPTER_NONE
+#define PLAIN        DT_METHOD_FINETUNE, DT_RETENTION_NONE, DT_ADAPTER_NONE
+#define DIFFFIT      DT_METHOD_FINETUNE, DT_RETENTION_NONE, DT_ADAPTER_DIFFFIT
+        {0.03, 0.30, 0.05, 0, false, true, 210, 300, PREMISE_HOLDS, DIFFFIT},
+        {0.03, 0.30, 0.05, 0, false, true, 210, 76, PREMISE_HOLDS, DIFFFIT},
+        {0.03, 0.30, 0.05, 0, false, false, 210, 300, PREMISE_HOLDS, DISTIL(TARGET)},
+        {0.03, 0.30, 0.05, 0, false, true, 210, 10, PREMISE_HOLDS, PLAIN},
+        {0.03, 0.30, 0.05, 0, false, true, 210, 49, PREMISE_HOLDS, PLAIN},
+        {0.03, 0.30, 0.05, 0, false, true, 8144, 94, PREMISE_HOLDS, PLAIN},
+        {0.03, 0.30, 0.05, 0, false, true, 8144, 100, PREMISE_HOLDS, DISTIL(TARGET)},
+        {0.03, 0.30, 0.90, 0, true, true, 8144, 300, PREMISE_UNKNOWN, PLAIN},
+        {0.03, 0.30, 0.05, 0, true, true, 210, 10, PREMISE_HOLDS, DISTIL(BANK)},
+        {0.03, 0.30, 0.05, 0, true, true, 210, 300, PREMISE_HOLDS, DISTIL(BANK)},
+        {0.03, 0.30, 0.05, -0.12, true, true, 210, 300, PREMISE_HOLDS, DIFFFIT},
+        {0.03, 0.30, 0.05, -0.12, true, false, 210, 300, PREMISE_HOLDS, DISTIL(TARGET)},
+        {0.03, 0.30, 0.05, -0.12, true, true, 210, 10, PREMISE_HOLDS, PLAIN},
+        {0.80, 0.30, 0.10, 0, true, true, 210, 300, PREMISE_FAILS, PLAIN},
+        {0.25, 0.60, 0.10, 0, true, true, 210, 300, PREMISE_FAILS, PLAIN},
+        {0.00, 0.01, 0.08, 0, true, true, 210, 300, PREMISE_NO_GAP, PLAIN},
+        {0.03, 0.30, 0.90, 0, true, true, 210, 300, PREMISE_UNKNOWN, DIFFFIT},
+        {0.03, 0.30, 0.90, 0, true, false, 210, 300, PREMISE_UNKNOWN, PLAIN},
+        {0.03, 0.30, 0.90, 0, true, true, 210, 10, PREMISE_UNKNOWN, PLAIN},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        diagnosis d = {.has_source = cases[i].has_source, .pictures = 100, .trained = 100, .passes = cases[i].passes};
+        diagnosis d = {.has_source = cases[i].has_source,
+                       .pictures = cases[i].pictures,
+                       .trained = 100,
+                       .passes = cases[i].passes,
+                       .takes_difffit = cases[i].takes_difffit};
         d.of_own = d.of_source = made_gap(cases[i].clean, cases[i].noisy, cases[i].half);
         d.own = made_gap(cases[i].own, 0, 0.05);
         const advice a = advice_of(&d);
-        if (a.premise != cases[i].premise || a.method != cases[i].method || a.retention != cases[i].retention)
-            fail_msg("case %d: %s, method %d, retention %d", (int)i, advice_premise_word(a.premise), a.method,
-                     a.retention);
+        if (a.premise != cases[i].premise || a.method != cases[i].method || a.retention != cases[i].retention ||
+            a.adapter != cases[i].adapter)
+            fail_msg("case %d: %s, method %d, retention %d, adapter %d", (int)i, advice_premise_word(a.premise),
+                     a.method, a.retention, a.adapter);
         assert_int_equal(a.psi, a.method == DT_METHOD_FINETUNE ? ADVICE_PSI_FLAT : ADVICE_PSI_POWER);
     }
 }
@@ -166,14 +187,14 @@ static dt_settings made_settings(const char *target, const char *output)
     return s;
 }
 
-static advice diagnose_made(const dt_settings *s, diagnosis *d)
+static advice diagnose_kinds(const dt_settings *s, diagnosis *d, model_kinds kinds)
 {
     ctx c;
     advice a;
     const dt_observer observer = {.log = fixture_collect};
     fixture_log[0] = '\0';
     assert_int_equal(ctx_open(&c, DT_DEVICE_CPU, 1, DT_ISA_AUTO), DT_OK);
-    if (diagnose(&c, d, &a, s, &observer, gaussian_kinds) != DT_OK) fail_msg("%s", c.error.message);
+    if (diagnose(&c, d, &a, s, &observer, kinds) != DT_OK) fail_msg("%s", c.error.message);
     ctx_close(&c);
     return a;
 }
@@ -191,7 +212,7 @@ static advice diagnose_target(diagnosis *d, const gaussian *g, int count, gaussi
     make_law();
     gaussian_pictures(g, temp_path("target"), count, 2, damage);
     const dt_settings s = made_settings("target", "out");
-    return diagnose_made(&s, d);
+    return diagnose_kinds(&s, d, gaussian_kinds);
 }
 
 /* What the pictures show is another, but not how sharp they are: the lowest frequencies vary more. */
@@ -207,7 +228,7 @@ static void a_target_with_the_same_low_level_statistics_holds(void **state)
     assert_true(d.of_source.clean.value < 0.1 && d.of_source.noisy.value > 0.2);
     assert_true(d.psi_fits && d.psi[100] < 0.3 && d.psi[900] > 0.7);
     assert_says(fixture_log, "holds: the gap rises with t");
-    assert_int_equal(a.length, LENGTH_LONG);
+    assert_int_equal(a.length, LENGTH_FEW);
     assert_int_equal(d.trained, 2 * GAUSSIAN_PIXELS);
     assert_float_equal(d.passes, 24000.0 * 32 / 128, 1e-9);
 }
@@ -287,6 +308,35 @@ static void what_it_writes_train_takes(void **state)
     snprintf(train.output_dir, sizeof train.output_dir, "%s", temp_path("run"));
     fixture_train_to_the_end(&train);
     assert_true(file_exists(temp_path("run/diagnosis.json")));
+}
+
+/* A part is recommended of networks that have one, unless the plan names it. */
+static void a_part_that_is_recommended_is_written(void **state)
+{
+    (void)state;
+    const dt_adapter plans[] = {DT_ADAPTER_NONE, DT_ADAPTER_BITFIT};
+    for (int i = 0; i < 2; i++) {
+        diagnosis d;
+        dt_settings s = dit_settings(), train;
+        char path[DT_PATH_MAX];
+        dt_error err = {0};
+        s.adapter = plans[i];
+        diagnose_kinds(&s, &d, model_kinds_all);
+        assert_int_equal(d.takes_difffit, plans[i] == DT_ADAPTER_NONE);
+        d.of_own = made_gap(0.03, 0.30, 0.9);
+        d.passes = 300;
+        const advice a = advice_of(&d);
+        assert_int_equal(file_make_dirs(s.output_dir, &err), DT_OK);
+        assert_int_equal(diagnosis_write(&d, &a, &(diagnosis_origin){.base_sha256 = "", .data_sha256 = ""}, &s, &err),
+                         DT_OK);
+        file_join(path, s.output_dir, "train.yaml");
+        dt_settings_init(&train);
+        if (settings_load(&train, path, &err) != DT_OK) fail_msg("%s", err.message);
+        assert_int_equal(train.adapter, d.takes_difffit ? DT_ADAPTER_DIFFFIT : DT_ADAPTER_BITFIT);
+        assert_float_equal(train.adapter_lr_factor, d.takes_difffit ? 10 : 1, 0);
+        snprintf(train.output_dir, sizeof train.output_dir, "%s", temp_path("run"));
+        if (settings_check(&train, SETTINGS_TRAIN, &err) != DT_OK) fail_msg("%s", err.message);
+    }
 }
 
 static void the_same_bits_come_out_again_over_an_earlier_diagnosis(void **state)
@@ -394,6 +444,7 @@ int main(void)
         MADE(the_source_itself_as_target_has_no_gap),
         MADE(three_pictures_are_not_enough_to_say),
         OF_DIT(what_it_writes_train_takes),
+        OF_DIT(a_part_that_is_recommended_is_written),
         OF_DIT(the_same_bits_come_out_again_over_an_earlier_diagnosis),
         OF_DIT(a_bank_is_measured_in_place_of_samples),
         OF_DIT(what_cannot_be_read_is_not_counted),

@@ -321,10 +321,12 @@ static dt_status count_trained(diagnosing *k)
     const dt_settings *s = k->s;
     adapter a;
     trainset rows = {0};
+    const network_sites *sites = k->model.sites;
     const adapter_plan plan = adapter_plan_of(s);
     if (adapter_open(c, &a, &k->model, &plan, (uint64_t)s->seed) == DT_OK)
         trainset_add_tuned(c, &rows, &k->model, &a, false);
     k->d->trained = trainset_values(&rows);
+    k->d->takes_difffit = s->adapter == DT_ADAPTER_NONE && sites && sites->block_count;
     k->d->pictures = k->pictures;
     k->d->passes = (double)s->max_train_steps * (double)s->train_batch_size * (double)s->gradient_accumulation_steps /
                    (double)k->pictures;

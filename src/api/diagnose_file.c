@@ -45,8 +45,8 @@ static json_t *describe_advice(const advice *a, const dt_settings *s)
         {"premise", json_string(advice_premise_word(a->premise))}, {"bank", json_string(advice_bank_word(a->bank))},
         {"length", json_string(advice_length_word(a->length))}, {"method", json_string(settings_word(s, "method"))},
         {"retention", json_string(settings_word_at("retention", a->retention))},
-        {"psi", json_string(advice_psi_word(a->psi))}, {"tau", json_real(a->tau)}, {"lines", lines},
-        {"limits", limits});
+        {"adapter", json_string(settings_word(s, "adapter"))}, {"psi", json_string(advice_psi_word(a->psi))},
+        {"tau", json_real(a->tau)}, {"lines", lines}, {"limits", limits});
 }
 
 static json_t *describe(const diagnosis *d, const advice *a, const diagnosis_origin *from, const dt_settings *s)
@@ -68,6 +68,11 @@ static json_t *describe(const diagnosis *d, const advice *a, const diagnosis_ori
 
 /* ---- train.yaml ---- */
 
+static bool uses_bank(const advice *a)
+{
+    return a->retention == DT_RETENTION_BANK_DISTIL;
+}
+
 /* What is trained with: the caller's settings under what is recommended, and of the method's own settings only the preset. */
 static void recommend(dt_settings *out, const advice *a, const diagnosis_origin *from, const dt_settings *s)
 {
@@ -88,9 +93,11 @@ static void recommend(dt_settings *out, const advice *a, const diagnosis_origin 
     out->tau = a->tau;
     if (a->psi == ADVICE_PSI_TABLE) file_join(out->psi_table, s->output_dir, PSI_FILE);
     if (a->method == DT_METHOD_FINETUNE) out->retention = DT_RETENTION_PRESET; /* the default, which it leaves alone */
-    if (a->retention == DT_RETENTION_BANK && s->preset == DT_PRESET_DISTIL) out->preset = DT_PRESET_PAPER;
-    if (a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK && from->drew)
-        file_join(out->bank, s->output_dir, "bank");
+    if (a->adapter != DT_ADAPTER_NONE) {
+        out->adapter = a->adapter;
+        out->adapter_lr_factor = 10; /* as DiffFit's authors take it, and as it was measured */
+    }
+    if (uses_bank(a) && from->drew) file_join(out->bank, s->output_dir, "bank");
     if (from->sees_pixels) out->clip_sample = true;
     if (from->is_flow) out->sampler = DT_SAMPLER_EULER;
     snprintf(out->diagnosis, sizeof out->diagnosis, "%s", s->output_dir);
@@ -153,7 +160,7 @@ static void print_train_file(FILE *out, const void *user)
     const train_file *f = user;
     const advice *a = f->a;
     for (int i = 0; i < a->lines; i++) write_comment(out, a->line[i]);
-    if (f->from->drew && a->method == DT_METHOD_DIFF_TUNING && a->retention == DT_RETENTION_BANK)
+    if (f->from->drew && uses_bank(a))
         write_comment(out, "The bank is still to be drawn: difftune bank --config with this file.");
     for (int i = 0; i < settings_key_count; i++) {
         if (!is_written(f->s, &settings_keys[i])) continue;

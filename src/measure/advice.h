@@ -16,13 +16,15 @@ typedef struct diagnosis {
     double kernel, kernel_std;  /* distance of own samples and source in the base's features; NaN: not measured */
     int64_t pictures, trained;  /* training pictures; values that train */
     double passes;              /* over the training pictures, that the plan makes */
+    bool takes_difffit;         /* all weights are to train, and the network has places for DiffFit's scales */
     bool psi_fits;              /* the gap rises somewhere: */
     double psi[SCHEDULE_STEPS]; /* psi by its shape */
 } diagnosis;
 
 typedef enum advice_premise { PREMISE_UNKNOWN, PREMISE_HOLDS, PREMISE_FAILS, PREMISE_NO_GAP } advice_premise;
 typedef enum advice_bank { BANK_UNKNOWN, BANK_LIKE_SOURCE, BANK_UNLIKE_SOURCE } advice_bank;
-typedef enum advice_length { LENGTH_SHORT, LENGTH_LONG } advice_length;
+/* few: few pictures, over and over */
+typedef enum advice_length { LENGTH_SHORT, LENGTH_FEW, LENGTH_LONG } advice_length;
 typedef enum advice_psi { ADVICE_PSI_FLAT, ADVICE_PSI_POWER, ADVICE_PSI_TABLE } advice_psi;
 
 enum { ADVICE_LINES = 6, ADVICE_LINE_MAX = 640 };
@@ -33,6 +35,7 @@ typedef struct advice {
     advice_length length;
     dt_method method;
     dt_retention retention;
+    dt_adapter adapter; /* none: that of the plan */
     advice_psi psi;
     double tau;                               /* of ADVICE_PSI_POWER */
     char line[ADVICE_LINES][ADVICE_LINE_MAX]; /* sentences: the gap, the bank, the plan, what to do and why */
@@ -41,7 +44,7 @@ typedef struct advice {
 
 advice advice_of(const diagnosis *d);
 
-/* One word for each: "holds", "like-source", "long", "table". */
+/* One word for each: "holds", "like-source", "few-pictures", "table". */
 const char *advice_premise_word(advice_premise p);
 const char *advice_bank_word(advice_bank b);
 const char *advice_length_word(advice_length l);
