@@ -275,6 +275,30 @@ static void memory_that_the_gpu_has_not_is_an_error(void **state)
     ctx_close(&c);
 }
 
+/* What has no room for its own numbers fails, and says so once; who calls next is served. */
+static void a_lack_of_room_is_over_when_it_is_told(void **state)
+{
+    (void)state;
+    skip_without_gpu();
+    enum { ARRAYS = 64 };
+    ctx c;
+    int64_t two = 2, count[ARRAYS];
+    const real *list[ARRAYS] = {NULL};
+    assert_int_equal(ctx_open(&c, DT_DEVICE_CUDA, 1, DT_ISA_AUTO), DT_OK);
+    for (int i = 0; i < ARRAYS; i++) count[i] = (int64_t)1 << 44; /* whose partial sums are terabytes */
+    assert_true(isnan(c.engine.sum_squares(list, count, ARRAYS)));
+    assert_int_equal(c.engine.memory.finish(&c.error), DT_ERR_MEMORY);
+    error_clear(&c.error);
+    const tensor *x = tensor_new(&c, &c.step, 1, &two);
+    assert_non_null(x);
+    numbers_send(&c, x->data, (const real[]){3, 4}, 2);
+    list[0] = x->data;
+    count[0] = 2;
+    assert_float_equal(c.engine.sum_squares(list, count, 1), 25, 1e-6);
+    assert_int_equal(c.engine.memory.finish(&c.error), DT_OK);
+    ctx_close(&c);
+}
+
 /* Without a GPU the message says what is missing; with one it opens. */
 static void a_device_that_is_not_there_is_an_error(void **state)
 {
@@ -292,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_is_not_there_is_an_error),
         cmocka_unit_test(memory_that_the_gpu_has_not_is_an_error),
+        cmocka_unit_test(a_lack_of_room_is_over_when_it_is_told),
         cmocka_unit_test(ten_steps_are_those_of_the_cpu),
         cmocka_unit_test(ten_steps_in_bf16_are_those_of_the_cpu),
         cmocka_unit_test(odd_widths_are_those_of_the_cpu),

@@ -37,6 +37,12 @@ void cuda_note(cudaError_t status, const char *what)
     failure.what = what;
 }
 
+/* What was refused was nobody's launch. */
+static void forget_last(void)
+{
+    (void)cudaGetLastError();
+}
+
 static void *at_least(room *r, size_t bytes)
 {
     if (bytes > r->size) {
@@ -44,6 +50,7 @@ static void *at_least(room *r, size_t bytes)
         r->memory = NULL;
         r->size = 0;
         cudaError_t status = cudaMalloc((void **)&r->memory, bytes);
+        if (status != cudaSuccess) forget_last();
         cuda_note(status, "room for intermediate numbers");
         if (status == cudaSuccess) r->size = bytes;
     }
@@ -60,11 +67,15 @@ void *cuda_windows_room(size_t bytes)
     return at_least(&for_windows, bytes);
 }
 
+/* After a lack of memory the device works on: nothing is launched without its room. Other failures stay. */
 static dt_status report(dt_error *err)
 {
-    if (failure.status == cudaSuccess) return err->status;
-    dt_status status = failure.status == cudaErrorMemoryAllocation ? DT_ERR_MEMORY : DT_ERR_UNSUPPORTED;
-    return error_set(err, status, "device cuda: %s: %s", failure.what, cudaGetErrorString(failure.status));
+    const cudaError_t status = failure.status;
+    const bool lacks_memory = status == cudaErrorMemoryAllocation;
+    if (status == cudaSuccess) return err->status;
+    if (lacks_memory) failure.status = cudaSuccess;
+    return error_set(err, lacks_memory ? DT_ERR_MEMORY : DT_ERR_UNSUPPORTED, "device cuda: %s: %s", failure.what,
+                     cudaGetErrorString(status));
 }
 
 /* ---- arenas on the device: a range of addresses, behind which memory is put as it is needed ---- */
@@ -178,7 +189,9 @@ static dt_status finish(dt_error *err)
 static void *shared(size_t bytes)
 {
     void *memory = NULL;
-    return cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) == cudaSuccess ? memory : NULL;
+    if (cudaMallocManaged(&memory, bytes, cudaMemAttachGlobal) == cudaSuccess) return memory;
+    forget_last();
+    return NULL;
 }
 
 /* ---- opening ---- */
