@@ -49,11 +49,12 @@ struct study_stage {
     int way;              /* samples and distance: of the ways to draw; 0 where there is one alone */
     bool measures;        /* behind it the arm is measured, as drawn from in this way */
     const study_stage *needs[STUDY_NEEDS_MAX]; /* what must be finished before; up to the first NULL */
-    dt_settings s;
 };
 
 typedef struct study_plan {
-    study_arm *arm; /* in the order of the recipe */
+    const dt_settings *recipe;
+    const settings_arms *draw; /* ways to draw; NULL: of no study */
+    study_arm *arm;            /* in the order of the recipe */
     int arm_count;
     int way_count;
     bool study; /* what fails does not stop the rest, and results and times are kept; it has a page of its own */
@@ -63,11 +64,14 @@ typedef struct study_plan {
 } study_plan;
 
 /* Makes the plan of an experiment in recipe->output_dir and checks every stage's settings. `draw` are the ways to draw of a study,
- * none or more; NULL for an experiment that is none. DT_ERR_ARG names the arm whose settings contradict each other, or whose name
+ * none or more; NULL for an experiment that is none. The plan reads *recipe and *draw as long as it is open. DT_ERR_ARG names the arm whose settings contradict each other, or whose name
  * another stage has. On failure *plan is closed. */
 dt_status study_plan_open(study_plan *plan, const dt_settings *recipe, const settings_arms *arms,
                           const settings_arms *draw, dt_error *err);
 void study_plan_close(study_plan *plan);
+
+/* The settings that a stage's verb is called with. */
+void study_stage_settings(dt_settings *out, const study_plan *plan, const study_stage *stage);
 
 /* DT_ERR_IO naming the first arm with a path to read from that is not there. */
 dt_status study_plan_check_inputs(const study_plan *plan, dt_error *err);

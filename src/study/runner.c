@@ -19,8 +19,9 @@ static dt_status log_distance(runner *r, const study_stage *stage, const dt_eval
     dt_error *err = &r->c->error;
     file_join(folder, r->experiment->folder, stage->arm->name);
     file_join(path, folder, METRICS_FILE);
-    json_t *record = eval_record(result, stage->s.max_train_steps);
-    if (metrics_log_open(&log, path, stage->s.max_train_steps, err) == DT_OK) metrics_log_write(&log, record, err);
+    const int64_t step = stage->arm->s.max_train_steps;
+    json_t *record = eval_record(result, step);
+    if (metrics_log_open(&log, path, step, err) == DT_OK) metrics_log_write(&log, record, err);
     metrics_log_close(&log);
     json_decref(record);
     return err->status;
@@ -32,13 +33,12 @@ static dt_status keep_distance(runner *r, const study_stage *stage, const dt_eva
     dt_error *err = &r->c->error;
     if (stage->way == 0 && log_distance(r, stage, result) != DT_OK) return err->status;
     if (!r->plan->study) return DT_OK;
-    return experiment_keep_result(r->experiment, stage->name, eval_record(result, stage->s.max_train_steps), err);
+    return experiment_keep_result(r->experiment, stage->name, eval_record(result, stage->arm->s.max_train_steps), err);
 }
 
-static dt_status call_verb(runner *r, const study_stage *stage)
+static dt_status call_verb(runner *r, const study_stage *stage, const dt_settings *s)
 {
     dt_eval_result result;
-    const dt_settings *s = &stage->s;
     switch (stage->verb) {
     case SETTINGS_CACHE: return s->vae[0] ? dt_cache(r->c, s, r->observer) : DT_OK;
     case SETTINGS_BANK: return dt_bank(r->c, s, r->observer);
@@ -67,10 +67,12 @@ static dt_status run_stage(runner *r, const study_stage *stage)
 {
     const double started_s = clock_s();
     const bool made_each_time = stage->kind == STUDY_REPORT;
-    call_verb(r, stage);
+    dt_settings s;
+    study_stage_settings(&s, r->plan, stage);
+    call_verb(r, stage, &s);
     if (r->plan->study) note(r, stage, clock_s() - started_s);
     if (r->c->error.status != DT_OK || made_each_time) return r->c->error.status;
-    return experiment_mark(r->experiment, stage->name, stage->verb, &stage->s, &r->c->error);
+    return experiment_mark(r->experiment, stage->name, stage->verb, &s, &r->c->error);
 }
 
 /* ---- all of them ---- */
@@ -118,8 +120,9 @@ dt_status runner_run(runner *r)
 /* A run whose folder is gone is made again: its curves were there alone. */
 static void forget_missing_run(runner *r, const study_stage *stage)
 {
-    char path[DT_PATH_MAX];
-    file_join(path, stage->s.output_dir, RUN_FILE);
+    char folder[DT_PATH_MAX], path[DT_PATH_MAX];
+    file_join(folder, r->experiment->folder, stage->name);
+    file_join(path, folder, RUN_FILE);
     if (stage->verb != SETTINGS_TRAIN || file_exists(path)) return;
     say(r->observer->log, r->observer->user, "stage %s: %s is not there any more; the run is made again", stage->name,
         path);
@@ -135,7 +138,9 @@ dt_status runner_open(runner *r)
     if (!r->done || !r->failed) error_set(err, DT_ERR_MEMORY, "%s: no memory for its stages", r->experiment->folder);
     for (int i = 0; i < r->plan->stage_count && err->status == DT_OK; i++) {
         const study_stage *stage = &r->plan->stage[i];
-        experiment_check(&r->done[i], r->experiment, stage->name, stage->verb, &stage->s, err);
+        dt_settings s;
+        study_stage_settings(&s, r->plan, stage);
+        experiment_check(&r->done[i], r->experiment, stage->name, stage->verb, &s, err);
         if (err->status == DT_OK && r->done[i]) forget_missing_run(r, stage);
     }
     if (err->status != DT_OK) runner_close(r);

@@ -81,19 +81,19 @@ static void remove_folder(const char *folder, const char *name)
     if (file_is_folder(path)) file_remove_tree(path, &why);
 }
 
-static void drop_samples(const study_stage *samples, dt_keep keep)
+static void drop_samples(const char *folder, dt_keep keep)
 {
-    remove_file(samples->s.output_dir, "statistics.npz");
-    remove_file(samples->s.output_dir, "features.f32");
-    if (keep == DT_KEEP_MEASURES) remove_folder(samples->s.output_dir, "images");
+    remove_file(folder, "statistics.npz");
+    remove_file(folder, "features.f32");
+    if (keep == DT_KEEP_MEASURES) remove_folder(folder, "images");
 }
 
-static void drop_run(const study_stage *train, dt_keep keep)
+static void drop_run(const char *folder, dt_keep keep)
 {
-    remove_folder(train->s.output_dir, "checkpoints");
+    remove_folder(folder, "checkpoints");
     if (keep != DT_KEEP_MEASURES) return;
-    remove_folder(train->s.output_dir, "averages");
-    remove_folder(train->s.output_dir, "final");
+    remove_folder(folder, "averages");
+    remove_folder(folder, "final");
 }
 
 static bool is_finished(const study *y, const study_arm *arm)
@@ -112,9 +112,11 @@ static void drop_arm(const study *y, const study_arm *arm)
     if (y->s->keep == DT_KEEP_ALL || !is_finished(y, arm)) return;
     for (int i = 0; i < y->plan.stage_count; i++) {
         const study_stage *stage = &y->plan.stage[i];
+        char folder[DT_PATH_MAX];
         if (stage->arm != arm) continue;
-        if (stage->kind == STUDY_SAMPLES) drop_samples(stage, y->s->keep);
-        if (stage->kind == STUDY_TRAIN) drop_run(stage, y->s->keep);
+        file_join(folder, y->experiment.folder, stage->name);
+        if (stage->kind == STUDY_SAMPLES) drop_samples(folder, y->s->keep);
+        if (stage->kind == STUDY_TRAIN) drop_run(folder, y->s->keep);
     }
 }
 
@@ -123,10 +125,11 @@ static void restore_dropped(study *y)
 {
     for (int i = 0; i < y->plan.stage_count; i++) {
         const study_stage *stage = &y->plan.stage[i];
-        char path[DT_PATH_MAX];
+        char folder[DT_PATH_MAX], path[DT_PATH_MAX];
         if (stage->kind != STUDY_SAMPLES || y->runner.done[i]) continue;
         const int train = runner_number(&y->runner, stage->needs[0]);
-        file_join(path, stage->needs[0]->s.output_dir, "final");
+        file_join(folder, y->experiment.folder, stage->needs[0]->name);
+        file_join(path, folder, "final");
         if (!y->runner.done[train] || file_exists(path)) continue;
         y->runner.done[train] = false;
         experiment_forget(&y->experiment, stage->needs[0]->name);

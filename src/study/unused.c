@@ -10,8 +10,10 @@ static const char *why_unused(const study_plan *plan, const study_arm *arm, cons
     const char *why = NULL;
     for (int i = 0; i < plan->stage_count; i++) {
         const study_stage *stage = &plan->stage[i];
+        dt_settings s;
         if ((arm && stage->arm != arm) || !(key->verbs & stage->verb)) continue;
-        why = settings_why_unused(&stage->s, stage->verb, key);
+        study_stage_settings(&s, plan, stage);
+        why = settings_why_unused(&s, stage->verb, key);
         if (!why) return NULL;
     }
     return why;

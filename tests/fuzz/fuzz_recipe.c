@@ -8,7 +8,9 @@ static void check_plan(const study_plan *plan)
 {
     for (int i = 0; i < plan->stage_count; i++) {
         for (int k = 0; k < i; k++) assert(strcmp(plan->stage[i].name, plan->stage[k].name) != 0);
-        for (int k = 0; k < settings_key_count; k++) assert(settings_in_range(&plan->stage[i].s, &settings_keys[k]));
+        dt_settings s;
+        study_stage_settings(&s, plan, &plan->stage[i]);
+        for (int k = 0; k < settings_key_count; k++) assert(settings_in_range(&s, &settings_keys[k]));
     }
 }
 
