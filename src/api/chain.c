@@ -44,33 +44,13 @@ struct chain {
 /* ---- opening ---- */
 
 /* The reference as a training run's held-out pictures: at the size of the model's pictures, for features of the base as the model
- * sees them. An .npz is statistics. */
+ * sees them. */
 static dt_status open_reference(chain *h)
 {
-    ctx *c = h->c;
     const dt_settings *s = h->s;
-    const bool as_model = s->feature == DT_FEATURE_BASE;
-    const codec pixels = codec_of_pixels(3);
-    const statistics_kind kind = meter_kind(&h->meter);
-    watch w = {.observer = h->observer};
-    data_watcher watcher = watch_data(&w);
-    watcher.go_on = NULL; /* no task of its own, to tell how far it has come */
-    if (file_has_extension(s->reference, "npz"))
-        return s->feature == DT_FEATURE_INCEPTION
-                   ? meter_measure_path(c, &h->meter, &h->meter.reference, s, s->reference, &watcher)
-                   : statistics_load(&h->meter.reference, s->reference, &kind, NULL, &c->error);
-    examples e;
-    const examples_options options = {.codec = as_model ? &h->with.codec : &pixels,
-                                      .resolution = drawing_picture_shape(&h->with.drawing).height,
-                                      .background = s->background,
-                                      .strict = s->strict,
-                                      .memory_limit_bytes = examples_memory(),
-                                      .held_out = true,
-                                      .watch = watcher};
-    if (examples_open(c, &e, s->reference, &options) != DT_OK) return c->error.status;
-    meter_measure_examples(c, &h->meter, &h->meter.reference, &e, s->sample_batch_size);
-    examples_close(&e);
-    return c->error.status;
+    const codec *k = s->feature == DT_FEATURE_BASE ? &h->with.codec : NULL;
+    return meter_open_reference(h->c, &h->meter, s, s->reference, k, drawing_picture_shape(&h->with.drawing).height,
+                                h->observer);
 }
 
 static dt_status open_point(chain *h, point *p, double tail)

@@ -8,7 +8,7 @@
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
 typedef struct eval_input {
-    watch watch;
+    const dt_observer *observer;
     codec codec;
     int64_t resolution; /* of the pictures */
 } eval_input;
@@ -16,27 +16,20 @@ typedef struct eval_input {
 static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_settings *s, const dt_observer *observer)
 {
     *in = (eval_input){
-        .watch = {.observer = observer}, .codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
+        .observer = observer, .codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
     if (s->feature != DT_FEATURE_BASE) return DT_OK;
     if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.shape.channels) == DT_OK)
         in->resolution = m->base.shape.height * in->codec.factor;
     return c->error.status;
 }
 
-static data_watcher watcher_of(eval_input *in)
-{
-    data_watcher watcher = watch_data(&in->watch);
-    watcher.go_on = NULL; /* a side has no progress of its own to tell */
-    return watcher;
-}
-
-static examples_options options_of(eval_input *in, const dt_settings *s)
+static examples_options options_of(const eval_input *in, const dt_settings *s)
 {
     return (examples_options){.codec = &in->codec,
                               .resolution = in->resolution,
                               .background = s->background,
                               .strict = s->strict,
-                              .watch = watcher_of(in)};
+                              .watch = watch_log(in->observer)};
 }
 
 /* ---- memory ---- */
@@ -58,7 +51,7 @@ static dt_status check_stack(const dt_settings *s, const char *path, dt_error *e
                      "%s is a stack of samples, which feature inception alone takes; give the folder of images", path);
 }
 
-static dt_status measure_side(ctx *c, side_size *out, const meter *m, eval_input *in, const dt_settings *s,
+static dt_status measure_side(ctx *c, side_size *out, const meter *m, const eval_input *in, const dt_settings *s,
                               const char *path)
 {
     const statistics_kind kind = meter_kind(m);
@@ -80,7 +73,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static dt_status tell_need(ctx *c, const meter *m, eval_input *in, const dt_settings *s)
+static dt_status tell_need(ctx *c, const meter *m, const eval_input *in, const dt_settings *s)
 {
     side_size reference, candidate = {0}, training = {0};
     int64_t comparing = 0;
@@ -96,7 +89,7 @@ static dt_status tell_need(ctx *c, const meter *m, eval_input *in, const dt_sett
     rehearsal_end(c, &r);
     const int64_t both = reference.statistics_bytes + candidate.statistics_bytes;
     if (!ctx_failed(c))
-        need_tell(c, in->watch.observer,
+        need_tell(c, in->observer,
                   larger(reference.statistics_bytes + reference.pictures_bytes,
                          both + larger(larger(candidate.pictures_bytes, comparing),
                                        training.statistics_bytes + training.pictures_bytes)));
@@ -106,11 +99,11 @@ static dt_status tell_need(ctx *c, const meter *m, eval_input *in, const dt_sett
 /* ---- sides ---- */
 
 /* A side is a file of statistics or a set of images. */
-static dt_status open_side(ctx *c, const meter *m, eval_input *in, const dt_settings *s, statistics *out,
+static dt_status open_side(ctx *c, const meter *m, const eval_input *in, const dt_settings *s, statistics *out,
                            const char *path)
 {
     const statistics_kind kind = meter_kind(m);
-    const data_watcher watcher = watcher_of(in);
+    const data_watcher watcher = watch_log(in->observer);
     if (s->feature == DT_FEATURE_INCEPTION) return meter_measure_path(c, m, out, s, path, &watcher);
     if (file_has_extension(path, "npz")) return statistics_load(out, path, &kind, NULL, &c->error);
     examples e;
@@ -129,8 +122,8 @@ static dt_status keep_reference(ctx *c, const dt_settings *s, const statistics *
     return error_set(&c->error, DT_ERR_ARG, "save_features needs the images of reference; %s has none", s->reference);
 }
 
-static dt_status judge_copies(ctx *c, const meter *m, eval_input *in, const dt_settings *s, dt_eval_result *result,
-                              const statistics *reference, const statistics *candidate)
+static dt_status judge_copies(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
+                              dt_eval_result *result, const statistics *reference, const statistics *candidate)
 {
     statistics training = {0};
     if (open_side(c, m, in, s, &training, s->trained_on) == DT_OK) {
@@ -144,9 +137,10 @@ static dt_status judge_copies(ctx *c, const meter *m, eval_input *in, const dt_s
     return c->error.status;
 }
 
-static dt_status compare_sides(ctx *c, const meter *m, eval_input *in, const dt_settings *s, dt_eval_result *result)
+static dt_status compare_sides(ctx *c, const meter *m, const eval_input *in, const dt_settings *s,
+                               dt_eval_result *result)
 {
-    const dt_observer *observer = in->watch.observer;
+    const dt_observer *observer = in->observer;
     statistics reference = {0}, candidate = {0};
     *result = meter_no_result(m);
     if (open_side(c, m, in, s, &reference, s->reference) == DT_OK && s->save_statistics[0])

@@ -28,13 +28,24 @@ bool watch_go_on(void *user, int64_t done, int64_t count)
     return watch_progress(w->observer, w->task, done, count, clock_s() - w->started_s);
 }
 
-static void log_line(void *user, const char *line)
+static void log_to_observer(void *user, const char *line)
+{
+    const dt_observer *observer = user;
+    if (observer->log) observer->log(observer->user, line);
+}
+
+static void log_to_watch(void *user, const char *line)
 {
     const watch *w = user;
-    if (w->observer->log) w->observer->log(w->observer->user, line);
+    log_to_observer((void *)w->observer, line);
 }
 
 data_watcher watch_data(watch *w)
 {
-    return (data_watcher){.user = w, .log = log_line, .go_on = watch_go_on};
+    return (data_watcher){.user = w, .log = log_to_watch, .go_on = watch_go_on};
+}
+
+data_watcher watch_log(const dt_observer *observer)
+{
+    return (data_watcher){.user = (void *)observer, .log = log_to_observer};
 }

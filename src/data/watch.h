@@ -20,4 +20,8 @@ bool watch_go_on(void *user, int64_t done, int64_t count);
 /* The observer as encoding sees it; *w must stay. */
 data_watcher watch_data(watch *w);
 
+/* The same of work that is no task of its own: the observer is told what there is to say, but not how far it has come, nor is it asked
+ * to stop. */
+data_watcher watch_log(const dt_observer *observer);
+
 #endif

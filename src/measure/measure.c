@@ -256,22 +256,7 @@ static dt_status open_meter(measures *m, const trainer *t, const dt_settings *s,
     if (meter_open(c, &m->meter, s, s->pretrained_model, kinds) != DT_OK || s->dry_run) return c->error.status;
     if (s->feature == DT_FEATURE_BASE || t->codec.kind == CODEC_PIXELS)
         return meter_measure_examples(c, &m->meter, &m->meter.reference, &t->validation, s->sample_batch_size);
-    examples pictures;
-    const codec pixels = codec_of_pixels(3);
-    watch w = {.observer = t->observer};
-    data_watcher watcher = watch_data(&w);
-    watcher.go_on = NULL; /* no task of its own, to tell how far it has come */
-    const examples_options options = {.codec = &pixels,
-                                      .resolution = t->resolution,
-                                      .background = s->background,
-                                      .strict = s->strict,
-                                      .memory_limit_bytes = examples_memory(),
-                                      .held_out = true,
-                                      .watch = watcher};
-    if (examples_open(c, &pictures, s->validation_data, &options) != DT_OK) return c->error.status;
-    meter_measure_examples(c, &m->meter, &m->meter.reference, &pictures, s->sample_batch_size);
-    examples_close(&pictures);
-    return c->error.status;
+    return meter_open_reference(c, &m->meter, s, s->validation_data, NULL, t->resolution, t->observer);
 }
 
 dt_status measures_open(measures *m, const trainer *t, const dt_settings *s, model_kinds kinds)

@@ -12,6 +12,7 @@
 #include "eval/memorisation.h"
 #include "eval/precision_recall.h"
 #include "data/picture_stream.h"
+#include "data/watch.h"
 
 /* The settings' choice is of their model, which has been told already or is told by who loads it. The process is that of its base
  * too. */
@@ -160,16 +161,16 @@ dt_status meter_count_path(ctx *c, int64_t *count, const char *path, const dt_se
     return c->error.status;
 }
 
-static void tell_skips(const data_watcher *watch, const picture_stream *stream, const char *path, int64_t measured)
+static void tell_skips(const data_watcher *watcher, const picture_stream *stream, const char *path, int64_t measured)
 {
     if (stream->report.skip_count == 0) return;
-    say(watch->log, watch->user, "%.600s: %lld images, %lld skipped", path, (long long)measured,
+    say(watcher->log, watcher->user, "%.600s: %lld images, %lld skipped", path, (long long)measured,
         (long long)stream->report.skip_count);
-    if (watch->log) report_tell_skips(&stream->report, watch->log, watch->user);
+    if (watcher->log) report_tell_skips(&stream->report, watcher->log, watcher->user);
 }
 
 static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                                  const data_watcher *watch)
+                                  const data_watcher *watcher)
 {
     picture_stream stream = {0};
     meter_statistics(c, m, out, true);
@@ -177,38 +178,61 @@ static dt_status measure_pictures(ctx *c, const meter *m, statistics *out, const
         picture_stream_open(&stream, path, s->resolution, s->background, s->strict, &c->error) == DT_OK)
         add_stream(c, m, out, &stream);
     if (!ctx_failed(c)) statistics_finish(out, &c->error);
-    if (!ctx_failed(c)) tell_skips(watch, &stream, path, out->count);
+    if (!ctx_failed(c)) tell_skips(watcher, &stream, path, out->count);
     picture_stream_close(&stream);
     return c->error.status;
 }
 
 /* Statistics from a file; the rows of its samples, where it has any, beside them. */
 static dt_status measure_file(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                              bool has_samples, const data_watcher *watch)
+                              bool has_samples, const data_watcher *watcher)
 {
     const statistics_kind kind = meter_kind(m);
     bool named = false;
     if (statistics_load(out, path, &kind, &named, &c->error) != DT_OK) return c->error.status;
     if (!named)
-        say(watch->log, watch->user, "%.600s does not say how its images were resized; taken for %s", path,
+        say(watcher->log, watcher->user, "%.600s does not say how its images were resized; taken for %s", path,
             kind.measure);
     statistics samples = {0};
-    if (has_samples && measure_pictures(c, m, &samples, s, path, watch) == DT_OK) statistics_take_rows(out, &samples);
+    if (has_samples && measure_pictures(c, m, &samples, s, path, watcher) == DT_OK) statistics_take_rows(out, &samples);
     statistics_close(&samples);
     return c->error.status;
 }
 
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                             const data_watcher *watch)
+                             const data_watcher *watcher)
 {
     bool has_statistics = false, has_samples = false;
     *out = (statistics){0};
-    if (!file_has_extension(path, "npz")) return measure_pictures(c, m, out, s, path, watch);
+    if (!file_has_extension(path, "npz")) return measure_pictures(c, m, out, s, path, watcher);
     if (npz_has(&has_statistics, path, "mu", &c->error) != DT_OK ||
         npz_has(&has_samples, path, "arr_0", &c->error) != DT_OK)
         return c->error.status;
-    if (has_statistics || !has_samples) return measure_file(c, m, out, s, path, has_samples, watch);
-    return measure_pictures(c, m, out, s, path, watch);
+    if (has_statistics || !has_samples) return measure_file(c, m, out, s, path, has_samples, watcher);
+    return measure_pictures(c, m, out, s, path, watcher);
+}
+
+dt_status meter_open_reference(ctx *c, meter *m, const dt_settings *s, const char *path, const codec *k,
+                               int64_t resolution, const dt_observer *observer)
+{
+    examples e;
+    const codec pixels = codec_of_pixels(3);
+    const statistics_kind kind = meter_kind(m);
+    const data_watcher watcher = watch_log(observer);
+    const examples_options options = {.codec = k ? k : &pixels,
+                                      .resolution = resolution,
+                                      .background = s->background,
+                                      .strict = s->strict,
+                                      .memory_limit_bytes = examples_memory(),
+                                      .held_out = true,
+                                      .watch = watcher};
+    if (file_has_extension(path, "npz"))
+        return s->feature == DT_FEATURE_INCEPTION ? meter_measure_path(c, m, &m->reference, s, path, &watcher)
+                                                  : statistics_load(&m->reference, path, &kind, NULL, &c->error);
+    if (examples_open(c, &e, path, &options) != DT_OK) return c->error.status;
+    meter_measure_examples(c, m, &m->reference, &e, s->sample_batch_size);
+    examples_close(&e);
+    return c->error.status;
 }
 
 /* ---- comparing ---- */

@@ -36,9 +36,14 @@ dt_status meter_measure_examples(ctx *c, const meter *m, statistics *out, const 
 
 /* Opens *out and adds, for feature inception, all pictures of a folder, tar, zip or sample stack at `resolution` (0: each at its
  * own size), a few at a time; an .npz with statistics gives those, and rows from the samples in it. What was found, passed
- * over or had to be assumed is told to `watch`. */
+ * over or had to be assumed is told to the watcher. */
 dt_status meter_measure_path(ctx *c, const meter *m, statistics *out, const dt_settings *s, const char *path,
-                             const data_watcher *watch);
+                             const data_watcher *watcher);
+
+/* Fills m->reference from held-out pictures, read at this resolution: as models of the codec's samples see them (NULL: as pictures). An
+ * .npz is statistics. The observer is told what is passed over. */
+dt_status meter_open_reference(ctx *c, meter *m, const dt_settings *s, const char *path, const codec *k,
+                               int64_t resolution, const dt_observer *observer);
 
 /* How many pictures meter_measure_path would measure. */
 dt_status meter_count_path(ctx *c, int64_t *count, const char *path, const dt_settings *s);
