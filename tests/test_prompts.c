@@ -50,6 +50,19 @@ static denoiser new_denoiser(void)
                       .context_width = CLIP_WIDTH};
 }
 
+/* A file of such a network, which is told contexts of this width; 0: none. */
+static int64_t told_width = CLIP_WIDTH;
+
+static dt_status open_encoder(ctx *at, context_encoder *e, const tensor_file *f, const char *model,
+                              const char *vocabulary)
+{
+    (void)f;
+    return told_width ? prompt_context_encoder(at, e, model, vocabulary, TOKENS, told_width) : DT_OK;
+}
+
+static const model_kind told_kind = {.open_encoder = open_encoder};
+static const model_file told_file = {.path = "network", .kind = &told_kind};
+
 static dt_settings settings_of(const char *prompt, const char *negative)
 {
     dt_settings s;
@@ -77,8 +90,9 @@ static void draw(float *out, const dt_settings *s, char sha256[65])
     prompts p;
     denoiser d = new_denoiser();
     fixture_log[0] = '\0';
-    if (prompts_open(&c, &p, &d, s, COUNT, &(dt_observer){.log = fixture_collect, .user = &(fixture_watch){0}}) !=
-        DT_OK)
+    if (prompts_open(&c, &p, &told_file, s, COUNT,
+                     &(dt_observer){.log = fixture_collect, .user = &(fixture_watch){0}}) != DT_OK ||
+        prompts_join(&c, &p, &d) != DT_OK)
         fail_msg("%s", c.error.message);
     drawing one = {.told = &p.told, .batch = 3};
     assert_int_equal(sampler_open(&one.sampler, &d, s, &c.error), DT_OK);
@@ -144,7 +158,8 @@ static void the_null_context_of_nothing_is_that_of_the_empty_prompt(void **state
     assert_int_equal(prompt_encoder_open(&c, &e, "vectors/clip", ""), DT_OK);
     assert_int_equal(prompt_encode(&c, &e, expected, &empty, 1), DT_OK);
     const size_t with_encoder = c.model.used;
-    assert_int_equal(prompts_open(&c, &p, &d, &s, COUNT, &(dt_observer){0}), DT_OK);
+    assert_int_equal(prompts_open(&c, &p, &told_file, &s, COUNT, &(dt_observer){0}), DT_OK);
+    assert_int_equal(prompts_join(&c, &p, &d), DT_OK);
     assert_memory_equal(d.null_context->data, expected, sizeof expected);
     assert_int_equal(p.told.count, 1);
     assert_true(c.model.used < with_encoder + 2 * sizeof expected); /* a second encoder is not kept */
@@ -164,10 +179,10 @@ static void what_is_cut_is_told(void **state)
     assert_non_null(strstr(fixture_log, "1 of 1 prompts have more than 77 tokens"));
 }
 
-static void refused(denoiser *d, const dt_settings *s, dt_status status, const char *part)
+static void refused(const dt_settings *s, dt_status status, const char *part)
 {
     prompts p;
-    assert_int_equal(prompts_open(&c, &p, d, s, COUNT, &(dt_observer){0}), status);
+    assert_int_equal(prompts_open(&c, &p, &told_file, s, COUNT, &(dt_observer){0}), status);
     if (!strstr(c.error.message, part)) fail_msg("%s: %s expected", c.error.message, part);
     prompts_close(&p);
     error_clear(&c.error);
@@ -186,36 +201,35 @@ static void a_negative_prompt_may_be_the_line_of_a_file(void **state)
     draw(of_file, &s, sha256[1]);
     assert_memory_equal(of_text, of_file, sizeof of_text);
     assert_string_equal(sha256[0], sha256[1]);
-    denoiser d = new_denoiser();
     put_file("away.txt", "mars\na dog\n");
-    refused(&d, &s, DT_ERR_ARG, "one line expected, for all samples; found 2");
+    refused(&s, DT_ERR_ARG, "one line expected, for all samples; found 2");
     s = settings_of("a cat", temp_path("missing.txt"));
-    refused(&d, &s, DT_ERR_IO, "missing.txt");
+    refused(&s, DT_ERR_IO, "missing.txt");
 }
 
 static void what_cannot_be_is_refused(void **state)
 {
     (void)state;
-    denoiser d = new_denoiser();
     dt_settings s = settings_of("a cat", "");
-    d.context_width = 8;
-    refused(&d, &s, DT_ERR_SHAPE, "width 16");
-    d = new_denoiser();
+    told_width = 8;
+    refused(&s, DT_ERR_SHAPE, "width 16");
+    told_width = CLIP_WIDTH;
     put_file("none.txt", "\n \n");
     s = settings_of(temp_path("none.txt"), "");
-    refused(&d, &s, DT_ERR_FORMAT, "found none");
+    refused(&s, DT_ERR_FORMAT, "found none");
     put_file("latin.txt", "a cat\n\na caf\xe9\n");
     s = settings_of(temp_path("latin.txt"), "");
-    refused(&d, &s, DT_ERR_FORMAT, "latin.txt:3: a prompt in UTF-8");
+    refused(&s, DT_ERR_FORMAT, "latin.txt:3: a prompt in UTF-8");
     s = settings_of(temp_path("missing.txt"), "");
-    refused(&d, &s, DT_ERR_IO, "missing.txt");
+    refused(&s, DT_ERR_IO, "missing.txt");
     s = settings_of("a cat", "");
     snprintf(s.text_encoder, sizeof s.text_encoder, "%s", temp_path("nowhere"));
-    refused(&d, &s, DT_ERR_IO, "nowhere");
-    d.context_tokens = d.context_width = 0;
-    refused(&d, &s, DT_ERR_ARG, "prompt is for models that are told prompts");
+    refused(&s, DT_ERR_IO, "nowhere");
+    told_width = 0;
+    refused(&s, DT_ERR_ARG, "prompt is for models that are told prompts; network is none");
     s = settings_of("", "a dog");
-    refused(&d, &s, DT_ERR_ARG, "negative_prompt");
+    refused(&s, DT_ERR_ARG, "negative_prompt");
+    told_width = CLIP_WIDTH;
 }
 
 /* ---- the verbs ---- */

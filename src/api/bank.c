@@ -372,15 +372,18 @@ static dt_status make_controlled(ctx *c, const denoiser *d, const char *base_sha
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     denoiser d;
+    model_file f = {0};
     prompts told = {0};
     model_info info = {0};
     together t;
     observer = together_observer(&t, c, api_observer(observer));
     if (api_enter(c, s, SETTINGS_BANK, observer) != DT_OK) return api_leave(c);
     const model_choice choice = model_choice_of(s, observer);
-    if (denoiser_load_as(c, &d, &info, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
-        prompts_open(c, &told, &d, s, s->bank_size, observer) == DT_OK)
+    if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, &c->error) == DT_OK &&
+        prompts_open(c, &told, &f, s, s->bank_size, observer) == DT_OK &&
+        model_file_load(c, &d, &info, &f, NULL) == DT_OK && prompts_join(c, &told, &d) == DT_OK)
         make_controlled(c, &d, info.sha256, told.list.count ? &told.told : NULL, s, observer);
+    model_file_close(&f);
     prompts_close(&told);
     model_info_free(&info);
     return api_leave(c);

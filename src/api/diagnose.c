@@ -72,27 +72,33 @@ static void tell_done(diagnosing *k, int64_t more)
 /* ---- opening ---- */
 
 /* A network that is told prompts is told the empty one all along, as its null context and as what is drawn. */
-static dt_status tell_nothing(diagnosing *k)
+static dt_status load_model(diagnosing *k, const model_file *f)
 {
+    ctx *c = k->c;
     dt_settings s = *k->s;
     s.prompt[0] = s.negative_prompt[0] = '\0';
-    if (k->model.null_context) return k->c->error.status;
-    return prompts_open(k->c, &k->nothing, &k->model, &s, 1, k->watch.observer);
+    if (prompts_open(c, &k->nothing, f, &s, 1, k->watch.observer) != DT_OK ||
+        model_file_load(c, &k->model, &k->info, f, NULL) != DT_OK)
+        return c->error.status;
+    return prompts_join(c, &k->nothing, &k->model);
 }
 
 static dt_status open_model(diagnosing *k, model_kinds kinds)
 {
     ctx *c = k->c;
+    model_file f;
     const dt_settings *s = k->s;
     const model_choice choice = model_choice_of(s, k->watch.observer);
-    if (denoiser_load_as(c, &k->model, &k->info, s->pretrained_model, &choice, kinds) != DT_OK ||
-        codec_open_for(c, &k->codec, s->vae, s->pretrained_model, k->model.shape.channels) != DT_OK)
+    if (model_file_open_as(&f, s->pretrained_model, &choice, kinds, &c->error) != DT_OK) return c->error.status;
+    load_model(k, &f);
+    model_file_close(&f);
+    if (ctx_failed(c) || codec_open_for(c, &k->codec, s->vae, s->pretrained_model, k->model.shape.channels) != DT_OK)
         return c->error.status;
     if (k->model.control.channels)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s is told control pictures; it cannot be diagnosed",
                          s->pretrained_model, k->model.ops->kind);
     schedule_full(&k->schedule, k->model.process.noise);
-    if (tell_nothing(k) == DT_OK) k->null_context = feed_null_context(c, &k->model);
+    k->null_context = feed_null_context(c, &k->model);
     return c->error.status;
 }
 
@@ -100,15 +106,14 @@ static dt_status open_model(diagnosing *k, model_kinds kinds)
 static examples_options options_of(diagnosing *k, bool held_out)
 {
     const dt_settings *s = k->s;
-    examples_options o = {.codec = &k->codec,
-                          .resolution = k->model.shape.height * k->codec.factor,
-                          .background = s->background,
-                          .strict = s->strict,
-                          .memory_limit_bytes = examples_memory(),
-                          .held_out = held_out,
-                          .at_most = s->validation_count,
-                          .watch = watch_data(&k->watch)};
-    o.watch.go_on = NULL; /* a set has no progress of its own to tell */
+    const examples_options o = {.codec = &k->codec,
+                                .resolution = k->model.shape.height * k->codec.factor,
+                                .background = s->background,
+                                .strict = s->strict,
+                                .memory_limit_bytes = examples_memory(),
+                                .held_out = held_out,
+                                .at_most = s->validation_count,
+                                .watch = watch_log(k->watch.observer)};
     return o;
 }
 

@@ -15,6 +15,7 @@ typedef struct prediction {
     ctx *c;
     const dt_settings *s;
     tensor_file input;
+    prompts prompts; /* count 0: the input holds what the network is told */
     denoiser model;
     trainset set; /* of all weights, where gradients are wanted */
     batch b;
@@ -82,22 +83,14 @@ static dt_status read_times(prediction *p)
 /* A context is a tensor of the input, or the settings' prompts in turn. */
 static dt_status read_context(prediction *p)
 {
-    prompts told;
     batch *b = &p->b;
-    ctx *c = p->c;
-    dt_settings s = *p->s;
-    const bool given = tensor_file_find(&p->input, "context") != NULL;
-    s.negative_prompt[0] = '\0'; /* nobody is guided */
-    if (given && s.prompt[0])
-        return error_set(&c->error, DT_ERR_ARG, "%s: holds a context already; leave out prompt", s.input);
-    if (b->condition.context && (given || !s.prompt[0]))
-        return read_tensor(p, b->context_values, b->condition.context, "context");
-    if (prompts_open(c, &told, &p->model, &s, b->count, api_observer(NULL)) == DT_OK)
-        for (int64_t i = 0; b->condition.context && i < b->count; i++)
-            example_table_get(b->context_values + i * example_table_values(&told.told.context), &told.told.context,
-                              i % told.told.count, 0, false);
-    prompts_close(&told);
-    return c->error.status;
+    const examples *told = &p->prompts.told;
+    const int64_t values = example_table_values(&told->context);
+    if (!b->condition.context) return p->c->error.status;
+    if (!p->s->prompt[0]) return read_tensor(p, b->context_values, b->condition.context, "context");
+    for (int64_t i = 0; i < b->count; i++)
+        example_table_get(b->context_values + i * values, &told->context, i % told->count, 0, false);
+    return DT_OK;
 }
 
 static dt_status read_told(prediction *p)
@@ -190,18 +183,42 @@ static dt_status write_output(prediction *p)
     return safetensors_write(p->s->output, source, count, NULL, 0, NULL, &c->error);
 }
 
+/* Of the settings' prompts, unless the input holds a context. Nobody is guided. */
+static dt_status open_prompts(prediction *p, const model_file *f)
+{
+    ctx *c = p->c;
+    dt_settings s = *p->s;
+    const bool given = tensor_file_find(&p->input, "context") != NULL;
+    s.negative_prompt[0] = '\0';
+    if (given && s.prompt[0])
+        return error_set(&c->error, DT_ERR_ARG, "%s: holds a context already; leave out prompt", s.input);
+    if (given || (!s.prompt[0] && !s.text_encoder[0] && !s.tokenizer[0])) return c->error.status;
+    return prompts_open(c, &p->prompts, f, &s, INT64_MAX, api_observer(NULL));
+}
+
+static dt_status open_model(prediction *p)
+{
+    ctx *c = p->c;
+    model_file f;
+    model_choice choice = model_choice_of(p->s, NULL);
+    choice.length = p->s->ema_length;
+    choice.control = control_choice_of(p->s);
+    choice.control.wanted = p->s->controlnet_model[0] != '\0';
+    if (model_file_open_as(&f, p->s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
+        return c->error.status;
+    if (open_prompts(p, &f) == DT_OK) model_file_load(c, &p->model, NULL, &f, NULL);
+    model_file_close(&f);
+    return c->error.status;
+}
+
 dt_status dt_predict(dt_context *c, const dt_settings *s)
 {
     prediction p = {.c = c, .s = s};
     if (api_enter(c, s, SETTINGS_PREDICT, api_observer(NULL)) != DT_OK) return api_leave(c);
-    model_choice choice = model_choice_of(s, NULL);
-    choice.length = s->ema_length;
-    choice.control = control_choice_of(s);
-    choice.control.wanted = s->controlnet_model[0] != '\0';
-    if (denoiser_load_as(c, &p.model, NULL, s->pretrained_model, &choice, model_kinds_all) == DT_OK &&
-        tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
-        if (read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);
+    if (tensor_file_open(&p.input, s->input, &c->error) == DT_OK) {
+        if (open_model(&p) == DT_OK && read_input(&p) == DT_OK && run(&p) == DT_OK) write_output(&p);
         tensor_file_close(&p.input);
     }
+    prompts_close(&p.prompts);
     return api_leave(c);
 }

@@ -5,18 +5,6 @@
 
 #include "data/context_cache.h"
 #include "data/watch.h"
-#include "model/sd/prompt.h"
-
-static dt_status refuse_prompts(const denoiser *d, const dt_settings *s, dt_error *err)
-{
-    const char *const keys[] = {s->prompt,       "prompt",       s->negative_prompt, "negative_prompt",
-                                s->text_encoder, "text_encoder", s->tokenizer,       "tokenizer"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i += 2)
-        if (keys[i][0])
-            return error_set(err, DT_ERR_ARG, "%s is for models that are told prompts; %s is a %s, which is not",
-                             keys[i + 1], s->pretrained_model, d->ops->kind);
-    return err->status;
-}
 
 /* ---- texts ---- */
 
@@ -57,42 +45,43 @@ static dt_status make_room(ctx *c, prompts *p, const context_encoder *e, int64_t
     p->told = (examples){.count = count};
     p->told.context = (example_table){.dim_count = 2, .dim = {e->tokens, e->width}};
     float *rows = malloc((size_t)(count * each));
-    if (rows) return example_table_own(&p->told.context, rows, count, &c->error);
+    p->null_context = malloc((size_t)each);
+    if (rows && p->null_context) return example_table_own(&p->told.context, rows, count, &c->error);
+    free(rows);
     return error_set(&c->error, DT_ERR_MEMORY, "no memory for %lld prompts", (long long)count);
 }
 
-/* Fills what was made room for, and the null context in scratch. NULL after a failure. */
-static float *encode(ctx *c, prompts *p, const denoiser *d, const dt_settings *s, int64_t numbers,
-                     const dt_observer *observer)
+static void encode(ctx *c, prompts *p, const context_encoder *e, int64_t numbers, const dt_observer *observer)
 {
-    context_encoder e;
-    const char *path = s->text_encoder[0] ? s->text_encoder : s->pretrained_model;
-    watch telling = {.observer = observer};
-    const data_watcher watcher = watch_data(&telling);
-    if (prompt_context_encoder(c, &e, path, s->tokenizer, d->context_tokens, d->context_width) != DT_OK ||
-        make_room(c, p, &e, numbers) != DT_OK)
-        return NULL;
-    float *null = arena_alloc(&c->scratch, (size_t)(e.tokens * e.width) * sizeof *null, &c->error);
-    hash_all(p, e.sha256);
-    memcpy(p->encoder_sha256, e.sha256, sizeof p->encoder_sha256);
-    context_tell_cut(c, &e, "prompts", p->list.text, p->list.count, &watcher);
-    if (ctx_failed(c) || e.encode(c, e.user, p->told.context.values, p->list.text, p->told.count) != DT_OK) return NULL;
-    return e.encode(c, e.user, null, p->negative.text, 1) == DT_OK ? null : NULL;
+    const data_watcher watcher = watch_log(observer);
+    if (make_room(c, p, e, numbers) != DT_OK) return;
+    hash_all(p, e->sha256);
+    memcpy(p->encoder_sha256, e->sha256, sizeof p->encoder_sha256);
+    context_tell_cut(c, e, "prompts", p->list.text, p->list.count, &watcher);
+    if (!ctx_failed(c) && e->encode(c, e->user, p->told.context.values, p->list.text, p->told.count) == DT_OK)
+        e->encode(c, e->user, p->null_context, p->negative.text, 1);
 }
 
-dt_status prompts_open(ctx *c, prompts *p, denoiser *d, const dt_settings *s, int64_t numbers,
+dt_status prompts_open(ctx *c, prompts *p, const model_file *f, const dt_settings *s, int64_t numbers,
                        const dt_observer *observer)
 {
+    context_encoder e;
+    const char *const given[] = {s->prompt,         "prompt",        s->negative_prompt,
+                                 "negative_prompt", s->text_encoder, "text_encoder",
+                                 s->tokenizer,      "tokenizer",     NULL};
     *p = (prompts){0};
     if (ctx_failed(c)) return c->error.status;
-    if (!d->context_tokens) return refuse_prompts(d, s, &c->error);
-    if (open_texts(p, s, &c->error) != DT_OK) return c->error.status;
-    const arena_place scratch = arena_mark(&c->scratch), model = arena_mark(&c->model);
-    const float *null = encode(c, p, d, s, numbers, observer);
+    const arena_place model = arena_mark(&c->model);
+    if (model_file_open_encoder(c, &e, f, s, given) == DT_OK && e.encode && open_texts(p, s, &c->error) == DT_OK)
+        encode(c, p, &e, numbers, observer);
+    if (e.close) e.close(e.user);
     arena_release(&c->model, model);
-    if (null) denoiser_take_null(c, d, null);
-    arena_release(&c->scratch, scratch);
     return c->error.status;
+}
+
+dt_status prompts_join(ctx *c, const prompts *p, denoiser *d)
+{
+    return p->null_context ? denoiser_take_null(c, d, p->null_context) : c->error.status;
 }
 
 void prompts_close(prompts *p)
@@ -101,6 +90,7 @@ void prompts_close(prompts *p)
     example_table_close(&p->told.control);
     prompt_list_close(&p->list);
     prompt_list_close(&p->negative);
+    free(p->null_context);
     *p = (prompts){0};
 }
 

@@ -63,7 +63,6 @@ static dt_status share_null(const sampling *p, denoiser *other, const char *key,
 static dt_status open_told(sampling *p, int64_t numbers)
 {
     const dt_settings *s = p->s;
-    if (prompts_open(p->c, &p->prompts, &p->model, s, numbers, p->observer) != DT_OK) return p->c->error.status;
     if (controls_open(p->c, &p->prompts.told, &p->model, s, numbers, p->observer) != DT_OK) return p->c->error.status;
     if (p->prompts.told.count) p->drawing.told = &p->prompts.told;
     if (!p->model.class_count) p->drawing.labels = NULL;
@@ -73,8 +72,8 @@ static dt_status open_told(sampling *p, int64_t numbers)
     return class_list_read(&p->classes, p->c, s, &p->info, p->model.class_count);
 }
 
-/* The model, and the ControlNet's hash. */
-static dt_status open_model(sampling *p)
+/* The model, what it is told, and the ControlNet's hash. */
+static dt_status open_model(sampling *p, int64_t numbers)
 {
     model_file f;
     ctx *c = p->c;
@@ -83,7 +82,9 @@ static dt_status open_model(sampling *p)
     choice.control = control_choice_of(p->s);
     if (model_file_open_as(&f, p->s->pretrained_model, &choice, model_kinds_all, &c->error) != DT_OK)
         return c->error.status;
-    model_file_load(c, &p->model, &p->info, &f, NULL);
+    if (prompts_open(c, &p->prompts, &f, p->s, numbers, p->observer) == DT_OK &&
+        model_file_load(c, &p->model, &p->info, &f, NULL) == DT_OK)
+        prompts_join(c, &p->prompts, &p->model);
     memcpy(p->control_sha256, f.control.hash.hex, sizeof p->control_sha256);
     model_file_close(&f);
     return c->error.status;
@@ -94,7 +95,7 @@ dt_status sampling_open(sampling *p, int64_t numbers)
     ctx *c = p->c;
     const dt_settings *s = p->s;
     p->drawing = (drawing){.labels = &p->classes, .codec = &p->codec, .batch = s->sample_batch_size};
-    if (open_model(p) != DT_OK || sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
+    if (open_model(p, numbers) != DT_OK || sampler_open(&p->drawing.sampler, &p->model, s, &c->error) != DT_OK ||
         open_guide(p) != DT_OK || open_tail(p) != DT_OK ||
         codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) != DT_OK)
         return c->error.status;

@@ -520,6 +520,19 @@ void model_file_close(model_file *f)
     *f = (model_file){0};
 }
 
+dt_status model_file_open_encoder(ctx *c, context_encoder *e, const model_file *f, const dt_settings *s,
+                                  const char *const given[])
+{
+    const char *from = s->text_encoder[0] ? s->text_encoder : s->pretrained_model;
+    *e = (context_encoder){0};
+    if (f->kind->open_encoder && f->kind->open_encoder(c, e, &f->tensors, from, s->tokenizer) != DT_OK)
+        return c->error.status;
+    for (; !e->encode && *given; given += 2)
+        if (given[0][0])
+            error_set(&c->error, DT_ERR_ARG, "%s is for models that are told prompts; %s is none", given[1], f->path);
+    return c->error.status;
+}
+
 dt_status model_file_load(ctx *c, denoiser *d, model_info *info, const model_file *f, const label_start *labels)
 {
     model_info own = {0}, *kept = info ? info : &own;

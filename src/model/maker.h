@@ -67,6 +67,12 @@ dt_status model_file_open_as(model_file *f, const char *model, const model_choic
 dt_status model_file_open(model_file *f, const char *model, model_kinds kinds, dt_error *err);
 void model_file_close(model_file *f);
 
+/* Opens what encodes the prompts that the network of an open file is told (model_kind.open_encoder): the text encoder of
+ * s->text_encoder, or where that is empty of s->pretrained_model. `given` are values of settings about prompts, each with its
+ * name behind it, up to NULL. Where the network is told none e->encode is NULL, and it is DT_ERR_ARG to have given one. */
+dt_status model_file_open_encoder(ctx *c, context_encoder *e, const model_file *f, const dt_settings *s,
+                                  const char *const given[]);
+
 /* Makes the denoiser of an open file. Every tensor of the network must be there with its shape, and every tensor of the file
  * must be used. With a control it is the denoiser of both (model/sd/controlled.h). `labels` may be NULL; `info` too: its hash
  * takes a pass over the file. The caller frees *info, also after a failure. */

@@ -8,17 +8,6 @@
 
 /* ---- opening ---- */
 
-static dt_status refuse_prompts(const dt_settings *s, const model_file *file, dt_error *err)
-{
-    const char *const keys[] = {s->text_encoder, "text_encoder",       s->tokenizer,
-                                "tokenizer",     s->validation_prompt, "validation_prompt"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i += 2)
-        if (keys[i][0])
-            return error_set(err, DT_ERR_ARG, "%s is for models that are told prompts; %s is none", keys[i + 1],
-                             file->path);
-    return err->status;
-}
-
 /* Rows of a table, known by their texts until it is settled. */
 static dt_status encode(told_data *d, example_table *t, const char *const text[], int64_t n, const examples_options *o)
 {
@@ -41,13 +30,10 @@ static dt_status open_prompts(told_data *d, const dt_settings *s, const examples
 
 static dt_status open_contexts(told_data *d, const dt_settings *s, const model_file *file, const examples_options *o)
 {
-    const model_kind *kind = file->kind;
     dt_error *err = &d->c->error;
-    if (kind->open_encoder)
-        kind->open_encoder(d->c, &d->encoder, &file->tensors,
-                           s->text_encoder[0] ? s->text_encoder : s->pretrained_model, s->tokenizer);
-    if (err->status != DT_OK) return err->status;
-    if (!d->encoder.encode) return refuse_prompts(s, file, err);
+    const char *const given[] = {s->text_encoder,      "text_encoder",      s->tokenizer, "tokenizer",
+                                 s->validation_prompt, "validation_prompt", NULL};
+    if (model_file_open_encoder(d->c, &d->encoder, file, s, given) != DT_OK || !d->encoder.encode) return err->status;
     d->has_contexts = true;
     memcpy(d->encoder_sha256, d->encoder.sha256, sizeof d->encoder_sha256);
     d->told.encoder = &d->encoder;
