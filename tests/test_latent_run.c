@@ -170,6 +170,20 @@ static void pre_training_takes_channels_and_size_from_the_codec(void **state)
 
 /* ---- bank, samples, distances ---- */
 
+/* As a pipeline's folder has it. */
+static void put_codec_beside(const char *model)
+{
+    char folder[64], name[128], *bytes;
+    size_t size;
+    dt_error err = {0};
+    snprintf(folder, sizeof folder, "%s/vae", model);
+    snprintf(name, sizeof name, "%s/diffusion_pytorch_model.safetensors", folder);
+    assert_int_equal(file_make_dirs(temp_path(folder), &err), DT_OK);
+    assert_int_equal(file_read_all(&bytes, &size, tiny_codec, 1 << 24, &err), DT_OK);
+    temp_write(name, bytes, size);
+    free(bytes);
+}
+
 static const char *image_size_of(const char *path)
 {
     static char text[32];
@@ -212,6 +226,11 @@ static void bank_run_and_samples_end_to_end(void **state)
     draw.vae[0] = '\0';
     assert_int_equal(fixture_call_until(dt_sample, &draw, -1), DT_ERR_ARG);
     assert_says(fixture_message, "vae is needed");
+    assert_null(strstr(fixture_message, "one is in"));
+    put_codec_beside("whole");
+    assert_int_equal(fixture_call_until(dt_sample, &draw, -1), DT_ERR_ARG);
+    assert_says(fixture_message, "pictures of them; one is in ");
+    fixture_remove("whole/vae");
     snprintf(draw.vae, sizeof draw.vae, "%s", temp_path("kl"));
     assert_int_equal(fixture_call_until(dt_sample, &draw, -1), DT_ERR_SHAPE);
     assert_says(fixture_message, "the model takes 5 channels");

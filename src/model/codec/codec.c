@@ -238,15 +238,32 @@ codec codec_of_pixels(int64_t channels)
     return (codec){.kind = CODEC_PIXELS, .name = "pixels", .channels = channels, .factor = 1, .scale = 1};
 }
 
+/* Whether the path of a model holds a codec too, as a pipeline and a checkpoint of Stable Diffusion do. */
+static bool is_beside(ctx *c, const char *model, int64_t channels)
+{
+    codec k;
+    const arena_place mark = arena_mark(&c->model);
+    const bool found = codec_open(c, &k, model) == DT_OK && k.channels == channels;
+    arena_release(&c->model, mark);
+    error_clear(&c->error);
+    return found;
+}
+
+static dt_status refuse_pixels(ctx *c, const char *model, int64_t channels)
+{
+    if (ctx_failed(c)) return c->error.status;
+    const bool beside = is_beside(c, model, channels);
+    return error_set(&c->error, DT_ERR_ARG,
+                     "%s: the model takes %lld channels, which are latents; vae is needed, the codec that makes "
+                     "pictures of them%s%s",
+                     model, (long long)channels, beside ? "; one is in " : "", beside ? model : "");
+}
+
 dt_status codec_open_for(ctx *c, codec *k, const char *path, const char *model, int64_t channels)
 {
     if (!path[0]) {
         *k = codec_of_pixels(channels);
-        if (channels == 1 || channels == 3) return c->error.status;
-        return error_set(&c->error, DT_ERR_ARG,
-                         "%s: the model takes %lld channels, which are latents; vae is needed, the codec that makes "
-                         "pictures of them",
-                         model, (long long)channels);
+        return channels == 1 || channels == 3 ? c->error.status : refuse_pixels(c, model, channels);
     }
     if (codec_open(c, k, path) != DT_OK || k->channels == channels) return c->error.status;
     return error_set(&c->error, DT_ERR_SHAPE, "%s: the model takes %lld channels, but %s makes latents of %lld", model,
