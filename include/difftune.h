@@ -221,7 +221,7 @@ typedef struct dt_settings {
     double lora_alpha;              /* 0: lora_rank; the scale is alpha / rank */
     bool use_rslora;                /* alpha / sqrt(rank) */
     bool use_dora;                  /* each output of the maps has a magnitude of its own */
-    char lora_targets[DT_TEXT_MAX]; /* ends of names of linear maps, separated by commas, or "all-linear" */
+    char lora_targets[DT_TEXT_MAX]; /* ends of names of linear maps, with commas, or "all-linear"; empty: attention's */
     dt_difffit difffit_variant;
     int64_t difffit_depth;     /* released: scales in so many blocks from the first on */
     int64_t vpt_tokens;        /* of each block */

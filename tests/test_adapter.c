@@ -130,6 +130,7 @@ static void as_much_trains_as_in_the_paper(void **state)
 #endif
     assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_BITFIT}, 101), 607136);
     assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_LORA, .rank = 8, .targets = "attn.qkv"}, 101), 1149696);
+    assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_LORA, .rank = 8, .targets = ""}, 101), 1149696);
     assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_LORA, .rank = 16, .targets = "attn.qkv"}, 101),
                      2181888);
     assert_int_equal(count_of((adapter_plan){.kind = DT_ADAPTER_ADAPTFORMER, .width = 64, .scale = 0.1}, 101), 4280320);
@@ -575,7 +576,8 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     dt_settings s = settings_of("lora", DT_ADAPTER_LORA);
     snprintf(s.lora_targets, sizeof s.lora_targets, "to_q");
     assert_int_equal(fixture_train(&s, -1), DT_ERR_ARG);
-    assert_says(fixture_message, "lora_targets");
+    assert_says(fixture_message,
+                "lora_targets to_q: no linear map of the network has such a name; attention's have attn.qkv");
     assert_false(file_exists(temp_path("lora")));
     s = settings_of("lora", DT_ADAPTER_LORA);
     fixture_train_to_the_end(&s);

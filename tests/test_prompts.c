@@ -358,6 +358,19 @@ static void a_unet_is_tuned_by_captions_whole_and_by_lora(void **state)
     const tensor_entry *a = tensor_file_find(&f, "base_model.model.down_blocks.0.attentions.0.proj_in.lora_A.weight");
     assert_true(a && a->dim_count == 4 && a->dims[1] == 8 && a->dims[2] == 1); /* as PEFT has a convolution's */
     tensor_file_close(&f);
+    s.lora_targets[0] = '\0'; /* attention's, as diffusers' script for text to image has them */
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("lora-usual"));
+    fixture_train_to_the_end(&s);
+    assert_int_equal(safetensors_open(&f, temp_path("lora-usual/final/adapter_model.safetensors"), &c.error), DT_OK);
+    for (int i = 0; i < 4; i++) {
+        char name[160];
+        static const char *const map[] = {"to_q", "to_k", "to_v", "to_out.0"};
+        snprintf(name, sizeof name,
+                 "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn2.%s.lora_B.weight", map[i]);
+        assert_non_null(tensor_file_find(&f, name));
+    }
+    for (size_t i = 0; i < f.count; i++) assert_non_null(strstr(f.entries[i].name, ".to_"));
+    tensor_file_close(&f);
 }
 
 /* unet.safetensors on the pictures of captioned/, of which one has a caption; the text encoder is named. */

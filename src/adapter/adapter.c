@@ -41,6 +41,7 @@ dt_status adapter_open(ctx *c, adapter *a, denoiser *d, const adapter_plan *plan
         return error_set(&c->error, DT_ERR_UNSUPPORTED,
                          "adapter %s: a network of kind %s has no blocks that it could join; lora and bitfit can",
                          kinds[plan->kind].name, d->ops->kind);
+    if (plan->kind == DT_ADAPTER_LORA && !plan->targets[0]) a->plan.targets = d->sites->attention;
     if (kinds[plan->kind].join) kinds[plan->kind].join(c, a, d);
     if (!ctx_failed(c)) params_init(c, &a->params, seed);
     return c->error.status;

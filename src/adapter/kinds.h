@@ -12,7 +12,7 @@ typedef struct adapter_plan {
     double alpha;        /* lora; 0: the rank */
     bool root;           /* lora: the scale is alpha / sqrt(rank), not alpha / rank */
     bool dora;           /* lora: every output has a magnitude of its own */
-    const char *targets; /* lora: ends of names of linear maps, or "all-linear" */
+    const char *targets; /* lora: ends of names of linear maps, or "all-linear"; empty: attention's */
     dt_difffit variant;  /* difffit */
     int64_t blocks;      /* difffit: with scales, in the released variant */
     int64_t tokens;      /* vpt-deep */

@@ -147,6 +147,7 @@ void lora_join(ctx *c, adapter *a, denoiser *d)
             join_map(c, a, s->map[i], is_convolution(d, s->map[i]), name, length);
     }
     if (!ctx_failed(c) && a->params.count == 0)
-        error_set(&c->error, DT_ERR_ARG, "lora_targets %s: no linear map of the network has such a name",
-                  a->plan.targets);
+        error_set(&c->error, DT_ERR_ARG,
+                  "lora_targets %s: no linear map of the network has such a name; attention's have %s", a->plan.targets,
+                  s->attention);
 }

@@ -156,7 +156,6 @@ static void check_adapter(const dt_settings *s, dt_error *err)
          "adapter is for tuning a pretrained_model; method pretrain trains all weights");
     RULE(s->save_model_as != DT_MODEL_SAFETENSORS,
          "an adapter is written as safetensors; convert with adapter_weights and merge makes a whole model of it");
-    RULE(s->adapter == DT_ADAPTER_LORA && !s->lora_targets[0], "adapter lora needs lora_targets");
 }
 
 static void check_averages(const dt_settings *s, dt_error *err)

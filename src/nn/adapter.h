@@ -70,6 +70,7 @@ typedef struct network_sites {
     int64_t width;           /* D */
     struct lin_w *token_map; /* of all maps, the one that makes tokens of patches */
     const char *label_rows;  /* pattern of the rows that know the classes; NULL: none */
+    const char *attention;   /* ends of the names of attention's maps, as lora_targets has them */
 } network_sites;
 
 #endif

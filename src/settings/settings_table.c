@@ -189,7 +189,7 @@ const settings_key settings_keys[] = {
     REAL(ADAPTER, lora_alpha, "0", 0, 1e6, TRAIN, RESULT, TRAIN, "scale is alpha / rank; 0: alpha is the rank; adapter lora"),
     BOOL(ADAPTER, use_rslora, "false", TRAIN, RESULT, TRAIN, "scale is alpha / sqrt(rank); adapter lora"),
     BOOL(ADAPTER, use_dora, "false", TRAIN | DIAGNOSE, RESULT, TRAIN, "each output of the maps has a magnitude of its own; adapter lora"),
-    WORDS(ADAPTER, lora_targets, "attn.qkv", "LIST", TRAIN | DIAGNOSE, RESULT, TRAIN, "ends of names of linear maps (attn.qkv,mlp.fc1), or all-linear; adapter lora"),
+    WORDS(ADAPTER, lora_targets, "", "LIST", TRAIN | DIAGNOSE, RESULT, TRAIN, "ends of linear maps' names, or all-linear; default: attention's; adapter lora"),
     ENUM(ADAPTER, difffit_variant, "released", difffit_words, TRAIN | DIAGNOSE, RESULT, TRAIN, "scales of the released code or of the paper; adapter difffit"),
     INT(ADAPTER, difffit_depth, "14", 0, 1024, TRAIN | DIAGNOSE, RESULT, TRAIN, "blocks with scales, from the first on; difffit_variant released"),
     INT(ADAPTER, vpt_tokens, "10", 1, 4096, TRAIN | DIAGNOSE, RESULT, TRAIN, "prompt tokens of each block; adapter vpt-deep"),

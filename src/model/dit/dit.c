@@ -150,7 +150,8 @@ static network_sites *list_sites(ctx *c, dit *m)
                          .block_count = (int)depth,
                          .width = m->config.hidden,
                          .token_map = &m->x_embed,
-                         .label_rows = "y_embedder.*"};
+                         .label_rows = "y_embedder.*",
+                         .attention = "attn.qkv"};
     lin_w *const others[OTHER_MAPS] = {&m->x_embed, &m->t_mlp0, &m->t_mlp2, &m->final_ada, &m->final};
     for (int i = 0; i < OTHER_MAPS; i++) map[s->map_count++] = others[i];
     for (int64_t i = 0; i < depth; i++) {

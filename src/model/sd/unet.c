@@ -68,7 +68,7 @@ unet_maker unet_maker_of(ctx *c, params *p, const unet_config *k, int64_t more)
     network_sites *s = arena_alloc_zeroed(&c->model, sizeof *s, &c->error);
     const size_t maps = (size_t)(layers * UNET_LAYER_MAPS + OTHER_MAPS + more);
     lin_w **map = arena_alloc(&c->model, maps * sizeof *map, &c->error);
-    if (s) *s = (network_sites){.map = map};
+    if (s) *s = (network_sites){.map = map, .attention = "to_k,to_q,to_v,to_out.0"};
     return (unet_maker){.c = c,
                         .params = p,
                         .sites = s,
