@@ -118,7 +118,8 @@ typedef enum dt_spacing {
     DT_SPACING_KARRAS,
     DT_SPACING_AUTO, /* the sampler's own: sections for ddim and ddpm, linspace for the others */
 } dt_spacing;
-typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL } dt_guidance_channels;
+/* auto: three of a DiT's or SiT's latents of four, as their authors have it; else all. */
+typedef enum dt_guidance_channels { DT_GUIDE_THREE, DT_GUIDE_ALL, DT_GUIDE_AUTO } dt_guidance_channels;
 typedef enum dt_guidance_condition { DT_GUIDE_BY_NULL, DT_GUIDE_BY_SAME } dt_guidance_condition;
 typedef enum dt_class_order { DT_CLASSES_IN_TURN, DT_CLASSES_RANDOM } dt_class_order;
 typedef enum dt_weights { DT_WEIGHTS_EMA, DT_WEIGHTS_LAST } dt_weights;

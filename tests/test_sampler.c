@@ -256,6 +256,22 @@ static void three_channel_guidance_leaves_the_fourth_conditional(void **state)
     check_guidance(6, DT_GUIDE_THREE, 2.5, 3);
 }
 
+/* Three of four where the network's authors have it so; else all, of wider latents too. */
+static void the_network_says_which_channels_are_guided(void **state)
+{
+    (void)state;
+    dt_settings s;
+    dt_settings_init(&s);
+    const denoiser_ops plain = {0}, three = {.guides_three = true};
+    for (int64_t channels = 1; channels <= 32; channels++) {
+        const denoiser a = {.ops = &plain, .shape = {channels, 2, 2}}, b = {.ops = &three, .shape = {channels, 2, 2}};
+        assert_int_equal(sampler_guidance_channels(&a, &s), DT_GUIDE_ALL);
+        assert_int_equal(sampler_guidance_channels(&b, &s), channels <= 4 ? DT_GUIDE_THREE : DT_GUIDE_ALL);
+    }
+    check_guidance(4, DT_GUIDE_AUTO, 1.5, 4);
+    check_guidance(6, DT_GUIDE_AUTO, 2.5, 6);
+}
+
 static void guidance_of_one_asks_once_and_only_the_condition(void **state)
 {
     (void)state;
@@ -586,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(guidance_moves_from_the_unconditional_answer_beyond_the_conditional_one, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(three_channel_guidance_leaves_the_fourth_conditional, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_network_says_which_channels_are_guided, setup, teardown),
         cmocka_unit_test_setup_teardown(guidance_of_one_asks_once_and_only_the_condition, setup, teardown),
         cmocka_unit_test_setup_teardown(the_network_is_asked_at_the_original_steps, setup, teardown),
         cmocka_unit_test_setup_teardown(ancestral_noise_has_the_variance_that_the_model_asks_for, setup, teardown),

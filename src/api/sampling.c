@@ -144,7 +144,8 @@ void sampling_describe(const sampling *p, int64_t tail_steps, char out[SAMPLE_TE
         "sampler %s, steps %lld, spacing %s, eta %g, clip_sample %s, guidance_scale %g on %s channels, %s, seed %lld, "
         "model sha256 %s%s%s, classes %s%s",
         settings_word(s, "sampler"), (long long)s->num_inference_steps, api_spacing_word(s), s->eta,
-        s->clip_sample ? "yes" : "no", s->guidance_scale, settings_word(s, "guidance_channels"),
+        s->clip_sample ? "yes" : "no", s->guidance_scale,
+        settings_word_at("guidance_channels", sampler_guidance_channels(&p->model, s)),
         s->mixed_precision == DT_PRECISION_BF16 ? "bf16" : "f32", (long long)s->seed, p->info.sha256,
         p->codec.kind == CODEC_PIXELS ? "" : ", vae sha256 ", p->codec.sha256, s->classes[0] ? s->classes : "all",
         s->class_order == DT_CLASSES_RANDOM ? " drawn evenly" : " in turn");
@@ -194,12 +195,13 @@ static void tell_codec(const sampling *p)
             p->s->pretrained_model, p->s->vae);
 }
 
-/* DiT's default guides three channels only: of its latents of four, a known oddity; of wider ones, next to nothing. */
+/* Three of wider latents than DiT's are next to nothing. */
 static void tell_guidance(const sampling *p)
 {
     const dt_settings *s = p->s;
     const int64_t channels = p->model.shape.channels;
-    if ((s->guidance_scale == 1 && s->nag_scale == 0) || s->guidance_channels == DT_GUIDE_ALL || channels <= 4) return;
+    if ((s->guidance_scale == 1 && s->nag_scale == 0) || s->guidance_channels != DT_GUIDE_THREE || channels <= 4)
+        return;
     say(p->observer->log, p->observer->user,
         "guidance acts on 3 of %lld channels; guidance_channels all guides every one", (long long)channels);
 }

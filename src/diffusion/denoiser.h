@@ -42,6 +42,7 @@ typedef struct denoiser_ops {
     /* Gives a network without a null time one: a last row in its table, which starts as the mean of what stands for a time over
      * all 1000 steps. NULL: it has no place for one. */
     dt_status (*start_null_time)(ctx *c, denoiser *d);
+    bool guides_three; /* its authors' code guides the first three channels of latents of four, and leaves the fourth */
 } denoiser_ops;
 
 struct denoiser {

@@ -7,7 +7,7 @@
 #include "diffusion/flow.h"
 #include "diffusion/solver.h"
 
-enum { PUBLISHED_GUIDED_CHANNELS = 3 };
+enum { PUBLISHED_CHANNELS = 4, PUBLISHED_GUIDED_CHANNELS = 3 };
 
 /* ---- who answers ---- */
 
@@ -23,9 +23,16 @@ static const struct denoiser_entry *denoiser_at(const denoiser_choice *choice, i
     return &choice->entry[e];
 }
 
+dt_guidance_channels sampler_guidance_channels(const denoiser *d, const dt_settings *settings)
+{
+    if (settings->guidance_channels != DT_GUIDE_AUTO) return settings->guidance_channels;
+    return d->ops->guides_three && d->shape.channels <= PUBLISHED_CHANNELS ? DT_GUIDE_THREE : DT_GUIDE_ALL;
+}
+
 static guidance guidance_from_settings(const denoiser *d, const dt_settings *s)
 {
-    const bool three = s->guidance_channels == DT_GUIDE_THREE && d->shape.channels > PUBLISHED_GUIDED_CHANNELS;
+    const bool three =
+        sampler_guidance_channels(d, s) == DT_GUIDE_THREE && d->shape.channels > PUBLISHED_GUIDED_CHANNELS;
     return (guidance){.scale = s->guidance_scale,
                       .nag_scale = s->nag_scale,
                       .t_first = 0,

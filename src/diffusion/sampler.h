@@ -48,6 +48,9 @@ typedef struct sampler {
     rng_purpose start, step; /* keys of the starting noise and of the noise of each step */
 } sampler;
 
+/* Which channels guidance acts on, never DT_GUIDE_AUTO: what that means for this denoiser. */
+dt_guidance_channels sampler_guidance_channels(const denoiser *d, const dt_settings *settings);
+
 /* Whether a model of this process can be drawn from as the settings say: a flow by heun and euler alone, over evenly spaced
  * times. DT_ERR_ARG. */
 dt_status sampler_check(const process *p, const dt_settings *settings, dt_error *err);

@@ -78,7 +78,7 @@ static const settings_alias sampler_aliases[] = {{"DDIMScheduler", DT_SAMPLER_DD
                                                  {NULL, 0}};
 static const char *const spacing_words[] = {"ddim",     "sections", "leading", "linspace",
                                             "trailing", "karras",   "auto",    NULL};
-static const char *const channels_words[] = {"three", "all", NULL};
+static const char *const channels_words[] = {"three", "all", "auto", NULL};
 static const char *const guidance_words[] = {"null", "same", NULL};
 static const char *const class_order_words[] = {"turn", "random", NULL};
 static const char *const weights_words[] = {"ema", "last", NULL};
@@ -244,7 +244,7 @@ const settings_key settings_keys[] = {
     REAL(SAMPLING, eta, "0", 0, 1, DRAWS, RESULT, 0, "noise added by ddim; 0: none"),
     BOOL(SAMPLING, clip_sample, "false", DRAWS, RESULT, 0, "clip the predicted image to [-1, 1] at each step; for pixel models"),
     REAL(SAMPLING, guidance_scale, "1.5", 0, 100, DRAWS, RESULT, 0, "classifier-free guidance; 1: none"),
-    ENUM(SAMPLING, guidance_channels, "three", channels_words, DRAWS, RESULT, 0, "channels guided: the first three, or all"),
+    ENUM(SAMPLING, guidance_channels, "auto", channels_words, DRAWS, RESULT, 0, "auto: three of a DiT's four, as its authors have it, else all"),
     INPUT(SAMPLING, guidance_model, "PATH", SAMPLE | CHAIN, RESULT, 0, "the other branch of guidance is this model's: the base, or a worse checkpoint"),
     ENUM(SAMPLING, guidance_condition, "null", guidance_words, SAMPLE | CHAIN, RESULT, 0, "what guidance_model is told: nothing, or what the model is told"),
     WORDS(SAMPLING, guidance_interval, "", "LO,HI", SAMPLE | CHAIN, RESULT, 0, "steps t from LO to HI alone are guided, of 0 to 999; empty: all"),

@@ -48,14 +48,16 @@ void dit_denoiser(denoiser *d, dit *m)
                                      .write = write,
                                      .check_format = check_format,
                                      .diffusers_folder = "transformer",
-                                     .start_null_time = start_null_time},
+                                     .start_null_time = start_null_time,
+                                     .guides_three = true},
                               flow_ops = {.kind = "SiT",
                                           .forward = forward,
                                           .features = middle_features,
                                           .write = write,
                                           .check_format = check_format,
                                           .diffusers_folder = "transformer",
-                                          .start_null_time = start_null_time};
+                                          .start_null_time = start_null_time,
+                                          .guides_three = true};
     static const process flow = {NOISE_STRAIGHT, PREDICTS_VELOCITY, false};
     const dit_config *k = &m->config;
     *d = (denoiser){.ops = k->flow ? &flow_ops : &ops,
