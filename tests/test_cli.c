@@ -513,6 +513,38 @@ static void a_model_is_converted_and_read_again(void **state)
     assert_refused("convert --pretrained-model images --output x", 1, "images");
 }
 
+/* Of a run and of a pipeline; another one may be named. */
+static void a_model_of_latents_brings_its_codec(void **state)
+{
+    (void)state;
+    char vae[DT_PATH_MAX], command[2048], *bytes;
+    size_t size;
+    dt_error err = {0};
+    assert_non_null(realpath("vectors/codec_tiny.safetensors", vae));
+    snprintf(
+        command, sizeof command,
+        "train --method pretrain --train-data images --output-dir latent --resolution 32 --vae %s --hidden-size 16 "
+        "--depth 1 --num-heads 2 --patch-size 2 --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
+        "--sample-steps 0",
+        vae);
+    if (run(command) != 0) fail_msg("%s", complained);
+    static const char draw[] =
+        "sample --pretrained-model %s --output-dir of_%s --num-samples 1 --num-inference-steps 1";
+    snprintf(command, sizeof command, draw, "latent", "run");
+    if (run(command) != 0) fail_msg("%s", complained);
+    assert_true(file_exists(temp_path("of_run/images/000000.png")));
+    assert_int_equal(run("convert --pretrained-model latent --output pipe --save-model-as diffusers"), 0);
+    snprintf(command, sizeof command, draw, "pipe", "pipe");
+    assert_refused(command, 2, "vae is needed");
+    assert_int_equal(file_make_dirs(temp_path("pipe/vae"), &err), DT_OK);
+    assert_int_equal(file_read_all(&bytes, &size, vae, 1 << 24, &err), DT_OK);
+    temp_write("pipe/vae/diffusion_pytorch_model.safetensors", bytes, size);
+    free(bytes);
+    if (run(command) != 0) fail_msg("%s", complained);
+    snprintf(command, sizeof command, draw, "latent --vae nowhere", "none");
+    assert_refused(command, 1, "vae nowhere");
+}
+
 static void progress_in_a_file_is_plain_lines(void **state)
 {
     (void)state;
@@ -653,6 +685,7 @@ int main(void)
         cmocka_unit_test(inspect_prints_json_about_a_model),
         cmocka_unit_test(a_tilde_in_an_operand_is_the_home_folder),
         cmocka_unit_test(a_model_is_converted_and_read_again),
+        cmocka_unit_test(a_model_of_latents_brings_its_codec),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
         cmocka_unit_test(an_experiment_is_one_command),

@@ -60,6 +60,7 @@ static int call_verb(const verb *v, int argc, char **argv)
         return close_output(EXIT_DONE);
     }
 
+    implied_take(&s, v);
     progress bar;
     progress_open(&bar, stderr, &s);
     dt_observer observer = {.user = &bar,
