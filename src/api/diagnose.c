@@ -106,15 +106,14 @@ static dt_status open_model(diagnosing *k, model_kinds kinds)
 static examples_options options_of(diagnosing *k, bool held_out)
 {
     const dt_settings *s = k->s;
-    const examples_options o = {.codec = &k->codec,
-                                .resolution = k->model.shape.height * k->codec.factor,
-                                .background = s->background,
-                                .strict = s->strict,
-                                .memory_limit_bytes = examples_memory(),
-                                .held_out = held_out,
-                                .at_most = s->validation_count,
-                                .watch = watch_log(k->watch.observer)};
-    return o;
+    return (examples_options){.codec = &k->codec,
+                              .resolution = k->model.shape.height * k->codec.factor,
+                              .background = s->background,
+                              .strict = s->strict,
+                              .memory_limit_bytes = examples_memory(),
+                              .held_out = held_out,
+                              .at_most = s->validation_count,
+                              .watch = watch_log(k->watch.observer)};
 }
 
 /* How many pictures a set has: of its files as many as could be read of those that were tried. */
