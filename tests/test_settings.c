@@ -382,6 +382,13 @@ static void words_of_other_programs_are_known(void **state)
         {"controlnet_model_name_or_path", SETTINGS_TRAIN, "'--controlnet-model'"},
         {"prior_loss_weight", SETTINGS_TRAIN, "'--retention-weight'"},
         {"use-karras-sigmas", SETTINGS_SAMPLE, "; Karras' noise levels are timestep_spacing karras"},
+        {"instance_prompt", SETTINGS_TRAIN, "'--default-prompt'"},
+        {"sample_prompts", SETTINGS_TRAIN, "'--validation-prompt'"},
+        {"text_encoder_lr", SETTINGS_TRAIN, "; the text encoder stays as it is"},
+        {"local-rank", SETTINGS_TRAIN, "find each other"},
+        {"enable_bucket", SETTINGS_TRAIN, "no buckets"},
+        {"proportion_empty_prompts", SETTINGS_TRAIN, "'--class-dropout-prob'"},
+        {"num_class_images", SETTINGS_TRAIN, "difftune bank"},
     };
     char hint[DT_TEXT_MAX];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
