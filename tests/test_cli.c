@@ -513,7 +513,7 @@ static void a_model_is_converted_and_read_again(void **state)
     assert_refused("convert --pretrained-model images --output x", 1, "images");
 }
 
-/* Of a run and of a pipeline; another one may be named. */
+/* Of a run, what lies in it, and a pipeline; another one may be named. */
 static void a_model_of_latents_brings_its_codec(void **state)
 {
     (void)state;
@@ -524,15 +524,22 @@ static void a_model_of_latents_brings_its_codec(void **state)
     snprintf(
         command, sizeof command,
         "train --method pretrain --train-data images --output-dir latent --resolution 32 --vae %s --hidden-size 16 "
-        "--depth 1 --num-heads 2 --patch-size 2 --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
-        "--sample-steps 0",
+        "--depth 1 --num-heads 2 --patch-size 2 --max-train-steps 2 --checkpointing-steps 1 --train-batch-size 2 "
+        "--validation-steps 0 --sample-steps 0",
         vae);
     if (run(command) != 0) fail_msg("%s", complained);
     static const char draw[] =
         "sample --pretrained-model %s --output-dir of_%s --num-samples 1 --num-inference-steps 1";
-    snprintf(command, sizeof command, draw, "latent", "run");
+    static const char *const models[][2] = {{"latent", "run"},
+                                            {"latent/final/model.safetensors", "file"},
+                                            {"latent/checkpoints/step-00000001", "checkpoint"}};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        snprintf(command, sizeof command, draw, models[i][0], models[i][1]);
+        if (run(command) != 0) fail_msg("%s", complained);
+    }
+    assert_true(file_exists(temp_path("of_checkpoint/images/000000.png")));
+    snprintf(command, sizeof command, "eval --reference images --candidate images --pretrained-model %s", models[2][0]);
     if (run(command) != 0) fail_msg("%s", complained);
-    assert_true(file_exists(temp_path("of_run/images/000000.png")));
     assert_int_equal(run("convert --pretrained-model latent --output pipe --save-model-as diffusers"), 0);
     snprintf(command, sizeof command, draw, "pipe", "pipe");
     assert_refused(command, 2, "vae is needed");

@@ -9,7 +9,6 @@
 #include "file/path.h"
 #include "model/annotate/annotator.h"
 #include "model/control_part.h"
-#include "model/file/of_run.h"
 
 enum { LINKS_DEPTH_MAX = 16, FOLDERS_MAX = 100000 };
 

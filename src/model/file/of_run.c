@@ -1,11 +1,12 @@
 #include "model/file/of_run.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "file/json_file.h"
 #include "file/names.h"
+#include "file/path.h"
+#include "file/run_of.h"
 
 /* What is taken over: a text of run.json, or of its identity. */
 static const struct {
@@ -15,43 +16,14 @@ static const struct {
              {"vae_sha256", MODEL_CODEC, true},     {"encoder_sha256", MODEL_ENCODER, true},
              {"adapter", "difftune.adapter", true}, {"adaptformer_scale", "difftune.adapter_scale", true}};
 
-/* Cuts the last name off a path; false where it has no folder. */
-static bool go_up(char path[DT_PATH_MAX])
-{
-    char *slash = strrchr(path, '/');
-    if (slash) *slash = '\0';
-    return slash != NULL;
-}
-
-static bool resolve(char out[DT_PATH_MAX], const char *path)
-{
-    char *resolved = realpath(path, NULL);
-    const bool fits = resolved && strlen(resolved) < DT_PATH_MAX;
-    if (fits) snprintf(out, DT_PATH_MAX, "%s", resolved);
-    free(resolved);
-    return fits;
-}
-
-bool of_run_find(char run[DT_PATH_MAX], const char *folder)
-{
-    char file[DT_PATH_MAX];
-    if (!resolve(run, folder)) return false;
-    for (int up = 0; up < 2; up++) {
-        if (!go_up(run)) return false;
-        file_join(file, run, RUN_FILE);
-        if (file_exists(file)) return true;
-    }
-    return false;
-}
-
-/* The run.json of a file in RUN/checkpoints/NAME/; false for others. */
+/* The run.json of a file in RUN/checkpoints/; false for others. */
 static bool find_description(char out[DT_PATH_MAX], const char *path)
 {
-    char folder[DT_PATH_MAX];
-    if (!resolve(folder, path) || !go_up(folder) || !go_up(folder)) return false;
-    if (strcmp(file_base_name(folder), "checkpoints") != 0 || !go_up(folder)) return false;
-    file_join(out, folder, RUN_FILE);
-    return file_exists(out);
+    char run[DT_PATH_MAX], checkpoints[DT_PATH_MAX];
+    if (!file_run_of(run, path)) return false;
+    file_join(checkpoints, run, "checkpoints");
+    file_join(out, run, RUN_FILE);
+    return file_is_inside(path, checkpoints);
 }
 
 /* Text that says something. Leaves no metadata where memory is out, as json_put has it. */

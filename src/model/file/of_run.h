@@ -19,7 +19,4 @@ dt_status of_run_complete(tensor_file *f, dt_error *err);
  * is not known (no key, an empty hash) nothing is another. */
 bool of_run_names_another(const json_t *metadata, const char *key, const char *sha256);
 
-/* Whether a folder lies in that of a run, as RUN/final, RUN/checkpoints and RUN/checkpoints/NAME do; then `run` is that one's. */
-bool of_run_find(char run[DT_PATH_MAX], const char *folder);
-
 #endif
