@@ -109,13 +109,18 @@ static void a_finished_arm_keeps_its_model_alone(void **state)
     assert_false(file_exists(temp_path("whole/plain-3-base-samples/statistics.npz")));
 }
 
-/* Number `column` of the line that begins so. */
-static double number_in(const char *csv, const char *begin, int column)
+/* What stands in `column` of the line that begins so, and behind it. */
+static const char *cell(const char *csv, const char *begin, int column)
 {
     const char *line = strstr(csv, begin);
     assert_non_null(line);
     for (line++; column > 0; column--) line = strchr(line, ',') + 1;
-    return strtod(line, NULL);
+    return line;
+}
+
+static double number_in(const char *csv, const char *begin, int column)
+{
+    return strtod(cell(csv, begin, column), NULL);
 }
 
 /* Means, spreads and differences of the page are those of the rows. */
@@ -283,6 +288,56 @@ static void data_sets_and_banks_are_axes_too(void **state)
     fixture_remove("sets");
 }
 
+static dt_status evaluate(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_eval_result result;
+    return dt_eval(c, s, observer, &result);
+}
+
+static void save_statistics_of(const char *name, const char *pictures, bool with_features)
+{
+    dt_settings s = fixture_settings("");
+    memcpy(s.reference, pictures, sizeof s.reference);
+    snprintf(s.save_statistics, sizeof s.save_statistics, "%s", temp_path(name));
+    s.save_features = with_features;
+    fixture_must(evaluate, &s);
+}
+
+enum { FRECHET = 6, KERNEL = 7, COPIED = 11, PRECISION = 14, RECALL = 15 }; /* columns of study.csv without a grid */
+
+static void assert_same_numbers(const char *csv, const char *line, const int *columns, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_true(number_in(csv, line, columns[i]) == number_in(csv, "\nplain,pictures,", columns[i]));
+}
+
+/* Distances are those to the pictures that they are of; what needs pictures is there where their features were kept. */
+static void samples_are_compared_with_statistics(void **state)
+{
+    (void)state;
+    char text[4096];
+    snprintf(text, sizeof text,
+             "arms: {plain: {method: finetune}}\n"
+             "data:\n"
+             "  pictures: {reference: %s/held}\n"
+             "  numbers: {reference: %s/numbers.npz}\n"
+             "  features: {reference: %s/features.npz}\n",
+             temp_folder, temp_folder, temp_folder);
+    dt_settings s = settings_of("compared", text);
+    s.eval_steps = 0;
+    save_statistics_of("numbers.npz", s.validation_data, false);
+    save_statistics_of("features.npz", s.validation_data, true);
+    fixture_must(dt_study, &s);
+    char *csv = temp_read("compared/study.csv");
+    static const int of_statistics[] = {FRECHET, COPIED}, of_features[] = {FRECHET, KERNEL, COPIED, PRECISION, RECALL};
+    assert_same_numbers(csv, "\nplain,numbers,", of_statistics, 2);
+    assert_same_numbers(csv, "\nplain,features,", of_features, 5);
+    assert_int_equal(cell(csv, "\nplain,numbers,", PRECISION)[0], ',');
+    assert_int_not_equal(cell(csv, "\nplain,features,", PRECISION)[0], ',');
+    free(csv);
+    fixture_remove("compared");
+}
+
 /* ---- what cannot be ---- */
 
 static void a_study_that_cannot_be_is_refused_before_anything_is_made(void **state)
@@ -444,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_study_can_be_repeated_from_its_recipe),
         cmocka_unit_test(a_dropped_model_is_made_again_when_it_is_needed),
         cmocka_unit_test(data_sets_and_banks_are_axes_too),
+        cmocka_unit_test(samples_are_compared_with_statistics),
         cmocka_unit_test(a_study_that_cannot_be_is_refused_before_anything_is_made),
         cmocka_unit_test(a_grid_that_is_too_large_is_not_multiplied_out),
         cmocka_unit_test(other_pictures_are_refused),

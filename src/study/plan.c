@@ -29,13 +29,19 @@ static void take_split(char out[DT_PATH_MAX], const dt_settings *s, const char *
     if (!out[0] && s->data[0]) snprintf(out, DT_PATH_MAX, "%.*s:%s", FILE_FOLDER_MAX, s->data, split);
 }
 
-/* What a study takes for granted; statistics are no pictures. */
+/* What is compared with are statistics, and no pictures. */
+static bool has_statistics(const dt_settings *s)
+{
+    return file_has_extension(s->reference, "npz");
+}
+
+/* What a study takes for granted. */
 static void complete_for_study(dt_settings *s)
 {
     s->save_features = true;
     if (!s->reference[0]) memcpy(s->reference, s->validation_data, sizeof s->reference);
     take_split(s->reference, s, s->reference_split);
-    if (!s->validation_data[0] && !file_has_extension(s->reference, "npz"))
+    if (!s->validation_data[0] && !has_statistics(s))
         memcpy(s->validation_data, s->reference, sizeof s->validation_data);
 }
 
@@ -106,6 +112,7 @@ static void shape_reference(dt_settings *s, const dt_settings *recipe)
 {
     s->candidate[0] = s->trained_on[0] = '\0';
     s->seed = recipe->seed;
+    s->save_features = s->save_features && !has_statistics(s);
 }
 
 static void shape_training(dt_settings *s, const dt_settings *recipe)
@@ -221,11 +228,11 @@ static void settle_samples(dt_settings *s, const study_plan *plan, const study_s
     path_of(s->save_statistics, plan, stage->name, "/statistics.npz");
 }
 
-/* Between statistics that the stages before have written. */
+/* Between statistics that the stages before have written; a reference of statistics may hold features that its stage does not keep. */
 static void settle_distance(dt_settings *s, const study_plan *plan, const study_stage *stage)
 {
     const study_stage *const *shared = stage->arm->shared;
-    path_of(s->reference, plan, shared[STUDY_REFERENCE]->name, ".npz");
+    if (!has_statistics(s)) path_of(s->reference, plan, shared[STUDY_REFERENCE]->name, ".npz");
     path_of(s->candidate, plan, stage->needs[0]->name, "/statistics.npz");
     if (shared[STUDY_TRAINING]) path_of(s->trained_on, plan, shared[STUDY_TRAINING]->name, ".npz");
     s->save_statistics[0] = '\0';
