@@ -360,6 +360,12 @@ static void models_and_codecs_that_do_not_fit_are_named(void **state)
     assert_false(file_exists(temp_path("unfit")));
 }
 
+static dt_status compare_with_ideal(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_ideal_result result;
+    return dt_ideal(c, s, observer, &result);
+}
+
 static void another_codec_is_another_run(void **state)
 {
     (void)state;
@@ -392,6 +398,12 @@ static void another_codec_is_another_run(void **state)
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_drawn"));
     s.num_samples = s.num_inference_steps = 1;
     fixture_must(dt_sample, &s);
+    assert_says(fixture_log, "another codec");
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_judged"));
+    fixture_must(dt_diagnose, &s);
+    assert_says(fixture_log, "another codec");
+    snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_ideal"));
+    fixture_must(compare_with_ideal, &s);
     assert_says(fixture_log, "another codec");
     fixture_remove("twice");
     fixture_remove("on");

@@ -624,6 +624,14 @@ static void another_text_encoder_is_told(void **state)
         snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(other ? "again-1" : "again-0"));
         fixture_train_to_the_end(&s);
         assert_int_equal(strstr(fixture_log, words) != NULL, other);
+        s.validation_count = 4;
+        snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path(other ? "judged-1" : "judged-0"));
+        fixture_must(dt_diagnose, &s);
+        assert_int_equal(strstr(fixture_log, words) != NULL, other);
+        snprintf(shown.bank, sizeof shown.bank, "%s", temp_path(other ? "kept-1" : "kept-0"));
+        shown.bank_size = 2;
+        fixture_must(dt_bank, &shown);
+        assert_int_equal(strstr(fixture_log, words) != NULL, other);
     }
 }
 

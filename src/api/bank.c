@@ -18,6 +18,7 @@
 #include "file/names.h"
 #include "image/image.h"
 #include "measure/drawing.h"
+#include "model/file/of_run.h"
 #include "model/maker.h"
 #include "data/watch.h"
 
@@ -370,6 +371,15 @@ static dt_status make_controlled(ctx *c, const denoiser *d, const char *base_sha
     return bank_make(c, d, base_sha256, told, &(bank_control){&a, &pictures}, s, observer);
 }
 
+/* What the network is told goes with the model, or the log says so. */
+static dt_status make_told(ctx *c, const denoiser *d, const model_info *info, const prompts *told, const dt_settings *s,
+                           const dt_observer *observer)
+{
+    of_run_tell_others(info->metadata,
+                       &(of_run_use){s->pretrained_model, "", "", s->text_encoder, told->encoder_sha256}, observer);
+    return make_controlled(c, d, info->sha256, told->list.count ? &told->told : NULL, s, observer);
+}
+
 dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     denoiser d;
@@ -383,7 +393,7 @@ dt_status dt_bank(dt_context *c, const dt_settings *s, const dt_observer *observ
     if (model_file_open_as(&f, s->pretrained_model, &choice, model_kinds_all, &c->error) == DT_OK &&
         prompts_open(c, &told, &f, s, s->bank_size, observer) == DT_OK &&
         model_file_load(c, &d, &info, &f, NULL) == DT_OK && prompts_join(c, &told, &d) == DT_OK)
-        make_controlled(c, &d, info.sha256, told.list.count ? &told.told : NULL, s, observer);
+        make_told(c, &d, &info, &told, s, observer);
     model_file_close(&f);
     prompts_close(&told);
     model_info_free(&info);

@@ -19,6 +19,7 @@
 #include "measure/bands.h"
 #include "measure/drawing.h"
 #include "model/feature/features.h"
+#include "model/file/of_run.h"
 #include "train/trainer.h"
 
 /* Samples that are drawn where no bank is given, and how: 25 steps of dpm++2m are no worse than 50 of ddim (docs/methods.md). */
@@ -97,6 +98,10 @@ static dt_status open_model(diagnosing *k, model_kinds kinds)
     if (k->model.control.channels)
         return error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s is told control pictures; it cannot be diagnosed",
                          s->pretrained_model, k->model.ops->kind);
+    of_run_tell_others(
+        k->info.metadata,
+        &(of_run_use){s->pretrained_model, s->vae, k->codec.sha256, s->text_encoder, k->nothing.encoder_sha256},
+        k->watch.observer);
     schedule_full(&k->schedule, k->model.process.noise);
     k->null_context = feed_null_context(c, &k->model);
     return c->error.status;

@@ -15,6 +15,7 @@
 #include "file/names.h"
 #include "image/grid.h"
 #include "measure/ideal_bands.h"
+#include "model/file/of_run.h"
 #include "model/ideal/ideal.h"
 #include "tensor/rehearsal.h"
 
@@ -122,7 +123,10 @@ static dt_status open_model(ideal_job *p)
     if (!s->pretrained_model[0]) return DT_OK;
     if (denoiser_load_as(c, &p->model, &p->info, s->pretrained_model, &choice, model_kinds_all) != DT_OK)
         return c->error.status;
-    return codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels);
+    if (codec_open_for(c, &p->codec, s->vae, s->pretrained_model, p->model.shape.channels) == DT_OK)
+        of_run_tell_others(p->info.metadata, &(of_run_use){s->pretrained_model, s->vae, p->codec.sha256, "", ""},
+                           p->watch.observer);
+    return c->error.status;
 }
 
 /* The process is the model's, for it is what noise is put on by. */

@@ -181,20 +181,6 @@ sample_folder sampling_folder(const sampling *p, const dt_settings *s, int64_t s
     return f;
 }
 
-static void tell_encoder(const sampling *p)
-{
-    if (of_run_names_another(p->info.metadata, MODEL_ENCODER, p->prompts.encoder_sha256))
-        say(p->observer->log, p->observer->user, "%s was trained with another text encoder than %s",
-            p->s->pretrained_model, p->s->text_encoder[0] ? p->s->text_encoder : "its own folder has");
-}
-
-static void tell_codec(const sampling *p)
-{
-    if (of_run_names_another(p->info.metadata, MODEL_CODEC, p->codec.sha256))
-        say(p->observer->log, p->observer->user, "%s was trained on latents of another codec than %s",
-            p->s->pretrained_model, p->s->vae);
-}
-
 /* Three of wider latents than DiT's are next to nothing. */
 static void tell_guidance(const sampling *p)
 {
@@ -220,8 +206,11 @@ static void tell_tail(const sampling *p, int64_t steps)
 
 void sampling_tell(const sampling *p, int64_t tail_steps)
 {
-    tell_codec(p);
-    tell_encoder(p);
+    const dt_settings *s = p->s;
+    of_run_tell_others(
+        p->info.metadata,
+        &(of_run_use){s->pretrained_model, s->vae, p->codec.sha256, s->text_encoder, p->prompts.encoder_sha256},
+        p->observer);
     tell_guidance(p);
     tell_tail(p, tail_steps);
 }

@@ -293,11 +293,10 @@ static dt_status tuned_model(opening *o)
         trainer_log(t, "ControlNet: %s; %s is frozen%s",
                     t->file.control.path[0] ? t->file.control.path : "a new one, a copy of the base's way down",
                     t->file.path, o->s->sd_unlocked ? " but for its way up" : "");
-    if (of_run_names_another(t->base.metadata, MODEL_CODEC, t->codec.sha256))
-        trainer_log(t, "%s was trained on latents of another codec than %s", t->file.path, o->s->vae);
-    if (of_run_names_another(t->base.metadata, MODEL_ENCODER, t->told.encoder_sha256))
-        trainer_log(t, "%s was trained with another text encoder than %s", t->file.path,
-                    o->s->text_encoder[0] ? o->s->text_encoder : "its own folder has");
+    of_run_tell_others(
+        t->base.metadata,
+        &(of_run_use){t->file.path, o->s->vae, t->codec.sha256, o->s->text_encoder, t->told.encoder_sha256},
+        t->observer);
     return DT_OK;
 }
 

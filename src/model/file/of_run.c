@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/say.h"
 #include "file/json_file.h"
 #include "file/names.h"
 #include "file/path.h"
@@ -41,10 +42,21 @@ static void add_all(tensor_file *f, const json_t *run, const char *classes)
     add(f, MODEL_CLASSES, classes);
 }
 
-bool of_run_names_another(const json_t *metadata, const char *key, const char *sha256)
+/* Where either is not known nothing is another. */
+static bool names_another(const json_t *metadata, const char *key, const char *sha256)
 {
     const char *named = json_text_at(metadata, key);
     return named[0] && sha256[0] && strcmp(named, sha256) != 0;
+}
+
+void of_run_tell_others(const json_t *metadata, const of_run_use *use, const dt_observer *observer)
+{
+    if (names_another(metadata, MODEL_CODEC, use->codec_sha256))
+        say(observer->log, observer->user, "%s was trained on latents of another codec than %s", use->model,
+            use->codec);
+    if (names_another(metadata, MODEL_ENCODER, use->encoder_sha256))
+        say(observer->log, observer->user, "%s was trained with another text encoder than %s", use->model,
+            use->encoder[0] ? use->encoder : "its own folder has");
 }
 
 dt_status of_run_complete(tensor_file *f, dt_error *err)

@@ -15,8 +15,14 @@
  * result. Of other files nothing is done. */
 dt_status of_run_complete(tensor_file *f, dt_error *err);
 
-/* Whether a model's metadata (may be NULL) name, under MODEL_CODEC or MODEL_ENCODER, another one than that of this hash; where either
- * is not known (no key, an empty hash) nothing is another. */
-bool of_run_names_another(const json_t *metadata, const char *key, const char *sha256);
+/* What a model is used with, by path and by hash; an empty hash where there is none, or where it is not known. */
+typedef struct of_run_use {
+    const char *model;
+    const char *codec, *codec_sha256;
+    const char *encoder, *encoder_sha256; /* an empty path is the model's own folder */
+} of_run_use;
+
+/* Tells of each that is another one than what the model's metadata (may be NULL) name. */
+void of_run_tell_others(const json_t *metadata, const of_run_use *use, const dt_observer *observer);
 
 #endif
