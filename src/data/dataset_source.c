@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fts.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "base/text.h"
 #include "file/file.h"
 #include "file/folder.h"
+#include "file/walk.h"
 
 enum { FILE_BYTES_MAX = 1 << 30, FILES_MAX = 1 << 26 };
 enum { LABEL_BYTES_MAX = 256, CAPTION_BYTES_MAX = 1 << 20, LIST_BYTES_MAX = 1 << 28 };
@@ -247,9 +247,17 @@ static dt_status add_entry(source *s, dataset_report *report, const char *path, 
     return status;
 }
 
-static dt_status add_folder_entry(source *s, dataset_report *report, bool captions, FTS *walk, FTSENT *entry,
-                                  dt_error *err)
+/* What an entry of a folder is added to. */
+typedef struct listing {
+    source *source;
+    dataset_report *report;
+    bool captions; /* are wanted */
+} listing;
+
+static dt_status add_folder_entry(void *user, FTS *walk, FTSENT *entry, dt_error *err)
 {
+    const listing *l = user;
+    source *s = l->source;
     const char *name = entry->fts_path + strlen(s->path);
     const int64_t label_count = s->label_count, caption_count = s->caption_count;
     new_text text;
@@ -258,35 +266,18 @@ static dt_status add_folder_entry(source *s, dataset_report *report, bool captio
     case FTS_D:
         if (entry->fts_level == 0) return DT_OK;
         if (why_not_folder(entry->fts_name, strlen(entry->fts_name))) fts_set(walk, entry, FTS_SKIP);
-        return add_entry(s, report, name, s->file_count, true, NULL, err);
+        return add_entry(s, l->report, name, s->file_count, true, NULL, err);
     case FTS_F:
-        if (add_entry(s, report, name, s->file_count, false, NULL, err) != DT_OK) return err->status;
-        text = latest_text(s, label_count, caption_count, captions);
-        return text.most ? read_text_in_folder(s, report, &text, entry->fts_path, err) : DT_OK;
-    case FTS_DC: return add_entry(s, report, name, 0, false, "a link back to a folder above it", err);
-    case FTS_SLNONE: return add_entry(s, report, name, 0, false, "a link to nothing", err);
+        if (add_entry(s, l->report, name, s->file_count, false, NULL, err) != DT_OK) return err->status;
+        text = latest_text(s, label_count, caption_count, l->captions);
+        return text.most ? read_text_in_folder(s, l->report, &text, entry->fts_path, err) : DT_OK;
+    case FTS_DC: return add_entry(s, l->report, name, 0, false, "a link back to a folder above it", err);
+    case FTS_SLNONE: return add_entry(s, l->report, name, 0, false, "a link to nothing", err);
     case FTS_DNR:
     case FTS_ERR:
     case FTS_NS: errno = entry->fts_errno; return error_set_errno(err, "%s", entry->fts_path);
-    default: return add_entry(s, report, name, 0, false, "not a regular file", err);
+    default: return add_entry(s, l->report, name, 0, false, "not a regular file", err);
     }
-}
-
-static dt_status list_folder(source *s, dataset_report *report, bool captions, dt_error *err)
-{
-    char *roots[] = {s->path, NULL};
-    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, NULL);
-    if (!walk) return error_set_errno(err, "%s", s->path);
-    dt_status status = DT_OK;
-    FTSENT *entry;
-    errno = 0;
-    while (status == DT_OK && (entry = fts_read(walk))) {
-        status = add_folder_entry(s, report, captions, walk, entry, err);
-        errno = 0;
-    }
-    if (status == DT_OK && errno != 0) status = error_set_errno(err, "%s", s->path);
-    fts_close(walk);
-    return status;
 }
 
 /* ---- archives ---- */
@@ -339,7 +330,8 @@ dt_status source_open(source *s, dataset_report *report, const char *path, bool 
     }
     if (s->is_archive && image_has_extension(s->path))
         return error_set(err, DT_ERR_FORMAT, "image data %s: one picture; give the folder that it is in", path);
-    return s->is_archive ? list_archive(s, report, captions, err) : list_folder(s, report, captions, err);
+    return s->is_archive ? list_archive(s, report, captions, err)
+                         : file_walk(s->path, false, add_folder_entry, &(listing){s, report, captions}, err);
 }
 
 void source_file_close(source_file *file)

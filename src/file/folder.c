@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/sort.h"
+#include "file/walk.h"
 
 enum { TREE_DEPTH_MAX = 64, END_BYTES = 1 << 16 };
 
@@ -262,15 +262,16 @@ static void hash_name(struct sha256_ctx *hash, const char *name, int64_t size)
     sha256_update(hash, (size_t)length, (const uint8_t *)text);
 }
 
-static int compare_entries(const FTSENT **a, const FTSENT **b)
-{
-    return strcmp((*a)->fts_name, (*b)->fts_name);
-}
-
 /* A folder's name, what is in it, and a mark of its end; of a link that leads back to a folder around it no content. */
-static void hash_entry(struct sha256_ctx *hash, const FTSENT *entry, dt_error *err)
+static dt_status hash_entry(void *user, FTS *walk, FTSENT *entry, dt_error *err)
 {
+    struct sha256_ctx *hash = user;
     const char *name = entry->fts_name;
+    if (!strcmp(name, FILE_LOCK_NAME) || file_is_temporary(name, NULL)) {
+        fts_set(walk, entry, FTS_SKIP);
+        return DT_OK;
+    }
+    if (entry->fts_level == 0) return DT_OK;
     switch (entry->fts_info) {
     case FTS_D:
     case FTS_NS:
@@ -281,34 +282,10 @@ static void hash_entry(struct sha256_ctx *hash, const FTSENT *entry, dt_error *e
         break;
     case FTS_DP: hash_name(hash, "..", -1); break;
     case FTS_DNR:
-    case FTS_ERR:
-        errno = entry->fts_errno;
-        error_set_errno(err, "%s", entry->fts_path);
-        break;
+    case FTS_ERR: errno = entry->fts_errno; return error_set_errno(err, "%s", entry->fts_path);
     default: hash_name(hash, name, entry->fts_statp->st_size);
     }
-}
-
-static void hash_folder(struct sha256_ctx *hash, const char *folder, dt_error *err)
-{
-    char root[DT_PATH_MAX], *roots[] = {root, NULL};
-    snprintf(root, sizeof root, "%s", folder);
-    FTS *walk = fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, compare_entries);
-    if (!walk) {
-        error_set_errno(err, "%s", folder);
-        return;
-    }
-    FTSENT *entry;
-    errno = 0;
-    while (err->status == DT_OK && (entry = fts_read(walk))) {
-        if (!strcmp(entry->fts_name, FILE_LOCK_NAME) || file_is_temporary(entry->fts_name, NULL))
-            fts_set(walk, entry, FTS_SKIP);
-        else if (entry->fts_level > 0)
-            hash_entry(hash, entry, err);
-        errno = 0;
-    }
-    if (err->status == DT_OK && errno != 0) error_set_errno(err, "%s", folder);
-    fts_close(walk);
+    return DT_OK;
 }
 
 static void hash_ends(struct sha256_ctx *hash, const char *path, dt_error *err)
@@ -327,7 +304,7 @@ dt_status file_tree_hash(file_hash *out, const char *path, dt_error *err)
     struct sha256_ctx hash;
     sha256_init(&hash);
     if (file_is_folder(path))
-        hash_folder(&hash, path, err);
+        file_walk(path, true, hash_entry, &hash, err);
     else
         hash_ends(&hash, path, err);
     file_hash_finish(out, &hash);
