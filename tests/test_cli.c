@@ -1,4 +1,5 @@
 /* The program as a user meets it: help that agrees with the table, exit codes, one line for each mistake, signals. */
+#include "control_fixture.h"
 #include "file/folder.h"
 #include "program.h"
 #include "settings/settings.h"
@@ -552,6 +553,27 @@ static void a_model_of_latents_brings_its_codec(void **state)
     assert_refused(command, 1, "vae nowhere");
 }
 
+/* Which is that of the pipeline it was tuned from. */
+static void a_run_that_is_told_prompts_brings_its_encoder(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "train --method finetune --pretrained-model told --train-data images --output-dir prompted --max-train-steps 1 "
+        "--train-batch-size 2 --validation-steps 0 --sample-steps 0",
+        "sample --pretrained-model prompted --prompt cat --output-dir of_prompted --num-samples 1 "
+        "--num-inference-steps 1",
+        "bank --pretrained-model prompted/final/model.safetensors --prompt cat --bank bank_of_prompted --bank-size 2 "
+        "--num-inference-steps 1",
+        "train --method finetune --pretrained-model prompted --train-data images --output-dir prompted_on "
+        "--max-train-steps 1 --train-batch-size 2 --validation-steps 0 --sample-steps 0"};
+    fixture_prompted("told");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (run(commands[i]) != 0) fail_msg("%s", complained);
+    assert_file_says("prompted_on/config.yaml", "text_encoder: told\n");
+    assert_refused("sample --pretrained-model prompted --text-encoder nowhere --prompt cat --output-dir none", 1,
+                   "text_encoder nowhere");
+}
+
 static void progress_in_a_file_is_plain_lines(void **state)
 {
     (void)state;
@@ -693,6 +715,7 @@ int main(void)
         cmocka_unit_test(a_tilde_in_an_operand_is_the_home_folder),
         cmocka_unit_test(a_model_is_converted_and_read_again),
         cmocka_unit_test(a_model_of_latents_brings_its_codec),
+        cmocka_unit_test(a_run_that_is_told_prompts_brings_its_encoder),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
         cmocka_unit_test(an_experiment_is_one_command),

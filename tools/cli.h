@@ -48,7 +48,8 @@ dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, 
 
 /* ---- implied.c ---- */
 
-/* Puts into *s what the folder of the model says and the user does not: the codec of a run, or of a pipeline of diffusers. */
+/* Puts into *s what the folder of the model says and the user does not: the codec of a run or of a pipeline of diffusers, and the text
+ * encoder of a run. */
 void implied_take(dt_settings *s, const verb *v);
 
 /* ---- help.c ---- */

@@ -1,9 +1,68 @@
-/* Settings that the folder of a model answers where the user says nothing: the codec of a model of latents. */
+/* Settings that the folder of a model answers where the user says nothing: the codec of a model of latents, the text encoder of one
+ * that is told prompts. */
 #include "cli.h"
 
+#include <string.h>
+
+#include "file/json_file.h"
 #include "file/names.h"
 #include "file/path.h"
 #include "file/run_of.h"
+
+/* ---- of a run ---- */
+
+/* The folder of the run that a model is, or that it lies in. */
+static bool find_run(char out[DT_PATH_MAX], const char *model)
+{
+    char path[DT_PATH_MAX];
+    file_join(path, model, RUN_FILE);
+    if (!file_exists(path)) return file_run_of(out, model);
+    snprintf(out, DT_PATH_MAX, "%s", model);
+    return true;
+}
+
+/* What it was trained with. */
+static bool read_settings(dt_settings *out, const char *run)
+{
+    char path[DT_PATH_MAX];
+    dt_error none = {0};
+    dt_settings_init(out);
+    file_join(path, run, CONFIG_FILE);
+    return settings_load(out, path, &none) == DT_OK;
+}
+
+static bool is_told_prompts(const char *run)
+{
+    char path[DT_PATH_MAX];
+    dt_error none = {0};
+    file_join(path, run, RUN_FILE);
+    json_t *about = json_file_read(path, &none);
+    const bool told = json_text_at(json_object_get(about, "identity"), "encoder_sha256")[0];
+    json_decref(about);
+    return told;
+}
+
+/* Paths that lead nowhere from here are no answer. */
+static bool take(char out[DT_PATH_MAX], const char *path)
+{
+    if (!path[0] || !file_exists(path)) return false;
+    memmove(out, path, strlen(path) + 1);
+    return true;
+}
+
+/* ---- what the verb asks for ---- */
+
+static bool asks_for_codec(const dt_settings *s, const verb *v)
+{
+    const unsigned keys = SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_IDEAL | SETTINGS_DIAGNOSE;
+    return !s->vae[0] && ((v->keys & keys) || ((v->keys & SETTINGS_EVAL) && s->feature == DT_FEATURE_BASE));
+}
+
+static bool asks_for_encoder(const dt_settings *s, const verb *v)
+{
+    const unsigned keys = SETTINGS_TRAIN | SETTINGS_BANK | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_DIAGNOSE;
+    return !s->text_encoder[0] && ((v->keys & keys) || ((v->keys & SETTINGS_PREDICT) && s->prompt[0]));
+}
 
 /* Of a pipeline of diffusers. */
 static bool holds_codec(const char *model)
@@ -13,39 +72,21 @@ static bool holds_codec(const char *model)
     return file_is_folder(path);
 }
 
-/* The settings of the run that a model is, or that it lies in. */
-static bool find_config(char out[DT_PATH_MAX], const char *model)
+/* That of the model which the run began with is the run's. */
+static void take_encoder(dt_settings *s, const dt_settings *of_run)
 {
-    char run[DT_PATH_MAX];
-    file_join(out, model, CONFIG_FILE);
-    if (file_exists(out)) return true;
-    if (!file_run_of(run, model)) return false;
-    file_join(out, run, CONFIG_FILE);
-    return true;
-}
-
-/* What a run was trained with, as its settings name it; a path that leads nowhere from here is no answer. */
-static bool codec_of_run(char out[DT_PATH_MAX], const char *model)
-{
-    char path[DT_PATH_MAX];
-    dt_settings s;
-    dt_error none = {0};
-    dt_settings_init(&s);
-    if (!find_config(path, model) || settings_load(&s, path, &none) != DT_OK) return false;
-    if (!s.vae[0] || !file_exists(s.vae)) return false;
-    snprintf(out, DT_PATH_MAX, "%s", s.vae);
-    return true;
-}
-
-static bool asks_for_codec(const dt_settings *s, const verb *v)
-{
-    const unsigned keys = SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_IDEAL | SETTINGS_DIAGNOSE;
-    return (v->keys & keys) || ((v->keys & SETTINGS_EVAL) && s->feature == DT_FEATURE_BASE);
+    if (take(s->text_encoder, of_run->text_encoder[0] ? of_run->text_encoder : of_run->pretrained_model) &&
+        !s->tokenizer[0])
+        take(s->tokenizer, of_run->tokenizer);
 }
 
 void implied_take(dt_settings *s, const verb *v)
 {
+    dt_settings of_run;
+    char run[DT_PATH_MAX];
     const char *model = s->pretrained_model;
-    if (!model[0] || s->vae[0] || !asks_for_codec(s, v) || codec_of_run(s->vae, model)) return;
-    if (holds_codec(model)) snprintf(s->vae, sizeof s->vae, "%s", model);
+    if (!model[0]) return;
+    const bool is_run = find_run(run, model) && read_settings(&of_run, run);
+    if (asks_for_codec(s, v) && !(is_run && take(s->vae, of_run.vae)) && holds_codec(model)) take(s->vae, model);
+    if (asks_for_encoder(s, v) && is_run && is_told_prompts(run)) take_encoder(s, &of_run);
 }

@@ -129,7 +129,7 @@ const settings_key settings_keys[] = {
     REAL(MODEL, ema_length, "0", 0, 0.3, SAMPLE | PREDICT | CONVERT | CHAIN, RESULT, 0, "average of this length, of a run with ema_power; 0: its result"),
     ENUM(MODEL, process, "auto", process_words, USES_MODEL | CONVERT, RESULT, 0, "of a file that does not say it; auto: its own, else ddpm (DiT)"),
     INPUT(MODEL, vae, "PATH", CACHE | TRAIN | BANK | SAMPLE | EVAL | CHAIN | IDEAL | DIAGNOSE, RESULT, 0, "codec of a model of latents; default: that of its run or of its pipeline"),
-    INPUT(MODEL, text_encoder, "PATH", ENCODES, RESULT, 0, "of prompts: diffusers folder or SD 1.x file; empty: pretrained_model's"),
+    INPUT(MODEL, text_encoder, "PATH", ENCODES, RESULT, 0, "of prompts: diffusers folder or SD 1.x file; empty: the model's or its run's"),
     INPUT(MODEL, tokenizer, "PATH", ENCODES, RESULT, 0, "folder, or CLIP's bpe_simple_vocab_16e6.txt.gz; empty: by text_encoder"),
     TEXT(MODEL, model, "custom", "NAME", TRAIN, RESULT, TRAIN, "pretrain: DiT-S/2 .. DiT-XL/8; custom, with the widths below; or UNet"),
     INT(MODEL, hidden_size, "192", 4, 16384, TRAIN, RESULT, TRAIN, "width of the network; pretrain with model custom"),
