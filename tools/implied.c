@@ -2,12 +2,10 @@
  * that is told prompts. */
 #include "cli.h"
 
-#include <string.h>
-
 #include "file/json_file.h"
 #include "file/names.h"
 #include "file/path.h"
-#include "file/run_of.h"
+#include "file/run_around.h"
 
 /* ---- of a run ---- */
 
@@ -16,7 +14,7 @@ static bool find_run(char out[DT_PATH_MAX], const char *model)
 {
     char path[DT_PATH_MAX];
     file_join(path, model, RUN_FILE);
-    if (!file_exists(path)) return file_run_of(out, model);
+    if (!file_exists(path)) return file_run_around(out, model);
     snprintf(out, DT_PATH_MAX, "%s", model);
     return true;
 }
@@ -46,7 +44,7 @@ static bool is_told_prompts(const char *run)
 static bool take(char out[DT_PATH_MAX], const char *path)
 {
     if (!path[0] || !file_exists(path)) return false;
-    memmove(out, path, strlen(path) + 1);
+    snprintf(out, DT_PATH_MAX, "%s", path);
     return true;
 }
 

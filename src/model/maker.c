@@ -11,7 +11,7 @@
 #include "file/folder.h"
 #include "file/json_file.h"
 #include "file/names.h"
-#include "file/run_of.h"
+#include "file/run_around.h"
 #include "model/dit/dit_denoiser.h"
 #include "model/file/of_run.h"
 #include "model/sd/controlnet_file.h"
@@ -101,7 +101,7 @@ static dt_status refuse_folder(const char *model, dt_error *err)
             "%s: a run without final/model.safetensors, which is not finished; a folder of its checkpoints "
             "(checkpoints/step-N) is a model too",
             model);
-    if (file_run_of(run, model))
+    if (file_run_around(run, model))
         return error_set(err, DT_ERR_IO, "%s: lies in the folder of a run and is no model by itself; give %s", model,
                          run);
     return error_set(err, DT_ERR_IO,

@@ -7,7 +7,7 @@
 #include "file/json_file.h"
 #include "file/names.h"
 #include "file/path.h"
-#include "file/run_of.h"
+#include "file/run_around.h"
 
 /* What is taken over: a text of run.json, or of its identity. */
 static const struct {
@@ -21,7 +21,7 @@ static const struct {
 static bool find_description(char out[DT_PATH_MAX], const char *path)
 {
     char run[DT_PATH_MAX], checkpoints[DT_PATH_MAX];
-    if (!file_run_of(run, path)) return false;
+    if (!file_run_around(run, path)) return false;
     file_join(checkpoints, run, "checkpoints");
     file_join(out, run, RUN_FILE);
     return file_is_inside(path, checkpoints);

@@ -1,4 +1,4 @@
-#include "file/run_of.h"
+#include "file/run_around.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static bool resolve(char out[DT_PATH_MAX], const char *path)
     return fits;
 }
 
-bool file_run_of(char run[DT_PATH_MAX], const char *path)
+bool file_run_around(char run[DT_PATH_MAX], const char *path)
 {
     char file[DT_PATH_MAX];
     if (!resolve(run, path)) return false;
