@@ -62,11 +62,11 @@ static bool asks_for_encoder(const dt_settings *s, const verb *v)
     return !s->text_encoder[0] && ((v->keys & keys) || ((v->keys & SETTINGS_PREDICT) && s->prompt[0]));
 }
 
-/* Of a pipeline of diffusers. */
-static bool holds_codec(const char *model)
+/* As a pipeline of diffusers does. */
+static bool holds(const char *model, const char *part)
 {
     char path[DT_PATH_MAX];
-    file_join(path, model, "vae");
+    file_join(path, model, part);
     return file_is_folder(path);
 }
 
@@ -78,6 +78,7 @@ static void take_encoder(dt_settings *s, const dt_settings *of_run)
         take(s->tokenizer, of_run->tokenizer);
 }
 
+/* What a pipeline holds goes before what a run around it was trained with; its own text encoder is found where it is read. */
 void implied_take(dt_settings *s, const verb *v)
 {
     dt_settings of_run;
@@ -85,6 +86,10 @@ void implied_take(dt_settings *s, const verb *v)
     const char *model = s->pretrained_model;
     if (!model[0]) return;
     const bool is_run = find_run(run, model) && read_settings(&of_run, run);
-    if (asks_for_codec(s, v) && !(is_run && take(s->vae, of_run.vae)) && holds_codec(model)) take(s->vae, model);
-    if (asks_for_encoder(s, v) && is_run && is_told_prompts(run)) take_encoder(s, &of_run);
+    if (asks_for_codec(s, v) && holds(model, "vae"))
+        take(s->vae, model);
+    else if (asks_for_codec(s, v) && is_run)
+        take(s->vae, of_run.vae);
+    if (asks_for_encoder(s, v) && !holds(model, "text_encoder") && is_run && is_told_prompts(run))
+        take_encoder(s, &of_run);
 }
