@@ -549,14 +549,38 @@ static void a_model_of_latents_brings_its_codec(void **state)
     temp_write("pipe/vae/diffusion_pytorch_model.safetensors", bytes, size);
     free(bytes);
     if (run(command) != 0) fail_msg("%s", complained);
+    static const char arms[] = "max_train_steps: 1\ntrain_batch_size: 2\nvalidation_steps: 0\nsample_steps: 0\n"
+                               "bank_size: 2\nfid_count: 2\nnum_inference_steps: 1\narms:\n"
+                               "  pixels: {method: finetune}\n"
+                               "  encoded: {method: finetune, pretrained_model: latent, resolution: 32}\n";
+    temp_write("arms.yaml", arms, sizeof arms - 1);
+    snprintf(command, sizeof command,
+             "study arms.yaml --pretrained-model %s --train-data images --reference images --output-dir of_both", base);
+    if (run(command) != 0) fail_msg("%s", complained);
+    assert_file_says("of_both/encoded/config.yaml", vae);
     snprintf(command, sizeof command, draw, "latent --vae nowhere", "none");
     assert_refused(command, 1, "vae nowhere");
 }
 
-/* Which is that of the pipeline it was tuned from. */
+/* small.yaml: an experiment as small as can be. */
+static void write_small_recipe(void)
+{
+    static const char text[] = "max_train_steps: 1\ntrain_batch_size: 2\nvalidation_steps: 0\nsample_steps: 0\n"
+                               "bank_size: 2\nfid_count: 2\nnum_inference_steps: 1\n";
+    temp_write("small.yaml", text, sizeof text - 1);
+}
+
+static void must(const char *const *commands, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (run(commands[i]) != 0) fail_msg("%s: %s", commands[i], complained);
+}
+
+/* Which is that of the pipeline it was tuned from, wherever it is called from. */
 static void a_run_that_is_told_prompts_brings_its_encoder(void **state)
 {
     (void)state;
+    dt_error err = {0};
     static const char *const commands[] = {
         "train --method finetune --pretrained-model told --train-data images --output-dir prompted --max-train-steps 1 "
         "--train-batch-size 2 --validation-steps 0 --sample-steps 0",
@@ -565,13 +589,57 @@ static void a_run_that_is_told_prompts_brings_its_encoder(void **state)
         "bank --pretrained-model prompted/final/model.safetensors --prompt cat --bank bank_of_prompted --bank-size 2 "
         "--num-inference-steps 1",
         "train --method finetune --pretrained-model prompted --train-data images --output-dir prompted_on "
-        "--max-train-steps 1 --train-batch-size 2 --validation-steps 0 --sample-steps 0"};
+        "--max-train-steps 1 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
+        "run small.yaml --pretrained-model told --train-data images --reference images --output-dir told_run "};
     fixture_prompted("told");
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (run(commands[i]) != 0) fail_msg("%s", complained);
+    write_small_recipe();
+    must(commands, sizeof commands / sizeof *commands);
     assert_file_says("prompted_on/config.yaml", "text_encoder: told\n");
+    assert_int_equal(run("sample --pretrained-model prompted --output-dir untold --num-samples 1 "
+                         "--num-inference-steps 1"),
+                     0);
+    assert_says(complained, "no prompt is given");
+    assert_int_equal(file_make_dirs(temp_path("elsewhere/told"), &err), DT_OK); /* another one of that name */
+    assert_int_equal(run_in_shell("elsewhere", "difftune sample --pretrained-model ../prompted --prompt cat "
+                                               "--output-dir of_prompted --num-samples 1 --num-inference-steps 1"),
+                     0);
     assert_refused("sample --pretrained-model prompted --text-encoder nowhere --prompt cat --output-dir none", 1,
                    "text_encoder nowhere");
+}
+
+/* They go on with what they were trained on top of; what was tuned as a whole has it in itself. */
+static void adapters_upon_adapters_are_used_as_they_were_trained(void **state)
+{
+    (void)state;
+    dt_error err = {0};
+    char command[2048];
+    static const char *const formats[] = {
+        "train --method finetune --adapter lora --pretrained-model %s --train-data images --output-dir under "
+        "--max-train-steps 2 --learning-rate 0.1 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
+        "train --method finetune --adapter lora --pretrained-model %s --adapter-weights under --train-data images "
+        "--output-dir upon --max-train-steps 2 --learning-rate 0.1 --train-batch-size 2 --validation-steps 0 "
+        "--sample-steps 0",
+        "sample --pretrained-model %s --adapter-weights under,upon --output-dir by_hand --num-samples 1 "
+        "--num-inference-steps 1 --save-stack by_hand.npz",
+        "run small.yaml --pretrained-model %s --adapter-weights under --train-data images --reference images "
+        "--output-dir joined_run ",
+        "run small.yaml --pretrained-model %s --adapter-weights under --adapter lora --train-data images --reference "
+        "images "
+        "--output-dir upon_run "};
+    write_small_recipe();
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        snprintf(command, sizeof command, formats[i], base);
+        if (run(command) != 0) fail_msg("%s: %s", command, complained);
+    }
+    assert_refused("convert --pretrained-model under --save-adapter-as kohya --output kohya.safetensors", 2,
+                   "is for adapter_weights");
+    if (run("sample --pretrained-model upon --output-dir by_itself --num-samples 1 --num-inference-steps 1 "
+            "--save-stack by_itself.npz") != 0)
+        fail_msg("%s", complained);
+    file_hash by_hand, by_itself;
+    assert_int_equal(file_sha256(&by_hand, temp_path("by_hand.npz"), &err), DT_OK);
+    assert_int_equal(file_sha256(&by_itself, temp_path("by_itself.npz"), &err), DT_OK);
+    assert_string_equal(by_hand.hex, by_itself.hex);
 }
 
 static void progress_in_a_file_is_plain_lines(void **state)
@@ -716,6 +784,7 @@ int main(void)
         cmocka_unit_test(a_model_is_converted_and_read_again),
         cmocka_unit_test(a_model_of_latents_brings_its_codec),
         cmocka_unit_test(a_run_that_is_told_prompts_brings_its_encoder),
+        cmocka_unit_test(adapters_upon_adapters_are_used_as_they_were_trained),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
         cmocka_unit_test(an_experiment_is_one_command),

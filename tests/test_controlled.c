@@ -192,22 +192,28 @@ static void the_frozen_base_teaches_it(void **state)
     assert_string_not_equal(fixture_result("distilled").hex, fixture_result("first").hex);
 }
 
+static dt_settings bank_settings(const char *bank, const char *control)
+{
+    dt_settings b;
+    dt_settings_init(&b);
+    snprintf(b.pretrained_model, sizeof b.pretrained_model, "%s", temp_path("base"));
+    snprintf(b.bank, sizeof b.bank, "%s", temp_path(bank));
+    snprintf(b.control, sizeof b.control, "%s", control);
+    b.bank_size = 5;
+    b.bank_shard_size = 3;
+    b.sample_batch_size = 2;
+    b.num_inference_steps = 2;
+    b.threads = 1;
+    return b;
+}
+
 /* A bank of the base's pictures, each with the map that the annotator makes of it, and a run whose own controls are made by it. */
 static void a_bank_holds_the_control_of_each_picture(void **state)
 {
     (void)state;
     static const dt_retention ways[] = {DT_RETENTION_BANK, DT_RETENTION_BANK_DISTIL};
     tensor_file f;
-    dt_settings b;
-    dt_settings_init(&b);
-    snprintf(b.pretrained_model, sizeof b.pretrained_model, "%s", temp_path("base"));
-    snprintf(b.bank, sizeof b.bank, "%s", temp_path("bank"));
-    snprintf(b.control, sizeof b.control, "canny");
-    b.bank_size = 5;
-    b.bank_shard_size = 3;
-    b.sample_batch_size = 2;
-    b.num_inference_steps = 2;
-    b.threads = 1;
+    const dt_settings b = bank_settings("bank", "canny");
     assert_int_equal(fixture_call_until(dt_bank, &b, 1), DT_ERR_INTERRUPTED);
     fixture_must(dt_bank, &b);
     open_result(&f, "bank/shard-00001.safetensors");
@@ -253,6 +259,19 @@ static void a_bank_of_other_maps_is_refused(void **state)
     assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_CONFLICT);
     assert_non_null(strstr(fixture_message, "the controls of this bank are maps of hed"));
     assert_non_null(strstr(fixture_message, "those of the pictures of canny"));
+}
+
+static void a_bank_without_controls_is_refused(void **state)
+{
+    (void)state;
+    const dt_settings b = bank_settings("untold", "");
+    fixture_must(dt_bank, &b);
+    dt_settings s = control_settings("untaught");
+    s.method = DT_METHOD_DIFF_TUNING;
+    s.retention = DT_RETENTION_BANK;
+    snprintf(s.bank, sizeof s.bank, "%s", temp_path("untold"));
+    assert_int_equal(fixture_call_until(dt_train, &s, -1), DT_ERR_SHAPE);
+    assert_non_null(strstr(fixture_message, "a bank without control, which the model is told"));
 }
 
 /* ---- drawing ---- */
@@ -687,6 +706,7 @@ int main(void)
         cmocka_unit_test(the_frozen_base_teaches_it),
         cmocka_unit_test(a_bank_holds_the_control_of_each_picture),
         cmocka_unit_test(a_bank_of_other_maps_is_refused),
+        cmocka_unit_test(a_bank_without_controls_is_refused),
         cmocka_unit_test(at_scale_zero_it_draws_what_the_base_draws),
         cmocka_unit_test(samples_are_told_controls_in_turn),
         cmocka_unit_test(a_chain_leads_from_it_to_its_base),

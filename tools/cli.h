@@ -46,12 +46,6 @@ typedef struct arguments {
  * does not take; *s is then half changed. Cuts argv's strings at '='. */
 dt_status arguments_read(arguments *a, dt_settings *s, const verb *v, int argc, char **argv, dt_error *err);
 
-/* ---- implied.c ---- */
-
-/* Puts into *s what the folder of the model says and the user does not: the codec of a run or of a pipeline of diffusers, and the text
- * encoder of a run. */
-void implied_take(dt_settings *s, const verb *v);
-
 /* ---- help.c ---- */
 
 void help_overview(FILE *out);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "settings/settings_implied.h"
+
 const verb *const verbs[] = {&diagnose_verb, &bank_verb,    &train_verb,   &sample_verb,  &eval_verb,  &report_verb,
                              &data_verb,     &run_verb,     &study_verb,   &chain_verb,   &ideal_verb, &cache_verb,
                              &annotate_verb, &inspect_verb, &convert_verb, &predict_verb, NULL};
@@ -60,7 +62,8 @@ static int call_verb(const verb *v, int argc, char **argv)
         return close_output(EXIT_DONE);
     }
 
-    implied_take(&s, v);
+    const bool has_stages = v->keys & (SETTINGS_RUN | SETTINGS_STUDY); /* whose models are known then */
+    if (!has_stages) settings_imply(&s, v->keys);
     progress bar;
     progress_open(&bar, stderr, &s);
     dt_observer observer = {.user = &bar,

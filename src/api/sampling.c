@@ -204,6 +204,12 @@ static void tell_tail(const sampling *p, int64_t steps)
                          : "told nothing and unguided, as its classes are not known to be the model's");
 }
 
+static void tell_nothing(const sampling *p)
+{
+    if (p->prompts.list.count && !p->s->prompt[0])
+        say(p->observer->log, p->observer->user, "no prompt is given; the network is told the empty text");
+}
+
 void sampling_tell(const sampling *p, int64_t tail_steps)
 {
     const dt_settings *s = p->s;
@@ -211,6 +217,7 @@ void sampling_tell(const sampling *p, int64_t tail_steps)
         p->info.metadata,
         &(of_run_use){s->pretrained_model, s->vae, p->codec.sha256, s->text_encoder, p->prompts.encoder_sha256},
         p->observer);
+    tell_nothing(p);
     tell_guidance(p);
     tell_tail(p, tail_steps);
 }

@@ -164,6 +164,11 @@ static bool draws_without_classes(const dt_settings *s)
     return s->bank_labels == DT_BANK_NULL;
 }
 
+static bool joins_no_adapters(const dt_settings *s)
+{
+    return !s->adapter_weights[0];
+}
+
 static bool draws_unguided(const dt_settings *s)
 {
     return s->guidance_scale == 1;
@@ -237,6 +242,8 @@ static const unused unused_keys[] = {
     {SETTINGS_SAMPLE, has_no_tail, "tail", "tail_model", false},
     {SETTINGS_EVAL | SETTINGS_CHAIN, has_no_inception, "inception_resize inception_score_parts", "feature inception",
      false},
+    {SETTINGS_CONVERT, joins_no_adapters, "save_adapter_as",
+     "is for adapter_weights; a run that trained an adapter is given there, and its base as pretrained_model", true},
     {SETTINGS_EVAL, has_base, "resolution", "other features than base", false},
     {SETTINGS_EVAL, has_no_base, "file_weights num_heads", "feature base", false},
 };

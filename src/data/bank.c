@@ -70,13 +70,16 @@ static dt_status append_table(example_table *t, int64_t count, const tensor_file
     const tensor_entry *e = tensor_file_find(f, name), *x = tensor_file_find(f, "x");
     char shape[TENSOR_SHAPE_TEXT];
     if (!t->dim_count) return DT_OK;
+    if (!e)
+        return error_set(err, DT_ERR_SHAPE, "%s: a bank without %s, which the model is told; difftune bank can draw it",
+                         f->path, name);
     tensor_describe_shape(shape, t->dim_count, t->dim);
-    if (e && count == 0 && e->dtype == SAFETENSORS_U8 && t->dim_count == 3 && e->dim_count == 4)
+    if (count == 0 && e->dtype == SAFETENSORS_U8 && t->dim_count == 3 && e->dim_count == 4)
         t->map_channels = e->dims[3] == 1 ? 1 : t->dim[0];
     const int64_t map[] = {t->dim[1], t->dim[2], t->map_channels};
     const bool maps = t->map_channels > 0;
     const void *rows = NULL;
-    if (e && e->dims[0] == x->dims[0] &&
+    if (e->dims[0] == x->dims[0] &&
         has_shape(e, maps ? SAFETENSORS_U8 : SAFETENSORS_F32, t->dim_count, maps ? map : t->dim))
         rows = maps ? e->data : tensor_in_place(e, err);
     if (err->status == DT_OK && !rows)

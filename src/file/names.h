@@ -4,6 +4,7 @@
 
 /* Of a run's folder: what it is, its settings, what was read of its data, what was measured, and a table of psi. */
 #define RUN_FILE         "run.json"
+#define RUN_PATHS        "paths" /* in it: where the run's inputs lay */
 #define CONFIG_FILE      "config.yaml"
 #define DATA_REPORT_FILE "data_report.json"
 #define METRICS_FILE     "metrics.jsonl"

@@ -14,12 +14,14 @@
 #include "data/picture_stream.h"
 #include "data/watch.h"
 
-/* The settings' choice is of their model, which has been told already or is told by who loads it. The process is that of its base
- * too. */
+/* The settings' choice is of their model, which has been told already or is told by who loads it. What they join to it is no part of
+ * the same file where that is feature_weights. The process is that of its base too. */
 static dt_status open_base(ctx *c, meter *m, const dt_settings *s, const char *path, model_kinds kinds)
 {
     model_info info = {0};
-    const model_choice own = model_choice_of(s, NULL), any = {.process = s->process};
+    const model_choice any = {.process = s->process};
+    model_choice own = model_choice_of(s, NULL);
+    if (path != s->pretrained_model) own.adapters = own.blend = NULL;
     const model_choice *choice = strcmp(path, s->pretrained_model) ? &any : &own;
     if (denoiser_load_as(c, &m->base, &info, path, choice, kinds) == DT_OK && m->base.feature_width > 0)
         features_of_base(&m->features, &m->base, info.sha256);

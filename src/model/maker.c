@@ -94,8 +94,10 @@ static dt_status find_variant(char out[DT_PATH_MAX], const model_choice *k, cons
 
 static dt_status refuse_folder(const char *model, dt_error *err)
 {
-    char checkpoints[DT_PATH_MAX], run[DT_PATH_MAX];
-    if (find_file(checkpoints, model, "checkpoints"))
+    char inside[DT_PATH_MAX], run[DT_PATH_MAX];
+    if (find_file(inside, model, "final/" ADAPTER_WEIGHTS))
+        return error_set(err, DT_ERR_FORMAT, "%s: a run that trained an adapter; give it as adapter_weights", model);
+    if (find_file(inside, model, "checkpoints"))
         return error_set(
             err, DT_ERR_IO,
             "%s: a run without final/model.safetensors, which is not finished; a folder of its checkpoints "

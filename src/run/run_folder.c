@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "adapter/adapter_file.h"
+#include "base/text.h"
 #include "container/safetensors.h"
 #include "file/folder.h"
 #include "file/json_file.h"
@@ -59,6 +60,22 @@ static json_t *identity_of(const training *r)
     return identity;
 }
 
+/* In full; empty where nothing is there, or where JSON cannot say it. */
+static json_t *resolved(const char *path)
+{
+    char *whole = realpath(path, NULL);
+    json_t *text = json_string(whole && text_is_utf8(whole) ? whole : "");
+    free(whole);
+    return text;
+}
+
+/* What is used with the trained model, wherever that is called from. */
+static json_t *paths_of(const dt_settings *s)
+{
+    return JSON_OBJECT({"pretrained_model", resolved(s->pretrained_model)}, {"vae", resolved(s->vae)},
+                       {"text_encoder", resolved(s->text_encoder)}, {"tokenizer", resolved(s->tokenizer)});
+}
+
 static json_t *describe_run(const training *r)
 {
     char started[32];
@@ -66,13 +83,13 @@ static json_t *describe_run(const training *r)
     struct tm utc;
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     const trainer *t = &r->trainer;
-    return JSON_OBJECT({"tool", json_string("difftune " DT_VERSION)},
-                       {"method", json_string(settings_word(r->s, "method"))},
-                       {"preset", json_string(settings_word(r->s, "preset"))},
-                       {"method_line", json_string(t->method.line)}, {"base_sha256", json_string(t->base.sha256)},
-                       {"bank_sha256", json_string(t->bank.sha256)}, {"data_sha256", json_string(t->train.sha256)},
-                       {"classes", weights_class_names(r)}, {"started", json_string(started)},
-                       {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
+    return JSON_OBJECT(
+        {"tool", json_string("difftune " DT_VERSION)}, {"method", json_string(settings_word(r->s, "method"))},
+        {"preset", json_string(settings_word(r->s, "preset"))}, {"method_line", json_string(t->method.line)},
+        {"base_sha256", json_string(t->base.sha256)}, {"bank_sha256", json_string(t->bank.sha256)},
+        {"data_sha256", json_string(t->train.sha256)}, {"classes", weights_class_names(r)},
+        {"started", json_string(started)}, {RUN_PATHS, paths_of(r->s)},
+        {"parameters", json_integer(params_count(t->model.params, true))}, {"identity", identity_of(r)});
 }
 
 /* Whether `text` is what a setting is untouched: folders from before there was the setting are known without it. */

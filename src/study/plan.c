@@ -10,6 +10,7 @@
 #include "base/grow.h"
 #include "file/folder.h"
 #include "file/names.h"
+#include "settings/settings_implied.h"
 
 static const char default_cache[] = "latents"; /* of the setting cache_dir: then it lies in the experiment's folder */
 
@@ -68,6 +69,7 @@ static dt_status open_arm(const study_plan *plan, study_arm *arm, dt_error *err)
     dt_settings *s = &arm->s;
     const bool study = plan->study, controlled = settings_tell_control(s);
     forget_adapter(s);
+    settings_imply(s, SETTINGS_TRAIN);
     if (controlled)
         complete_for_control(s, study);
     else if (study)
@@ -111,6 +113,7 @@ static dt_status open_arms(study_plan *plan, const settings_arms *arms, dt_error
 static void shape_reference(dt_settings *s, const dt_settings *recipe)
 {
     s->candidate[0] = s->trained_on[0] = '\0';
+    s->adapter_weights[0] = s->blend[0] = '\0';
     s->seed = recipe->seed;
     s->save_features = s->save_features && !has_statistics(s);
 }
@@ -197,11 +200,18 @@ static void settle_train(dt_settings *s, const study_plan *plan, const study_sta
     path_of(s->output_dir, plan, stage->name, "");
 }
 
+/* It has in it what was joined to its base. */
+static void draw_by_trained(dt_settings *s, const study_plan *plan, const study_arm *arm, const char *file)
+{
+    path_of(s->pretrained_model, plan, arm->name, file);
+    s->adapter_weights[0] = s->blend[0] = '\0';
+}
+
 /* What was trained tells the base the controls of held-out pictures; the base of sd_unlocked has trained too. */
 static void draw_by_control(dt_settings *s, const study_plan *plan, const study_arm *arm)
 {
     path_of(s->controlnet_model, plan, arm->name, "");
-    if (s->sd_unlocked) path_of(s->pretrained_model, plan, arm->name, "/final/unet.safetensors");
+    if (s->sd_unlocked) draw_by_trained(s, plan, arm, "/final/unet.safetensors");
     if (!controls_are_annotated(s))
         snprintf(s->control, sizeof s->control, CONTROL_GIVEN);
     else if (!s->control_data[0])
@@ -223,7 +233,7 @@ static void settle_samples(dt_settings *s, const study_plan *plan, const study_s
     if (settings_tell_control(&stage->arm->s))
         draw_by_control(s, plan, stage->arm);
     else
-        path_of(s->pretrained_model, plan, stage->arm->name, "");
+        draw_by_trained(s, plan, stage->arm, "");
     path_of(s->output_dir, plan, stage->name, "");
     path_of(s->save_statistics, plan, stage->name, "/statistics.npz");
 }
@@ -235,7 +245,7 @@ static void settle_distance(dt_settings *s, const study_plan *plan, const study_
     if (!has_statistics(s)) path_of(s->reference, plan, shared[STUDY_REFERENCE]->name, ".npz");
     path_of(s->candidate, plan, stage->needs[0]->name, "/statistics.npz");
     if (shared[STUDY_TRAINING]) path_of(s->trained_on, plan, shared[STUDY_TRAINING]->name, ".npz");
-    s->save_statistics[0] = '\0';
+    s->adapter_weights[0] = s->blend[0] = s->save_statistics[0] = '\0';
     s->save_features = false;
 }
 

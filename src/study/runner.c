@@ -8,6 +8,7 @@
 #include "file/path.h"
 #include "run/eval_record.h"
 #include "run/metrics_log.h"
+#include "settings/settings_implied.h"
 
 /* ---- one stage ---- */
 
@@ -67,9 +68,11 @@ static dt_status run_stage(runner *r, const study_stage *stage)
 {
     const double started_s = clock_s();
     const bool made_each_time = stage->kind == STUDY_REPORT;
-    dt_settings s;
+    dt_settings s, complete;
     study_stage_settings(&s, r->plan, stage);
-    call_verb(r, stage, &s);
+    complete = s;
+    settings_imply(&complete, stage->verb); /* what the models that were trained by now say */
+    call_verb(r, stage, &complete);
     if (r->plan->study) note(r, stage, clock_s() - started_s);
     if (r->c->error.status != DT_OK || made_each_time) return r->c->error.status;
     return experiment_mark(r->experiment, stage->name, stage->verb, &s, &r->c->error);

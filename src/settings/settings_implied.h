@@ -1,0 +1,11 @@
+/* Settings that the model answers where the user says nothing. */
+#ifndef SETTINGS_SETTINGS_IMPLIED_H
+#define SETTINGS_SETTINGS_IMPLIED_H
+
+#include "settings/settings.h"
+
+/* Puts into *s, for these verbs, what the folder of pretrained_model says: the codec of a run or of a pipeline of diffusers, the text
+ * encoder of a run, and what an adapter of a run was trained on top of. What leads nowhere is left as it was. */
+void settings_imply(dt_settings *s, unsigned verbs);
+
+#endif
