@@ -642,6 +642,28 @@ static void adapters_upon_adapters_are_used_as_they_were_trained(void **state)
     assert_string_equal(by_hand.hex, by_itself.hex);
 }
 
+/* Of a ControlNet, and of an adapter that was moved together with it. */
+static void runs_find_their_bases(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "train --method finetune --pretrained-model told --control canny --conditioning-embedding-out-channels 4 "
+        "--train-data images --output-dir net --max-train-steps 1 --train-batch-size 2 --validation-steps 0 "
+        "--sample-steps 0",
+        "sample --controlnet-model net --control canny --control-data images --prompt cat --output-dir of_net "
+        "--num-samples 1 --num-inference-steps 1"};
+    dt_error err = {0};
+    must(commands, sizeof commands / sizeof *commands);
+    assert_int_equal(file_make_dirs(temp_path("here"), &err), DT_OK);
+    assert_int_equal(
+        run_in_shell("here", "cp ../base/final/model.safetensors b.safetensors && difftune train --method finetune "
+                             "--adapter lora --pretrained-model b.safetensors --train-data ../images --output-dir lora "
+                             "--max-train-steps 1 --train-batch-size 2 --validation-steps 0 --sample-steps 0 && cd .. "
+                             "&& mv here there && cd there && difftune sample --pretrained-model lora --output-dir of "
+                             "--num-samples 1 --num-inference-steps 1"),
+        0);
+}
+
 static void progress_in_a_file_is_plain_lines(void **state)
 {
     (void)state;
@@ -785,6 +807,7 @@ int main(void)
         cmocka_unit_test(a_model_of_latents_brings_its_codec),
         cmocka_unit_test(a_run_that_is_told_prompts_brings_its_encoder),
         cmocka_unit_test(adapters_upon_adapters_are_used_as_they_were_trained),
+        cmocka_unit_test(runs_find_their_bases),
         cmocka_unit_test(progress_in_a_file_is_plain_lines),
         cmocka_unit_test(a_signal_stops_with_status_75),
         cmocka_unit_test(an_experiment_is_one_command),

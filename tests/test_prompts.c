@@ -635,6 +635,23 @@ static void another_text_encoder_is_told(void **state)
     }
 }
 
+/* By an adapter of a base that says nothing. */
+static void another_text_encoder_of_an_adapter_is_told(void **state)
+{
+    (void)state;
+    dt_settings s = captioned_settings("taught-lora");
+    s.sample_steps = 0;
+    s.adapter = DT_ADAPTER_LORA;
+    fixture_train_to_the_end(&s);
+    dt_settings shown = sampled("from-taught-lora", "a cat");
+    snprintf(shown.adapter_weights, sizeof shown.adapter_weights, "%s", temp_path("taught-lora"));
+    another_encoder("third");
+    snprintf(shown.text_encoder, sizeof shown.text_encoder, "%s", temp_path("third"));
+    snprintf(shown.tokenizer, sizeof shown.tokenizer, "%s", s.tokenizer);
+    fixture_must(dt_sample, &shown);
+    assert_non_null(strstr(fixture_log, "was trained with another text encoder than"));
+}
+
 /* Of the target pictures in the first band. */
 static double target_loss(const char *folder)
 {
@@ -690,6 +707,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_cut_of_captions_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(predictions_are_told_prompts_or_contexts, setup, teardown),
         cmocka_unit_test_setup_teardown(another_text_encoder_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(another_text_encoder_of_an_adapter_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(a_diagnosis_tells_the_empty_prompt, setup, teardown),
     };
     return cmocka_run_group_tests(tests, temp_folder_make, temp_folder_remove);

@@ -437,6 +437,19 @@ static dt_status open_memory(adapter_files *j, const tensor_file *base, size_t m
     return arena_open(&j->memory, "merged weights", room, err);
 }
 
+/* The codec and the text encoder that the adapter was trained with are the model's now. */
+static void take_parts(const merging *m)
+{
+    static const char *const keys[] = {MODEL_CODEC, MODEL_ENCODER};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *hash = tensor_file_metadata(&m->a->tensors, keys[i]);
+        if (!hash) continue;
+        if (!m->base->metadata) m->base->metadata = json_object();
+        json_put(&m->base->metadata, keys[i], json_string(hash));
+        if (!m->base->metadata) error_set(m->err, DT_ERR_MEMORY, "%s: no memory for its metadata", m->base->path);
+    }
+}
+
 dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_table *names, dt_error *err)
 {
     size_t more = 0;
@@ -444,7 +457,7 @@ dt_status adapter_files_merge(adapter_files *j, tensor_file *base, const alias_t
     if (j->count) open_memory(j, base, more, err);
     for (int i = 0; i < j->count && err->status == DT_OK; i++) {
         const merging m = {.j = j, .a = &j->file[i], .base = base, .names = names, .err = err};
-        merge_file(&m);
+        if (merge_file(&m) == DT_OK) take_parts(&m);
     }
     return err->status;
 }

@@ -4,6 +4,7 @@
 #include "data/watch.h"
 #include "file/path.h"
 #include "measure/meter.h"
+#include "model/file/of_run.h"
 #include "tensor/rehearsal.h"
 
 /* What the features are of: for FD-base what the base sees, else pictures at the settings' size (0: 64). */
@@ -18,9 +19,12 @@ static dt_status open_input(ctx *c, eval_input *in, const meter *m, const dt_set
     *in = (eval_input){
         .observer = observer, .codec = codec_of_pixels(3), .resolution = s->resolution ? s->resolution : 64};
     if (s->feature != DT_FEATURE_BASE) return DT_OK;
-    if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.shape.channels) == DT_OK)
-        in->resolution = m->base.shape.height * in->codec.factor;
-    return c->error.status;
+    if (codec_open_for(c, &in->codec, s->vae, s->pretrained_model, m->base.shape.channels) != DT_OK)
+        return c->error.status;
+    in->resolution = m->base.shape.height * in->codec.factor;
+    of_run_tell_others(m->info.metadata, &(of_run_use){s->pretrained_model, s->vae, in->codec.sha256, "", ""},
+                       observer);
+    return DT_OK;
 }
 
 static examples_options options_of(const eval_input *in, const dt_settings *s)

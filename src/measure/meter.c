@@ -18,17 +18,15 @@
  * the same file where that is feature_weights. The process is that of its base too. */
 static dt_status open_base(ctx *c, meter *m, const dt_settings *s, const char *path, model_kinds kinds)
 {
-    model_info info = {0};
     const model_choice any = {.process = s->process};
     model_choice own = model_choice_of(s, NULL);
     if (path != s->pretrained_model) own.adapters = own.blend = NULL;
     const model_choice *choice = strcmp(path, s->pretrained_model) ? &any : &own;
-    if (denoiser_load_as(c, &m->base, &info, path, choice, kinds) == DT_OK && m->base.feature_width > 0)
-        features_of_base(&m->features, &m->base, info.sha256);
+    if (denoiser_load_as(c, &m->base, &m->info, path, choice, kinds) == DT_OK && m->base.feature_width > 0)
+        features_of_base(&m->features, &m->base, m->info.sha256);
     else if (!ctx_failed(c))
         error_set(&c->error, DT_ERR_UNSUPPORTED, "%s: a %s has no features for FD-base; choose another feature", path,
                   m->base.ops->kind);
-    model_info_free(&info);
     return c->error.status;
 }
 
@@ -48,6 +46,7 @@ dt_status meter_open(ctx *c, meter *m, const dt_settings *s, const char *base_pa
 
 void meter_close(meter *m)
 {
+    model_info_free(&m->info);
     statistics_close(&m->reference);
 }
 

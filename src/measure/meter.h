@@ -9,7 +9,8 @@
 #include "model/maker.h"
 
 typedef struct meter {
-    denoiser base; /* frozen copy for FD-base */
+    denoiser base;   /* frozen copy for FD-base, */
+    model_info info; /* and what its file says */
     squeezenet net;
     inception inception;
     features features;

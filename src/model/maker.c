@@ -464,7 +464,7 @@ static dt_status blend(model_file *f, const model_choice *k, model_kinds kinds, 
     if (model_file_open_as(&other, path, &same, kinds, err) == DT_OK && other.flow != f->flow)
         error_set(err, DT_ERR_ARG, "blend %s: one of the two models is a SiT, the other is none", k->blend);
     if (err->status == DT_OK && adapter_files_blend(&f->adapters, &f->tensors, &other.tensors, share, err) == DT_OK)
-        tell(k, "%.600s: mixed with %g of %.600s", f->path, share, other.path);
+        tell(k, "%.600s: mixed with %g of %.600s", f->path, share, path);
     model_file_close(&other);
     return err->status;
 }

@@ -68,6 +68,13 @@ static bool asks_for_encoder(const dt_settings *s, unsigned verbs)
     return !s->text_encoder[0] && ((verbs & always) || ((verbs & SETTINGS_PREDICT) && s->prompt[0]));
 }
 
+static bool tells_a_base(const dt_settings *s, unsigned verbs)
+{
+    const unsigned keys = SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_PREDICT;
+    const bool from_nothing = (verbs & SETTINGS_TRAIN) && s->method == DT_METHOD_PRETRAIN;
+    return (verbs & keys) && !s->pretrained_model[0] && s->controlnet_model[0] && !from_nothing;
+}
+
 /* As a pipeline of diffusers does. */
 static bool holds(const char *model, const char *part)
 {
@@ -100,13 +107,21 @@ static void imply_encoder(dt_settings *s, const run_record *r)
     if (s->text_encoder[0]) take(s->tokenizer, path_of(r, "tokenizer", of_run->tokenizer));
 }
 
+/* With its base, that is: then it is where it was told the run. */
+static bool was_moved(const run_record *r)
+{
+    const char *base = json_text_at(json_object_get(r->about, RUN_PATHS), "pretrained_model");
+    return base[0] && !file_exists(base);
+}
+
 /* An adapter that was trained on top of others, or of a blend, is used with them. */
 static void imply_adapters(dt_settings *s, const run_record *r)
 {
     char list[2 * DT_LIST_MAX + DT_PATH_MAX];
     const dt_settings *of_run = &r->settings;
     const char *base = path_of(r, "pretrained_model", of_run->pretrained_model), *before = of_run->adapter_weights;
-    if (of_run->adapter == DT_ADAPTER_NONE || !(before[0] || of_run->blend[0]) || !base[0] || s->blend[0]) return;
+    if (of_run->adapter == DT_ADAPTER_NONE || !base[0] || s->blend[0]) return;
+    if (!before[0] && !of_run->blend[0] && !was_moved(r)) return; /* its file names the base */
     const int length = snprintf(list, sizeof list, "%s%s%s%s%s", before, before[0] ? "," : "", s->pretrained_model,
                                 s->adapter_weights[0] ? "," : "", s->adapter_weights);
     if (length >= DT_LIST_MAX) return;
@@ -115,11 +130,22 @@ static void imply_adapters(dt_settings *s, const run_record *r)
     snprintf(s->pretrained_model, sizeof s->pretrained_model, "%s", base);
 }
 
+/* A ControlNet of a run is used with the base that it was trained on. */
+static void imply_base(dt_settings *s)
+{
+    run_record r;
+    open_record(&r, s->controlnet_model);
+    if (!r.settings.sd_unlocked)
+        take(s->pretrained_model, path_of(&r, "pretrained_model", r.settings.pretrained_model));
+    json_decref(r.about);
+}
+
 void settings_imply(dt_settings *s, unsigned verbs)
 {
     const unsigned joining = SETTINGS_TRAIN | SETTINGS_BANK | SETTINGS_SAMPLE | SETTINGS_EVAL | SETTINGS_CHAIN |
                              SETTINGS_IDEAL | SETTINGS_PREDICT | SETTINGS_DIAGNOSE;
     run_record r;
+    if (tells_a_base(s, verbs)) imply_base(s);
     if (!s->pretrained_model[0]) return;
     open_record(&r, s->pretrained_model);
     if (asks_for_codec(s, verbs)) imply_codec(s, &r);
