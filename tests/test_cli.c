@@ -514,6 +514,11 @@ static void a_model_is_converted_and_read_again(void **state)
     assert_refused("convert --pretrained-model images --output x", 1, "images");
 }
 
+/* Settings of an experiment as small as can be. */
+#define SMALL_EXPERIMENT                                                                                               \
+    "max_train_steps: 1\ntrain_batch_size: 2\nvalidation_steps: 0\nsample_steps: 0\n"                                  \
+    "bank_size: 2\nfid_count: 2\nnum_inference_steps: 1\n"
+
 /* Of a run, what lies in it, and a pipeline; another one may be named. */
 static void a_model_of_latents_brings_its_codec(void **state)
 {
@@ -549,10 +554,10 @@ static void a_model_of_latents_brings_its_codec(void **state)
     temp_write("pipe/vae/diffusion_pytorch_model.safetensors", bytes, size);
     free(bytes);
     if (run(command) != 0) fail_msg("%s", complained);
-    static const char arms[] = "max_train_steps: 1\ntrain_batch_size: 2\nvalidation_steps: 0\nsample_steps: 0\n"
-                               "bank_size: 2\nfid_count: 2\nnum_inference_steps: 1\narms:\n"
-                               "  pixels: {method: finetune}\n"
-                               "  encoded: {method: finetune, pretrained_model: latent, resolution: 32}\n";
+    static const char arms[] =
+        SMALL_EXPERIMENT "arms:\n"
+                         "  pixels: {method: finetune}\n"
+                         "  encoded: {method: finetune, pretrained_model: latent, resolution: 32}\n";
     temp_write("arms.yaml", arms, sizeof arms - 1);
     snprintf(command, sizeof command,
              "study arms.yaml --pretrained-model %s --train-data images --reference images --output-dir of_both", base);
@@ -562,12 +567,9 @@ static void a_model_of_latents_brings_its_codec(void **state)
     assert_refused(command, 1, "vae nowhere");
 }
 
-/* small.yaml: an experiment as small as can be. */
 static void write_small_recipe(void)
 {
-    static const char text[] = "max_train_steps: 1\ntrain_batch_size: 2\nvalidation_steps: 0\nsample_steps: 0\n"
-                               "bank_size: 2\nfid_count: 2\nnum_inference_steps: 1\n";
-    temp_write("small.yaml", text, sizeof text - 1);
+    temp_write("small.yaml", SMALL_EXPERIMENT, sizeof SMALL_EXPERIMENT - 1);
 }
 
 static void must(const char *const *commands, size_t count)
@@ -590,7 +592,7 @@ static void a_run_that_is_told_prompts_brings_its_encoder(void **state)
         "--num-inference-steps 1",
         "train --method finetune --pretrained-model prompted --train-data images --output-dir prompted_on "
         "--max-train-steps 1 --train-batch-size 2 --validation-steps 0 --sample-steps 0",
-        "run small.yaml --pretrained-model told --train-data images --reference images --output-dir told_run "};
+        "run small.yaml --pretrained-model told --train-data images --reference images --output-dir told_run"};
     fixture_prompted("told");
     write_small_recipe();
     must(commands, sizeof commands / sizeof *commands);
@@ -622,10 +624,9 @@ static void adapters_upon_adapters_are_used_as_they_were_trained(void **state)
         "sample --pretrained-model %s --adapter-weights under,upon --output-dir by_hand --num-samples 1 "
         "--num-inference-steps 1 --save-stack by_hand.npz",
         "run small.yaml --pretrained-model %s --adapter-weights under --train-data images --reference images "
-        "--output-dir joined_run ",
-        "run small.yaml --pretrained-model %s --adapter-weights under --adapter lora --train-data images --reference "
-        "images "
-        "--output-dir upon_run "};
+        "--output-dir joined_run",
+        "run small.yaml --pretrained-model %s --adapter-weights under --adapter lora --train-data images "
+        "--reference images --output-dir upon_run"};
     write_small_recipe();
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         snprintf(command, sizeof command, formats[i], base);

@@ -54,25 +54,34 @@ static const char *path_of(const run_record *r, const char *key, const char *tol
 
 /* ---- what the verb asks for ---- */
 
+static bool takes(unsigned verbs, const char *setting)
+{
+    return settings_find(setting)->verbs & verbs;
+}
+
 static bool asks_for_codec(const dt_settings *s, unsigned verbs)
 {
-    const unsigned always = SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_IDEAL | SETTINGS_DIAGNOSE;
-    const bool measures = (verbs & SETTINGS_EVAL) && s->feature == DT_FEATURE_BASE;
-    const bool annotates = (verbs & SETTINGS_BANK) && s->control[0];
-    return !s->vae[0] && ((verbs & always) || measures || annotates);
+    const bool sees_pictures = (verbs & SETTINGS_EVAL) && s->feature != DT_FEATURE_BASE;
+    const bool draws_alone = (verbs & SETTINGS_BANK) && !s->control[0];
+    return !s->vae[0] && takes(verbs, "vae") && !sees_pictures && !draws_alone;
 }
 
 static bool asks_for_encoder(const dt_settings *s, unsigned verbs)
 {
-    const unsigned always = SETTINGS_TRAIN | SETTINGS_BANK | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_DIAGNOSE;
-    return !s->text_encoder[0] && ((verbs & always) || ((verbs & SETTINGS_PREDICT) && s->prompt[0]));
+    const bool is_given_contexts = (verbs & SETTINGS_PREDICT) && !s->prompt[0];
+    return !s->text_encoder[0] && takes(verbs, "text_encoder") && !is_given_contexts;
 }
 
-static bool tells_a_base(const dt_settings *s, unsigned verbs)
+static bool asks_for_base(const dt_settings *s, unsigned verbs)
 {
-    const unsigned keys = SETTINGS_TRAIN | SETTINGS_SAMPLE | SETTINGS_CHAIN | SETTINGS_PREDICT;
     const bool from_nothing = (verbs & SETTINGS_TRAIN) && s->method == DT_METHOD_PRETRAIN;
-    return (verbs & keys) && !s->pretrained_model[0] && s->controlnet_model[0] && !from_nothing;
+    return !s->pretrained_model[0] && s->controlnet_model[0] && takes(verbs, "controlnet_model") && !from_nothing;
+}
+
+/* An adapter that is converted is so as it is. */
+static bool joins_adapters(unsigned verbs)
+{
+    return takes(verbs, "adapter_weights") && !(verbs & SETTINGS_CONVERT);
 }
 
 /* As a pipeline of diffusers does. */
@@ -83,18 +92,11 @@ static bool holds(const char *model, const char *part)
     return file_is_folder(path);
 }
 
-static void take(char out[DT_PATH_MAX], const char *path)
-{
-    if (!out[0]) snprintf(out, DT_PATH_MAX, "%s", path);
-}
-
 /* What a pipeline holds goes before what a run around it was trained with. */
 static void imply_codec(dt_settings *s, const run_record *r)
 {
-    if (holds(s->pretrained_model, "vae"))
-        take(s->vae, s->pretrained_model);
-    else
-        take(s->vae, path_of(r, "vae", r->settings.vae));
+    const bool own = holds(s->pretrained_model, "vae");
+    snprintf(s->vae, sizeof s->vae, "%s", own ? s->pretrained_model : path_of(r, "vae", r->settings.vae));
 }
 
 /* The text encoder of the model which a run began with is the run's. A pipeline's own is found where it is read. */
@@ -102,9 +104,11 @@ static void imply_encoder(dt_settings *s, const run_record *r)
 {
     const dt_settings *of_run = &r->settings;
     if (holds(s->pretrained_model, "text_encoder") || !is_told_prompts(r)) return;
-    take(s->text_encoder, of_run->text_encoder[0] ? path_of(r, "text_encoder", of_run->text_encoder)
-                                                  : path_of(r, "pretrained_model", of_run->pretrained_model));
-    if (s->text_encoder[0]) take(s->tokenizer, path_of(r, "tokenizer", of_run->tokenizer));
+    snprintf(s->text_encoder, sizeof s->text_encoder, "%s",
+             of_run->text_encoder[0] ? path_of(r, "text_encoder", of_run->text_encoder)
+                                     : path_of(r, "pretrained_model", of_run->pretrained_model));
+    if (s->text_encoder[0] && !s->tokenizer[0])
+        snprintf(s->tokenizer, sizeof s->tokenizer, "%s", path_of(r, "tokenizer", of_run->tokenizer));
 }
 
 /* With its base, that is: then it is where it was told the run. */
@@ -136,20 +140,19 @@ static void imply_base(dt_settings *s)
     run_record r;
     open_record(&r, s->controlnet_model);
     if (!r.settings.sd_unlocked)
-        take(s->pretrained_model, path_of(&r, "pretrained_model", r.settings.pretrained_model));
+        snprintf(s->pretrained_model, sizeof s->pretrained_model, "%s",
+                 path_of(&r, "pretrained_model", r.settings.pretrained_model));
     json_decref(r.about);
 }
 
 void settings_imply(dt_settings *s, unsigned verbs)
 {
-    const unsigned joining = SETTINGS_TRAIN | SETTINGS_BANK | SETTINGS_SAMPLE | SETTINGS_EVAL | SETTINGS_CHAIN |
-                             SETTINGS_IDEAL | SETTINGS_PREDICT | SETTINGS_DIAGNOSE;
     run_record r;
-    if (tells_a_base(s, verbs)) imply_base(s);
+    if (asks_for_base(s, verbs)) imply_base(s);
     if (!s->pretrained_model[0]) return;
     open_record(&r, s->pretrained_model);
     if (asks_for_codec(s, verbs)) imply_codec(s, &r);
     if (asks_for_encoder(s, verbs)) imply_encoder(s, &r);
-    if (verbs & joining) imply_adapters(s, &r);
+    if (joins_adapters(verbs)) imply_adapters(s, &r);
     json_decref(r.about);
 }
