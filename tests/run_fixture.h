@@ -182,6 +182,19 @@ static inline dt_status fixture_call_until(fixture_verb *verb, const dt_settings
     return fixture_call(verb, s, &observer);
 }
 
+/* Verbs whose numbers nobody asks for. */
+static inline dt_status fixture_eval(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_eval_result result;
+    return dt_eval(c, s, observer, &result);
+}
+
+static inline dt_status fixture_ideal(dt_context *c, const dt_settings *s, const dt_observer *observer)
+{
+    dt_ideal_result result;
+    return dt_ideal(c, s, observer, &result);
+}
+
 static inline void fixture_must(fixture_verb *verb, const dt_settings *s)
 {
     if (fixture_call_until(verb, s, -1) != DT_OK) fail_msg("%s", fixture_message);

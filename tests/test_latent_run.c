@@ -360,18 +360,6 @@ static void models_and_codecs_that_do_not_fit_are_named(void **state)
     assert_false(file_exists(temp_path("unfit")));
 }
 
-static dt_status evaluate(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_eval_result result;
-    return dt_eval(c, s, observer, &result);
-}
-
-static dt_status compare_with_ideal(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_ideal_result result;
-    return dt_ideal(c, s, observer, &result);
-}
-
 static void another_codec_is_another_run(void **state)
 {
     (void)state;
@@ -407,13 +395,13 @@ static void another_codec_is_another_run(void **state)
     assert_says(fixture_log, "another codec");
     memcpy(s.reference, s.train_data, sizeof s.reference);
     memcpy(s.candidate, s.train_data, sizeof s.candidate);
-    fixture_must(evaluate, &s);
+    fixture_must(fixture_eval, &s);
     assert_says(fixture_log, "another codec");
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_judged"));
     fixture_must(dt_diagnose, &s);
     assert_says(fixture_log, "another codec");
     snprintf(s.output_dir, sizeof s.output_dir, "%s", temp_path("on_ideal"));
-    fixture_must(compare_with_ideal, &s);
+    fixture_must(fixture_ideal, &s);
     assert_says(fixture_log, "another codec");
     fixture_remove("twice");
     fixture_remove("on");

@@ -151,12 +151,6 @@ static dt_settings settings_of_samples(void)
     return s;
 }
 
-static dt_status eval_alone(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_eval_result r;
-    return dt_eval(c, s, observer, &r);
-}
-
 static dt_status predict_alone(dt_context *c, const dt_settings *s, const dt_observer *observer)
 {
     (void)observer;
@@ -169,7 +163,7 @@ static dt_status predict_alone(dt_context *c, const dt_settings *s, const dt_obs
 static void weights_of_a_model(void **state)
 {
     (void)state;
-    static fixture_verb *const verbs[] = {dt_train, dt_sample, dt_bank, dt_convert, eval_alone};
+    static fixture_verb *const verbs[] = {dt_train, dt_sample, dt_bank, dt_convert, fixture_eval};
     const size_t count = tensor_count_of(temp_path("base.safetensors"));
     for (size_t i = 0; i < count; i++) {
         char name[256];
@@ -330,7 +324,7 @@ static void files_of_statistics(void **state)
         assert_int_equal(npz_write(temp_path("statistics.npz"), arrays, 4, &err), DT_OK);
         snprintf(s.reference, sizeof s.reference, "%s", temp_path("statistics.npz"));
         snprintf(s.candidate, sizeof s.candidate, "%s", temp_path("held"));
-        expect_refusal(eval_alone, &s, "statistics.npz", row[i].array);
+        expect_refusal(fixture_eval, &s, "statistics.npz", row[i].array);
     }
 }
 

@@ -508,15 +508,9 @@ static void ranks_with_different_settings_are_refused(void **state)
     assert_false(file_exists(temp_path("different/final/model.safetensors")));
 }
 
-static dt_status dt_eval_quietly(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_eval_result result;
-    return dt_eval(c, s, observer, &result);
-}
-
 static int evaluate(rank_group *g, void *user)
 {
-    return (int)rank_call(g, dt_eval_quietly, user, NULL);
+    return (int)rank_call(g, fixture_eval, user, NULL);
 }
 
 static dt_status describe(dt_context *c, const dt_settings *s, const dt_observer *observer)

@@ -119,12 +119,6 @@ static void shape_ideal(dt_settings *s)
     snprintf(s->validation_data, sizeof s->validation_data, "%s", temp_path("held"));
 }
 
-static dt_status call_ideal(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_ideal_result r;
-    return dt_ideal(c, s, observer, &r);
-}
-
 static void shape_maps(dt_settings *s)
 {
     (void)s;
@@ -178,8 +172,8 @@ static const work works[] = {
     {"samples with a stack", dt_sample, shape_stack, true, false},
     {"chain", call_chain, shape_chain, false, false},
     {"chain of latents", call_chain, shape_chain, true, false},
-    {"ideal", call_ideal, shape_ideal, false, false},
-    {"ideal of latents", call_ideal, shape_ideal, true, false},
+    {"ideal", fixture_ideal, shape_ideal, false, false},
+    {"ideal of latents", fixture_ideal, shape_ideal, true, false},
     {"cache", dt_cache, shape_cache, true, false},
     {"maps", call_maps, shape_maps, false, false},
     {"study", dt_run, shape_study, false, true},

@@ -288,19 +288,13 @@ static void data_sets_and_banks_are_axes_too(void **state)
     fixture_remove("sets");
 }
 
-static dt_status evaluate(dt_context *c, const dt_settings *s, const dt_observer *observer)
-{
-    dt_eval_result result;
-    return dt_eval(c, s, observer, &result);
-}
-
 static void save_statistics_of(const char *name, const char *pictures, bool with_features)
 {
     dt_settings s = fixture_settings("");
     memcpy(s.reference, pictures, sizeof s.reference);
     snprintf(s.save_statistics, sizeof s.save_statistics, "%s", temp_path(name));
     s.save_features = with_features;
-    fixture_must(evaluate, &s);
+    fixture_must(fixture_eval, &s);
 }
 
 enum { FRECHET = 6, KERNEL = 7, COPIED = 11, PRECISION = 14, RECALL = 15 }; /* columns of study.csv without a grid */
